@@ -1,0 +1,24 @@
+"""`python -m shardctl`, and the console script."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    from shardctl.cli.app import app  # noqa: PLC0415 - importing this module must cost nothing
+    from shardctl.cli.exits import run  # noqa: PLC0415
+
+    code = run(app, sys.argv[1:])
+    if code > 128:
+        # A stopped run may have a thread inside a long sync; the journal is in order, so it is not waited for.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

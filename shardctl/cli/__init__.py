@@ -1,0 +1,1 @@
+"""The command line. Only this package knows Typer, Rich and the terminal."""

@@ -1,0 +1,194 @@
+"""The commands: arguments in, a call, an exit code out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from shardctl._version import __version__
+from shardctl.cli import options as o
+from shardctl.cli.arguments import WriterArguments, command
+from shardctl.cli.exits import write_stdout
+from shardctl.packing import Limits
+from shardctl.stores.local import LocalStore
+
+app = typer.Typer(
+    name="shardctl",
+    help="Split, merge, convert, inspect and verify model checkpoints: lazily, safely, at the speed of a copy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "SHARDCTL"},
+)
+
+WORK_TO_DO = 1
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        write_stdout(f"shardctl {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hold what is common to all commands."""
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Talk, on stderr."""
+    if not quiet:
+        print(text, file=sys.stderr)
+
+
+def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None:
+    """The body of `split`, `merge` and `reshard`."""
+    from shardctl import operations  # noqa: PLC0415 - `--help` needs none of this
+    from shardctl.cli import documents, progress, render  # noqa: PLC0415
+    from shardctl.engine.executors import default_jobs  # noqa: PLC0415
+    from shardctl.engine.run import RunOptions  # noqa: PLC0415
+
+    store = LocalStore()
+    options = arguments.write_options(limits)
+    looking = arguments.dry_run or arguments.check
+    prepared = operations.prepare(store, arguments.source, arguments.target, options, finish=not looking)
+    for note in prepared.notes:
+        say(f"note: {note}", quiet=arguments.quiet)
+    if arguments.check:
+        raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)
+    if arguments.dry_run:
+        if arguments.json:
+            write_stdout(documents.dump(documents.plan_file(name, prepared, store)))
+        else:
+            write_stdout(render.plan(prepared) if render.drawing() else render.plan_rows(prepared))
+        return
+    if prepared.up_to_date:
+        say("up to date", quiet=arguments.quiet)
+        receipts = prepared.receipts
+    else:
+        begun = time.monotonic()
+        run = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, record=arguments.record)
+        with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
+            receipts = operations.write(store, prepared, run, observer)
+        say(render.summary(prepared, receipts, time.monotonic() - begun), quiet=arguments.quiet)
+    if arguments.json:
+        write_stdout(documents.dump(documents.writing(name, prepared, store, receipts)))
+    else:
+        write_stdout(prepared.path(store) + "\n")
+
+
+def _writer(name: str, doc: str, *, without: tuple[str, ...], one_file: bool = False) -> None:
+    annotations = {"target": o.MergeTarget} if one_file else {}
+    body: Callable[..., None] = command(name, _write, without=without, annotations=annotations, doc=doc)
+    app.command(name)(body)
+
+
+_writer(
+    "split",
+    """Divide a checkpoint into shards of limited size, with an index.
+
+    Example: shardctl split model.safetensors sharded/ --max-shard-size 2GB
+    """,
+    without=("single",),
+)
+_writer(
+    "merge",
+    """Join the shards of a checkpoint into one file.
+
+    Example: shardctl merge sharded/ model.safetensors
+    """,
+    without=("single", "max_shard_size", "num_shards", "strict_size"),
+    one_file=True,
+)
+_writer(
+    "reshard",
+    """Write a checkpoint anew: other shards, another container, or both.
+
+    Example: shardctl reshard old/ new/ --to safetensors --max-shard-size 5GB
+    """,
+    without=(),
+    one_file=True,
+)
+
+
+@app.command()
+def inspect(
+    source: o.Source,
+    depth: Annotated[
+        int | None, typer.Option("--depth", metavar="N", min=1, help="Levels of the layer tree.", show_default=False)
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option("--top", metavar="N", min=1, help="List the N largest tensors.", show_default=False)
+    ] = None,
+    glob: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="GLOB", help="Only tensors whose names match.", show_default=False),
+    ] = None,
+    key: o.Key = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,  # noqa: ARG001 - every command takes it
+    debug: o.Debug = False,  # noqa: ARG001 - acted on where errors are rendered
+) -> None:
+    """Show what a checkpoint holds: files, dtypes, layers, tensors. Reads headers only.
+
+    Example: shardctl inspect sharded/ --depth 3
+    """
+    from shardctl import operations  # noqa: PLC0415 - `--help` needs none of this
+    from shardctl.cli import documents, render  # noqa: PLC0415
+
+    found = operations.inspect(LocalStore(), source, key=key, glob=glob)
+    for note in found.notes:
+        say(f"note: {note}", quiet=quiet)
+    if json:
+        write_stdout(documents.dump(documents.inspection(found)))
+    elif render.drawing() or depth is not None or top is not None:
+        write_stdout(render.inspection(found, depth=depth, top=top))
+    else:
+        write_stdout(render.inspection_rows(found))
+
+
+@app.command()
+def verify(
+    source: o.Source,
+    deep: Annotated[bool, typer.Option("--deep", help="Read all the bytes: checksums, digests, contents.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="OTHER", help="Compare with another checkpoint.", show_default=False),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    key: o.Key = None,
+    json: o.Json = False,
+    jobs: o.Jobs = None,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,  # noqa: ARG001 - every command takes it
+    debug: o.Debug = False,  # noqa: ARG001 - acted on where errors are rendered
+) -> None:
+    """Check a checkpoint: headers, index, checksums, or against another one. Exit 1 where something is wrong.
+
+    Example: shardctl verify sharded/ --deep
+    """
+    from shardctl.cli import documents, render  # noqa: PLC0415 - `--help` needs none of this
+    from shardctl.engine.executors import default_jobs  # noqa: PLC0415
+    from shardctl.verify import Thoroughness  # noqa: PLC0415
+    from shardctl.verify import verify as run_checks  # noqa: PLC0415
+
+    how = Thoroughness(deep=deep, against=against, strict=strict, key=key, jobs=jobs or default_jobs())
+    found = run_checks(LocalStore(), source, how)
+    if json:
+        write_stdout(documents.dump(documents.verdict(source, found)))
+    elif render.drawing():
+        write_stdout(render.verdict(found))
+    else:
+        write_stdout(render.finding_rows(found.findings))
+        say(render.closing(found), quiet=quiet)
+    if not found.ok:
+        raise typer.Exit(WORK_TO_DO)

@@ -1,0 +1,136 @@
+"""The JSON documents of the commands. Keys are stable, sizes are integers in bytes; see the schema version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from shardctl.engine.task import Receipt
+from shardctl.inspection import Inspection
+from shardctl.model import Checkpoint, Tensor
+from shardctl.operations import Prepared
+from shardctl.plan import LAYOUT_VERSION, options_of
+from shardctl.stores.base import Copied, Store
+from shardctl.verify import Verdict
+
+SCHEMA_VERSION = 1
+#: Data begins at a multiple of this many bytes in the compact layout of safetensors.
+COMPACT_BLOCK = 8
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """One document, one line."""
+    return json.dumps(document) + "\n"
+
+
+def inspection(found: Inspection) -> dict[str, Any]:
+    """`inspect --json`."""
+    checkpoint = found.checkpoint
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": "inspect",
+        "source": found.source,
+        "container": checkpoint.container,
+        "index": found.index_name,
+        "total_size": found.total_size,
+        "total_parameters": found.total_parameters,
+        "metadata": dict(checkpoint.metadata),
+        "files": [
+            {"name": file.name, "size": file.size, "tensors": file.tensors, "data_size": file.data_size}
+            for file in found.files
+        ],
+        "tensors": [_tensor(tensor, found) for tensor in found.tensors],
+    }
+
+
+def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype.name,
+        "shape": list(tensor.shape),
+        "nbytes": tensor.nbytes,
+        "file": found.file_names[tensor.storage.extent.path],
+        "offset": tensor.span.offset,
+        "tied_to": found.tied_to.get(tensor.name),
+    }
+
+
+def writing(command: str, prepared: Prepared, store: Store, receipts: Sequence[Receipt] | None) -> dict[str, Any]:
+    """What `split`, `merge` and `reshard` print with `--json`; `receipts` is None where nothing was written."""
+    plan = prepared.plan
+    digests = {receipt.filename: receipt.sha256 for receipt in receipts or ()}
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "command": command,
+        "done": receipts is not None,
+        "source": prepared.source,
+        "target": prepared.target_text,
+        "loads_from": prepared.path(store),
+        "container": plan.request.container,
+        "total_size": plan.total_size,
+        "max_shard_size": plan.request.limits.max_shard_bytes,
+        "plan_id": plan.id,
+        "shards": [
+            {
+                "name": shard.filename,
+                "size": shard.size,
+                "data_size": shard.data_size,
+                "tensors": [tensor.name for tensor in shard.tensors],
+                "sha256": digests.get(shard.filename),
+            }
+            for shard in plan.shards
+        ],
+        "oversize": list(plan.oversize),
+        "copied": asdict(sum((receipt.copied for receipt in receipts or ()), Copied())),
+        "companions": list(prepared.companions),
+        "superseded": list(prepared.job.superseded),
+    }
+    return document
+
+
+def plan_file(command: str, prepared: Prepared, store: Store) -> dict[str, Any]:
+    """What a writer prints with `--dry-run --json`: the plan file."""
+    return {
+        **writing(command, prepared, store, None),
+        "plan": {
+            "layout_version": LAYOUT_VERSION,
+            "layout": prepared.plan.request.layout,
+            "block_size": COMPACT_BLOCK,
+            "options": options_of(prepared.plan.request),
+            "sources": _sources(prepared.checkpoint, store),
+        },
+    }
+
+
+def _sources(checkpoint: Checkpoint, store: Store) -> list[dict[str, Any]]:
+    return [
+        {"name": store.split(file.path)[1], "size": file.version.size, "header_sha256": file.header_sha256}
+        for file in checkpoint.files
+    ]
+
+
+def verdict(source: str, found: Verdict) -> dict[str, Any]:
+    """`verify --json`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": "verify",
+        "source": source,
+        "ok": found.ok,
+        "depth": found.depth,
+        "checked": {"files": found.files, "tensors": found.tensors, "bytes": found.bytes},
+        "counts": found.counts,
+        "findings": [
+            {
+                "code": finding.code,
+                "severity": finding.severity,
+                "file": finding.file,
+                "tensor": finding.tensor,
+                "offset": finding.offset,
+                "message": finding.message,
+                "hint": finding.hint,
+            }
+            for finding in found.findings
+        ],
+    }

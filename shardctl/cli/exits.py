@@ -1,0 +1,140 @@
+"""How the process ends: errors rendered in one place, each with its exit code; signals; closed pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+
+from shardctl.errors import ShardctlError, Stopped, StorageError
+
+CLOSED_PIPE = 141
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
+    """Run the application; returns the exit code. Nothing but the code and one rendered error leaves here."""
+    try:
+        with stoppable():
+            code = app(args=list(arguments), prog_name="shardctl", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except Stopped as stopped:
+        return _say_stopped(stopped.signum)
+    except BrokenPipeError:
+        # Somebody who no longer reads (`| head`) is told nothing; the interpreter's own flush must not speak either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except Exception as caught:  # the last line of defence: a bug must not look like exit code 1
+        if "--debug" in arguments:
+            traceback.print_exc()
+        error = _as_ours(caught)
+        say_error(error, as_json="--json" in arguments)
+        return error.exit_code
+
+
+def _as_ours(error: Exception) -> ShardctlError:
+    if isinstance(error, ShardctlError):
+        return error
+    return _usage(error) if isinstance(error, typer.TyperException) else _bug(error)
+
+
+def say_error(error: ShardctlError, *, as_json: bool) -> None:
+    """One error on stderr: a line what, where it is not said yet, and a line what to do next."""
+    if as_json:
+        document = {
+            "error": error.code,
+            "message": error.message,
+            "file": error.file,
+            "tensor": error.tensor,
+            "offset": error.offset,
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+        }
+        print(json.dumps(document), file=sys.stderr)
+        return
+    where = ""
+    if error.file is not None and error.file not in error.message:
+        where = f"'{error.file}': "
+    at = "" if error.offset is None or "byte" in error.message else f" (at byte {error.offset:,})"
+    text = f"error: {where}{error.message}{at}\n  hint: {error.hint}"
+    print(_printable(text), file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    from shardctl.naming import printable  # noqa: PLC0415 - only needed when something went wrong
+
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _usage(error: Exception) -> ShardctlError:
+    from shardctl.errors import UsageError  # noqa: PLC0415
+
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    hint = "shardctl --help lists the commands, shardctl COMMAND --help their options"
+    if "unexpected extra argument" in text:
+        hint = "SOURCE is one path: name the folder that holds the shards, not each of its files"
+    context = getattr(error, "ctx", None)
+    if context is not None and context.command_path != "shardctl":
+        hint = (
+            f"{hint}; see `{context.command_path} --help`"
+            if "SOURCE" in hint
+            else f"see `{context.command_path} --help`"
+        )
+    return UsageError(text, hint=hint)
+
+
+def _bug(error: Exception) -> ShardctlError:
+    return ShardctlError(
+        f"{type(error).__name__}: {error}",
+        hint="this is a bug in shardctl: run the command again with --debug and report what it prints",
+    )
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn the signals that ask a run to stop into `Stopped`, raised on the main thread."""
+
+    def stop(signum: int, _: FrameType | None) -> None:
+        raise Stopped(signum)
+
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    # What was ignored from the start stays ignored: that is how `nohup` works.
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_stopped(signum: int) -> int:
+    name = signal.Signals(signum).name
+    print(
+        f"stopped by {name}; what is finished is kept\n"
+        "  hint: run the same command again to go on, or with --restart to begin anew",
+        file=sys.stderr,
+        flush=True,
+    )
+    return 128 + signum
+
+
+def write_stdout(text: str) -> None:
+    """Print data. A closed stdout is BrokenPipeError (exit 141); a full one is StorageError (exit 5)."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"standard output cannot be written: {error.strerror}",
+            hint="free space where the output goes; the work itself is complete",
+        ) from None

@@ -1,0 +1,1 @@
+"""What was done: carrying out a plan."""

@@ -1,0 +1,234 @@
+"""What was done, on disk: receipts of a run that is under way, the commit to be redone, the record of the last run.
+
+The staging folder holds, beside the files being written:
+
+    lock            held while a run is at work; says who
+    plan.json       the run's plan id, options, and the versions of its sources
+    receipts.jsonl  one line for each finished file, appended when the file is durable
+    commit.json     there once every file is finished: the renames and removals, in order, to be redone until done
+    record.json     the last finished run: plan id, and the versions of what it read and wrote
+
+Every state is reached by one durable rename or one durable append, so a run killed anywhere is resumed (before
+`commit.json`) or finished (after it).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from shardctl.engine.task import Receipt
+from shardctl.errors import StorageError
+from shardctl.model import Version
+from shardctl.stores.base import Copied, Store
+
+LOCK, PLAN, RECEIPTS, COMMIT, RECORD = "lock", "plan.json", "receipts.jsonl", "commit.json", "record.json"
+JOURNAL_VERSION = 1
+
+Options = Mapping[str, str | int | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a run is: only a run with an equal header may go on with its files."""
+
+    plan_id: str
+    options: Options
+    sources: Mapping[str, Version]
+
+    def differences(self, other: Header) -> list[str]:
+        """In words, what `other` (the run now asked for) has different."""
+        said = [
+            f"{name.replace('_', '-')} was {self.options.get(name)!r} and is {other.options.get(name)!r}"
+            for name in sorted({*self.options, *other.options})
+            if self.options.get(name) != other.options.get(name)
+        ]
+        for path in sorted({*self.sources, *other.sources}):
+            before, now = self.sources.get(path), other.sources.get(path)
+            if before is None:
+                said.append(f"source '{path}' was not read then")
+            elif now is None:
+                said.append(f"source '{path}' is not read now")
+            elif before != now:
+                said.append(f"source '{path}' has changed since")
+        if not said and self.plan_id != other.plan_id:
+            said.append("the content of the sources' headers, or the version of shardctl")
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """How the staged files take their names. All are names in the target folder, in the order in which to go.
+
+    `remove_first`: the old index, where old and new shards share names, so that no loader mixes them. `renames`: what
+    was staged, the file that makes the set visible last. `remove_last`: the superseded set.
+    """
+
+    header: Header
+    remove_first: tuple[str, ...]
+    renames: tuple[str, ...]
+    remove_last: tuple[str, ...]
+    receipts: tuple[Receipt, ...]
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a checkpoint that was there before gives way."""
+        return bool(self.remove_first or self.remove_last)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The last finished run. `sources` and `written` give the versions of the files by path and by name."""
+
+    plan_id: str
+    options: Options
+    sources: Mapping[str, Version]
+    written: Mapping[str, Version]
+    loads_from: str
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+class Journal:
+    """The journal in one staging folder. Only the holder of the lock writes to it."""
+
+    def __init__(self, store: Store, staging: str) -> None:
+        self._store = store
+        self.staging = staging
+
+    def path(self, name: str) -> str:
+        """The path of a name in the staging folder."""
+        return self._store.join(self.staging, name)
+
+    def header(self) -> Header | None:
+        """The run that is under way here, or None."""
+        document = self._read(PLAN)
+        return None if document is None else _header(document)
+
+    def commit(self) -> Commit | None:
+        """The commit that was begun here, or None."""
+        document = self._read(COMMIT)
+        if document is None:
+            return None
+        return Commit(
+            header=_header(document["header"]),
+            remove_first=tuple(document["remove_first"]),
+            renames=tuple(document["renames"]),
+            remove_last=tuple(document["remove_last"]),
+            receipts=tuple(_receipt(receipt) for receipt in document["receipts"]),
+        )
+
+    def record(self) -> Record | None:
+        """The last finished run, or None."""
+        document = self._read(RECORD)
+        if document is None:
+            return None
+        return Record(
+            plan_id=document["plan_id"],
+            options=document["options"],
+            sources=_versions(document["sources"]),
+            written=_versions(document["written"]),
+            loads_from=document["loads_from"],
+            sha256=document["sha256"],
+        )
+
+    def receipts(self) -> dict[str, Receipt]:
+        """The finished files by name. A last line that a crash cut short is passed over."""
+        found: dict[str, Receipt] = {}
+        for line in self._bytes(RECEIPTS).split(b"\n"):
+            try:
+                receipt = _receipt(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                continue
+            found[receipt.filename] = receipt
+        return found
+
+    def begin(self, header: Header) -> None:
+        """Note what is about to be done."""
+        self._write(PLAN, {**asdict(header)})
+
+    def add(self, receipt: Receipt) -> None:
+        """Note a finished file, durably. A line begins with a newline, so that a torn one before it ends there."""
+        self._store.append(self.path(RECEIPTS), b"\n" + _dump(asdict(receipt)))
+
+    def begin_commit(self, commit: Commit) -> None:
+        """From here on the run can only go forward."""
+        self._write(COMMIT, asdict(commit))
+
+    def finish(self, record: Record | None) -> None:
+        """Leave the record (or nothing) and forget the run."""
+        if record is None:
+            self._store.remove(self.path(RECORD))
+        else:
+            self._write(RECORD, asdict(record))
+        # The commit goes first: what is left of a run without it is never finished twice.
+        for name in (COMMIT, PLAN, RECEIPTS):
+            self._store.remove(self.path(name))
+
+    def discard(self) -> None:
+        """Throw a half-done run away: its files, and what the journal says of it. The record stays."""
+        self._store.remove(self.path(PLAN))
+        self._store.remove(self.path(RECEIPTS))
+        self.sweep(keep=())
+
+    def sweep(self, keep: Sequence[str]) -> None:
+        """Remove every staged file but the named ones; the journal's own files stay."""
+        ours = {LOCK, PLAN, RECEIPTS, COMMIT, RECORD, *keep}
+        for entry in self._store.list(self.staging):
+            if entry.name not in ours and entry.kind != "folder":
+                self._store.remove(self.path(entry.name))
+
+    def _bytes(self, name: str) -> bytes:
+        path = self.path(name)
+        if self._store.kind(path) != "file":
+            return b""
+        with self._store.open(path) as reader:
+            return reader.read(0, reader.version.size)
+
+    def _read(self, name: str) -> Any:
+        data = self._bytes(name)
+        if not data:
+            return None
+        try:
+            document = json.loads(data)
+            version = document["journal_version"]
+        except (ValueError, KeyError, TypeError):
+            version = None
+        if version != JOURNAL_VERSION:
+            raise StorageError(
+                f"'{self.path(name)}' is not a journal that this version of shardctl wrote",
+                hint=f"look at '{self.staging}', and remove that folder if nothing in it is needed",
+                file=self.path(name),
+            )
+        return document
+
+    def _write(self, name: str, document: Mapping[str, Any]) -> None:
+        put(self._store, self.staging, name, _dump({"journal_version": JOURNAL_VERSION, **document}))
+
+
+def put(store: Store, folder: str, name: str, data: bytes) -> None:
+    """Give a small file new content in one durable step: the old content or the new, never less."""
+    fresh = store.join(folder, f"{name}.new")
+    store.remove(fresh)
+    with store.create(fresh, len(data)) as writer:
+        writer.write(0, data)
+        writer.sync()
+    store.rename(fresh, store.join(folder, name))
+    store.sync_folder(folder)
+
+
+def _dump(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def _versions(document: Mapping[str, Any]) -> dict[str, Version]:
+    return {path: Version(**version) for path, version in document.items()}
+
+
+def _header(document: Mapping[str, Any]) -> Header:
+    return Header(document["plan_id"], document["options"], _versions(document["sources"]))
+
+
+def _receipt(document: Mapping[str, Any]) -> Receipt:
+    return Receipt(document["filename"], document["nbytes"], document["sha256"], Copied(**document["copied"]))

@@ -1,0 +1,68 @@
+"""The seam to the containers: what a format promises.
+
+A format never opens files and never knows where bytes live: it is given a reader and asks it for ranges. What it
+finds wrong it reports; `strict` is the report that raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from shardctl.errors import FormatError
+from shardctl.layout import Layout
+from shardctl.model import File, Finding, Tensor
+from shardctl.stores.base import Reader
+
+#: Told every finding. It may raise (and then reading ends there) or collect (and reading goes on where it can).
+Report = Callable[[Finding], None]
+
+
+def strict(finding: Finding) -> None:
+    """The report of those who need the file whole: an error is raised, warnings and notes pass."""
+    if finding.severity == "error":
+        raise as_error(finding)
+
+
+def as_error(finding: Finding) -> FormatError:
+    """The exception that carries a finding."""
+    return FormatError(
+        finding.message,
+        hint=finding.hint,
+        code=finding.code,
+        file=finding.file,
+        tensor=finding.tensor,
+        offset=finding.offset,
+    )
+
+
+class Container(Protocol):
+    """A file format for weights that can be read."""
+
+    @property
+    def name(self) -> str:
+        """`safetensors` or `bin`."""
+
+    def recognise(self, head: bytes, tail: bytes) -> bool:
+        """Whether a file that begins and ends so (up to 64 bytes each) claims to be of this format."""
+
+    def read(self, reader: Reader, report: Report) -> File | None:
+        """Read the header only. Errors go to `report`; None where it returned and nothing usable is left.
+
+        A file that is returned although errors were reported holds what could still be made out, for `verify` to go
+        on with; its tensors lie within the file.
+        """
+
+
+class WritableContainer(Container, Protocol):
+    """A format that can be written as well."""
+
+    @property
+    def suffix(self) -> str:
+        """`.safetensors` or `.bin`."""
+
+    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> int:
+        """Exact bytes of the file that `lay_out` would give, without building it."""
+
+    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> Layout:
+        """The file that holds these tensors, compact. Raises UsageError for a tensor that the format cannot hold."""

@@ -1,0 +1,71 @@
+"""The inert values that a pickle is read into: what is named, never imported; what would be built, never called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shardctl.model import Dtype
+
+
+class PickleFaultError(Exception):
+    """What is wrong with a pickle, and at which byte of it. Turned into a finding by the container."""
+
+    def __init__(self, message: str, offset: int, hint: str = "save the checkpoint again with torch.save") -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Global:
+    """A name that real unpickling would import."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opaque:
+    """Something that real unpickling would build, and that is only named here."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StorageRef:
+    """A storage as a persistent id names it. `nbytes` is its length; `offset` (bytes) that of a legacy view of it."""
+
+    key: str
+    dtype: Dtype | None
+    nbytes: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewRef:
+    """A tensor: `offset`, `shape` and `strides` in elements; `strides` None where it is contiguous."""
+
+    storage: StorageRef
+    dtype: Dtype
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
+
+
+@dataclass(slots=True, eq=False)
+class Mapping:
+    """A dict (or OrderedDict) in the order of its items."""
+
+    items: dict[object, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A list, tuple or set; `kind` says which."""
+
+    kind: str
+    items: list[object] = field(default_factory=list)

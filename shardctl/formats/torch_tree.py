@@ -1,0 +1,161 @@
+"""From a pickle's inert values to named tensors: the tree of what a torch file holds, each tensor checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Places
+
+from shardctl.formats.base import Report
+from shardctl.formats.pickle_values import Global, Mapping, Opaque, Sequence, StorageRef, ViewRef
+from shardctl.model import Finding, NonTensor, Storage, Tensor, Tree
+from shardctl.naming import escape
+
+#: Entries of all dictionaries together, shared ones counted wherever they stand: a shared dict in a shared dict, and so
+#: on, would unfold to more than any memory.
+MAX_ENTRIES = 10_000_000
+#: Levels of dictionaries in dictionaries; training checkpoints have five or so.
+MAX_DEPTH = 64
+
+Node = Tensor | NonTensor | Tree
+
+
+class TreeError(Exception):
+    """The root is no dictionary, or the tree cannot be unfolded; the message says which, `hint` what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def build_tree(root: object, storages: Places[str, Storage], path: str, report: Report) -> Tree:
+    """The tree below a pickle's root. Tensors that do not lie within their storage are reported and left out.
+
+    `storages` has the storage of every key that is there. Raises TreeError.
+    """
+    if isinstance(root, Opaque):
+        raise TreeError(
+            f"the file holds one object of type {escape(root.kind)}, not a state dict",
+            "in the program that knows it, save `model.state_dict()` instead of the model",
+        )
+    if not isinstance(root, Mapping):
+        raise TreeError(f"the file holds {_kind(root)}, not a state dict", "save a dict of named tensors")
+    builder = _Builder(storages, path, report)
+    return builder.folder(root, "", 0)
+
+
+class _Builder:
+    def __init__(self, storages: Places[str, Storage], path: str, report: Report) -> None:
+        self._storages = storages
+        self._path = path
+        self._report = report
+        self._entries = 0
+        self._open: set[int] = set()
+        self._has_tensors: dict[int, bool] = {}
+
+    def folder(self, value: Mapping | Sequence | tuple[object, ...], name: str, depth: int) -> Tree:
+        if depth > MAX_DEPTH or id(value) in self._open:
+            raise TreeError("dictionaries nest too deep, or one holds itself", "save a plain state dict")
+        self._open.add(id(value))
+        tree: Tree = {}
+        for key, item in _items(value):
+            self._entries += 1
+            if self._entries > MAX_ENTRIES:
+                raise TreeError(f"the file unfolds to more than {MAX_ENTRIES:,} entries", "save a plain state dict")
+            text = key if isinstance(key, str) else _key_text(key)
+            if text in tree:
+                raise TreeError(f"two keys of a dictionary both read '{escape(text)}'", "rename one of them")
+            node = self._node(item, f"{name}.{text}" if name else text, text, depth)
+            if node is not None:
+                tree[text] = node
+        self._open.discard(id(value))
+        return tree
+
+    def _node(self, item: object, full: str, text: str, depth: int) -> Node | None:
+        if isinstance(item, ViewRef):
+            return self._tensor(item, full, text)
+        if isinstance(item, Mapping):
+            return self.folder(item, full, depth + 1)
+        if isinstance(item, Sequence | tuple) and self._holds_tensors(item, depth):
+            return self.folder(item, full, depth + 1)
+        return NonTensor(text, _kind(item))
+
+    def _holds_tensors(self, value: Sequence | tuple[object, ...], depth: int) -> bool:
+        """Whether a list is worth unfolding: one of numbers is one value, one of tensors is many."""
+        known = self._has_tensors.get(id(value))
+        if known is not None:
+            return known
+        if depth > MAX_DEPTH:
+            return True  # unfolding it says that it is too deep
+        self._has_tensors[id(value)] = False  # a list that holds itself adds nothing
+        items = value.items if isinstance(value, Sequence) else value
+        found = any(
+            isinstance(item, ViewRef | Mapping)
+            or (isinstance(item, Sequence | tuple) and self._holds_tensors(item, depth + 1))
+            for item in items
+        )
+        self._has_tensors[id(value)] = found
+        return found
+
+    def _tensor(self, view: ViewRef, full: str, text: str) -> Tensor | None:
+        storage = self._storages.get(view.storage.key)
+        if storage is None:
+            return None  # that its record is missing was reported once, for the record
+        size = view.dtype.itemsize
+        # A legacy view of a storage begins inside it; the tensor is one of the whole then.
+        offset = view.offset + view.storage.offset // size
+        reach = _reach(view)
+        if (offset + reach) * size > storage.extent.length or (view.offset + reach) * size > view.storage.nbytes:
+            self._report(
+                Finding(
+                    "tensor-out-of-bounds",
+                    "error",
+                    f"the tensor reaches to byte {(view.offset + reach) * size:,} of a storage of "
+                    f"{view.storage.nbytes:,} bytes",
+                    "the file is damaged or was made to deceive: fetch or save it again",
+                    self._path,
+                    full,
+                    storage.extent.offset,
+                )
+            )
+            return None
+        return Tensor(text, view.dtype, view.shape, storage, offset, view.strides)
+
+
+def _reach(view: ViewRef) -> int:
+    """Elements from the tensor's first to its last, both counted."""
+    if 0 in view.shape:
+        return 0
+    if view.strides is None:
+        count = 1
+        for size in view.shape:
+            count *= size
+        return count
+    return 1 + sum((size - 1) * step for size, step in zip(view.shape, view.strides, strict=True))
+
+
+def _items(value: Mapping | Sequence | tuple[object, ...]) -> list[tuple[object, object]]:
+    if isinstance(value, Mapping):
+        return list(value.items.items())
+    return list(enumerate(value.items if isinstance(value, Sequence) else value))
+
+
+def _key_text(key: object) -> str:
+    return str(key) if isinstance(key, int | float | bool | None | tuple | bytes) else f"<{_kind(key)}>"
+
+
+def _kind(value: object) -> str:
+    """What a value is, as `module.name`."""
+    if isinstance(value, Opaque):
+        return value.kind
+    if isinstance(value, Global):
+        return str(value)
+    if isinstance(value, Mapping):
+        return "builtins.dict"
+    if isinstance(value, Sequence):
+        return f"builtins.{value.kind}"
+    if isinstance(value, ViewRef):
+        return "torch.Tensor"
+    if isinstance(value, StorageRef):
+        return "torch.storage.UntypedStorage"
+    return f"builtins.{type(value).__name__}"
+

@@ -1,0 +1,210 @@
+"""Laying out a torch zip: the very layout of torch 2.13's own writer, so that torch may compute every offset.
+
+Source: `_save` in torch/serialization.py and caffe2/serialize/inline_container.cc of torch 2.13, checked on its files.
+Each record is a local header without sizes, an extra field that pads to 64 bytes, the data, and a descriptor with CRC
+and sizes; then the central directory and both end records.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from shardctl.errors import UsageError
+from shardctl.formats.pickler import View, pickle_state_dict
+from shardctl.formats.torch_types import STORAGE_OF, TORCH_NAME_OF
+from shardctl.layout import Layout, LayoutBuilder, Run
+from shardctl.model import Extent, Tensor, contiguous_strides
+from shardctl.naming import escape
+from shardctl.packing import used_extent
+
+TOP = "archive"
+ALIGNMENT = 64
+_LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
+_UTF8, _UTF8_WITH_DESCRIPTOR = 0x0800, 0x0808
+_LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES = 30, 46, 56 + 20 + 22
+#: What does not fit 32 bits stands in a zip64 extra field.
+_LIMIT = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry: a name below the top folder, and its bytes: known ones, or an extent of a source."""
+
+    name: bytes
+    data: bytes | Extent
+    crc32: int | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the record's data."""
+        return self.data.length if isinstance(self.data, Extent) else len(self.data)
+
+
+def records_of(tensors: Sequence[Tensor]) -> list[Record]:
+    """The records of a file that holds these tensors, in torch's order."""
+    views, storages = _views_and_storages(tensors)
+    return [
+        _known("data.pkl", pickle_state_dict(views)),
+        _known(".format_version", b"1"),
+        _known(".storage_alignment", str(ALIGNMENT).encode()),
+        _known("byteorder", b"little"),
+        *storages,
+        _known("version", b"3\n"),
+    ]
+
+
+def _known(name: str, data: bytes) -> Record:
+    return Record(f"{TOP}/{name}".encode(), data, zlib.crc32(data))
+
+
+def _views_and_storages(tensors: Sequence[Tensor]) -> tuple[list[View], list[Record]]:
+    groups: dict[tuple[str, str], list[Tensor]] = {}
+    for tensor in tensors:
+        _check(tensor)
+        groups.setdefault(tensor.storage.identity, []).append(tensor)
+    places: dict[tuple[str, str], tuple[str, Extent]] = {}
+    records: list[Record] = []
+    for number, (identity, group) in enumerate(groups.items()):
+        whole, used = group[0].storage.extent, used_extent(group)
+        crc32 = group[0].storage.crc32 if used == whole else None
+        records.append(Record(f"{TOP}/data/{number}".encode(), used, 0 if used.length == 0 else crc32))
+        places[identity] = (str(number), used)
+    return [_view(tensor, *places[tensor.storage.identity]) for tensor in tensors], records
+
+
+def _view(tensor: Tensor, key: str, used: Extent) -> View:
+    size = tensor.dtype.itemsize
+    skipped = used.offset - tensor.storage.extent.offset
+    return View(
+        name=tensor.name,
+        key=key,
+        dtype=tensor.dtype,
+        numel=used.length // size,
+        offset=tensor.offset - skipped // size if tensor.elements else 0,
+        shape=tensor.shape,
+        strides=contiguous_strides(tensor.shape) if tensor.strides is None else tensor.strides,
+    )
+
+
+def _check(tensor: Tensor) -> None:
+    if tensor.dtype.name not in STORAGE_OF and tensor.dtype.name not in TORCH_NAME_OF:
+        raise UsageError(
+            f"tensor '{escape(tensor.name)}' has dtype {tensor.dtype.name}, which torch's files do not have",
+            hint="keep this checkpoint in safetensors",
+            tensor=tensor.name,
+        )
+    try:
+        tensor.name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"tensor '{escape(tensor.name)}' has a name that is no valid Unicode",
+            hint="rename it where the checkpoint is made",
+            tensor=tensor.name,
+        ) from None
+
+
+def measure(records: Iterable[Record]) -> int:
+    """Exact bytes of the file that `lay_out` would give."""
+    at = central = 0
+    for record in records:
+        header = _local_header(record, at)
+        central += _CENTRAL_BYTES + len(record.name) + len(_central_extra(record.nbytes, at))
+        at += len(header) + record.nbytes + len(_descriptor_sizes(record.nbytes)) + _crc_bytes(record)
+    return at + central + _END_BYTES
+
+
+def _crc_bytes(record: Record) -> int:
+    return 8 if record.nbytes else 0  # the descriptor's signature and CRC
+
+
+def lay_out(records: Sequence[Record]) -> Layout:
+    """The file: records, central directory, end."""
+    builder = LayoutBuilder()
+    directory: list[Callable[[], None]] = []
+    central_bytes = 0
+    for record in records:
+        at = builder.nbytes
+        builder.literal(_local_header(record, at))
+        put_crc = _append_data(builder, record)
+        if record.nbytes:
+            builder.literal(_DESCRIPTOR)
+            put_crc()
+            builder.literal(_descriptor_sizes(record.nbytes))
+        directory.append(lambda record=record, at=at, put_crc=put_crc: _append_central(builder, record, at, put_crc))  # type: ignore[misc] # the defaults bind the loop's values
+        central_bytes += _CENTRAL_BYTES + len(record.name) + len(_central_extra(record.nbytes, at))
+    begin = builder.nbytes
+    for append in directory:
+        append()
+    builder.literal(_end(len(records), begin, central_bytes))
+    return builder.build()
+
+
+def _append_data(builder: LayoutBuilder, record: Record) -> Callable[[], None]:
+    """Append a record's data; returns what appends its CRC: known, carried over, or still to be computed."""
+    if isinstance(record.data, bytes):
+        builder.literal(record.data)
+    elif record.nbytes:
+        index = builder.record(Run(record.data, record.crc32))
+        if record.crc32 is None:
+            return lambda: builder.crc(index)
+    known = struct.pack("<I", record.crc32 or 0)
+    return lambda: builder.literal(known)
+
+
+def _local_header(record: Record, at: int) -> bytes:
+    flags = _UTF8_WITH_DESCRIPTOR if record.nbytes else _UTF8
+    zip64 = _local_extra(record.nbytes, at)
+    fixed = _LOCAL_BYTES + len(record.name) + len(zip64) + 4
+    padding = -(at + fixed) % ALIGNMENT
+    extra = zip64 + b"FB" + struct.pack("<H", padding) + b"Z" * padding
+    head = struct.pack("<HHHHHIIIHH", 0, flags, 0, 0, 0, 0, 0, 0, len(record.name), len(extra))
+    return _LOCAL + head + record.name + extra
+
+
+def _local_extra(nbytes: int, at: int) -> bytes:
+    """Torch's zip64 field: a large record's size, with compressed size 0, and an offset past 4 GiB."""
+    fields = b""
+    if nbytes >= _LIMIT:
+        fields += struct.pack("<QQ", nbytes, 0)
+    if at >= _LIMIT:
+        fields += struct.pack("<Q", at)
+    return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
+
+
+def _descriptor_sizes(nbytes: int) -> bytes:
+    if nbytes == 0:
+        return b""
+    return struct.pack("<QQ" if nbytes >= _LIMIT else "<II", nbytes, nbytes)
+
+
+def _central_extra(nbytes: int, at: int) -> bytes:
+    fields = b""
+    if nbytes >= _LIMIT:
+        fields += struct.pack("<QQ", nbytes, nbytes)
+    if at >= _LIMIT:
+        fields += struct.pack("<Q", at)
+    return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
+
+
+def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: Callable[[], None]) -> None:
+    nbytes = record.nbytes
+    flags = _UTF8_WITH_DESCRIPTOR if nbytes else _UTF8
+    extra = _central_extra(nbytes, at)
+    size = min(nbytes, _LIMIT)
+    builder.literal(_CENTRAL + struct.pack("<HHHHHH", 0, 0, flags, 0, 0, 0))
+    put_crc()
+    builder.literal(
+        struct.pack("<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, _LIMIT))
+    )
+    builder.literal(record.name + extra)
+
+
+def _end(count: int, begin: int, nbytes: int) -> bytes:
+    at = begin + nbytes
+    end64 = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 0x031E, 45, 0, 0, count, count, nbytes, begin)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, at, 1)
+    few, small, near = min(count, 0xFFFF), min(nbytes, _LIMIT), min(begin, _LIMIT)
+    return end64 + locator + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, few, few, small, near, 0)

@@ -1,0 +1,145 @@
+"""What the bytes of one file shall be: its pieces, in order.
+
+A layout is a pure value. It is built by a container's `lay_out` and carried out by `engine.task`, which knows how
+to fill each kind of piece; nothing here touches a file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shardctl.model import Extent, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Bytes known when planning: headers, pickles, directories."""
+
+    data: bytes
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Source bytes as they are. `crc32` is the checksum that the source records for exactly these bytes, if any."""
+
+    extent: Extent
+    crc32: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self.extent.length
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """The elements of a strided view, row-major. `extent` starts at element 0; strides are in elements."""
+
+    extent: Extent
+    itemsize: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Crc:
+    """Four bytes: the CRC-32 (little-endian) of the piece at index `of`, which is a Run or a Gather."""
+
+    of: int
+
+    @property
+    def nbytes(self) -> int:
+        return 4
+
+
+Piece = Literal | Run | Gather | Crc
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One file: its pieces in order. `nbytes` is the file's exact size."""
+
+    pieces: tuple[Piece, ...]
+    nbytes: int
+
+    def placed(self) -> Iterator[tuple[int, Piece]]:
+        """Each piece with its offset in the file, in bytes."""
+        offset = 0
+        for piece in self.pieces:
+            yield offset, piece
+            offset += piece.nbytes
+
+
+@dataclass(slots=True)
+class LayoutBuilder:
+    """Appends pieces; neighbouring literals and runs are joined, so that a file is a few large copies."""
+
+    _pieces: list[Piece] = field(default_factory=list)
+    _pending: list[bytes] = field(default_factory=list)
+    nbytes: int = 0
+
+    def literal(self, data: bytes) -> None:
+        """Append known bytes."""
+        if data:
+            self._pending.append(data)
+            self.nbytes += len(data)
+
+    def run(self, extent: Extent) -> None:
+        """Append source bytes, joined with the run before where both neighbour in the source as well."""
+        if extent.length == 0:
+            return
+        self._flush()
+        last = self._pieces[-1] if self._pieces else None
+        if (
+            isinstance(last, Run)
+            and last.crc32 is None
+            and last.extent.path == extent.path
+            and last.extent.end == extent.offset
+        ):
+            extent = Extent(extent.path, last.extent.offset, last.extent.length + extent.length)
+            self.nbytes -= last.nbytes
+            self._pieces.pop()
+        self._append(Run(extent))
+
+    def record(self, piece: Run | Gather) -> int:
+        """Append a piece that keeps its own place, so that a checksum can name it; returns its index."""
+        self._flush()
+        self._append(piece)
+        return len(self._pieces) - 1
+
+    def crc(self, of: int) -> None:
+        """Append the checksum of the piece at index `of`."""
+        self._flush()
+        self._append(Crc(of))
+
+    def build(self) -> Layout:
+        """The finished layout."""
+        self._flush()
+        return Layout(tuple(self._pieces), self.nbytes)
+
+    def _append(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+        self.nbytes += piece.nbytes
+
+    def _flush(self) -> None:
+        if self._pending:
+            data = b"".join(self._pending)
+            self._pending.clear()
+            self._pieces.append(Literal(data))
+
+
+def tensor_piece(tensor: Tensor) -> Run | Gather:
+    """The piece that writes a tensor's own elements: a run where they stand in order, else a gather."""
+    if tensor.strides is None:
+        whole = tensor.offset == 0 and tensor.span.length == tensor.storage.extent.length
+        return Run(tensor.span, tensor.storage.crc32 if whole else None)
+    return Gather(tensor.span, tensor.dtype.itemsize, tensor.shape, tensor.strides)

@@ -1,0 +1,223 @@
+"""What is: the nouns that describe a checkpoint as it lies on disk.
+
+Nothing here reads a file. A tensor is a dtype, a shape and a range of bytes of a file; a million of them must
+stay under 1 KB each, so every noun is slotted and shares what it can.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dtype:
+    """An element type: its name in safetensors (or torch's own name, where only torch has it) and width in bits.
+
+    `rank` is the place in safetensors' order of data types, by which upstream sorts a file's tensors (descending);
+    None for a type that safetensors does not have.
+    """
+
+    name: str
+    bits: int
+    rank: int | None = None
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element. Sub-byte types have no such number and raise ValueError."""
+        if self.bits % 8:
+            raise ValueError(f"{self.name} elements are not whole bytes")
+        return self.bits // 8
+
+    def nbytes(self, elements: int) -> int:
+        """Bytes of that many elements; raises ValueError where they do not fill whole bytes."""
+        bits = self.bits * elements
+        if bits % 8:
+            raise ValueError(f"{elements} elements of {self.name} do not fill whole bytes")
+        return bits // 8
+
+
+# In the order of safetensors' `Dtype` enum (safetensors/src/tensor.rs), which is what its writer sorts by.
+_SAFETENSORS = (
+    ("BOOL", 8), ("F4", 4), ("F6_E2M3", 6), ("F6_E3M2", 6), ("U8", 8), ("I8", 8), ("F8_E5M2", 8), ("F8_E4M3", 8),
+    ("F8_E8M0", 8), ("F8_E4M3FNUZ", 8), ("F8_E5M2FNUZ", 8), ("I16", 16), ("U16", 16), ("F16", 16), ("BF16", 16),
+    ("I32", 32), ("U32", 32), ("F32", 32), ("C64", 64), ("F64", 64), ("I64", 64), ("U64", 64),
+)  # fmt: skip
+
+#: Every element type by name.
+DTYPES: Mapping[str, Dtype] = {
+    **{name: Dtype(name, bits, rank) for rank, (name, bits) in enumerate(_SAFETENSORS)},
+    "complex32": Dtype("complex32", 32),
+    "complex128": Dtype("complex128", 128),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A range of bytes of one file: `length` bytes from `offset`."""
+
+    path: str
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """The offset just past the last byte."""
+        return self.offset + self.length
+
+    def part(self, offset: int, length: int) -> Extent:
+        """`length` bytes from `offset`, both counted from this extent's start."""
+        if offset < 0 or length < 0 or offset + length > self.length:
+            raise ValueError(f"part {offset}+{length} lies outside an extent of {self.length} bytes")
+        return Extent(self.path, self.offset + offset, length)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A buffer as the source holds it (torch's word); in safetensors there is one for each tensor.
+
+    `key` tells the storages of one file apart; `crc32` is what the container records for the buffer's bytes,
+    None where it records none.
+    """
+
+    extent: Extent
+    key: str
+    crc32: int | None = None
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What two tensors have in common when they share this buffer: file and key."""
+        return (self.extent.path, self.key)
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The row-major strides, in elements, of a tensor of that shape."""
+    strides: list[int] = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named view of a storage. `offset` and `strides` are in elements; `strides` None means contiguous."""
+
+    name: str
+    dtype: Dtype
+    shape: tuple[int, ...]
+    storage: Storage
+    offset: int = 0
+    strides: tuple[int, ...] | None = None
+
+    @property
+    def elements(self) -> int:
+        """The number of elements; 1 for a 0-dimensional tensor."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor's own elements, written one after another."""
+        return self.dtype.nbytes(self.elements)
+
+    @property
+    def span(self) -> Extent:
+        """The range of its file's bytes from the tensor's first element to its last."""
+        if self.strides is None:
+            return self.storage.extent.part(self.dtype.nbytes(self.offset), self.nbytes)
+        if self.elements == 0:
+            return self.storage.extent.part(0, 0)
+        reach = sum((size - 1) * step for size, step in zip(self.shape, self.strides, strict=True))
+        size = self.dtype.itemsize
+        return self.storage.extent.part(self.offset * size, (reach + 1) * size)
+
+    @property
+    def identity(self) -> tuple[object, ...] | None:
+        """Equal for tied tensors; None for an empty tensor, which is tied to nothing."""
+        if self.elements == 0:
+            return None
+        return (self.storage.identity, self.offset, self.dtype.name, self.shape, self.strides)
+
+
+@dataclass(frozen=True, slots=True)
+class NonTensor:
+    """An entry of a torch checkpoint that is not a tensor: where it lies (`a.b`) and what it is (`builtins.int`)."""
+
+    name: str
+    kind: str
+
+
+#: What a file holds: tensors and opaque values in nested dictionaries. A safetensors file has one level.
+Tree = dict[str, "Tensor | NonTensor | Tree"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What tells one state of a file from another: its size in bytes and the store's own mark (mtime and inode)."""
+
+    size: int
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A weights file whose header was read. `tree` is what it holds; `header_sha256` covers the header's bytes.
+
+    `metadata` is safetensors' `__metadata__` (empty for torch files); `data_offset` is where tensor bytes begin.
+    `unsafe_globals` are the names that a pickle would import and torch's `weights_only` does not allow; `records` are
+    all the records of a zip, tensors' and others', with the checksums that are recorded for them.
+    """
+
+    path: str
+    container: str
+    version: Version
+    tree: Tree
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    header_sha256: str = ""
+    data_offset: int = 0
+    unsafe_globals: tuple[str, ...] = ()
+    records: tuple[Storage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index file: which shard holds which tensor, and free metadata (`total_size` in bytes among it)."""
+
+    path: str
+    metadata: Mapping[str, object]
+    weight_map: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint, lazily: nothing but headers was read.
+
+    `tensors` are in source order (file after file, each in its own order). `metadata` are the files' own string
+    pairs, without aliases; `aliases` maps each recorded tied name that has no bytes of its own to the name that has.
+    """
+
+    container: str
+    files: tuple[File, ...]
+    tensors: tuple[Tensor, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    index: Index | None = None
+    non_tensors: tuple[NonTensor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong or odd: a stable code, how bad, where (offset in bytes), what, and what to do."""
+
+    code: str
+    severity: Severity
+    message: str
+    hint: str
+    file: str | None = None
+    tensor: str | None = None
+    offset: int | None = None

@@ -1,0 +1,268 @@
+"""What the command line calls: prepare a plan, carry it out. Everything a command does stands here, without a terminal.
+
+There is one writing operation. `split`, `merge` and `reshard` differ only in the options that they begin with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+from shardctl.discover import Located, find_source, read_checkpoint
+from shardctl.engine.executors import threads
+from shardctl.engine.journal import Header, Journal
+from shardctl.engine.run import Job, Observer, RunOptions, execute, recover
+from shardctl.engine.task import Receipt, ShardTask
+from shardctl.errors import TargetExistsError, UsageError
+from shardctl.formats import WRITERS
+from shardctl.formats.base import Report, strict
+from shardctl.inspection import Inspection, inspect_checkpoint
+from shardctl.layout import Layout, LayoutBuilder, Literal
+from shardctl.model import Checkpoint, Extent, Finding, Version
+from shardctl.naming import default_stem
+from shardctl.packing import Limits
+from shardctl.plan import Measure, Order, Plan, Request, Tied, make_plan, options_of
+from shardctl.stores.base import Copied, Store
+from shardctl.target import (
+    Replace,
+    Target,
+    companions,
+    exists,
+    in_place,
+    resolve_target,
+    same_bytes,
+    superseded,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """What a writing command was asked for. `limits` None keeps the source's number of shards."""
+
+    limits: Limits | None
+    container: str | None = None
+    order: Order = "source"
+    stem: str | None = None
+    variant: str | None = None
+    key: str | None = None
+    drop_non_tensors: bool = False
+    tied: Tied = "share"
+    companions: bool = True
+    replace: Replace = "nothing"
+    read_back: bool = False
+    checksums: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that is ready to go. `receipts` are the last run's, where its record proves that its result is there."""
+
+    source: str
+    target_text: str
+    target: Target
+    located: Located
+    checkpoint: Checkpoint
+    plan: Plan
+    job: Job
+    companions: tuple[str, ...]
+    notes: tuple[str, ...]
+    receipts: tuple[Receipt, ...] | None
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.receipts is not None
+
+    def path(self, store: Store) -> str:
+        """What a loader takes: the index, or the single file."""
+        return store.join(self.target.folder, self.plan.loads_from)
+
+
+def prepare(store: Store, source: str, target: str, options: WriteOptions, *, finish: bool) -> Prepared:
+    """Read headers, plan, and check the target. Writes nothing, but for a replacement that was cut short there.
+
+    That is finished first where `finish` is set (SOURCE may be what it replaces), else a TargetExistsError. Raises
+    UsageError, InputError and TargetError with what to do about it.
+    """
+    place = resolve_target(store, target, one_file=options.limits == Limits())
+    notes = _finish_interrupted(store, place, finish=finish)
+    located = find_source(store, source, whole_set=True)
+    checkpoint = read_checkpoint(store, located, _noting(notes), options.key, drop_non_tensors=options.drop_non_tensors)
+    plan = make_plan(checkpoint, request := _request(options, place, located, checkpoint), measure_of(request))
+    beside = _companions(store, located, place, options)
+    sources = _versions(store, checkpoint, beside)
+    header = Header(
+        plan_id=plan.id,
+        options={**options_of(plan.request), "checksums": options.checksums},
+        sources={store.split(path)[1]: version for path, version in sources.items()},
+    )
+    receipts = _up_to_date(store, place, located, header)
+    followers: Mapping[str, str] = {}
+    job = Job(header, place.folder, place.staging, (), sources)
+    if receipts is None:
+        followers = _to_copy(store, place, beside, options)
+        giving_way = superseded(store, place, located, request, _names(plan), options.replace)
+        job = replace(job, tasks=_tasks(store, place, plan, followers, sources, options), superseded=giving_way)
+    return Prepared(
+        source=source,
+        target_text=target,
+        target=place,
+        located=located,
+        checkpoint=checkpoint,
+        plan=plan,
+        job=job,
+        companions=tuple(followers),
+        notes=(*located.notes, *notes, *plan.notes),
+        receipts=receipts,
+    )
+
+
+def _finish_interrupted(store: Store, place: Target, *, finish: bool) -> list[str]:
+    if not finish:
+        if Journal(store, place.staging).commit() is not None:
+            raise TargetExistsError(
+                f"'{place.folder}' holds a replacement that was cut short",
+                hint="run the command without --dry-run or --check: it is finished first",
+                code="half-done",
+                file=place.staging,
+            )
+        return []
+    record = recover(store, place.folder, place.staging)
+    return [] if record is None else ["finished what an interrupted run had begun to put in place"]
+
+
+def write(
+    store: Store,
+    prepared: Prepared,
+    run: RunOptions,
+    observe: Observer,
+    executor: Callable[[int], Executor] = threads,
+) -> tuple[Receipt, ...]:
+    """Carry out what was prepared. Raises as `engine.run.execute` does."""
+    return execute(prepared.job, store, run, executor, observe)
+
+
+def inspect(store: Store, source: str, *, key: str | None, glob: str | None) -> Inspection:
+    """What a checkpoint holds; headers only. Without a key, everything nested is shown with dotted names."""
+    notes: list[str] = []
+    located = find_source(store, source, whole_set=False)
+    checkpoint = read_checkpoint(store, located, _noting(notes), key, drop_non_tensors=True, nested=True)
+    return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
+
+
+def _noting(warnings: list[str]) -> Report:
+    def report(finding: Finding) -> None:
+        strict(finding)
+        where = f"'{finding.file}': " if finding.file else ""
+        warnings.append(f"{where}{finding.message}")
+
+    return report
+
+
+def _request(options: WriteOptions, place: Target, located: Located, checkpoint: Checkpoint) -> Request:
+    named, suffix = options.container, place.container
+    if named is not None and suffix is not None and named != suffix:
+        raise UsageError(
+            f"--to {named} contradicts the target's suffix", hint="leave out --to, or give the target the other suffix"
+        )
+    container = named or suffix or checkpoint.container
+    writer = WRITERS[container]
+    limits = options.limits if options.limits is not None else Limits(num_shards=len(checkpoint.files))
+    variant = located.variant if options.variant is None else options.variant
+    return Request(
+        limits=limits,
+        container=container,
+        suffix=writer.suffix,
+        stem=options.stem or default_stem(container, located.stem),
+        variant=variant or None,
+        filename=place.filename,
+        order=options.order,
+        tied=options.tied,
+    )
+
+
+def measure_of(request: Request) -> Measure:
+    """The exact size of a file in the container that is asked for."""
+    return WRITERS[request.container].measure
+
+
+def _companions(store: Store, located: Located, place: Target, options: WriteOptions) -> dict[str, str]:
+    """The companions of the source, by name with the path that each is read from."""
+    folders = located.is_folder and place.filename is None
+    if not options.companions or not folders or in_place(store, place, located):
+        return {}
+    return {entry.name: store.join(located.folder, entry.name) for entry in companions(store, located)}
+
+
+def _to_copy(store: Store, place: Target, beside: Mapping[str, str], options: WriteOptions) -> dict[str, str]:
+    """Those companions that are not in the target already; raises TargetExistsError for a different file there."""
+    wanted: dict[str, str] = {}
+    for name, path in beside.items():
+        final = store.join(place.folder, name)
+        kind = store.kind(final)
+        if kind == "file" and same_bytes(store, path, final):
+            continue
+        if kind is not None and (options.replace == "nothing" or kind != "file"):
+            raise exists(store, place, name)
+        wanted[name] = path
+    return wanted
+
+
+def _versions(store: Store, checkpoint: Checkpoint, followers: Mapping[str, str]) -> dict[str, Version]:
+    versions = {file.path: file.version for file in checkpoint.files}
+    return versions | {path: store.version(path) for path in followers.values()}
+
+
+def _names(plan: Plan) -> list[str]:
+    names = [shard.filename for shard in plan.shards]
+    return names if plan.index_filename is None else [*names, plan.index_filename]
+
+
+def _up_to_date(store: Store, place: Target, located: Located, header: Header) -> tuple[Receipt, ...] | None:
+    """The receipts of the run that made what is there, where its record proves that nothing is left to do."""
+    record = Journal(store, place.staging).record()
+    if record is None or record.options != header.options:
+        return None
+    for name, version in record.written.items():
+        path = store.join(place.folder, name)
+        if store.kind(path) != "file" or store.version(path) != version:
+            return None
+    # A set that was replaced in place is the source of the next run.
+    replaced = in_place(store, place, located) and header.sources.items() <= record.written.items()
+    if not replaced and (record.plan_id != header.plan_id or record.sources != header.sources):
+        return None
+    return tuple(
+        Receipt(name, version.size, record.sha256.get(name), Copied()) for name, version in record.written.items()
+    )
+
+
+def _tasks(
+    store: Store,
+    place: Target,
+    plan: Plan,
+    followers: Mapping[str, str],
+    sources: Mapping[str, Version],
+    options: WriteOptions,
+) -> tuple[ShardTask, ...]:
+    """Every file to write, the one that makes the set visible last."""
+    container = WRITERS[plan.request.container]
+
+    def task(filename: str, layout: Layout, *, digest: bool) -> ShardTask:
+        return ShardTask(filename, store.join(place.staging, filename), layout, sources, digest, options.read_back)
+
+    shards = [
+        task(shard.filename, container.lay_out(shard.tensors, plan.metadata), digest=options.checksums)
+        for shard in plan.shards
+    ]
+    others = [task(name, _whole(path, sources[path].size), digest=False) for name, path in followers.items()]
+    if plan.index is None or plan.index_filename is None:
+        return (*others, *shards)
+    index = task(plan.index_filename, Layout((Literal(plan.index),), len(plan.index)), digest=False)
+    return (*others, *shards, index)
+
+
+def _whole(path: str, size: int) -> Layout:
+    builder = LayoutBuilder()
+    builder.run(Extent(path, 0, size))
+    return builder.build()

@@ -1,0 +1,289 @@
+"""What shall be: in which shard, and in which order, each tensor shall stand. Pure functions; no file is touched.
+
+Packing itself stands in `packing`: it follows huggingface_hub's planner, shard for shard, so that a checkpoint split
+here has the same shards as one that was saved by `save_pretrained`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from shardctl.errors import UsageError
+from shardctl.index import build_index
+from shardctl.model import Checkpoint, Storage, Tensor
+from shardctl.naming import MAX_SHARDS, escape, index_filename, shard_filename
+from shardctl.packing import Limits, Unit, divide, storage_units
+
+#: Raised whenever the same plan would give other bytes than before.
+LAYOUT_VERSION = 1
+
+#: Keys of the metadata that loaders read.
+_RESERVED = ("format", "total_size")
+
+Order = Literal["source", "natural"]
+Tied = Literal["share", "expand"]
+
+#: Exact bytes of the file that would hold these tensors: a container's `measure`.
+Measure = Callable[[Sequence[Tensor], Mapping[str, str]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for, complete: every default is filled in."""
+
+    limits: Limits
+    container: str
+    suffix: str
+    stem: str
+    variant: str | None = None
+    filename: str | None = None  # the one file's name, where the user gave it
+    order: Order = "source"
+    tied: Tied = "share"
+    layout: Literal["compact"] = "compact"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file to be: `size` is the whole file's, `data_size` its tensors', both in bytes."""
+
+    filename: str
+    tensors: tuple[Tensor, ...]
+    size: int
+    data_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shall be, as a value. `index` is the index file's bytes, None for a single file.
+
+    `metadata` goes into every file; `oversize` names the tensors that alone are larger than the limit; `notes` are
+    for the user to know before the work.
+    """
+
+    id: str
+    request: Request
+    shards: tuple[Shard, ...]
+    metadata: Mapping[str, str]
+    index_filename: str | None
+    index: bytes | None
+    oversize: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total_size(self) -> int:
+        """Bytes of all that is written of tensors: the index's `total_size`."""
+        return sum(shard.data_size for shard in self.shards)
+
+    @property
+    def loads_from(self) -> str:
+        """The name that a loader takes: the index, or the one file."""
+        return self.index_filename or self.shards[0].filename
+
+
+def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Plan:
+    """Decide which tensor goes where.
+
+    Raises UsageError where a limit cannot be kept, or the number of shards cannot be named.
+    """
+    tensors, aliases = resolve_ties(checkpoint, request.container, request.tied)
+    if request.order == "natural":
+        tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
+    units = storage_units(tensors) if request.container == "bin" else [Unit((t,), t.nbytes) for t in tensors]
+    metadata = _file_metadata(checkpoint, request)
+
+    def file_size(some: Sequence[Tensor]) -> int:
+        return measure(some, {**metadata, **aliases} if len(some) == len(tensors) else metadata)
+
+    packed = divide(units, request.limits, file_size)
+    if len(packed) > MAX_SHARDS:
+        raise UsageError(
+            f"the plan has {len(packed):,} shards, and their names have room for {MAX_SHARDS:,}",
+            hint="choose a larger --max-shard-size",
+        )
+    single = len(packed) == 1
+    if single and request.container == "safetensors":
+        metadata = {**metadata, **aliases}
+    position = {tensor.name: place for place, tensor in enumerate(tensors)}
+    shards = tuple(
+        _shard(request, number, len(packed), some, metadata, measure, position)
+        for number, some in enumerate(packed, start=1)
+    )
+    names = [shard.filename for shard in shards]
+    index = None if single else _index_bytes(checkpoint, shards, aliases)
+    return Plan(
+        id=_plan_id(checkpoint, request, metadata, names, index),
+        request=request,
+        shards=shards,
+        metadata=metadata,
+        index_filename=None if single else index_filename(request.stem, request.suffix, request.variant),
+        index=index,
+        oversize=_oversize(units, request.limits),
+        notes=tuple(_notes(checkpoint, request, tensors)),
+    )
+
+
+def resolve_ties(checkpoint: Checkpoint, container: str, tied: Tied) -> tuple[list[Tensor], dict[str, str]]:
+    """The tensors to write, in source order, and the names that are only recorded (alias: kept name).
+
+    Safetensors has no aliases, so of tied tensors the alphabetically first name is written and the others are
+    recorded, as in the hub. Names that the source only recorded stay so there, and get their storage back in a
+    `.bin`. With "expand" every name has bytes of its own.
+    """
+    by_kept: dict[str, list[str]] = {}
+    for alias, kept in checkpoint.aliases.items():
+        by_kept.setdefault(kept, []).append(alias)
+    if container == "safetensors" and tied == "share":
+        keep = _first_of_tied(checkpoint.tensors)
+        # A name that means something else in the metadata cannot be recorded there, so it gets bytes of its own.
+        reserved = {*_RESERVED, *checkpoint.metadata, *(checkpoint.index.metadata if checkpoint.index else ())}
+        kept_tensors, aliases = [], dict(checkpoint.aliases)
+        for tensor in checkpoint.tensors:
+            first = tensor.name if tensor.identity is None else keep[tensor.identity]
+            if first == tensor.name or tensor.name in reserved:
+                kept_tensors.append(tensor)
+            else:
+                aliases[tensor.name] = first
+        # A recorded alias may name a tensor that is itself an alias now.
+        return kept_tensors, {alias: aliases.get(kept, kept) for alias, kept in aliases.items()}
+    every = [
+        named
+        for tensor in checkpoint.tensors
+        for named in (tensor, *(replace(tensor, name=alias) for alias in by_kept.get(tensor.name, ())))
+    ]
+    return ([_own_storage(tensor) for tensor in every] if tied == "expand" else every), {}
+
+
+def _first_of_tied(tensors: Iterable[Tensor]) -> dict[object, str]:
+    first: dict[object, str] = {}
+    for tensor in tensors:
+        identity = tensor.identity
+        if identity is not None:
+            first[identity] = min(first.get(identity, tensor.name), tensor.name)
+    return first
+
+
+def _own_storage(tensor: Tensor) -> Tensor:
+    span, whole = tensor.span, tensor.storage.extent
+    crc32 = tensor.storage.crc32 if span == whole else None
+    return replace(tensor, storage=Storage(span, f"of {tensor.name}", crc32), offset=0)
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A sorting key by which `layers.2` comes before `layers.10`."""
+    parts = re.split(r"([0-9]+)", name)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+def _shard(
+    request: Request,
+    number: int,
+    count: int,
+    units: Sequence[Unit],
+    metadata: Mapping[str, str],
+    measure: Measure,
+    position: Mapping[str, int],
+) -> Shard:
+    tensors = sorted((tensor for unit in units for tensor in unit.tensors), key=lambda tensor: position[tensor.name])
+    return Shard(
+        filename=_filename(request, number, count),
+        tensors=tuple(tensors),
+        size=measure(tensors, metadata),
+        data_size=sum(unit.nbytes for unit in units),
+    )
+
+
+def _filename(request: Request, number: int, count: int) -> str:
+    if count == 1 and request.filename is not None:
+        return request.filename
+    return shard_filename(request.stem, request.suffix, request.variant, number, count)
+
+
+def _file_metadata(checkpoint: Checkpoint, request: Request) -> dict[str, str]:
+    if request.container != "safetensors":
+        return {}
+    # transformers refuses a safetensors file that does not say which framework wrote it.
+    return {"format": "pt", **checkpoint.metadata}
+
+
+def _index_bytes(checkpoint: Checkpoint, shards: Sequence[Shard], aliases: Mapping[str, str]) -> bytes:
+    kept = {} if checkpoint.index is None else dict(checkpoint.index.metadata)
+    for name in checkpoint.aliases:
+        kept.pop(name, None)
+    metadata = {**kept, **aliases, "total_size": sum(shard.data_size for shard in shards)}
+    weight_map = {tensor.name: shard.filename for shard in shards for tensor in shard.tensors}
+    return build_index(metadata, weight_map)
+
+
+def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
+    limit = limits.max_shard_bytes
+    if limit is None:
+        return ()
+    return tuple(unit.tensors[0].name for unit in units if unit.nbytes > limit)
+
+
+def _notes(checkpoint: Checkpoint, request: Request, tensors: Sequence[Tensor]) -> Iterable[str]:
+    extra = sorted(set(checkpoint.metadata) - {"format"})
+    if extra and request.container == "bin":
+        yield f"a .bin file has no room for the source's metadata; left out: {', '.join(map(escape, extra))}"
+    if request.container == "safetensors":
+        grown = [t for t in tensors if t.strides is not None and t.nbytes > t.span.length]
+        if grown:
+            more = sum(t.nbytes - t.span.length for t in grown)
+            yield (
+                f"{len(grown)} expanded tensors are written in full and take {more:,} bytes more "
+                f"(the first is '{escape(grown[0].name)}')"
+            )
+    if checkpoint.non_tensors:
+        yield f"{len(checkpoint.non_tensors)} entries that are not tensors are left out"
+
+
+def _plan_id(
+    checkpoint: Checkpoint,
+    request: Request,
+    metadata: Mapping[str, str],
+    filenames: Sequence[str],
+    index: bytes | None,
+) -> str:
+    """A digest of all that determines the bytes: options, layout version, and the sources' names, sizes, headers.
+
+    One file can hold several state dicts with equal names (`model` and `ema`), so where a tensor lies counts too.
+    """
+    number = {file.path: place for place, file in enumerate(checkpoint.files)}
+    document = {
+        "layout_version": LAYOUT_VERSION,
+        "options": options_of(request),
+        "sources": [
+            [file.path.replace("\\", "/").rsplit("/", 1)[-1], file.version.size, file.header_sha256]
+            for file in checkpoint.files
+        ],
+        "tensors": [
+            [t.name, number[t.storage.extent.path], t.span.offset, t.dtype.name, t.shape, t.strides]
+            for t in checkpoint.tensors
+        ],
+        "metadata": dict(metadata),
+        "filenames": list(filenames),
+        "index": None if index is None else hashlib.sha256(index).hexdigest(),
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def options_of(request: Request) -> dict[str, str | int | bool | None]:
+    """The options that decide a plan, as a plan file and a journal record them."""
+    return {
+        "container": request.container,
+        "max_shard_bytes": request.limits.max_shard_bytes,
+        "num_shards": request.limits.num_shards,
+        "strict_size": request.limits.strict,
+        "name": request.stem,
+        "variant": request.variant,
+        "filename": request.filename,
+        "order": request.order,
+        "tied": request.tied,
+        "layout": request.layout,
+    }

@@ -1,0 +1,131 @@
+"""Write or repair an index from what the shards' headers say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from shardctl.discover import Located, find_source, read_checkpoint
+from shardctl.engine.journal import put
+from shardctl.errors import InputError, UsageError
+from shardctl.formats.base import as_error
+from shardctl.index import build_index
+from shardctl.model import Checkpoint, Finding
+from shardctl.naming import escape, index_filename, parse_weights_name
+from shardctl.packing import storage_units
+from shardctl.stores.base import Store
+
+#: What an index may say wrongly, and what is therefore no reason to refuse its repair.
+_REPAIRED = {
+    "index-missing",
+    "index-invalid",
+    "index-duplicate-key",
+    "index-metadata-missing",
+    "index-shard-missing",
+    "index-tensor-missing",
+    "index-tensor-misplaced",
+    "index-tensor-unlisted",
+    "shard-unlisted",
+    "shard-name-unsafe",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reindexed:
+    """An index as the shards' headers say it; `path` is where it belongs, `changes` what differs from what is there."""
+
+    path: str
+    data: bytes
+    changes: tuple[str, ...]
+
+
+def reindex(store: Store, source: str) -> Reindexed:
+    """The index of a set of shards, from their headers; writes nothing.
+
+    Raises UsageError for a checkpoint of one file, InputError where shards are missing or contradict each other.
+    """
+    located = find_source(store, source)
+    files = _shards(store, located)
+    if len(files) < 2 and located.index_path is None:
+        raise UsageError(
+            f"'{located.root}' is one file, which needs no index", hint="name a folder with several shards"
+        )
+
+    def report(finding: Finding) -> None:
+        if finding.severity == "error" and finding.code not in _REPAIRED:
+            raise as_error(finding)
+
+    whole = replace(located, files=files, index=None, unlisted=(), findings=())
+    checkpoint = read_checkpoint(store, whole, report)
+    suffix = located.suffix or (".safetensors" if checkpoint.container == "safetensors" else ".bin")
+    path = located.index_path or store.join(
+        located.folder, index_filename(located.stem, suffix, located.variant)
+    )
+    data = _build(store, located, checkpoint)
+    return Reindexed(path, data, tuple(_changes(store, located, checkpoint, data, path)))
+
+
+def write_index(store: Store, made: Reindexed) -> None:
+    """Put the index in place, in one durable step."""
+    folder, name = store.split(made.path)
+    put(store, folder, name, made.data)
+
+
+def _shards(store: Store, located: Located) -> tuple[str, ...]:
+    """The files of the set that are there, listed or not, in order; raises InputError where numbers are missing."""
+    there = sorted({path for path in (*located.files, *located.unlisted) if store.kind(path) == "file"})
+    parsed = [parse_weights_name(store.split(path)[1]) for path in there]
+    counts = {name.count for name in parsed if name is not None and name.count is not None}
+    if len(counts) > 1:
+        raise InputError(
+            f"'{located.folder}' holds shards of several sets, of {' and '.join(map(str, sorted(counts)))} files",
+            hint="remove the set that is left over, or copy the right one to another folder",
+            code="shard-unlisted",
+            file=located.folder,
+        )
+    for count in counts:
+        numbers = {name.number for name in parsed if name is not None}
+        missing = [number for number in range(1, count + 1) if number not in numbers]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of {count} shards are missing: number {', '.join(map(str, missing[:10]))}",
+                hint="fetch the missing shards; an index of the others would lose their tensors",
+                code="shard-set-incomplete",
+                file=located.folder,
+            )
+    return tuple(there)
+
+
+def _build(store: Store, located: Located, checkpoint: Checkpoint) -> bytes:
+    kept = {} if located.index is None else dict(located.index.metadata)
+    kept["total_size"] = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
+    places = {file.path: store.split(file.path)[1] for file in checkpoint.files}
+    return build_index(kept, {tensor.name: places[tensor.storage.extent.path] for tensor in checkpoint.tensors})
+
+
+def _changes(
+    store: Store, located: Located, checkpoint: Checkpoint, data: bytes, path: str
+) -> Iterator[str]:
+    if store.kind(path) != "file":
+        yield "the index is missing"
+        return
+    with store.open(path) as reader:
+        if reader.read(0, reader.version.size) == data:
+            return
+    if located.index is None:
+        yield "the index cannot be read"
+        return
+    listed = located.index.weight_map
+    names = {file.path: store.split(file.path)[1] for file in checkpoint.files}
+    held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
+    for what, some in (
+        ("not listed", [name for name in held if name not in listed]),
+        ("listed and not there", [name for name in listed if name not in held]),
+        ("in another shard than listed", [name for name in held if listed.get(name, held[name]) != held[name]]),
+    ):
+        if some:
+            yield f"{len(some)} tensors {what}, the first is '{escape(some[0])}'"
+    total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
+    if located.index.metadata.get("total_size") != total:
+        yield f"total_size is {located.index.metadata.get('total_size')!r}, and should be {total}"
+    yield "the file's form (order of keys, white space)"

@@ -1,0 +1,163 @@
+"""The seam to the places where bytes live: what a store, a reader and a writer promise.
+
+Only stores know system calls. Paths are the store's own strings; everything above passes them through unread.
+Every failure of the system is raised as `StorageError` (or `MissingError`) that names the file.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from shardctl.model import Extent, Version
+
+EntryKind = Literal["file", "folder", "link", "other"]
+
+#: Bytes that pass through one buffer at a time, wherever they cannot be copied inside the kernel.
+BUFFER_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """What a store can honestly promise. `durable`: a synced folder's renames survive a power cut."""
+
+    atomic_rename: bool
+    server_copy: bool
+    shared_blocks: bool
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a folder. `kind` is the name's own ("link" is not followed); `target` is what a link leads to."""
+
+    name: str
+    kind: EntryKind
+    target: EntryKind | None
+    size: int
+
+    @property
+    def readable(self) -> bool:
+        """A regular file, or a link to one."""
+        return "file" in (self.kind, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Bytes moved, by the way they took: blocks shared, copied inside the kernel, or through our buffers."""
+
+    shared: int = 0
+    kernel: int = 0
+    buffered: int = 0
+
+    def __add__(self, other: Copied) -> Copied:
+        return Copied(self.shared + other.shared, self.kernel + other.kernel, self.buffered + other.buffered)
+
+
+class Reader(Protocol):
+    """An open source file. Never writes; the file that was opened stays the one that is read."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def version(self) -> Version:
+        """Size and mark as they were when the file was opened."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`; raises SourceChangedError where the file has become shorter."""
+
+    def current(self) -> Version:
+        """Size and mark as they are now, to notice a source that changed while it was read."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Writer(Protocol):
+    """A new file that is being written. It has its final size from the start where the system can reserve it."""
+
+    @property
+    def path(self) -> str: ...
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at `offset`."""
+
+    def copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
+        """Copy a range of `source` to `offset`, by the cheapest way that works. Exactly `extent.length` bytes."""
+
+    def sync(self) -> None:
+        """Make the bytes durable. A failure is final: the file must be thrown away, never synced again."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Store(Protocol):
+    """A place that holds files in folders."""
+
+    @property
+    def properties(self) -> Properties: ...
+
+    def join(self, folder: str, *names: str) -> str:
+        """The path of a name in a folder."""
+
+    def split(self, path: str) -> tuple[str, str]:
+        """The folder and the last name of a path: what `join` puts together."""
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two paths lead to the same file or folder; false where one leads to nothing."""
+
+    def kind(self, path: str) -> EntryKind | None:
+        """What lies at `path`, links followed; None where nothing does (also for a dangling link)."""
+
+    def version(self, path: str) -> Version:
+        """Size and mark of the file at `path`, links followed; MissingError where there is none."""
+
+    def list(self, folder: str) -> list[Entry]:
+        """The names in a folder, sorted."""
+
+    def open(self, path: str) -> Reader:
+        """Open a regular file (or a link to one) for reading; anything else is an InputError, never waited for."""
+
+    def create(self, path: str, nbytes: int) -> Writer:
+        """Make a new file that will have `nbytes` bytes; TargetExistsError where the name is taken."""
+
+    def append(self, path: str, data: bytes) -> None:
+        """Add bytes to the end of a file, which is made where it is missing; durable on return."""
+
+    def lock(self, path: str) -> AbstractContextManager[None]:
+        """Hold a lock file, alone; LockedError that says who holds it. The file is gone afterwards."""
+
+    def copy_mode(self, path: str, fresh: str) -> None:
+        """Give a new file the permissions of the file that it will replace, where the store has permissions."""
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and its parents; one that is there is fine."""
+
+    def remove_folder(self, path: str) -> None:
+        """Remove an empty folder."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file its final name, in one step; a file of that name is replaced."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a link; one that is gone already is fine."""
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in a folder durable, where the store can."""
+
+    def free_bytes(self, folder: str) -> int | None:
+        """Bytes that can still be written below `folder` (which need not exist yet); None where unknown."""

@@ -1,0 +1,251 @@
+"""Files in memory, for tests: the plainest store that keeps every promise of the seam.
+
+Paths are separated by `/`; the folder "" is there from the start. There are no links and no permissions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import RLock
+from types import TracebackType
+from typing import Self
+
+from shardctl.errors import InputError, LockedError, MissingError, SourceChangedError, StorageError, TargetExistsError
+from shardctl.model import Extent, Version
+from shardctl.stores.base import Copied, Entry, EntryKind, Properties, Reader
+
+_CLOCK = itertools.count()
+
+
+@dataclass(slots=True)
+class _File:
+    data: bytearray
+    mark: int = field(default_factory=_CLOCK.__next__)
+
+    @property
+    def version(self) -> Version:
+        return Version(len(self.data), str(self.mark))
+
+    def put(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Lay bytes down at `offset`, at most as far as one past the end."""
+        self.data[offset : offset + memoryview(data).nbytes] = data
+        self.mark = next(_CLOCK)
+
+
+class _Handle:
+    """What open files have in common: a path, and an end."""
+
+    def __init__(self, path: str, file: _File) -> None:
+        self.path = path
+        self._file = file
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class MemoryReader(_Handle):
+    """An open file; a file that takes its name later does not change what is read."""
+
+    def __init__(self, path: str, file: _File) -> None:
+        super().__init__(path, file)
+        self.version = file.version
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`; raises SourceChangedError at the end of the file."""
+        data = bytes(self._file.data[offset : offset + length])
+        if len(data) < length:
+            raise SourceChangedError(
+                f"'{self.path}' ends before byte {offset + length:,}",
+                hint="run the same command again",
+                file=self.path,
+                offset=offset + len(data),
+            )
+        return data
+
+    def current(self) -> Version:
+        """Size and mark as they are now."""
+        return self._file.version
+
+
+class MemoryWriter(_Handle):
+    """A new file, all zeros at first."""
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at `offset`."""
+        self._file.put(offset, data)
+
+    def copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
+        """Copy a range of `source` to `offset`."""
+        self.write(offset, source.read(extent.offset, extent.length))
+        return Copied(buffered=extent.length)
+
+    def sync(self) -> None:
+        """Memory is as durable as it gets."""
+
+
+class MemoryStore:
+    """Files by path, and the set of folders."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, _File] = {}
+        self._folders = {""}
+        self._locked: set[str] = set()
+        self._guard = RLock()
+
+    @property
+    def properties(self) -> Properties:
+        """Renames are atomic; nothing outlives the process."""
+        return Properties(atomic_rename=True, server_copy=False, shared_blocks=False, durable=False)
+
+    def join(self, folder: str, *names: str) -> str:
+        """The path of a name in a folder."""
+        return posixpath.join(folder, *names)
+
+    def split(self, path: str) -> tuple[str, str]:
+        """The folder and the last name of a path."""
+        return posixpath.split(path.rstrip("/"))
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two paths are one, and lead to something."""
+        return _plain(one) == _plain(other) and self.kind(one) is not None
+
+    def kind(self, path: str) -> EntryKind | None:
+        """`file`, `folder`, or None where there is neither."""
+        if _plain(path) in self._files:
+            return "file"
+        return "folder" if _plain(path) in self._folders else None
+
+    def version(self, path: str) -> Version:
+        """Size and mark of a file; raises MissingError or InputError."""
+        return self._at(path).version
+
+    def list(self, folder: str) -> list[Entry]:
+        """The names in a folder, sorted; raises MissingError, or InputError where it is no folder."""
+        kind = self.kind(folder)
+        if kind is None:
+            raise _missing(folder)
+        if kind != "folder":
+            raise InputError(f"'{folder}' is not a folder", hint="name a folder", file=folder)
+        with self._guard:
+            files = {path: Entry(self.split(path)[1], "file", None, len(f.data)) for path, f in self._files.items()}
+            folders = {path: Entry(self.split(path)[1], "folder", None, 0) for path in self._folders if path}
+        inside = [entry for path, entry in {**files, **folders}.items() if self.split(path)[0] == _plain(folder)]
+        return sorted(inside, key=lambda entry: entry.name)
+
+    def open(self, path: str) -> MemoryReader:
+        """Open a file; raises MissingError, or InputError (`file-not-regular`) for a folder."""
+        return MemoryReader(path, self._at(path))
+
+    def create(self, path: str, nbytes: int) -> MemoryWriter:
+        """Make a new file of `nbytes` bytes; raises TargetExistsError, or StorageError where there is no folder."""
+        with self._guard:
+            if self.kind(path) is not None:
+                raise TargetExistsError(f"'{path}' is in the way", hint="choose another name", file=path)
+            return MemoryWriter(path, self._put(path, _File(bytearray(nbytes))))
+
+    def append(self, path: str, data: bytes) -> None:
+        """Add bytes to the end of a file, which is made where it is missing."""
+        with self._guard:
+            file = self._files.get(_plain(path)) or self._put(path, _File(bytearray()))
+            file.put(len(file.data), data)
+
+    @contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        """Hold a lock file, alone; LockedError where it is held. The file is gone afterwards."""
+        with self._guard:
+            if _plain(path) in self._locked:
+                raise LockedError(f"'{path}' is held by another run", hint="wait for it to end", file=path)
+            self._put(path, _File(bytearray()))
+            self._locked.add(_plain(path))
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._locked.discard(_plain(path))
+                self._files.pop(_plain(path), None)
+
+    def copy_mode(self, path: str, fresh: str) -> None:
+        """Memory has no permissions: only looks whether both files are there."""
+        for each in (path, fresh):
+            if self.kind(each) is None:
+                raise _failed(each, "is not there")
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and its parents; raises TargetExistsError where a file has that name."""
+        with self._guard:
+            folder = _plain(path)
+            if folder in self._files:
+                raise TargetExistsError(f"'{path}' is a file", hint="choose another name", file=path)
+            while folder:
+                self._folders.add(folder)
+                folder = _plain(posixpath.dirname(folder))
+
+    def remove_folder(self, path: str) -> None:
+        """Remove an empty folder; one that is gone already is fine."""
+        with self._guard:
+            if self.kind(path) == "folder" and self.list(path):
+                raise _failed(path, "is not empty")
+            self._folders.discard(_plain(path))
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file its final name; a file of that name is replaced."""
+        with self._guard:
+            if _plain(old) not in self._files:
+                raise _failed(new, f"cannot be made from '{old}', which is not there")
+            self._put(new, self._files.pop(_plain(old)))
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is gone already is fine."""
+        with self._guard:
+            if self.kind(path) == "folder":
+                raise _failed(path, "is a folder")
+            self._files.pop(_plain(path), None)
+
+    def sync_folder(self, path: str) -> None:
+        """Only looks whether the folder is there."""
+        if self.kind(path) != "folder":
+            raise _failed(path, "is not a folder")
+
+    def free_bytes(self, folder: str) -> int | None:
+        """Unknown."""
+        return None
+
+    def _at(self, path: str) -> _File:
+        file = self._files.get(_plain(path))
+        if file is not None:
+            return file
+        if self.kind(path) is None:
+            raise _missing(path)
+        raise InputError(f"'{path}' is not a file", hint="name a file", code="file-not-regular", file=path)
+
+    def _put(self, path: str, file: _File) -> _File:
+        if self.kind(posixpath.dirname(_plain(path))) != "folder":
+            raise _failed(path, "lies in no folder")
+        self._files[_plain(path)] = file
+        return file
+
+
+def _plain(path: str) -> str:
+    """One spelling for each path; the current folder is the empty one."""
+    plain = posixpath.normpath(path)
+    return "" if plain == "." else plain
+
+
+def _missing(path: str) -> MissingError:
+    return MissingError(f"there is nothing at '{path}'", hint="check the path", file=path)
+
+
+def _failed(path: str, why: str) -> StorageError:
+    return StorageError(f"'{path}' {why}", hint="check the path", file=path)

@@ -1,0 +1,127 @@
+"""What this system can do: every call that some system lacks, with what is done instead.
+
+Whether a call is there is asked here and nowhere else, each time anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+
+if sys.platform != "win32":
+    import fcntl
+
+#: Bytes of one call at most: Linux does no more than this at once, and macOS refuses 2 GiB.
+MAX_CALL = 0x7FFFF000
+#: Answers that mean "not on this filesystem", as against "it failed".
+UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY})
+#: Folders can be opened and synced (not on Windows).
+FOLDERS_SYNC = hasattr(os, "O_DIRECTORY")
+
+# Windows alone has O_BINARY, and needs it. A pipe put in the place of a file must not be waited for, nor a terminal
+# be taken over. (Python opens every file with O_CLOEXEC.)
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+# The umask takes away what the user does not want.
+_NEW_FILE_MODE = 0o666
+
+
+class Descriptor:
+    """An open file with reads and writes at given positions, safe to use from several threads at once."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._position = threading.Lock()
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Up to `length` bytes from `offset`; fewer are legal, none means the end of the file."""
+        if hasattr(os, "pread"):
+            return os.pread(self.number, min(length, MAX_CALL), offset)
+        with self._position:
+            os.lseek(self.number, offset, os.SEEK_SET)
+            return os.read(self.number, min(length, MAX_CALL))
+
+    def pwrite(self, data: memoryview, offset: int) -> int:
+        """Write at `offset`; returns how many bytes were, which may be fewer than all."""
+        if hasattr(os, "pwrite"):
+            return os.pwrite(self.number, data[:MAX_CALL], offset)
+        with self._position:
+            os.lseek(self.number, offset, os.SEEK_SET)
+            return os.write(self.number, data[:MAX_CALL])
+
+    def close(self) -> None:
+        """Close the file, once; a second call does nothing."""
+        number, self.number = self.number, -1
+        if number >= 0:
+            os.close(number)
+
+
+def open_to_read(path: str) -> Descriptor:
+    """Open a file without ever waiting for it. It may turn out to be no regular file."""
+    return Descriptor(os.open(path, _READ_FLAGS))
+
+
+def open_new(path: str) -> Descriptor:
+    """Make a file; FileExistsError where the name is taken, be it by a link."""
+    return Descriptor(os.open(path, _WRITE_FLAGS | os.O_EXCL, _NEW_FILE_MODE))
+
+
+def open_to_append(path: str) -> Descriptor:
+    """Open a file, made where it is missing, whose every write goes to its end."""
+    return Descriptor(os.open(path, _WRITE_FLAGS | os.O_APPEND, _NEW_FILE_MODE))
+
+
+def copy_range(source: int, source_offset: int, target: int, target_offset: int, length: int) -> int:
+    """Copy between two open files inside the kernel; returns the bytes done, fewer where this way leads no further.
+
+    Errors other than a full target are not raised. They are many (ENOSYS, EXDEV, EINVAL, EOPNOTSUPP, EPERM, EBADF,
+    ETXTBSY, EIO, …), mostly mean "not this way", and never say which of the two files is at fault: whoever goes on
+    through a buffer finds that out.
+    """
+    done = 0
+    while hasattr(os, "copy_file_range") and done < length:
+        count = min(length - done, MAX_CALL)
+        try:
+            step = os.copy_file_range(source, target, count, source_offset + done, target_offset + done)
+        except InterruptedError:
+            # Unlike other calls, this one is not taken up again by Python when a signal came in between.
+            continue
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            break
+        if step == 0:
+            break
+        done += step
+    return done
+
+
+def sync_file(descriptor: int) -> None:
+    """Make a file's bytes and size durable. On macOS `fsync` leaves them in the disk's cache; F_FULLFSYNC does not."""
+    if sys.platform == "darwin":
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        except OSError as error:
+            # Network filesystems have no such call.
+            if error.errno not in UNSUPPORTED:
+                raise
+        else:
+            return
+    os.fsync(descriptor)
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable; nothing is done where folders cannot be synced."""
+    if not FOLDERS_SYNC:
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        sync_file(descriptor)
+    except OSError as error:
+        # Some filesystems in user space and over the network keep names in order without it.
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)

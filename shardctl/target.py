@@ -1,0 +1,141 @@
+"""Where the result goes: what TARGET means, what is in the way there, and what gives way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from shardctl.discover import Candidate, Located, folder_checkpoints
+from shardctl.errors import TargetExistsError, UsageError
+from shardctl.naming import is_training_state, is_weights_or_index
+from shardctl.plan import Request
+from shardctl.stores.base import Entry, Store
+
+STAGING = ".shardctl"
+CHECKSUMS = "SHA256SUMS"
+
+Replace = Literal["nothing", "same", "all"]
+
+#: A target file's suffix says its container.
+SUFFIXES = {".safetensors": "safetensors", ".bin": "bin"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A folder, and the one file in it where the user named a file. `staging` is the hidden folder for the work."""
+
+    folder: str
+    filename: str | None
+    staging: str
+
+    @property
+    def container(self) -> str | None:
+        """The container that the file's suffix names, None for a folder."""
+        if self.filename is None:
+            return None
+        return next(name for suffix, name in SUFFIXES.items() if self.filename.endswith(suffix))
+
+
+def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
+    """What TARGET means. `one_file`: the result is a single file, so TARGET may be one.
+
+    Raises UsageError where a file is named for a result of several, or a file without a known suffix is there.
+    """
+    kind = store.kind(text)
+    named_as_file = text.endswith(tuple(SUFFIXES))
+    if kind == "folder" or (kind is None and not named_as_file):
+        return Target(text, None, store.join(text, STAGING))
+    if not named_as_file:
+        raise UsageError(
+            f"the target '{text}' is a file",
+            hint="name a folder, or a file that ends in .safetensors or .bin",
+            file=text,
+        )
+    if not one_file:
+        raise UsageError(
+            f"the target '{text}' is one file, and the result may be several",
+            hint="name a folder, or use `shardctl merge` for one file",
+            file=text,
+        )
+    folder, name = store.split(text)
+    return Target(folder, name, store.join(folder, f".{name}{STAGING}"))
+
+
+def in_place(store: Store, target: Target, located: Located) -> bool:
+    """Whether the target is the source itself: its folder, or its only file."""
+    if target.filename is not None:
+        final = store.join(target.folder, target.filename)
+        return any(store.same(final, path) for path in located.files)
+    return store.same(target.folder, located.folder)
+
+
+def superseded(
+    store: Store, target: Target, located: Located, request: Request, names: Sequence[str], replace: Replace
+) -> tuple[str, ...]:
+    """The names in the target folder that give way to the new files `names`.
+
+    Raises TargetExistsError for whatever is there and may not.
+    """
+    itself = in_place(store, target, located)
+    if itself and replace == "nothing":
+        raise TargetExistsError(
+            f"'{target.folder}' is the source itself",
+            hint="choose another target, or add --replace to put the new files in the old ones' place",
+            file=target.folder,
+        )
+    old: list[str] = []
+    sources = {store.split(path)[1] for path in located.files}
+    if target.filename is None:
+        for candidate in folder_checkpoints(store, target.folder):
+            read = itself and not sources.isdisjoint(candidate.names)
+            same = candidate.container == request.container and candidate.variant == request.variant
+            if replace == "all" or (replace == "same" and (same or read)):
+                old += candidate.names
+            else:
+                raise _in_the_way(target, candidate, replace)
+    for name in names:
+        if name not in old and store.kind(store.join(target.folder, name)) is not None:
+            if replace == "nothing" or store.kind(store.join(target.folder, name)) != "file":
+                raise exists(store, target, name)
+            old.append(name)
+    return tuple(dict.fromkeys(old))
+
+
+def _in_the_way(target: Target, candidate: Candidate, replace: Replace) -> TargetExistsError:
+    way = "--replace-all also replaces checkpoints of another container or variant"
+    hint = f"choose another target; {way}" if replace == "same" else "choose another target, or add --replace"
+    return TargetExistsError(
+        f"'{target.folder}' already holds a checkpoint: {candidate.title}",
+        hint=hint,
+        file=target.folder,
+    )
+
+
+def exists(store: Store, target: Target, name: str) -> TargetExistsError:
+    """The error for a file that is in the way."""
+    path = store.join(target.folder, name)
+    return TargetExistsError(
+        f"'{path}' is already there", hint="choose another target, or add --replace to replace it", file=path
+    )
+
+
+def companions(store: Store, located: Located) -> list[Entry]:
+    """The other files at the top of the source folder, which a loader wants beside the weights (config, tokenizer)."""
+    return [entry for entry in store.list(located.folder) if entry.readable and _is_companion(entry.name)]
+
+
+def _is_companion(name: str) -> bool:
+    return not (is_weights_or_index(name) or is_training_state(name) or name == CHECKSUMS or STAGING in name)
+
+
+def same_bytes(store: Store, one: str, other: str) -> bool:
+    """Whether two files hold the same bytes."""
+    with store.open(one) as a, store.open(other) as b:
+        if a.version.size != b.version.size:
+            return False
+        step = 1024 * 1024
+        pieces: Iterable[tuple[int, int]] = (
+            (at, min(step, a.version.size - at)) for at in range(0, a.version.size, step)
+        )
+        return all(a.read(at, length) == b.read(at, length) for at, length in pieces)

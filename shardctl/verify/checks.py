@@ -1,0 +1,121 @@
+"""The checks that need headers only: each is one small function in a table.
+
+What a container's, the index's or a set's own rules say is reported while they are read (`discover`); here is the
+rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from shardctl.discover import Located
+from shardctl.engine.journal import COMMIT, PLAN
+from shardctl.model import Checkpoint, Finding
+from shardctl.packing import storage_units
+from shardctl.stores.base import Store
+from shardctl.target import CHECKSUMS, STAGING
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One checkpoint under test, as far as it could be read."""
+
+    store: Store
+    located: Located
+    checkpoint: Checkpoint
+
+    def name(self, path: str) -> str:
+        """The last part of a path."""
+        return self.store.split(path)[1]
+
+
+Check = Callable[[Subject], Iterable[Finding]]
+
+
+def leftover(subject: Subject) -> Iterator[Finding]:
+    """A half-done run in the folder."""
+    store, folder = subject.store, subject.located.folder
+    for entry in store.list(folder):
+        if entry.kind != "folder" or not entry.name.endswith(STAGING):
+            continue
+        staging = store.join(folder, entry.name)
+        if store.kind(store.join(staging, COMMIT)) == "file":
+            yield Finding(
+                "folder-leftover",
+                "error",
+                "a replacement was cut short here while files took their names: the folder may hold old and new ones",
+                "run the command that was interrupted again, whatever its SOURCE holds now: it is finished first",
+                file=staging,
+            )
+        elif store.kind(store.join(staging, PLAN)) == "file":
+            yield Finding(
+                "folder-leftover",
+                "warning",
+                "a run into this folder was interrupted; nothing of it has a final name",
+                "run the same command again to go on, or remove this hidden folder to give it up",
+                file=staging,
+            )
+
+
+def total_size(subject: Subject) -> Iterator[Finding]:
+    """`total_size` against the bytes of the tensors; with partial views, the whole storages are right too."""
+    index = subject.checkpoint.index
+    if index is None:
+        return
+    stated = index.metadata.get("total_size")
+    tensors = subject.checkpoint.tensors
+    written = sum(unit.nbytes for unit in storage_units(tensors))
+    whole = sum({t.storage.identity: t.storage.extent.length for t in tensors}.values())
+    each = sum(t.nbytes for t in tensors)
+    if isinstance(stated, float) and stated.is_integer():
+        stated = int(stated)
+    if "total_size" not in index.metadata:
+        message = f"the index's metadata has no total_size; the tensors have {written:,} bytes"
+    elif stated in (written, whole, each) and not isinstance(stated, bool):
+        return
+    else:
+        message = f"the index says total_size {stated!r}, and the tensors have {written:,} bytes"
+    hint = "`shardctl index` corrects it from the shards' headers"
+    yield Finding("index-total-size", "error", message, hint, file=index.path)
+
+
+def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
+    """Names that a pickle would import and torch's `weights_only` would not allow."""
+    for file in subject.checkpoint.files:
+        if file.unsafe_globals:
+            some = ", ".join(file.unsafe_globals[:5])
+            yield Finding(
+                "pickle-unsafe",
+                "error",
+                f"loading it would import {some}: with `weights_only=False` that runs code",
+                "convert the weights with `shardctl reshard --to safetensors --drop-non-tensors`, which runs nothing",
+                file=file.path,
+            )
+
+
+def digests_missing(subject: Subject) -> Iterator[Finding]:
+    """Files of the set that the folder's SHA256SUMS does not list."""
+    from shardctl.verify.deep import read_checksums  # noqa: PLC0415 - deep builds on this module's Subject
+
+    store, folder = subject.store, subject.located.folder
+    sums = read_checksums(store, folder)
+    if sums is None:
+        return
+    for path in subject.located.files:
+        if subject.name(path) not in sums:
+            yield Finding(
+                "digest-missing",
+                "warning",
+                f"{CHECKSUMS} has no line for this file",
+                f"write {CHECKSUMS} again: the writing commands do with --checksums",
+                file=path,
+            )
+
+
+CHECKS: tuple[Check, ...] = (
+    leftover,
+    total_size,
+    unsafe_pickles,
+    digests_missing,
+)

@@ -1,0 +1,188 @@
+"""The corpus of broken and odd folders: one case for each rule, each made when it is asked for.
+
+Run as a program, it writes them to a folder: `python -m tests.corruption.folder_cases FOLDER`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+A, B, C = (f"model-{number:05d}-of-00003.safetensors" for number in (1, 2, 3))
+INDEX = "model.safetensors.index.json"
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 12345\n"
+
+
+@dataclass(frozen=True)
+class FolderCase:
+    """A folder that `make` fills, and what reading it must say.
+
+    `code` None: it is sound; `exit_code` is what a writer ends with; `source` is what is given as SOURCE, below the
+    folder.
+    """
+
+    name: str
+    make: Callable[[Path], None]
+    code: str | None
+    exit_code: int = 3
+    source: str = ""
+    severity: str = "error"
+
+
+def weights(*names: str, size: int = 8) -> bytes:
+    """A safetensors file that holds tensors of those names, `size` bytes each."""
+    entries = {
+        name: {"dtype": "U8", "shape": [size], "data_offsets": [size * at, size * (at + 1)]}
+        for at, name in enumerate(names)
+    }
+    header = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(range(1, size + 1)) * len(names)
+
+
+def index(weight_map: dict[str, str]) -> bytes:
+    """An index."""
+    return json.dumps({"metadata": {"total_size": 24}, "weight_map": weight_map}).encode()
+
+
+def sound(folder: Path) -> None:
+    """Three shards and their index."""
+    for name, tensor in ((A, "a"), (B, "b"), (C, "c")):
+        (folder / name).write_bytes(weights(tensor))
+    (folder / INDEX).write_bytes(index({"a": A, "b": B, "c": C}))
+
+
+def _but(*changes: Callable[[Path], object]) -> Callable[[Path], None]:
+    """The sound folder with changes."""
+
+    def make(folder: Path) -> None:
+        sound(folder)
+        for change in changes:
+            change(folder)
+
+    return make
+
+
+def _put(name: str, data: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def _remove(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
+def _cut(name: str, nbytes: int) -> Callable[[Path], object]:
+    return lambda folder: os.truncate(folder / name, (folder / name).stat().st_size - nbytes)
+
+
+def _pipe(name: str) -> Callable[[Path], object]:
+    return lambda folder: os.mkfifo(folder / name)
+
+
+def _link(name: str, target: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).symlink_to(target)
+
+
+def _hidden(name: str) -> Callable[[Path], object]:
+    """Move a file away and put a link to it in its place, as in the hub's cache."""
+
+    def change(folder: Path) -> None:
+        (folder / "blobs").mkdir(exist_ok=True)
+        (folder / name).rename(folder / "blobs" / name)
+        (folder / name).symlink_to(Path("blobs") / name)
+
+    return change
+
+
+def _only(*changes: Callable[[Path], object]) -> Callable[[Path], None]:
+    """An empty folder with changes."""
+
+    def make(folder: Path) -> None:
+        for change in changes:
+            change(folder)
+
+    return make
+
+
+_SHARDS = [
+    FolderCase("sound", sound, None),
+    FolderCase("shard missing", _but(_remove(B)), "index-shard-missing"),
+    FolderCase("shard is a folder", _but(_remove(B), lambda folder: (folder / B).mkdir()), "file-not-regular"),
+    FolderCase("shard is a pipe", _but(_remove(B), _pipe(B)), "file-not-regular"),
+    FolderCase("shard is a device", _but(_remove(B), _link(B, "/dev/zero")), "file-not-regular"),
+    FolderCase("shard is a link to a file", _but(_hidden(B)), None),
+    FolderCase("everything is a link", _but(*map(_hidden, (A, B, C, INDEX))), None),
+    FolderCase("shard is a link to nothing", _but(_remove(B), _link(B, "gone")), "index-shard-missing"),
+    FolderCase("shard is a link to itself", _but(_remove(B), _link(B, B)), "index-shard-missing"),
+    FolderCase("shard is empty", _but(_put(B, b"")), "file-empty"),
+    FolderCase("shard is zero-filled", _but(_put(B, bytes(4096))), "file-zero-filled"),
+    FolderCase("shard is a pointer of Git LFS", _but(_put(B, LFS)), "file-lfs-pointer"),
+    FolderCase("shard is a web page", _but(_put(B, b"<!doctype html><html>Sign in</html>")), "file-html-page"),
+    FolderCase("shard is JSON", _but(_put(B, b'{"error": "not found"}' + b" " * 80)), "header-invalid"),
+    FolderCase("shard is cut off", _but(_cut(B, 3)), "file-truncated"),
+    FolderCase("shard is cut off within its header", _but(_cut(B, 60)), "file-truncated"),
+    FolderCase("shard has more at its end", _but(_put(B, weights("b") + b"more")), "file-trailing-bytes"),
+]
+
+_INDEX = [
+    FolderCase("tensor absent", _but(_put(B, weights("other"))), "index-tensor-missing"),
+    FolderCase("tensor in another shard", _but(_put(INDEX, index({"a": B, "b": A, "c": C}))), "index-tensor-misplaced"),
+    FolderCase("tensor in two shards", _but(_put(B, weights("b", "a"))), "tensor-in-several-shards"),
+    FolderCase("tensor not listed", _but(_put(B, weights("b", "more"))), "index-tensor-unlisted"),
+    FolderCase("shard not listed", _but(_put(INDEX, index({"a": A, "b": B}))), "shard-unlisted"),
+    FolderCase("index cut off", _but(_cut(INDEX, 5)), "index-invalid"),
+    FolderCase("index is a pointer of Git LFS", _but(_put(INDEX, LFS)), "file-lfs-pointer"),
+    FolderCase("index is a pipe", _but(_remove(INDEX), _pipe(INDEX)), "file-not-regular"),
+    FolderCase("index is a link to nothing", _but(_remove(INDEX), _link(INDEX, "gone")), "file-not-regular"),
+    FolderCase("index leads out", _but(_put(INDEX, index({"a": f"../{A}", "b": B, "c": C}))), "shard-name-unsafe"),
+    FolderCase("index lists a torch file", _but(_put(INDEX, index({"a": "a.bin", "c": C}))), "shard-name-unsafe"),
+    FolderCase("index names a pipe in a folder", _but(
+        lambda folder: (folder / "sub").mkdir(), _pipe("sub/x.safetensors"),
+        _put(INDEX, index({"a": A, "b": B, "c": C, "x": "sub/x.safetensors"})),
+    ), "file-not-regular"),
+]  # fmt: skip
+
+_SETS = [
+    FolderCase("no index", _but(_remove(INDEX)), "index-missing", severity="warning"),
+    FolderCase("no index and a file missing", _but(_remove(INDEX), _remove(B)), "shard-set-incomplete"),
+    FolderCase("no index and a tensor twice", _but(_remove(INDEX), _put(B, weights("a"))), "tensor-in-several-shards"),
+    FolderCase("slices of a model", _only(
+        _put("consolidated.00.pth", weights("a")), _put("consolidated.01.pth", weights("a")),
+    ), "tensor-in-several-shards"),
+    FolderCase("a single file beside a set", _but(_put("model.safetensors", weights("old"))), "folder-ambiguous", 2),
+    FolderCase("two containers", _but(_put("pytorch_model.bin", b"")), "folder-ambiguous", 2),
+    FolderCase("two variants", _but(_put("model.fp16.safetensors", weights("a"))), "folder-ambiguous", 2),
+    FolderCase("left over from another count", _but(_put("model-00001-of-00005.safetensors", weights("a"))),
+               "folder-ambiguous", 2),
+    FolderCase("a stale index", _only(
+        _put("model.safetensors", weights("a")), _put(INDEX, index({"a": A})),
+    ), "folder-ambiguous", 2),
+    FolderCase("nothing", _only(), "not-found"),
+    FolderCase("nothing but training state", _only(_put("optimizer.bin", weights("a"))), "not-found"),
+    FolderCase("a single link to nothing", _only(_link("model.safetensors", "gone")), "file-not-regular"),
+    FolderCase("a single pipe", _only(_pipe("model.safetensors")), "file-not-regular"),
+    FolderCase("a named pipe", _only(_pipe("model.safetensors")), "file-not-regular", source="model.safetensors"),
+    FolderCase("a named shard of a set that lacks one", _but(_remove(INDEX), _remove(B)), "shard-set-incomplete",
+               source=A),
+    FolderCase("a named link to nothing", _only(_link("x.bin", "gone")), "not-found", source="x.bin"),
+    FolderCase("a named configuration", _but(_put("config.json", b'{"hidden_size": 4}')), "index-invalid",
+               source="config.json"),
+]  # fmt: skip
+
+CASES = [*_SHARDS, *_INDEX, *_SETS]
+
+
+def main(folder: Path) -> None:
+    """Write every case to a folder of its own."""
+    for case in CASES:
+        place = folder / case.name.replace(" ", "-")
+        place.mkdir(parents=True)
+        case.make(place)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""What holds for every checkpoint, tried on many that hypothesis makes up."""

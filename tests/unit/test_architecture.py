@@ -1,0 +1,167 @@
+"""The rooms of the package: imports go one way, and the core needs nothing but the standard library."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "shardctl"
+
+#: The rooms from the ground up, each with the modules that are in it (a package stands for all that it holds), and
+#: the rooms that they may import besides their own. The rows are in order: a room imports only from rows above it.
+ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "errors": (("errors", "_version"), ()),
+    "model": (("model", "sizes"), ("errors",)),
+    "values": (
+        ("candidates", "findings", "index", "layout", "naming", "packing", "plan", "select", "sniff"),
+        ("errors", "model"),
+    ),
+    "seam": (("stores.base",), ("errors", "model")),
+    "stores": (("stores",), ("errors", "model", "values", "seam")),
+    "formats": (("formats",), ("errors", "model", "values", "seam")),
+    "discover": (("discover", "locate"), ("errors", "model", "values", "seam", "formats")),
+    "engine": (("engine",), ("errors", "model", "values", "seam")),
+    "target": (("target",), ("errors", "model", "values", "seam", "discover")),
+    "verify": (
+        ("verify", "inspection"),
+        ("errors", "model", "values", "seam", "formats", "discover", "engine", "target"),
+    ),
+    "operations": (
+        ("operations",),
+        ("errors", "model", "values", "seam", "formats", "discover", "engine", "target", "verify"),
+    ),
+    "api": (("",), ("errors", "model", "values", "seam", "stores", "formats", "verify", "operations")),
+    "cli": (
+        ("cli", "__main__"),
+        ("errors", "model", "values", "seam", "stores", "engine", "verify", "operations"),
+    ),
+}
+
+#: What is not the standard library's, and the only place where it may be imported.
+OUTSIDERS = {"humanfriendly": "sizes", "typer": "cli", "rich": "cli"}
+
+#: Modules of the standard library that reach outside the process, for the rooms that must not.
+REACHING_OUT = {"os", "io", "pathlib", "shutil", "socket", "subprocess", "tempfile", "glob", "mmap", "fcntl"}
+PURE_ROOMS = {"errors", "model", "values", "seam", "formats", "engine"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name below the package; the package itself is the empty name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def room_of(module: str) -> str:
+    """The room of a module: the one that names it, or else the package that it lies in."""
+    name = module
+    while name or not module:
+        for room, (members, _) in ROOMS.items():
+            if name in members:
+                return room
+        name = name.rpartition(".")[0]
+    raise AssertionError(f"shardctl.{module} stands in no room: give it one in ROOMS")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """The absolute name of everything that a module imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(path: Path) -> set[str]:
+    """The package's own modules that a module imports, by their names below the package."""
+    known, found = modules(), set()
+    for name in imports_of(path):
+        package, _, below = name.partition(".")
+        if package == "shardctl":
+            found.add(below if below in known else below.rpartition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_go_one_way(module: str) -> None:
+    """A module imports only from its own room and from those that its room may see."""
+    room = room_of(module)
+    wrong = [
+        f"shardctl.{module} ({room}) imports shardctl.{other} ({room_of(other)})"
+        for other in sorted(own_imports(modules()[module]))
+        if room_of(other) not in (room, *ROOMS[room][1])
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_needs_itself() -> None:
+    """Inside a room too, no chain of imports leads back to where it began."""
+    needs = {module: own_imports(path) - {module} for module, path in modules().items()}
+    while free := [module for module, others in needs.items() if not others]:
+        needs = {module: others - set(free) for module, others in needs.items() if module not in free}
+    assert not needs, f"these import each other, or modules that do: {', '.join(sorted(needs))}"
+
+
+def test_the_rooms_are_in_order() -> None:
+    """No room may see itself or one that stands after it, so that there is no way round in a circle."""
+    seen: list[str] = []
+    for room, (_, visible) in ROOMS.items():
+        assert set(visible) <= set(seen), f"{room} sees a room that stands after it"
+        seen.append(room)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_nothing_but_the_standard_library(module: str) -> None:
+    """Other packages are imported only in the one place that is theirs."""
+    for name in imports_of(modules()[module]):
+        package = name.partition(".")[0]
+        if package != "shardctl" and package not in sys.stdlib_module_names:
+            place = OUTSIDERS.get(package)
+            assert place is not None, f"shardctl.{module} imports {name}"
+            assert f"{module}.".startswith(f"{place}."), f"shardctl.{module} imports {name}, which is for {place} only"
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if room_of(name) in PURE_ROOMS])
+def test_only_stores_reach_outside(module: str) -> None:
+    """Plans, formats and the engine know no files of their own: they are given stores and readers."""
+    reached = {name for name in imports_of(modules()[module]) if name.partition(".")[0] in REACHING_OUT}
+    # Where tasks run is the one question that only the machine can answer.
+    allowed = {"os"} if module == "engine.executors" else set()
+    assert reached <= allowed, f"shardctl.{module} imports {', '.join(sorted(reached))}"
+
+
+HEAVY = ("torch", "numpy", "rich", "transformers", "safetensors")
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Which heavy packages a new interpreter has imported at its end."""
+    report = (
+        "import atexit, sys\n"
+        f"heavy = {HEAVY!r}\n"
+        "atexit.register(lambda: print('loaded:', *[name for name in heavy if name in sys.modules], file=sys.stderr))\n"
+    )
+    program = report + "import shardctl\n"
+    if arguments:
+        program += f"sys.argv[1:] = {list(arguments)!r}\nfrom shardctl.__main__ import main\nmain()\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("loaded:"))
+    return set(line.split()[1:])
+
+
+def test_importing_costs_nothing() -> None:
+    """`import shardctl` imports neither torch nor numpy nor rich."""
+    assert loaded_by() == set()
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("split", "--help")])
+def test_a_piped_run_draws_nothing(arguments: tuple[str, ...]) -> None:
+    """Help in a pipe is plain: it imports neither torch nor numpy nor rich."""
+    assert loaded_by(*arguments) == set()
