@@ -5,7 +5,7 @@ There is one writing operation. `split`, `merge` and `reshard` differ only in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 

@@ -58,9 +58,7 @@ def reindex(store: Store, source: str) -> Reindexed:
     whole = replace(located, files=files, index=None, unlisted=(), findings=())
     checkpoint = read_checkpoint(store, whole, report)
     suffix = located.suffix or (".safetensors" if checkpoint.container == "safetensors" else ".bin")
-    path = located.index_path or store.join(
-        located.folder, index_filename(located.stem, suffix, located.variant)
-    )
+    path = located.index_path or store.join(located.folder, index_filename(located.stem, suffix, located.variant))
     data = _build(store, located, checkpoint)
     return Reindexed(path, data, tuple(_changes(store, located, checkpoint, data, path)))
 
@@ -103,9 +101,7 @@ def _build(store: Store, located: Located, checkpoint: Checkpoint) -> bytes:
     return build_index(kept, {tensor.name: places[tensor.storage.extent.path] for tensor in checkpoint.tensors})
 
 
-def _changes(
-    store: Store, located: Located, checkpoint: Checkpoint, data: bytes, path: str
-) -> Iterator[str]:
+def _changes(store: Store, located: Located, checkpoint: Checkpoint, data: bytes, path: str) -> Iterator[str]:
     if store.kind(path) != "file":
         yield "the index is missing"
         return

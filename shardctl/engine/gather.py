@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from shardctl.layout import Gather
 from shardctl.stores.base import Reader
@@ -21,7 +22,7 @@ TILE_BYTES = 8 * 1024 * 1024
 GAP_BYTES = 4096
 
 #: memoryview formats by bytes of an element.
-_FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 Emit = Callable[[bytes | bytearray | memoryview], None]
 
@@ -41,7 +42,7 @@ def gather(reader: Reader, piece: Gather, emit: Emit, tile_bytes: int = TILE_BYT
     itemsize, dims = _normalised(piece)
     most = max(tile_bytes // itemsize, 1)
     for start, tile in _tiles(dims, most):
-        emit(_Tile(reader, piece.extent.path, piece.extent.offset, itemsize, start, tile).gathered())
+        emit(_Tile(reader, piece.extent.offset, itemsize, start, tile).gathered())
 
 
 def _normalised(piece: Gather) -> tuple[int, list[_Dim]]:
@@ -82,9 +83,7 @@ def _tiles(dims: Sequence[_Dim], most: int) -> Iterator[tuple[int, list[_Dim]]]:
 class _Tile:
     """A box of the view: reads what it needs, packed in source order, and permutes it into output order."""
 
-    def __init__(
-        self, reader: Reader, path: str, offset: int, itemsize: int, start: int, dims: Sequence[_Dim]
-    ) -> None:
+    def __init__(self, reader: Reader, offset: int, itemsize: int, start: int, dims: Sequence[_Dim]) -> None:
         self._reader = reader
         self._offset = offset + start * itemsize
         self._itemsize = itemsize

@@ -145,17 +145,12 @@ def _key_text(key: object) -> str:
 
 def _kind(value: object) -> str:
     """What a value is, as `module.name`."""
-    if isinstance(value, Opaque):
-        return value.kind
-    if isinstance(value, Global):
-        return str(value)
-    if isinstance(value, Mapping):
-        return "builtins.dict"
-    if isinstance(value, Sequence):
-        return f"builtins.{value.kind}"
-    if isinstance(value, ViewRef):
-        return "torch.Tensor"
-    if isinstance(value, StorageRef):
-        return "torch.storage.UntypedStorage"
-    return f"builtins.{type(value).__name__}"
-
+    match value:
+        case Opaque(kind):
+            return kind
+        case Sequence(kind, _):
+            return f"builtins.{kind}"
+        case Global():
+            return str(value)
+    names: dict[type, str] = {Mapping: "builtins.dict", ViewRef: "torch.Tensor", StorageRef: "torch.UntypedStorage"}
+    return names.get(type(value), f"builtins.{type(value).__name__}")

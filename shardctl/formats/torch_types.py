@@ -70,4 +70,4 @@ TORCH_DTYPES: Mapping[str, Dtype] = {
 STORAGE_OF: Mapping[str, str] = {dtype.name: name for name, dtype in TYPED_STORAGES.items()}
 
 #: dtype name → `torch.NAME`, torch's own first spelling.
-TORCH_NAME_OF: Mapping[str, str] = {dtype.name: name for name, dtype in reversed(TORCH_DTYPES.items())}
+TORCH_NAME_OF: Mapping[str, str] = {dtype.name: name for name, dtype in reversed(list(TORCH_DTYPES.items()))}

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 
 from shardctl.formats import torch_zip_writer as writer
 from shardctl.formats.base import Report
+from shardctl.formats.pickle_machine import Unpickled
 from shardctl.formats.pickle_values import PickleFaultError, StorageRef
 from shardctl.formats.torch_tree import TreeError, build_tree
-from shardctl.formats.unpickle import MAX_PICKLE_BYTES, Unpickled, unpickle
+from shardctl.formats.unpickle import MAX_PICKLE_BYTES, unpickle
 from shardctl.formats.weights_only import unsafe
 from shardctl.formats.zip_records import Directory, ZipFaultError, ZipRecord, read_directory
 from shardctl.layout import Layout
@@ -130,9 +131,7 @@ class _Reading:
         order = self._small(records, "byteorder")
         if order is not None and order != b"little":
             hint = "load it with torch and save it again on a little-endian machine"
-            raise ZipFaultError(
-                "zip-invalid", "the numbers are big-endian", records["byteorder"].extent.offset, hint
-            )
+            raise ZipFaultError("zip-invalid", "the numbers are big-endian", records["byteorder"].extent.offset, hint)
         version = self._small(records, "version") or self._small(records, ".data/version")
         if version is not None:
             text = version.strip()

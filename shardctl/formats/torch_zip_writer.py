@@ -196,9 +196,7 @@ def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: Ca
     size = min(nbytes, _LIMIT)
     builder.literal(_CENTRAL + struct.pack("<HHHHHH", 0, 0, flags, 0, 0, 0))
     put_crc()
-    builder.literal(
-        struct.pack("<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, _LIMIT))
-    )
+    builder.literal(struct.pack("<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, _LIMIT)))
     builder.literal(record.name + extra)
 
 

@@ -109,7 +109,7 @@ def _find_directory(reader: Reader) -> tuple[int, int, int]:
     locator_at = end_at - _LOCATOR_BYTES
     if locator_at >= 0 and reader.read(locator_at, 4) == _LOCATOR64:
         before, count, nbytes, begin = _read_end64(reader, locator_at, (count, nbytes, begin))
-    elif _IN_ZIP64_COUNT == count or _IN_ZIP64 in (nbytes, begin):
+    elif count == _IN_ZIP64_COUNT or _IN_ZIP64 in (nbytes, begin):
         raise ZipFaultError("zip-invalid", "the zip64 end record is missing", end_at)
     if begin + nbytes != before:
         raise ZipFaultError("zip-ambiguous", "the directory does not end where the end record begins", before, _DECEIT)
@@ -156,7 +156,9 @@ def _entries(raw: bytes, begin: int, count: int) -> Iterator[_Entry]:
         if raw[at : at + 4] != _CENTRAL or at + _CENTRAL_BYTES > len(raw):
             raise ZipFaultError("zip-invalid", "the directory has fewer entries than it says", begin + at)
         fields = struct.unpack_from("<4xHHHHHHIIIHHHHHII", raw, at)
-        _, _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length, comment, disk, _, _, offset = fields
+        _, _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length, comment, disk, _, _, offset = (
+            fields
+        )
         name_at = at + _CENTRAL_BYTES
         extra_at = name_at + name_length
         end = extra_at + extra_length
@@ -164,9 +166,7 @@ def _entries(raw: bytes, begin: int, count: int) -> Iterator[_Entry]:
             raise ZipFaultError("zip-invalid", "a directory entry is damaged, or has a comment", begin + at)
         name = raw[name_at:extra_at]
         wide = _zip64(raw[extra_at:end], begin + at)
-        sizes = []
-        for value in (nbytes, packed, offset):
-            sizes.append(_next(wide, begin + at) if value == _IN_ZIP64 else value)
+        sizes = [_next(wide, begin + at) if value == _IN_ZIP64 else value for value in (nbytes, packed, offset)]
         entry = _Entry(name, flags, method, crc32, sizes[0], sizes[2], begin + at)
         _check_entry(entry, sizes[1], begin)
         yield entry
@@ -211,7 +211,7 @@ def _data_offset(reader: Reader, entry: _Entry, limit: int) -> int:
     if name_length != len(entry.name) or head[_LOCAL_BYTES:] != entry.name:
         raise ZipFaultError("zip-ambiguous", f"the record '{_shown(entry)}' has another name", entry.at, _DECEIT)
     extra_at = entry.at + _LOCAL_BYTES + name_length
-    data = extra_at + extra_length
+    data: int = extra_at + extra_length
     if flags != entry.flags or method != entry.method:
         message = f"the record '{_shown(entry)}' has other flags than in the directory"
         raise ZipFaultError("zip-ambiguous", message, entry.at, _DECEIT)

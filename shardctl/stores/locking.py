@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shardctl.errors import LockedError
@@ -33,10 +34,8 @@ class Held:
 
     def release(self) -> None:
         """Remove the file while it is still held, so that nobody waits for a name that is gone, and let go."""
-        try:
+        with suppress(OSError):  # the folder may be gone with it
             os.unlink(self.path)
-        except OSError:
-            pass  # the folder may be gone with it
         os.close(self.descriptor)
 
 

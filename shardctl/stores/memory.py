@@ -218,7 +218,7 @@ class MemoryStore:
         if self.kind(path) != "folder":
             raise _failed(path, "is not a folder")
 
-    def free_bytes(self, folder: str) -> int | None:
+    def free_bytes(self, folder: str) -> int | None:  # noqa: ARG002 - memory has no folder that fills up
         """Unknown."""
         return None
 

@@ -1,0 +1,249 @@
+"""The pickle machine, symbolic: a stack, a memo, and one method for each thing that opcodes do.
+
+It knows no opcode and nothing of torch: `unpickle` has the table of opcodes, `torch_calls` what torch's pickles call.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shardctl.formats.pickle_values import Global, Mapping, Opaque, PickleFaultError, Sequence, StorageRef, ViewRef
+
+#: A real pickle nests a handful of levels; so many open marks or stacked values only a hostile one needs.
+MAX_MARKS, MAX_STACK = 1_000, 50_000_000
+STOP = ord(".")
+
+
+@dataclass(frozen=True, slots=True)
+class Unpickled:
+    """The object, the offset at which its pickle ends, the names that it would import, the storages it refers to."""
+
+    root: object
+    end: int
+    globals: tuple[str, ...]
+    storages: dict[str, StorageRef]
+
+
+Step = Callable[["Machine"], None]
+#: What is built from known names: each gets the machine, for its faults, and the arguments.
+Calls = dict[str, Callable[["Machine", tuple[object, ...]], object]]
+#: The storage that a persistent id names, whole, and the part of it that is meant.
+StorageOf = Callable[["Machine", object], tuple[StorageRef, StorageRef]]
+
+
+class Machine:
+    """The unpickling machine, symbolic: a stack, a memo, and one method an opcode."""
+
+    def __init__(self, data: bytes, start: int, calls: Calls, storage_of: StorageOf) -> None:
+        self._calls = calls
+        self._storage_of = storage_of
+        self._data = data
+        self._at = self._start = start
+        self._stack: list[object] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, object] = {}
+        self._globals: dict[str, None] = {}
+        self._storages: dict[str, StorageRef] = {}
+
+    def run(self, table: dict[int, Step]) -> Unpickled:
+        """Carry out the opcodes up to STOP. Raises PickleFaultError."""
+        data = self._data
+        while True:
+            if self._at >= len(data):
+                raise self.fault("the pickle ends without STOP")
+            code = data[self._at]
+            self._at += 1
+            if code == STOP:
+                break
+            handler = table.get(code)
+            if handler is None:
+                raise self.fault(f"opcode 0x{code:02x} is none that a checkpoint needs")
+            try:
+                handler(self)
+            except (struct.error, IndexError):
+                raise self.fault("the pickle is cut short, or takes from an empty stack") from None
+            except (UnicodeError, ValueError) as error:
+                raise self.fault(f"an argument is malformed ({error})") from None
+            if len(self._stack) > MAX_STACK or len(self._marks) > MAX_MARKS:
+                raise self.fault("the pickle nests deeper than any checkpoint")
+        if len(self._stack) != 1 or self._marks:
+            raise self.fault(f"STOP with {len(self._stack)} values on the stack instead of one")
+        return Unpickled(self._stack[0], self._at, tuple(self._globals), self._storages)
+
+    @property
+    def offset(self) -> int:
+        """Where the opcode that is being carried out stands, in bytes."""
+        return self._at - 1
+
+    def fault(self, message: str) -> PickleFaultError:
+        """What is wrong, at this place."""
+        return PickleFaultError(message, self.offset)
+
+    # reading arguments
+
+    def take(self, count: int) -> bytes:
+        end = self._at + count
+        if end > len(self._data):
+            raise IndexError
+        data = self._data[self._at : end]
+        self._at = end
+        return data
+
+    def number(self, form: str, size: int) -> int:
+        value = struct.unpack_from(form, self._data, self._at)[0]
+        self._at += size
+        return int(value)
+
+    def line(self) -> bytes:
+        end = self._data.find(b"\n", self._at)
+        if end < 0:
+            raise IndexError
+        data = self._data[self._at : end]
+        self._at = end + 1
+        return data
+
+    # the stack
+
+    def push(self, value: object) -> None:
+        self._stack.append(value)
+
+    def pop(self) -> object:
+        if self._marks and self._marks[-1] >= len(self._stack):
+            raise IndexError
+        return self._stack.pop()
+
+    def top(self) -> object:
+        if self._marks and self._marks[-1] >= len(self._stack):
+            raise IndexError
+        return self._stack[-1]
+
+    def pop_or_unmark(self) -> None:
+        """POP: takes a mark away where that is on top."""
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self.pop()
+
+    def mark(self) -> None:
+        self._marks.append(len(self._stack))
+
+    def pop_mark(self) -> list[object]:
+        at = self._marks.pop()
+        values = self._stack[at:]
+        del self._stack[at:]
+        return values
+
+    def several(self, count: int) -> None:
+        values = [self.pop() for _ in range(count)]
+        self.push(tuple(reversed(values)))
+
+    # the memo
+
+    def put(self, place: int) -> None:
+        if place < 0:
+            raise self.fault("the memo has no negative places")
+        self._memo[place] = self.top()
+
+    def get(self, place: int) -> None:
+        if place not in self._memo:
+            raise self.fault(f"memo place {place} was never filled")
+        self.push(self._memo[place])
+
+    def memoize(self) -> None:
+        self.put(len(self._memo))
+
+    # filling containers
+
+    def set_items(self, values: list[object]) -> None:
+        target = self.top()
+        if len(values) % 2:
+            raise self.fault("a dict item without a value")
+        if isinstance(target, Opaque):
+            return
+        if not isinstance(target, Mapping):
+            raise self.fault("items are set on what is no dict")
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            known = self.key(key)
+            if known in target.items:
+                raise self.fault(f"the key {known!r} stands twice in one dict")
+            target.items[known] = value
+
+    def key(self, key: object) -> object:
+        """The key, where comparing it is cheap and safe: a scalar, a flat tuple of scalars, or an opaque value."""
+        flat = key if isinstance(key, tuple) else (key,)
+        for part in flat:
+            if not isinstance(part, str | bytes | int | float | bool | None | Opaque | Global):
+                raise self.fault("a dict key is a container")
+        return key
+
+    def append(self, values: list[object]) -> None:
+        target = self.top()
+        if isinstance(target, Opaque):
+            return
+        if not isinstance(target, Sequence):
+            raise self.fault("values are appended to what is no list")
+        target.items.extend(values)
+
+    # names and what would be built from them
+
+    def find(self, module: str, name: str) -> None:
+        self._globals.setdefault(f"{module}.{name}")
+        self.push(Global(module, name))
+
+    def stack_global(self) -> None:
+        name, module = self.pop(), self.pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise self.fault("the name to import is no text")
+        self.find(module, name)
+
+    def inst(self) -> None:
+        module, name = self.line().decode(), self.line().decode()
+        self.pop_mark()
+        self._globals.setdefault(f"{module}.{name}")
+        self.push(Opaque(f"{module}.{name}"))
+
+    def new_object(self, count: int) -> None:
+        """NEWOBJ and NEWOBJ_EX: a class and its arguments."""
+        for _ in range(count - 1):
+            self.pop()
+        self.push(Opaque(kind_of(self.pop())))
+
+    def obj(self) -> None:
+        values = self.pop_mark()
+        self.push(Opaque(kind_of(values[0])))
+
+    def reduce(self) -> None:
+        arguments, function = self.pop(), self.pop()
+        if not isinstance(arguments, tuple):
+            raise self.fault("REDUCE without a tuple of arguments")
+        self.push(self.call(function, arguments))
+
+    def call(self, function: object, arguments: tuple[object, ...]) -> object:
+        build = self._calls.get(str(function)) if isinstance(function, Global) else None
+        return Opaque(kind_of(function)) if build is None else build(self, arguments)
+
+    def build(self) -> None:
+        """The state of an object: that of an OrderedDict is torch's `_metadata`, which nothing here needs."""
+        state, target = self.pop(), self.top()
+        if isinstance(target, Opaque | ViewRef):
+            return
+        if not isinstance(target, Mapping) or not isinstance(state, Mapping):
+            raise self.fault("BUILD on what has no state")
+        if set(map(str, state.items)) - {"_metadata"}:
+            raise self.fault("an OrderedDict has a state other than `_metadata`")
+
+    def persistent(self) -> None:
+        """A persistent id: torch's way to name a storage."""
+        whole, used = self._storage_of(self, self.pop())
+        if self._storages.setdefault(whole.key, whole).nbytes != whole.nbytes:
+            raise self.fault(f"the storage {whole.key!r} has two different sizes")
+        self.push(used)
+
+
+def kind_of(function: object) -> str:
+    """What calling this would give, as `module.name`."""
+    if isinstance(function, Opaque):
+        return function.kind
+    return str(function) if isinstance(function, Global) else f"builtins.{type(function).__name__}"

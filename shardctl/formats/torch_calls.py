@@ -1,0 +1,154 @@
+"""What the pickles of torch call, without calling it: tensors, parameters and OrderedDicts as inert values.
+
+Source: `torch/_utils.py`, `torch/_tensor.py` and `torch/serialization.py` of torch 2.13.
+"""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+from shardctl.formats.pickle_machine import Calls, Machine, kind_of
+from shardctl.formats.pickle_values import Global, Mapping, Opaque, PickleFaultError, Sequence, StorageRef, ViewRef
+from shardctl.formats.torch_types import TORCH_DTYPES, TYPED_STORAGES
+from shardctl.model import Dtype, contiguous_strides
+
+#: No tensor library has so many dimensions, and no memory so many elements.
+MAX_DIMS, MAX_SIZE = 64, 2**63 - 1
+
+
+def storage_of(machine: Machine, value: object) -> tuple[StorageRef, StorageRef]:
+    """The storage of a persistent id: `("storage", type, key, location, numel)`, in legacy files with a view."""
+    if not isinstance(value, tuple) or len(value) not in (5, 6) or value[0] != "storage":
+        raise machine.fault("a persistent id is not that of a storage")
+    _, kind, key, _location, numel = value[:5]
+    if not isinstance(kind, Global) or not isinstance(key, str) or not _is_size(numel):
+        raise machine.fault("a persistent id is malformed")
+    if str(kind) in ("torch.storage.UntypedStorage", "torch.UntypedStorage"):
+        dtype, width = None, 1
+    elif kind.module in ("torch", "torch.cuda") and kind.name in TYPED_STORAGES:
+        dtype = TYPED_STORAGES[kind.name]
+        width = dtype.itemsize
+    else:
+        raise machine.fault(f"{kind} is no storage of numbers")
+    whole = StorageRef(key, dtype, numel * width)
+    if len(value) == 5 or value[5] is None:
+        return whole, whole
+    return whole, _view_of(machine, whole, value[5], width)
+
+
+def _view_of(machine: Machine, whole: StorageRef, metadata: object, width: int) -> StorageRef:
+    """A legacy storage that is a part of another: (key, offset, size) in elements."""
+    if not isinstance(metadata, tuple) or len(metadata) != 3:
+        raise machine.fault("the view of a storage is malformed")
+    _, offset, size = metadata
+    if not _is_size(offset) or not _is_size(size) or (offset + size) * width > whole.nbytes:
+        raise machine.fault("the view of a storage lies outside it")
+    return StorageRef(whole.key, whole.dtype, size * width, whole.offset + offset * width)
+
+
+def _rebuild(machine: Machine, arguments: tuple[object, ...], dtype: object, extra: tuple[object, ...]) -> ViewRef:
+    storage, offset, shape, strides = arguments[:4]
+    if not isinstance(storage, StorageRef) or not isinstance(dtype, Dtype):
+        raise machine.fault("a tensor is rebuilt from what is no storage")
+    if not _is_size(offset) or not _are_sizes(shape) or not _are_sizes(strides) or len(shape) != len(strides):
+        raise machine.fault("a tensor's offset, shape or strides are malformed")
+    for flags in extra:
+        _refuse_lazy(machine, flags)
+    return ViewRef(storage, dtype, offset, shape, _unless_contiguous(shape, strides))
+
+
+def _refuse_lazy(machine: Machine, flags: object) -> None:
+    """`conj` and `neg` change the values when they are read: dropping them would be silent damage."""
+    pending = [str(name) for name, on in flags.items.items() if on] if isinstance(flags, Mapping) else ["?"]
+    if pending:
+        raise PickleFaultError(
+            f"a tensor is to be changed when it is loaded ({', '.join(pending)})",
+            machine.offset,
+            hint="resolve it in torch (`resolve_conj()`, `resolve_neg()`) and save the checkpoint again",
+        )
+
+
+def _is_size(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SIZE
+
+
+def _are_sizes(value: object) -> TypeGuard[tuple[int, ...]]:
+    return isinstance(value, tuple) and len(value) <= MAX_DIMS and all(map(_is_size, value))
+
+
+def _unless_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """None where the elements stand in order anyway: strides of empty tensors and of lengths of 1 mean nothing."""
+    if 0 in shape:
+        return None
+    usual = contiguous_strides(shape)
+    same = all(size == 1 or step == plain for size, step, plain in zip(shape, strides, usual, strict=True))
+    return None if same else strides
+
+
+def _ordered_dict(machine: Machine, arguments: tuple[object, ...]) -> Mapping:
+    made = Mapping()
+    if arguments:
+        pairs = arguments[0]
+        if len(arguments) > 1 or not isinstance(pairs, Sequence | tuple):
+            raise machine.fault("an OrderedDict is made of what are no pairs")
+        machine.push(made)
+        for pair in pairs.items if isinstance(pairs, Sequence) else pairs:
+            values = pair.items if isinstance(pair, Sequence) else pair
+            if not isinstance(values, list | tuple) or len(values) != 2:
+                raise machine.fault("an OrderedDict is made of what are no pairs")
+            machine.set_items(list(values))
+        machine.pop()
+    return made
+
+
+def _tensor(machine: Machine, arguments: tuple[object, ...]) -> ViewRef:
+    """`_rebuild_tensor` (4 arguments) and `_rebuild_tensor_v2` (6, and flags)."""
+    if len(arguments) not in (4, 6, 7):
+        raise machine.fault("a tensor is rebuilt from another number of arguments")
+    storage = arguments[0]
+    dtype = storage.dtype if isinstance(storage, StorageRef) else None
+    return _rebuild(machine, arguments, dtype, arguments[6:])
+
+
+def _tensor_v3(machine: Machine, arguments: tuple[object, ...]) -> ViewRef:
+    if len(arguments) not in (7, 8):
+        raise machine.fault("a tensor is rebuilt from another number of arguments")
+    name = arguments[6]
+    dtype = TORCH_DTYPES.get(name.name) if isinstance(name, Global) and name.module == "torch" else None
+    if dtype is None:
+        raise machine.fault(f"a tensor has an element type that is not known: {kind_of(name)}")
+    return _rebuild(machine, arguments, dtype, arguments[7:])
+
+
+def _parameter(machine: Machine, arguments: tuple[object, ...]) -> object:
+    """The tensor itself: that it is a parameter says nothing about its bytes."""
+    if not arguments:
+        raise machine.fault("a parameter without a tensor")
+    return arguments[0]
+
+
+def _from_type(machine: Machine, arguments: tuple[object, ...]) -> object:
+    """A tensor with attributes of its own, `(function, type, arguments, state)`: only plain types are known."""
+    if len(arguments) != 4 or not isinstance(arguments[2], tuple):
+        raise machine.fault("a tensor with attributes is malformed")
+    if str(arguments[1]) not in ("torch.Tensor", "torch.nn.parameter.Parameter"):
+        return Opaque(kind_of(arguments[1]))
+    return machine.call(arguments[0], arguments[2])
+
+
+def _size(machine: Machine, arguments: tuple[object, ...]) -> object:
+    if len(arguments) != 1 or not isinstance(arguments[0], tuple):
+        raise machine.fault("a torch.Size without a tuple")
+    return arguments[0]
+
+
+CALLS: Calls = {
+    "collections.OrderedDict": _ordered_dict,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_v3,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _from_type,
+    "torch.Size": _size,
+}
