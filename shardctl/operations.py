@@ -23,6 +23,7 @@ from shardctl.model import Checkpoint, Extent, Finding, Version
 from shardctl.naming import default_stem
 from shardctl.packing import Limits
 from shardctl.plan import Measure, Order, Plan, Request, Tied, make_plan, options_of
+from shardctl.reindex import Reindexed, make_index, write_index
 from shardctl.stores.base import Copied, Store
 from shardctl.target import (
     Replace,
@@ -30,6 +31,7 @@ from shardctl.target import (
     companions,
     exists,
     in_place,
+    kept_checksums,
     resolve_target,
     same_bytes,
     superseded,
@@ -75,8 +77,9 @@ class Prepared:
         return self.receipts is not None
 
     def path(self, store: Store) -> str:
-        """What a loader takes: the index, or the single file."""
-        return store.join(self.target.folder, self.plan.loads_from)
+        """What a loader takes: the index, or the single file; a file that the user named, as it was named."""
+        named = self.target.filename is not None
+        return self.target_text if named else store.join(self.target.folder, self.plan.loads_from)
 
 
 def prepare(store: Store, source: str, target: str, options: WriteOptions, *, finish: bool) -> Prepared:
@@ -103,7 +106,14 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
     if receipts is None:
         followers = _to_copy(store, place, beside, options)
         giving_way = superseded(store, place, located, request, _names(plan), options.replace)
-        job = replace(job, tasks=_tasks(store, place, plan, followers, sources, options), superseded=giving_way)
+        new = {*giving_way, *_names(plan), *followers}
+        sums = kept_checksums(store, place, new)
+        job = replace(
+            job,
+            tasks=_tasks(store, place, plan, followers, sources, options),
+            superseded=giving_way,
+            checksums={} if sums is None and options.checksums else sums,
+        )
     return Prepared(
         source=source,
         target_text=target,
@@ -149,6 +159,14 @@ def inspect(store: Store, source: str, *, key: str | None, glob: str | None) -> 
     located = find_source(store, source, whole_set=False)
     checkpoint = read_checkpoint(store, located, _noting(notes), key, drop_non_tensors=True, nested=True)
     return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
+
+
+def reindex(store: Store, source: str, *, check: bool) -> Reindexed:
+    """The index that the shards' headers say, written where it differs from what is there (not with `check`)."""
+    made = make_index(store, source)
+    if made.changes and not check:
+        write_index(store, made)
+    return made
 
 
 def _noting(warnings: list[str]) -> Report:
@@ -258,7 +276,7 @@ def _tasks(
     others = [task(name, _whole(path, sources[path].size), digest=False) for name, path in followers.items()]
     if plan.index is None or plan.index_filename is None:
         return (*others, *shards)
-    index = task(plan.index_filename, Layout((Literal(plan.index),), len(plan.index)), digest=False)
+    index = task(plan.index_filename, Layout((Literal(plan.index),), len(plan.index)), digest=options.checksums)
     return (*others, *shards, index)
 
 

@@ -39,7 +39,7 @@ class Reindexed:
     changes: tuple[str, ...]
 
 
-def reindex(store: Store, source: str) -> Reindexed:
+def make_index(store: Store, source: str) -> Reindexed:
     """The index of a set of shards, from their headers; writes nothing.
 
     Raises UsageError for a checkpoint of one file, InputError where shards are missing or contradict each other.

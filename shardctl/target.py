@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.discover import Candidate, Located, folder_checkpoints
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.naming import is_training_state, is_weights_or_index
@@ -13,7 +14,6 @@ from shardctl.plan import Request
 from shardctl.stores.base import Entry, Store
 
 STAGING = ".shardctl"
-CHECKSUMS = "SHA256SUMS"
 
 Replace = Literal["nothing", "same", "all"]
 
@@ -127,6 +127,16 @@ def companions(store: Store, located: Located) -> list[Entry]:
 
 def _is_companion(name: str) -> bool:
     return not (is_weights_or_index(name) or is_training_state(name) or name == CHECKSUMS or STAGING in name)
+
+
+def kept_checksums(store: Store, target: Target, gone: Collection[str]) -> dict[str, str] | None:
+    """The digests in the target's `SHA256SUMS`, less those of files that go; None where there is no such file."""
+    path = store.join(target.folder, CHECKSUMS)
+    if store.kind(path) != "file":
+        return None
+    with store.open(path) as reader:
+        sums = parse_checksums(reader.read(0, reader.version.size))
+    return {name: digest for name, digest in sums.items() if name not in gone}
 
 
 def same_bytes(store: Store, one: str, other: str) -> bool:

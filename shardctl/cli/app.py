@@ -192,3 +192,30 @@ def verify(
         say(render.closing(found), quiet=quiet)
     if not found.ok:
         raise typer.Exit(WORK_TO_DO)
+
+
+@app.command()
+def index(
+    source: o.Source,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the index is not right.")] = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,  # noqa: ARG001 - every command takes it
+    debug: o.Debug = False,  # noqa: ARG001 - acted on where errors are rendered
+) -> None:
+    """Write or repair the index of a sharded checkpoint, from the shards' headers.
+
+    Example: shardctl index sharded/
+    """
+    from shardctl import operations  # noqa: PLC0415 - `--help` needs none of this
+    from shardctl.cli import documents  # noqa: PLC0415
+
+    made = operations.reindex(LocalStore(), source, check=check)
+    for change in made.changes:
+        say(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
+    if json:
+        write_stdout(documents.dump(documents.indexing(source, made, check=check)))
+    elif not check:
+        write_stdout(made.path + "\n")
+    if check and made.changes:
+        raise typer.Exit(WORK_TO_DO)

@@ -41,6 +41,7 @@ class WriterArguments:
     replace: o.Replace = False
     replace_all: o.ReplaceAll = False
     verify: o.ReadBack = False
+    checksums: o.Checksums = False
     restart: o.Restart = False
     record: o.Record = True
     dry_run: o.DryRun = False
@@ -66,6 +67,7 @@ class WriterArguments:
             companions=self.companions,
             replace="all" if self.replace_all else "same" if self.replace else "nothing",
             read_back=self.verify,
+            checksums=self.checksums,
         )
 
 

@@ -12,6 +12,7 @@ from shardctl.inspection import Inspection
 from shardctl.model import Checkpoint, Tensor
 from shardctl.operations import Prepared
 from shardctl.plan import LAYOUT_VERSION, options_of
+from shardctl.reindex import Reindexed
 from shardctl.stores.base import Copied, Store
 from shardctl.verify import Verdict
 
@@ -109,6 +110,18 @@ def _sources(checkpoint: Checkpoint, store: Store) -> list[dict[str, Any]]:
         {"name": store.split(file.path)[1], "size": file.version.size, "header_sha256": file.header_sha256}
         for file in checkpoint.files
     ]
+
+
+def indexing(source: str, made: Reindexed, *, check: bool) -> dict[str, Any]:
+    """`index --json`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": "index",
+        "done": bool(made.changes) and not check,
+        "source": source,
+        "index": made.path,
+        "changes": list(made.changes),
+    }
 
 
 def verdict(source: str, found: Verdict) -> dict[str, Any]:

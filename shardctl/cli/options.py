@@ -149,6 +149,12 @@ ReplaceAll = Annotated[
 ReadBack = Annotated[
     bool, typer.Option("--verify", help="Read back what was written and compare it.", rich_help_panel=SAFETY)
 ]
+Checksums = Annotated[
+    bool,
+    typer.Option(
+        "--checksums", help="Write SHA256SUMS, for `sha256sum -c` and `verify --deep`.", rich_help_panel=SAFETY
+    ),
+]
 Restart = Annotated[
     bool,
     typer.Option("--restart", help="Throw a half-done run away; the default is to resume.", rich_help_panel=SAFETY),

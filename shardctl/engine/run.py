@@ -14,8 +14,9 @@ from queue import Empty, SimpleQueue
 from threading import Event
 from typing import Protocol
 
+from shardctl.checksums import CHECKSUMS, format_checksums
 from shardctl.engine import journal as journals
-from shardctl.engine.journal import Commit, Header, Journal, Record
+from shardctl.engine.journal import Commit, Header, Journal, Record, put
 from shardctl.engine.task import CancelledError, Receipt, ShardTask, Tick, digest, source_changed, write
 from shardctl.errors import ShardctlError, Stopped, StorageError, TargetExistsError
 from shardctl.model import Version
@@ -33,7 +34,8 @@ class Job:
     """All that a run needs to know. `tasks` in order, the file that makes the set visible last.
 
     `sources` gives the versions of the files that are read, by path. `superseded` are names in the target folder
-    that give way once the new set is durable.
+    that give way once the new set is durable. `checksums` are the lines of `SHA256SUMS` that stay beside those of the
+    files that tasks took digests of; None leaves that file alone.
     """
 
     header: Header
@@ -42,6 +44,7 @@ class Job:
     tasks: tuple[ShardTask, ...]
     sources: Mapping[str, Version]
     superseded: tuple[str, ...] = ()
+    checksums: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +140,28 @@ def _put_in_place(store: Store, staged: str, final: str) -> None:
         )
 
 
+def _stage_checksums(job: Job, receipts: tuple[Receipt, ...], store: Store) -> bool:
+    """Stage `SHA256SUMS` where it will have lines; returns whether it will."""
+    taken = {receipt.filename: receipt.sha256 for receipt in receipts if receipt.sha256 is not None}
+    lines = {**(job.checksums or {}), **taken}
+    if job.checksums is None or not lines:
+        return False
+    put(store, job.staging, CHECKSUMS, format_checksums(lines))
+    return True
+
+
 def _commit_of(job: Job, receipts: tuple[Receipt, ...], store: Store) -> Commit:
     new = tuple(task.filename for task in job.tasks)
     old = tuple(name for name in job.superseded if store.kind(store.join(job.folder, name)) is not None)
     shared = len(new) > 1 and any(name in new for name in old)
     # An index whose shards are about to be overwritten must not be there to be loaded.
     first = tuple(name for name in old if shared and name.endswith(".json"))
-    return Commit(job.header, first, new, tuple(name for name in old if name not in new), receipts)
+    last = tuple(name for name in old if name not in new)
+    if _stage_checksums(job, receipts, store):
+        new = (CHECKSUMS, *new)
+    elif job.checksums is not None:
+        last = (*last, CHECKSUMS)
+    return Commit(job.header, first, new, last, receipts)
 
 
 def _stage(

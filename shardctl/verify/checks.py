@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from shardctl.checksums import CHECKSUMS
 from shardctl.discover import Located
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.model import Checkpoint, Finding
 from shardctl.packing import storage_units
 from shardctl.stores.base import Store
-from shardctl.target import CHECKSUMS, STAGING
+from shardctl.target import STAGING
 
 
 @dataclass(frozen=True, slots=True)

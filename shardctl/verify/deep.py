@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.engine.task import chunks
 from shardctl.errors import ShardctlError
 from shardctl.model import Extent, File, Finding
 from shardctl.select import flatten
 from shardctl.stores.base import Store
-from shardctl.target import CHECKSUMS
 from shardctl.verify.checks import Subject
-
-# GNU coreutils: 64 hex digits, a space, a space or `*`, the name; a leading backslash says that the name is escaped.
-_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
-_UNESCAPED = {r"\\": "\\", r"\n": "\n", r"\r": "\r"}
 
 
 def read_checksums(store: Store, folder: str) -> Mapping[str, str] | None:
@@ -27,15 +22,7 @@ def read_checksums(store: Store, folder: str) -> Mapping[str, str] | None:
     if store.kind(path) != "file":
         return None
     with store.open(path) as reader:
-        text = reader.read(0, reader.version.size).decode("utf-8", "surrogateescape")
-    sums: dict[str, str] = {}
-    for line in text.splitlines():
-        match = _LINE.fullmatch(line)
-        if match is not None:
-            escaped, digest, name = match.groups()
-            name = re.sub(r"\\[\\nr]", lambda m: _UNESCAPED[m[0]], name) if escaped else name
-            sums[name.removeprefix("./")] = digest.lower()
-    return sums
+        return parse_checksums(reader.read(0, reader.version.size))
 
 
 def check_deep(subject: Subject, jobs: int) -> Iterator[tuple[int, list[Finding]]]:

@@ -1,0 +1,38 @@
+"""`SHA256SUMS`: the lines of GNU coreutils' `sha256sum`, both ways. Nothing here reads a file.
+
+A line is 64 hex digits, a space, a space or `*`, and the name; where the name has a backslash or a line break, those
+are escaped and the line begins with a backslash (coreutils manual, "md5sum invocation").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+CHECKSUMS = "SHA256SUMS"
+
+_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
+_ESCAPED = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}
+_UNESCAPED = {escaped: plain for plain, escaped in _ESCAPED.items()}
+
+
+def parse_checksums(data: bytes) -> dict[str, str]:
+    """The digests, in lower-case hexadecimal, by file name. What is no such line is passed over."""
+    sums: dict[str, str] = {}
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        match = _LINE.fullmatch(line.removesuffix("\r"))
+        if match is not None:
+            escaped, digest, name = match.groups()
+            name = re.sub(r"\\[\\nr]", lambda found: _UNESCAPED[found[0]], name) if escaped else name
+            sums[name.removeprefix("./")] = digest.lower()
+    return sums
+
+
+def format_checksums(sums: Mapping[str, str]) -> bytes:
+    """The file for these digests by name, sorted by name."""
+    return "".join(_line(name, digest) for name, digest in sorted(sums.items())).encode("utf-8", "surrogateescape")
+
+
+def _line(name: str, digest: str) -> str:
+    escaped = "".join(_ESCAPED.get(character, character) for character in name)
+    return f"{chr(92) if escaped != name else ''}{digest}  {escaped}\n"
