@@ -11,11 +11,15 @@ def main() -> None:
     from shardctl.cli.app import app  # noqa: PLC0415 - importing this module must cost nothing
     from shardctl.cli.exits import run  # noqa: PLC0415
 
+    if sys.stderr is None:
+        # Closed before the start (`2>&-`): without this `print` would talk on stdout instead.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
     code = run(app, sys.argv[1:])
     if code > 128:
         # A stopped run may have a thread inside a long sync; the journal is in order, so it is not waited for.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
         os._exit(code)
     sys.exit(code)
 

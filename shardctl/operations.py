@@ -10,9 +10,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from shardctl.discover import Located, find_source, read_checkpoint
+from shardctl.engine.commit import check_not_half_replaced, recover
 from shardctl.engine.executors import threads
-from shardctl.engine.journal import Header, Journal
-from shardctl.engine.run import Job, Observer, RunOptions, execute, recover
+from shardctl.engine.journal import Header, Journal, Record
+from shardctl.engine.run import Job, Observer, RunOptions, execute
 from shardctl.engine.task import Receipt, ShardTask
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.formats import WRITERS
@@ -20,12 +21,13 @@ from shardctl.formats.base import Report, strict
 from shardctl.inspection import Inspection, inspect_checkpoint
 from shardctl.layout import Layout, LayoutBuilder, Literal
 from shardctl.model import Checkpoint, Extent, Finding, Version
-from shardctl.naming import default_stem
+from shardctl.naming import check_shard_name, default_stem, escape
 from shardctl.packing import Limits
 from shardctl.plan import Measure, Order, Plan, Request, Tied, make_plan, options_of
 from shardctl.reindex import Reindexed, make_index, write_index
 from shardctl.stores.base import Copied, Store
 from shardctl.target import (
+    STAGING,
     Replace,
     Target,
     companions,
@@ -89,8 +91,14 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
     UsageError, InputError and TargetError with what to do about it.
     """
     place = resolve_target(store, target, one_file=options.limits == Limits())
-    notes = _finish_interrupted(store, place, finish=finish)
-    located = find_source(store, source, whole_set=True)
+    finished = _finish_interrupted(store, place, finish=finish)
+    notes = [] if finished is None else ["finished what an interrupted run had begun to put in place"]
+    if finished is not None and store.kind(source) is None:
+        # A file that was replaced by several lives on in them.
+        located = find_source(store, store.join(place.folder, finished.loads_from), whole_set=True)
+    else:
+        located = find_source(store, source, whole_set=True)
+    check_not_half_replaced(store, store.join(located.folder, STAGING))
     checkpoint = read_checkpoint(store, located, _noting(notes), options.key, drop_non_tensors=options.drop_non_tensors)
     plan = make_plan(checkpoint, request := _request(options, place, located, checkpoint), measure_of(request))
     beside = _companions(store, located, place, options)
@@ -100,7 +108,7 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
         options={**options_of(plan.request), "checksums": options.checksums},
         sources={store.split(path)[1]: version for path, version in sources.items()},
     )
-    receipts = _up_to_date(store, place, located, header)
+    receipts = _up_to_date(store, place, located, header, finished or Journal(store, place.staging).record())
     followers: Mapping[str, str] = {}
     job = Job(header, place.folder, place.staging, (), sources)
     if receipts is None:
@@ -128,7 +136,7 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
     )
 
 
-def _finish_interrupted(store: Store, place: Target, *, finish: bool) -> list[str]:
+def _finish_interrupted(store: Store, place: Target, *, finish: bool) -> Record | None:
     if not finish:
         if Journal(store, place.staging).commit() is not None:
             raise TargetExistsError(
@@ -137,9 +145,8 @@ def _finish_interrupted(store: Store, place: Target, *, finish: bool) -> list[st
                 code="half-done",
                 file=place.staging,
             )
-        return []
-    record = recover(store, place.folder, place.staging)
-    return [] if record is None else ["finished what an interrupted run had begun to put in place"]
+        return None
+    return recover(store, place.folder, place.staging)
 
 
 def write(
@@ -163,6 +170,8 @@ def inspect(store: Store, source: str, *, key: str | None, glob: str | None) -> 
 
 def reindex(store: Store, source: str, *, check: bool) -> Reindexed:
     """The index that the shards' headers say, written where it differs from what is there (not with `check`)."""
+    folder = source if store.kind(source) == "folder" else store.split(source)[0]
+    check_not_half_replaced(store, store.join(folder, STAGING))
     made = make_index(store, source)
     if made.changes and not check:
         write_index(store, made)
@@ -187,6 +196,8 @@ def _request(options: WriteOptions, place: Target, located: Located, checkpoint:
     container = named or suffix or checkpoint.container
     writer = WRITERS[container]
     limits = options.limits if options.limits is not None else Limits(num_shards=len(checkpoint.files))
+    _check_name_part("--name", options.stem)
+    _check_name_part("--variant", options.variant)
     variant = located.variant if options.variant is None else options.variant
     return Request(
         limits=limits,
@@ -198,6 +209,16 @@ def _request(options: WriteOptions, place: Target, located: Located, checkpoint:
         order=options.order,
         tied=options.tied,
     )
+
+
+def _check_name_part(option: str, text: str | None) -> None:
+    """Raise UsageError for what cannot be a part of a file's name."""
+    reason = "it has a slash" if "/" in (text or "") else check_shard_name(text) if text else None
+    if reason is not None:
+        raise UsageError(
+            f"{option} '{escape(text or '')}' cannot be part of a file's name: {reason}",
+            hint="give a plain name; TARGET says which folder the files go to",
+        )
 
 
 def measure_of(request: Request) -> Measure:
@@ -237,9 +258,10 @@ def _names(plan: Plan) -> list[str]:
     return names if plan.index_filename is None else [*names, plan.index_filename]
 
 
-def _up_to_date(store: Store, place: Target, located: Located, header: Header) -> tuple[Receipt, ...] | None:
+def _up_to_date(
+    store: Store, place: Target, located: Located, header: Header, record: Record | None
+) -> tuple[Receipt, ...] | None:
     """The receipts of the run that made what is there, where its record proves that nothing is left to do."""
-    record = Journal(store, place.staging).record()
     if record is None or record.options != header.options:
         return None
     for name, version in record.written.items():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import zlib
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from shardctl.errors import SourceChangedError
+from shardctl.layout import Crc, Gather, Layout, Literal
 from shardctl.model import Version
 
 
@@ -47,3 +51,29 @@ class BytesReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def materialise(layout: Layout, sources: Mapping[str, bytes]) -> bytes:
+    """The bytes of a layout, the plain way: `sources` are the files that its extents name."""
+    parts: list[bytes] = []
+    for piece in layout.pieces:
+        match piece:
+            case Literal(data):
+                parts.append(data)
+            case Crc(of):
+                parts.append(zlib.crc32(parts[of]).to_bytes(4, "little"))
+            case Gather():
+                parts.append(_gathered(piece, sources))
+            case _:
+                parts.append(sources[piece.extent.path][piece.extent.offset : piece.extent.end])
+    return b"".join(parts)
+
+
+def _gathered(piece: Gather, sources: Mapping[str, bytes]) -> bytes:
+    data = sources[piece.extent.path]
+    elements = []
+    for place in itertools.product(*map(range, piece.shape)):
+        step = sum(index * stride for index, stride in zip(place, piece.strides, strict=True))
+        at = piece.extent.offset + step * piece.itemsize
+        elements.append(data[at : at + piece.itemsize])
+    return b"".join(elements)

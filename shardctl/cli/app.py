@@ -19,7 +19,6 @@ from shardctl.stores.local import LocalStore
 app = typer.Typer(
     name="shardctl",
     help="Split, merge, convert, inspect and verify model checkpoints: lazily, safely, at the speed of a copy.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "SHARDCTL"},
@@ -37,7 +36,10 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, allow_from_autoenv=False, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Hold what is common to all commands."""
@@ -130,7 +132,13 @@ def inspect(
     ] = None,
     glob: Annotated[
         str | None,
-        typer.Option("--filter", metavar="GLOB", help="Only tensors whose names match.", show_default=False),
+        typer.Option(
+            "--filter",
+            metavar="GLOB",
+            envvar="SHARDCTL_INSPECT_FILTER",
+            help="Only tensors whose names match.",
+            show_default=False,
+        ),
     ] = None,
     key: o.Key = None,
     json: o.Json = False,
@@ -150,16 +158,19 @@ def inspect(
         say(f"note: {note}", quiet=quiet)
     if json:
         write_stdout(documents.dump(documents.inspection(found)))
-    elif render.drawing() or depth is not None or top is not None:
+    elif render.drawing():
         write_stdout(render.inspection(found, depth=depth, top=top))
     else:
-        write_stdout(render.inspection_rows(found))
+        write_stdout(render.inspection_rows(found, top=top))
 
 
 @app.command()
 def verify(
     source: o.Source,
     deep: Annotated[bool, typer.Option("--deep", help="Read all the bytes: checksums, digests, contents.")] = False,
+    load: Annotated[
+        bool, typer.Option("--load", help="Load every tensor with torch and safetensors too: a second opinion.")
+    ] = False,
     against: Annotated[
         str | None,
         typer.Option("--against", metavar="OTHER", help="Compare with another checkpoint.", show_default=False),
@@ -181,7 +192,7 @@ def verify(
     from shardctl.verify import Thoroughness  # noqa: PLC0415
     from shardctl.verify import verify as run_checks  # noqa: PLC0415
 
-    how = Thoroughness(deep=deep, against=against, strict=strict, key=key, jobs=jobs or default_jobs())
+    how = Thoroughness(deep=deep, load=load, against=against, strict=strict, key=key, jobs=jobs or default_jobs())
     found = run_checks(LocalStore(), source, how)
     if json:
         write_stdout(documents.dump(documents.verdict(source, found)))

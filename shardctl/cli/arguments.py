@@ -109,7 +109,7 @@ def _one_of_a_group(ctx: typer.Context, given: dict[str, object]) -> None:
     typed: list[str] = []
     other: list[str] = []
     for name in SIZE_GROUP:
-        if given.get(name):
+        if given.get(name) not in (None, False):
             source = ctx.get_parameter_source(name)
             (typed if source is not None and source.name == "COMMANDLINE" else other).append(name)
     for name in other if typed else ():
@@ -122,12 +122,15 @@ def _one_of_a_group(ctx: typer.Context, given: dict[str, object]) -> None:
 def limits_of(name: str, arguments: WriterArguments) -> Limits | None:
     """The limits that a command's options ask for; None keeps the source's number of shards."""
     strict = arguments.strict_size
+    size = arguments.max_shard_size
+    if size is None and name == "split":
+        size = DEFAULT_SHARD_SIZE
     if name == "merge" or arguments.single:
         limits: Limits | None = Limits()
     elif arguments.num_shards is not None:
         limits = Limits(num_shards=arguments.num_shards)
-    elif arguments.max_shard_size is not None or name == "split":
-        return Limits(max_shard_bytes=parse_size(arguments.max_shard_size or DEFAULT_SHARD_SIZE), strict=strict)
+    elif size is not None:
+        return Limits(max_shard_bytes=parse_size(size), strict=strict)
     else:
         limits = None
     if strict:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from shardctl.engine.task import Receipt
@@ -62,6 +61,7 @@ def writing(command: str, prepared: Prepared, store: Store, receipts: Sequence[R
     """What `split`, `merge` and `reshard` print with `--json`; `receipts` is None where nothing was written."""
     plan = prepared.plan
     digests = {receipt.filename: receipt.sha256 for receipt in receipts or ()}
+    copied = sum((receipt.copied for receipt in receipts or ()), Copied())
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "command": command,
@@ -84,7 +84,7 @@ def writing(command: str, prepared: Prepared, store: Store, receipts: Sequence[R
             for shard in plan.shards
         ],
         "oversize": list(plan.oversize),
-        "copied": asdict(sum((receipt.copied for receipt in receipts or ()), Copied())),
+        "copied": {"kernel": copied.kernel, "shared": copied.shared, "buffered": copied.buffered},
         "companions": list(prepared.companions),
         "superseded": list(prepared.job.superseded),
     }

@@ -8,12 +8,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 
 import typer
 
-from shardctl.errors import ShardctlError, Stopped, StorageError
+from shardctl.errors import ShardctlError, Stopped, StorageError, UsageError
 
 CLOSED_PIPE = 141
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -21,22 +21,39 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
     """Run the application; returns the exit code. Nothing but the code and one rendered error leaves here."""
+    if not arguments:
+        return _show_help(app)
     try:
         with stoppable():
             code = app(args=list(arguments), prog_name="shardctl", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Stopped as stopped:
         return _say_stopped(stopped.signum)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # Typer makes SystemExit(1) of a closed pipe, and of nothing else here
         # Somebody who no longer reads (`| head`) is told nothing; the interpreter's own flush must not speak either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     except Exception as caught:  # the last line of defence: a bug must not look like exit code 1
         if "--debug" in arguments:
             traceback.print_exc()
         error = _as_ours(caught)
-        say_error(error, as_json="--json" in arguments)
+        say_error(error, as_json=_wants_json(arguments))
         return error.exit_code
+
+
+def _show_help(app: Callable[..., object]) -> int:
+    """Nothing was asked for: the help is talk then, not data."""
+    with redirect_stdout(sys.stderr):
+        app(args=["--help"], prog_name="shardctl", standalone_mode=False)
+    return UsageError.exit_code
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether errors go out as JSON: asked here and not of the parser, which may be what failed."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    variable = os.environ.get(f"SHARDCTL_{command.upper()}_JSON", "")
+    return "--json" in arguments or variable.lower() in {"1", "true", "t", "yes", "y", "on"}
 
 
 def _as_ours(error: Exception) -> ShardctlError:
@@ -59,9 +76,8 @@ def say_error(error: ShardctlError, *, as_json: bool) -> None:
         }
         print(json.dumps(document), file=sys.stderr)
         return
-    where = ""
-    if error.file is not None and error.file not in error.message:
-        where = f"'{error.file}': "
+    places = [place for place in (error.file, error.tensor) if place is not None and place not in error.message]
+    where = "".join(f"'{place}': " for place in places)
     at = "" if error.offset is None or "byte" in error.message else f" (at byte {error.offset:,})"
     text = f"error: {where}{error.message}{at}\n  hint: {error.hint}"
     print(_printable(text), file=sys.stderr)
@@ -74,8 +90,6 @@ def _printable(text: str) -> str:
 
 
 def _usage(error: Exception) -> ShardctlError:
-    from shardctl.errors import UsageError  # noqa: PLC0415
-
     text = error.format_message() if hasattr(error, "format_message") else str(error)
     hint = "shardctl --help lists the commands, shardctl COMMAND --help their options"
     if "unexpected extra argument" in text:
@@ -128,6 +142,8 @@ def _say_stopped(signum: int) -> int:
 
 def write_stdout(text: str) -> None:
     """Print data. A closed stdout is BrokenPipeError (exit 141); a full one is StorageError (exit 5)."""
+    if sys.stdout is None:  # closed before the start, as `>&-` does
+        raise BrokenPipeError
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -62,7 +62,7 @@ class PlainLines:
     def start(self, nbytes: int, files: Mapping[str, int]) -> None:
         self._total = nbytes
         self._begun = self._said = time.monotonic()
-        self._say(f"writing {len(files)} files, {format_size(nbytes)}")
+        self._say(f"writing {len(files)} file{'' if len(files) == 1 else 's'}, {format_size(nbytes)}")
 
     def advance(self, filename: str, nbytes: int) -> None:
         self._done += nbytes

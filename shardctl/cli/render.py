@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from shardctl.cli.layers import Node, tree
 from shardctl.engine.task import Receipt
 from shardctl.inspection import Inspection
-from shardctl.model import Finding
+from shardctl.model import Finding, Tensor
 from shardctl.naming import escape, printable
 from shardctl.operations import Prepared
 from shardctl.sizes import format_size
@@ -30,7 +30,8 @@ DEFAULT_DEPTH, MOST_CHILDREN = 4, 200
 
 def drawing() -> bool:
     """Whether stdout is to be drawn on: a terminal, or FORCE_COLOR."""
-    return sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return terminal or bool(os.environ.get("FORCE_COLOR"))
 
 
 def tabbed(rows: Iterable[Sequence[object]]) -> str:
@@ -78,8 +79,8 @@ def _table(*columns: tuple[str, str]) -> Table:
 # inspect
 
 
-def inspection_rows(found: Inspection) -> str:
-    """`inspect` in a pipe."""
+def inspection_rows(found: Inspection, *, top: int | None) -> str:
+    """`inspect` in a pipe: every tensor, or the largest ones where asked for."""
     header = ("name", "dtype", "shape", "nbytes", "file", "offset", "tied_to")
     rows = (
         (
@@ -91,7 +92,7 @@ def inspection_rows(found: Inspection) -> str:
             tensor.span.offset,
             found.tied_to.get(tensor.name),
         )
-        for tensor in found.tensors
+        for tensor in (_by_size(found)[:top] if top else found.tensors)
     )
     return tabbed([header]) + tabbed(rows)
 
@@ -105,8 +106,8 @@ def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
     for name, count, nbytes in found.dtypes():
         dtypes.add_row(name, f"{count:,}", format_size(nbytes))
     head = (
-        f"{escape(found.source)}: {found.checkpoint.container}, {len(found.files)} file"
-        f"{'s' if len(found.files) != 1 else ''}, {len(found.tensors):,} tensors, "
+        f"{escape(found.source)}: {found.checkpoint.container}, {_count(len(found.files), 'file')}, "
+        f"{_count(len(found.tensors), 'tensor')}, "
         f"{found.total_parameters:,} parameters, {format_size(found.total_size)}"
     )
     parts: list[RenderableType] = [head, files, dtypes]
@@ -118,9 +119,13 @@ def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
     return drawn(*parts, *others[:20])
 
 
+def _by_size(found: Inspection) -> list[Tensor]:
+    return sorted(found.tensors, key=lambda tensor: -tensor.nbytes)
+
+
 def _largest(found: Inspection, top: int) -> RenderableType:
     table = _table(("largest tensors", "left"), ("dtype", "left"), ("shape", "left"), ("size", "right"))
-    for tensor in sorted(found.tensors, key=lambda tensor: -tensor.nbytes)[:top]:
+    for tensor in _by_size(found)[:top]:
         table.add_row(escape(tensor.name), tensor.dtype.name, _shape(tensor.shape), format_size(tensor.nbytes))
     return table
 
@@ -186,16 +191,13 @@ def plan(prepared: Prepared) -> str:
     )
     for shard in made.shards:
         names = [tensor.name for tensor in shard.tensors] or [""]
-        table.add_row(
-            escape(shard.filename),
-            format_size(shard.size),
-            str(len(shard.tensors)),
-            escape(names[0]),
-            escape(names[-1]),
-        )
+        count = f"{len(shard.tensors):,}"
+        table.add_row(escape(shard.filename), format_size(shard.size), count, escape(names[0]), escape(names[-1]))
     limit = made.request.limits.max_shard_bytes
     over = [f"over the limit of {format_size(limit or 0)}: {escape(name)}" for name in made.oversize]
-    head = f"{len(made.shards)} shards, {format_size(made.total_size)}; a loader takes {escape(made.loads_from)}"
+    head = (
+        f"{_count(len(made.shards), 'shard')}, {format_size(made.total_size)}; a loader takes {escape(made.loads_from)}"
+    )
     return drawn(head, table, *over)
 
 
@@ -212,10 +214,10 @@ def summary(prepared: Prepared, receipts: Sequence[Receipt], seconds: float) -> 
         )
         if nbytes
     )
-    shards = len(prepared.plan.shards)
     rate = format_size(int(total / seconds)) if seconds > 0 else "?"
     return (
-        f"wrote {shards} file{'s' if shards != 1 else ''} of {len(prepared.checkpoint.tensors):,} tensors, "
+        f"wrote {_count(len(prepared.plan.shards), 'file')} of "
+        f"{_count(len(prepared.checkpoint.tensors), 'tensor')}, "
         f"{format_size(total)} in {seconds:.1f} s ({rate}/s): {ways}"
     )
 
@@ -249,6 +251,12 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[RenderableType]:
 
 def closing(found: Verdict) -> str:
     """The one line that sums a verdict up."""
-    counts = ", ".join(f"{count} {name}s" for name, count in found.counts.items() if count) or "nothing to complain of"
+    counted = [_count(count, name) for name, count in found.counts.items() if count]
+    counts = ", ".join(counted) or "nothing to complain of"
     read = f", {format_size(found.bytes)} read" if found.bytes else ""
-    return f"{'ok' if found.ok else 'not ok'}: {found.files} files, {found.tensors:,} tensors{read}: {counts}"
+    held = f"{_count(found.files, 'file')}, {_count(found.tensors, 'tensor')}"
+    return f"{'ok' if found.ok else 'not ok'}: {held}{read}: {counts}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,155 +1,191 @@
 """The elements of a strided view in row-major order, through bounded buffers and without an array library.
 
-The output is cut into tiles along its outermost dimensions. What a tile needs is read in runs along the dimension of
-the smallest stride, packed into a buffer, and permuted from there by strided slices of memoryviews: their inner loop
-is the interpreter's C code, so it is laid along the longest dimension.
+The output is cut into tiles that follow one another. What a tile needs is read in blocks, in the order in which it
+stands in the source, and each block is spread over the tile by slices of memoryviews with steps, whose loop is the
+interpreter's own.
+
+Positions and steps are counted in units: as many bytes as one memoryview item has, 1, 2, 4 or 8.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from shardctl.layout import Gather
-from shardctl.stores.base import Reader
+from shardctl.stores.base import BUFFER_BYTES, Reader
 
-#: Bytes of one tile of the output; about three times as much is held.
-TILE_BYTES = 8 * 1024 * 1024
-#: Reading on through a gap of up to so many bytes costs less than another system call.
-GAP_BYTES = 4096
+#: Reading on through a gap of so many bytes costs no more than another system call (measured).
+GAP_BYTES = 8 * 1024
+#: What a new slice costs, in elements that are copied one by one meanwhile (measured).
+_SLICE_COST = 100
+#: Copies of one element that are held at once, where a view repeats it.
+_COPIES = 4096
 
-#: memoryview formats by bytes of an element.
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_LARGEST_UNIT = 8
 
 Emit = Callable[[bytes | bytearray | memoryview], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Dim:
-    """One dimension: its length, and its step in the source in elements."""
+class _Axis(NamedTuple):
+    """A dimension: its size, and what one step along it is in the source and in the output, in units."""
 
     size: int
-    stride: int
+    source: int
+    target: int
 
 
-def gather(reader: Reader, piece: Gather, emit: Emit, tile_bytes: int = TILE_BYTES) -> None:
-    """Emit the elements of `piece` in order, in consecutive chunks; raises what the reader raises."""
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A box cut into smaller ones: single steps along `outer`, `chunk` steps at a time along `split`, `inner` whole."""
+
+    outer: Sequence[_Axis]
+    split: _Axis
+    chunk: int
+    inner: Sequence[_Axis]
+
+    def boxes(self) -> Iterator[tuple[int, int, list[_Axis]]]:
+        """Each box: where it begins in the source and in the output, and its axes."""
+        for source, target in _positions(self.outer):
+            for start in range(0, self.split.size, self.chunk):
+                size = min(self.chunk, self.split.size - start)
+                axes = [self.split._replace(size=size), *self.inner]
+                yield source + start * self.split.source, target + start * self.split.target, axes
+
+
+def gather(reader: Reader, piece: Gather, emit: Emit, buffer_bytes: int = BUFFER_BYTES) -> None:
+    """Emit the elements of `piece` in order, in consecutive chunks of up to `buffer_bytes`.
+
+    Holds up to three times `buffer_bytes`, however large the tensor. Raises what the reader raises, and ValueError
+    where the view reaches beyond its extent.
+    """
     if piece.nbytes == 0:
         return
-    itemsize, dims = _normalised(piece)
-    most = max(tile_bytes // itemsize, 1)
-    for start, tile in _tiles(dims, most):
-        emit(_Tile(reader, piece.extent.offset, itemsize, start, tile).gathered())
+    unit, axes = _normalised(piece)
+    for source, _, tile in _tiles(axes, max(2 * buffer_bytes // unit, 1)).boxes():
+        # Nothing keeps a tile while the next one is made.
+        _emit_in_parts(
+            _filled(reader, piece, unit, source, tile, max(buffer_bytes // 2 // unit, 1)), emit, buffer_bytes
+        )
 
 
-def _normalised(piece: Gather) -> tuple[int, list[_Dim]]:
-    """Element size and dimensions, without those of length 1 and with those joined that are one in the source."""
-    dims = [_Dim(size, stride) for size, stride in zip(piece.shape, piece.strides, strict=True) if size != 1]
-    itemsize = piece.itemsize
-    if itemsize not in _FORMATS:
-        # Two halves are moved for one element: complex128 has no memoryview format.
-        itemsize //= 2
-        dims = [*(_Dim(dim.size, dim.stride * 2) for dim in dims), _Dim(2, 1)]
-    joined: list[_Dim] = []
-    for dim in dims:
-        if joined and joined[-1].stride == dim.stride * dim.size:
-            dim = _Dim(joined.pop().size * dim.size, dim.stride)  # noqa: PLW2901 - the two are one
-        joined.append(dim)
-    return itemsize, joined or [_Dim(1, 1)]
+def _emit_in_parts(data: memoryview, emit: Emit, most: int) -> None:
+    for start in range(0, len(data), most):
+        emit(data[start : start + most])
 
 
-def _tiles(dims: Sequence[_Dim], most: int) -> Iterator[tuple[int, list[_Dim]]]:
-    """Boxes of at most `most` elements that follow one another in the output: source start, and dimensions."""
-    inner = len(dims)
-    while inner > 0 and math.prod(dim.size for dim in dims[inner - 1 :]) <= most:
-        inner -= 1
-    # The dimensions from `inner` on fit whole; the one before is cut into slabs, those further out are single steps.
-    rest = list(dims[inner:])
-    if inner == 0:
-        yield 0, rest
-        return
-    cut = dims[inner - 1]
-    slab = max(most // math.prod(dim.size for dim in rest), 1)
-    for outer in itertools.product(*(range(dim.size) for dim in dims[: inner - 1])):
-        base = sum(index * dim.stride for index, dim in zip(outer, dims, strict=False))
-        for first in range(0, cut.size, slab):
-            size = min(slab, cut.size - first)
-            yield base + first * cut.stride, [_Dim(size, cut.stride), *rest]
+def _normalised(piece: Gather) -> tuple[int, list[_Axis]]:
+    """The unit in bytes, and the fewest axes, outermost first, that say the same."""
+    unit = math.gcd(piece.itemsize, _LARGEST_UNIT)
+    parts = piece.itemsize // unit
+    dims = [(size, stride * parts) for size, stride in zip(piece.shape, piece.strides, strict=True)]
+    unit, dims = _widened(unit, _merged([*dims, (parts, 1)]))
+    axes: list[_Axis] = []
+    pace = 1
+    for size, stride in reversed(dims):
+        axes.insert(0, _Axis(size, stride, pace))
+        pace *= size
+    return unit, axes
 
 
-class _Tile:
-    """A box of the view: reads what it needs, packed in source order, and permutes it into output order."""
-
-    def __init__(self, reader: Reader, offset: int, itemsize: int, start: int, dims: Sequence[_Dim]) -> None:
-        self._reader = reader
-        self._offset = offset + start * itemsize
-        self._itemsize = itemsize
-        self._dims = list(dims)
-
-    def gathered(self) -> bytes | memoryview:
-        # In the source's own order; a stride of 0 repeats what is read once.
-        order = sorted((i for i, dim in enumerate(self._dims) if dim.stride), key=lambda i: -self._dims[i].stride)
-        packed, packed_strides = self._packed(order)
-        return _permuted(packed, self._dims, packed_strides, self._itemsize)
-
-    def _packed(self, order: Sequence[int]) -> tuple[bytes, list[int]]:
-        """The needed elements in source order, and each output dimension's stride among them."""
-        strides = [0] * len(self._dims)
-        if not order:
-            return self._reader.read(self._offset, self._itemsize), strides
-        *outer, last = order
-        inner = self._dims[last]
-        parts: list[bytes] = []
-        for indices in itertools.product(*(range(self._dims[i].size) for i in outer)):
-            at = sum(index * self._dims[i].stride for index, i in zip(indices, outer, strict=True))
-            parts.append(self._run(at, inner))
-        step = 1
-        for i in reversed(order):
-            strides[i] = step
-            step *= self._dims[i].size
-        return b"".join(parts), strides
-
-    def _run(self, at: int, dim: _Dim) -> bytes:
-        """`dim.size` elements, `dim.stride` apart, from element `at` of the tile."""
-        item, offset = self._itemsize, self._offset + at * self._itemsize
-        if dim.stride == 1:
-            return self._reader.read(offset, dim.size * item)
-        if (dim.stride - 1) * item > GAP_BYTES:
-            return b"".join(self._reader.read(offset + i * dim.stride * item, item) for i in range(dim.size))
-        return self._through_gaps(offset, dim)
-
-    def _through_gaps(self, offset: int, dim: _Dim) -> bytes:
-        item = self._itemsize
-        # Few elements at a time: what lies in the gaps is read as well, and must stay within the buffer.
-        step = max(TILE_BYTES // (dim.stride * item), 1)
-        parts = []
-        for first in range(0, dim.size, step):
-            count = min(step, dim.size - first)
-            data = self._reader.read(offset + first * dim.stride * item, ((count - 1) * dim.stride + 1) * item)
-            parts.append(memoryview(data).cast(_FORMATS[item])[:: dim.stride].tobytes())
-        return b"".join(parts)
-
-
-def _permuted(packed: bytes, dims: Sequence[_Dim], strides: Sequence[int], itemsize: int) -> bytes | memoryview:
-    sizes = [dim.size for dim in dims]
-    out_strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
-    if list(strides) == out_strides:
-        return packed
-    source = memoryview(packed).cast(_FORMATS[itemsize])
-    result = bytearray(math.prod(sizes) * itemsize)
-    target = memoryview(result).cast(_FORMATS[itemsize])
-    line = max(range(len(sizes)), key=lambda i: sizes[i])
-    others = [i for i in range(len(sizes)) if i != line]
-    length, out_step, in_step = sizes[line], out_strides[line], strides[line]
-    for indices in itertools.product(*(range(sizes[i]) for i in others)):
-        to = sum(index * out_strides[i] for index, i in zip(indices, others, strict=True))
-        at = sum(index * strides[i] for index, i in zip(indices, others, strict=True))
-        end = to + (length - 1) * out_step + 1
-        if in_step:
-            target[to:end:out_step] = source[at : at + (length - 1) * in_step + 1 : in_step]
+def _merged(dims: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Without dimensions of one element, and with those joined that follow each other without a break."""
+    joined: list[tuple[int, int]] = []
+    for size, stride in dims:
+        if size == 1:
+            continue
+        if joined and joined[-1][1] == size * stride:
+            joined[-1] = (joined[-1][0] * size, stride)
         else:
-            target[to:end:out_step] = memoryview(bytes(source[at : at + 1]) * length).cast(_FORMATS[itemsize])
-    return memoryview(result)
+            joined.append((size, stride))
+    return joined or [(1, 1)]
+
+
+def _widened(unit: int, dims: list[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
+    """Take two neighbours for one item of twice the width, as often as all steps allow it."""
+    *outer, (size, stride) = dims
+    while unit < _LARGEST_UNIT and stride == 1 and size % 2 == 0 and all(step % 2 == 0 for _, step in outer):
+        unit, size = unit * 2, size // 2
+        outer = [(count, step // 2) for count, step in outer]
+    return unit, _merged([*outer, (size, stride)])
+
+
+def _tiles(axes: Sequence[_Axis], most: int) -> _Cut:
+    """Cut the output into parts of up to `most` units that follow one another."""
+    place = len(axes) - 1
+    while place > 0 and axes[place - 1].target <= most:
+        place -= 1
+    split = axes[place]
+    return _Cut(axes[:place], split, max(most // split.target, 1), axes[place + 1 :])
+
+
+def _filled(reader: Reader, piece: Gather, unit: int, start: int, tile: Sequence[_Axis], most: int) -> memoryview:
+    """One tile of the output, as bytes, from what stands in the source from unit `start` on."""
+    data = bytearray(math.prod(axis.size for axis in tile) * unit)
+    output = memoryview(data).cast(_FORMATS[unit])
+    for source, target, block in _blocks(tile, unit, most).boxes():
+        span = 1 + sum((axis.size - 1) * axis.source for axis in block)
+        extent = piece.extent.part((start + source) * unit, span * unit)
+        _spread(memoryview(reader.read(extent.offset, extent.length)).cast(_FORMATS[unit]), output, target, block)
+    return memoryview(data)
+
+
+def _blocks(tile: Sequence[_Axis], unit: int, most: int) -> _Cut:
+    """Cut a tile into what is read at once: up to `most` units of the source, with no large gaps in between."""
+    axes = sorted(tile, key=lambda axis: axis.source)
+    span = 1
+    for place, axis in enumerate(axes):
+        if (axis.source - span) * unit > GAP_BYTES:
+            return _Cut(axes[:place:-1], axis, 1, axes[:place])
+        steps = (most - span) // axis.source if axis.source else axis.size - 1
+        if steps < axis.size - 1:
+            return _Cut(axes[:place:-1], axis, steps + 1, axes[:place])
+        span += (axis.size - 1) * axis.source
+    return _Cut((), axes[-1], axes[-1].size, axes[:-1])
+
+
+def _spread(read: memoryview, output: memoryview, target: int, block: Sequence[_Axis]) -> None:
+    """Put a block that was read where it belongs in the output, from unit `target` on, a slice at a time."""
+    line = min(block, key=_cost)
+    others = list(block)
+    others.remove(line)
+    length, step, pace = line
+    reach, paces = (length - 1) * step + 1, (length - 1) * pace + 1
+    for begin, place in _positions(others):
+        to = target + place
+        if step:
+            output[to : to + paces : pace] = read[begin : begin + reach : step]
+        else:
+            _repeat(read[begin : begin + 1], output, to, line)
+
+
+def _repeat(element: memoryview, output: memoryview, target: int, line: _Axis) -> None:
+    """Put one element at every step of a line, from copies of it that are made once."""
+    copies = memoryview(bytes(element) * min(line.size, _COPIES)).cast(_FORMATS[element.itemsize])
+    for start in range(0, line.size, _COPIES):
+        count = min(_COPIES, line.size - start)
+        begin = target + start * line.target
+        output[begin : begin + (count - 1) * line.target + 1 : line.target] = copies[:count]
+
+
+def _cost(axis: _Axis) -> float:
+    """What it costs to move one element, where slices lie along this axis: without steps they are moved at once."""
+    return _SLICE_COST / axis.size + (axis.source != 1 or axis.target != 1)
+
+
+def _positions(axes: Sequence[_Axis], source: int = 0, target: int = 0) -> Iterator[tuple[int, int]]:
+    """Every place along some axes: where it is in the source and in the output. The last axis goes round first."""
+    if not axes:
+        yield source, target
+        return
+    (size, step, pace), *inner = axes
+    for _ in range(size):
+        if inner:
+            yield from _positions(inner, source, target)
+        else:
+            yield source, target
+        source += step
+        target += pace

@@ -63,7 +63,8 @@ class Commit:
     """How the staged files take their names. All are names in the target folder, in the order in which to go.
 
     `remove_first`: the old index, where old and new shards share names, so that no loader mixes them. `renames`: what
-    was staged, the file that makes the set visible last. `remove_last`: the superseded set.
+    was staged, the file that makes the set visible last. `remove_last`: the superseded set. `record`: whether a record
+    of the run shall stay.
     """
 
     header: Header
@@ -71,6 +72,7 @@ class Commit:
     renames: tuple[str, ...]
     remove_last: tuple[str, ...]
     receipts: tuple[Receipt, ...]
+    record: bool = True
 
     @property
     def replaces(self) -> bool:
@@ -117,6 +119,7 @@ class Journal:
             renames=tuple(document["renames"]),
             remove_last=tuple(document["remove_last"]),
             receipts=tuple(_receipt(receipt) for receipt in document["receipts"]),
+            record=document["record"],
         )
 
     def record(self) -> Record | None:
@@ -150,7 +153,17 @@ class Journal:
 
     def add(self, receipt: Receipt) -> None:
         """Note a finished file, durably. A line begins with a newline, so that a torn one before it ends there."""
-        self._store.append(self.path(RECEIPTS), b"\n" + _dump(asdict(receipt)))
+        self._store.append(self.path(RECEIPTS), _line(receipt))
+
+    def keep(self, receipts: Mapping[str, Receipt]) -> None:
+        """Go on with these finished files, by name; forget and remove the others.
+
+        A receipt must not outlive its file: a file that is written again has its full size from the start.
+        """
+        if receipts.keys() != self.receipts().keys():
+            lines = b"".join(_line(receipt) for receipt in receipts.values())
+            put(self._store, self.staging, RECEIPTS, lines)
+        self.sweep(keep=tuple(receipts))
 
     def begin_commit(self, commit: Commit) -> None:
         """From here on the run can only go forward."""
@@ -162,8 +175,8 @@ class Journal:
             self._store.remove(self.path(RECORD))
         else:
             self._write(RECORD, asdict(record))
-        # The commit goes first: what is left of a run without it is never finished twice.
-        for name in (COMMIT, PLAN, RECEIPTS):
+        # The commit goes last: as long as anything is left of this run, whoever comes next tidies it up.
+        for name in (PLAN, RECEIPTS, COMMIT):
             self._store.remove(self.path(name))
 
     def discard(self) -> None:
@@ -216,6 +229,10 @@ def put(store: Store, folder: str, name: str, data: bytes) -> None:
         writer.sync()
     store.rename(fresh, store.join(folder, name))
     store.sync_folder(folder)
+
+
+def _line(receipt: Receipt) -> bytes:
+    return b"\n" + _dump(asdict(receipt))
 
 
 def _dump(document: Mapping[str, Any]) -> bytes:

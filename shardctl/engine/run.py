@@ -1,7 +1,7 @@
 """Carry out a job: lock, check, stage, copy, commit, the index last.
 
 Until the commit nothing has a final name. From the commit on the run goes only forward, and whoever comes next
-finishes it. See `journal` for what is on disk in between.
+finishes it (`commit`). See `journal` for what is on disk in between.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Protocol
 
 from shardctl.checksums import CHECKSUMS, format_checksums
 from shardctl.engine import journal as journals
-from shardctl.engine.journal import Commit, Header, Journal, Record, put
+from shardctl.engine.commit import finish, leave_nothing
+from shardctl.engine.journal import Commit, Header, Journal, put
 from shardctl.engine.task import CancelledError, Receipt, ShardTask, Tick, digest, source_changed, write
 from shardctl.errors import ShardctlError, Stopped, StorageError, TargetExistsError
 from shardctl.model import Version
@@ -77,67 +78,18 @@ def execute(
     store.make_folder(job.staging)
     with store.lock(store.join(job.staging, journals.LOCK)):
         journal = Journal(store, job.staging)
+        _refuse_foreign(job, options, journal)
         try:
             receipts = _stage(job, store, options, executor, observe, journal)
         except Exception:
             _tidy(journal, store, job, made=made)
             raise
         observe.committing()
-        commit = _commit_of(job, receipts, store)
+        commit = _commit_of(job, receipts, store, record=options.record)
         journal.begin_commit(commit)
-        finish_commit(store, job.folder, journal, commit, record=options.record)
-        return receipts
-
-
-def recover(store: Store, folder: str, staging: str) -> Record | None:
-    """Finish a commit that was begun in this target and cut short; returns its record, None where there was none."""
-    if store.kind(staging) != "folder" or store.kind(store.join(staging, journals.COMMIT)) != "file":
-        return None
-    with store.lock(store.join(staging, journals.LOCK)):
-        journal = Journal(store, staging)
-        commit = journal.commit()
-        return None if commit is None else finish_commit(store, folder, journal, commit, record=True)
-
-
-def finish_commit(store: Store, folder: str, journal: Journal, commit: Commit, *, record: bool) -> Record:
-    """Give the staged files their names, or the rest of them. Safe to do again, wherever it was cut short."""
-    _remove(store, folder, commit.remove_first)
-    *shards, last = commit.renames
-    for names in (shards, [last]):
-        for name in names:
-            _put_in_place(store, journal.path(name), store.join(folder, name))
-        store.sync_folder(folder)
-    _remove(store, folder, commit.remove_last)
-    done = Record(
-        plan_id=commit.header.plan_id,
-        options=commit.header.options,
-        sources=commit.header.sources,
-        written={name: store.version(store.join(folder, name)) for name in commit.renames},
-        loads_from=last,
-        sha256={receipt.filename: receipt.sha256 for receipt in commit.receipts if receipt.sha256},
-    )
-    journal.finish(done if record else None)
-    return done
-
-
-def _remove(store: Store, folder: str, names: tuple[str, ...]) -> None:
-    for name in names:
-        store.remove(store.join(folder, name))
-    if names:
-        store.sync_folder(folder)
-
-
-def _put_in_place(store: Store, staged: str, final: str) -> None:
-    if store.kind(staged) == "file":
-        if store.kind(final) == "file":
-            store.copy_mode(final, staged)
-        store.rename(staged, final)
-    elif store.kind(final) != "file":
-        raise StorageError(
-            f"'{final}' was to be put in place, but its staged file is gone",
-            hint="something removed files of the half-done run: run the command again with --restart",
-            file=final,
-        )
+        finish(store, job.folder, journal, commit)
+    leave_nothing(store, job.staging, commit)
+    return receipts
 
 
 def _stage_checksums(job: Job, receipts: tuple[Receipt, ...], store: Store) -> bool:
@@ -150,18 +102,39 @@ def _stage_checksums(job: Job, receipts: tuple[Receipt, ...], store: Store) -> b
     return True
 
 
-def _commit_of(job: Job, receipts: tuple[Receipt, ...], store: Store) -> Commit:
+def _commit_of(job: Job, receipts: tuple[Receipt, ...], store: Store, *, record: bool) -> Commit:
     new = tuple(task.filename for task in job.tasks)
     old = tuple(name for name in job.superseded if store.kind(store.join(job.folder, name)) is not None)
-    shared = len(new) > 1 and any(name in new for name in old)
+    indexes = tuple(name for name in old if name.endswith(".json"))
     # An index whose shards are about to be overwritten must not be there to be loaded.
-    first = tuple(name for name in old if shared and name.endswith(".json"))
+    shared = len(new) > 1 and any(name in new for name in old if name not in indexes)
+    first = indexes if shared else ()
     last = tuple(name for name in old if name not in new)
     if _stage_checksums(job, receipts, store):
         new = (CHECKSUMS, *new)
     elif job.checksums is not None:
         last = (*last, CHECKSUMS)
-    return Commit(job.header, first, new, last, receipts)
+    return Commit(job.header, first, new, last, receipts, record)
+
+
+def _refuse_foreign(job: Job, options: RunOptions, journal: Journal) -> None:
+    """Raise TargetExistsError where the journal is another run's. Nothing of it is touched then."""
+    if journal.commit() is not None:
+        raise TargetExistsError(
+            f"'{job.folder}' holds files that another run was putting in place when it was cut short",
+            hint="run the same command again: that is finished first",
+            code="half-done",
+            file=job.staging,
+        )
+    earlier = None if options.restart else journal.header()
+    if earlier is not None and earlier != job.header:
+        differs = "; ".join(earlier.differences(job.header))
+        raise TargetExistsError(
+            f"'{job.folder}' holds a half-done run of another plan: {differs}",
+            hint="run the earlier command again to finish it, or this one with --restart to throw it away",
+            code="half-done",
+            file=job.staging,
+        )
 
 
 def _stage(
@@ -198,25 +171,16 @@ def _stage(
 
 def _resume(job: Job, store: Store, options: RunOptions, journal: Journal) -> dict[str, Receipt]:
     """The finished files of an earlier try that can be kept; everything else of it is thrown away."""
-    earlier = None if options.restart else journal.header()
-    if earlier is None:
+    if options.restart or journal.header() is None:
         journal.discard()
         return {}
-    if earlier != job.header:
-        differs = "; ".join(earlier.differences(job.header))
-        raise TargetExistsError(
-            f"'{job.folder}' holds a half-done run of another plan: {differs}",
-            hint="run the earlier command again to finish it, or this one with --restart to throw it away",
-            code="half-done",
-            file=job.staging,
-        )
     wanted = {task.filename: task for task in job.tasks}
     kept = {
         name: receipt
         for name, receipt in journal.receipts().items()
         if name in wanted and _still_there(store, journal.path(name), receipt, wanted[name])
     }
-    journal.sweep(keep=tuple(kept))
+    journal.keep(kept)
     return kept
 
 
@@ -300,10 +264,12 @@ def _tidy(journal: Journal, store: Store, job: Job, *, made: bool) -> None:
     """After a failure: keep finished files for the next try; where there are none, leave no trace."""
     try:
         kept = journal.receipts() if journal.header() is not None else {}
-        if kept or journal.record() is not None:
+        if kept:
             journal.sweep(keep=tuple(kept))
             return
         journal.discard()
+        if journal.record() is not None:
+            return
         store.remove(journal.path(journals.LOCK))
         store.remove_folder(job.staging)
         if made:

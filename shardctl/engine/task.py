@@ -17,10 +17,8 @@ from shardctl.engine.gather import gather
 from shardctl.errors import FormatError, SourceChangedError, StorageError
 from shardctl.layout import Crc, Gather, Layout, Literal, Piece, Run
 from shardctl.model import Extent, Version
-from shardctl.stores.base import Copied, Reader, Store, Writer
+from shardctl.stores.base import BUFFER_BYTES, Copied, Reader, Store, Writer
 
-#: Bytes that pass through one buffer at a time.
-BUFFER_BYTES = 8 * 1024 * 1024
 #: Bytes of one copy inside the kernel: large enough to cost nothing, small enough to show progress and to stop soon.
 COPY_BYTES = 64 * 1024 * 1024
 #: Source files held open by one task; a merge of a thousand shards must stay under the limit of open files.

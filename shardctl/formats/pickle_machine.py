@@ -9,10 +9,29 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shardctl.formats.pickle_values import Global, Mapping, Opaque, PickleFaultError, Sequence, StorageRef, ViewRef
+from shardctl.formats.pickle_values import (
+    Global,
+    Mapping,
+    Opaque,
+    PickleCutShortError,
+    PickleFaultError,
+    Sequence,
+    StorageRef,
+)
+from shardctl.naming import escape, printable
 
-#: A real pickle nests a handful of levels; so many open marks or stacked values only a hostile one needs.
-MAX_MARKS, MAX_STACK = 1_000, 50_000_000
+#: A real pickle nests a handful of levels, and stacks a thousand items at a time, or the numbers of one tuple; so many
+#: open marks or stacked values only a hostile one needs.
+MAX_MARKS, MAX_STACK = 1_000, 4_000_000
+#: What torch writes for a million tensors has 40 million opcodes, 9 million memo places and 7 million values that need
+#: memory of their own. An opcode of one byte can make a value of a hundred, so a pickle's length alone is no bound.
+MAX_OPCODES, MAX_MEMO, MAX_OBJECTS = 100_000_000, 16_000_000, 16_000_000
+#: Characters of a name to import, and values in a tuple that is a dict's key. Both could be recalled from the memo and
+#: put together again and again, at a cost that has nothing to do with the pickle's length.
+MAX_NAME, MAX_KEY_PARTS = 1_000, 64
+#: The shortest pair that a pickle can spell, in bytes: more pairs than that are the same ones used again.
+MIN_PAIR_BYTES = 5
+_SHOWN_CHARACTERS = 500
 STOP = ord(".")
 
 
@@ -46,13 +65,15 @@ class Machine:
         self._memo: dict[int, object] = {}
         self._globals: dict[str, None] = {}
         self._storages: dict[str, StorageRef] = {}
+        self._pairs = 0
+        self._objects = 0
 
     def run(self, table: dict[int, Step]) -> Unpickled:
         """Carry out the opcodes up to STOP. Raises PickleFaultError."""
         data = self._data
-        while True:
+        for _ in range(MAX_OPCODES):
             if self._at >= len(data):
-                raise self.fault("the pickle ends without STOP")
+                raise PickleCutShortError("the pickle ends without STOP", self._at)
             code = data[self._at]
             self._at += 1
             if code == STOP:
@@ -62,12 +83,14 @@ class Machine:
                 raise self.fault(f"opcode 0x{code:02x} is none that a checkpoint needs")
             try:
                 handler(self)
-            except (struct.error, IndexError):
-                raise self.fault("the pickle is cut short, or takes from an empty stack") from None
+            except IndexError:
+                raise self.fault("a value is taken from an empty stack") from None
             except (UnicodeError, ValueError) as error:
                 raise self.fault(f"an argument is malformed ({error})") from None
-            if len(self._stack) > MAX_STACK or len(self._marks) > MAX_MARKS:
-                raise self.fault("the pickle nests deeper than any checkpoint")
+            if len(self._stack) > MAX_STACK or len(self._marks) > MAX_MARKS or self._objects > MAX_OBJECTS:
+                raise self.fault("the pickle nests deeper, or makes more values, than any checkpoint")
+        else:
+            raise self.fault("the pickle has more opcodes than any checkpoint's")
         if len(self._stack) != 1 or self._marks:
             raise self.fault(f"STOP with {len(self._stack)} values on the stack instead of one")
         return Unpickled(self._stack[0], self._at, tuple(self._globals), self._storages)
@@ -79,19 +102,21 @@ class Machine:
 
     def fault(self, message: str) -> PickleFaultError:
         """What is wrong, at this place."""
-        return PickleFaultError(message, self.offset)
+        return PickleFaultError(printable(message[:_SHOWN_CHARACTERS]), self.offset)
 
     # reading arguments
 
     def take(self, count: int) -> bytes:
         end = self._at + count
         if end > len(self._data):
-            raise IndexError
+            raise self._cut_short()
         data = self._data[self._at : end]
         self._at = end
         return data
 
     def number(self, form: str, size: int) -> int:
+        if self._at + size > len(self._data):
+            raise self._cut_short()
         value = struct.unpack_from(form, self._data, self._at)[0]
         self._at += size
         return int(value)
@@ -99,12 +124,20 @@ class Machine:
     def line(self) -> bytes:
         end = self._data.find(b"\n", self._at)
         if end < 0:
-            raise IndexError
+            raise self._cut_short()
         data = self._data[self._at : end]
         self._at = end + 1
         return data
 
+    def _cut_short(self) -> PickleFaultError:
+        return PickleCutShortError("the pickle is cut short: an argument reaches past its end", self.offset)
+
     # the stack
+
+    def make(self, value: object) -> None:
+        """Push a value that takes memory of its own, and count it."""
+        self._objects += 1
+        self._stack.append(value)
 
     def push(self, value: object) -> None:
         self._stack.append(value)
@@ -137,7 +170,7 @@ class Machine:
 
     def several(self, count: int) -> None:
         values = [self.pop() for _ in range(count)]
-        self.push(tuple(reversed(values)))
+        self.make(tuple(reversed(values)))
 
     # the memo
 
@@ -145,6 +178,8 @@ class Machine:
         if place < 0:
             raise self.fault("the memo has no negative places")
         self._memo[place] = self.top()
+        if len(self._memo) > MAX_MEMO:
+            raise self.fault("the pickle remembers more values than any checkpoint's")
 
     def get(self, place: int) -> None:
         if place not in self._memo:
@@ -167,16 +202,33 @@ class Machine:
         for key, value in zip(values[::2], values[1::2], strict=True):
             known = self.key(key)
             if known in target.items:
-                raise self.fault(f"the key {known!r} stands twice in one dict")
+                shown = escape(known[:100]) if isinstance(known, str) else "…"
+                raise self.fault(f"the key '{shown}' stands twice in one dict")
             target.items[known] = value
 
     def key(self, key: object) -> object:
-        """The key, where comparing it is cheap and safe: a scalar, a flat tuple of scalars, or an opaque value."""
-        flat = key if isinstance(key, tuple) else (key,)
-        for part in flat:
-            if not isinstance(part, str | bytes | int | float | bool | None | Opaque | Global):
-                raise self.fault("a dict key is a container")
-        return key
+        """The key, where comparing it is cheap and safe: a scalar, a flat tuple of scalars, or an opaque value.
+
+        Numbers become text: their hashes can be chosen so that all of them collide, those of texts cannot.
+        """
+        if not isinstance(key, tuple):
+            return self._scalar(key)
+        if len(key) > MAX_KEY_PARTS:
+            raise self.fault(f"a dict key of {len(key):,} parts")
+        return tuple(map(self._scalar, key))
+
+    def _scalar(self, value: object) -> object:
+        if isinstance(value, int | float):
+            return str(value)
+        if not isinstance(value, str | bytes | None | Opaque | Global):
+            raise self.fault("a dict key is a container")
+        return value
+
+    def count_pairs(self, count: int) -> None:
+        """Take note of pairs that a dict is made of; a list of them that is used again and again is a bomb."""
+        self._pairs += count
+        if self._pairs * MIN_PAIR_BYTES > len(self._data):
+            raise self.fault("dictionaries are made of the same pairs again and again")
 
     def append(self, values: list[object]) -> None:
         target = self.top()
@@ -189,8 +241,15 @@ class Machine:
     # names and what would be built from them
 
     def find(self, module: str, name: str) -> None:
-        self._globals.setdefault(f"{module}.{name}")
-        self.push(Global(module, name))
+        self._note(module, name)
+        self.make(Global(module, name))
+
+    def _note(self, module: str, name: str) -> str:
+        if len(module) + len(name) > MAX_NAME:
+            raise self.fault("the name to import is longer than any")
+        full = f"{module}.{name}"
+        self._globals.setdefault(full)
+        return full
 
     def stack_global(self) -> None:
         name, module = self.pop(), self.pop()
@@ -201,24 +260,23 @@ class Machine:
     def inst(self) -> None:
         module, name = self.line().decode(), self.line().decode()
         self.pop_mark()
-        self._globals.setdefault(f"{module}.{name}")
-        self.push(Opaque(f"{module}.{name}"))
+        self.make(Opaque(self._note(module, name)))
 
     def new_object(self, count: int) -> None:
         """NEWOBJ and NEWOBJ_EX: a class and its arguments."""
         for _ in range(count - 1):
             self.pop()
-        self.push(Opaque(kind_of(self.pop())))
+        self.make(Opaque(kind_of(self.pop())))
 
     def obj(self) -> None:
         values = self.pop_mark()
-        self.push(Opaque(kind_of(values[0])))
+        self.make(Opaque(kind_of(values[0])))
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
         if not isinstance(arguments, tuple):
             raise self.fault("REDUCE without a tuple of arguments")
-        self.push(self.call(function, arguments))
+        self.make(self.call(function, arguments))
 
     def call(self, function: object, arguments: tuple[object, ...]) -> object:
         build = self._calls.get(str(function)) if isinstance(function, Global) else None
@@ -227,19 +285,21 @@ class Machine:
     def build(self) -> None:
         """The state of an object: that of an OrderedDict is torch's `_metadata`, which nothing here needs."""
         state, target = self.pop(), self.top()
-        if isinstance(target, Opaque | ViewRef):
+        if isinstance(target, Opaque):
             return
         if not isinstance(target, Mapping) or not isinstance(state, Mapping):
             raise self.fault("BUILD on what has no state")
-        if set(map(str, state.items)) - {"_metadata"}:
+        if any(name != "_metadata" for name in state.items):
             raise self.fault("an OrderedDict has a state other than `_metadata`")
 
     def persistent(self) -> None:
         """A persistent id: torch's way to name a storage."""
         whole, used = self._storage_of(self, self.pop())
-        if self._storages.setdefault(whole.key, whole).nbytes != whole.nbytes:
-            raise self.fault(f"the storage {whole.key!r} has two different sizes")
-        self.push(used)
+        known = self._storages.setdefault(whole.key, whole)
+        if known.nbytes != whole.nbytes or known.kind != whole.kind:
+            # Torch takes the first of the two for both.
+            raise self.fault(f"the storage '{escape(whole.key)}' has two different sizes or types")
+        self.make(used)
 
 
 def kind_of(function: object) -> str:

@@ -17,6 +17,10 @@ class PickleFaultError(Exception):
         self.hint = hint
 
 
+class PickleCutShortError(PickleFaultError):
+    """The bytes end within the pickle: there may be more of it where they came from."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Global:
     """A name that real unpickling would import."""
@@ -37,11 +41,15 @@ class Opaque:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StorageRef:
-    """A storage as a persistent id names it. `nbytes` is its length; `offset` (bytes) that of a legacy view of it."""
+    """A storage as a persistent id names it. `nbytes` is its length; `offset` (bytes) that of a legacy view of it.
+
+    `kind` is the type of its elements; torch takes an untyped storage, which has none, for one of uint8.
+    """
 
     key: str
     dtype: Dtype | None
     nbytes: int
+    kind: str
     offset: int = 0
 
 
@@ -54,6 +62,13 @@ class ViewRef:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnknownTensor:
+    """A tensor of an element type that nothing here knows; `dtype` is the pickle's own name of it."""
+
+    dtype: str
 
 
 @dataclass(slots=True, eq=False)

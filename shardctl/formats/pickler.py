@@ -21,19 +21,21 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A tensor as a pickle describes it: `numel`, `offset`, `shape` and `strides` count elements."""
+    """A tensor as a pickle describes it: `offset`, `shape` and `strides` count elements as torch does."""
 
     name: str
     key: str
     dtype: Dtype
-    numel: int
+    storage_bytes: int
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
     @property
-    def identity(self) -> tuple[object, ...]:
-        """Equal for views that are one tensor under several names."""
+    def identity(self) -> tuple[object, ...] | None:
+        """Equal for views that are one tensor under several names; None where it is empty, and tied to nothing."""
+        if 0 in self.shape:
+            return None
         return (self.key, self.dtype.name, self.offset, self.shape, self.strides)
 
 
@@ -60,8 +62,8 @@ class _Writer:
         self.parts.append(_STOP)
 
     def _tensor(self, view: View) -> None:
-        # Empty tensors may well be different ones; nothing tells, and nothing depends on it.
-        if self._recalled(view.identity):
+        identity = view.identity
+        if identity is not None and self._recalled(identity):
             return
         typed = STORAGE_OF.get(view.dtype.name)
         self._global("torch._utils", "_rebuild_tensor_v2" if typed else "_rebuild_tensor_v3")
@@ -76,7 +78,8 @@ class _Writer:
         if typed is None:
             self._global("torch", TORCH_NAME_OF[view.dtype.name])
         self.parts += [_TUPLE, _REDUCE]
-        self._remember(view.identity)
+        if identity is not None:
+            self._remember(identity)
 
     def _storage(self, view: View, typed: str | None) -> None:
         self.parts.append(_MARK)
@@ -87,7 +90,7 @@ class _Writer:
             self._global("torch", typed)
         self._text(view.key, remember=False)
         self._text("cpu")
-        self._int(view.numel if typed else view.numel * view.dtype.itemsize)
+        self._int(view.storage_bytes // view.dtype.itemsize if typed else view.storage_bytes)
         self.parts += [_TUPLE, _PERSID]
 
     def _recalled(self, value: object) -> bool:

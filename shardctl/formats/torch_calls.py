@@ -5,35 +5,74 @@ Source: `torch/_utils.py`, `torch/_tensor.py` and `torch/serialization.py` of to
 
 from __future__ import annotations
 
+import math
 from typing import TypeGuard
 
 from shardctl.formats.pickle_machine import Calls, Machine, kind_of
-from shardctl.formats.pickle_values import Global, Mapping, Opaque, PickleFaultError, Sequence, StorageRef, ViewRef
-from shardctl.formats.torch_types import TORCH_DTYPES, TYPED_STORAGES
+from shardctl.formats.pickle_values import (
+    Global,
+    Mapping,
+    Opaque,
+    PickleFaultError,
+    Sequence,
+    StorageRef,
+    UnknownTensor,
+    ViewRef,
+)
+from shardctl.formats.torch_types import QUANTIZED_STORAGES, TORCH_DTYPES, TYPED_STORAGES, torch_packing
 from shardctl.model import Dtype, contiguous_strides
+from shardctl.naming import escape
 
+#: What a parameter may be made of.
+_TENSORS = (ViewRef, UnknownTensor, Opaque)
 #: No tensor library has so many dimensions, and no memory so many elements.
 MAX_DIMS, MAX_SIZE = 64, 2**63 - 1
+#: A tensor's lazy flags are two.
+_MAX_FLAGS = 8
+#: Attributes that, set on a tensor, change its values or its class.
+_NO_ATTRIBUTES = ("data", "real", "imag", "__class__")
 
 
-def storage_of(machine: Machine, value: object) -> tuple[StorageRef, StorageRef]:
-    """The storage of a persistent id: `("storage", type, key, location, numel)`, in legacy files with a view."""
-    if not isinstance(value, tuple) or len(value) not in (5, 6) or value[0] != "storage":
+def storage_of_zip(machine: Machine, value: object) -> tuple[StorageRef, StorageRef]:
+    """The storage of a persistent id: `("storage", type, key, location, numel)`."""
+    whole, _, more = _storage(machine, value)
+    if more:
+        raise machine.fault("a persistent id has items that torch's zip files do not have")
+    return whole, whole
+
+
+def storage_of_legacy(machine: Machine, value: object) -> tuple[StorageRef, StorageRef]:
+    """The storage of a legacy persistent id, and the part of it that a sixth item names, unless that is None."""
+    whole, width, more = _storage(machine, value)
+    if len(more) != 1:
+        raise machine.fault("a persistent id has not the items that torch's legacy files have")
+    return (whole, whole) if more[0] is None else (whole, _view_of(machine, whole, more[0], width))
+
+
+def _storage(machine: Machine, value: object) -> tuple[StorageRef, int, tuple[object, ...]]:
+    """The storage, the bytes of its elements, and the items after the five that both containers have."""
+    if isinstance(value, tuple) and value and value[0] == "module":
+        raise PickleFaultError(
+            "the file holds a whole model, not a state dict",
+            machine.offset,
+            hint="in the program that knows its class, save `model.state_dict()` instead of the model",
+        )
+    if not isinstance(value, tuple) or len(value) < 5 or value[0] != "storage":
         raise machine.fault("a persistent id is not that of a storage")
     _, kind, key, _location, numel = value[:5]
     if not isinstance(kind, Global) or not isinstance(key, str) or not _is_size(numel):
         raise machine.fault("a persistent id is malformed")
+    typed = kind.module in ("torch", "torch.cuda")
     if str(kind) in ("torch.storage.UntypedStorage", "torch.UntypedStorage"):
-        dtype, width = None, 1
-    elif kind.module in ("torch", "torch.cuda") and kind.name in TYPED_STORAGES:
-        dtype = TYPED_STORAGES[kind.name]
+        dtype, width, name = None, 1, "ByteStorage"
+    elif typed and kind.name in TYPED_STORAGES:
+        dtype, name = TYPED_STORAGES[kind.name], kind.name
         width = dtype.itemsize
+    elif typed and kind.name in QUANTIZED_STORAGES:
+        dtype, width, name = None, QUANTIZED_STORAGES[kind.name], kind.name
     else:
         raise machine.fault(f"{kind} is no storage of numbers")
-    whole = StorageRef(key, dtype, numel * width)
-    if len(value) == 5 or value[5] is None:
-        return whole, whole
-    return whole, _view_of(machine, whole, value[5], width)
+    return StorageRef(key, dtype, numel * width, name), width, value[5:]
 
 
 def _view_of(machine: Machine, whole: StorageRef, metadata: object, width: int) -> StorageRef:
@@ -43,7 +82,7 @@ def _view_of(machine: Machine, whole: StorageRef, metadata: object, width: int) 
     _, offset, size = metadata
     if not _is_size(offset) or not _is_size(size) or (offset + size) * width > whole.nbytes:
         raise machine.fault("the view of a storage lies outside it")
-    return StorageRef(whole.key, whole.dtype, size * width, whole.offset + offset * width)
+    return StorageRef(whole.key, whole.dtype, size * width, whole.kind, offset * width)
 
 
 def _rebuild(machine: Machine, arguments: tuple[object, ...], dtype: object, extra: tuple[object, ...]) -> ViewRef:
@@ -52,14 +91,24 @@ def _rebuild(machine: Machine, arguments: tuple[object, ...], dtype: object, ext
         raise machine.fault("a tensor is rebuilt from what is no storage")
     if not _is_size(offset) or not _are_sizes(shape) or not _are_sizes(strides) or len(shape) != len(strides):
         raise machine.fault("a tensor's offset, shape or strides are malformed")
+    if math.prod(size for size in shape if size) > MAX_SIZE:
+        raise machine.fault("a tensor has more elements than can be counted")
     for flags in extra:
         _refuse_lazy(machine, flags)
-    return ViewRef(storage, dtype, offset, shape, _unless_contiguous(shape, strides))
+    plain = _unless_contiguous(shape, strides)
+    packed = torch_packing(dtype)
+    if packed > 1:
+        if plain is not None or not shape:
+            raise machine.fault(f"a strided tensor of {dtype.name}, whose elements are not whole bytes")
+        return ViewRef(storage, dtype, offset * packed, (*shape[:-1], shape[-1] * packed), None)
+    return ViewRef(storage, dtype, offset, shape, plain)
 
 
 def _refuse_lazy(machine: Machine, flags: object) -> None:
     """`conj` and `neg` change the values when they are read: dropping them would be silent damage."""
-    pending = [str(name) for name, on in flags.items.items() if on] if isinstance(flags, Mapping) else ["?"]
+    if not isinstance(flags, Mapping) or len(flags.items) > _MAX_FLAGS:
+        raise machine.fault("a tensor's flags are malformed")
+    pending = [escape(str(name)[:100]) for name, on in flags.items.items() if on]
     if pending:
         raise PickleFaultError(
             f"a tensor is to be changed when it is loaded ({', '.join(pending)})",
@@ -91,8 +140,10 @@ def _ordered_dict(machine: Machine, arguments: tuple[object, ...]) -> Mapping:
         pairs = arguments[0]
         if len(arguments) > 1 or not isinstance(pairs, Sequence | tuple):
             raise machine.fault("an OrderedDict is made of what are no pairs")
+        listed = pairs.items if isinstance(pairs, Sequence) else pairs
+        machine.count_pairs(len(listed))
         machine.push(made)
-        for pair in pairs.items if isinstance(pairs, Sequence) else pairs:
+        for pair in listed:
             values = pair.items if isinstance(pair, Sequence) else pair
             if not isinstance(values, list | tuple) or len(values) != 2:
                 raise machine.fault("an OrderedDict is made of what are no pairs")
@@ -110,30 +161,44 @@ def _tensor(machine: Machine, arguments: tuple[object, ...]) -> ViewRef:
     return _rebuild(machine, arguments, dtype, arguments[6:])
 
 
-def _tensor_v3(machine: Machine, arguments: tuple[object, ...]) -> ViewRef:
+def _tensor_v3(machine: Machine, arguments: tuple[object, ...]) -> ViewRef | UnknownTensor:
     if len(arguments) not in (7, 8):
         raise machine.fault("a tensor is rebuilt from another number of arguments")
     name = arguments[6]
     dtype = TORCH_DTYPES.get(name.name) if isinstance(name, Global) and name.module == "torch" else None
     if dtype is None:
-        raise machine.fault(f"a tensor has an element type that is not known: {kind_of(name)}")
+        return UnknownTensor(kind_of(name))
     return _rebuild(machine, arguments, dtype, arguments[7:])
 
 
 def _parameter(machine: Machine, arguments: tuple[object, ...]) -> object:
     """The tensor itself: that it is a parameter says nothing about its bytes."""
-    if not arguments:
+    if len(arguments) not in (3, 4) or not isinstance(arguments[0], _TENSORS):
         raise machine.fault("a parameter without a tensor")
+    for state in arguments[3:]:
+        _refuse_values(machine, state)
     return arguments[0]
+
+
+def _refuse_values(machine: Machine, state: object) -> None:
+    """Attributes are left out, and so they must be none that would give the tensor other values."""
+    for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
+        if part is None or (isinstance(part, Mapping) and not any(name in part.items for name in _NO_ATTRIBUTES)):
+            continue
+        raise machine.fault("a tensor's attributes are malformed, or give it other values")
 
 
 def _from_type(machine: Machine, arguments: tuple[object, ...]) -> object:
     """A tensor with attributes of its own, `(function, type, arguments, state)`: only plain types are known."""
-    if len(arguments) != 4 or not isinstance(arguments[2], tuple):
+    if len(arguments) != 4 or not isinstance(inner := arguments[2], tuple):
         raise machine.fault("a tensor with attributes is malformed")
-    if str(arguments[1]) not in ("torch.Tensor", "torch.nn.parameter.Parameter"):
-        return Opaque(kind_of(arguments[1]))
-    return machine.call(arguments[0], arguments[2])
+    function, kind, _, state = arguments
+    if not isinstance(kind, Global) or str(kind) not in ("torch.Tensor", "torch.nn.parameter.Parameter"):
+        return Opaque(kind_of(kind))
+    if isinstance(function, Global) and str(function) == _FROM_TYPE:
+        raise machine.fault("a tensor with attributes is made of another one")
+    _refuse_values(machine, state)
+    return machine.call(function, inner)
 
 
 def _size(machine: Machine, arguments: tuple[object, ...]) -> object:
@@ -142,6 +207,8 @@ def _size(machine: Machine, arguments: tuple[object, ...]) -> object:
     return arguments[0]
 
 
+_FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
+
 CALLS: Calls = {
     "collections.OrderedDict": _ordered_dict,
     "torch._utils._rebuild_tensor": _tensor,
@@ -149,6 +216,6 @@ CALLS: Calls = {
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
-    "torch._tensor._rebuild_from_type_v2": _from_type,
+    _FROM_TYPE: _from_type,
     "torch.Size": _size,
 }

@@ -12,7 +12,8 @@ from collections.abc import Mapping as Places
 
 from shardctl.formats.base import Report
 from shardctl.formats.pickle_machine import Unpickled
-from shardctl.formats.pickle_values import Mapping, PickleFaultError, Sequence, StorageRef
+from shardctl.formats.pickle_values import Mapping, PickleCutShortError, PickleFaultError, Sequence, StorageRef
+from shardctl.formats.torch_calls import storage_of_legacy
 from shardctl.formats.torch_tree import TreeError, build_tree
 from shardctl.formats.unpickle import MAX_PICKLE_BYTES, unpickle
 from shardctl.formats.weights_only import unsafe
@@ -36,12 +37,15 @@ class TorchLegacy:
 
     def recognise(self, head: bytes, tail: bytes) -> bool:  # noqa: ARG002 - the end of the file says nothing
         """Whether a file begins with the pickle of torch's magic number."""
-        return _MAGIC_BYTES in head[:16]
+        return _MAGIC_BYTES in head[:32]  # from protocol 4 on, a frame's length stands before it
 
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read the pickles and the lengths of the storages; None where no tensors can be made out."""
         try:
             return _read(reader, report)
+        except PickleCutShortError as fault:
+            message = f"the file ends at byte {reader.version.size:,}, within its pickles"
+            report(Finding("file-truncated", "error", message, _FETCH, reader.path, offset=fault.offset))
         except PickleFaultError as fault:
             report(Finding("pickle-invalid", "error", fault.message, fault.hint, reader.path, offset=fault.offset))
         except TreeError as error:
@@ -63,7 +67,8 @@ def _read(reader: Reader, report: Report) -> File | None:
     magic, protocol, system, root, keys = (pickled.root for pickled in pickles)
     at = pickles[-1].end
     if magic != _MAGIC or protocol != _PROTOCOL:
-        raise PickleFaultError(f"protocol {protocol!r} is not known", 0)
+        shown = protocol if isinstance(protocol, int) else "?"
+        raise PickleFaultError(f"protocol {shown} is not known", 0)
     if not isinstance(system, Mapping) or system.items.get("little_endian") is not True:
         hint = "load it with torch and save it again on a little-endian machine"
         raise PickleFaultError("the numbers are not little-endian", 0, hint)
@@ -92,7 +97,9 @@ def _pickles(reader: Reader) -> tuple[bytes, list[Unpickled]]:
         head = reader.read(0, length)
         try:
             return head, _parse(head)
-        except PickleFaultError:
+        except PickleCutShortError as fault:
+            if length == MAX_PICKLE_BYTES:
+                raise PickleFaultError("the pickles are larger than any checkpoint's", fault.offset) from None
             if length == most:
                 raise
             length = min(most, 4 * length)
@@ -101,7 +108,7 @@ def _pickles(reader: Reader) -> tuple[bytes, list[Unpickled]]:
 def _parse(head: bytes) -> list[Unpickled]:
     pickles: list[Unpickled] = []
     for _ in range(5):
-        pickles.append(unpickle(head, pickles[-1].end if pickles else 0))
+        pickles.append(unpickle(head, pickles[-1].end if pickles else 0, storage_of_legacy))
     return pickles
 
 

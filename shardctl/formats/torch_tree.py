@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping as Places
 
 from shardctl.formats.base import Report
-from shardctl.formats.pickle_values import Global, Mapping, Opaque, Sequence, StorageRef, ViewRef
+from shardctl.formats.pickle_values import Global, Mapping, Opaque, Sequence, StorageRef, UnknownTensor, ViewRef
 from shardctl.model import Finding, NonTensor, Storage, Tensor, Tree
 from shardctl.naming import escape
 
-#: Entries of all dictionaries together, shared ones counted wherever they stand: a shared dict in a shared dict, and so
-#: on, would unfold to more than any memory.
-MAX_ENTRIES = 10_000_000
+#: Entries of dictionaries that were unfolded before: a shared dict in a shared dict, and so on, would unfold to more
+#: than any memory.
+MAX_REPEATED = 100_000
+#: Characters of all full names together: one huge key above a million others would be written out a million times.
+MAX_NAME_CHARACTERS = 256 * 1024 * 1024
 #: Levels of dictionaries in dictionaries; training checkpoints have five or so.
 MAX_DEPTH = 64
 
@@ -48,20 +50,22 @@ class _Builder:
         self._storages = storages
         self._path = path
         self._report = report
-        self._entries = 0
+        self._repeated = 0
+        self._characters = 0
         self._open: set[int] = set()
+        self._seen: set[int] = set()
         self._has_tensors: dict[int, bool] = {}
 
     def folder(self, value: Mapping | Sequence | tuple[object, ...], name: str, depth: int) -> Tree:
         if depth > MAX_DEPTH or id(value) in self._open:
             raise TreeError("dictionaries nest too deep, or one holds itself", "save a plain state dict")
         self._open.add(id(value))
+        again = id(value) in self._seen
+        self._seen.add(id(value))
         tree: Tree = {}
         for key, item in _items(value):
-            self._entries += 1
-            if self._entries > MAX_ENTRIES:
-                raise TreeError(f"the file unfolds to more than {MAX_ENTRIES:,} entries", "save a plain state dict")
             text = key if isinstance(key, str) else _key_text(key)
+            self._count(len(name) + len(text), again=again)
             if text in tree:
                 raise TreeError(f"two keys of a dictionary both read '{escape(text)}'", "rename one of them")
             node = self._node(item, f"{name}.{text}" if name else text, text, depth)
@@ -70,9 +74,20 @@ class _Builder:
         self._open.discard(id(value))
         return tree
 
+    def _count(self, characters: int, *, again: bool) -> None:
+        self._repeated += again
+        self._characters += characters
+        if self._repeated > MAX_REPEATED or self._characters > MAX_NAME_CHARACTERS:
+            raise TreeError("the file unfolds to far more than it holds", "save a plain state dict")
+
     def _node(self, item: object, full: str, text: str, depth: int) -> Node | None:
         if isinstance(item, ViewRef):
             return self._tensor(item, full, text)
+        if isinstance(item, UnknownTensor):
+            message = f"the tensor has an element type that shardctl does not know: {escape(item.dtype)}"
+            hint = "convert it in torch to a type that safetensors has, or update shardctl"
+            self._report(Finding("tensor-dtype-unknown", "error", message, hint, self._path, full))
+            return None
         if isinstance(item, Mapping):
             return self.folder(item, full, depth + 1)
         if isinstance(item, Sequence | tuple) and self._holds_tensors(item, depth):
@@ -89,7 +104,7 @@ class _Builder:
         self._has_tensors[id(value)] = False  # a list that holds itself adds nothing
         items = value.items if isinstance(value, Sequence) else value
         found = any(
-            isinstance(item, ViewRef | Mapping)
+            isinstance(item, ViewRef | UnknownTensor | Mapping)
             or (isinstance(item, Sequence | tuple) and self._holds_tensors(item, depth + 1))
             for item in items
         )
@@ -100,25 +115,24 @@ class _Builder:
         storage = self._storages.get(view.storage.key)
         if storage is None:
             return None  # that its record is missing was reported once, for the record
-        size = view.dtype.itemsize
+        bits = view.dtype.bits
         # A legacy view of a storage begins inside it; the tensor is one of the whole then.
-        offset = view.offset + view.storage.offset // size
-        reach = _reach(view)
-        if (offset + reach) * size > storage.extent.length or (view.offset + reach) * size > view.storage.nbytes:
-            self._report(
-                Finding(
-                    "tensor-out-of-bounds",
-                    "error",
-                    f"the tensor reaches to byte {(view.offset + reach) * size:,} of a storage of "
-                    f"{view.storage.nbytes:,} bytes",
-                    "the file is damaged or was made to deceive: fetch or save it again",
-                    self._path,
-                    full,
-                    storage.extent.offset,
-                )
-            )
+        if 8 * view.storage.offset % bits:
+            message = f"the tensor begins within an element: at byte {view.storage.offset:,} of its storage"
+            self._fault(message, full, storage)
             return None
+        end = (view.offset + _reach(view)) * bits // 8
+        if view.storage.offset + end > storage.extent.length or end > view.storage.nbytes:
+            message = f"the tensor reaches to byte {end:,} of a storage of {view.storage.nbytes:,} bytes"
+            self._fault(message, full, storage)
+            return None
+        offset = view.offset + 8 * view.storage.offset // bits
         return Tensor(text, view.dtype, view.shape, storage, offset, view.strides)
+
+    def _fault(self, message: str, full: str, storage: Storage) -> None:
+        hint = "the file is damaged or was made to deceive: fetch or save it again"
+        at = storage.extent.offset
+        self._report(Finding("tensor-out-of-bounds", "error", message, hint, self._path, full, at))
 
 
 def _reach(view: ViewRef) -> int:
@@ -140,7 +154,9 @@ def _items(value: Mapping | Sequence | tuple[object, ...]) -> list[tuple[object,
 
 
 def _key_text(key: object) -> str:
-    return str(key) if isinstance(key, int | float | bool | None | tuple | bytes) else f"<{_kind(key)}>"
+    if isinstance(key, tuple):
+        return f"({', '.join(map(_key_text, key))})"
+    return str(key) if isinstance(key, str | bytes | int | None) else f"<{_kind(key)}>"
 
 
 def _kind(value: object) -> str:

@@ -63,7 +63,17 @@ TORCH_DTYPES: Mapping[str, Dtype] = {
         "float8_e5m2fnuz": "F8_E5M2FNUZ",
         "float8_e4m3fnuz": "F8_E4M3FNUZ",
         "float8_e8m0fnu": "F8_E8M0",
+        "float4_e2m1fn_x2": "F4",
     }.items()
+}
+
+#: Storage class of quantised numbers → bytes of an element. Such tensors have no counterpart here, their files do.
+QUANTIZED_STORAGES: Mapping[str, int] = {
+    "QInt8Storage": 1,
+    "QUInt8Storage": 1,
+    "QInt32Storage": 4,
+    "QUInt4x2Storage": 1,
+    "QUInt2x4Storage": 1,
 }
 
 #: dtype name → storage class, for types that have one.
@@ -71,3 +81,8 @@ STORAGE_OF: Mapping[str, str] = {dtype.name: name for name, dtype in TYPED_STORA
 
 #: dtype name → `torch.NAME`, torch's own first spelling.
 TORCH_NAME_OF: Mapping[str, str] = {dtype.name: name for name, dtype in reversed(list(TORCH_DTYPES.items()))}
+
+
+def torch_packing(dtype: Dtype) -> int:
+    """How many elements of a dtype one element of torch's type holds: two of F4, which torch counts in pairs."""
+    return max(8 // dtype.bits, 1)

@@ -28,6 +28,8 @@ from shardctl.stores.base import Reader
 _VERSIONS = range(1, 11)
 _FETCH = "the file is damaged: fetch or save it again"
 _DECEIT = "programs would read this file differently; load it where it is trusted and save it again with torch.save"
+#: What is read of a record that should have a few bytes: too many are as wrong as others.
+_SMALL_BYTES = 64
 _DATA = re.compile(r"data/([^/]+)")
 
 
@@ -130,19 +132,29 @@ class _Reading:
         """Byte order and version: small records that decide how the others are read."""
         order = self._small(records, "byteorder")
         if order is not None and order != b"little":
-            hint = "load it with torch and save it again on a little-endian machine"
-            raise ZipFaultError("zip-invalid", "the numbers are big-endian", records["byteorder"].extent.offset, hint)
-        version = self._small(records, "version") or self._small(records, ".data/version")
-        if version is not None:
-            text = version.strip()
-            if not text.isdigit() or int(text) not in _VERSIONS:
-                message = f"file format version '{escape(text.decode('latin-1'))}' is not known"
-                hint = "a newer torch may have written it: update shardctl, or save it again with an older torch"
-                raise ZipFaultError("zip-invalid", message, 0, hint)
+            big = order == b"big"
+            message = "the numbers are big-endian" if big else "the record 'byteorder' names no order of bytes"
+            hint = "load it with torch and save it again on a little-endian machine" if big else _FETCH
+            raise ZipFaultError("zip-invalid", message, records["byteorder"].extent.offset, hint)
+        version = self._small(records, ".data/version") or self._small(records, "version")
+        if version is None:
+            raise ZipFaultError("zip-invalid", "the zip has no record 'version': torch would not load it", 0)
+        text = version.strip()
+        if not text.isdigit() or int(text) not in _VERSIONS:
+            message = f"file format version '{escape(text.decode('latin-1'))}' is not known"
+            hint = "a newer torch may have written it: update shardctl, or save it again with an older torch"
+            raise ZipFaultError("zip-invalid", message, 0, hint)
 
     def _small(self, records: Mapping[str, ZipRecord], name: str) -> bytes | None:
+        """The first bytes of a record that has but a few; as they pass through our hands, they are checked."""
         record = records.get(name)
-        return None if record is None or record.extent.length > 64 else self._read(record)
+        if record is None:
+            return None
+        data = self._reader.read(record.extent.offset, min(record.extent.length, _SMALL_BYTES))
+        if len(data) == record.extent.length and zlib.crc32(data) != record.crc32 and not self._absent_crcs:
+            message = f"the record '{name}' does not match its CRC-32"
+            self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
+        return data
 
     def _unpickled(self, data: bytes, record: ZipRecord) -> Unpickled | None:
         try:

@@ -7,6 +7,7 @@ and sizes; then the central directory and both end records.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from shardctl.errors import UsageError
 from shardctl.formats.pickler import View, pickle_state_dict
-from shardctl.formats.torch_types import STORAGE_OF, TORCH_NAME_OF
+from shardctl.formats.torch_types import STORAGE_OF, TORCH_NAME_OF, torch_packing
 from shardctl.layout import Layout, LayoutBuilder, Run
 from shardctl.model import Extent, Tensor, contiguous_strides
 from shardctl.naming import escape
@@ -24,9 +25,13 @@ TOP = "archive"
 ALIGNMENT = 64
 _LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
 _UTF8, _UTF8_WITH_DESCRIPTOR = 0x0800, 0x0808
-_LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES = 30, 46, 56 + 20 + 22
+_LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES, _CRC_BYTES = 30, 46, 56 + 20 + 22, 4
 #: What does not fit 32 bits stands in a zip64 extra field.
 _LIMIT = 0xFFFFFFFF
+#: Torch counts elements, also those of an empty tensor's strides, in signed 64 bits.
+_MAX_ELEMENTS = 2**63 - 1
+#: Appends a record's CRC-32, as often as it is called.
+_PutCrc = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +81,17 @@ def _views_and_storages(tensors: Sequence[Tensor]) -> tuple[list[View], list[Rec
 
 
 def _view(tensor: Tensor, key: str, used: Extent) -> View:
-    size = tensor.dtype.itemsize
-    skipped = used.offset - tensor.storage.extent.offset
+    skipped = 8 * (used.offset - tensor.storage.extent.offset) // tensor.dtype.bits
+    packed = torch_packing(tensor.dtype)
+    shape = (*tensor.shape[:-1], tensor.shape[-1] // packed) if packed > 1 else tensor.shape
     return View(
         name=tensor.name,
         key=key,
         dtype=tensor.dtype,
-        numel=used.length // size,
-        offset=tensor.offset - skipped // size if tensor.elements else 0,
-        shape=tensor.shape,
-        strides=contiguous_strides(tensor.shape) if tensor.strides is None else tensor.strides,
+        storage_bytes=used.length,
+        offset=(tensor.offset - skipped) // packed if tensor.elements else 0,
+        shape=shape,
+        strides=contiguous_strides(shape) if tensor.strides is None else tensor.strides,
     )
 
 
@@ -93,6 +99,19 @@ def _check(tensor: Tensor) -> None:
     if tensor.dtype.name not in STORAGE_OF and tensor.dtype.name not in TORCH_NAME_OF:
         raise UsageError(
             f"tensor '{escape(tensor.name)}' has dtype {tensor.dtype.name}, which torch's files do not have",
+            hint="keep this checkpoint in safetensors",
+            tensor=tensor.name,
+        )
+    packed = torch_packing(tensor.dtype)
+    if packed > 1 and (tensor.strides is not None or not tensor.shape or tensor.shape[-1] % packed):
+        raise UsageError(
+            f"tensor '{escape(tensor.name)}' does not fill whole elements of torch.{TORCH_NAME_OF[tensor.dtype.name]}",
+            hint="keep this checkpoint in safetensors",
+            tensor=tensor.name,
+        )
+    if math.prod(size for size in tensor.shape if size) > _MAX_ELEMENTS:
+        raise UsageError(
+            f"tensor '{escape(tensor.name)}' has a shape that torch cannot count",
             hint="keep this checkpoint in safetensors",
             tensor=tensor.name,
         )
@@ -110,21 +129,18 @@ def measure(records: Iterable[Record]) -> int:
     """Exact bytes of the file that `lay_out` would give."""
     at = central = 0
     for record in records:
-        header = _local_header(record, at)
-        central += _CENTRAL_BYTES + len(record.name) + len(_central_extra(record.nbytes, at))
-        at += len(header) + record.nbytes + len(_descriptor_sizes(record.nbytes)) + _crc_bytes(record)
+        begin = at
+        at += len(_local_header(record, begin)) + record.nbytes
+        if record.nbytes:
+            at += len(_DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, begin))
+        central += _CENTRAL_BYTES + len(record.name) + len(_central_extra(record.nbytes, begin))
     return at + central + _END_BYTES
-
-
-def _crc_bytes(record: Record) -> int:
-    return 8 if record.nbytes else 0  # the descriptor's signature and CRC
 
 
 def lay_out(records: Sequence[Record]) -> Layout:
     """The file: records, central directory, end."""
     builder = LayoutBuilder()
-    directory: list[Callable[[], None]] = []
-    central_bytes = 0
+    placed: list[tuple[Record, int, _PutCrc]] = []
     for record in records:
         at = builder.nbytes
         builder.literal(_local_header(record, at))
@@ -132,17 +148,16 @@ def lay_out(records: Sequence[Record]) -> Layout:
         if record.nbytes:
             builder.literal(_DESCRIPTOR)
             put_crc()
-            builder.literal(_descriptor_sizes(record.nbytes))
-        directory.append(lambda record=record, at=at, put_crc=put_crc: _append_central(builder, record, at, put_crc))  # type: ignore[misc] # the defaults bind the loop's values
-        central_bytes += _CENTRAL_BYTES + len(record.name) + len(_central_extra(record.nbytes, at))
+            builder.literal(_descriptor_sizes(record.nbytes, at))
+        placed.append((record, at, put_crc))
     begin = builder.nbytes
-    for append in directory:
-        append()
-    builder.literal(_end(len(records), begin, central_bytes))
+    for record, at, put_crc in placed:
+        _append_central(builder, record, at, put_crc)
+    builder.literal(_end(len(records), begin, builder.nbytes - begin))
     return builder.build()
 
 
-def _append_data(builder: LayoutBuilder, record: Record) -> Callable[[], None]:
+def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
     """Append a record's data; returns what appends its CRC: known, carried over, or still to be computed."""
     if isinstance(record.data, bytes):
         builder.literal(record.data)
@@ -174,10 +189,9 @@ def _local_extra(nbytes: int, at: int) -> bytes:
     return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
 
 
-def _descriptor_sizes(nbytes: int) -> bytes:
-    if nbytes == 0:
-        return b""
-    return struct.pack("<QQ" if nbytes >= _LIMIT else "<II", nbytes, nbytes)
+def _descriptor_sizes(nbytes: int, at: int) -> bytes:
+    """The sizes in a descriptor: 64 bits wide where the local header has a zip64 field, for whatever reason."""
+    return struct.pack("<QQ" if nbytes >= _LIMIT or at >= _LIMIT else "<II", nbytes, nbytes)
 
 
 def _central_extra(nbytes: int, at: int) -> bytes:
@@ -189,7 +203,7 @@ def _central_extra(nbytes: int, at: int) -> bytes:
     return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
 
 
-def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: Callable[[], None]) -> None:
+def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: _PutCrc) -> None:
     nbytes = record.nbytes
     flags = _UTF8_WITH_DESCRIPTOR if nbytes else _UTF8
     extra = _central_extra(nbytes, at)

@@ -10,18 +10,22 @@ from __future__ import annotations
 import codecs
 import struct
 
-from shardctl.formats.pickle_machine import Machine, Step, Unpickled
+from shardctl.formats.pickle_machine import Machine, Step, StorageOf, Unpickled
 from shardctl.formats.pickle_values import Mapping, Sequence
-from shardctl.formats.torch_calls import CALLS, storage_of
+from shardctl.formats.torch_calls import CALLS, storage_of_zip
 
-#: The pickle of a million tensors has about 150 MB; nothing real is larger.
+#: The pickle of a million tensors has about 150 MB; nothing real is larger. Texts and bytes in it have no cap of their
+#: own: they cannot be longer than the pickle, whatever length they claim.
 MAX_PICKLE_BYTES = 512 * 1024 * 1024
 #: Integers beyond the size of any number in a checkpoint only cost time; torch's magic number has 10 bytes.
 MAX_INTEGER_BYTES = 64
 
 
-def unpickle(data: bytes, start: int = 0) -> Unpickled:
-    """Read the pickle at `start`. Raises PickleFaultError for what is no valid pickle, or beyond the caps."""
+def unpickle(data: bytes, start: int = 0, storage_of: StorageOf = storage_of_zip) -> Unpickled:
+    """Read the pickle at `start`; `storage_of` knows the container's persistent ids.
+
+    Raises PickleFaultError for what is no valid pickle, or beyond the caps.
+    """
     return Machine(data, start, CALLS, storage_of).run(_TABLE)
 
 
@@ -73,12 +77,12 @@ def _bytes(machine: Machine, form: str, size: int) -> bytes:
 
 
 def _new(kind: str, machine: Machine) -> None:
-    machine.push(Sequence(kind, machine.pop_mark()))
+    machine.make(Sequence(kind, machine.pop_mark()))
 
 
 def _dict(machine: Machine) -> None:
     values = machine.pop_mark()
-    machine.push(Mapping())
+    machine.make(Mapping())
     machine.set_items(values)
 
 
@@ -122,18 +126,18 @@ _TABLE: dict[int, Step] = {
     0x8E: lambda m: m.push(_bytes(m, "<Q", 8)),
     0x96: lambda m: m.push(_bytes(m, "<Q", 8)),
     ord(")"): lambda m: m.push(()),
-    ord("t"): lambda m: m.push(tuple(m.pop_mark())),
+    ord("t"): lambda m: m.make(tuple(m.pop_mark())),
     0x85: lambda m: m.several(1),
     0x86: lambda m: m.several(2),
     0x87: lambda m: m.several(3),
-    ord("]"): lambda m: m.push(Sequence("list")),
+    ord("]"): lambda m: m.make(Sequence("list")),
     ord("l"): lambda m: _new("list", m),
-    0x8F: lambda m: m.push(Sequence("set")),
+    0x8F: lambda m: m.make(Sequence("set")),
     0x91: lambda m: _new("frozenset", m),
     ord("a"): lambda m: m.append([m.pop()]),
     ord("e"): lambda m: m.append(m.pop_mark()),
     0x90: lambda m: m.append(m.pop_mark()),
-    ord("}"): lambda m: m.push(Mapping()),
+    ord("}"): lambda m: m.make(Mapping()),
     ord("d"): _dict,
     ord("s"): _set_item,
     ord("u"): lambda m: m.set_items(m.pop_mark()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shardctl.formats.torch_types import TORCH_DTYPES, TYPED_STORAGES
+from shardctl.formats.torch_types import TORCH_NAME_OF, TYPED_STORAGES
 
 _REBUILDS = (
     "parameter", "parameter_with_state", "qtensor", "tensor", "tensor_v2", "tensor_v3", "sparse_tensor",
@@ -19,7 +19,10 @@ _QUANTIZED = ("QInt8Storage", "QUInt8Storage", "QInt32Storage", "QUInt4x2Storage
 _SMALL = (*(f"uint{bits}" for bits in range(1, 8)), *(f"int{bits}" for bits in range(1, 8)), "bits8", "bits16",
           "bits1x8", "bits2x4", "bits4x2", "qint8", "qint32", "quint8", "quint4x2", "quint2x4",
           "float4_e2m1fn_x2")  # fmt: skip
-_TENSORS = tuple(f"{storage.removesuffix('Storage')}Tensor" for storage in TYPED_STORAGES)
+_TENSORS = tuple(
+    f"{storage.removesuffix('Storage')}Tensor" for storage in TYPED_STORAGES if not storage.startswith("Complex")
+)
+_SPARSE = tuple(name for name in _TENSORS if name != "BoolTensor")
 
 _ALLOWED = frozenset(
     {
@@ -34,17 +37,17 @@ _ALLOWED = frozenset(
         "builtins.bytearray",
         "builtins.set",
         "builtins.complex",
-        # What the two are called in the pickles of Python 2 and of protocol 2.
+        # What they are called in the pickles of Python 2 and of protocol 2.
         "__builtin__.bytearray",
         "__builtin__.set",
         "__builtin__.complex",
         "torch._tensor._rebuild_from_type_v2",
         "torch.storage.UntypedStorage",
         "torch.storage.TypedStorage",
-        "torch.storage._LegacyStorage",
         *(f"torch._utils._rebuild_{name}" for name in _REBUILDS),
-        *(f"torch.{name}" for name in (*_SCHEMES, *_SMALL, *_QUANTIZED, *TORCH_DTYPES)),
+        *(f"torch.{name}" for name in (*_SCHEMES, *_SMALL, *_QUANTIZED, *TORCH_NAME_OF.values())),
         *(f"{module}.{name}" for module in ("torch", "torch.cuda") for name in (*TYPED_STORAGES, *_TENSORS)),
+        *(f"{module}.sparse.{name}" for module in ("torch", "torch.cuda") for name in _SPARSE),
     }
 )
 

@@ -22,6 +22,8 @@ _MAX_COMMENT = 0xFFFF
 _IN_ZIP64, _IN_ZIP64_COUNT = 0xFFFFFFFF, 0xFFFF
 _ENCRYPTED, _HAS_DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
 _STORED, _DEFLATED = 0, 8
+#: Kinds of extra field: sizes of 64 bits, and Info-ZIP's second name, which some readers prefer.
+_ZIP64, _UNICODE_NAME = 1, 0x7075
 #: A million records have about 100 MB of directory.
 MAX_DIRECTORY_BYTES = 256 * 1024 * 1024
 
@@ -176,6 +178,10 @@ def _entries(raw: bytes, begin: int, count: int) -> Iterator[_Entry]:
 
 
 def _check_entry(entry: _Entry, packed: int, limit: int) -> None:
+    # Some programs end a name at a NUL, and read bytes beyond ASCII in another alphabet where no flag says UTF-8.
+    if not _text(entry).isprintable() or not (entry.flags & _UTF8 or entry.name.isascii()):
+        message = f"programs would read the name of the record '{_shown(entry)}' differently"
+        raise ZipFaultError("zip-ambiguous", message, entry.where, _DECEIT)
     if entry.flags & _ENCRYPTED:
         raise ZipFaultError("zip-invalid", f"the record '{_shown(entry)}' is encrypted", entry.where, _SAVE)
     if entry.flags & ~(_HAS_DESCRIPTOR | _UTF8):
@@ -220,8 +226,8 @@ def _data_offset(reader: Reader, entry: _Entry, limit: int) -> int:
     wide = _zip64(reader.read(extra_at, extra_length), extra_at)
     if flags & _HAS_DESCRIPTOR:
         # Torch leaves all three 0 and puts a large record's size into the zip64 field only.
-        told = {crc32: (0, entry.crc32), packed: (0, entry.nbytes, _IN_ZIP64), nbytes: (0, entry.nbytes, _IN_ZIP64)}
-        agrees = all(value in allowed for value, allowed in told.items())
+        sizes = (0, entry.nbytes, _IN_ZIP64)
+        agrees = crc32 in (0, entry.crc32) and packed in sizes and nbytes in sizes
     else:
         actual = [_next(wide, extra_at) if value == _IN_ZIP64 else value for value in (nbytes, packed)]
         agrees = crc32 == entry.crc32 and actual == [entry.nbytes, entry.nbytes]
@@ -248,6 +254,7 @@ def _descriptor_bytes(reader: Reader, entry: _Entry, at: int) -> int:
 def _zip64(extra: bytes, where: int) -> list[int]:
     """The 64-bit values of a zip64 extra field, in order; every field must be whole."""
     values: list[int] = []
+    seen = False
     at = 0
     while at < len(extra):
         if at + 4 > len(extra):
@@ -256,7 +263,11 @@ def _zip64(extra: bytes, where: int) -> list[int]:
         at += 4
         if at + length > len(extra):
             raise ZipFaultError("zip-invalid", "an extra field is longer than its record's header", where)
-        if kind == 1:
+        if kind == _UNICODE_NAME or (kind == _ZIP64 and seen):
+            message = "an extra field gives the record another name, or sizes twice"
+            raise ZipFaultError("zip-ambiguous", message, where, _DECEIT)
+        if kind == _ZIP64:
+            seen = True
             values = [value for (value,) in struct.iter_unpack("<Q", extra[at : at + length // 8 * 8])]
         at += length
     return values

@@ -16,7 +16,7 @@ from shardctl.model import Extent, Version
 EntryKind = Literal["file", "folder", "link", "other"]
 
 #: Bytes that pass through one buffer at a time, wherever they cannot be copied inside the kernel.
-BUFFER_BYTES = 8 * 1024 * 1024
+BUFFER_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

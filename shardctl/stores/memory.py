@@ -1,6 +1,6 @@
 """Files in memory, for tests: the plainest store that keeps every promise of the seam.
 
-Paths are separated by `/`; the folder "" is there from the start. There are no links and no permissions.
+Paths are separated by `/`; the folders "" and "/" are there from the start. There are no links and no permissions.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
-        self._folders = {""}
+        self._folders = {"", "/"}
         self._locked: set[str] = set()
         self._guard = RLock()
 
@@ -140,7 +140,7 @@ class MemoryStore:
             raise InputError(f"'{folder}' is not a folder", hint="name a folder", file=folder)
         with self._guard:
             files = {path: Entry(self.split(path)[1], "file", None, len(f.data)) for path, f in self._files.items()}
-            folders = {path: Entry(self.split(path)[1], "folder", None, 0) for path in self._folders if path}
+            folders = {path: Entry(self.split(path)[1], "folder", None, 0) for path in self._folders - {"", "/"}}
         inside = [entry for path, entry in {**files, **folders}.items() if self.split(path)[0] == _plain(folder)]
         return sorted(inside, key=lambda entry: entry.name)
 
@@ -188,9 +188,9 @@ class MemoryStore:
             folder = _plain(path)
             if folder in self._files:
                 raise TargetExistsError(f"'{path}' is a file", hint="choose another name", file=path)
-            while folder:
+            while folder not in self._folders:
                 self._folders.add(folder)
-                folder = _plain(posixpath.dirname(folder))
+                folder = posixpath.dirname(folder)
 
     def remove_folder(self, path: str) -> None:
         """Remove an empty folder; one that is gone already is fine."""
@@ -202,9 +202,12 @@ class MemoryStore:
     def rename(self, old: str, new: str) -> None:
         """Give a file its final name; a file of that name is replaced."""
         with self._guard:
-            if _plain(old) not in self._files:
+            file = self._files.get(_plain(old))
+            if file is None:
                 raise _failed(new, f"cannot be made from '{old}', which is not there")
-            self._put(new, self._files.pop(_plain(old)))
+            self._put(new, file)
+            if _plain(old) != _plain(new):
+                del self._files[_plain(old)]
 
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone already is fine."""

@@ -23,6 +23,7 @@ class Thoroughness:
     """How far to look. `against` names another checkpoint; `strict` lets warnings count as errors."""
 
     deep: bool = False
+    load: bool = False
     against: str | None = None
     strict: bool = False
     key: str | None = None
@@ -67,6 +68,10 @@ def verify(store: Store, source: str, how: Thoroughness) -> Verdict:
             for read, found in check_deep(subject, how.jobs):
                 nbytes += read
                 findings.extend(found)
+        if how.load:
+            for read, found in _load(store, subject, how.key):
+                nbytes += read
+                findings.extend(found)
     if how.against is not None and subjects:
         nbytes += _against(store, subjects[0].checkpoint, how.against, how, findings, digests)
     worst = {finding.severity for finding in findings}
@@ -79,6 +84,12 @@ def verify(store: Store, source: str, how: Thoroughness) -> Verdict:
         bytes=nbytes,
         digests=digests,
     )
+
+
+def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
+    from shardctl.verify.upstream import check_load  # noqa: PLC0415 - the only way to torch
+
+    return check_load(store, subject.checkpoint, key)
 
 
 _RANK = {"error": 0, "warning": 1, "note": 2}

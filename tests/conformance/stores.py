@@ -178,7 +178,7 @@ class StoreSuite:
 
     @pytest.mark.parametrize("foreign", [False, True], ids=["own", "foreign"])
     def test_copy(self, store: Store, root: str, path: str, *, foreign: bool) -> None:
-        """A copy takes exactly the range, from the store's own readers and others, and says which way the bytes took."""
+        """A copy takes exactly its range, from own readers and others, and says which way the bytes took."""
         target = store.join(root, "new")
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(BytesReader(path, DATA) if foreign else store.open(path))
@@ -191,9 +191,13 @@ class StoreSuite:
 
     def test_copy_of_more_than_there_is(self, store: Store, root: str, path: str) -> None:
         """A source that ends too early is a source that has changed: named, with the offset."""
-        with store.open(path) as reader, store.create(store.join(root, "new"), 4 * len(DATA)) as writer:
-            with pytest.raises(SourceChangedError) as caught:
-                writer.copy(0, reader, Extent(path, 100, 2 * len(DATA)))
+        target = store.join(root, "new")
+        with (
+            store.open(path) as reader,
+            store.create(target, 4 * len(DATA)) as writer,
+            pytest.raises(SourceChangedError) as caught,
+        ):
+            writer.copy(0, reader, Extent(path, 100, 2 * len(DATA)))
         assert caught.value.file == path
         assert caught.value.offset == len(DATA)
 

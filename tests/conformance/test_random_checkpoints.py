@@ -87,6 +87,7 @@ def test_a_plan_determines_the_bytes(tmp_path: Path, seed: int) -> None:
     assert source.read_bytes() == before
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support")
 def test_types_of_torch_alone_stay_in_bin(tmp_path: Path) -> None:
     """Complex numbers of 32 and 128 bits go from `.bin` to `.bin`."""
     import torch
@@ -101,6 +102,7 @@ def test_types_of_torch_alone_stay_in_bin(tmp_path: Path) -> None:
     assert torch.equal(torch.view_as_real(found["a"]), torch.view_as_real(expected["a"]))
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support")
 @pytest.mark.parametrize("name", ["complex128", "complex32"])
 def test_types_of_torch_alone_are_refused_for_safetensors(tmp_path: Path, name: str) -> None:
     """A type that safetensors does not have is an error that names the tensor, and nothing is written."""

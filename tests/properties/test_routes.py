@@ -55,7 +55,8 @@ def cut(buffer: torch.Tensor, view: View) -> torch.Tensor:
     """The tensor that a view describes; the whole buffer is the very same tensor each time."""
     if view.form == "whole":
         return buffer
-    return FORMS[view.form](buffer[int(view.begin * len(buffer)) : max(int(view.end * len(buffer)), 1)])
+    begin = int(view.begin * (len(buffer) - 1))
+    return FORMS[view.form](buffer[begin : max(int(view.end * len(buffer)), begin + 1)])
 
 
 @st.composite

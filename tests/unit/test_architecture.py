@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import shardctl
 
 PACKAGE = Path(__file__).parents[2] / "shardctl"
 
@@ -18,7 +21,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "errors": (("errors", "_version"), ()),
     "model": (("model", "sizes"), ("errors",)),
     "values": (
-        ("candidates", "findings", "index", "layout", "naming", "packing", "plan", "select", "sniff"),
+        ("candidates", "checksums", "findings", "index", "layout", "naming", "packing", "plan", "select", "sniff"),
         ("errors", "model"),
     ),
     "seam": (("stores.base",), ("errors", "model")),
@@ -28,7 +31,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "engine": (("engine",), ("errors", "model", "values", "seam")),
     "target": (("target",), ("errors", "model", "values", "seam", "discover")),
     "verify": (
-        ("verify", "inspection"),
+        ("verify", "inspection", "reindex"),
         ("errors", "model", "values", "seam", "formats", "discover", "engine", "target"),
     ),
     "operations": (
@@ -41,6 +44,9 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("errors", "model", "values", "seam", "stores", "engine", "verify", "operations"),
     ),
 }
+
+#: The public API.
+PUBLIC = {"__version__"}
 
 #: What is not the standard library's, and the only place where it may be imported.
 OUTSIDERS = {"humanfriendly": "sizes", "typer": "cli", "rich": "cli"}
@@ -105,9 +111,10 @@ def test_imports_go_one_way(module: str) -> None:
 def test_no_module_needs_itself() -> None:
     """Inside a room too, no chain of imports leads back to where it began."""
     needs = {module: own_imports(path) - {module} for module, path in modules().items()}
-    while free := [module for module, others in needs.items() if not others]:
-        needs = {module: others - set(free) for module, others in needs.items() if module not in free}
-    assert not needs, f"these import each other, or modules that do: {', '.join(sorted(needs))}"
+    # What needs nothing that is left, and what nothing that is left needs, stands in no circle.
+    while ends := {m for m in needs if not needs[m] & set(needs) or all(m not in needs[other] for other in needs)}:
+        needs = {module: others for module, others in needs.items() if module not in ends}
+    assert not needs, f"these import each other: {', '.join(sorted(needs))}"
 
 
 def test_the_rooms_are_in_order() -> None:
@@ -139,29 +146,51 @@ def test_only_stores_reach_outside(module: str) -> None:
 
 
 HEAVY = ("torch", "numpy", "rich", "transformers", "safetensors")
+REPORT = f"""
+import atexit, sys
+heavy = {HEAVY!r}
+atexit.register(lambda: print("loaded:", *[name for name in heavy if name in sys.modules], file=sys.stderr))
+"""
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    """Which heavy packages a new interpreter has imported at its end."""
-    report = (
-        "import atexit, sys\n"
-        f"heavy = {HEAVY!r}\n"
-        "atexit.register(lambda: print('loaded:', *[name for name in heavy if name in sys.modules], file=sys.stderr))\n"
-    )
-    program = report + "import shardctl\n"
-    if arguments:
-        program += f"sys.argv[1:] = {list(arguments)!r}\nfrom shardctl.__main__ import main\nmain()\n"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+def loaded_by(program: str, *arguments: object) -> set[str]:
+    """Which heavy packages a new interpreter has imported at the end of a program; its output goes into a pipe."""
+    command = [sys.executable, "-c", REPORT + program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("loaded:"))
     return set(line.split()[1:])
 
 
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A safetensors file of two tensors."""
+    names = {"a": [0, 4], "b": [4, 8]}
+    entries = {name: {"dtype": "F32", "shape": [1], "data_offsets": offsets} for name, offsets in names.items()}
+    header = json.dumps(entries).encode()
+    path = tmp_path_factory.mktemp("source") / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    return path
+
+
 def test_importing_costs_nothing() -> None:
     """`import shardctl` imports neither torch nor numpy nor rich."""
-    assert loaded_by() == set()
+    assert loaded_by("import shardctl") == set()
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("split", "--help")])
-def test_a_piped_run_draws_nothing(arguments: tuple[str, ...]) -> None:
-    """Help in a pipe is plain: it imports neither torch nor numpy nor rich."""
-    assert loaded_by(*arguments) == set()
+@pytest.mark.parametrize("command", ["split", "merge", "reshard", "inspect", "verify"])
+def test_a_piped_run_draws_nothing(command: str, source: Path, tmp_path: Path) -> None:
+    """With its output in a pipe a command imports neither torch nor numpy, nor rich, which only draws."""
+    writes = command in ("split", "merge", "reshard")
+    arguments = [command, source, *([tmp_path / "target"] if writes else [])]
+    assert loaded_by("from shardctl.__main__ import main\nmain()", *arguments) == set()
+
+
+def test_help_needs_no_tensor_library() -> None:
+    """The help, which rich lays out, imports nothing else that is heavy."""
+    assert loaded_by("from shardctl.__main__ import main\nmain()", "split", "--help") <= {"rich"}
+
+
+def test_the_public_names_are_pinned() -> None:
+    """What `shardctl` offers is what its `__all__` says, all of it is there, and a change of it is seen here."""
+    assert set(shardctl.__all__) == PUBLIC
+    assert all(getattr(shardctl, name) is not None for name in PUBLIC)

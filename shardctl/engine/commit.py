@@ -1,0 +1,86 @@
+"""Put the staged files in place. Once a commit is begun it goes only forward, and whoever comes next finishes it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal, Record
+from shardctl.errors import InputError, StorageError
+from shardctl.stores.base import Store
+
+
+def recover(store: Store, folder: str, staging: str) -> Record | None:
+    """Finish a commit that was begun in this target and cut short; returns its record, None where there was none."""
+    journal = Journal(store, staging)
+    if store.kind(staging) != "folder" or store.kind(journal.path(COMMIT)) != "file":
+        return None
+    with store.lock(journal.path(LOCK)):
+        commit = journal.commit()
+        if commit is None:
+            return None
+        record = finish(store, folder, journal, commit)
+    leave_nothing(store, staging, commit)
+    return record
+
+
+def check_not_half_replaced(store: Store, staging: str) -> None:
+    """Raise InputError where the set beside a staging folder may be old and new files: a commit was cut short."""
+    if store.kind(Journal(store, staging).path(COMMIT)) == "file":
+        folder = store.split(staging)[0]
+        raise InputError(
+            f"'{folder}' holds a replacement that was cut short: its files may be of two sets",
+            hint="run the command that was interrupted again: it is finished first",
+            code="half-done",
+            file=folder,
+        )
+
+
+def finish(store: Store, folder: str, journal: Journal, commit: Commit) -> Record:
+    """Give the staged files their names, or the rest of them. Safe to do again, wherever it was cut short."""
+    *shards, last = commit.renames
+    if store.kind(journal.path(last)) == "file":
+        # Once that is in place, the name of an old index may be the new one's.
+        _remove(store, folder, commit.remove_first)
+    for names in (shards, [last]):
+        for name in names:
+            _put_in_place(store, journal.path(name), store.join(folder, name))
+        store.sync_folder(folder)
+    _remove(store, folder, commit.remove_last)
+    done = Record(
+        plan_id=commit.header.plan_id,
+        options=commit.header.options,
+        sources=commit.header.sources,
+        written={name: store.version(store.join(folder, name)) for name in commit.renames},
+        loads_from=last,
+        sha256={receipt.filename: receipt.sha256 for receipt in commit.receipts if receipt.sha256},
+    )
+    journal.finish(done if commit.record else None)
+    return done
+
+
+def leave_nothing(store: Store, staging: str, commit: Commit) -> None:
+    """Remove the staging folder where no record stays in it."""
+    if not commit.record:
+        # Another run may have begun there as soon as the lock was free.
+        with suppress(StorageError):
+            store.remove_folder(staging)
+
+
+def _remove(store: Store, folder: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        store.remove(store.join(folder, name))
+    if names:
+        store.sync_folder(folder)
+
+
+def _put_in_place(store: Store, staged: str, final: str) -> None:
+    if store.kind(staged) == "file":
+        if store.kind(final) == "file":
+            store.copy_mode(final, staged)
+        store.rename(staged, final)
+    elif store.kind(final) != "file":
+        raise StorageError(
+            f"'{final}' was to be put in place, but its staged file is gone",
+            hint="something removed files of the half-done run: remove its hidden folder, and run the command again",
+            file=final,
+        )

@@ -1,0 +1,244 @@
+"""Errors: the exit codes, the two lines on stderr, and the JSON line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.checkpoints import ROOT, RunCli
+from tests.cli.files import plain_folder, write_safetensors
+
+ERROR_KEYS = ["error", "message", "file", "tensor", "offset", "hint", "exit_code"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder with one file and a config."""
+    return plain_folder(tmp_path / "source")
+
+
+def error(stderr: str) -> dict[str, object]:
+    """The one JSON line of an error."""
+    (line,) = stderr.splitlines()
+    document = json.loads(line)
+    assert list(document) == ERROR_KEYS
+    assert document["message"]
+    assert document["hint"]
+    return dict(document)
+
+
+# each exit code
+
+
+def test_usage_is_2(source: Path, run_cli: RunCli) -> None:
+    """What cannot be understood is 2, also in JSON."""
+    for arguments in (("frob",), ("split", source), ("split", source, "out", "--frob"), ("--frob",)):
+        done = run_cli(*arguments, code=2)
+        assert done.stdout == ""
+        assert "error: " in done.stderr
+        assert "hint: " in done.stderr
+    found = error(run_cli("split", source, "--json", code=2).stderr)
+    assert (found["error"], found["exit_code"]) == ("usage", 2)
+
+
+def test_no_command_is_help_on_stderr(run_cli: RunCli) -> None:
+    """Without a command there is nothing to print to stdout; the help is talk, and the exit code 2."""
+    done = run_cli(code=2)
+    assert done.stdout == ""
+    assert "split" in done.stderr
+    assert "error:" not in done.stderr
+
+
+def test_missing_is_3(run_cli: RunCli) -> None:
+    """A source that is not there is 3, whatever the command."""
+    for command in (("inspect",), ("verify",), ("index",)):
+        found = error(run_cli(*command, "nowhere", "--json", code=3).stderr)
+        assert (found["error"], found["file"], found["exit_code"]) == ("not-found", "nowhere", 3)
+    run_cli("split", "nowhere", "out", code=3)
+
+
+def test_damage_is_3_and_says_where(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """A writer refuses a damaged file with the finding's code and names the file."""
+    path = source / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    found = error(run_cli("split", source, tmp_path / "out", "--json", code=3).stderr)
+    assert found["error"] == "file-truncated"
+    assert str(found["file"]).endswith("model.safetensors")
+    assert not (tmp_path / "out").exists()
+
+
+def test_in_the_way_is_4(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """What is in the way is 4 and named."""
+    (tmp_path / "one.safetensors").write_text("mine")
+    found = error(run_cli("merge", source, tmp_path / "one.safetensors", "--json", code=4).stderr)
+    assert (found["error"], found["exit_code"]) == ("target-exists", 4)
+    assert (tmp_path / "one.safetensors").read_text() == "mine"
+
+
+def test_another_run_at_work_is_4(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """Two runs never write into one folder."""
+    from shardctl.stores.local import LocalStore
+
+    store = LocalStore()
+    (tmp_path / "out" / ".shardctl").mkdir(parents=True)
+    with store.lock(str(tmp_path / "out" / ".shardctl" / "lock")):
+        found = error(run_cli("split", source, tmp_path / "out", "--json", code=4).stderr)
+    assert found["error"] == "locked"
+
+
+def test_storage_is_5(source: Path, run_cli: RunCli) -> None:
+    """A target that cannot be made is 5."""
+    found = error(run_cli("split", source, source / "config.json" / "out", "--json", code=5).stderr)
+    assert (found["error"], found["exit_code"]) == ("storage", 5)
+
+
+def test_a_bug_is_70(source: Path) -> None:
+    """An exception that nobody foresaw never looks like the 1 of a check, and asks to be reported."""
+    script = (
+        "import sys, shardctl.operations as o\n"
+        "def broken(*a, **k): raise RuntimeError('boom')\n"
+        "o.inspect = broken\n"
+        "from shardctl.cli.app import app\n"
+        "from shardctl.cli.exits import run\n"
+        "sys.exit(run(app, sys.argv[1:]))\n"
+    )
+
+    def broken(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, "inspect", str(source), *options]
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+        assert done.returncode == 70
+        assert done.stdout == ""
+        return done
+
+    plain = broken()
+    assert "RuntimeError: boom" in plain.stderr
+    assert "Traceback" not in plain.stderr
+    assert error(broken("--json").stderr)["error"] == "internal-error"
+    assert "Traceback" in broken("--debug").stderr
+
+
+# what an error says
+
+
+def test_json_is_asked_for_by_the_environment_too(run_cli: RunCli) -> None:
+    """SHARDCTL_INSPECT_JSON holds for errors as it does for documents."""
+    error(run_cli("inspect", "nowhere", env={"SHARDCTL_INSPECT_JSON": "1"}, code=3).stderr)
+    assert run_cli("inspect", "nowhere", env={"SHARDCTL_INSPECT_JSON": "0"}, code=3).stderr.startswith("error: ")
+
+
+def test_an_ambiguous_folder_lists_the_choices(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """Several checkpoints are never guessed at: 2, with each one's name to type."""
+    write_safetensors(source / "model.fp16.safetensors", {"a": 4})
+    for command in (("inspect", source), ("split", source, tmp_path / "out")):
+        found = error(run_cli(*command, "--json", code=2).stderr)
+        assert found["error"] == "folder-ambiguous"
+        for name in ("model.safetensors", "model.fp16.safetensors"):
+            assert str(source / name) in str(found["hint"])
+    run_cli("inspect", source / "model.fp16.safetensors")
+
+
+def test_several_sources_name_the_folder_form(source: Path, run_cli: RunCli) -> None:
+    """A shell's glob becomes several arguments: the hint says to name the folder."""
+    for command in ("inspect", "verify"):
+        done = run_cli(command, source / "a.safetensors", source / "b.safetensors", code=2)
+        assert "name the folder" in done.stderr
+    assert "name the folder" in run_cli("merge", "a.bin", "b.bin", "out.bin", code=2).stderr
+
+
+def test_a_fifo_is_not_waited_for(tmp_path: Path, run_cli: RunCli) -> None:
+    """A pipe under a weights name is refused at once: 3 for readers and writers, a finding for verify."""
+    path = tmp_path / "m" / "model.safetensors"
+    path.parent.mkdir()
+    os.mkfifo(path)
+    for command in (("inspect", path), ("split", path, tmp_path / "out")):
+        assert error(run_cli(*command, "--json", code=3).stderr)["error"] == "file-not-regular"
+    document = json.loads(run_cli("verify", path, "--json", code=1).stdout)
+    assert [finding["code"] for finding in document["findings"]] == ["file-not-regular"]
+
+
+@pytest.mark.parametrize("command", ["split", "merge", "reshard", "inspect", "verify", "index"])
+def test_help_is_on_stdout(run_cli: RunCli, command: str) -> None:
+    """Asked for, the help is data, and ends with 0."""
+    assert command in run_cli(command, "--help").stdout
+
+
+def test_version(run_cli: RunCli) -> None:
+    """--version prints one line, and no variable of the environment stands for it."""
+    from shardctl import __version__
+
+    assert run_cli("--version").stdout == f"shardctl {__version__}\n"
+    assert run_cli("inspect", "nowhere", env={"SHARDCTL_VERSION": "1"}, code=3).stdout == ""
+
+
+# the streams themselves
+
+
+def test_a_closed_pipe_is_141(source: Path, tmp_path: Path) -> None:
+    """A reader that went away gets 141 and no words, and the work is complete."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "shardctl", "split", str(source), str(tmp_path / "out"), "-q"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("command", [("inspect",), ("inspect", "--json"), ("verify", "--json")])
+def test_stdout_closed_from_the_start_is_141(source: Path, command: tuple[str, ...]) -> None:
+    """`>&-` is a closed pipe like any other."""
+    words = " ".join([sys.executable, "-m", "shardctl", *command, str(source), ">&-"])
+    done = subprocess.run(["sh", "-c", words], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_talk_never_takes_the_place_of_data(source: Path, tmp_path: Path) -> None:
+    """With stderr closed from the start, stdout still has the path alone."""
+    words = f"{sys.executable} -m shardctl split {source} {tmp_path / 'out'} 2>&-"
+    done = subprocess.run(["sh", "-c", words], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out' / 'model.safetensors'}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_stdout_is_5(source: Path, tmp_path: Path) -> None:
+    """The path could not be printed: 5, and the work is complete."""
+    command = [sys.executable, "-m", "shardctl", "split", str(source), str(tmp_path / "out")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 5
+    assert "standard output" in done.stderr
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+# what is imported
+
+
+def test_no_tensor_library_is_imported(source: Path, tmp_path: Path) -> None:
+    """Every command works where torch and numpy cannot be imported at all."""
+    site = tmp_path / "site"
+    site.mkdir()
+    ban = (
+        "import sys\n"
+        "for name in ('torch', 'numpy', 'safetensors', 'transformers', 'huggingface_hub'):\n"
+        "    sys.modules[name] = None\n"
+    )
+    (site / "sitecustomize.py").write_text(ban)
+    environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+    out, single = str(tmp_path / "out"), str(tmp_path / "one.bin")
+    for arguments in (
+        ("split", str(source), out, "--num-shards", "2"),
+        ("merge", out, single),
+        ("reshard", single, str(tmp_path / "back"), "--to", "safetensors"),
+        ("inspect", single),
+        ("verify", single, "--deep", "--against", out),
+        ("index", out),
+    ):
+        command = [sys.executable, "-m", "shardctl", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr

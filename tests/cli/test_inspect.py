@@ -1,0 +1,142 @@
+"""inspect: rows in a pipe, one document with --json, headers only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.checkpoints import RunCli
+from tests.cli.files import TENSOR_BYTES, plain_folder, write_safetensors, write_torch
+
+HEADER = ["name", "dtype", "shape", "nbytes", "file", "offset", "tied_to"]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The tab-separated rows below the header."""
+    header, *found = [line.split("\t") for line in text.split("\n")[:-1]]
+    assert header == HEADER
+    return found
+
+
+def test_rows(tmp_path: Path, run_cli: RunCli) -> None:
+    """In a pipe there is one header row and one row a tensor, with absolute offsets."""
+    folder = plain_folder(tmp_path / "m")
+    found = rows(run_cli("inspect", folder).stdout)
+    start = (folder / "model.safetensors").stat().st_size - 3 * TENSOR_BYTES
+    assert found == [
+        [name, "F32", "[100]", "400", "model.safetensors", str(start + number * TENSOR_BYTES), ""]
+        for number, name in enumerate("abc")
+    ]
+
+
+def test_rows_escape_what_would_break_them(tmp_path: Path, run_cli: RunCli) -> None:
+    """Backslash, TAB, LF, CR and control characters in names are written as escapes; brackets are not touched."""
+    names = ["back\\slash", "tab\t", "line\n", "return\r", "esc\x1b[31m", "nul\x00", "[red]x[/red]"]
+    write_safetensors(tmp_path / "model.safetensors", dict.fromkeys(names, 4))
+    found = rows(run_cli("inspect", tmp_path / "model.safetensors").stdout)
+    assert [row[0] for row in found] == [
+        r"back\\slash", r"tab\t", r"line\n", r"return\r", r"esc\x1b[31m", r"nul\x00", "[red]x[/red]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", [("--depth", "2"), ("--top", "1")])
+def test_rows_stay_rows(tmp_path: Path, run_cli: RunCli, option: tuple[str, str]) -> None:
+    """No option turns a pipe into a drawing; --top keeps the largest tensors."""
+    write_safetensors(tmp_path / "model.safetensors", {"small": 4, "large": 8})
+    found = rows(run_cli("inspect", tmp_path, *option).stdout)
+    assert [row[0] for row in found] == (["large"] if option[0] == "--top" else ["small", "large"])
+
+
+def test_json(tmp_path: Path, run_cli: RunCli) -> None:
+    """The document has the documented keys, in order, and sizes in bytes."""
+    sharded = tmp_path / "s"
+    run_cli("split", plain_folder(tmp_path / "m"), sharded, "--max-shard-size", "800")
+    done = run_cli("inspect", "s", "--json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert list(document) == [
+        "schema_version", "command", "source", "container", "index", "total_size", "total_parameters", "metadata",
+        "files", "tensors",
+    ]  # fmt: skip
+    assert [list(file) for file in document["files"]] == [["name", "size", "tensors", "data_size"]] * 2
+    assert [list(tensor) for tensor in document["tensors"]] == [HEADER] * 3
+    assert (document["source"], document["container"]) == ("s", "safetensors")
+    assert document["index"] == "model.safetensors.index.json"
+    assert (document["total_size"], document["total_parameters"]) == (1200, 300)
+    assert document["metadata"] == {"format": "pt"}
+    assert [file["data_size"] for file in document["files"]] == [800, 400]
+    assert document["tensors"][0]["shape"] == [100]
+    assert document["tensors"][0]["tied_to"] is None
+
+
+def test_offsets_lead_to_the_bytes(tmp_path: Path, run_cli: RunCli) -> None:
+    """`offset` is absolute in both containers: the bytes there are the tensor's."""
+    import torch
+
+    weight = torch.arange(8, dtype=torch.int32)
+    paths = [write_torch(tmp_path / "pytorch_model.bin", {"w": weight, "v": weight[2:]})]
+    run_cli("reshard", paths[0], tmp_path / "out", "--to", "safetensors")
+    paths.append(tmp_path / "out" / "model.safetensors")
+    for path in paths:
+        for tensor in json.loads(run_cli("inspect", path, "--json").stdout)["tensors"]:
+            at = tensor["offset"]
+            first = 2 if tensor["name"] == "v" else 0
+            held = path.read_bytes()[at : at + tensor["nbytes"]]
+            assert held == b"".join(number.to_bytes(4, "little") for number in range(first, 8))
+            assert tensor["dtype"] == "I32"
+
+
+def test_ties_are_named(tmp_path: Path, run_cli: RunCli) -> None:
+    """A tied tensor names what it is tied to, and its bytes are counted once."""
+    import torch
+
+    weight = torch.ones(4)
+    path = write_torch(tmp_path / "pytorch_model.bin", {"a": weight, "z": weight})
+    document = json.loads(run_cli("inspect", path, "--json").stdout)
+    assert {tensor["name"]: tensor["tied_to"] for tensor in document["tensors"]} == {"a": None, "z": "a"}
+    assert (document["total_size"], document["total_parameters"]) == (16, 4)
+
+
+def test_nested_dictionaries_are_shown(tmp_path: Path, run_cli: RunCli) -> None:
+    """Without --key what is nested has dotted names; with it only that dictionary is shown."""
+    import torch
+
+    path = write_torch(tmp_path / "c.pt", {"model": {"w": torch.ones(2)}, "ema": {"w": torch.ones(3)}, "step": 1})
+    shown = [row[0] for row in rows(run_cli("inspect", path).stdout)]
+    assert shown == ["model.w", "ema.w"]
+    assert [row[0] for row in rows(run_cli("inspect", path, "--key", "ema").stdout)] == ["w"]
+
+
+def test_filter(tmp_path: Path, run_cli: RunCli) -> None:
+    """--filter, or its variable, keeps the names that match; none is 3, with what comes near."""
+    folder = plain_folder(tmp_path / "m", ["layer.0.weight", "layer.1.weight", "head"])
+    assert len(rows(run_cli("inspect", folder, "--filter", "layer.*").stdout)) == 2
+    assert len(rows(run_cli("inspect", folder, env={"SHARDCTL_INSPECT_FILTER": "head"}).stdout)) == 1
+    assert "head" in run_cli("inspect", folder, "--filter", "heat", code=3).stderr
+
+
+def test_a_named_shard_is_looked_at_alone(tmp_path: Path, run_cli: RunCli) -> None:
+    """Inspect takes the file that was named, and not the set it belongs to."""
+    run_cli("split", plain_folder(tmp_path / "m"), tmp_path / "s", "--max-shard-size", "400")
+    found = rows(run_cli("inspect", tmp_path / "s" / "model-00002-of-00003.safetensors").stdout)
+    assert [row[0] for row in found] == ["b"]
+
+
+def test_content_says_what_a_file_is(tmp_path: Path, run_cli: RunCli) -> None:
+    """A safetensors file named .bin, and a torch file named .pth, are read as what they are."""
+    import torch
+
+    write_safetensors(tmp_path / "a" / "pytorch_model.bin", {"w": 4})
+    write_torch(tmp_path / "b" / "net.pth", {"w": torch.ones(1)})
+    for folder, container in (("a", "safetensors"), ("b", "bin")):
+        assert json.loads(run_cli("inspect", tmp_path / folder, "--json").stdout)["container"] == container
+
+
+def test_training_state_is_no_candidate(tmp_path: Path, run_cli: RunCli) -> None:
+    """An optimizer beside the weights makes no folder ambiguous."""
+    folder = plain_folder(tmp_path / "m")
+    for name in ("optimizer.bin", "scheduler.pt", "rng_state.pth", "training_args.bin", "scaler.pt"):
+        (folder / name).write_bytes(b"whatever")
+    assert len(rows(run_cli("inspect", folder).stdout)) == 3

@@ -1,0 +1,200 @@
+"""verify and index: findings in a pipe and as a document, and the exit code that CI acts on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.checkpoints import RunCli
+from tests.cli.files import loud_pickle, plain_folder, write_safetensors, write_torch
+
+VERIFY_KEYS = ["schema_version", "command", "source", "ok", "depth", "checked", "counts", "findings"]
+FINDING_KEYS = ["code", "severity", "file", "tensor", "offset", "message", "hint"]
+
+
+@pytest.fixture
+def sharded(tmp_path: Path, run_cli: RunCli) -> Path:
+    """A folder with three shards."""
+    run_cli("split", plain_folder(tmp_path / "source"), tmp_path / "sharded", "--max-shard-size", "400")
+    return tmp_path / "sharded"
+
+
+def codes(text: str) -> set[str]:
+    """The codes of the findings in a document."""
+    return {finding["code"] for finding in json.loads(text)["findings"]}
+
+
+def test_a_sound_checkpoint_is_0(sharded: Path, run_cli: RunCli) -> None:
+    """Nothing on stdout, one line of talk, and the document's counts are zero."""
+    done = run_cli("verify", sharded)
+    assert done.stdout == ""
+    assert done.stderr.startswith("ok: 3 files, 3 tensors")
+    assert run_cli("verify", sharded, "-q").stderr == ""
+    document = json.loads(run_cli("verify", sharded, "--json").stdout)
+    assert list(document) == VERIFY_KEYS
+    assert document["ok"] is True
+    assert document["depth"] == "headers"
+    assert document["checked"] == {"files": 3, "tensors": 3, "bytes": 0}
+    assert document["counts"] == {"error": 0, "warning": 0, "note": 0}
+    assert list(document["checked"]) == ["files", "tensors", "bytes"]
+
+
+def test_deep_reads_all_bytes(sharded: Path, run_cli: RunCli) -> None:
+    """--deep says so, and counts the bytes that it read."""
+    document = json.loads(run_cli("verify", sharded, "--deep", "--json").stdout)
+    assert document["depth"] == "deep"
+    assert document["checked"]["bytes"] == sum(path.stat().st_size for path in sharded.glob("*.safetensors"))
+
+
+def test_findings_are_rows_in_a_pipe(sharded: Path, run_cli: RunCli) -> None:
+    """One finding a line: severity, code, file, tensor, message; exit code 1."""
+    (sharded / "model-00002-of-00003.safetensors").unlink()
+    done = run_cli("verify", sharded, code=1)
+    found = [line.split("\t") for line in done.stdout.splitlines()]
+    assert {len(row) for row in found} == {5}
+    assert ["error", "index-shard-missing"] in [row[:2] for row in found]
+    assert done.stderr.startswith("not ok: ")
+
+
+def test_findings_in_json(sharded: Path, run_cli: RunCli) -> None:
+    """A damaged checkpoint gives the document on stdout, nothing on stderr, and 1."""
+    (sharded / "model-00002-of-00003.safetensors").unlink()
+    done = run_cli("verify", sharded, "--json", code=1)
+    document = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert document["ok"] is False
+    assert all(list(finding) == FINDING_KEYS for finding in document["findings"])
+    assert document["counts"]["error"] == sum(f["severity"] == "error" for f in document["findings"])
+
+
+def test_it_goes_on_to_find_the_rest(sharded: Path, run_cli: RunCli) -> None:
+    """Several faults are several findings, and damage is 1, not 3."""
+    (sharded / "model-00001-of-00003.safetensors").write_bytes(b"")
+    second = sharded / "model-00002-of-00003.safetensors"
+    second.write_bytes(second.read_bytes()[:-10])
+    (sharded / "model-00003-of-00003.safetensors").unlink()
+    found = codes(run_cli("verify", sharded, "--json", code=1).stdout)
+    assert {"file-empty", "file-truncated", "index-shard-missing"} <= found
+
+
+def test_rows_escape_names(tmp_path: Path, run_cli: RunCli) -> None:
+    """A tensor's name with a TAB or a line break cannot make a second field or row."""
+    one = write_safetensors(tmp_path / "one.safetensors", {"a\tb\nc": 4})
+    two = write_safetensors(tmp_path / "two.safetensors", {"d": 4})
+    done = run_cli("verify", one, "--against", two, code=1)
+    assert all(line.count("\t") == 4 for line in done.stdout.splitlines())
+    assert r"a\tb\nc" in done.stdout
+
+
+def test_warnings_count_only_with_strict(sharded: Path, run_cli: RunCli) -> None:
+    """A missing index is a warning: 0, and 1 with --strict."""
+    (sharded / "model.safetensors.index.json").unlink()
+    done = run_cli("verify", sharded)
+    assert done.stdout.startswith("warning\tindex-missing\t")
+    run_cli("verify", sharded, "--strict", code=1)
+
+
+def test_an_ambiguous_folder_is_a_finding(tmp_path: Path, run_cli: RunCli) -> None:
+    """Where loaders differ in what they take, verify says which takes what."""
+    folder = plain_folder(tmp_path / "m")
+    write_safetensors(folder / "pytorch_model.bin", {"a": 4})
+    assert "folder-ambiguous" in codes(run_cli("verify", folder, "--json", code=1).stdout)
+
+
+def test_a_named_shard_is_looked_at_alone(sharded: Path, run_cli: RunCli) -> None:
+    """A shard's own faults are found without the others."""
+    (sharded / "model-00002-of-00003.safetensors").unlink()
+    run_cli("verify", sharded / "model-00001-of-00003.safetensors")
+
+
+def test_against(tmp_path: Path, sharded: Path, run_cli: RunCli) -> None:
+    """Equal tensors in other files and another container are equal; each difference has its code."""
+    run_cli("merge", sharded, tmp_path / "one.bin")
+    run_cli("verify", sharded, "--against", tmp_path / "one.bin", "--deep")
+    header = {"a": 400, "b": 396, "d": 400}
+    other = write_safetensors(tmp_path / "other.safetensors", header, fill=9)
+    found = codes(run_cli("verify", sharded, "--against", other, "--deep", "--json", code=1).stdout)
+    assert {"against-missing", "against-extra", "against-shape", "against-data"} <= found
+
+
+def test_digests(tmp_path: Path, run_cli: RunCli) -> None:
+    """--deep compares with SHA256SUMS, and finds a byte that changed."""
+    run_cli("split", plain_folder(tmp_path / "m"), tmp_path / "out", "--checksums")
+    run_cli("verify", tmp_path / "out", "--deep", "--strict")
+    with (tmp_path / "out" / "model.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"!")
+    assert codes(run_cli("verify", tmp_path / "out", "--deep", "--json", code=1).stdout) == {"digest-mismatch"}
+
+
+def test_a_flipped_bit_in_a_torch_file(tmp_path: Path, run_cli: RunCli) -> None:
+    """A record's CRC-32 that does not match is found by --deep, with the tensor's name."""
+    import torch
+
+    path = write_torch(tmp_path / "pytorch_model.bin", {"w": torch.arange(1000.0)})
+    offset = json.loads(run_cli("inspect", path, "--json").stdout)["tensors"][0]["offset"]
+    with path.open("r+b") as file:
+        file.seek(offset + 7)
+        file.write(b"!")
+    run_cli("verify", path)
+    (finding,) = json.loads(run_cli("verify", path, "--deep", "--json", code=1).stdout)["findings"]
+    assert (finding["code"], finding["tensor"]) == ("zip-crc-mismatch", "w")
+
+
+def test_nothing_is_unpickled(tmp_path: Path, run_cli: RunCli) -> None:
+    """A pickle that would run code is reported, and does not run."""
+    import torch
+
+    from tests.cli.files import Loud
+
+    marker = tmp_path / "marker"
+    path = write_torch(tmp_path / "pytorch_model.bin", {"w": torch.ones(2), "x": Loud(str(marker))})
+    assert "pickle-unsafe" in codes(run_cli("verify", path, "--json", code=1).stdout)
+    (tmp_path / "raw.bin").write_bytes(loud_pickle(marker))
+    run_cli("verify", tmp_path / "raw.bin", code=1)
+    assert not marker.exists()
+
+
+def test_nothing_there_is_3(tmp_path: Path, run_cli: RunCli) -> None:
+    """A path that leads nowhere is no finding: there is nothing to look at."""
+    run_cli("verify", tmp_path / "nowhere", code=3)
+
+
+# index
+
+
+def test_index_repairs(sharded: Path, run_cli: RunCli) -> None:
+    """Index writes what the headers say; a second run changes nothing."""
+    path = sharded / "model.safetensors.index.json"
+    sound = path.read_bytes()
+    path.unlink()
+    run_cli("index", sharded, "--check", code=1)
+    assert not path.exists()
+    done = run_cli("index", sharded)
+    assert done.stdout == f"{path}\n"
+    assert path.read_bytes() == sound
+    assert run_cli("index", sharded, "--check").stdout == ""
+
+
+def test_index_json(sharded: Path, run_cli: RunCli) -> None:
+    """The document says what changed, and whether it was written."""
+    path = sharded / "model.safetensors.index.json"
+    document = json.loads(path.read_text())
+    document["metadata"]["total_size"] = 1
+    path.write_text(json.dumps(document))
+    found = json.loads(run_cli("index", sharded, "--json").stdout)
+    assert list(found) == ["schema_version", "command", "done", "source", "index", "changes"]
+    assert found["done"] is True
+    assert any("total_size" in change for change in found["changes"])
+    assert json.loads(run_cli("index", sharded, "--json").stdout)["changes"] == []
+
+
+def test_index_needs_shards(tmp_path: Path, sharded: Path, run_cli: RunCli) -> None:
+    """One file needs no index (2), and an index of an incomplete set would lose tensors (3)."""
+    run_cli("index", plain_folder(tmp_path / "m"), code=2)
+    (sharded / "model.safetensors.index.json").unlink()
+    (sharded / "model-00002-of-00003.safetensors").unlink()
+    run_cli("index", sharded, code=3)

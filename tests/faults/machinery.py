@@ -1,0 +1,197 @@
+"""What the fault suites share: tiny checkpoints, the program under strace, folders by digest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shardctl.cli.app import app
+from shardctl.cli.exits import run
+from tests.checkpoints import ROOT
+
+STAGING = ".shardctl"
+
+#: The system calls that change what is on disk. `openat` counts only where it makes a file.
+STATE_CHANGING = (
+    "openat", "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync", "fdatasync", "rename",
+    "renameat", "renameat2", "link", "linkat", "symlink", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod",
+    "fchmod", "fchmodat",
+)  # fmt: skip
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount")
+
+
+def tensors(count: int = 6, nbytes: int = 700) -> dict[str, bytes]:
+    """Named bytes, each tensor's own."""
+    return {f"layer.{number}.weight": bytes([number + 1]) * (nbytes + number) for number in range(count)}
+
+
+def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
+    """A file of one-dimensional U8 tensors."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, data in held.items():
+        header[name] = {"dtype": "U8", "shape": [len(data)], "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(held.values()))
+    return path
+
+
+def read_tensors(folder: Path) -> dict[str, bytes]:
+    """Every tensor of a folder's safetensors files by name: through its index where it has one."""
+    (index,) = [*folder.glob("*.index.json")] or [None]
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    if index is not None:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    held: dict[str, bytes] = {}
+    for name in names:
+        data = (folder / name).read_bytes()
+        begin = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:begin])
+        header.pop("__metadata__", None)
+        for tensor, entry in header.items():
+            first, last = entry["data_offsets"]
+            held[tensor] = data[begin + first : begin + last]
+    return held
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The files of a folder, without the staging, by name with their SHA-256."""
+    if not folder.is_dir():
+        return {}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and STAGING not in path.parts]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def staging_names(target: Path) -> list[str]:
+    """What lies in a target's staging folder."""
+    return sorted(path.name for path in (target / STAGING).iterdir())
+
+
+def environment() -> dict[str, str]:
+    """An environment in which the program is found, and none of its variables is set."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SHARDCTL_")}
+    path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+    return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def program(*arguments: object) -> list[str]:
+    """The command line of the program."""
+    return [sys.executable, "-m", "shardctl", *map(str, arguments)]
+
+
+def run_program(*arguments: object, under: Sequence[str] = (), stdout: int | None = subprocess.PIPE) -> Ended:
+    """Run the program to its end as a process of its own, `under` another one if that is given."""
+    done = subprocess.run(
+        [*under, *program(*arguments)], stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment()
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ended(done.returncode, done.stdout or "", done.stderr)
+
+
+def run_here(*arguments: object) -> Ended:
+    """The same inside this process, for what is run hundreds of times."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(app, [str(argument) for argument in arguments])
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def expect(self, code: int) -> Ended:
+        """See that it ended with that exit code."""
+        assert self.code == code, f"exit code {self.code}, not {code}\n{self.stdout}\n{self.stderr}"
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The `nth` time that a system call has to do with a path. Each path is one thread's, so this is one moment."""
+
+    call: str
+    path: str
+    nth: int
+
+    def inject(self, what: str, log: Path) -> list[str]:
+        """The command that runs a program and does `what` there."""
+        # Without --seccomp-bpf, which would lose injected signals.
+        return [
+            "strace", "-f", "-qq", "-o", str(log), "-P", self.path,
+            "-e", f"trace={self.call}", "-e", f"inject={self.call}:{what}:when={self.nth}",
+        ]  # fmt: skip
+
+
+def injected(call: str, what: str, path: Path, when: str = "1") -> list[str]:
+    """The command that runs a program and does `what` to a system call on a path."""
+    return [
+        "strace", "-f", "-qq", "-o", os.devnull, "-P", str(path),
+        "-e", f"trace={call}", "-e", f"inject={call}:{what}:when={when}",
+    ]  # fmt: skip
+
+
+def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point]:
+    """Run the program once, and list every successful call by which it changed something below a folder."""
+    under = ["strace", "-f", "-qq", "-y", "-s", "4096", "-o", str(log), "-e", f"trace={','.join(STATE_CHANGING)}"]
+    run_program(*arguments, under=under).expect(0)
+    counted: Counter[tuple[str, str]] = Counter()
+    points: list[Point] = []
+    for call, path in _changes(log.read_text(), str(below)):
+        counted[call, path] += 1
+        points.append(Point(call, path, counted[call, path]))
+    return points
+
+
+_BEGUN = re.compile(r"^(\d+) +(\w+)\((.*)$")
+_FAILED = re.compile(r"= -1 E\w+")
+
+
+def _changes(log: str, below: str) -> Iterator[tuple[str, str]]:
+    """The calls of a log and the path that each is about, in order. Calls may be interrupted by another thread's."""
+    lines = log.split("\n")
+    for number, line in enumerate(lines):
+        match = _BEGUN.match(line)
+        if match is None:
+            continue
+        thread, call, rest = match.groups()
+        if "<unfinished" in rest:
+            resumed = f"{thread} <... {call} resumed>"
+            rest += next(later for later in lines[number:] if later.startswith(resumed))
+        path = _path_of(call, rest)
+        made = call != "openat" or "O_CREAT" in rest
+        if path.startswith(below) and made and not _FAILED.search(rest):
+            yield call, path
+
+
+def _path_of(call: str, rest: str) -> str:
+    """The path that a call changes: of the descriptor that is written, else the first that is named."""
+    if call == "copy_file_range":
+        return re.findall(r"\d+<([^>]*)>", rest)[1]
+    if call in ("write", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", "fchmod"):
+        match = re.match(r"\d+<([^>]*)>", rest)
+        return "" if match is None else match[1]
+    match = re.search(r'"([^"]*)"', rest)
+    return "" if match is None else match[1]
