@@ -36,9 +36,10 @@ CHUNK_BYTES = 2 * 1024 * 1024
 
 #: What the peers' users do: load, and save again with the hub's writer. Arguments: source folder, target, shard size.
 HUB = """
-import glob, json, os, sys
+import glob, logging, os, sys
 from huggingface_hub import save_torch_state_dict
 source, target, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
+logging.getLogger("huggingface_hub").setLevel("ERROR")
 state = {}
 for path in sorted(glob.glob(os.path.join(source, "*.safetensors"))):
     from safetensors.torch import load_file
@@ -164,7 +165,7 @@ def run(command: Sequence[str]) -> int:
     """Run a command to its end; returns its peak resident memory in bytes. Raises CalledProcessError."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_VERBOSITY": "error"}
+    environment = {**os.environ, "PYTHONPATH": path}
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)

@@ -69,7 +69,7 @@ def _digest(theirs: Any) -> str:
 def _open_safetensors(file: File) -> Load:
     from safetensors import safe_open  # noqa: PLC0415 - optional
 
-    opened = safe_open(file.path, framework="pt")
+    opened: Any = safe_open(file.path, framework="pt")
     return lambda tensor: opened.get_tensor(tensor.name)
 
 

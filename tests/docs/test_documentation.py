@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from shardctl import errors
+from shardctl.cli.app import app
 from tests.checkpoints import ROOT, run_cli
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-COMMANDS = ("split", "merge", "reshard", "inspect", "verify", "index", "apply")
+COMMANDS = tuple(sorted(get_command(app).commands))  # type: ignore[attr-defined] # an application is a group
+FINDINGS = ROOT / "docs" / "findings.md"
+#: Strings of the form of a code that are none: progress events, styles of numbering, an encoding, names of libraries.
+NOT_CODES = {"shard-done", "after-suffix", "before-variant", "raw-unicode-escape"}
+_CODE = re.compile(r"[a-z]+(?:-[a-z]+)+")
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
@@ -51,3 +60,49 @@ def test_every_option_is_documented(command: str) -> None:
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", help_text))
     assert options
     assert [option for option in sorted(options) if option not in text] == []
+
+
+def strings_in_code() -> Iterator[str]:
+    """Every string literal of the program, but for the command line's own texts."""
+    for path in sorted((ROOT / "shardctl").rglob("*.py")):
+        if path.parent.name != "cli":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+def codes_in_code() -> set[str]:
+    """What `verify` can report and what an error can carry: codes in the source, and those of the tree of errors."""
+    written = {text for text in strings_in_code() if _CODE.fullmatch(text)}
+    tree = {value.code for value in vars(errors).values() if isinstance(value, type) and hasattr(value, "code")}
+    return (written - NOT_CODES) | (tree - {errors.FormatError.code})
+
+
+def codes_in_page() -> list[str]:
+    """The first cell of each row of the tables of findings."""
+    return re.findall(r"^\| `([a-z-]+)` \|", FINDINGS.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_every_code_is_explained() -> None:
+    """Whatever code the program can give stands in the page of findings."""
+    assert sorted(codes_in_code() - set(codes_in_page())) == []
+
+
+def test_every_explained_code_exists() -> None:
+    """The page explains no code that the program never gives, and none twice."""
+    assert sorted(set(codes_in_page()) - codes_in_code() - {errors.FormatError.code}) == []
+    assert len(codes_in_page()) == len(set(codes_in_page()))
+
+
+def test_every_code_has_a_cause_and_a_remedy() -> None:
+    """No row of the tables has an empty cell."""
+    rows = re.findall(r"^\| `[a-z-]+` \|(.*)\|$", FINDINGS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert all(cell.strip() for row in rows for cell in row.split("|"))
+
+
+def test_the_interface_names_every_command_and_exit_code() -> None:
+    """The page of the command line has a line for each command, and each exit code of the tree of errors."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [command for command in COMMANDS if f"shardctl {command} " not in text] == []
+    tree = {value.exit_code for value in vars(errors).values() if isinstance(value, type) and hasattr(value, "code")}
+    assert [code for code in sorted(tree) if f"| {code} |" not in text] == []

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,37 @@ def run_here(*arguments: object) -> Ended:
     return Ended(code, out.getvalue(), err.getvalue())
 
 
+def run_killed(point: Point, *arguments: object) -> int | None:
+    """Run the program in a process of its own, killed just before a point; returns how it ended (-9 if it was there).
+
+    The process is forked from one that has everything imported, since starting Python takes longer than all the rest.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "shardctl.operations", "shardctl.cli.render", __name__])
+    theirs, ours = context.Pipe(duplex=False)
+    child = context.Process(target=_when_told, args=(theirs, [str(argument) for argument in arguments]))
+    child.start()
+    theirs.close()
+    watch = [
+        "strace", "-f", "-o", os.devnull, "-P", point.path, "-e", f"trace={point.call}",
+        "-e", f"inject={point.call}:signal=KILL:when={point.nth}", "-p", str(child.pid),
+    ]  # fmt: skip
+    with subprocess.Popen(watch, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        said = tracer.stderr.readline()
+        assert "attached" in said, said
+        ours.send(None)
+        child.join()
+        ours.close()
+        tracer.communicate()
+    return child.exitcode
+
+
+def _when_told(go: Connection, arguments: list[str]) -> None:
+    go.recv()
+    os._exit(run(app, arguments))
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a run ended."""
@@ -136,17 +169,10 @@ class Point:
     path: str
     nth: int
 
-    def inject(self, what: str, log: Path) -> list[str]:
-        """The command that runs a program and does `what` there."""
-        # Without --seccomp-bpf, which would lose injected signals.
-        return [
-            "strace", "-f", "-qq", "-o", str(log), "-P", self.path,
-            "-e", f"trace={self.call}", "-e", f"inject={self.call}:{what}:when={self.nth}",
-        ]  # fmt: skip
-
 
 def injected(call: str, what: str, path: Path, when: str = "1") -> list[str]:
     """The command that runs a program and does `what` to a system call on a path."""
+    # Without --seccomp-bpf, which would lose injected signals.
     return [
         "strace", "-f", "-qq", "-o", os.devnull, "-P", str(path),
         "-e", f"trace={call}", "-e", f"inject={call}:{what}:when={when}",

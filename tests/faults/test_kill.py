@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,13 @@ from tests.faults.machinery import (
     needs_strace,
     points_of,
     run_here,
-    run_program,
+    run_killed,
     staging_names,
     tensors,
     write_safetensors,
 )
 
 pytestmark = [pytest.mark.faults, needs_strace]
-
-KILLED = 137
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +93,21 @@ SCENARIOS = {
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_killed_before_any_change(
-    name: str, tmp_path: Path, record_property: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_before_any_change(name: str, memory_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Wherever a run is killed, nothing partial has a final name, and the same command again ends as if never killed."""
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     scenario = SCENARIOS[name]
-    pristine, work = tmp_path / "pristine", tmp_path / "work"
+    pristine, work = memory_path / "pristine", memory_path / "work"
     scenario.prepare(pristine)
     before = {folder.name: digests(folder) for folder in pristine.iterdir()}
     shutil.copytree(pristine, work)
-    points = points_of(scenario.arguments(work), work / scenario.target, tmp_path / "log")
+    points = points_of(scenario.arguments(work), work / scenario.target, memory_path / "log")
     after = digests(work / scenario.target)
     old = before.get(scenario.target, {})
     assert after != old
     for point in points:
         shutil.rmtree(work)
         shutil.copytree(pristine, work)
-        killed = run_program(*scenario.arguments(work), under=point.inject("signal=KILL", tmp_path / "log"))
-        assert killed.code in (KILLED, -9), f"{point} was not reached: {killed}"
+        assert run_killed(point, *scenario.arguments(work)) == -signal.SIGKILL, f"{point} was not reached"
         _check(scenario, work, before, after, str(point))
     record_property("moments", len(points))
     print(f"{name}: killed at {len(points)} moments")
@@ -133,7 +128,8 @@ def _check(
         assert run_here("verify", target, "--deep").code in (0, 1, 3), where
     _again(scenario, work).expect(0)
     assert digests(target) == after, f"{where}: the second run ended otherwise"
-    assert staging_names(target) == ["record.json"], where
+    # The lock file of a process that was killed before its very last step stays until the next run that has work.
+    assert set(staging_names(target)) <= {"lock", "record.json"}, where
     _again(scenario, work).expect(0)
     if not scenario.in_place:
         assert digests(work / scenario.source) == before[scenario.source], f"{where}: the source changed"

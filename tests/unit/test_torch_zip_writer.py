@@ -175,7 +175,9 @@ def _large(sizes: list[int], crcs: list[int | None] | None = None) -> list[Recor
     at = 0
     for number, size in enumerate(sizes):
         crc = 1 if crcs is None else crcs[number]
-        tensors.append(Tensor(f"w{number}", DTYPES["U8"], (size,), Storage(Extent(_SOURCE, at, size), str(number), crc)))
+        tensors.append(
+            Tensor(f"w{number}", DTYPES["U8"], (size,), Storage(Extent(_SOURCE, at, size), str(number), crc))
+        )
         at += size
     return records_of(tensors)
 
@@ -228,7 +230,8 @@ def test_zip64_forms() -> None:
     between = reader.read(header, second.offset - header)
     assert between[:4] == b"PK\x03\x04"
     assert between[30 + 14 :].startswith(struct.pack("<HHQ", 1, 8, header) + b"FB")
-    assert reader.read(second.end, 16) == b"PK\x07\x08" + struct.pack("<III", 1, 3, 3)
+    # Torch widens the descriptor also where only the record's place needs 64 bits, and counts on it for offsets.
+    assert reader.read(second.end, 24) == b"PK\x07\x08" + struct.pack("<IQQ", 1, 3, 3)
 
 
 def test_a_file_of_more_than_4_gib(tmp_path: Path, run_cli: Any) -> None:

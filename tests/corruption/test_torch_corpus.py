@@ -1,0 +1,147 @@
+"""Every broken, odd or hostile torch file of the corpus gets the finding that names its fault, and nothing runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shardctl.errors import FormatError
+from shardctl.formats import read_file
+from shardctl.formats.base import strict
+from shardctl.model import File, Finding
+from shardctl.select import flatten
+from shardctl.stores.local import LocalStore
+from shardctl.verify import Thoroughness, verify
+from tests.corruption.cases import Case
+from tests.corruption.hostile_pickles import CANARY
+from tests.corruption.torch_cases import CASES
+from tests.support import BytesReader
+
+_PATH = "folder/pytorch_model.bin"
+#: Seconds of processor time that no file may take: a bomb would take minutes.
+_LIMIT = 10
+
+each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+hostile = pytest.mark.parametrize("case", [case for case in CASES if case.name.startswith("hostile: ")], ids=str)
+
+
+def _read(case: Case) -> tuple[File | None, list[Finding]]:
+    findings: list[Finding] = []
+    return read_file(BytesReader(_PATH, case.make()), findings.append), findings
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs() -> Iterator[None]:
+    """No file of the corpus makes the canary, imports a module, or takes long."""
+    assert not CANARY.exists()
+    modules, begin = set(sys.modules), time.process_time()
+    yield
+    assert not CANARY.exists()
+    assert not {name for name in set(sys.modules) - modules if name.split(".")[0] in ("torch", "numpy", "pip", "dill")}
+    assert time.process_time() - begin < _LIMIT
+
+
+def test_the_names_differ() -> None:
+    """Every case has its own name."""
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@each
+def test_collecting(case: Case) -> None:
+    """A collecting report is told the case's code, with the file, a message and a next step."""
+    file, findings = _read(case)
+    if case.code is None:
+        assert findings == []
+        assert file is not None
+        return
+    assert case.code in {finding.code for finding in findings if finding.severity == case.severity}
+    for finding in findings:
+        assert finding.file == _PATH
+        assert finding.message.isprintable()
+        assert len(finding.message) < 1000
+        assert finding.hint
+
+
+@each
+def test_one_fault_is_one_code(case: Case) -> None:
+    """A fault brings no crowd of codes with it."""
+    _, findings = _read(case)
+    assert len({finding.code for finding in findings if finding.severity == "error"}) <= 2
+
+
+@each
+def test_strict(case: Case) -> None:
+    """The strict report raises the first error that collecting finds, and lets warnings pass."""
+    reader = BytesReader(_PATH, case.make())
+    if case.code is None or case.severity != "error":
+        assert read_file(reader, strict) is not None
+        return
+    with pytest.raises(FormatError) as caught:
+        read_file(reader, strict)
+    _, findings = _read(case)
+    assert caught.value.code == next(finding.code for finding in findings if finding.severity == "error")
+    assert caught.value.exit_code == 3
+    assert caught.value.file == _PATH
+
+
+@each
+def test_what_is_returned_lies_within_the_file(case: Case) -> None:
+    """Whatever is wrong, the tensors that are returned lie within the file, and all can be named."""
+    file, _ = _read(case)
+    if file is None:
+        return
+    for tensor in flatten(file.tree).tensors:
+        assert 0 <= tensor.span.offset <= tensor.span.end <= file.version.size
+        assert tensor.nbytes >= 0
+
+
+@each
+def test_nothing_beyond_the_file_is_read(case: Case) -> None:
+    """No range past the file's end is asked for."""
+    data = case.make()
+    reader = BytesReader(_PATH, data)
+    read_file(reader, lambda _: None)
+    assert all(0 <= offset and 0 <= length and offset + length <= len(data) for offset, length in reader.ranges)
+
+
+@hostile
+def test_foreign_values_are_only_named(case: Case) -> None:
+    """What would run code is a non-tensor beside the tensor that is read all the same."""
+    file, _ = _read(case)
+    assert file is not None
+    found = flatten(file.tree)
+    assert [tensor.name for tensor in found.tensors] == ["w"]
+    assert [opaque.name for opaque in found.non_tensors] == ["x"]
+
+
+@hostile
+def test_verify_calls_them_unsafe(case: Case, tmp_path: Path) -> None:
+    """Verify warns of every pickle that imports what torch's `weights_only` would not allow."""
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    path = tmp_path / "pytorch_model.bin"
+    path.write_bytes(case.make())
+    verdict = verify(LocalStore(), str(path), Thoroughness(deep=True))
+    name = case.name.removeprefix("hostile: ")
+    allowed = {"codecs.encode", "a memo of bytearray(1<<30)", "FloatTensor(2**28)", "torch.Tensor of a terabyte"}
+    assert _get_allowed_globals()
+    assert ("pickle-unsafe" in {finding.code for finding in verdict.findings}) == (name not in allowed)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.code is None and "hostile" not in case.name], ids=str)
+def test_torch_loads_what_is_sound(case: Case) -> None:
+    """A small sound file loads with torch's own loader, and has the same tensors there."""
+    import io
+
+    import torch
+
+    if case.name.startswith("odd"):
+        pytest.skip("not written by anyone, and not always taken by torch")
+    file, _ = _read(case)
+    assert file is not None
+    theirs = torch.load(io.BytesIO(case.make()), weights_only=True)
+    assert [tensor.name for tensor in flatten(file.tree).tensors] == [str(name) for name in theirs]

@@ -1,0 +1,48 @@
+"""Small checkpoints in memory, made with shardctl's own writer: no torch, no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shardctl.formats import WRITERS
+from shardctl.model import DTYPES, Extent, Storage, Tensor
+from shardctl.stores.memory import MemoryStore
+from tests.support import materialise
+
+
+def put(store: MemoryStore, path: str, data: bytes) -> None:
+    """Give a file this content, whatever was there."""
+    folder, _ = store.split(path)
+    if folder:
+        store.make_folder(folder)
+    store.remove(path)
+    with store.create(path, len(data)) as writer:
+        writer.write(0, data)
+        writer.sync()
+
+
+def get(store: MemoryStore, path: str) -> bytes:
+    """All bytes of a file."""
+    with store.open(path) as reader:
+        return reader.read(0, reader.version.size)
+
+
+def weights(
+    tensors: Mapping[str, bytes], container: str = "safetensors", metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """A weights file of byte tensors, one dimension each."""
+    sources = {name: data for name, data in tensors.items()}
+    laid = [
+        Tensor(name, DTYPES["U8"], (len(data),), Storage(Extent(name, 0, len(data)), name))
+        for name, data in tensors.items()
+    ]
+    meta = {"format": "pt"} if metadata is None else metadata
+    return materialise(WRITERS[container].lay_out(laid, meta), sources)
+
+
+def sample(store: MemoryStore, folder: str = "m", count: int = 6, nbytes: int = 100) -> dict[str, bytes]:
+    """Put a single-file checkpoint of `count` tensors of `nbytes` bytes into a folder; returns its tensors."""
+    tensors = {f"layer.{number}": bytes([number + 1]) * nbytes for number in range(count)}
+    put(store, store.join(folder, "model.safetensors"), weights(tensors))
+    put(store, store.join(folder, "config.json"), b"{}")
+    return tensors

@@ -1,0 +1,320 @@
+"""Preparing and carrying out runs, on the in-memory store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from shardctl import operations
+from shardctl.engine.run import RunOptions
+from shardctl.engine.task import Receipt
+from shardctl.errors import InputError, SourceChangedError, TargetExistsError, UsageError
+from shardctl.operations import Prepared, WriteOptions
+from shardctl.packing import Limits
+from shardctl.stores.memory import MemoryStore
+from shardctl.verify import Thoroughness, verify
+from shardctl.verify.against import named_tensors
+from tests.small import get, put, sample, weights
+
+BY_250 = WriteOptions(limits=Limits(max_shard_bytes=250))
+
+
+class Told:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.bytes = 0
+
+    def start(self, nbytes: int, files: Mapping[str, int]) -> None:
+        self.events.append(f"start {nbytes} {len(files)}")
+
+    def advance(self, filename: str, nbytes: int) -> None:  # noqa: ARG002 - the seam's signature
+        self.bytes += nbytes
+
+    def finished(self, receipt: Receipt, *, kept: bool) -> None:
+        self.events.append(f"{'kept' if kept else 'done'} {receipt.filename}")
+
+    def committing(self) -> None:
+        self.events.append("committing")
+
+
+def prepare(store: MemoryStore, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
+    return operations.prepare(store, source, target, options, finish=True)
+
+
+def run(store: MemoryStore, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
+    prepared = prepare(store, source, target, options)
+    if not prepared.up_to_date:
+        operations.write(store, prepared, RunOptions(jobs=1), Told())
+    return prepared
+
+
+def names(store: MemoryStore, folder: str) -> list[str]:
+    return [entry.name for entry in store.list(folder) if entry.kind == "file"]
+
+
+def content(store: MemoryStore, source: str) -> dict[str, bytes]:
+    """Every tensor's bytes, aliases among them."""
+    located = operations.find_source(store, source)
+    checkpoint = operations.read_checkpoint(store, located, operations.strict)
+    found = {}
+    for name, tensor in named_tensors(checkpoint).items():
+        with store.open(tensor.span.path) as reader:
+            found[name] = reader.read(tensor.span.offset, tensor.span.length)
+    return found
+
+
+def test_a_split_has_shards_index_companions_and_a_record() -> None:
+    """A split leaves shards, an index that names them, the companions, and in the hidden folder only the record."""
+    store = MemoryStore()
+    tensors = sample(store)
+    prepared = run(store, "m", "s")
+    shards = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    assert names(store, "s") == ["config.json", *shards, "model.safetensors.index.json"]
+    assert names(store, "s/.shardctl") == ["record.json"]
+    index = json.loads(get(store, "s/model.safetensors.index.json"))
+    assert index["metadata"] == {"total_size": 600}
+    assert sorted(set(index["weight_map"].values())) == shards
+    assert content(store, "s") == tensors
+    assert prepared.path(store) == "s/model.safetensors.index.json"
+
+
+def test_merging_gives_the_first_file_again() -> None:
+    """Split and merged again, a file is what it was, byte for byte."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    run(store, "s", "n", WriteOptions(limits=Limits()))
+    assert get(store, "n/model.safetensors") == get(store, "m/model.safetensors")
+
+
+def test_every_container_goes_into_every_other() -> None:
+    """Tensors survive safetensors → bin → safetensors with other shards each time."""
+    store = MemoryStore()
+    tensors = sample(store)
+    run(store, "m", "b", WriteOptions(limits=Limits(num_shards=4), container="bin"))
+    assert len([name for name in names(store, "b") if name.endswith(".bin")]) == 4
+    run(store, "b", "t", WriteOptions(limits=None, container="safetensors"))
+    assert content(store, "t") == tensors
+    assert len([name for name in names(store, "t") if name.endswith(".safetensors")]) == 4
+
+
+def test_the_same_run_again_is_up_to_date() -> None:
+    """Where the record proves that source and result are unchanged, nothing is left to do."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    assert prepare(store, "m", "s").up_to_date
+
+
+@pytest.mark.parametrize("path", ["m/model.safetensors", "s/model-00002-of-00003.safetensors", "m/config.json"])
+def test_a_touched_file_is_not_up_to_date(path: str) -> None:
+    """A source or a written file with another version is work, even with the same bytes."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    put(store, path, get(store, path))
+    with pytest.raises(TargetExistsError):
+        prepare(store, "m", "s")
+
+
+def test_other_options_are_not_up_to_date() -> None:
+    """The record counts only for the options that it was made with."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    options = replace(BY_250, limits=Limits(max_shard_bytes=300), replace="same")
+    assert not prepare(store, "m", "s", options).up_to_date
+
+
+def test_a_checkpoint_in_the_target_is_refused_and_named() -> None:
+    """Without --replace a checkpoint in the target is an error that names it."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/pytorch_model.bin", weights({"a": b"1"}, "bin"))
+    with pytest.raises(TargetExistsError, match="pytorch_model.bin"):
+        prepare(store, "m", "s")
+
+
+def test_replace_supersedes_only_the_same_container_and_variant() -> None:
+    """--replace leaves another container alone and refuses; --replace-all takes everything."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/pytorch_model.bin", weights({"a": b"1"}, "bin"))
+    with pytest.raises(TargetExistsError, match="pytorch_model.bin"):
+        prepare(store, "m", "s", replace(BY_250, replace="same"))
+    run(store, "m", "s", replace(BY_250, replace="all"))
+    assert "pytorch_model.bin" not in names(store, "s")
+
+
+def test_replacing_in_place_leaves_the_new_set_only() -> None:
+    """With TARGET = SOURCE the old files go and every tensor stays."""
+    store = MemoryStore()
+    tensors = sample(store)
+    with pytest.raises(TargetExistsError, match="source itself"):
+        prepare(store, "m", "m")
+    run(store, "m", "m", replace(BY_250, replace="same"))
+    assert "model.safetensors" not in names(store, "m")
+    assert content(store, "m") == tensors
+    assert prepare(store, "m", "m", replace(BY_250, replace="same")).up_to_date
+    run(store, "m", "m", WriteOptions(limits=Limits(num_shards=3), replace="same", order="natural"))
+    assert content(store, "m") == tensors
+
+
+def test_other_files_in_the_target_stay() -> None:
+    """A replacement removes exactly the superseded set."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/notes.txt", b"mine")
+    run(store, "m", "s")
+    run(store, "m", "s", WriteOptions(limits=Limits(), replace="same"))
+    assert names(store, "s") == ["config.json", "model.safetensors", "notes.txt"]
+
+
+def test_a_different_companion_in_the_target_is_in_the_way() -> None:
+    """A companion that differs is refused, and replaced with --replace; an equal one is left alone."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/config.json", b'{"other": 1}')
+    with pytest.raises(TargetExistsError, match="config.json"):
+        prepare(store, "m", "s")
+    run(store, "m", "s", replace(BY_250, replace="same"))
+    assert get(store, "s/config.json") == b"{}"
+    assert prepare(store, "m", "t", BY_250).companions == ("config.json",)
+
+
+def test_training_state_and_checksums_are_no_companions() -> None:
+    """Weights, training state, SHA256SUMS and hidden staging folders do not follow."""
+    store = MemoryStore()
+    sample(store)
+    for name in ("optimizer.pt", "training_args.bin", "SHA256SUMS", "flax_model.msgpack", "tokenizer.json"):
+        put(store, f"m/{name}", b"x")
+    assert prepare(store, "m", "s").companions == ("config.json", "tokenizer.json")
+
+
+def test_a_source_that_changes_while_planning_is_noticed() -> None:
+    """A source with another version than its header was read at stops the run, and nothing has a final name."""
+    store = MemoryStore()
+    sample(store)
+    prepared = prepare(store, "m", "s")
+    put(store, "m/model.safetensors", get(store, "m/model.safetensors"))
+    with pytest.raises(SourceChangedError):
+        operations.write(store, prepared, RunOptions(jobs=1), Told())
+    assert names(store, "s") == []
+
+
+def test_a_failed_run_is_resumed() -> None:
+    """Files that were finished before a failure are kept by the same command, and the rest is written."""
+    store = MemoryStore()
+    tensors = sample(store)
+    prepared = prepare(store, "m", "s")
+    broken = replace(prepared.job.tasks[-2], sources={**prepared.job.tasks[-2].sources})
+    broken.sources["m/model.safetensors"] = replace(broken.sources["m/model.safetensors"], mark="?")
+    tasks = (*prepared.job.tasks[:-2], broken, prepared.job.tasks[-1])
+    with pytest.raises(SourceChangedError):
+        operations.write(store, replace(prepared, job=replace(prepared.job, tasks=tasks)), RunOptions(jobs=1), Told())
+    assert "model-00001-of-00003.safetensors" in names(store, "s/.shardctl")
+    told = Told()
+    operations.write(store, prepare(store, "m", "s"), RunOptions(jobs=1), told)
+    assert "kept model-00001-of-00003.safetensors" in told.events
+    assert "done model-00003-of-00003.safetensors" in told.events
+    assert content(store, "s") == tensors
+
+
+def test_a_half_done_run_of_another_plan_is_refused() -> None:
+    """Another command says what differs and both ways out; --restart throws the half-done run away."""
+    store = MemoryStore()
+    sample(store)
+    prepared = prepare(store, "m", "s")
+    from shardctl.engine.journal import Journal
+
+    store.make_folder("s/.shardctl")
+    Journal(store, "s/.shardctl").begin(prepared.job.header)
+    other = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=2)))
+    with pytest.raises(TargetExistsError, match="max-shard-bytes was 250 and is None") as caught:
+        operations.write(store, other, RunOptions(jobs=1), Told())
+    assert "--restart" in caught.value.hint
+    operations.write(store, other, RunOptions(jobs=1, restart=True), Told())
+    assert len(names(store, "s")) == 4
+
+
+def test_the_plan_decides_the_bytes() -> None:
+    """With any number of workers, and written again, the files are the same."""
+    results = []
+    for jobs in (1, 4):
+        store = MemoryStore()
+        sample(store)
+        prepared = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=3), container="bin"))
+        operations.write(store, prepared, RunOptions(jobs=jobs), Told())
+        results.append({name: get(store, f"s/{name}") for name in names(store, "s")})
+    assert results[0] == results[1]
+
+
+def test_progress_counts_every_byte_of_every_file() -> None:
+    """What is told while files are written adds up to their sizes."""
+    store = MemoryStore()
+    sample(store)
+    told = Told()
+    prepared = prepare(store, "m", "s")
+    operations.write(store, prepared, RunOptions(jobs=2), told)
+    assert told.bytes == sum(task.layout.nbytes for task in prepared.job.tasks)
+    assert told.events[0] == f"start {told.bytes} 5"
+    assert told.events[-1] == "committing"
+
+
+def test_to_and_suffix_must_agree() -> None:
+    """--to that contradicts the target's suffix is a usage error."""
+    store = MemoryStore()
+    sample(store)
+    with pytest.raises(UsageError, match="contradicts"):
+        prepare(store, "m", "x.bin", WriteOptions(limits=Limits(), container="safetensors"))
+
+
+def test_metadata_and_aliases_survive() -> None:
+    """A recorded alias goes into the index when sharded, back into the file when single, and into a real tie in a .bin."""
+    store = MemoryStore()
+    data = weights({"a": b"1" * 200, "b": b"2" * 200}, metadata={"format": "pt", "z.tied": "a", "author": "me"})
+    put(store, "m/model.safetensors", data)
+    run(store, "m", "s")
+    index = json.loads(get(store, "s/model.safetensors.index.json"))
+    assert index["metadata"] == {"total_size": 400, "z.tied": "a"}
+    run(store, "s", "n", WriteOptions(limits=Limits()))
+    assert get(store, "n/model.safetensors") == data
+    run(store, "m", "b", WriteOptions(limits=Limits(), container="bin"))
+    assert content(store, "b")["z.tied"] == b"1" * 200
+    assert len(get(store, "b/pytorch_model.bin")) < 2000
+
+
+def test_a_bad_record_is_named_where_its_bytes_pass_our_hands() -> None:
+    """A record that does not match its CRC stops a copy that reads it back, and nothing is put in place."""
+    store = MemoryStore()
+    data = bytearray(weights({"a": b"1" * 200, "b": b"2" * 200}, "bin"))
+    data[data.index(b"2" * 200) + 7] ^= 1
+    put(store, "m/pytorch_model.bin", bytes(data))
+    with pytest.raises(InputError, match="CRC-32"):
+        run(store, "m", "s", replace(BY_250, read_back=True))
+    assert names(store, "s") == []
+    run(store, "m", "s")
+    found = verify(store, "s", Thoroughness(deep=True))
+    assert [finding.code for finding in found.findings] == ["zip-crc-mismatch"]
+
+
+def test_checksums_follow_what_is_written() -> None:
+    """SHA256SUMS lists what was written, keeps other lines, and loses those of files that go."""
+    import hashlib
+
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/SHA256SUMS", f"{'0' * 64}  notes.txt\n".encode())
+    run(store, "m", "s", replace(BY_250, checksums=True))
+    lines = get(store, "s/SHA256SUMS").decode().splitlines()
+    assert f"{'0' * 64}  notes.txt" in lines
+    shard = "model-00001-of-00003.safetensors"
+    assert f"{hashlib.sha256(get(store, f's/{shard}')).hexdigest()}  {shard}" in lines
+    assert verify(store, "s", Thoroughness(deep=True)).ok
+    run(store, "m", "s", WriteOptions(limits=Limits(), replace="same"))
+    assert get(store, "s/SHA256SUMS").decode() == f"{'0' * 64}  notes.txt\n"
