@@ -31,7 +31,7 @@ def weights(
     tensors: Mapping[str, bytes], container: str = "safetensors", metadata: Mapping[str, str] | None = None
 ) -> bytes:
     """A weights file of byte tensors, one dimension each."""
-    sources = {name: data for name, data in tensors.items()}
+    sources = dict(tensors)
     laid = [
         Tensor(name, DTYPES["U8"], (len(data),), Storage(Extent(name, 0, len(data)), name))
         for name, data in tensors.items()

@@ -235,7 +235,8 @@ def _run(
         while pending:
             finished, pending = wait(pending, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
             _tell(events, observe)
-            for future in finished:
+            # What is finished is noted before a failure of the same moment ends the run.
+            for future in sorted(finished, key=lambda future: future.exception() is not None):
                 accept(future.result())
 
 

@@ -142,7 +142,7 @@ def _no_end(reader: Reader, size: int) -> ZipFaultError:
     """What is at the end instead of the end record: a comment or other bytes behind it, or nothing of the zip."""
     begin = max(size - _END_BYTES - _MAX_COMMENT, 0)
     found = reader.read(begin, size - begin).rfind(_END)
-    if found < 0:
+    if found < 0 or begin + found + _END_BYTES > size:
         return _truncated(size)
     return ZipFaultError("zip-ambiguous", "bytes stand behind the end record", begin + found, _DECEIT)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import random
-import warnings
 from typing import Any
 
 import pytest
@@ -21,14 +20,14 @@ from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_ten
 from tests.corruption.legacy import legacy
 from tests.support import BytesReader
 
+pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+
 _PATH = "weights.pth"
 
 
 def _save(value: object) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # complex32 is experimental, torch says
-        torch.save(value, buffer, _use_new_zipfile_serialization=False)
+    torch.save(value, buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()
 
 

@@ -24,6 +24,8 @@ from shardctl.select import flatten, state_dict_keys
 from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
 from tests.support import BytesReader
 
+pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+
 _PATH = "pytorch_model.bin"
 _DTYPES = (*COMMON_DTYPES, "complex32", "complex128")
 
