@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 
 from shardctl.cli import options as o
 from shardctl.errors import UsageError
-from shardctl.operations import WriteOptions
 from shardctl.packing import Limits
 from shardctl.sizes import parse_size
+
+if TYPE_CHECKING:
+    from shardctl.operations import WriteOptions
 
 DEFAULT_SHARD_SIZE = "5GB"
 SIZE_GROUP = ("max_shard_size", "num_shards", "single")
@@ -55,6 +57,8 @@ class WriterArguments:
 
     def write_options(self, limits: Limits | None) -> WriteOptions:
         """The request as the operations take it."""
+        from shardctl.operations import WriteOptions  # noqa: PLC0415 - `--help` needs no engine
+
         return WriteOptions(
             limits=limits,
             container=None if self.to is None else self.to.value,

@@ -67,6 +67,7 @@ def write(task: ShardTask, store: Store, tick: Tick) -> Receipt:
             sources.check_unchanged()
             writer.sync()
         if task.read_back:
+            store.drop_cache(task.staged)
             compare(task, store, sources, tick)
     sha256 = digest(store, task.staged, tick) if task.digest else None
     return Receipt(task.filename, task.layout.nbytes, sha256, copied)

@@ -159,5 +159,8 @@ class Store(Protocol):
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable, where the store can."""
 
+    def drop_cache(self, path: str) -> None:
+        """Let the next read of a synced file come from where it is kept, not from a cache, where the system can."""
+
     def free_bytes(self, folder: str) -> int | None:
         """Bytes that can still be written below `folder` (which need not exist yet); None where unknown."""

@@ -125,6 +125,11 @@ class LocalStore:
         with writing(path):
             syscalls.sync_folder(path or os.curdir)
 
+    def drop_cache(self, path: str) -> None:
+        """Drop the file's clean pages, where the system can."""
+        with reading(path):
+            syscalls.drop_cache(path)
+
     def free_bytes(self, folder: str) -> int | None:
         """Bytes that this user can still write below `folder`, or below where it would be made; None where unknown."""
         try:

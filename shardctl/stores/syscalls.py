@@ -125,3 +125,14 @@ def sync_folder(path: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def drop_cache(path: str) -> None:
+    """Ask the kernel to forget a file's clean pages (posix_fadvise); it may, and nothing is lost."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    number = os.open(path, _READ_FLAGS)
+    try:
+        os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(number)

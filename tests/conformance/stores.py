@@ -287,6 +287,18 @@ class StoreSuite:
         with pytest.raises(InputError):
             store.list(path)
 
+    def test_drop_cache(self, store: Store, root: str) -> None:
+        """A file whose cache was dropped still has its bytes; a missing one is said to be missing."""
+        path = store.join(root, "a")
+        with store.create(path, 3) as writer:
+            writer.write(0, b"abc")
+            writer.sync()
+        store.drop_cache(path)
+        with store.open(path) as reader:
+            assert reader.read(0, 3) == b"abc"
+        with pytest.raises(MissingError):
+            store.drop_cache(store.join(root, "missing"))
+
     def test_sync_folder(self, store: Store, root: str) -> None:
         """A folder that is there can be synced, whatever that is worth here; one that is not is a failure."""
         store.sync_folder(root)

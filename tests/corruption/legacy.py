@@ -43,7 +43,7 @@ class _Pickler(pickle._Pickler):  # the pure-Python one: names are written that 
     def persistent_id(self, obj: Any) -> Any:
         return obj.pid if isinstance(obj, _Storage) else None
 
-    def save(self, obj: Any, save_persistent_id: bool = True) -> None:  # noqa: FBT001, FBT002 - pickle's own signature
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
         if isinstance(obj, _Name):
             self.write(f"c{obj.module}\n{obj.name}\n".encode())
         elif isinstance(obj, _View):

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import torch  # noqa: TID251 - the oracle; only the core may not import it
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save as save_safetensors
@@ -107,7 +107,7 @@ def test_damage_is_found_or_harmless(kind: str, data: st.DataObject) -> None:
 
 
 def _small() -> bytes:
-    return _bin({"w": torch.arange(6.0).reshape(2, 3), "n": torch.arange(3), "t": torch.arange(4.0).reshape(2, 2).t()})
+    return _bin({"w": torch.arange(3), "t": torch.arange(4.0).reshape(2, 2).t()})
 
 
 def _content(file: File, data: bytes) -> dict[str, object]:
@@ -144,14 +144,14 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
     sound = read_file(BytesReader(_PATH, data), strict)
     assert sound is not None
     path.write_bytes(data)
-    assert verify(LocalStore(), str(path), Thoroughness(deep=True)).ok
+    assert verify(LocalStore(), str(path), Thoroughness(deep=True, jobs=1)).ok
     draw = random.Random(0)
     missed = []
     for place in range(len(data)):
         changed = bytearray(data)
         changed[place] ^= draw.randint(1, 255)
         path.write_bytes(changed)
-        if not verify(LocalStore(), str(path), Thoroughness(deep=True)).ok:
+        if not verify(LocalStore(), str(path), Thoroughness(deep=True, jobs=1)).ok:
             continue
         read = read_file(BytesReader(_PATH, bytes(changed)), strict)
         assert read is not None

@@ -49,7 +49,13 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 PUBLIC = {"__version__"}
 
 #: What is not the standard library's, and the only place where it may be imported.
-OUTSIDERS = {"humanfriendly": "sizes", "typer": "cli", "rich": "cli"}
+OUTSIDERS = {
+    "humanfriendly": "sizes",
+    "typer": "cli",
+    "rich": "cli",
+    "safetensors": "verify.upstream",
+    "torch": "verify.upstream",
+}
 
 #: Modules of the standard library that reach outside the process, for the rooms that must not.
 REACHING_OUT = {"os", "io", "pathlib", "shutil", "socket", "subprocess", "tempfile", "glob", "mmap", "fcntl"}

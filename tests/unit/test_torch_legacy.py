@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-import torch  # noqa: TID251 - the oracle; only the core may not import it
+import torch
 
 from shardctl.engine.gather import gather
 from shardctl.formats import read_file

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch  # noqa: TID251 - the oracle; only the core may not import it
+import torch
 
 from shardctl.engine.gather import gather
 from shardctl.formats.base import strict

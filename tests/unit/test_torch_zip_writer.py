@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch  # noqa: TID251 - the oracle; only the core may not import it
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.serialization import config
@@ -66,7 +66,7 @@ def test_round_trip(seed: int) -> None:
 @pytest.mark.parametrize("computed", [False, True], ids=["read", "computed"])
 @pytest.mark.parametrize("mmap", [False, True], ids=["plain", "mmap"])
 @pytest.mark.parametrize("where", ["cpu", "meta"])
-def test_every_way_of_torch(tmp_path: Path, where: str, mmap: bool, computed: bool) -> None:  # noqa: FBT001 - cases
+def test_every_way_of_torch(tmp_path: Path, where: str, mmap: bool, computed: bool) -> None:
     """Memory-mapped, with computed offsets, or without data: torch takes the file every way."""
     value = random_state_dict(11)
     path = tmp_path / "pytorch_model.bin"

@@ -1,0 +1,173 @@
+"""Power cuts: a filesystem of its own in an image file is shut down without writing back, and mounted again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.machinery import (
+    STAGING,
+    digests,
+    injected,
+    needs_root,
+    needs_strace,
+    read_tensors,
+    run_here,
+    run_program,
+    tensors,
+    write_safetensors,
+)
+
+pytestmark = [pytest.mark.faults, needs_root]
+
+# <linux/fs.h> and fs/xfs/xfs_fs.h: stop the filesystem at once, without flushing its log.
+_SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, (2).to_bytes(4, "little")
+_IMAGE_BYTES = {"ext4": 32 * 1024 * 1024, "xfs": 320 * 1024 * 1024}
+_MAKE = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f")}
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A filesystem in an image file, and where it is mounted."""
+
+    image: Path
+    mounted: Path
+
+    def mount(self) -> None:
+        """Mount it, with its log replayed."""
+        self._call("mount", "-o", "loop", str(self.image), str(self.mounted))
+
+    def unmount(self) -> None:
+        """Unmount it; the loop device goes with it."""
+        self._call("umount", str(self.mounted))
+
+    def cut_power(self) -> None:
+        """Lose everything that is not on the disk, and start again."""
+        descriptor = os.open(self.mounted, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, _NO_LOG_FLUSH)
+        finally:
+            os.close(descriptor)
+        self.unmount()
+        self.mount()
+
+    def _call(self, *command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
+
+
+@pytest.fixture(params=["ext4", "xfs"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    """A small disk of each kind, mounted."""
+    kind = request.param
+    if shutil.which(_MAKE[kind][0]) is None:
+        pytest.skip(f"needs {_MAKE[kind][0]}")
+    disk = Disk(tmp_path / "image", tmp_path / "mounted")
+    disk.mounted.mkdir()
+    with disk.image.open("wb") as file:
+        file.truncate(_IMAGE_BYTES[kind])
+    subprocess.run([*_MAKE[kind], str(disk.image)], check=True, capture_output=True)
+    try:
+        disk.mount()
+    except RuntimeError as error:
+        pytest.skip(f"needs loop devices and {kind}: {error}")
+    try:
+        yield disk
+    finally:
+        disk.unmount()
+
+
+def _settle() -> None:
+    os.sync()
+
+
+def _check(target: Path, old: dict[str, str], new: dict[str, str]) -> None:
+    """Each name has its old file or its new one, and an index names shards of its own set only."""
+    found = digests(target)
+    for name, digest in found.items():
+        assert digest in (old.get(name), new.get(name)), f"'{name}' is neither old nor new"
+    for index in (name for name in found if name.endswith(".index.json")):
+        shards = set(json.loads((target / index).read_text())["weight_map"].values())
+        assert any(all(state.get(one) == found.get(one) for one in (index, *shards)) for state in (old, new))
+
+
+def test_a_finished_split_survives(disk: Disk, tmp_path: Path) -> None:
+    """When the command has returned, its result is on the disk."""
+    source = write_safetensors(tmp_path / "source" / "model.safetensors", tensors())
+    target = disk.mounted / "deep" / "target"
+    run_here("split", source, target, "--num-shards", 3, "--checksums").expect(0)
+    before = digests(target)
+    disk.cut_power()
+    assert digests(target) == before
+    assert read_tensors(target) == tensors()
+    run_here("verify", target, "--deep").expect(0)
+    run_here("split", source, target, "--num-shards", 3, "--checksums").expect(0)
+    assert digests(target) == before
+
+
+def test_a_finished_replacement_survives(disk: Disk) -> None:
+    """When a replacement in place has returned, the new set is whole, and the command again finds nothing to do."""
+    model = disk.mounted / "model"
+    write_safetensors(model / "model.safetensors", tensors())
+    _settle()
+    run_here("split", model, model, "--num-shards", 3, "--replace").expect(0)
+    before = digests(model)
+    disk.cut_power()
+    assert read_tensors(model) == tensors()
+    assert before.items() <= digests(model).items()
+    run_here("split", model, model, "--num-shards", 3, "--replace").expect(0)
+    assert digests(model) == before
+
+
+_SHARD = "model-0000{}-of-00003.safetensors"
+_MOMENTS = [
+    ("fsync", _SHARD.format(2)),
+    ("write", "receipts.jsonl"),
+    ("rename", "commit.json.new"),
+    ("rename", _SHARD.format(1)),
+    ("rename", _SHARD.format(3)),
+    ("rename", "model.safetensors.index.json"),
+    ("openat", "record.json.new"),
+    ("rename", "record.json.new"),
+    ("unlink", "commit.json"),
+]
+
+
+@needs_strace
+@pytest.mark.parametrize("command", ["new", "replace", "same names"])
+def test_cut_in_the_middle(disk: Disk, tmp_path: Path, command: str) -> None:
+    """At any moment a power cut leaves old files, new files or none, and the same command again completes the set."""
+    source = tmp_path / "source" / "model.safetensors"
+    write_safetensors(source, dict(sorted(tensors().items(), reverse=True)))
+    options: Sequence[object] = ("--num-shards", 3, "-j", 1, "--quiet")
+    for number, (call, name) in enumerate(_MOMENTS):
+        target = disk.mounted / str(number)
+        read, more = (source, ()) if command == "new" else (target, ("--replace",))
+        if command == "replace":
+            target.mkdir()
+            shutil.copy(source, target)
+        elif command == "same names":
+            run_here("split", source, target, *options, "--no-record").expect(0)
+            more = ("--replace", "--order", "natural")
+        reference = tmp_path / f"reference-{number}"
+        run_here("split", source, reference, *options, "--order", more[-1] if len(more) > 1 else "source").expect(0)
+        _settle()
+        old, new = digests(target), digests(reference)
+        again = ("split", read, target, *options, *more)
+        when = "2" if call == "write" else "1"
+        killed = run_program(*again, under=injected(call, "signal=KILL", target / STAGING / name, when))
+        assert killed.code in (137, -9), (call, name)
+        disk.cut_power()
+        _check(target, old, new)
+        run_here(*again).expect(0)
+        assert read_tensors(target) == tensors(), (call, name)
+        assert digests(target) == new, (call, name)

@@ -1,0 +1,218 @@
+"""The same command again: what it keeps, what it refuses, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.faults.machinery import (
+    STAGING,
+    digests,
+    injected,
+    needs_strace,
+    read_tensors,
+    run_here,
+    run_program,
+    staging_names,
+    tensors,
+    write_safetensors,
+)
+
+pytestmark = pytest.mark.faults
+
+SHARD = "model-0000{}-of-00003.safetensors"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A checkpoint of one file with a config beside it."""
+    write_safetensors(tmp_path / "source" / "model.safetensors", tensors())
+    (tmp_path / "source" / "config.json").write_text("{}")
+    return tmp_path / "source"
+
+
+def _interrupted(source: Path, target: Path, *options: str) -> None:
+    """Split, and have the third shard fail to be synced: two shards are finished then."""
+    under = injected("fsync", "error=EIO", target / STAGING / SHARD.format(3))
+    run_program("split", source, target, "--num-shards", 3, "-j", 1, *options, under=under).expect(5)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+@needs_strace
+def test_finished_shards_are_kept(source: Path, tmp_path: Path) -> None:
+    """The same command again goes on: the shards that were finished are the very files that were written then."""
+    target = tmp_path / "target"
+    _interrupted(source, target)
+    assert digests(target) == {}
+    kept = {name: _identity(target / STAGING / name) for name in (SHARD.format(1), SHARD.format(2))}
+    assert not (target / STAGING / SHARD.format(3)).exists()
+    run_here("split", source, target, "--num-shards", 3).expect(0)
+    assert {name: _identity(target / name) for name in kept} == kept
+    assert read_tensors(target) == tensors()
+
+
+@needs_strace
+def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None:
+    """A finished file that somebody removed is written again, also where that try was cut short."""
+    target = tmp_path / "target"
+    _interrupted(source, target)
+    (target / STAGING / SHARD.format(1)).unlink()
+    shard = target / STAGING / SHARD.format(1)
+    killed = run_program(
+        "split", source, target, "--num-shards", 3, "-j", 1, under=injected("pwrite64", "signal=KILL", shard)
+    )
+    assert killed.code in (137, -9)
+    assert shard.stat().st_size
+    run_here("split", source, target, "--num-shards", 3).expect(0)
+    assert read_tensors(target) == tensors()
+
+
+@needs_strace
+def test_another_option_is_refused_with_both_ways_out(source: Path, tmp_path: Path) -> None:
+    """A half-done run of another plan says what differs and offers the old command and --restart, however often asked."""
+    target = tmp_path / "target"
+    _interrupted(source, target)
+    for _ in range(2):
+        refused = run_here("split", source, target, "--num-shards", 2).expect(4)
+        assert "num-shards was 3 and is 2" in refused.stderr
+        assert "--restart" in refused.stderr
+        assert "earlier command" in refused.stderr
+    run_here("split", source, target, "--num-shards", 3).expect(0)
+
+
+@needs_strace
+def test_a_run_that_finished_nothing_is_refused_the_same(source: Path, tmp_path: Path) -> None:
+    """A run that was killed before its first file was finished is not forgotten by a command that is refused."""
+    target = tmp_path / "target"
+    first = injected("fsync", "signal=KILL", target / STAGING / SHARD.format(1))
+    assert run_program("split", source, target, "--num-shards", 3, "-j", 1, under=first).code in (137, -9)
+    for _ in range(2):
+        run_here("split", source, target, "--num-shards", 2).expect(4)
+    run_here("split", source, target, "--num-shards", 2, "--restart").expect(0)
+    assert read_tensors(target) == tensors()
+
+
+@needs_strace
+def test_a_changed_source_is_refused_by_name(source: Path, tmp_path: Path) -> None:
+    """A source that has changed since is named, and --restart takes it as it is now."""
+    target = tmp_path / "target"
+    _interrupted(source, target)
+    other = {name: bytes(len(data)) for name, data in tensors().items()}
+    write_safetensors(source / "model.safetensors", other)
+    refused = run_here("split", source, target, "--num-shards", 3).expect(4)
+    assert "'model.safetensors' has changed since" in refused.stderr
+    run_here("split", source, target, "--num-shards", 3, "--restart").expect(0)
+    assert read_tensors(target) == other
+
+
+@needs_strace
+def test_restart_begins_anew(source: Path, tmp_path: Path) -> None:
+    """With --restart nothing of the half-done run is used."""
+    target = tmp_path / "target"
+    _interrupted(source, target)
+    before = _identity(target / STAGING / SHARD.format(1))
+    run_here("split", source, target, "--num-shards", 3, "--restart").expect(0)
+    assert _identity(target / SHARD.format(1)) != before
+    assert read_tensors(target) == tensors()
+
+
+@needs_strace
+def test_a_failure_over_a_finished_run_leaves_no_half_done_one(source: Path, tmp_path: Path) -> None:
+    """Where nothing was finished, a failed run does not stand in the way of the next, though a record lies there."""
+    target = tmp_path / "target"
+    run_here("split", source, target, "--num-shards", 3).expect(0)
+    shard = target / STAGING / "model-00001-of-00002.safetensors"
+    again = ("split", source, target, "--num-shards", 2, "--replace", "-j", 1, "--no-companions")
+    run_program(*again, under=injected("pwrite64", "error=EIO", shard)).expect(5)
+    assert staging_names(target) == ["record.json"]
+    run_here("split", source, target, "--num-shards", 4, "--replace").expect(0)
+    assert read_tensors(target) == tensors()
+
+
+def test_up_to_date(source: Path, tmp_path: Path) -> None:
+    """A run whose result is there says so, prints the path, and writes nothing."""
+    target = tmp_path / "target"
+    first = run_here("split", source, target, "--num-shards", 3).expect(0)
+    before = {path: _identity(path) for path in target.rglob("*")}
+    again = run_here("split", source, target, "--num-shards", 3).expect(0)
+    assert "up to date" in again.stderr
+    assert again.stdout == first.stdout == f"{target}/model.safetensors.index.json\n"
+    assert {path: _identity(path) for path in target.rglob("*")} == before
+
+
+def test_check_says_whether_there_is_work(source: Path, tmp_path: Path) -> None:
+    """--check prints and writes nothing: 1 where there is work, 0 where there is none, 1 where a file was touched."""
+    target = tmp_path / "target"
+    check = ("split", source, target, "--num-shards", 3, "--check")
+    assert run_here(*check).expect(1).stdout == ""
+    assert not target.exists()
+    run_here("split", source, target, "--num-shards", 3).expect(0)
+    assert run_here(*check).expect(0).stdout == ""
+    os.utime(source / "model.safetensors")
+    assert run_here(*check, "--replace").expect(1).stdout == ""
+
+
+def test_the_record_alone_is_left(source: Path, tmp_path: Path) -> None:
+    """After success the staging holds the record, and no absolute path stands in it."""
+    target = tmp_path / "target"
+    run_here("split", source, target, "--num-shards", 3).expect(0)
+    assert staging_names(target) == ["record.json"]
+    text = (target / STAGING / "record.json").read_text()
+    assert str(tmp_path) not in text
+    assert set(json.loads(text)["sources"]) == {"model.safetensors", "config.json"}
+
+
+def test_no_record(source: Path, tmp_path: Path) -> None:
+    """With --no-record nothing is left but the result, and without a record nothing is up to date."""
+    target = tmp_path / "target"
+    run_here("split", source, target, "--num-shards", 3, "--no-record").expect(0)
+    assert not (target / STAGING).exists()
+    run_here("split", source, target, "--num-shards", 3).expect(4)
+
+
+@needs_strace
+def test_no_record_also_where_another_run_finishes(source: Path, tmp_path: Path) -> None:
+    """A run without a record that was killed while files took their names is finished, and leaves no record either."""
+    target = tmp_path / "target"
+    again = ("split", source, target, "--num-shards", 3, "--no-record")
+    second = injected("rename", "signal=KILL", target / STAGING / SHARD.format(2))
+    assert run_program(*again, under=second).code in (137, -9)
+    run_here(*again).expect(0)
+    assert read_tensors(target) == tensors()
+    assert not (target / STAGING).exists()
+
+
+@needs_strace
+def test_a_file_that_was_replaced_by_several_is_found_in_them(source: Path) -> None:
+    """Where the command named the file that is gone since the commit, finishing it is still a success."""
+    command = ("split", source / "model.safetensors", source, "--num-shards", 3, "--replace")
+    record = injected("rename", "signal=KILL", source / STAGING / "record.json.new")
+    assert run_program(*command, under=record).code in (137, -9)
+    assert not (source / "model.safetensors").exists()
+    assert "index.json" in run_here(*command).expect(0).stdout
+    assert read_tensors(source) == tensors()
+
+
+@needs_strace
+def test_a_half_replaced_source_is_refused(source: Path, tmp_path: Path) -> None:
+    """While a replacement waits to be finished, its mixed files are no source for other commands."""
+    run_here("split", source, source, "--num-shards", 3, "--replace").expect(0)
+    order = ("split", source, source, "--num-shards", 3, "--replace", "--order", "natural", "--restart")
+    second = injected("rename", "signal=KILL", source / STAGING / SHARD.format(2))
+    assert run_program(*order, under=second).code in (137, -9)
+    for command in (("merge", source, tmp_path / "other"), ("index", source)):
+        refused = run_here(*command).expect(3)
+        assert "interrupted" in refused.stderr
+    assert run_here("verify", source).expect(1)
+    run_here("split", source, source, "--num-shards", 3, "--replace", "--dry-run").expect(4)
+    shutil.rmtree(tmp_path / "other", ignore_errors=True)
+    run_here(*order).expect(0)
+    assert read_tensors(source) == tensors()
