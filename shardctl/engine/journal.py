@@ -178,6 +178,8 @@ class Journal:
         # The commit goes last: as long as anything is left of this run, whoever comes next tidies it up.
         for name in (PLAN, RECEIPTS, COMMIT):
             self._store.remove(self.path(name))
+        # After a power cut a commit must not come back: until it is finished again its files are no source.
+        self._store.sync_folder(self.staging)
 
     def discard(self) -> None:
         """Throw a half-done run away: its files, and what the journal says of it. The record stays."""

@@ -142,9 +142,8 @@ def _laughs() -> bytes:
     """Dictionaries that each hold the one before twice, 60 deep."""
     parts = [b"\x80\x02}q\0" + text("w") + TENSOR + b"s"]
     for level in range(60):
-        parts.append(
-            b"0}(" + text("a") + b"h" + bytes([level]) + text("b") + b"h" + bytes([level]) + b"uq" + bytes([level + 1])
-        )
+        below = b"h" + bytes([level])
+        parts += [b"0}(", text("a"), below, text("b"), below, b"uq", bytes([level + 1])]
     return b"".join(parts) + b"."
 
 

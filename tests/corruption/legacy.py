@@ -28,7 +28,7 @@ class _Storage:
 
 class _View:
     def __init__(self, storage: _Storage, offset: int, shape: tuple[int, ...]) -> None:
-        self.arguments = (storage, offset, shape, _strides(shape), False, {})
+        self.arguments: tuple[object, ...] = (storage, offset, shape, _strides(shape), False, {})
 
 
 def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:

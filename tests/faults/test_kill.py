@@ -20,6 +20,7 @@ from tests.faults.machinery import (
     digests,
     needs_strace,
     points_of,
+    read_tensors,
     run_here,
     run_killed,
     staging_names,
@@ -104,6 +105,8 @@ def test_killed_before_any_change(name: str, memory_path: Path, record_property:
     after = digests(work / scenario.target)
     old = before.get(scenario.target, {})
     assert after != old
+    if scenario.in_place:
+        assert read_tensors(work / scenario.target) == read_tensors(pristine / scenario.target)
     for point in points:
         shutil.rmtree(work)
         shutil.copytree(pristine, work)

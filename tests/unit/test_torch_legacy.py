@@ -59,7 +59,7 @@ def _assert_same(value: dict[str, Any], data: bytes) -> None:
         assert _bits(found[name], data) == bits(theirs), name
 
 
-@pytest.mark.parametrize("dtype", (*COMMON_DTYPES, "complex32", "complex128"))
+@pytest.mark.parametrize("dtype", [*COMMON_DTYPES, "complex32", "complex128"])
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3)], ids=str)
 def test_dtypes(dtype: str, shape: tuple[int, ...]) -> None:
     """Every dtype and shape is read with its bits."""

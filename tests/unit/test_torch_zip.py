@@ -111,9 +111,9 @@ def test_tied_and_shared() -> None:
 def test_parameters_and_attributes() -> None:
     """Parameters, tensors with attributes of their own and buffers of a module are tensors."""
     marked = torch.ones(3)
-    marked.mark = "x"  # type: ignore[attr-defined] # the very thing under test
+    marked.mark = "x"
     parameter = torch.nn.Parameter(torch.ones(2))
-    parameter.note = {"k": 1}  # type: ignore[attr-defined] # the very thing under test
+    parameter.note = {"k": 1}
     value: dict[str, torch.Tensor] = {"p": torch.nn.Parameter(torch.arange(3.0)), "m": marked, "pm": parameter}
     _assert_same(value, _save(value))
     state = torch.nn.BatchNorm1d(3).state_dict()

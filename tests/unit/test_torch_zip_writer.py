@@ -1,4 +1,4 @@
-"""Writing torch's zip files: what is written loads with torch in every way that it knows, and is laid out as its own."""
+"""Writing torch's zip files: what is written loads in every way that torch knows, and is laid out as its own."""
 
 from __future__ import annotations
 
