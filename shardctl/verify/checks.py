@@ -7,29 +7,13 @@ rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.discover import Located
 from shardctl.engine.journal import COMMIT, PLAN
-from shardctl.model import Checkpoint, Finding
+from shardctl.model import Finding
 from shardctl.packing import storage_units
-from shardctl.stores.base import Store
 from shardctl.target import STAGING
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One checkpoint under test, as far as it could be read."""
-
-    store: Store
-    located: Located
-    checkpoint: Checkpoint
-
-    def name(self, path: str) -> str:
-        """The last part of a path."""
-        return self.store.split(path)[1]
-
+from shardctl.verify.subject import Subject, read_checksums
 
 Check = Callable[[Subject], Iterable[Finding]]
 
@@ -97,8 +81,6 @@ def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
 
 def digests_missing(subject: Subject) -> Iterator[Finding]:
     """Files of the set that the folder's SHA256SUMS does not list."""
-    from shardctl.verify.deep import read_checksums  # noqa: PLC0415 - deep builds on this module's Subject
-
     store, folder = subject.store, subject.located.folder
     sums = read_checksums(store, folder)
     if sums is None:

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from shardctl.checksums import CHECKSUMS, parse_checksums
+from shardctl.checksums import CHECKSUMS
 from shardctl.engine.task import chunks
 from shardctl.errors import ShardctlError
 from shardctl.model import Extent, File, Finding
 from shardctl.select import flatten
 from shardctl.stores.base import Store
-from shardctl.verify.checks import Subject
-
-
-def read_checksums(store: Store, folder: str) -> Mapping[str, str] | None:
-    """The digests of a folder's `SHA256SUMS` by file name, None where there is none. Other lines are passed over."""
-    path = store.join(folder, CHECKSUMS)
-    if store.kind(path) != "file":
-        return None
-    with store.open(path) as reader:
-        return parse_checksums(reader.read(0, reader.version.size))
+from shardctl.verify.subject import Subject, read_checksums
 
 
 def check_deep(subject: Subject, jobs: int) -> Iterator[tuple[int, list[Finding]]]:

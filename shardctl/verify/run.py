@@ -12,8 +12,9 @@ from shardctl.errors import InputError, MissingError, ShardctlError, UsageError
 from shardctl.model import Checkpoint, Finding
 from shardctl.stores.base import Store
 from shardctl.verify.against import compare_data, compare_headers, named_tensors
-from shardctl.verify.checks import CHECKS, Subject
+from shardctl.verify.checks import CHECKS
 from shardctl.verify.deep import check_deep
+from shardctl.verify.subject import Subject
 
 Depth = Literal["headers", "deep"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-import torch  # noqa: TID251 - the oracle; only the core may not import it
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import deserialize, safe_open
