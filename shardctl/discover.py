@@ -160,8 +160,7 @@ def _misplaced(
     store: Store, located: Located, index: Index, parts: Sequence[_Part], aliases: Mapping[str, str]
 ) -> Iterator[Finding]:
     """Where the index and the files that it lists differ. A shard that could not be read is not held against it."""
-    names = dict.fromkeys(index.weight_map.values())
-    shards = {store.join(located.folder, *name.split("/")): name for name in names}
+    shards = located.names(store)
     holds = {shards[part.path]: {tensor.name for tensor in part.chosen.tensors} for part in parts}
     homes = {tensor: shard for shard, held in reversed(holds.items()) for tensor in held}
     for tensor, shard in index.weight_map.items():

@@ -66,7 +66,7 @@ def inspect_checkpoint(
     """
     if glob is not None:
         checkpoint = replace(checkpoint, tensors=_matching(checkpoint, glob))
-    names = {file.path: store.split(file.path)[1] for file in checkpoint.files}
+    names = located.names(store)
     by_name = {tensor.name: tensor for tensor in checkpoint.tensors}
     aliases = tuple(replace(by_name[kept], name=alias) for alias, kept in checkpoint.aliases.items() if kept in by_name)
     return Inspection(

@@ -44,6 +44,13 @@ class Located:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def names(self, store: Store) -> dict[str, str]:
+        """By path, the names of the files in the folder: as the index lists them, also in folders below (`sub/a`)."""
+        listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
+        return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
+            store.join(self.folder, *name.split("/")): name for name in listed
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class _IndexFile:

@@ -103,10 +103,11 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
     plan = make_plan(checkpoint, request := _request(options, place, located, checkpoint), measure_of(request))
     beside = _companions(store, located, place, options)
     sources = _versions(store, checkpoint, beside)
+    names = located.names(store)
     header = Header(
         plan_id=plan.id,
         options={**options_of(plan.request), "checksums": options.checksums},
-        sources={store.split(path)[1]: version for path, version in sources.items()},
+        sources={names.get(path) or store.split(path)[1]: version for path, version in sources.items()},
     )
     receipts = _up_to_date(store, place, located, header, finished or Journal(store, place.staging).record())
     followers: Mapping[str, str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from shardctl.discover import Located, find_source, read_checkpoint
@@ -10,7 +10,7 @@ from shardctl.engine.journal import put
 from shardctl.errors import InputError, UsageError
 from shardctl.formats.base import as_error
 from shardctl.index import build_index
-from shardctl.model import Checkpoint, Finding
+from shardctl.model import Finding
 from shardctl.naming import escape, index_filename, parse_weights_name
 from shardctl.packing import storage_units
 from shardctl.stores.base import Store
@@ -55,12 +55,16 @@ def make_index(store: Store, source: str) -> Reindexed:
         if finding.severity == "error" and finding.code not in _REPAIRED:
             raise as_error(finding)
 
+    names = located.names(store)
     whole = replace(located, files=files, index=None, unlisted=(), findings=())
     checkpoint = read_checkpoint(store, whole, report)
     suffix = located.suffix or (".safetensors" if checkpoint.container == "safetensors" else ".bin")
     path = located.index_path or store.join(located.folder, index_filename(located.stem, suffix, located.variant))
-    data = _build(store, located, checkpoint)
-    return Reindexed(path, data, tuple(_changes(store, located, checkpoint, data, path)))
+    held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
+    total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
+    kept = {} if located.index is None else located.index.metadata
+    data = build_index({**kept, "total_size": total}, held)
+    return Reindexed(path, data, tuple(_changes(store, located, path, data, held, total)))
 
 
 def write_index(store: Store, made: Reindexed) -> None:
@@ -81,9 +85,11 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
             code="shard-unlisted",
             file=located.folder,
         )
+    _refuse_gone(store, located, numbers_tell=bool(counts))
     for count in counts:
         numbers = {name.number for name in parsed if name is not None}
-        missing = [number for number in range(1, count + 1) if number not in numbers]
+        first = 0 if 0 in numbers else 1
+        missing = [number for number in range(first, first + count) if number not in numbers]
         if missing:
             raise InputError(
                 f"{len(missing)} of {count} shards are missing: number {', '.join(map(str, missing[:10]))}",
@@ -94,14 +100,27 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
     return tuple(there)
 
 
-def _build(store: Store, located: Located, checkpoint: Checkpoint) -> bytes:
-    kept = {} if located.index is None else dict(located.index.metadata)
-    kept["total_size"] = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
-    places = {file.path: store.split(file.path)[1] for file in checkpoint.files}
-    return build_index(kept, {tensor.name: places[tensor.storage.extent.path] for tensor in checkpoint.tensors})
+def _refuse_gone(store: Store, located: Located, *, numbers_tell: bool) -> None:
+    """Raise InputError for listed shards that are not there, unless the numbers of the others tell what is missing."""
+    absent = [name for path, name in located.names(store).items() if store.kind(path) != "file"]
+    gone = [name for name in absent if not (numbers_tell and _numbered(name))]
+    if gone:
+        raise InputError(
+            f"{len(gone)} of the shards that the index lists are missing, the first is '{escape(gone[0])}'",
+            hint="fetch the missing shards; an index of the others would lose their tensors",
+            code="index-shard-missing",
+            file=located.index_path,
+        )
 
 
-def _changes(store: Store, located: Located, checkpoint: Checkpoint, data: bytes, path: str) -> Iterator[str]:
+def _numbered(name: str) -> bool:
+    parsed = parse_weights_name(name.rsplit("/", 1)[-1])
+    return parsed is not None and parsed.count is not None
+
+
+def _changes(
+    store: Store, located: Located, path: str, data: bytes, held: Mapping[str, str], total: int
+) -> Iterator[str]:
     if store.kind(path) != "file":
         yield "the index is missing"
         return
@@ -112,8 +131,6 @@ def _changes(store: Store, located: Located, checkpoint: Checkpoint, data: bytes
         yield "the index cannot be read"
         return
     listed = located.index.weight_map
-    names = {file.path: store.split(file.path)[1] for file in checkpoint.files}
-    held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
     for what, some in (
         ("not listed", [name for name in held if name not in listed]),
         ("listed and not there", [name for name in listed if name not in held]),
@@ -121,7 +138,6 @@ def _changes(store: Store, located: Located, checkpoint: Checkpoint, data: bytes
     ):
         if some:
             yield f"{len(some)} tensors {what}, the first is '{escape(some[0])}'"
-    total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
     if located.index.metadata.get("total_size") != total:
         yield f"total_size is {located.index.metadata.get('total_size')!r}, and should be {total}"
     yield "the file's form (order of keys, white space)"

@@ -8,7 +8,7 @@ from typing import Any
 
 from shardctl.engine.task import Receipt
 from shardctl.inspection import Inspection
-from shardctl.model import Checkpoint, Tensor
+from shardctl.model import Tensor
 from shardctl.operations import Prepared
 from shardctl.plan import LAYOUT_VERSION, options_of
 from shardctl.reindex import Reindexed
@@ -100,15 +100,16 @@ def plan_file(command: str, prepared: Prepared, store: Store) -> dict[str, Any]:
             "layout": prepared.plan.request.layout,
             "block_size": COMPACT_BLOCK,
             "options": options_of(prepared.plan.request),
-            "sources": _sources(prepared.checkpoint, store),
+            "sources": _sources(prepared, store),
         },
     }
 
 
-def _sources(checkpoint: Checkpoint, store: Store) -> list[dict[str, Any]]:
+def _sources(prepared: Prepared, store: Store) -> list[dict[str, Any]]:
+    names = prepared.located.names(store)
     return [
-        {"name": store.split(file.path)[1], "size": file.version.size, "header_sha256": file.header_sha256}
-        for file in checkpoint.files
+        {"name": names[file.path], "size": file.version.size, "header_sha256": file.header_sha256}
+        for file in prepared.checkpoint.files
     ]
 
 

@@ -8,6 +8,8 @@ from itertools import groupby
 
 from shardctl.model import Tensor
 
+_MOST_DIGITS = 9
+
 
 @dataclass(slots=True)
 class Node:
@@ -68,8 +70,8 @@ def _fold(root: Node) -> None:
 
 
 def _folded(children: Sequence[Node]) -> Iterator[tuple[str, Node]]:
-    numbered = sorted((c for c in children if c.label.isdecimal()), key=lambda c: int(c.label))
-    others = [c for c in children if not c.label.isdecimal()]
+    numbered = sorted((c for c in children if _is_number(c.label)), key=lambda c: int(c.label))
+    others = [c for c in children if not _is_number(c.label)]
     for child in others:
         yield child.label, child
     runs = groupby(enumerate(numbered), key=lambda at: (at[1].signature, int(at[1].label) - at[0]))
@@ -86,4 +88,10 @@ def _folded(children: Sequence[Node]) -> Iterator[tuple[str, Node]]:
                 tensors=sum(child.tensors for child in same),
                 repeats=len(same),
             )
-        yield first.label, first
+        # By the first one's own label, which no other has.
+        yield same[0].label, first
+
+
+def _is_number(label: str) -> bool:
+    """Whether a label counts layers; one of more digits than any model has layers is a name."""
+    return label.isdecimal() and len(label) <= _MOST_DIGITS

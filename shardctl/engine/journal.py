@@ -15,9 +15,9 @@ Every state is reached by one durable rename or one durable append, so a run kil
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from shardctl.engine.task import Receipt
 from shardctl.errors import StorageError
@@ -28,6 +28,8 @@ LOCK, PLAN, RECEIPTS, COMMIT, RECORD = "lock", "plan.json", "receipts.jsonl", "c
 JOURNAL_VERSION = 1
 
 Options = Mapping[str, str | int | bool | None]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,36 +107,22 @@ class Journal:
 
     def header(self) -> Header | None:
         """The run that is under way here, or None."""
-        document = self._read(PLAN)
-        return None if document is None else _header(document)
+        return self._parsed(PLAN, _header)
 
     def commit(self) -> Commit | None:
         """The commit that was begun here, or None."""
-        document = self._read(COMMIT)
-        if document is None:
+        commit = self._parsed(COMMIT, _commit)
+        if commit is None:
             return None
-        return Commit(
-            header=_header(document["header"]),
-            remove_first=tuple(document["remove_first"]),
-            renames=tuple(document["renames"]),
-            remove_last=tuple(document["remove_last"]),
-            receipts=tuple(_receipt(receipt) for receipt in document["receipts"]),
-            record=document["record"],
-        )
+        # A folder from elsewhere may bring a commit of its own: nothing outside it shall be removed or replaced.
+        names = (*commit.remove_first, *commit.renames, *commit.remove_last)
+        if not commit.renames or not all(map(self._is_plain, names)):
+            raise self._foreign(COMMIT)
+        return commit
 
     def record(self) -> Record | None:
         """The last finished run, or None."""
-        document = self._read(RECORD)
-        if document is None:
-            return None
-        return Record(
-            plan_id=document["plan_id"],
-            options=document["options"],
-            sources=_versions(document["sources"]),
-            written=_versions(document["written"]),
-            loads_from=document["loads_from"],
-            sha256=document["sha256"],
-        )
+        return self._parsed(RECORD, _record)
 
     def receipts(self) -> dict[str, Receipt]:
         """The finished files by name. A last line that a crash cut short is passed over."""
@@ -201,22 +189,28 @@ class Journal:
         with self._store.open(path) as reader:
             return reader.read(0, reader.version.size)
 
-    def _read(self, name: str) -> Any:
+    def _parsed(self, name: str, parse: Callable[[Mapping[str, Any]], _T]) -> _T | None:
         data = self._bytes(name)
         if not data:
             return None
         try:
             document = json.loads(data)
-            version = document["journal_version"]
-        except (ValueError, KeyError, TypeError):
-            version = None
-        if version != JOURNAL_VERSION:
-            raise StorageError(
-                f"'{self.path(name)}' is not a journal that this version of shardctl wrote",
-                hint=f"look at '{self.staging}', and remove that folder if nothing in it is needed",
-                file=self.path(name),
-            )
-        return document
+            if document["journal_version"] == JOURNAL_VERSION:
+                return parse(document)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            pass
+        raise self._foreign(name)
+
+    def _foreign(self, name: str) -> StorageError:
+        return StorageError(
+            f"'{self.path(name)}' is not a journal that this version of shardctl wrote",
+            hint=f"look at '{self.staging}', and remove that folder if nothing in it is needed",
+            file=self.path(name),
+        )
+
+    def _is_plain(self, name: object) -> bool:
+        """Whether a name is one of a file in the folder itself, by the store's own rules."""
+        return isinstance(name, str) and name not in ("", ".", "..") and self._store.split(name) == ("", name)
 
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         put(self._store, self.staging, name, _dump({"journal_version": JOURNAL_VERSION, **document}))
@@ -229,7 +223,10 @@ def put(store: Store, folder: str, name: str, data: bytes) -> None:
     with store.create(fresh, len(data)) as writer:
         writer.write(0, data)
         writer.sync()
-    store.rename(fresh, store.join(folder, name))
+    final = store.join(folder, name)
+    if store.kind(final) == "file":
+        store.copy_mode(final, fresh)
+    store.rename(fresh, final)
     store.sync_folder(folder)
 
 
@@ -243,6 +240,28 @@ def _dump(document: Mapping[str, Any]) -> bytes:
 
 def _versions(document: Mapping[str, Any]) -> dict[str, Version]:
     return {path: Version(**version) for path, version in document.items()}
+
+
+def _commit(document: Mapping[str, Any]) -> Commit:
+    return Commit(
+        header=_header(document["header"]),
+        remove_first=tuple(document["remove_first"]),
+        renames=tuple(document["renames"]),
+        remove_last=tuple(document["remove_last"]),
+        receipts=tuple(_receipt(receipt) for receipt in document["receipts"]),
+        record=document["record"],
+    )
+
+
+def _record(document: Mapping[str, Any]) -> Record:
+    return Record(
+        plan_id=document["plan_id"],
+        options=document["options"],
+        sources=_versions(document["sources"]),
+        written=_versions(document["written"]),
+        loads_from=document["loads_from"],
+        sha256=document["sha256"],
+    )
 
 
 def _header(document: Mapping[str, Any]) -> Header:

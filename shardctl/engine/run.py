@@ -75,6 +75,7 @@ def execute(
     FormatError; then no final name has changed, unless the commit had begun, which the next run finishes.
     """
     made = store.kind(job.folder) is None
+    _refuse_linked_staging(job, store)
     store.make_folder(job.staging)
     with store.lock(store.join(job.staging, journals.LOCK)):
         journal = Journal(store, job.staging)
@@ -115,6 +116,17 @@ def _commit_of(job: Job, receipts: tuple[Receipt, ...], store: Store, *, record:
     elif job.checksums is not None:
         last = (*last, CHECKSUMS)
     return Commit(job.header, first, new, last, receipts, record)
+
+
+def _refuse_linked_staging(job: Job, store: Store) -> None:
+    """Raise TargetExistsError where staging is a link: files would be swept away wherever it leads."""
+    name = store.split(job.staging)[1]
+    if store.kind(job.folder) == "folder" and any(e.name == name and e.kind == "link" for e in store.list(job.folder)):
+        raise TargetExistsError(
+            f"'{job.staging}' is a link, and the run's own files must lie beside the target",
+            hint="remove the link",
+            file=job.staging,
+        )
 
 
 def _refuse_foreign(job: Job, options: RunOptions, journal: Journal) -> None:

@@ -85,8 +85,9 @@ def digests_missing(subject: Subject) -> Iterator[Finding]:
     sums = read_checksums(store, folder)
     if sums is None:
         return
+    names = subject.names
     for path in subject.located.files:
-        if subject.name(path) not in sums:
+        if names[path] not in sums:
             yield Finding(
                 "digest-missing",
                 "warning",

@@ -19,9 +19,10 @@ from shardctl.verify.subject import Subject, read_checksums
 def check_deep(subject: Subject, jobs: int) -> Iterator[tuple[int, list[Finding]]]:
     """Read every file of the checkpoint; yields, file by file, the bytes read and what is wrong with them."""
     sums = read_checksums(subject.store, subject.located.folder) or {}
+    names = subject.names
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="verify") as pool:
         yield from pool.map(
-            lambda file: _check_file(subject.store, file, sums.get(subject.name(file.path))), subject.checkpoint.files
+            lambda file: _check_file(subject.store, file, sums.get(names[file.path])), subject.checkpoint.files
         )
 
 

@@ -19,9 +19,10 @@ class Subject:
     located: Located
     checkpoint: Checkpoint
 
-    def name(self, path: str) -> str:
-        """The last part of a path."""
-        return self.store.split(path)[1]
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names of the files in the folder, by path."""
+        return self.located.names(self.store)
 
 
 def read_checksums(store: Store, folder: str) -> Mapping[str, str] | None:

@@ -1,0 +1,1 @@
+"""Crashes and faults: the real program, killed, starved and cut off."""

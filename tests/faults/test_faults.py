@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A filesystem in memory with room for 2 MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs to mount a tmpfs")
     try:
         yield folder
@@ -70,6 +69,7 @@ def test_too_little_space_is_seen_before_anything_is_written(tmp_path: Path, sma
 
 
 @needs_root
+@needs_strace
 def test_a_disk_that_fills_up_midway(tmp_path: Path, small_disk: Path) -> None:
     """When the disk fills up after the check, the run ends cleanly and goes on once there is room."""
     source = write_safetensors(tmp_path / "source" / "model.safetensors", tensors(3, 250_000))
@@ -78,7 +78,7 @@ def test_a_disk_that_fills_up_midway(tmp_path: Path, small_disk: Path) -> None:
     with subprocess.Popen(
         [*waiting, *program(*_split(source, target))], stderr=subprocess.PIPE, text=True, env=environment()
     ) as stopped:
-        _wait_for(lambda: (target / STAGING / "plan.json.new").exists())
+        _wait_for((target / STAGING / "plan.json.new").exists)
         (small_disk / "filler").write_bytes(bytes(1_600_000))
         _signal_child(stopped.pid, signal.SIGCONT)
         _, said = stopped.communicate()
@@ -226,11 +226,11 @@ def test_a_target_on_another_filesystem(source: Path) -> None:
         assert read_tensors(Path(folder) / "target") == tensors()
 
 
-def test_a_name_that_is_too_long(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("length", "code", "said"), [(300, 2, "longer than 255 bytes"), (250, 5, "shorter name")])
+def test_a_name_that_is_too_long(source: Path, tmp_path: Path, length: int, code: int, said: str) -> None:
     """A file name that no filesystem holds is one clear error, and nothing is made."""
-    failed = run_here(*_split(source, tmp_path / "target"), "--name", "n" * 300)
-    assert failed.code in (2, 5)
-    assert "shorter" in failed.stderr
+    failed = run_here(*_split(source, tmp_path / "target"), "--name", "n" * length).expect(code)
+    assert said in failed.stderr
     assert not (tmp_path / "target").exists()
 
 
@@ -268,7 +268,7 @@ def test_a_signal_stops_a_run_that_can_go_on(source: Path, tmp_path: Path, name:
     """A signal ends a run though a sync is under way, with its exit code and a hint; finished shards are kept."""
     target = tmp_path / "target"
     shard = target / STAGING / SHARD.format(3)
-    slow = injected("fsync", "delay_enter=20000000", shard)
+    slow = injected("fsync", "delay_enter=2000000", shard)
     with subprocess.Popen(
         [*slow, *program(*_split(source, target))],
         stdout=subprocess.PIPE,
@@ -278,13 +278,12 @@ def test_a_signal_stops_a_run_that_can_go_on(source: Path, tmp_path: Path, name:
     ) as running:
         receipts = target / STAGING / "receipts.jsonl"
         _wait_for(lambda: shard.exists() and receipts.exists() and receipts.read_text().count("\n") == 2)
-        begun = time.monotonic()
         _signal_child(running.pid, getattr(signal, name))
         out, said = running.communicate()
-        # The injected sync takes twenty seconds: the run ended without it.
-        assert time.monotonic() - begun < 10
     assert running.returncode == code, said
     assert (name in said, "--restart" in said, out) == (True, True, "")
+    # The sync that was under way was not waited for, so the third shard is not a finished one.
+    assert receipts.read_text().count("\n") == 2
     kept = (target / STAGING / SHARD.format(1)).stat()
     run_here(*_split(source, target)).expect(0)
     assert (target / SHARD.format(1)).stat().st_ino == kept.st_ino
@@ -314,8 +313,7 @@ def test_a_full_stdout(source: Path, tmp_path: Path) -> None:
     assert read_tensors(tmp_path / "target") == tensors()
 
 
-def _wait_for(condition: object) -> None:
-    assert callable(condition)
+def _wait_for(condition: Callable[[], bool]) -> None:
     for _ in range(1500):
         if condition():
             return

@@ -95,7 +95,7 @@ SCENARIOS = {
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_killed_before_any_change(name: str, memory_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """Wherever a run is killed, nothing partial has a final name, and the same command again ends as if never killed."""
+    """Wherever a run is killed, nothing partial has a final name, and the same command again completes it."""
     scenario = SCENARIOS[name]
     pristine, work = memory_path / "pristine", memory_path / "work"
     scenario.prepare(pristine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -51,6 +50,8 @@ class Disk:
 
     def cut_power(self) -> None:
         """Lose everything that is not on the disk, and start again."""
+        import fcntl  # Windows has none, and skips these tests
+
         descriptor = os.open(self.mounted, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, _SHUTDOWN, _NO_LOG_FLUSH)
@@ -79,7 +80,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     try:
         disk.mount()
     except RuntimeError as error:
-        pytest.skip(f"needs loop devices and {kind}: {error}")
+        pytest.skip(f"needs loop devices and {kind}: {str(error).splitlines()[0]}")
     try:
         yield disk
     finally:
@@ -129,6 +130,9 @@ def test_a_finished_replacement_survives(disk: Disk) -> None:
 
 
 _SHARD = "model-0000{}-of-00003.safetensors"
+_NEW: tuple[str, ...] = ()
+_REPLACED: tuple[str, ...] = ("--replace",)
+_REORDERED: tuple[str, ...] = ("--replace", "--order", "natural")
 _MOMENTS = [
     ("fsync", _SHARD.format(2)),
     ("write", "receipts.jsonl"),
@@ -151,13 +155,13 @@ def test_cut_in_the_middle(disk: Disk, tmp_path: Path, command: str) -> None:
     options: Sequence[object] = ("--num-shards", 3, "-j", 1, "--quiet")
     for number, (call, name) in enumerate(_MOMENTS):
         target = disk.mounted / str(number)
-        read, more = (source, ()) if command == "new" else (target, ("--replace",))
+        read, more = (source, _NEW) if command == "new" else (target, _REPLACED)
         if command == "replace":
             target.mkdir()
             shutil.copy(source, target)
         elif command == "same names":
             run_here("split", source, target, *options, "--no-record").expect(0)
-            more = ("--replace", "--order", "natural")
+            more = _REORDERED
         reference = tmp_path / f"reference-{number}"
         run_here("split", source, reference, *options, "--order", more[-1] if len(more) > 1 else "source").expect(0)
         _settle()

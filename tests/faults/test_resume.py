@@ -77,7 +77,7 @@ def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None
 
 @needs_strace
 def test_another_option_is_refused_with_both_ways_out(source: Path, tmp_path: Path) -> None:
-    """A half-done run of another plan says what differs and offers the old command and --restart, however often asked."""
+    """A half-done run of another plan says what differs and offers both ways out, however often asked."""
     target = tmp_path / "target"
     _interrupted(source, target)
     for _ in range(2):

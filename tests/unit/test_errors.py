@@ -1,0 +1,60 @@
+"""The tree of errors is what its module says, to the letter."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from shardctl import errors
+from shardctl.errors import ShardctlError, Stopped
+
+
+def classes() -> list[type[ShardctlError]]:
+    """Every class of the tree, the root first."""
+    every = [value for value in vars(errors).values() if inspect.isclass(value)]
+    return [each for each in every if issubclass(each, ShardctlError)]
+
+
+def test_the_tree_is_the_one_in_the_docstring() -> None:
+    """Each class stands there once, below its parent, with its exit code, in the order in which they are written."""
+    assert errors.__doc__ is not None
+    drawn: list[tuple[str, str, int]] = []
+    path: list[str] = []
+    for line in errors.__doc__.splitlines():
+        match = re.match(r" {4}([│├└─ ]*)(\w+Error) +(\d+) ", line)
+        if match is not None:
+            depth = len(match[1]) // 4
+            path[depth:] = [match[2]]
+            drawn.append((match[2], path[depth - 1] if depth else "Exception", int(match[3])))
+    assert drawn == [(each.__name__, each.__bases__[0].__name__, each.exit_code) for each in classes()]
+    assert len(drawn) > 8
+
+
+@pytest.mark.parametrize("kind", classes())
+def test_an_error_says_what_where_and_what_to_do(kind: type[ShardctlError]) -> None:
+    """Message and hint are there, places where they are known, and a code that is never empty."""
+    error = kind("it is broken", hint="mend it", file="f", tensor="t", offset=7)
+    assert (str(error), error.message, error.hint) == ("it is broken", "it is broken", "mend it")
+    assert (error.file, error.tensor, error.offset) == ("f", "t", 7)
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", error.code)
+    assert kind("it is broken", hint="mend it").file is None
+
+
+def test_a_code_of_its_own_is_the_instances() -> None:
+    """A finding's code on one error changes no other."""
+    assert errors.FormatError("x", hint="y", code="zip-invalid").code == "zip-invalid"
+    assert errors.FormatError("x", hint="y").code == errors.InputError.code == "input"
+
+
+def test_a_hint_is_never_left_out() -> None:
+    """An error without a way out cannot be made."""
+    with pytest.raises(TypeError, match="hint"):
+        ShardctlError("it is broken")  # type: ignore[call-arg]  # what is tested
+
+
+def test_a_stop_is_no_error() -> None:
+    """A signal passes every handler of errors, as an interrupt does."""
+    assert not issubclass(Stopped, Exception)
+    assert Stopped(15).signum == 15

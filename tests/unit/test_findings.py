@@ -1,0 +1,42 @@
+"""How many findings of a kind are handed on."""
+
+from __future__ import annotations
+
+from shardctl.findings import report_some
+from shardctl.model import Finding
+
+
+def finding(code: str, number: int) -> Finding:
+    """A finding of a tensor."""
+    return Finding(code, "error", f"fault {number}", "mend it", "f", f"t{number}", number)
+
+
+def reported(findings: list[Finding]) -> list[Finding]:
+    """What is handed on of these."""
+    told: list[Finding] = []
+    report_some(findings, told.append)
+    return told
+
+
+def test_few_are_handed_on_as_they_are() -> None:
+    """A hundred of a kind come whole and in order; none are none."""
+    few = [finding("a", number) for number in range(100)]
+    assert reported(few) == few
+    assert reported([]) == []
+
+
+def test_of_many_the_rest_is_counted() -> None:
+    """Past the hundredth of a code one more finding says how many there are, for the file and not for one tensor."""
+    told = reported([finding("a", number) for number in range(1_234)] + [finding("b", 0)])
+    assert len(told) == 102
+    assert told[100] == finding("b", 0)
+    last = told[-1]
+    assert last.message == "1,134 more findings like the ones above"
+    assert (last.code, last.severity, last.file, last.tensor, last.offset) == ("a", "error", "f", None, None)
+
+
+def test_each_code_is_counted_for_itself() -> None:
+    """A flood of one code hides nothing of another."""
+    mixed = [finding(code, number) for number in range(101) for code in "ab"]
+    told = reported(mixed)
+    assert [each.message for each in told[200:]] == ["1 more findings like the ones above"] * 2
