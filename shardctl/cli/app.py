@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from shardctl._version import __version__
 from shardctl.cli import options as o
 from shardctl.cli.arguments import WriterArguments, command
 from shardctl.cli.exits import write_stdout
+from shardctl.naming import printable
 from shardctl.packing import Limits
 from shardctl.stores.local import LocalStore
 
@@ -27,28 +27,15 @@ app = typer.Typer(
 WORK_TO_DO = 1
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        write_stdout(f"shardctl {__version__}\n")
-        raise typer.Exit
-
-
 @app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_version, is_eager=True, allow_from_autoenv=False, help="Print the version."
-        ),
-    ] = False,
-) -> None:
+def _root(version: o.Version = False) -> None:
     """Hold what is common to all commands."""
 
 
 def say(text: str, *, quiet: bool = False) -> None:
     """Talk, on stderr."""
     if not quiet:
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
 
 
 def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None:
@@ -62,10 +49,12 @@ def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None
     options = arguments.write_options(limits)
     looking = arguments.dry_run or arguments.check
     prepared = operations.prepare(store, arguments.source, arguments.target, options, finish=not looking)
-    for note in prepared.notes:
-        say(f"note: {note}", quiet=arguments.quiet)
     if arguments.check:
         raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)
+    for note in prepared.notes:
+        say(f"note: {note}", quiet=arguments.quiet)
+    for detail in render.details(prepared) if arguments.verbose else ():
+        say(detail, quiet=arguments.quiet)
     if arguments.dry_run:
         if arguments.json:
             write_stdout(documents.dump(documents.plan_file(name, prepared, store)))
@@ -143,8 +132,9 @@ def inspect(
     key: o.Key = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
-    verbose: o.Verbose = False,  # noqa: ARG001 - every command takes it
-    debug: o.Debug = False,  # noqa: ARG001 - acted on where errors are rendered
+    verbose: o.Verbose = False,
+    version: o.Version = False,
+    debug: o.Debug = False,
 ) -> None:
     """Show what a checkpoint holds: files, dtypes, layers, tensors. Reads headers only.
 
@@ -180,8 +170,9 @@ def verify(
     json: o.Json = False,
     jobs: o.Jobs = None,
     quiet: o.Quiet = False,
-    verbose: o.Verbose = False,  # noqa: ARG001 - every command takes it
-    debug: o.Debug = False,  # noqa: ARG001 - acted on where errors are rendered
+    verbose: o.Verbose = False,
+    version: o.Version = False,
+    debug: o.Debug = False,
 ) -> None:
     """Check a checkpoint: headers, index, checksums, or against another one. Exit 1 where something is wrong.
 
@@ -211,8 +202,9 @@ def index(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the index is not right.")] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
-    verbose: o.Verbose = False,  # noqa: ARG001 - every command takes it
-    debug: o.Debug = False,  # noqa: ARG001 - acted on where errors are rendered
+    verbose: o.Verbose = False,
+    version: o.Version = False,
+    debug: o.Debug = False,
 ) -> None:
     """Write or repair the index of a sharded checkpoint, from the shards' headers.
 

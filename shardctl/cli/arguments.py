@@ -53,6 +53,7 @@ class WriterArguments:
     progress: o.Progress = o.ProgressName.auto
     quiet: o.Quiet = False
     verbose: o.Verbose = False
+    version: o.Version = False
     debug: o.Debug = False
 
     def write_options(self, limits: Limits | None) -> WriteOptions:

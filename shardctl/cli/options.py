@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from shardctl._version import __version__
+from shardctl.cli.exits import write_stdout
+
 
 class ContainerName(StrEnum):
     """Containers that can be written."""
@@ -43,6 +46,12 @@ class ProgressName(StrEnum):
     plain = "plain"
     json = "json"
     none = "none"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        write_stdout(f"shardctl {__version__}\n")
+        raise typer.Exit
 
 
 WHAT, WHERE, SAFETY, OUTPUT = "What to write", "Where and under which names", "Safety", "Output"
@@ -180,6 +189,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", r
 Progress = Annotated[
     ProgressName, typer.Option("--progress", help="How progress is shown on stderr.", rich_help_panel=OUTPUT)
 ]
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        allow_from_autoenv=False,
+        help="Print the version.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.", rich_help_panel=OUTPUT)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say what is read and what will be written.", rich_help_panel=OUTPUT)
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)]

@@ -201,6 +201,18 @@ def plan(prepared: Prepared) -> str:
     return drawn(head, table, *over)
 
 
+def details(prepared: Prepared) -> Iterator[str]:
+    """What `--verbose` says before the work: what is read, what will be written, and what gives way."""
+    for file in prepared.checkpoint.files:
+        yield f"reads {escape(file.path)} ({format_size(file.version.size)})"
+    for shard in prepared.plan.shards:
+        yield f"writes {escape(shard.filename)} ({format_size(shard.size)}, {len(shard.tensors):,} tensors)"
+    for name in prepared.companions:
+        yield f"copies {escape(name)}"
+    for name in prepared.job.superseded:
+        yield f"replaces {escape(name)}"
+
+
 def summary(prepared: Prepared, receipts: Sequence[Receipt], seconds: float) -> str:
     """The closing line of a writer, for stderr."""
     copied = sum((receipt.copied for receipt in receipts), Copied())
