@@ -28,7 +28,7 @@ def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
             code = app(args=list(arguments), prog_name="shardctl", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Stopped as stopped:
-        return _say_stopped(stopped.signum)
+        return _say_stopped(stopped.signum, as_json=_wants_json(arguments))
     except (BrokenPipeError, SystemExit):  # Typer makes SystemExit(1) of a closed pipe, and of nothing else here
         # Somebody who no longer reads (`| head`) is told nothing; the interpreter's own flush must not speak either.
         if sys.stdout is not None:
@@ -129,14 +129,16 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say_stopped(signum: int) -> int:
+def _say_stopped(signum: int, *, as_json: bool) -> int:
     name = signal.Signals(signum).name
-    print(
-        f"stopped by {name}; what is finished is kept\n"
-        "  hint: run the same command again to go on, or with --restart to begin anew",
-        file=sys.stderr,
-        flush=True,
-    )
+    message = f"stopped by {name}; what is finished is kept"
+    hint = "run the same command again to go on, or with --restart to begin anew"
+    if as_json:
+        document = {"error": "stopped", "message": message, "file": None, "tensor": None, "offset": None, "hint": hint}
+        text = json.dumps({**document, "exit_code": 128 + signum})
+    else:
+        text = f"{message}\n  hint: {hint}"
+    print(text, file=sys.stderr, flush=True)
     return 128 + signum
 
 
