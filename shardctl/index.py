@@ -11,13 +11,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from shardctl.caps import MAX_INDEX_BYTES
 from shardctl.findings import report_some
 from shardctl.model import Finding, Index, Severity
 from shardctl.naming import check_shard_name, escape, parse_index_name
 from shardctl.sniff import SNIFFED_BYTES, impostor
-
-#: Larger files are not read as an index; the largest known one has 17 MB.
-MAX_INDEX_BYTES = 256 * 1024 * 1024
 
 _REPAIR = "write the index anew from the shards' headers: `shardctl index`"
 

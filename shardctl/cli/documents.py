@@ -126,8 +126,8 @@ def indexing(source: str, made: Reindexed, *, check: bool) -> dict[str, Any]:
 
 
 def verdict(source: str, found: Verdict) -> dict[str, Any]:
-    """`verify --json`."""
-    return {
+    """`verify --json`; with `--against` and `--deep` also the digests of the tensors that are proved equal."""
+    document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "command": "verify",
         "source": source,
@@ -148,3 +148,4 @@ def verdict(source: str, found: Verdict) -> dict[str, Any]:
             for finding in found.findings
         ],
     }
+    return {**document, "digests": dict(found.digests)} if found.digests else document

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shardctl.caps import MAX_KEY_PARTS, MAX_MARKS, MAX_MEMO, MAX_NAME, MAX_OBJECTS, MAX_OPCODES, MAX_STACK
 from shardctl.formats.pickle_values import (
     Global,
     Mapping,
@@ -20,15 +21,6 @@ from shardctl.formats.pickle_values import (
 )
 from shardctl.naming import escape, printable
 
-#: A real pickle nests a handful of levels, and stacks a thousand items at a time, or the numbers of one tuple; so many
-#: open marks or stacked values only a hostile one needs.
-MAX_MARKS, MAX_STACK = 1_000, 4_000_000
-#: What torch writes for a million tensors has 40 million opcodes, 9 million memo places and 7 million values that need
-#: memory of their own. An opcode of one byte can make a value of a hundred, so a pickle's length alone is no bound.
-MAX_OPCODES, MAX_MEMO, MAX_OBJECTS = 100_000_000, 16_000_000, 16_000_000
-#: Characters of a name to import, and values in a tuple that is a dict's key. Both could be recalled from the memo and
-#: put together again and again, at a cost that has nothing to do with the pickle's length.
-MAX_NAME, MAX_KEY_PARTS = 1_000, 64
 #: The shortest pair that a pickle can spell, in bytes: more pairs than that are the same ones used again.
 MIN_PAIR_BYTES = 5
 _SHOWN_CHARACTERS = 500

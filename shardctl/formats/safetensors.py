@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from shardctl.caps import MAX_HEADER_BYTES
 from shardctl.errors import UsageError
 from shardctl.formats.base import Report
 from shardctl.formats.safetensors_check import METADATA_KEY, Faults, HeaderCheck, amounts
@@ -22,9 +23,6 @@ from shardctl.formats.safetensors_header import HeaderError, is_text, parse
 from shardctl.layout import Layout, LayoutBuilder, Run, tensor_piece
 from shardctl.model import File, Tensor, Tree
 from shardctl.stores.base import Reader
-
-#: Upstream's own limit for the header, in bytes; longer ones are refused by every reader.
-MAX_HEADER_BYTES = 100_000_000
 
 _LENGTH_BYTES = 8
 _ALIGNMENT = 8

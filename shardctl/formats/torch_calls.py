@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TypeGuard
 
+from shardctl.caps import MAX_DIMS, MAX_FLAGS, MAX_SIZE
 from shardctl.formats.pickle_machine import Calls, Machine, kind_of
 from shardctl.formats.pickle_values import (
     Global,
@@ -25,10 +26,6 @@ from shardctl.naming import escape
 
 #: What a parameter may be made of.
 _TENSORS = (ViewRef, UnknownTensor, Opaque)
-#: No tensor library has so many dimensions, and no memory so many elements.
-MAX_DIMS, MAX_SIZE = 64, 2**63 - 1
-#: A tensor's lazy flags are two.
-_MAX_FLAGS = 8
 #: Attributes that, set on a tensor, change its values or its class.
 _NO_ATTRIBUTES = ("data", "real", "imag", "__class__")
 
@@ -106,7 +103,7 @@ def _rebuild(machine: Machine, arguments: tuple[object, ...], dtype: object, ext
 
 def _refuse_lazy(machine: Machine, flags: object) -> None:
     """`conj` and `neg` change the values when they are read: dropping them would be silent damage."""
-    if not isinstance(flags, Mapping) or len(flags.items) > _MAX_FLAGS:
+    if not isinstance(flags, Mapping) or len(flags.items) > MAX_FLAGS:
         raise machine.fault("a tensor's flags are malformed")
     pending = [escape(str(name)[:100]) for name, on in flags.items.items() if on]
     if pending:

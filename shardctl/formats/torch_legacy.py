@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping as Places
 
+from shardctl.caps import MAX_PICKLE_BYTES
 from shardctl.formats.base import Report
 from shardctl.formats.pickle_machine import Unpickled
 from shardctl.formats.pickle_values import Mapping, PickleCutShortError, PickleFaultError, Sequence, StorageRef
 from shardctl.formats.torch_calls import storage_of_legacy
 from shardctl.formats.torch_tree import TreeError, build_tree
-from shardctl.formats.unpickle import MAX_PICKLE_BYTES, unpickle
+from shardctl.formats.unpickle import unpickle
 from shardctl.formats.weights_only import unsafe
 from shardctl.model import Extent, File, Finding, Storage
 from shardctl.naming import escape

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Places
 
+from shardctl.caps import MAX_DEPTH, MAX_NAME_CHARACTERS, MAX_REPEATED
 from shardctl.formats.base import Report
 from shardctl.formats.pickle_values import Global, Mapping, Opaque, Sequence, StorageRef, UnknownTensor, ViewRef
 from shardctl.model import Finding, NonTensor, Storage, Tensor, Tree
 from shardctl.naming import escape
-
-#: Entries of dictionaries that were unfolded before: a shared dict in a shared dict, and so on, would unfold to more
-#: than any memory.
-MAX_REPEATED = 100_000
-#: Characters of all full names together: one huge key above a million others would be written out a million times.
-MAX_NAME_CHARACTERS = 256 * 1024 * 1024
-#: Levels of dictionaries in dictionaries; training checkpoints have five or so.
-MAX_DEPTH = 64
 
 Node = Tensor | NonTensor | Tree
 

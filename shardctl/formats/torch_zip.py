@@ -11,12 +11,13 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 
+from shardctl.caps import MAX_PICKLE_BYTES
 from shardctl.formats import torch_zip_writer as writer
 from shardctl.formats.base import Report
 from shardctl.formats.pickle_machine import Unpickled
 from shardctl.formats.pickle_values import PickleFaultError, StorageRef
 from shardctl.formats.torch_tree import TreeError, build_tree
-from shardctl.formats.unpickle import MAX_PICKLE_BYTES, unpickle
+from shardctl.formats.unpickle import unpickle
 from shardctl.formats.weights_only import unsafe
 from shardctl.formats.zip_records import Directory, ZipFaultError, ZipRecord, read_directory
 from shardctl.layout import Layout

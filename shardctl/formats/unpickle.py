@@ -10,15 +10,10 @@ from __future__ import annotations
 import codecs
 import struct
 
+from shardctl.caps import MAX_INTEGER_BYTES
 from shardctl.formats.pickle_machine import Machine, Step, StorageOf, Unpickled
 from shardctl.formats.pickle_values import Mapping, Sequence
 from shardctl.formats.torch_calls import CALLS, storage_of_zip
-
-#: The pickle of a million tensors has about 150 MB; nothing real is larger. Texts and bytes in it have no cap of their
-#: own: they cannot be longer than the pickle, whatever length they claim.
-MAX_PICKLE_BYTES = 512 * 1024 * 1024
-#: Integers beyond the size of any number in a checkpoint only cost time; torch's magic number has 10 bytes.
-MAX_INTEGER_BYTES = 64
 
 
 def unpickle(data: bytes, start: int = 0, storage_of: StorageOf = storage_of_zip) -> Unpickled:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from shardctl.caps import MAX_DIRECTORY_BYTES
 from shardctl.model import Extent
 from shardctl.naming import escape
 from shardctl.stores.base import Reader
@@ -24,8 +25,6 @@ _ENCRYPTED, _HAS_DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
 _STORED, _DEFLATED = 0, 8
 #: Kinds of extra field: sizes of 64 bits, and Info-ZIP's second name, which some readers prefer.
 _ZIP64, _UNICODE_NAME = 1, 0x7075
-#: A million records have about 100 MB of directory.
-MAX_DIRECTORY_BYTES = 256 * 1024 * 1024
 
 _DAMAGED = "the file is damaged: fetch or save it again"
 _DECEIT = "programs would read this file differently; load it where it is trusted and save it again with torch.save"

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "shardctl"
 #: the rooms that they may import besides their own. The rows are in order: a room imports only from rows above it.
 ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "errors": (("errors", "_version"), ()),
-    "model": (("model", "sizes"), ("errors",)),
+    "model": (("model", "sizes", "caps"), ("errors",)),
     "values": (
         ("candidates", "checksums", "findings", "index", "layout", "naming", "packing", "plan", "select", "sniff"),
         ("errors", "model"),

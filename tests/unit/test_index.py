@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.index import MAX_INDEX_BYTES, build_index, parse_index, too_large
+from shardctl.caps import MAX_INDEX_BYTES
+from shardctl.index import build_index, parse_index, too_large
 from shardctl.model import Finding
 
 _PATH = "folder/model.safetensors.index.json"
