@@ -109,7 +109,7 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
         options={**options_of(plan.request), "checksums": options.checksums},
         sources={names.get(path) or store.split(path)[1]: version for path, version in sources.items()},
     )
-    receipts = _up_to_date(store, place, located, header, finished or Journal(store, place.staging).record())
+    receipts = _up_to_date(store, place, located, header, beside, finished or Journal(store, place.staging).record())
     followers: Mapping[str, str] = {}
     job = Job(header, place.folder, place.staging, (), sources)
     if receipts is None:
@@ -196,7 +196,7 @@ def _request(options: WriteOptions, place: Target, located: Located, checkpoint:
         )
     container = named or suffix or checkpoint.container
     writer = WRITERS[container]
-    limits = options.limits if options.limits is not None else Limits(num_shards=len(checkpoint.files))
+    limits = options.limits if options.limits is not None else Limits(num_shards=len(checkpoint.files), or_fewer=True)
     _check_name_part("--name", options.stem)
     _check_name_part("--variant", options.variant)
     variant = located.variant if options.variant is None else options.variant
@@ -260,7 +260,12 @@ def _names(plan: Plan) -> list[str]:
 
 
 def _up_to_date(
-    store: Store, place: Target, located: Located, header: Header, record: Record | None
+    store: Store,
+    place: Target,
+    located: Located,
+    header: Header,
+    beside: Mapping[str, str],
+    record: Record | None,
 ) -> tuple[Receipt, ...] | None:
     """The receipts of the run that made what is there, where its record proves that nothing is left to do."""
     if record is None or record.options != header.options:
@@ -268,6 +273,10 @@ def _up_to_date(
     for name, version in record.written.items():
         path = store.join(place.folder, name)
         if store.kind(path) != "file" or store.version(path) != version:
+            return None
+    for name in beside:
+        path = store.join(place.folder, name)
+        if store.kind(path) != "file" or store.version(path).size != header.sources[name].size:
             return None
     # A set that was replaced in place is the source of the next run.
     replaced = in_place(store, place, located) and header.sources.items() <= record.written.items()
@@ -288,9 +297,10 @@ def _tasks(
 ) -> tuple[ShardTask, ...]:
     """Every file to write, the one that makes the set visible last."""
     container = WRITERS[plan.request.container]
+    journal = Journal(store, place.staging)
 
     def task(filename: str, layout: Layout, *, digest: bool) -> ShardTask:
-        return ShardTask(filename, store.join(place.staging, filename), layout, sources, digest, options.read_back)
+        return ShardTask(filename, journal.staged(filename), layout, sources, digest, options.read_back)
 
     shards = [
         task(shard.filename, container.lay_out(shard.tensors, plan.metadata), digest=options.checksums)

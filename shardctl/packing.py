@@ -17,11 +17,15 @@ from shardctl.naming import escape
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large or how many: at most one is set; neither means one file. `strict` limits the whole file."""
+    """How large or how many: at most one is set; neither means one file.
+
+    `strict` limits the whole file; `or_fewer` takes fewer shards where there is not enough to fill them.
+    """
 
     max_shard_bytes: int | None = None
     num_shards: int | None = None
     strict: bool = False
+    or_fewer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,11 @@ def used_extent(tensors: Sequence[Tensor]) -> Extent:
 
 def divide(units: list[Unit], limits: Limits, measure: Callable[[Sequence[Tensor]], int]) -> list[list[Unit]]:
     """The shards that the limits ask for; `measure` gives the exact bytes of a file of tensors."""
+    if limits.num_shards is not None:
+        count = max(min(limits.num_shards, len(units)), 1) if limits.or_fewer else limits.num_shards
+        return [list(units)] if count == 1 else balance(units, count)
     if not units:
         return [[]]
-    if limits.num_shards is not None:
-        return balance(units, limits.num_shards)
     if limits.max_shard_bytes is None:
         return [units]
     if limits.strict:

@@ -38,12 +38,12 @@ def check_not_half_replaced(store: Store, staging: str) -> None:
 def finish(store: Store, folder: str, journal: Journal, commit: Commit) -> Record:
     """Give the staged files their names, or the rest of them. Safe to do again, wherever it was cut short."""
     *shards, last = commit.renames
-    if store.kind(journal.path(last)) == "file":
+    if store.kind(journal.staged(last)) == "file":
         # Once that is in place, the name of an old index may be the new one's.
         _remove(store, folder, commit.remove_first)
     for names in (shards, [last]):
         for name in names:
-            _put_in_place(store, journal.path(name), store.join(folder, name))
+            _put_in_place(store, journal.staged(name), store.join(folder, name))
         store.sync_folder(folder)
     _remove(store, folder, commit.remove_last)
     done = Record(

@@ -1,7 +1,8 @@
 """What was done, on disk: receipts of a run that is under way, the commit to be redone, the record of the last run.
 
-The staging folder holds, beside the files being written:
+The staging folder holds:
 
+    files/          the files being written, under the names that they will have
     lock            held while a run is at work; says who
     plan.json       the run's plan id, options, and the versions of its sources
     receipts.jsonl  one line for each finished file, appended when the file is durable
@@ -25,6 +26,8 @@ from shardctl.model import Version
 from shardctl.stores.base import Copied, Store
 
 LOCK, PLAN, RECEIPTS, COMMIT, RECORD = "lock", "plan.json", "receipts.jsonl", "commit.json", "record.json"
+#: The folder of the staged files, and what a file of the journal is called until it is whole.
+FILES, FRESH = "files", ".new"
 JOURNAL_VERSION = 1
 
 Options = Mapping[str, str | int | bool | None]
@@ -101,9 +104,18 @@ class Journal:
         self._store = store
         self.staging = staging
 
+    @property
+    def files(self) -> str:
+        """The folder of the staged files: a folder of its own, so that no file of a source meets one of the journal."""
+        return self._store.join(self.staging, FILES)
+
     def path(self, name: str) -> str:
-        """The path of a name in the staging folder."""
+        """The path of one of the journal's own files."""
         return self._store.join(self.staging, name)
+
+    def staged(self, name: str) -> str:
+        """Where the file that shall get this name is written."""
+        return self._store.join(self.files, name)
 
     def header(self) -> Header | None:
         """The run that is under way here, or None."""
@@ -138,6 +150,7 @@ class Journal:
     def begin(self, header: Header) -> None:
         """Note what is about to be done."""
         self._write(PLAN, {**asdict(header)})
+        self._store.make_folder(self.files)
 
     def add(self, receipt: Receipt) -> None:
         """Note a finished file, durably. A line begins with a newline, so that a torn one before it ends there."""
@@ -163,6 +176,7 @@ class Journal:
             self._store.remove(self.path(RECORD))
         else:
             self._write(RECORD, asdict(record))
+        self.sweep(keep=())
         # The commit goes last: as long as anything is left of this run, whoever comes next tidies it up.
         for name in (PLAN, RECEIPTS, COMMIT):
             self._store.remove(self.path(name))
@@ -176,11 +190,16 @@ class Journal:
         self.sweep(keep=())
 
     def sweep(self, keep: Sequence[str]) -> None:
-        """Remove every staged file but the named ones; the journal's own files stay."""
-        ours = {LOCK, PLAN, RECEIPTS, COMMIT, RECORD, *keep}
-        for entry in self._store.list(self.staging):
-            if entry.name not in ours and entry.kind != "folder":
-                self._store.remove(self.path(entry.name))
+        """Remove every staged file but the named ones, and the folder with the last; the journal's own files stay."""
+        for name in (PLAN, RECEIPTS, COMMIT, RECORD):
+            self._store.remove(self.path(f"{name}{FRESH}"))
+        if self._store.kind(self.files) != "folder":
+            return
+        for entry in self._store.list(self.files):
+            if entry.name not in keep and entry.kind != "folder":
+                self._store.remove(self.staged(entry.name))
+        if not keep:
+            self._store.remove_folder(self.files)
 
     def _bytes(self, name: str) -> bytes:
         path = self.path(name)
@@ -218,7 +237,7 @@ class Journal:
 
 def put(store: Store, folder: str, name: str, data: bytes) -> None:
     """Give a small file new content in one durable step: the old content or the new, never less."""
-    fresh = store.join(folder, f"{name}.new")
+    fresh = store.join(folder, f"{name}{FRESH}")
     store.remove(fresh)
     with store.create(fresh, len(data)) as writer:
         writer.write(0, data)

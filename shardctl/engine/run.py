@@ -75,7 +75,7 @@ def execute(
     FormatError; then no final name has changed, unless the commit had begun, which the next run finishes.
     """
     made = store.kind(job.folder) is None
-    _refuse_linked_staging(job, store)
+    _refuse_links(job, store)
     store.make_folder(job.staging)
     with store.lock(store.join(job.staging, journals.LOCK)):
         journal = Journal(store, job.staging)
@@ -99,7 +99,7 @@ def _stage_checksums(job: Job, receipts: tuple[Receipt, ...], store: Store) -> b
     lines = {**(job.checksums or {}), **taken}
     if job.checksums is None or not lines:
         return False
-    put(store, job.staging, CHECKSUMS, format_checksums(lines))
+    put(store, Journal(store, job.staging).files, CHECKSUMS, format_checksums(lines))
     return True
 
 
@@ -118,15 +118,16 @@ def _commit_of(job: Job, receipts: tuple[Receipt, ...], store: Store, *, record:
     return Commit(job.header, first, new, last, receipts, record)
 
 
-def _refuse_linked_staging(job: Job, store: Store) -> None:
-    """Raise TargetExistsError where staging is a link: files would be swept away wherever it leads."""
-    name = store.split(job.staging)[1]
-    if store.kind(job.folder) == "folder" and any(e.name == name and e.kind == "link" for e in store.list(job.folder)):
-        raise TargetExistsError(
-            f"'{job.staging}' is a link, and the run's own files must lie beside the target",
-            hint="remove the link",
-            file=job.staging,
-        )
+def _refuse_links(job: Job, store: Store) -> None:
+    """Raise TargetExistsError where a folder of the run's own is a link: files would be swept wherever it leads."""
+    for folder, own in ((job.folder, job.staging), (job.staging, Journal(store, job.staging).files)):
+        name = store.split(own)[1]
+        if store.kind(folder) == "folder" and any(e.name == name and e.kind == "link" for e in store.list(folder)):
+            raise TargetExistsError(
+                f"'{own}' is a link, and the run's own files must lie beside the target",
+                hint="remove the link",
+                file=own,
+            )
 
 
 def _refuse_foreign(job: Job, options: RunOptions, journal: Journal) -> None:
@@ -177,7 +178,8 @@ def _stage(
     for path, version in job.sources.items():
         if store.version(path) != version:
             raise source_changed(path)
-    store.sync_folder(job.staging)
+    for folder in (journal.files, job.staging):
+        store.sync_folder(folder)
     return tuple(done[task.filename] for task in job.tasks)
 
 
@@ -190,7 +192,7 @@ def _resume(job: Job, store: Store, options: RunOptions, journal: Journal) -> di
     kept = {
         name: receipt
         for name, receipt in journal.receipts().items()
-        if name in wanted and _still_there(store, journal.path(name), receipt, wanted[name])
+        if name in wanted and _still_there(store, journal.staged(name), receipt, wanted[name])
     }
     journal.keep(kept)
     return kept

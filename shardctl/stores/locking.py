@@ -35,7 +35,8 @@ class Held:
     def release(self) -> None:
         """Remove the file while it is still held, so that nobody waits for a name that is gone, and let go."""
         with suppress(OSError):  # the folder may be gone with it
-            os.unlink(self.path)
+            if _still_named(self.path, self.descriptor):  # and somebody else's may be there
+                os.unlink(self.path)
         os.close(self.descriptor)
 
 

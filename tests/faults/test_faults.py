@@ -109,7 +109,7 @@ def test_a_failing_call(source: Path, tmp_path: Path, call: str, error: str) -> 
     """A call that fails is exit 5, one error that names the file, no partial file, and the same command goes on."""
     target = tmp_path / "target"
     failed = run_program(
-        *_split(source, target), under=injected(call, f"error={error}", target / STAGING / SHARD.format(2))
+        *_split(source, target), under=injected(call, f"error={error}", target / STAGING / "files" / SHARD.format(2))
     ).expect(5)
     assert SHARD.format(2) in failed.stderr
     assert failed.stderr.count("error:") == 1
@@ -123,13 +123,13 @@ def test_a_failing_call(source: Path, tmp_path: Path, call: str, error: str) -> 
 def test_a_failed_sync_is_never_tried_again(source: Path, tmp_path: Path) -> None:
     """A file whose sync failed is thrown away after that one try, and the next run writes it anew."""
     target = tmp_path / "target"
-    shard = target / STAGING / SHARD.format(2)
+    shard = target / STAGING / "files" / SHARD.format(2)
     log = tmp_path / "log"
     under = [part if part != os.devnull else str(log) for part in injected("fsync", "error=EIO", shard)]
     run_program(*_split(source, target), under=under).expect(5)
     assert log.read_text().count("fsync(") == 1
     assert not shard.exists()
-    assert (target / STAGING / SHARD.format(1)).exists()
+    assert (target / STAGING / "files" / SHARD.format(1)).exists()
     run_here(*_split(source, target)).expect(0)
     assert read_tensors(target) == tensors()
 
@@ -176,7 +176,7 @@ def test_a_source_that_changes_while_it_is_read(source: Path, tmp_path: Path, ch
     """A source that changes under a run is exit 3 that names it; nothing has a final name."""
     target = tmp_path / "target"
     model = source / "model.safetensors"
-    shard = target / STAGING / SHARD.format(1)
+    shard = target / STAGING / "files" / SHARD.format(1)
     with subprocess.Popen(
         [*injected("ftruncate", "signal=STOP", shard), *program(*_split(source, target))],
         stderr=subprocess.PIPE,
@@ -238,7 +238,7 @@ def test_a_name_that_is_too_long(source: Path, tmp_path: Path, length: int, code
 def test_the_second_of_two_writers(source: Path, tmp_path: Path) -> None:
     """While one run writes, another is exit 4 that names its process; the first is not disturbed."""
     target = tmp_path / "target"
-    shard = target / STAGING / SHARD.format(2)
+    shard = target / STAGING / "files" / SHARD.format(2)
     with subprocess.Popen(
         [*injected("ftruncate", "signal=STOP", shard), *program(*_split(source, target), "-q")],
         stdout=subprocess.DEVNULL,
@@ -267,7 +267,7 @@ def test_a_lock_file_without_a_holder(source: Path, tmp_path: Path) -> None:
 def test_a_signal_stops_a_run_that_can_go_on(source: Path, tmp_path: Path, name: str, code: int) -> None:
     """A signal ends a run though a sync is under way, with its exit code and a hint; finished shards are kept."""
     target = tmp_path / "target"
-    shard = target / STAGING / SHARD.format(3)
+    shard = target / STAGING / "files" / SHARD.format(3)
     slow = injected("fsync", "delay_enter=2000000", shard)
     with subprocess.Popen(
         [*slow, *program(*_split(source, target))],
@@ -284,7 +284,7 @@ def test_a_signal_stops_a_run_that_can_go_on(source: Path, tmp_path: Path, name:
     assert (name in said, "--restart" in said, out) == (True, True, "")
     # The sync that was under way was not waited for, so the third shard is not a finished one.
     assert receipts.read_text().count("\n") == 2
-    kept = (target / STAGING / SHARD.format(1)).stat()
+    kept = (target / STAGING / "files" / SHARD.format(1)).stat()
     run_here(*_split(source, target)).expect(0)
     assert (target / SHARD.format(1)).stat().st_ino == kept.st_ino
     assert (target / SHARD.format(1)).stat().st_mtime_ns == kept.st_mtime_ns

@@ -134,12 +134,12 @@ _NEW: tuple[str, ...] = ()
 _REPLACED: tuple[str, ...] = ("--replace",)
 _REORDERED: tuple[str, ...] = ("--replace", "--order", "natural")
 _MOMENTS = [
-    ("fsync", _SHARD.format(2)),
+    ("fsync", f"files/{_SHARD.format(2)}"),
     ("write", "receipts.jsonl"),
     ("rename", "commit.json.new"),
-    ("rename", _SHARD.format(1)),
-    ("rename", _SHARD.format(3)),
-    ("rename", "model.safetensors.index.json"),
+    ("rename", f"files/{_SHARD.format(1)}"),
+    ("rename", f"files/{_SHARD.format(3)}"),
+    ("rename", "files/model.safetensors.index.json"),
     ("openat", "record.json.new"),
     ("rename", "record.json.new"),
     ("unlink", "commit.json"),

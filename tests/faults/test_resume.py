@@ -37,7 +37,7 @@ def source(tmp_path: Path) -> Path:
 
 def _interrupted(source: Path, target: Path, *options: str) -> None:
     """Split, and have the third shard fail to be synced: two shards are finished then."""
-    under = injected("fsync", "error=EIO", target / STAGING / SHARD.format(3))
+    under = injected("fsync", "error=EIO", target / STAGING / "files" / SHARD.format(3))
     run_program("split", source, target, "--num-shards", 3, "-j", 1, *options, under=under).expect(5)
 
 
@@ -52,8 +52,8 @@ def test_finished_shards_are_kept(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     _interrupted(source, target)
     assert digests(target) == {}
-    kept = {name: _identity(target / STAGING / name) for name in (SHARD.format(1), SHARD.format(2))}
-    assert not (target / STAGING / SHARD.format(3)).exists()
+    kept = {name: _identity(target / STAGING / "files" / name) for name in (SHARD.format(1), SHARD.format(2))}
+    assert not (target / STAGING / "files" / SHARD.format(3)).exists()
     run_here("split", source, target, "--num-shards", 3).expect(0)
     assert {name: _identity(target / name) for name in kept} == kept
     assert read_tensors(target) == tensors()
@@ -64,8 +64,8 @@ def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None
     """A finished file that somebody removed is written again, also where that try was cut short."""
     target = tmp_path / "target"
     _interrupted(source, target)
-    (target / STAGING / SHARD.format(1)).unlink()
-    shard = target / STAGING / SHARD.format(1)
+    (target / STAGING / "files" / SHARD.format(1)).unlink()
+    shard = target / STAGING / "files" / SHARD.format(1)
     killed = run_program(
         "split", source, target, "--num-shards", 3, "-j", 1, under=injected("pwrite64", "signal=KILL", shard)
     )
@@ -92,7 +92,7 @@ def test_another_option_is_refused_with_both_ways_out(source: Path, tmp_path: Pa
 def test_a_run_that_finished_nothing_is_refused_the_same(source: Path, tmp_path: Path) -> None:
     """A run that was killed before its first file was finished is not forgotten by a command that is refused."""
     target = tmp_path / "target"
-    first = injected("fsync", "signal=KILL", target / STAGING / SHARD.format(1))
+    first = injected("fsync", "signal=KILL", target / STAGING / "files" / SHARD.format(1))
     assert run_program("split", source, target, "--num-shards", 3, "-j", 1, under=first).code in (137, -9)
     for _ in range(2):
         run_here("split", source, target, "--num-shards", 2).expect(4)
@@ -118,7 +118,7 @@ def test_restart_begins_anew(source: Path, tmp_path: Path) -> None:
     """With --restart nothing of the half-done run is used."""
     target = tmp_path / "target"
     _interrupted(source, target)
-    before = _identity(target / STAGING / SHARD.format(1))
+    before = _identity(target / STAGING / "files" / SHARD.format(1))
     run_here("split", source, target, "--num-shards", 3, "--restart").expect(0)
     assert _identity(target / SHARD.format(1)) != before
     assert read_tensors(target) == tensors()
@@ -129,7 +129,7 @@ def test_a_failure_over_a_finished_run_leaves_no_half_done_one(source: Path, tmp
     """Where nothing was finished, a failed run does not stand in the way of the next, though a record lies there."""
     target = tmp_path / "target"
     run_here("split", source, target, "--num-shards", 3).expect(0)
-    shard = target / STAGING / "model-00001-of-00002.safetensors"
+    shard = target / STAGING / "files" / "model-00001-of-00002.safetensors"
     again = ("split", source, target, "--num-shards", 2, "--replace", "-j", 1, "--no-companions")
     run_program(*again, under=injected("pwrite64", "error=EIO", shard)).expect(5)
     assert staging_names(target) == ["record.json"]
@@ -183,7 +183,7 @@ def test_no_record_also_where_another_run_finishes(source: Path, tmp_path: Path)
     """A run without a record that was killed while files took their names is finished, and leaves no record either."""
     target = tmp_path / "target"
     again = ("split", source, target, "--num-shards", 3, "--no-record")
-    second = injected("rename", "signal=KILL", target / STAGING / SHARD.format(2))
+    second = injected("rename", "signal=KILL", target / STAGING / "files" / SHARD.format(2))
     assert run_program(*again, under=second).code in (137, -9)
     run_here(*again).expect(0)
     assert read_tensors(target) == tensors()
@@ -206,7 +206,7 @@ def test_a_half_replaced_source_is_refused(source: Path, tmp_path: Path) -> None
     """While a replacement waits to be finished, its mixed files are no source for other commands."""
     run_here("split", source, source, "--num-shards", 3, "--replace").expect(0)
     order = ("split", source, source, "--num-shards", 3, "--replace", "--order", "natural", "--restart")
-    second = injected("rename", "signal=KILL", source / STAGING / SHARD.format(2))
+    second = injected("rename", "signal=KILL", source / STAGING / "files" / SHARD.format(2))
     assert run_program(*order, under=second).code in (137, -9)
     for command in (("merge", source, tmp_path / "other"), ("index", source)):
         refused = run_here(*command).expect(3)

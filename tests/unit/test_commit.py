@@ -32,7 +32,7 @@ def begin(store: MemoryStore, commit: Commit) -> None:
     for name in ("a", "i.index.json", "old"):
         put(store, f"t/{name}", b"old")
     for name in commit.renames:
-        put(store, f"t/.j/{name}", b"new")
+        put(store, f"t/.j/files/{name}", b"new")
     Journal(store, "t/.j").begin_commit(commit)
 
 
@@ -142,7 +142,7 @@ def test_a_folder_in_use_again_stays() -> None:
 def test_a_staged_file_that_is_gone_is_said() -> None:
     """Where neither the staged file nor the final one is there, the commit cannot be finished."""
     store = begun()
-    store.remove("t/.j/b")
+    store.remove("t/.j/files/b")
     with pytest.raises(StorageError, match="staged file is gone") as caught:
         finish(store, "t", Journal(store, "t/.j"), COMMITTED)
     assert caught.value.file == "t/b"

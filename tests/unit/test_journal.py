@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shardctl.engine.journal import COMMIT, PLAN, RECEIPTS, RECORD, Commit, Header, Journal, Record, put
+from shardctl.engine.journal import COMMIT, FILES, PLAN, RECEIPTS, RECORD, Commit, Header, Journal, Record, put
 from shardctl.engine.task import Receipt
 from shardctl.errors import StorageError
 from shardctl.model import Version
@@ -128,13 +128,14 @@ def test_keeping_some_forgets_the_others(journal: Journal, store: MemoryStore) -
     """Receipts and staged files stay or go together; folders and the journal's own files stay."""
     journal.begin(HEADER)
     for name in ("s1", "s2"):
-        put_file(store, f"j/{name}", b"x")
+        put_file(store, f"j/{FILES}/{name}", b"x")
         journal.add(replace(RECEIPT, filename=name))
-    put_file(store, "j/half", b"x")
+    put_file(store, f"j/{FILES}/half", b"x")
     store.make_folder("j/folder")
     journal.keep({"s1": RECEIPT})
     assert set(journal.receipts()) == {"s1"}
-    assert [entry.name for entry in store.list("j")] == ["folder", PLAN, RECEIPTS, "s1"]
+    assert [entry.name for entry in store.list("j")] == [FILES, "folder", PLAN, RECEIPTS]
+    assert [entry.name for entry in store.list(f"j/{FILES}")] == ["s1"]
 
 
 def test_discarding_leaves_the_record(journal: Journal, store: MemoryStore) -> None:
@@ -142,7 +143,7 @@ def test_discarding_leaves_the_record(journal: Journal, store: MemoryStore) -> N
     journal.finish(DONE)
     journal.begin(HEADER)
     journal.add(RECEIPT)
-    put_file(store, "j/s1", b"x")
+    put_file(store, f"j/{FILES}/s1", b"x")
     journal.discard()
     assert [entry.name for entry in store.list("j")] == [RECORD]
     assert journal.record() == DONE

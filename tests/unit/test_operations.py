@@ -220,7 +220,7 @@ def test_a_failed_run_is_resumed() -> None:
     tasks = (*prepared.job.tasks[:-2], broken, prepared.job.tasks[-1])
     with pytest.raises(SourceChangedError):
         operations.write(store, replace(prepared, job=replace(prepared.job, tasks=tasks)), RunOptions(jobs=1), Told())
-    assert "model-00001-of-00003.safetensors" in names(store, "s/.shardctl")
+    assert "model-00001-of-00003.safetensors" in names(store, "s/.shardctl/files")
     told = Told()
     operations.write(store, prepare(store, "m", "s"), RunOptions(jobs=1), told)
     assert "kept model-00001-of-00003.safetensors" in told.events

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shardctl.engine.executors import threads
-from shardctl.engine.journal import COMMIT, LOCK, PLAN, RECEIPTS, RECORD, Commit, Header, Journal
+from shardctl.engine.journal import COMMIT, FILES, LOCK, PLAN, RECEIPTS, RECORD, Commit, Header, Journal
 from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.task import Receipt, ShardTask
 from shardctl.errors import LockedError, SourceChangedError, StorageError, TargetExistsError
@@ -47,7 +47,7 @@ def job(store: MemoryStore, names: tuple[str, ...] = ("a", "b"), plan_id: str = 
     builder = LayoutBuilder()
     builder.run(Extent("s", 0, 9))
     sources = {"s": store.version("s")}
-    tasks = tuple(ShardTask(name, f"t/.j/{name}", builder.build(), sources, digest) for name in names)
+    tasks = tuple(ShardTask(name, f"t/.j/files/{name}", builder.build(), sources, digest) for name in names)
     return Job(Header(plan_id, {}, sources), "t", "t/.j", tasks, sources)
 
 
@@ -120,7 +120,8 @@ def test_what_was_finished_is_kept_for_the_next_try(store: MemoryStore) -> None:
     """After a failure the finished files stay staged, and the same job goes on from there."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
-    assert names(store, "t/.j") == ["a", PLAN, RECEIPTS]
+    assert names(store, "t/.j") == [FILES, PLAN, RECEIPTS]
+    assert names(store, f"t/.j/{FILES}") == ["a"]
     assert run(store, job(store)) == ["start 18 ['a', 'b']", "kept a", "done b", "committing"]
 
 
@@ -129,7 +130,7 @@ def test_a_staged_file_that_changed_is_written_again(store: MemoryStore, data: b
     """A file is only kept where its digest, or at least its size, is that of its receipt."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store, digest=True)))
-    put(store, "t/.j/a", data)
+    put(store, "t/.j/files/a", data)
     assert "kept a" not in run(store, job(store, digest=True))
     assert get(store, "t/a") == b"some data"
 
@@ -149,7 +150,8 @@ def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None
         run(store, job(store, plan_id="other"))
     assert (caught.value.code, caught.value.exit_code) == ("half-done", 4)
     assert "--restart" in caught.value.hint
-    assert names(store, "t/.j") == ["a", PLAN, RECEIPTS]
+    assert names(store, "t/.j") == [FILES, PLAN, RECEIPTS]
+    assert names(store, f"t/.j/{FILES}") == ["a"]
     run(store, job(store, plan_id="other"), RESTART)
 
 
