@@ -5,7 +5,7 @@ There is one writing operation. `split`, `merge` and `reshard` differ only in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -38,6 +38,9 @@ from shardctl.target import (
     same_bytes,
     superseded,
 )
+
+#: Names of files that a note lists at most.
+_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +135,19 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
         plan=plan,
         job=job,
         companions=tuple(followers),
-        notes=(*located.notes, *notes, *plan.notes),
+        notes=(*located.notes, *notes, *plan.notes, *_leaving(store, place, located, job)),
         receipts=receipts,
     )
+
+
+def _leaving(store: Store, place: Target, located: Located, job: Job) -> Iterator[str]:
+    """What becomes of the files that are there, for the user to know before the work."""
+    if job.superseded:
+        shown = ", ".join(map(escape, job.superseded[:_SHOWN])) + (", …" if len(job.superseded) > _SHOWN else "")
+        yield f"replaces {len(job.superseded)} file{'' if len(job.superseded) == 1 else 's'} in the target: {shown}"
+    deep = [name for name in located.names(store).values() if "/" in name]
+    if deep and job.superseded and in_place(store, place, located):
+        yield f"the old shards in sub-folders stay: {escape(deep[0])}{', …' if len(deep) > 1 else ''}"
 
 
 def _finish_interrupted(store: Store, place: Target, *, finish: bool) -> Record | None:

@@ -9,7 +9,7 @@ from typing import Literal
 from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.discover import Candidate, Located, folder_checkpoints
 from shardctl.errors import TargetExistsError, UsageError
-from shardctl.naming import is_training_state, is_weights_or_index
+from shardctl.naming import is_training_state, is_weights_or_index, parse_weights_name
 from shardctl.plan import Request
 from shardctl.stores.base import Entry, Store
 
@@ -44,6 +44,12 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     """
     kind = store.kind(text)
     named_as_file = text.endswith(tuple(SUFFIXES))
+    if kind is None and _is_link(store, text):
+        raise UsageError(
+            f"the target '{text}' is a link that leads to nothing",
+            hint="remove the link, or make the folder that it leads to",
+            file=text,
+        )
     if kind == "folder" or (kind is None and not named_as_file):
         return Target(text, None, store.join(text, STAGING))
     if not named_as_file:
@@ -62,6 +68,13 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     return Target(folder, name, store.join(folder, f".{name}{STAGING}"))
 
 
+def _is_link(store: Store, path: str) -> bool:
+    folder, name = store.split(path)
+    if store.kind(folder) != "folder":
+        return False
+    return any(entry.name == name and entry.kind == "link" for entry in store.list(folder))
+
+
 def in_place(store: Store, target: Target, located: Located) -> bool:
     """Whether the target is the source itself: its folder, or its only file."""
     if target.filename is not None:
@@ -75,40 +88,82 @@ def superseded(
 ) -> tuple[str, ...]:
     """The names in the target folder that give way to the new files `names`.
 
-    Raises TargetExistsError for whatever is there and may not.
+    That is the set of the same stem, container and variant and, in place, the set that was read; with "all", every
+    checkpoint that loaders know by name. Raises TargetExistsError for whatever else is there that would be mixed with
+    the new set or overwritten.
     """
-    itself = in_place(store, target, located)
-    if itself and replace == "nothing":
+    if in_place(store, target, located) and replace == "nothing":
         raise TargetExistsError(
             f"'{target.folder}' is the source itself",
             hint="choose another target, or add --replace to put the new files in the old ones' place",
             file=target.folder,
         )
+    there = [entry.name for entry in store.list(target.folder)] if store.kind(target.folder) == "folder" else []
     old: list[str] = []
-    sources = {store.split(path)[1] for path in located.files}
-    if target.filename is None:
-        for candidate in folder_checkpoints(store, target.folder):
-            read = itself and not sources.isdisjoint(candidate.names)
-            same = candidate.container == request.container and candidate.variant == request.variant
-            if replace == "all" or (replace == "same" and (same or read)):
-                old += candidate.names
-            else:
-                raise _in_the_way(target, candidate, replace)
+    for candidate in folder_checkpoints(store, target.folder):
+        if _gives_way(store, target, located, request, candidate, replace):
+            old += candidate.names
+        elif _in_the_way(target, candidate, names, replace):
+            raise _refusal(target, candidate, replace)
     for name in names:
-        if name not in old and store.kind(store.join(target.folder, name)) is not None:
+        if name in there and name not in old:
             if replace == "nothing" or store.kind(store.join(target.folder, name)) != "file":
                 raise exists(store, target, name)
             old.append(name)
     return tuple(dict.fromkeys(old))
 
 
-def _in_the_way(target: Target, candidate: Candidate, replace: Replace) -> TargetExistsError:
-    way = "--replace-all also replaces checkpoints of another container or variant"
+def _gives_way(
+    store: Store, target: Target, located: Located, request: Request, candidate: Candidate, replace: Replace
+) -> bool:
+    if replace == "nothing" or (candidate.is_set and target.filename in candidate.names):
+        return False
+    if _is_read(store, target, located, candidate):
+        return target.filename is None
+    stem, variant = _identity(target, request)
+    same = (candidate.stem, candidate.variant, candidate.container) == (stem, variant, request.container)
+    return candidate.known and (replace == "all" or same)
+
+
+def _is_read(store: Store, target: Target, located: Located, candidate: Candidate) -> bool:
+    """Whether a checkpoint of the target folder is the source."""
+    if not store.same(target.folder, located.folder):
+        return False
+    read = {store.split(path)[1] for path in (*located.files, *filter(None, [located.index_path]))}
+    return not read.isdisjoint(candidate.names)
+
+
+def _identity(target: Target, request: Request) -> tuple[str, str | None]:
+    """Stem and variant of what is written; where the user named the file, by that name."""
+    if target.filename is not None:
+        parsed = parse_weights_name(target.filename)
+        return (target.filename, None) if parsed is None else (parsed.stem, parsed.variant)
+    return request.stem, request.variant
+
+
+def _in_the_way(target: Target, candidate: Candidate, names: Sequence[str], replace: Replace) -> bool:
+    """Whether a checkpoint that stays would be mixed up with the new one.
+
+    Into a folder: any; but weights of a name that no loader looks for are left alone with "all". A file that the user
+    named: any beside it if loaders know its own name too, and a set that it is a member of.
+    """
+    if target.filename is None:
+        return candidate.known or replace != "all" or not set(names).isdisjoint(candidate.names)
+    parsed = parse_weights_name(target.filename)
+    if target.filename in candidate.names:
+        return candidate.is_set
+    return candidate.known and parsed is not None and parsed.known
+
+
+def _refusal(target: Target, candidate: Candidate, replace: Replace) -> TargetExistsError:
+    way = "--replace-all also replaces the other checkpoints in it"
     hint = f"choose another target; {way}" if replace == "same" else "choose another target, or add --replace"
+    if target.filename in candidate.names:
+        hint = "name the folder to replace the whole set, or choose another file"
     return TargetExistsError(
-        f"'{target.folder}' already holds a checkpoint: {candidate.title}",
+        f"'{target.folder or '.'}' already holds a checkpoint: {candidate.title}",
         hint=hint,
-        file=target.folder,
+        file=target.folder or ".",
     )
 
 

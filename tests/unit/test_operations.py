@@ -321,3 +321,70 @@ def test_checksums_follow_what_is_written() -> None:
     assert verify(store, "s", Thoroughness(deep=True)).ok
     run(store, "m", "s", WriteOptions(limits=Limits(), replace="same"))
     assert get(store, "s/SHA256SUMS").decode() == f"{'0' * 64}  notes.txt\n"
+
+
+def test_replace_spares_weights_of_another_name() -> None:
+    """--replace takes the set of the same stem and the one that was read; adapters beside it are refused, not lost."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/adapter_model.safetensors", weights({"a": b"1"}))
+    options = replace(BY_250, replace="same")
+    with pytest.raises(TargetExistsError, match=r"adapter_model"):
+        prepare(store, "m/model.safetensors", "m", options)
+    assert "adapter_model.safetensors" in names(store, "m")
+
+
+def test_unrelated_weights_of_free_names_are_never_removed() -> None:
+    """Of two files with free names, replacing one in place leaves the other, even with --replace-all."""
+    store = MemoryStore()
+    for name in ("a", "b"):
+        put(store, f"k/{name}.safetensors", weights({name: b"1"}))
+    options = WriteOptions(limits=Limits(), replace="same")
+    with pytest.raises(TargetExistsError, match=r"b\.safetensors"):
+        prepare(store, "k/a.safetensors", "k", options)
+    run(store, "k/a.safetensors", "k", replace(options, replace="all"))
+    assert names(store, "k") == ["b.safetensors", "model.safetensors"]
+
+
+def test_a_file_of_a_set_is_not_replaced_alone() -> None:
+    """A file target that is a member of a set is refused: the index would name another shard."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    with pytest.raises(TargetExistsError, match=r"index\.json"):
+        prepare(store, "m", "s/model-00001-of-00003.safetensors", WriteOptions(limits=Limits(), replace="all"))
+
+
+def test_a_file_beside_another_checkpoint_is_refused() -> None:
+    """A file of a name that loaders know does not get a second model beside it; a free name does."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    one = WriteOptions(limits=Limits())
+    with pytest.raises(TargetExistsError, match=r"index\.json"):
+        prepare(store, "m", "s/model.safetensors", one)
+    run(store, "m", "s/other.safetensors", one)
+    run(store, "m", "s/model.safetensors", replace(one, replace="same"))
+    assert names(store, "s") == ["config.json", "model.safetensors", "other.safetensors"]
+
+
+def test_a_missing_companion_is_work() -> None:
+    """Where a companion has gone from the target, the run is not up to date."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/config.json", b"{}")
+    run(store, "m", "s")
+    assert prepare(store, "m", "s").up_to_date
+    store.remove("s/config.json")
+    assert not prepare(store, "m", "s", replace(BY_250, replace="same")).up_to_date
+
+
+def test_files_of_the_journals_names_are_only_files() -> None:
+    """Companions that are called like the journal's files are copied, and read by nobody."""
+    store = MemoryStore()
+    sample(store)
+    for name in ("commit.json", "plan.json", "receipts.jsonl", "record.json", "lock"):
+        put(store, f"m/{name}", b"theirs")
+    run(store, "m", "s")
+    assert get(store, "s/commit.json") == b"theirs"
+    assert prepare(store, "m", "s").up_to_date
