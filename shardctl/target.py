@@ -9,7 +9,7 @@ from typing import Literal
 from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.discover import Candidate, Located, folder_checkpoints
 from shardctl.errors import TargetExistsError, UsageError
-from shardctl.naming import is_training_state, is_weights_or_index, parse_weights_name
+from shardctl.naming import KNOWN_STEMS, is_training_state, is_weights_or_index, parse_weights_name
 from shardctl.plan import Request
 from shardctl.stores.base import Entry, Store
 
@@ -118,9 +118,11 @@ def _gives_way(
 ) -> bool:
     if replace == "nothing" or (candidate.is_set and target.filename in candidate.names):
         return False
-    if _is_read(store, target, located, candidate):
-        return target.filename is None
     stem, variant = _identity(target, request)
+    if target.filename is None and _is_read(store, target, located, candidate):
+        return True
+    if target.filename is not None and stem not in KNOWN_STEMS:
+        return False  # a file of a free name is no other checkpoint's successor
     same = (candidate.stem, candidate.variant, candidate.container) == (stem, variant, request.container)
     return candidate.known and (replace == "all" or same)
 
