@@ -144,6 +144,12 @@ class Tensor:
         return (self.storage.identity, self.offset, self.dtype.name, self.shape, self.strides)
 
 
+class MadeName(str):
+    """The text of a dictionary's key that is no text: a number, say. Good for showing it, not for writing it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class NonTensor:
     """An entry of a torch checkpoint that is not a tensor: where it lies (`a.b`) and what it is (`builtins.int`)."""

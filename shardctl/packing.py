@@ -99,28 +99,51 @@ def pack(units: Sequence[Unit], limit: int) -> list[list[Unit]]:
 def pack_strict(units: Sequence[Unit], limit: int, measure: Callable[[Sequence[Tensor]], int]) -> list[list[Unit]]:
     """Fill shards in order, so that no file, header included, is larger than `limit` bytes.
 
-    A file's exact size is known only as a whole, so each shard's end is found by doubling and halving: a number of
-    measurements logarithmic in its length.
+    A file's exact size is known only as a whole, so each shard's end is guessed from what the last one's header took
+    for each unit, and found from there in growing steps: a handful of measurements a shard.
     """
+    sums = [0, *itertools.accumulate(unit.nbytes for unit in units)]
     shards: list[list[Unit]] = []
-    begin = 0
+    begin = overhead = 0
     while begin < len(units):
 
-        def fits(end: int, begin: int = begin) -> bool:
-            return measure([tensor for unit in units[begin:end] for tensor in unit.tensors]) <= limit
+        def size(end: int, begin: int = begin) -> int:
+            return measure([tensor for unit in units[begin:end] for tensor in unit.tensors])
 
-        if not fits(begin + 1):
+        most = _reach(sums, begin, limit)
+        if most == begin or size(begin + 1) > limit:
             raise _cannot_fit(units[begin], limit, measure)
-        step = 1
-        while begin + 2 * step <= len(units) and fits(begin + 2 * step):
-            step *= 2
-        first_too_many = min(begin + 2 * step, len(units) + 1)
-        end = bisect.bisect_left(range(begin + step + 1, first_too_many), True, key=lambda end: not fits(end)) + (
-            begin + step
+        # The first end that is too much, if headers take as much as they did in the shard before.
+        guess = bisect.bisect_right(
+            range(begin + 1, most + 1), limit, key=lambda end: sums[end] - sums[begin] + overhead * (end - begin)
         )
+        end = _last_fitting(lambda end: size(end) <= limit, begin + 1, most, begin + max(guess, 1))
+        overhead = (size(end) - (sums[end] - sums[begin])) // (end - begin)
         shards.append(list(units[begin:end]))
         begin = end
     return shards
+
+
+def _last_fitting(fits: Callable[[int], bool], low: int, high: int, guess: int) -> int:
+    """The largest end of low..high that fits, where `low` does and fitting ends once; few questions near the guess."""
+    step = 1
+    if fits(guess):
+        low = guess
+        while low < high and fits(min(low + step, high)):
+            low = min(low + step, high)
+            step *= 2
+        high = min(low + step, high + 1)
+    else:
+        high = guess
+        while high - step > low and not fits(high - step):
+            high -= step
+            step *= 2
+        low = max(high - step, low)
+    # Now `low` fits and `high` does not.
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 def _cannot_fit(unit: Unit, limit: int, measure: Callable[[Sequence[Tensor]], int]) -> UsageError:

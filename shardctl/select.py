@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.model import NonTensor, Tensor, Tree
+from shardctl.model import MadeName, NonTensor, Tensor, Tree
 from shardctl.naming import escape
 
 _SHOWN = 10
+#: How the kinds of values begin that are tensors in torch, but none that lie in one storage: sparse, quantised, meta.
+UNREAD_TENSOR = "torch._utils._rebuild_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) ->
         tensors=tuple(_named(name, value) for name, value in node.items() if isinstance(value, Tensor)),
         non_tensors=tuple(_opaque(name, value) for name, value in node.items() if not isinstance(value, Tensor)),
     )
+    _refuse_unwritable(chosen, path, key)
     if not chosen.non_tensors:
         return chosen
     nested = state_dict_keys(node)
@@ -49,6 +52,24 @@ def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) ->
             file=path,
         )
     return chosen
+
+
+def _refuse_unwritable(chosen: Selection, path: str, key: str | None) -> None:
+    """Raise InputError for what would be lost or changed without a word: unread kinds of tensors, keys of no text."""
+    unread = tuple(value for value in chosen.non_tensors if value.kind.startswith(UNREAD_TENSOR))
+    if unread:
+        raise InputError(
+            _said(path, key, f"holds tensors of kinds that shardctl does not read: {_contents(unread)}"),
+            hint="make them plain in torch (`to_dense()`, `dequantize()`) and save the checkpoint again",
+            file=path,
+        )
+    made = [tensor.name for tensor in chosen.tensors if isinstance(tensor.name, MadeName)]
+    if made:
+        raise InputError(
+            _said(path, key, f"holds tensors under keys that are no text: {', '.join(map(escape, made[:_SHOWN]))}"),
+            hint="rename them in torch: `{str(key): value for key, value in state.items()}`",
+            file=path,
+        )
 
 
 def flatten(tree: Tree) -> Selection:

@@ -19,6 +19,7 @@ from shardctl.formats.pickle_values import (
     Sequence,
     StorageRef,
 )
+from shardctl.model import MadeName
 from shardctl.naming import escape, printable
 
 #: The shortest pair that a pickle can spell, in bytes: more pairs than that are the same ones used again.
@@ -211,7 +212,7 @@ class Machine:
 
     def _scalar(self, value: object) -> object:
         if isinstance(value, int | float):
-            return str(value)
+            return MadeName(value)
         if not isinstance(value, str | bytes | None | Opaque | Global):
             raise self.fault("a dict key is a container")
         return value

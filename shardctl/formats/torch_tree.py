@@ -7,7 +7,7 @@ from collections.abc import Mapping as Places
 from shardctl.caps import MAX_DEPTH, MAX_NAME_CHARACTERS, MAX_REPEATED
 from shardctl.formats.base import Report
 from shardctl.formats.pickle_values import Global, Mapping, Opaque, Sequence, StorageRef, UnknownTensor, ViewRef
-from shardctl.model import Finding, NonTensor, Storage, Tensor, Tree
+from shardctl.model import Finding, MadeName, NonTensor, Storage, Tensor, Tree
 from shardctl.naming import escape
 
 Node = Tensor | NonTensor | Tree
@@ -57,7 +57,7 @@ class _Builder:
         self._seen.add(id(value))
         tree: Tree = {}
         for key, item in _items(value):
-            text = key if isinstance(key, str) else _key_text(key)
+            text = _name_of(key, value)
             self._count(len(name) + len(text), again=again)
             if text in tree:
                 raise TreeError(f"two keys of a dictionary both read '{escape(text)}'", "rename one of them")
@@ -144,6 +144,13 @@ def _items(value: Mapping | Sequence | tuple[object, ...]) -> list[tuple[object,
     if isinstance(value, Mapping):
         return list(value.items.items())
     return list(enumerate(value.items if isinstance(value, Sequence) else value))
+
+
+def _name_of(key: object, holder: Mapping | Sequence | tuple[object, ...]) -> str:
+    """What an item is called. The places of a list are its names; of a dict, only texts are."""
+    if isinstance(key, str):
+        return key
+    return MadeName(_key_text(key)) if isinstance(holder, Mapping) else str(key)
 
 
 def _key_text(key: object) -> str:

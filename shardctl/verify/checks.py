@@ -12,6 +12,7 @@ from shardctl.checksums import CHECKSUMS
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.model import Finding
 from shardctl.packing import storage_units
+from shardctl.select import UNREAD_TENSOR
 from shardctl.target import STAGING
 from shardctl.verify.subject import Subject, read_checksums
 
@@ -79,6 +80,21 @@ def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
             )
 
 
+def unread_tensors(subject: Subject) -> Iterator[Finding]:
+    """Tensors of torch that shardctl does not read: sparse, quantised, without storage."""
+    unread = [value for value in subject.checkpoint.non_tensors if value.kind.startswith(UNREAD_TENSOR)]
+    if unread:
+        yield Finding(
+            "tensor-dtype-unknown",
+            "warning",
+            f"{len(unread)} tensors are of kinds that shardctl does not read, and were not checked "
+            f"({unread[0].kind.removeprefix(UNREAD_TENSOR)})",
+            "make them plain in torch (`to_dense()`, `dequantize()`) before they are converted",
+            file=subject.located.root,
+            tensor=unread[0].name,
+        )
+
+
 def digests_missing(subject: Subject) -> Iterator[Finding]:
     """Files of the set that the folder's SHA256SUMS does not list."""
     store, folder = subject.store, subject.located.folder
@@ -101,5 +117,6 @@ CHECKS: tuple[Check, ...] = (
     leftover,
     total_size,
     unsafe_pickles,
+    unread_tensors,
     digests_missing,
 )

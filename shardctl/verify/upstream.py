@@ -92,7 +92,7 @@ def _descend(root: Any, name: str) -> Any:
             return _descend(root[head] if head in root else root[int(head)], rest)
         if isinstance(root, list | tuple) and head.isdecimal():
             return _descend(root[int(head)], rest)
-    if isinstance(root, list | tuple) and name.isdecimal():
+    if name.isdecimal() and isinstance(root, list | tuple | dict):
         return root[int(name)]
     raise KeyError(name)
 

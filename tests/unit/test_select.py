@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.model import DTYPES, Extent, NonTensor, Storage, Tensor, Tree
+from shardctl.model import DTYPES, Extent, MadeName, NonTensor, Storage, Tensor, Tree
 from shardctl.select import flatten, select, state_dict_keys
 
 
@@ -118,3 +118,19 @@ def test_depth_is_no_matter() -> None:
         tree = {"d": tree}
     assert len(flatten(tree).tensors[0].name) == 2 * 3_000 + 1
     assert len(state_dict_keys(tree)) == 1
+
+
+def test_keys_that_are_no_text_are_refused() -> None:
+    """A tensor under a number would come back under a text: a writer refuses it and says how to rename it."""
+    number = MadeName("0")
+    with pytest.raises(InputError, match="no text: 0") as caught:
+        select({number: t(number)}, "f", None, drop_non_tensors=False)
+    assert "str(key)" in caught.value.hint
+
+
+def test_unread_kinds_of_tensors_are_never_dropped() -> None:
+    """A sparse or quantised tensor is refused by name, also with --drop-non-tensors."""
+    tree: Tree = {"w": t("w"), "s": NonTensor("s", "torch._utils._rebuild_sparse_tensor")}
+    with pytest.raises(InputError, match=r"does not read: s ") as caught:
+        select(tree, "f", None, drop_non_tensors=True)
+    assert "to_dense" in caught.value.hint
