@@ -78,6 +78,11 @@ class Layout:
             yield offset, piece
             offset += piece.nbytes
 
+    def shareable(self, block: int) -> int:
+        """Bytes that need no room where the file and its sources share blocks of that size."""
+        runs = ((offset, piece) for offset, piece in self.placed() if isinstance(piece, Run))
+        return sum(whole_blocks(offset, run.extent, block)[1] for offset, run in runs)
+
 
 @dataclass(slots=True)
 class LayoutBuilder:
@@ -135,6 +140,19 @@ class LayoutBuilder:
             data = b"".join(self._pending)
             self._pending.clear()
             self._pieces.append(Literal(data))
+
+
+def whole_blocks(offset: int, extent: Extent, block: int) -> tuple[int, int]:
+    """The part of an extent that a file with it at `offset` can share with its source, in whole blocks.
+
+    `block` is their size. Returns where the part begins, counted from the extent's start, and its length; (0, 0) where
+    there is none. All are bytes.
+    """
+    if (offset - extent.offset) % block:
+        return 0, 0
+    begin = -offset % block
+    length = (extent.length - begin) // block * block
+    return (begin, length) if length > 0 else (0, 0)
 
 
 def tensor_piece(tensor: Tensor) -> Run | Gather:

@@ -1,7 +1,8 @@
 """What is: the nouns that describe a checkpoint as it lies on disk.
 
 Nothing here reads a file. A tensor is a dtype, a shape and a range of bytes of a file; a million of them must
-stay under 1 KB each, so every noun is slotted and shares what it can.
+stay under 1 KB each, so every noun is slotted and shares what it can. What is made for each tensor has `Final` fields
+in place of a frozen class: as constant to the type checker, at a fifth of the time to make one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 Severity = Literal["error", "warning", "note"]
 
@@ -56,13 +57,13 @@ DTYPES: Mapping[str, Dtype] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Extent:
     """A range of bytes of one file: `length` bytes from `offset`."""
 
-    path: str
-    offset: int
-    length: int
+    path: Final[str]
+    offset: Final[int]
+    length: Final[int]
 
     @property
     def end(self) -> int:
@@ -76,7 +77,7 @@ class Extent:
         return Extent(self.path, self.offset + offset, length)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Storage:
     """A buffer as the source holds it (torch's word); in safetensors there is one for each tensor.
 
@@ -84,9 +85,9 @@ class Storage:
     None where it records none.
     """
 
-    extent: Extent
-    key: str
-    crc32: int | None = None
+    extent: Final[Extent]
+    key: Final[str]
+    crc32: Final[int | None] = None
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -104,16 +105,16 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Tensor:
     """A named view of a storage. `offset` and `strides` are in elements; `strides` None means contiguous."""
 
-    name: str
-    dtype: Dtype
-    shape: tuple[int, ...]
-    storage: Storage
-    offset: int = 0
-    strides: tuple[int, ...] | None = None
+    name: Final[str]
+    dtype: Final[Dtype]
+    shape: Final[tuple[int, ...]]
+    storage: Final[Storage]
+    offset: Final[int] = 0
+    strides: Final[tuple[int, ...] | None] = None
 
     @property
     def elements(self) -> int:
@@ -123,13 +124,16 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Bytes of the tensor's own elements, written one after another."""
-        return self.dtype.nbytes(self.elements)
+        return self.dtype.nbytes(math.prod(self.shape))
 
     @property
     def span(self) -> Extent:
         """The range of its file's bytes from the tensor's first element to its last."""
         if self.strides is None:
-            return self.storage.extent.part(self.dtype.nbytes(self.offset), self.nbytes)
+            whole, nbytes = self.storage.extent, self.nbytes
+            if nbytes == whole.length and self.offset == 0:
+                return whole
+            return whole.part(self.dtype.nbytes(self.offset), nbytes)
         if self.elements == 0:
             return self.storage.extent.part(0, 0)
         reach = sum((size - 1) * step for size, step in zip(self.shape, self.strides, strict=True))

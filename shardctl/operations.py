@@ -9,18 +9,19 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from shardctl.checksums import CHECKSUMS
 from shardctl.discover import Located, find_source, read_checkpoint
 from shardctl.engine.commit import check_not_half_replaced, recover
 from shardctl.engine.executors import threads
+from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import Header, Journal, Record
 from shardctl.engine.run import Job, Observer, RunOptions, execute
 from shardctl.engine.task import Receipt, ShardTask
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.formats import WRITERS
-from shardctl.formats.base import Report, strict
-from shardctl.inspection import Inspection, inspect_checkpoint
-from shardctl.layout import Layout, LayoutBuilder, Literal
-from shardctl.model import Checkpoint, Extent, Finding, Version
+from shardctl.formats.base import noting
+from shardctl.layout import Layout, LayoutBuilder
+from shardctl.model import Checkpoint, Extent, Version
 from shardctl.naming import check_shard_name, default_stem, escape
 from shardctl.packing import Limits
 from shardctl.plan import Measure, Order, Plan, Request, Tied, make_plan, options_of
@@ -28,6 +29,7 @@ from shardctl.reindex import Reindexed, make_index, write_index
 from shardctl.stores.base import Copied, Store
 from shardctl.target import (
     STAGING,
+    LayoutChoice,
     Replace,
     Target,
     companions,
@@ -36,6 +38,7 @@ from shardctl.target import (
     kept_checksums,
     resolve_target,
     same_bytes,
+    sharing_of,
     superseded,
 )
 
@@ -55,6 +58,7 @@ class WriteOptions:
     key: str | None = None
     drop_non_tensors: bool = False
     tied: Tied = "share"
+    layout: LayoutChoice = "auto"
     companions: bool = True
     replace: Replace = "nothing"
     read_back: bool = False
@@ -63,7 +67,10 @@ class WriteOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that is ready to go. `receipts` are the last run's, where its record proves that its result is there."""
+    """A run that is ready to go. `receipts` are the last run's, where its record proves that its result is there.
+
+    `companions` are the files of the source folder that belong beside the weights, copied by this run or there already.
+    """
 
     source: str
     target_text: str
@@ -102,8 +109,11 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
     else:
         located = find_source(store, source, whole_set=True)
     check_not_half_replaced(store, store.join(located.folder, STAGING))
-    checkpoint = read_checkpoint(store, located, _noting(notes), options.key, drop_non_tensors=options.drop_non_tensors)
-    plan = make_plan(checkpoint, request := _request(options, place, located, checkpoint), measure_of(request))
+    checkpoint = read_checkpoint(store, located, noting(notes), options.key, drop_non_tensors=options.drop_non_tensors)
+    request = _request(options, place, located, checkpoint)
+    sharing = sharing_of(store, checkpoint, place, options.layout)
+    request = replace(request, block=sharing.planned)
+    plan = make_plan(checkpoint, request, measure_of(request))
     beside = _companions(store, located, place, options)
     sources = _versions(store, checkpoint, beside)
     names = located.names(store)
@@ -113,8 +123,8 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
         sources={names.get(path) or store.split(path)[1]: version for path, version in sources.items()},
     )
     receipts = _up_to_date(store, place, located, header, beside, finished or Journal(store, place.staging).record())
-    followers: Mapping[str, str] = {}
-    job = Job(header, place.folder, place.staging, (), sources)
+    around = Surroundings.of(store, place.folder, {*_names(plan), *beside, CHECKSUMS}, weights=place.filename is None)
+    job = Job(header, place.folder, place.staging, (), sources, around, shared_block=sharing.possible)
     if receipts is None:
         followers = _to_copy(store, place, beside, options)
         giving_way = superseded(store, place, located, request, _names(plan), options.replace)
@@ -134,7 +144,7 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
         checkpoint=checkpoint,
         plan=plan,
         job=job,
-        companions=tuple(followers),
+        companions=tuple(beside),
         notes=(*located.notes, *notes, *plan.notes, *_leaving(store, place, located, job)),
         receipts=receipts,
     )
@@ -174,14 +184,6 @@ def write(
     return execute(prepared.job, store, run, executor, observe)
 
 
-def inspect(store: Store, source: str, *, key: str | None, glob: str | None) -> Inspection:
-    """What a checkpoint holds; headers only. Without a key, everything nested is shown with dotted names."""
-    notes: list[str] = []
-    located = find_source(store, source, whole_set=False)
-    checkpoint = read_checkpoint(store, located, _noting(notes), key, drop_non_tensors=True, nested=True)
-    return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
-
-
 def reindex(store: Store, source: str, *, check: bool) -> Reindexed:
     """The index that the shards' headers say, written where it differs from what is there (not with `check`)."""
     folder = source if store.kind(source) == "folder" else store.split(source)[0]
@@ -190,15 +192,6 @@ def reindex(store: Store, source: str, *, check: bool) -> Reindexed:
     if made.changes and not check:
         write_index(store, made)
     return made
-
-
-def _noting(warnings: list[str]) -> Report:
-    def report(finding: Finding) -> None:
-        strict(finding)
-        where = f"'{finding.file}': " if finding.file else ""
-        warnings.append(f"{where}{finding.message}")
-
-    return report
 
 
 def _request(options: WriteOptions, place: Target, located: Located, checkpoint: Checkpoint) -> Request:
@@ -237,7 +230,8 @@ def _check_name_part(option: str, text: str | None) -> None:
 
 def measure_of(request: Request) -> Measure:
     """The exact size of a file in the container that is asked for."""
-    return WRITERS[request.container].measure
+    container = WRITERS[request.container]
+    return lambda tensors, metadata: container.measure(tensors, metadata, request.block)
 
 
 def _companions(store: Store, located: Located, place: Target, options: WriteOptions) -> dict[str, str]:
@@ -316,14 +310,24 @@ def _tasks(
         return ShardTask(filename, journal.staged(filename), layout, sources, digest, options.read_back)
 
     shards = [
-        task(shard.filename, container.lay_out(shard.tensors, plan.metadata), digest=options.checksums)
+        task(
+            shard.filename,
+            container.lay_out(shard.tensors, plan.metadata, plan.request.block),
+            digest=options.checksums,
+        )
         for shard in plan.shards
     ]
     others = [task(name, _whole(path, sources[path].size), digest=False) for name, path in followers.items()]
     if plan.index is None or plan.index_filename is None:
         return (*others, *shards)
-    index = task(plan.index_filename, Layout((Literal(plan.index),), len(plan.index)), digest=options.checksums)
+    index = task(plan.index_filename, _known(plan.index), digest=options.checksums)
     return (*others, *shards, index)
+
+
+def _known(data: bytes) -> Layout:
+    builder = LayoutBuilder()
+    builder.literal(data)
+    return builder.build()
 
 
 def _whole(path: str, size: int) -> Layout:

@@ -44,7 +44,12 @@ class Request:
     filename: str | None = None  # the one file's name, where the user gave it
     order: Order = "source"
     tied: Tied = "share"
-    layout: Literal["compact"] = "compact"
+    block: int | None = None  # of a shareable layout, in bytes; None: compact
+
+    @property
+    def layout(self) -> Literal["compact", "shareable"]:
+        """How bytes stand in the files."""
+        return "compact" if self.block is None else "shareable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +262,7 @@ def _plan_id(
     document = {
         "layout_version": LAYOUT_VERSION,
         "options": options_of(request),
+        "block_size": request.block,
         "sources": [
             [file.path.replace("\\", "/").rsplit("/", 1)[-1], file.version.size, file.header_sha256]
             for file in checkpoint.files

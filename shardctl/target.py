@@ -9,6 +9,7 @@ from typing import Literal
 from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.discover import Candidate, Located, folder_checkpoints
 from shardctl.errors import TargetExistsError, UsageError
+from shardctl.model import Checkpoint
 from shardctl.naming import KNOWN_STEMS, is_training_state, is_weights_or_index, parse_weights_name
 from shardctl.plan import Request
 from shardctl.stores.base import Entry, Store
@@ -16,6 +17,12 @@ from shardctl.stores.base import Entry, Store
 STAGING = ".shardctl"
 
 Replace = Literal["nothing", "same", "all"]
+LayoutChoice = Literal["auto", "compact", "shareable"]
+
+#: The block of a shareable layout that was asked for by name, in bytes: that of almost every filesystem that shares.
+SHAREABLE_BLOCK = 4096
+#: Larger blocks are not padded for: a record's padding must fit a 16-bit field of its zip header, and costs room.
+_LARGEST_BLOCK = 16 * 1024
 
 #: A target file's suffix says its container.
 SUFFIXES = {".safetensors": "safetensors", ".bin": "bin"}
@@ -35,6 +42,27 @@ class Target:
         if self.filename is None:
             return None
         return next(name for suffix, name in SUFFIXES.items() if self.filename.endswith(suffix))
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Blocks in bytes: `possible` is what the target can share with the source, `planned` what the layout is made for.
+
+    `planned` None is the compact layout.
+    """
+
+    possible: int | None
+    planned: int | None
+
+
+def sharing_of(store: Store, checkpoint: Checkpoint, place: Target, layout: LayoutChoice) -> Sharing:
+    """Whether blocks can be shared with the largest file of the source, and for which block files are laid out."""
+    largest = max(checkpoint.files, key=lambda file: file.version.size)
+    possible = store.shared_block(largest.path, place.folder)
+    if layout == "shareable":
+        return Sharing(possible, SHAREABLE_BLOCK)
+    fits = layout == "auto" and possible is not None and possible <= _LARGEST_BLOCK
+    return Sharing(possible, possible if fits else None)
 
 
 def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:

@@ -41,6 +41,9 @@ class BytesReader:
     def current(self) -> Version:
         return self.version
 
+    def will_stream(self) -> None:
+        """Nothing to prepare."""
+
     def close(self) -> None:
         """Nothing to release."""
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from shardctl.engine.guards import refuse_links
 from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal, Record
 from shardctl.errors import InputError, StorageError
 from shardctl.stores.base import Store
 
 
 def recover(store: Store, folder: str, staging: str) -> Record | None:
-    """Finish a commit that was begun in this target and cut short; returns its record, None where there was none."""
+    """Finish a commit that was begun in this target and cut short; returns its record, None where there was none.
+
+    Raises LockedError, TargetExistsError where the staging folder or something in it is a link, and StorageError.
+    """
     journal = Journal(store, staging)
     if store.kind(staging) != "folder" or store.kind(journal.path(COMMIT)) != "file":
         return None
+    refuse_links(store, folder, staging)
     with store.lock(journal.path(LOCK)):
         commit = journal.commit()
         if commit is None:

@@ -6,26 +6,27 @@ finishes it (`commit`). See `journal` for what is on disk in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from threading import Event
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shardctl.checksums import CHECKSUMS, format_checksums
 from shardctl.engine import journal as journals
 from shardctl.engine.commit import finish, leave_nothing
+from shardctl.engine.folders import make_durably
+from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign, refuse_links
 from shardctl.engine.journal import Commit, Header, Journal, put
-from shardctl.engine.task import CancelledError, Receipt, ShardTask, Tick, digest, source_changed, write
-from shardctl.errors import ShardctlError, Stopped, StorageError, TargetExistsError
+from shardctl.engine.parts import PART_BYTES
+from shardctl.engine.sources import source_changed
+from shardctl.engine.task import Receipt, ShardTask, digest, write
+from shardctl.engine.ticks import TICK_SECONDS, Ticks
+from shardctl.errors import ShardctlError, Stopped, StorageError
 from shardctl.model import Version
 from shardctl.sizes import format_size
 from shardctl.stores.base import Store
 
-#: Seconds between looks at progress, and so the time within which a signal is noticed at the latest.
-TICK_SECONDS = 0.1
 #: Room to leave beside the files themselves, in bytes: journal and folder entries.
 SLACK_BYTES = 1024 * 1024
 
@@ -34,9 +35,10 @@ SLACK_BYTES = 1024 * 1024
 class Job:
     """All that a run needs to know. `tasks` in order, the file that makes the set visible last.
 
-    `sources` gives the versions of the files that are read, by path. `superseded` are names in the target folder
-    that give way once the new set is durable. `checksums` are the lines of `SHA256SUMS` that stay beside those of the
-    files that tasks took digests of; None leaves that file alone.
+    `sources` gives the versions of the files that are read, by path. `surroundings` is what lay in the target folder
+    when this was planned. `superseded` are names there that give way once the new set is durable. `checksums` are the
+    lines of `SHA256SUMS` that stay beside those of the files that tasks took digests of; None leaves that file alone.
+    `shared_block` is the block, in bytes, in which the target can share what stands alike in the sources.
     """
 
     header: Header
@@ -44,8 +46,10 @@ class Job:
     staging: str
     tasks: tuple[ShardTask, ...]
     sources: Mapping[str, Version]
+    surroundings: Surroundings
     superseded: tuple[str, ...] = ()
     checksums: Mapping[str, str] | None = None
+    shared_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +75,22 @@ def execute(
 ) -> tuple[Receipt, ...]:
     """Write the files of a job and put them in place; returns their receipts, in the order of the tasks.
 
-    Raises LockedError, TargetExistsError (a half-done run of another plan), StorageError, SourceChangedError or
-    FormatError; then no final name has changed, unless the commit had begun, which the next run finishes.
+    Raises LockedError, TargetExistsError (a half-done run of another plan, a target that changed, a link in the way),
+    StorageError, SourceChangedError or FormatError; then no final name has changed, unless the commit had begun, which
+    the next run finishes.
     """
-    made = store.kind(job.folder) is None
-    _refuse_links(job, store)
-    store.make_folder(job.staging)
+    refuse_links(store, job.folder, job.staging)
+    made = make_durably(store, job.staging)
     with store.lock(store.join(job.staging, journals.LOCK)):
         journal = Journal(store, job.staging)
-        _refuse_foreign(job, options, journal)
+        refuse_foreign(job.folder, job.header, journal, restart=options.restart)
         try:
+            # Another run may have ended here since the plan was made, and other programs may write at any time.
+            refuse_changed(store, job.folder, job.surroundings)
             receipts = _stage(job, store, options, executor, observe, journal)
+            refuse_changed(store, job.folder, job.surroundings)
         except Exception:
-            _tidy(journal, store, job, made=made)
+            _tidy(journal, store, job, made)
             raise
         observe.committing()
         commit = _commit_of(job, receipts, store, record=options.record)
@@ -118,38 +125,6 @@ def _commit_of(job: Job, receipts: tuple[Receipt, ...], store: Store, *, record:
     return Commit(job.header, first, new, last, receipts, record)
 
 
-def _refuse_links(job: Job, store: Store) -> None:
-    """Raise TargetExistsError where a folder of the run's own is a link: files would be swept wherever it leads."""
-    for folder, own in ((job.folder, job.staging), (job.staging, Journal(store, job.staging).files)):
-        name = store.split(own)[1]
-        if store.kind(folder) == "folder" and any(e.name == name and e.kind == "link" for e in store.list(folder)):
-            raise TargetExistsError(
-                f"'{own}' is a link, and the run's own files must lie beside the target",
-                hint="remove the link",
-                file=own,
-            )
-
-
-def _refuse_foreign(job: Job, options: RunOptions, journal: Journal) -> None:
-    """Raise TargetExistsError where the journal is another run's. Nothing of it is touched then."""
-    if journal.commit() is not None:
-        raise TargetExistsError(
-            f"'{job.folder}' holds files that another run was putting in place when it was cut short",
-            hint="run the same command again: that is finished first",
-            code="half-done",
-            file=job.staging,
-        )
-    earlier = None if options.restart else journal.header()
-    if earlier is not None and earlier != job.header:
-        differs = "; ".join(earlier.differences(job.header))
-        raise TargetExistsError(
-            f"'{job.folder}' holds a half-done run of another plan: {differs}",
-            hint="run the earlier command again to finish it, or this one with --restart to throw it away",
-            code="half-done",
-            file=job.staging,
-        )
-
-
 def _stage(
     job: Job,
     store: Store,
@@ -160,7 +135,7 @@ def _stage(
 ) -> tuple[Receipt, ...]:
     kept = _resume(job, store, options, journal)
     todo = [task for task in job.tasks if task.filename not in kept]
-    _check_space(job, store, sum(task.layout.nbytes for task in todo))
+    _check_space(job, store, todo)
     journal.begin(job.header)
     observe.start(
         sum(task.layout.nbytes for task in job.tasks), {task.filename: task.layout.nbytes for task in job.tasks}
@@ -174,13 +149,19 @@ def _stage(
         done[receipt.filename] = receipt
         observe.finished(receipt, kept=False)
 
-    _run(todo, store, executor(options.jobs), observe, accept)
+    _run(_spread(todo, options.jobs), store, executor(options.jobs), observe, accept)
     for path, version in job.sources.items():
         if store.version(path) != version:
             raise source_changed(path)
     for folder in (journal.files, job.staging):
         store.sync_folder(folder)
     return tuple(done[task.filename] for task in job.tasks)
+
+
+def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
+    """The tasks with the threads that are left over when there are fewer large files than files at once."""
+    large = sum(task.layout.nbytes > PART_BYTES for task in tasks)
+    return [replace(task, threads=max(1, jobs // max(large, 1))) for task in tasks]
 
 
 def _resume(job: Job, store: Store, options: RunOptions, journal: Journal) -> dict[str, Receipt]:
@@ -210,9 +191,11 @@ def _no_tick(_: int) -> None:
     """Nobody is told."""
 
 
-def _check_space(job: Job, store: Store, nbytes: int) -> None:
+def _check_space(job: Job, store: Store, todo: Sequence[ShardTask]) -> None:
     free = store.free_bytes(job.folder)
-    need = nbytes + SLACK_BYTES
+    need = SLACK_BYTES + sum(task.layout.nbytes for task in todo)
+    if job.shared_block is not None:
+        need -= sum(task.layout.shareable(job.shared_block) for task in todo)
     if free is not None and free < need:
         old = " (the superseded files are removed only after the new ones are safe)" if job.superseded else ""
         raise StorageError(
@@ -224,7 +207,7 @@ def _check_space(job: Job, store: Store, nbytes: int) -> None:
 
 
 @contextmanager
-def _shut_down(executor: Executor, stop: Event) -> Iterator[None]:
+def _shut_down(executor: Executor, ticks: Ticks) -> Iterator[None]:
     # A stopped run does not wait for a sync that may take long: its process ends, and the journal is in order.
     wait_for_tasks = True
     try:
@@ -233,50 +216,29 @@ def _shut_down(executor: Executor, stop: Event) -> Iterator[None]:
         wait_for_tasks = False
         raise
     finally:
-        stop.set()
+        ticks.stop()
         executor.shutdown(wait=wait_for_tasks, cancel_futures=True)
 
 
 def _run(
     tasks: list[ShardTask], store: Store, executor: Executor, observe: Observer, accept: Callable[[Receipt], None]
 ) -> None:
-    events: SimpleQueue[tuple[str, int]] = SimpleQueue()
-    stop = Event()
-    with _shut_down(executor, stop):
-        pending: set[Future[Receipt]] = {
-            executor.submit(write, task, store, _ticker(task.filename, events, stop)) for task in tasks
-        }
+    ticks = Ticks()
+    with _shut_down(executor, ticks):
+        pending: set[Future[Receipt]] = {executor.submit(write, task, store, ticks.of(task.filename)) for task in tasks}
         while pending:
             finished, pending = wait(pending, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
-            _tell(events, observe)
+            ticks.tell(observe.advance)
             # What is finished is noted before a failure of the same moment ends the run.
             for future in sorted(finished, key=lambda future: future.exception() is not None):
                 accept(future.result())
 
 
-def _ticker(filename: str, events: SimpleQueue[tuple[str, int]], stop: Event) -> Tick:
-    def tick(nbytes: int) -> None:
-        if stop.is_set():
-            raise CancelledError
-        events.put((filename, nbytes))
+def _tidy(journal: Journal, store: Store, job: Job, made: Sequence[str]) -> None:
+    """After a failure: keep finished files for the next try; where there are none, leave no trace.
 
-    return tick
-
-
-def _tell(events: SimpleQueue[tuple[str, int]], observe: Observer) -> None:
-    advanced: dict[str, int] = {}
-    try:
-        while True:
-            filename, nbytes = events.get_nowait()
-            advanced[filename] = advanced.get(filename, 0) + nbytes
-    except Empty:
-        pass
-    for filename, nbytes in advanced.items():
-        observe.advance(filename, nbytes)
-
-
-def _tidy(journal: Journal, store: Store, job: Job, *, made: bool) -> None:
-    """After a failure: keep finished files for the next try; where there are none, leave no trace."""
+    `made` are the folders that the run made, innermost first.
+    """
     try:
         kept = journal.receipts() if journal.header() is not None else {}
         if kept:
@@ -286,9 +248,8 @@ def _tidy(journal: Journal, store: Store, job: Job, *, made: bool) -> None:
         if journal.record() is not None:
             return
         store.remove(journal.path(journals.LOCK))
-        store.remove_folder(job.staging)
-        if made:
-            store.remove_folder(job.folder)
+        for folder in dict.fromkeys((job.staging, *made)):
+            store.remove_folder(folder)
     except ShardctlError:
         # The failure that is under way says more than one of cleaning up after it.
         return

@@ -7,35 +7,30 @@ those when they are opened and again when the last byte was read.
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
 
+from shardctl.crc import crc32
 from shardctl.engine.gather import gather
-from shardctl.errors import FormatError, SourceChangedError, StorageError
-from shardctl.layout import Crc, Gather, Layout, Literal, Piece, Run
+from shardctl.engine.parts import Handled, Part, checksums, handle_parts
+from shardctl.engine.sources import Sources
+from shardctl.engine.ticks import Tick
+from shardctl.errors import StorageError
+from shardctl.layout import Gather, Layout, Literal, Run
 from shardctl.model import Extent, Version
-from shardctl.stores.base import BUFFER_BYTES, Copied, Reader, Store, Writer
+from shardctl.stores.base import Copied, Reader, Store, Writer
 
-#: Bytes of one copy inside the kernel: large enough to cost nothing, small enough to show progress and to stop soon.
-COPY_BYTES = 64 * 1024 * 1024
-#: Source files held open by one task; a merge of a thousand shards must stay under the limit of open files.
-OPEN_SOURCES = 32
-
-
-class CancelledError(Exception):
-    """Raised inside a task when the run was told to stop; never leaves the engine."""
-
-
-#: Told the bytes done; raises CancelledError when the run shall stop.
-Tick = Callable[[int], None]
+#: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough for the caches.
+CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """One file to write: `staged` is where, `filename` its final name, `sources` the versions it was planned for."""
+    """One file to write: `staged` is where, `filename` its final name, `sources` the versions it was planned for.
+
+    `digest` asks for the SHA-256, `read_back` for a comparison of what was written with the sources; `threads` parts of
+    the file are handled at once.
+    """
 
     filename: str
     staged: str
@@ -43,6 +38,7 @@ class ShardTask:
     sources: Mapping[str, Version]
     digest: bool = False
     read_back: bool = False
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +54,19 @@ class Receipt:
 def write(task: ShardTask, store: Store, tick: Tick) -> Receipt:
     """Write the file under its staged name, durably.
 
-    Raises SourceChangedError, FormatError (a record that does not match its checksum, where its bytes pass through
-    our buffers) and StorageError. What was written by then stays for the caller to discard.
+    Raises SourceChangedError, FormatError (a record that does not match its checksum, where its bytes are summed) and
+    StorageError. What was written by then stays for the caller to discard.
     """
     with Sources(store, task.sources) as sources:
         with store.create(task.staged, task.layout.nbytes) as writer:
-            copied = _Filler(task.layout, sources, writer, tick).fill()
+            copied = _fill(task, sources, writer, tick)
             sources.check_unchanged()
+            # The disk writes meanwhile: the bytes are still in memory, and the sync after this is a short one.
+            sha256 = digest(store, task.staged, tick) if task.digest else None
             writer.sync()
         if task.read_back:
             store.drop_cache(task.staged)
             compare(task, store, sources, tick)
-    sha256 = digest(store, task.staged, tick) if task.digest else None
     return Receipt(task.filename, task.layout.nbytes, sha256, copied)
 
 
@@ -77,6 +74,7 @@ def digest(store: Store, path: str, tick: Tick) -> str:
     """The SHA-256 of a file, in hexadecimal; reads it once."""
     sha = hashlib.sha256()
     with store.open(path) as reader:
+        reader.will_stream()
         for chunk in chunks(reader, Extent(path, 0, reader.version.size)):
             sha.update(chunk)
             tick(0)
@@ -84,135 +82,62 @@ def digest(store: Store, path: str, tick: Tick) -> str:
 
 
 def chunks(reader: Reader, extent: Extent) -> Iterator[bytes]:
-    """The bytes of an extent, a buffer at a time."""
-    for offset in range(extent.offset, extent.end, BUFFER_BYTES):
-        yield reader.read(offset, min(BUFFER_BYTES, extent.end - offset))
+    """The bytes of an extent, a few at a time."""
+    for offset in range(extent.offset, extent.end, CHUNK_BYTES):
+        yield reader.read(offset, min(CHUNK_BYTES, extent.end - offset))
 
 
-class Sources:
-    """The source files of one task, opened when first needed, a bounded number at a time."""
+def _fill(task: ShardTask, sources: Sources, writer: Writer, tick: Tick) -> Copied:
+    """Write every piece, and the checksums last; returns the way the bytes took."""
 
-    def __init__(self, store: Store, versions: Mapping[str, Version]) -> None:
-        self._store = store
-        self._versions = versions
-        self._readers: dict[str, Reader] = {}
-        self._stack = ExitStack()
+    def put(part: Part) -> Handled:
+        match part.piece:
+            case Literal(data):
+                writer.write(part.offset, data)
+                handled = Handled(Copied(buffered=len(data)))
+            case Run():
+                handled = _put_run(part, part.piece, sources, writer)
+            case Gather():
+                return _put_gathered(part, part.piece, sources, writer, tick)
+        tick(part.piece.nbytes)
+        return handled
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-        for reader in self._readers.values():
-            reader.close()
-        self._readers.clear()
-
-    def reader(self, path: str) -> Reader:
-        """The open file; the one used longest ago is closed (and compared) where too many are open."""
-        reader = self._readers.pop(path, None)
-        if reader is None:
-            if len(self._readers) >= OPEN_SOURCES:
-                oldest = self._readers.pop(next(iter(self._readers)))
-                self._compare(oldest)
-                oldest.close()
-            reader = self._store.open(path)
-            if reader.version != self._versions[path]:
-                reader.close()
-                raise source_changed(path)
-        self._readers[path] = reader
-        return reader
-
-    def check_unchanged(self) -> None:
-        """Raise SourceChangedError where an open source is no longer what it was when it was opened."""
-        for reader in self._readers.values():
-            self._compare(reader)
-
-    def _compare(self, reader: Reader) -> None:
-        if reader.current() != self._versions[reader.path]:
-            raise source_changed(reader.path)
+    outcome = handle_parts(task.layout, task.threads, put)
+    for offset, data in checksums(task.layout, outcome):
+        writer.write(offset, data)
+        outcome.copied += Copied(buffered=len(data))
+        tick(len(data))
+    return outcome.copied
 
 
-def source_changed(path: str) -> SourceChangedError:
-    """The error for a source that is not the file that was planned for."""
-    return SourceChangedError(
-        f"'{path}' changed while it was read",
-        hint="wait until nothing writes it any more, and run the same command again",
-        file=path,
-    )
+def _put_run(part: Part, run: Run, sources: Sources, writer: Writer) -> Handled:
+    """Copy by the cheapest way. Where a checksum is needed the bytes, in memory by now, are read once more for it."""
+    with sources.reader(run.extent.path) as reader:
+        copied = writer.copy(part.offset, reader, run.extent)
+        seen = copied.buffered == run.nbytes and run.crc32 is not None
+        return Handled(copied, _sum(reader, run.extent) if part.summed or seen else None)
 
 
-class _Filler:
-    """Fills one new file, piece by piece, and keeps the checksums that later pieces ask for."""
-
-    def __init__(self, layout: Layout, sources: Sources, writer: Writer, tick: Tick) -> None:
-        self._layout = layout
-        self._sources = sources
-        self._writer = writer
-        self._tick = tick
-        self._summed = {piece.of for piece in layout.pieces if isinstance(piece, Crc)}
-        self._crcs: dict[int, int] = {}
-
-    def fill(self) -> Copied:
-        copied = Copied()
-        for number, (offset, piece) in enumerate(self._layout.placed()):
-            match piece:
-                case Literal(data):
-                    self._put(offset, data)
-                case Crc(of):
-                    self._put(offset, self._crcs[of].to_bytes(4, "little"))
-                case Run() if number not in self._summed:
-                    copied += self._copy(offset, piece)
-                    continue
-                case Run() | Gather():
-                    self._pass_through(number, offset, piece)
-            copied += Copied(buffered=piece.nbytes)
-        return copied
-
-    def _put(self, offset: int, data: bytes) -> None:
-        self._writer.write(offset, data)
-        self._tick(len(data))
-
-    def _copy(self, offset: int, run: Run) -> Copied:
-        copied = Copied()
-        reader = self._sources.reader(run.extent.path)
-        for done in range(0, run.nbytes, COPY_BYTES):
-            part = run.extent.part(done, min(COPY_BYTES, run.nbytes - done))
-            copied += self._writer.copy(offset + done, reader, part)
-            self._tick(part.length)
-        return copied
-
-    def _pass_through(self, number: int, offset: int, piece: Run | Gather) -> None:
-        crc, done = 0, 0
-
-        def emit(chunk: bytes | bytearray | memoryview) -> None:
-            nonlocal crc, done
-            self._writer.write(offset + done, chunk)
-            crc = zlib.crc32(chunk, crc)
-            done += len(chunk)
-            self._tick(len(chunk))
-
-        reader = self._sources.reader(piece.extent.path)
-        if isinstance(piece, Gather):
-            gather(reader, piece, emit)
-        else:
-            for chunk in chunks(reader, piece.extent):
-                emit(chunk)
-            check_crc(piece, crc)
-        self._crcs[number] = crc
+def _sum(reader: Reader, extent: Extent) -> int:
+    crc = 0
+    for chunk in chunks(reader, extent):
+        crc = crc32(chunk, crc)
+    return crc
 
 
-def check_crc(run: Run, crc: int) -> None:
-    """Raise FormatError where the bytes of a run do not have the checksum that the source records for them."""
-    if run.crc32 is not None and run.crc32 != crc:
-        extent = run.extent
-        raise FormatError(
-            f"'{extent.path}': the record at byte {extent.offset:,} does not match its CRC-32 "
-            f"(recorded {run.crc32:08x}, found {crc:08x})",
-            hint="the file is damaged: fetch or save it again; `shardctl verify --deep` lists every such record",
-            code="zip-crc-mismatch",
-            file=extent.path,
-            offset=extent.offset,
-        )
+def _put_gathered(part: Part, piece: Gather, sources: Sources, writer: Writer, tick: Tick) -> Handled:
+    crc, done = 0, 0
+
+    def emit(chunk: bytes | bytearray | memoryview) -> None:
+        nonlocal crc, done
+        writer.write(part.offset + done, chunk)
+        crc = crc32(chunk, crc)
+        done += len(chunk)
+        tick(len(chunk))
+
+    with sources.reader(piece.extent.path) as reader:
+        gather(reader, piece, emit)
+    return Handled(Copied(buffered=done), crc)
 
 
 def compare(task: ShardTask, store: Store, sources: Sources, tick: Tick) -> None:
@@ -220,40 +145,41 @@ def compare(task: ShardTask, store: Store, sources: Sources, tick: Tick) -> None
 
     Records that carry a checksum are compared with that as well, so a fault of the source is found too.
     """
-    crcs: dict[int, int] = {}
     with store.open(task.staged) as written:
-        for number, (offset, piece) in enumerate(task.layout.placed()):
-            crcs[number] = _compare_piece(piece, offset, written, sources, crcs, tick)
+        written.will_stream()
+        outcome = handle_parts(task.layout, task.threads, lambda part: _compare_part(part, written, sources, tick))
+        for offset, data in checksums(task.layout, outcome):
+            _expect(written, offset, data)
 
 
-def _compare_piece(
-    piece: Piece, offset: int, written: Reader, sources: Sources, crcs: Mapping[int, int], tick: Tick
-) -> int:
+def _compare_part(part: Part, written: Reader, sources: Sources, tick: Tick) -> Handled:
     crc, done = 0, 0
 
     def expect(chunk: bytes | bytearray | memoryview) -> None:
         nonlocal crc, done
-        found = written.read(offset + done, len(chunk))
-        if found != chunk:
-            raise StorageError(
-                f"'{written.path}' does not hold what was written to it, near byte {offset + done:,}",
-                hint="suspect the disk, the memory or the network under the target; nothing was put in place",
-                file=written.path,
-                offset=offset + done,
-            )
-        crc = zlib.crc32(found, crc)
+        _expect(written, part.offset + done, chunk)
+        crc = crc32(chunk, crc)
         done += len(chunk)
         tick(0)
 
-    match piece:
+    match part.piece:
         case Literal(data):
             expect(data)
-        case Crc(of):
-            expect(crcs[of].to_bytes(4, "little"))
         case Gather():
-            gather(sources.reader(piece.extent.path), piece, expect)
+            with sources.reader(part.piece.extent.path) as reader:
+                gather(reader, part.piece, expect)
         case Run():
-            for chunk in chunks(sources.reader(piece.extent.path), piece.extent):
-                expect(chunk)
-            check_crc(piece, crc)
-    return crc
+            with sources.reader(part.piece.extent.path) as reader:
+                for chunk in chunks(reader, part.piece.extent):
+                    expect(chunk)
+    return Handled(crc32=crc)
+
+
+def _expect(written: Reader, offset: int, data: bytes | bytearray | memoryview) -> None:
+    if written.read(offset, len(data)) != data:
+        raise StorageError(
+            f"'{written.path}' does not hold what was written to it, near byte {offset:,}",
+            hint="suspect the disk, the memory or the network under the target; nothing was put in place",
+            file=written.path,
+            offset=offset,
+        )

@@ -24,6 +24,17 @@ def strict(finding: Finding) -> None:
         raise as_error(finding)
 
 
+def noting(notes: list[str]) -> Report:
+    """Like `strict`, but what passes is added to `notes`, for people to read."""
+
+    def report(finding: Finding) -> None:
+        strict(finding)
+        where = f"'{finding.file}': " if finding.file else ""
+        notes.append(f"{where}{finding.message}")
+
+    return report
+
+
 def as_error(finding: Finding) -> FormatError:
     """The exception that carries a finding."""
     return FormatError(
@@ -61,8 +72,13 @@ class WritableContainer(Container, Protocol):
     def suffix(self) -> str:
         """`.safetensors` or `.bin`."""
 
-    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> int:
+    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> int:
         """Exact bytes of the file that `lay_out` would give, without building it."""
 
-    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> Layout:
-        """The file that holds these tensors, compact. Raises UsageError for a tensor that the format cannot hold."""
+    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> Layout:
+        """The file that holds these tensors: compact, as upstream writes it, or, with a `block`, shareable.
+
+        Shareable, tensors keep their order, and what can be padded is padded until data stands at the same offset
+        modulo `block` bytes as in its source, so that whole blocks can be shared. Raises UsageError for a tensor that
+        the format cannot hold.
+        """

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,14 +20,15 @@ from shardctl.caps import MAX_HEADER_BYTES
 from shardctl.errors import UsageError
 from shardctl.formats.base import Report
 from shardctl.formats.safetensors_check import METADATA_KEY, Faults, HeaderCheck, amounts
-from shardctl.formats.safetensors_header import HeaderError, is_text, parse
+from shardctl.formats.safetensors_header import HeaderError, as_text, is_text, parse
+from shardctl.formats.safetensors_scan import scan
 from shardctl.layout import Layout, LayoutBuilder, Run, tensor_piece
 from shardctl.model import File, Tensor, Tree
 from shardctl.stores.base import Reader
 
 _LENGTH_BYTES = 8
 _ALIGNMENT = 8
-_WHITE_SPACE = b" \t\r\n"
+_WHITE_SPACE = (" ", "\t", "\r", "\n")
 # Recognised, so that too large a header is said to be just that; text read as a length is far beyond it.
 _PLAUSIBLE_HEADER_BYTES = 2**40
 _FETCH_AGAIN = "incomplete download; fetch it again"
@@ -46,7 +48,7 @@ class Safetensors:
         length = int.from_bytes(head[:_LENGTH_BYTES], "little")
         if len(head) < _LENGTH_BYTES or not 2 <= length < _PLAUSIBLE_HEADER_BYTES:
             return False
-        text = head[_LENGTH_BYTES:].removeprefix(b"\xef\xbb\xbf").lstrip(_WHITE_SPACE)
+        text = head[_LENGTH_BYTES:].removeprefix(b"\xef\xbb\xbf").lstrip("".join(_WHITE_SPACE).encode())
         return text.startswith(b"{") or (not text and length <= MAX_HEADER_BYTES)
 
     def read(self, reader: Reader, report: Report) -> File | None:
@@ -57,13 +59,16 @@ class Safetensors:
         faults.close()
         return file
 
-    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> int:
+    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> int:
         """Exact bytes of the file that `lay_out` gives; raises what it raises."""
-        return _plan(tensors, metadata).nbytes
+        return _plan(tensors, metadata, block).nbytes
 
-    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> Layout:
-        """The file as upstream writes it. Raises UsageError for a tensor or a header that the format cannot hold."""
-        planned = _plan(tensors, metadata)
+    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> Layout:
+        """The file: compact as upstream writes it, or shareable in blocks of `block` bytes.
+
+        Raises UsageError for a tensor or a header that the format cannot hold.
+        """
+        planned = _plan(tensors, metadata, block)
         builder = LayoutBuilder()
         builder.literal(planned.header)
         for tensor in planned.tensors:
@@ -99,22 +104,28 @@ def _read(reader: Reader, faults: Faults) -> File | None:
     header = reader.read(_LENGTH_BYTES, length)
     digest = hashlib.sha256(prefix)
     digest.update(header)
+    data_offset = _LENGTH_BYTES + length
     try:
-        root = parse(header)
+        text = as_text(header)
+        del header  # up to 100 MB that are not needed while the tensors are made
+        tree, metadata = scan(text, reader.path, data_offset, size) or _check(text, reader, data_offset, faults)
     except HeaderError as error:
         faults.add("header-invalid", error.message, offset=_LENGTH_BYTES + error.position)
         return None
-    if header[:1] in (b" ", b"\t", b"\r", b"\n"):
+    return File(reader.path, Safetensors.name, reader.version, tree, metadata, digest.hexdigest(), data_offset)
+
+
+def _check(text: str, reader: Reader, data_offset: int, faults: Faults) -> tuple[Tree, dict[str, str]]:
+    """The tensors and metadata of a header that may be unsound; raises HeaderError where it has none."""
+    root = parse(text)
+    if text.startswith(_WHITE_SPACE):
         message = "white space stands before the header's object"
         hint = "this file can be read here; write it again (`shardctl reshard`) for readers that refuse it"
         faults.add("header-invalid", message, hint, severity="warning", offset=_LENGTH_BYTES)
-    del header  # up to 100 MB that are not needed while the tensors are made
-    data_offset = _LENGTH_BYTES + length
-    check = HeaderCheck(reader.path, data_offset, size, faults)
+    check = HeaderCheck(reader.path, data_offset, reader.version.size, faults)
     check.keys(root)
     metadata = check.metadata(root.pop(METADATA_KEY)) if METADATA_KEY in root else {}
-    tree: Tree = {tensor.name: tensor for tensor in check.tensors(root)}
-    return File(reader.path, Safetensors.name, reader.version, tree, metadata, digest.hexdigest(), data_offset)
+    return {tensor.name: tensor for tensor in check.tensors(root)}, metadata
 
 
 def _length_is_sound(reader: Reader, length: int, faults: Faults) -> bool:
@@ -148,12 +159,14 @@ class _Planned:
     """A file to write: the bytes up to the first tensor, and the tensors in their order in the file."""
 
     header: bytes
-    tensors: list[Tensor]
+    tensors: Sequence[Tensor]
     nbytes: int
 
 
-def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> _Planned:
-    ordered = sorted(tensors, key=_order)
+def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None) -> _Planned:
+    for tensor in tensors:
+        _refuse_unwritable(tensor)
+    ordered = sorted(tensors, key=_order) if block is None else tensors
     members = [_metadata_member(metadata)] if metadata else []
     begin = 0
     for tensor in ordered:
@@ -163,14 +176,35 @@ def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> _Planned:
             f'{_quote(tensor.name)}:{{"dtype":"{tensor.dtype.name}","shape":[{shape}],"data_offsets":[{begin},{end}]}}'
         )
         begin = end
-    header = _encode("{" + ",".join(members) + "}")
+    text = "{" + ",".join(members) + "}"
+    header = _encode(text, _ALIGNMENT, 0) if block is None else _encode(text, *_phase(ordered, block))
     return _Planned(header, ordered, len(header) + begin)
+
+
+def _phase(tensors: Sequence[Tensor], block: int) -> tuple[int, int]:
+    """The modulus and remainder of the data's offset in the file with which most bytes can be shared.
+
+    Data has no holes, so one number decides for the whole file. Bytes that are shared keep the alignment that they
+    have in their source; where no tensor fills a block, the data is aligned as ever.
+    """
+    shared: Counter[int] = Counter()
+    begin = 0
+    for tensor in tensors:
+        if tensor.strides is None and tensor.nbytes >= block:
+            shared[(tensor.span.offset - begin) % block] += tensor.nbytes
+        begin += tensor.nbytes
+    # Of several the first is taken, as Counter keeps the order in which they were met.
+    return (block, shared.most_common(1)[0][0]) if shared else (_ALIGNMENT, 0)
 
 
 def _order(tensor: Tensor) -> tuple[int, str]:
     """Upstream's order: wide types first, so that each is aligned; then by name (code points sort as UTF-8 does)."""
-    rank = tensor.dtype.rank
-    if rank is None:
+    return (-(tensor.dtype.rank or 0), tensor.name)
+
+
+def _refuse_unwritable(tensor: Tensor) -> None:
+    """Raise UsageError for a tensor that the format cannot hold."""
+    if tensor.dtype.rank is None:
         message = f"safetensors has no type for {tensor.dtype.name}"
         raise UsageError(message, hint="write a .bin instead (`--to bin`)", tensor=tensor.name)
     if tensor.dtype.bits % 8 and tensor.strides is not None:
@@ -182,7 +216,6 @@ def _order(tensor: Tensor) -> tuple[int, str]:
     if not is_text(tensor.name):
         message = f"the name {tensor.name!a} holds half a surrogate pair, which safetensors cannot store"
         raise UsageError(message, hint="rename the tensor, or write a .bin instead (`--to bin`)")
-    return (-rank, tensor.name)
 
 
 def _metadata_member(metadata: Mapping[str, str]) -> str:
@@ -194,10 +227,10 @@ def _metadata_member(metadata: Mapping[str, str]) -> str:
     return f'"{METADATA_KEY}":{{{pairs}}}'
 
 
-def _encode(text: str) -> bytes:
-    """The length and the header's bytes, padded with spaces so that the data is aligned."""
+def _encode(text: str, modulus: int, remainder: int) -> bytes:
+    """The length and the header's bytes, padded with spaces until the data's offset has a remainder by a modulus."""
     header = text.encode()
-    header += b" " * (-len(header) % _ALIGNMENT)
+    header += b" " * ((remainder - _LENGTH_BYTES - len(header)) % modulus)
     if len(header) > MAX_HEADER_BYTES:
         message = f"the header would take {len(header):,} bytes; readers refuse more than {MAX_HEADER_BYTES:,}"
         raise UsageError(message, hint="write several shards, as with `--num-shards 2`")

@@ -16,7 +16,9 @@ from shardctl.model import DTYPES, Dtype, Extent, Finding, Severity, Storage, Te
 
 METADATA_KEY = "__metadata__"
 
-_DTYPES = {name: dtype for name, dtype in DTYPES.items() if dtype.rank is not None}
+#: The types of the format, by name.
+KNOWN_DTYPES = {name: dtype for name, dtype in DTYPES.items() if dtype.rank is not None}
+
 _FIELDS = frozenset({"dtype", "shape", "data_offsets"})
 _ABSENT = object()
 _U64_MAX = 2**64 - 1
@@ -182,7 +184,7 @@ class HeaderCheck:
         if not isinstance(value, str):
             self._faults.add("header-invalid", f"dtype is {kind(value)}, not a string", tensor=name)
             return None
-        dtype = _DTYPES.get(value)
+        dtype = KNOWN_DTYPES.get(value)
         if dtype is None:
             hint = "a newer version of shardctl may know it; otherwise save the file again with a known type"
             self._faults.add("tensor-dtype-unknown", f"unknown dtype {reprlib.repr(value)}", hint, tensor=name)
@@ -200,7 +202,7 @@ class HeaderCheck:
 
     def _fits(self, name: str, dtype: Dtype, shape: tuple[int, ...], begin: int, end: int) -> bool:
         """Whether the range has exactly the bytes of that many elements."""
-        bits = _bits(dtype, shape)
+        bits = bits_of(dtype, shape)
         if bits == (end - begin) * 8:
             return True
         if bits is None:
@@ -269,7 +271,7 @@ def _are_u64(values: list[object]) -> bool:
     return True
 
 
-def _bits(dtype: Dtype, shape: tuple[int, ...]) -> int | None:
+def bits_of(dtype: Dtype, shape: tuple[int, ...]) -> int | None:
     """Bits of the elements; None where a product overflows 64 bits on the way, as upstream's checked one does."""
     elements = 1
     for size in shape:

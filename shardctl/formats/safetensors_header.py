@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-_MAYBE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class HeaderError(Exception):
@@ -31,13 +31,17 @@ class Repeated(dict[str, object]):
         self.twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
 
 
-def parse(header: bytes) -> dict[str, object]:
-    """The header's root object; raises HeaderError where it has none."""
+def as_text(header: bytes) -> str:
+    """The header's characters; raises HeaderError where it is no UTF-8."""
     try:
-        text = header.decode()
+        return header.decode()
     except UnicodeDecodeError as error:
         raise HeaderError(f"the header is not UTF-8: {error.reason}", error.start) from None
-    root = _decode(text)
+
+
+def parse(header: str) -> dict[str, object]:
+    """The header's root object; raises HeaderError where it has none."""
+    root = _decode(header)
     if not isinstance(root, dict):
         raise HeaderError(f"the header is {kind(root)}, not an object")
     if _MAYBE_SURROGATE.search(header):
@@ -47,8 +51,7 @@ def parse(header: bytes) -> dict[str, object]:
 
 def _decode(text: str) -> object:
     # Python reads -0 as the integer 0; the slower hook is only needed where it can occur.
-    parse_int = _make_integer if "-0" in text else int
-    decoder = json.JSONDecoder(object_pairs_hook=_make_object, parse_constant=_refuse_constant, parse_int=parse_int)
+    decoder = _SLOWER_DECODER if "-0" in text else DECODER
     try:
         return decoder.decode(text)
     except json.JSONDecodeError as error:
@@ -73,6 +76,13 @@ def _make_integer(digits: str) -> int:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not a JSON number")
+
+
+#: Reads JSON strictly, but for -0; an object in which a key stands twice is a `Repeated`.
+DECODER = json.JSONDecoder(object_pairs_hook=_make_object, parse_constant=_refuse_constant)
+_SLOWER_DECODER = json.JSONDecoder(
+    object_pairs_hook=_make_object, parse_constant=_refuse_constant, parse_int=_make_integer
+)
 
 
 def _explain(text: str, error: json.JSONDecodeError) -> str:

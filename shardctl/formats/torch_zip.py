@@ -52,13 +52,13 @@ class TorchZip:
             report(Finding(fault.code, "error", fault.message, fault.hint, reader.path, offset=fault.offset))
         return None
 
-    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> int:  # noqa: ARG002 - has no place here
+    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> int:  # noqa: ARG002 - metadata has no place here
         """Exact bytes of the file that `lay_out` gives; raises what it raises."""
-        return writer.measure(writer.records_of(tensors))
+        return writer.measure(writer.records_of(tensors, block), block)
 
-    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> Layout:  # noqa: ARG002 - has no place here
-        """The file as torch writes it. Raises UsageError for a dtype that torch does not have."""
-        return writer.lay_out(writer.records_of(tensors))
+    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> Layout:  # noqa: ARG002 - metadata has no place here
+        """The file: as torch writes it, or shareable in blocks. Raises UsageError for a dtype that torch lacks."""
+        return writer.lay_out(writer.records_of(tensors, block), block)
 
 
 TORCH_ZIP = TorchZip()

@@ -3,6 +3,9 @@
 Source: `_save` in torch/serialization.py and caffe2/serialize/inline_container.cc of torch 2.13, checked on its files.
 Each record is a local header without sizes, an extra field that pads to 64 bytes, the data, and a descriptor with CRC
 and sizes; then the central directory and both end records.
+
+In a shareable file (`block` bytes) large records are padded further, until their data stands as in its source. The two
+records by which torch takes the right to compute offsets instead of reading them are left out then.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from shardctl.packing import used_extent
 
 TOP = "archive"
 ALIGNMENT = 64
+#: From so many bytes on a record's blocks are worth sharing: padding costs half a block of zeros on average.
+_WORTH_SHARING = 64 * 1024
 _LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
 _UTF8, _UTF8_WITH_DESCRIPTOR = 0x0800, 0x0808
 _LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES, _CRC_BYTES = 30, 46, 56 + 20 + 22, 4
@@ -48,13 +53,13 @@ class Record:
         return self.data.length if isinstance(self.data, Extent) else len(self.data)
 
 
-def records_of(tensors: Sequence[Tensor]) -> list[Record]:
-    """The records of a file that holds these tensors, in torch's order."""
+def records_of(tensors: Sequence[Tensor], block: int | None = None) -> list[Record]:
+    """The records of a file that holds these tensors, in torch's order; `block` is that of a shareable file."""
     views, storages = _views_and_storages(tensors)
+    computable = [_known(".format_version", b"1"), _known(".storage_alignment", str(ALIGNMENT).encode())]
     return [
         _known("data.pkl", pickle_state_dict(views)),
-        _known(".format_version", b"1"),
-        _known(".storage_alignment", str(ALIGNMENT).encode()),
+        *(computable if block is None else ()),
         _known("byteorder", b"little"),
         *storages,
         _known("version", b"3\n"),
@@ -125,25 +130,25 @@ def _check(tensor: Tensor) -> None:
         ) from None
 
 
-def measure(records: Iterable[Record]) -> int:
+def measure(records: Iterable[Record], block: int | None = None) -> int:
     """Exact bytes of the file that `lay_out` would give."""
     at = central = 0
     for record in records:
         begin = at
-        at += len(_local_header(record, begin)) + record.nbytes
+        at += len(_local_header(record, begin, block)) + record.nbytes
         if record.nbytes:
             at += len(_DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, begin))
         central += _CENTRAL_BYTES + len(record.name) + len(_central_extra(record.nbytes, begin))
     return at + central + _END_BYTES
 
 
-def lay_out(records: Sequence[Record]) -> Layout:
-    """The file: records, central directory, end."""
+def lay_out(records: Sequence[Record], block: int | None = None) -> Layout:
+    """The file: records, central directory, end; shareable in blocks of so many bytes, or compact."""
     builder = LayoutBuilder()
     placed: list[tuple[Record, int, _PutCrc]] = []
     for record in records:
         at = builder.nbytes
-        builder.literal(_local_header(record, at))
+        builder.literal(_local_header(record, at, block))
         put_crc = _append_data(builder, record)
         if record.nbytes:
             builder.literal(_DESCRIPTOR)
@@ -169,14 +174,22 @@ def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
     return lambda: builder.literal(known)
 
 
-def _local_header(record: Record, at: int) -> bytes:
+def _local_header(record: Record, at: int, block: int | None) -> bytes:
     flags = _UTF8_WITH_DESCRIPTOR if record.nbytes else _UTF8
     zip64 = _local_extra(record.nbytes, at)
     fixed = _LOCAL_BYTES + len(record.name) + len(zip64) + 4
-    padding = -(at + fixed) % ALIGNMENT
+    modulus, remainder = _place(record, block)
+    padding = (remainder - at - fixed) % modulus
     extra = zip64 + b"FB" + struct.pack("<H", padding) + b"Z" * padding
     head = struct.pack("<HHHHHIIIHH", 0, flags, 0, 0, 0, 0, 0, 0, len(record.name), len(extra))
     return _LOCAL + head + record.name + extra
+
+
+def _place(record: Record, block: int | None) -> tuple[int, int]:
+    """The modulus and remainder of the offset at which a record's data shall stand."""
+    if block is not None and isinstance(record.data, Extent) and record.nbytes >= _WORTH_SHARING:
+        return block, record.data.offset % block
+    return ALIGNMENT, 0
 
 
 def _local_extra(nbytes: int, at: int) -> bytes:

@@ -21,7 +21,10 @@ BUFFER_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """What a store can honestly promise. `durable`: a synced folder's renames survive a power cut."""
+    """What a store can honestly promise. `durable`: a synced folder's renames survive a power cut.
+
+    `shared_blocks`: it knows how to share blocks; whether two places do, `Store.shared_block` says.
+    """
 
     atomic_rename: bool
     server_copy: bool
@@ -72,6 +75,9 @@ class Reader(Protocol):
     def current(self) -> Version:
         """Size and mark as they are now, to notice a source that changed while it was read."""
 
+    def will_stream(self) -> None:
+        """Say that most of the file will be read once, in order: a hint for caches."""
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -91,7 +97,10 @@ class Writer(Protocol):
         """Write all of `data` at `offset`."""
 
     def copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
-        """Copy a range of `source` to `offset`, by the cheapest way that works. Exactly `extent.length` bytes."""
+        """Copy a range of `source` to `offset`, by the cheapest way that works. Exactly `extent.length` bytes.
+
+        Whole blocks that stand alike in both files (`layout.whole_blocks`) are shared where the store can.
+        """
 
     def sync(self) -> None:
         """Make the bytes durable. A failure is final: the file must be thrown away, never synced again."""
@@ -161,6 +170,12 @@ class Store(Protocol):
 
     def drop_cache(self, path: str) -> None:
         """Let the next read of a synced file come from where it is kept, not from a cache, where the system can."""
+
+    def shared_block(self, path: str, folder: str) -> int | None:
+        """The block, in bytes, that a new file in `folder` could share with the file at `path`.
+
+        The folder need not exist yet. None where blocks cannot be shared. Leaves nothing behind.
+        """
 
     def free_bytes(self, folder: str) -> int | None:
         """Bytes that can still be written below `folder` (which need not exist yet); None where unknown."""

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,8 +30,13 @@ class LocalStore:
 
     @property
     def properties(self) -> Properties:
-        """Renames are atomic everywhere; folders are durable where they can be synced."""
-        return Properties(atomic_rename=True, server_copy=False, shared_blocks=False, durable=syscalls.FOLDERS_SYNC)
+        """Renames are atomic; Linux can share blocks; folders are durable where they can be synced."""
+        return Properties(
+            atomic_rename=True,
+            server_copy=False,
+            shared_blocks=sys.platform == "linux",
+            durable=syscalls.FOLDERS_SYNC,
+        )
 
     def join(self, folder: str, *names: str) -> str:
         """The path of a name in a folder."""
@@ -129,6 +135,14 @@ class LocalStore:
         """Drop the file's clean pages, where the system can."""
         with reading(path):
             syscalls.drop_cache(path)
+
+    def shared_block(self, path: str, folder: str) -> int | None:
+        """The block, in bytes, that a new file in `folder` could share with the file at `path`; None where none."""
+        try:
+            return syscalls.shared_block(path, _nearest(folder))
+        except (OSError, ValueError):
+            # No unnamed files there, or none that may be written: nothing was shared, and the run will say the rest.
+            return None
 
     def free_bytes(self, folder: str) -> int | None:
         """Bytes that this user can still write below `folder`, or below where it would be made; None where unknown."""

@@ -23,6 +23,8 @@ except ImportError:  # Windows
 
 _NOT_SUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 _TRIES = 10
+# A link is never followed: what it leads to would be emptied.
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(slots=True)
@@ -51,7 +53,7 @@ def acquire(path: str) -> Held:
 
 def _acquire_flock(path: str) -> Held | None:
     """The lock; None where the file was removed by its holder in between, which calls for another try."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    descriptor = os.open(path, _FLAGS, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -79,7 +81,7 @@ def _still_named(path: str, descriptor: int) -> bool:
 def _acquire_exclusive(path: str) -> Held | None:
     """The lock by an exclusive file; None where a stale one was removed, which calls for another try."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(path, _FLAGS | os.O_EXCL, 0o666)
     except FileExistsError:
         if not _stale(path):
             raise _locked(path) from None

@@ -78,6 +78,9 @@ class MemoryReader(_Handle):
         """Size and mark as they are now."""
         return self._file.version
 
+    def will_stream(self) -> None:
+        """Memory needs no hint."""
+
 
 class MemoryWriter(_Handle):
     """A new file, all zeros at first."""
@@ -224,6 +227,10 @@ class MemoryStore:
     def drop_cache(self, path: str) -> None:
         """Only looks whether the file is there."""
         self.version(path)
+
+    def shared_block(self, path: str, folder: str) -> int | None:  # noqa: ARG002 - memory has no blocks
+        """None: bytes in memory are copied."""
+        return None
 
     def free_bytes(self, folder: str) -> int | None:  # noqa: ARG002 - memory has no folder that fills up
         """Unknown."""

@@ -5,8 +5,10 @@ Whether a call is there is asked here and nowhere else, each time anew.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import struct
 import sys
 import threading
 
@@ -17,6 +19,8 @@ if sys.platform != "win32":
 MAX_CALL = 0x7FFFF000
 #: Answers that mean "not on this filesystem", as against "it failed".
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY})
+#: From linux/fs.h: let a range of one file stand on the very blocks of another (struct file_clone_range, 32 bytes).
+_FICLONERANGE = 0x4020940D
 #: Folders can be opened and synced (not on Windows).
 FOLDERS_SYNC = hasattr(os, "O_DIRECTORY")
 
@@ -96,6 +100,62 @@ def copy_range(source: int, source_offset: int, target: int, target_offset: int,
             break
         done += step
     return done
+
+
+def share_range(source: int, source_offset: int, target: int, target_offset: int, length: int) -> bool:
+    """Let whole blocks of `target` be those of `source`; False where the two cannot share, and then nothing is done.
+
+    A full or failing disk is raised. Every other answer (EXDEV, EOPNOTSUPP, EINVAL, ENOTTY, EPERM, …) means "copy it".
+    """
+    if sys.platform != "linux":
+        return False
+    asked = struct.pack("=qQQQ", source, source_offset, length, target_offset)
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, asked)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return False
+    return True
+
+
+def block_of(descriptor: int) -> int | None:
+    """The filesystem's block, in bytes; None where it does not say."""
+    return os.fstatvfs(descriptor).f_bsize if hasattr(os, "fstatvfs") else None
+
+
+def shared_block(path: str, folder: str) -> int | None:
+    """The block, in bytes, that a new file in `folder` can share with the file at `path`; None where it can share none.
+
+    The only answer that can be trusted is the filesystem's own: one block is shared with a file that has no name and
+    is gone when it is closed (O_TMPFILE).
+    """
+    if sys.platform != "linux":
+        return None
+    with contextlib.ExitStack() as opened:
+        source = os.open(path, _READ_FLAGS)
+        opened.callback(os.close, source)
+        target = os.open(folder, os.O_TMPFILE | os.O_WRONLY, _NEW_FILE_MODE)
+        opened.callback(os.close, target)
+        block = block_of(target)
+        enough = block is not None and os.fstat(source).st_size >= block
+        return block if block is not None and enough and share_range(source, 0, target, 0, block) else None
+
+
+def start_writing(descriptor: int, offset: int, length: int) -> None:
+    """Let the disk begin with bytes that were just written, so that it is not idle until the file is synced.
+
+    POSIX_FADV_DONTNEED starts to write what is dirty, and drops only what is clean; right after a write nothing is.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)
+
+
+def will_stream(descriptor: int) -> None:
+    """Say that a file will be read once, in order: read ahead, and leave in the cache what others use."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_NOREUSE)
 
 
 def sync_file(descriptor: int) -> None:

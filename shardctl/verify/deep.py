@@ -1,88 +1,190 @@
-"""The checks that read all the bytes: the CRCs of torch zips, and `SHA256SUMS`. Files are read side by side."""
+"""The checks that read all the bytes: the CRCs of torch zips, and `SHA256SUMS`.
+
+Files, and ranges of one file, are read side by side; only the SHA-256 of a file needs its bytes one after another.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 
 from shardctl.checksums import CHECKSUMS
+from shardctl.crc import combine, crc32
+from shardctl.engine.executors import in_order
+from shardctl.engine.parts import PART_BYTES
 from shardctl.engine.task import chunks
+from shardctl.engine.ticks import Tick
 from shardctl.errors import ShardctlError
-from shardctl.model import Extent, File, Finding
+from shardctl.model import Extent, File, Finding, Storage
 from shardctl.select import flatten
 from shardctl.stores.base import Store
 from shardctl.verify.subject import Subject, read_checksums
 
 
-def check_deep(subject: Subject, jobs: int) -> Iterator[tuple[int, list[Finding]]]:
-    """Read every file of the checkpoint; yields, file by file, the bytes read and what is wrong with them."""
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Bytes of a file: those of a record that has a checksum, or a part of them, or what lies between."""
+
+    extent: Extent
+    record: Storage | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Segments of a file to read at once; `hashed`: they are all its bytes, and its SHA-256 is wanted."""
+
+    file: File
+    segments: tuple[_Segment, ...]
+    hashed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was found: the bytes read, the CRC of each segment of a record, the SHA-256, or why it ended."""
+
+    reading: _Reading
+    nbytes: int
+    crcs: tuple[tuple[_Segment, int], ...]
+    sha256: str | None
+    error: ShardctlError | None
+
+
+def check_deep(
+    subject: Subject, jobs: int, tick_of: Callable[[str], Tick], meanwhile: Callable[[], None]
+) -> Iterator[tuple[str, int, list[Finding]]]:
+    """Read every file of the checkpoint; yields, file by file, its name, the bytes read and what is wrong with them.
+
+    `tick_of` gives the tick of a file by its name; `meanwhile` is called now and then as this thread waits.
+    """
+    store, names = subject.store, subject.names
+    sums = read_checksums(store, subject.located.folder) or {}
+    readings = (
+        reading for file in subject.checkpoint.files for reading in _readings(file, hashed=names[file.path] in sums)
+    )
+
+    def read(reading: _Reading) -> _Read:
+        return _read(store, reading, tick_of(names[reading.file.path]))
+
+    results = in_order(jobs, read, readings, meanwhile)
+    for path, group in groupby(results, key=lambda read: read.reading.file.path):
+        done = list(group)
+        yield names[path], sum(read.nbytes for read in done), _findings(done, sums.get(names[path]))
+
+
+def deep_bytes(subject: Subject) -> dict[str, int]:
+    """The bytes that `check_deep` reads of each file, by name."""
     sums = read_checksums(subject.store, subject.located.folder) or {}
-    names = subject.names
-    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="verify") as pool:
-        yield from pool.map(
-            lambda file: _check_file(subject.store, file, sums.get(names[file.path])), subject.checkpoint.files
-        )
+    return {
+        subject.names[file.path]: sum(s.extent.length for s in _segments(file, gaps=subject.names[file.path] in sums))
+        for file in subject.checkpoint.files
+    }
 
 
-def _check_file(store: Store, file: File, digest: str | None) -> tuple[int, list[Finding]]:
-    try:
-        findings = list(_bad_records(store, file))
-        if digest is not None:
-            findings += _bad_digest(store, file, digest)
-        else:
-            _read_through(store, file)
-    except ShardctlError as error:
-        return 0, [Finding(error.code, "error", error.message, error.hint, error.file, error.tensor, error.offset)]
-    return file.version.size, findings
-
-
-def _bad_records(store: Store, file: File) -> Iterator[Finding]:
-    names = _tensor_names(file)
-    with store.open(file.path) as reader:
-        for record in file.records:
-            if record.crc32 is None:
-                continue
-            crc = 0
-            for chunk in chunks(reader, record.extent):
-                crc = zlib.crc32(chunk, crc)
-            if crc != record.crc32:
-                yield Finding(
-                    "zip-crc-mismatch",
-                    "error",
-                    f"record '{record.key}' does not match its CRC-32 "
-                    f"(recorded {record.crc32:08x}, found {crc:08x}): its bytes changed after it was saved",
-                    "the file is damaged: fetch or save it again",
-                    file=file.path,
-                    tensor=names.get(record.key),
-                    offset=record.extent.offset,
-                )
-
-
-def _tensor_names(file: File) -> dict[str, str]:
-    return {tensor.storage.key: tensor.name for tensor in reversed(flatten(file.tree).tensors)}
-
-
-def _bad_digest(store: Store, file: File, digest: str) -> Iterable[Finding]:
-    sha = hashlib.sha256()
-    with store.open(file.path) as reader:
-        for chunk in chunks(reader, Extent(file.path, 0, file.version.size)):
-            sha.update(chunk)
-    if sha.hexdigest() != digest:
-        yield Finding(
-            "digest-mismatch",
-            "error",
-            f"{CHECKSUMS} says {digest}, and the file has {sha.hexdigest()}",
-            "the file changed after the checksums were written: fetch it again, or write them again",
-            file=file.path,
-        )
-
-
-def _read_through(store: Store, file: File) -> None:
-    """Read what no checksum covers, so that a disk that cannot give it back is found."""
-    if file.records:
+def _readings(file: File, *, hashed: bool) -> Iterator[_Reading]:
+    """How a file is read: whole and in order where its SHA-256 is wanted, else in parts."""
+    segments = _segments(file, gaps=hashed)
+    if hashed:
+        yield _Reading(file, tuple(segments), hashed)
         return
-    with store.open(file.path) as reader:
-        for _ in chunks(reader, Extent(file.path, 0, file.version.size)):
-            pass
+    some: list[_Segment] = []
+    filled = 0
+    for segment in segments:
+        for offset in range(0, segment.extent.length, PART_BYTES):
+            extent = segment.extent.part(offset, min(PART_BYTES, segment.extent.length - offset))
+            some.append(_Segment(extent, segment.record))
+            filled += extent.length
+            if filled >= PART_BYTES:
+                yield _Reading(file, tuple(some), hashed)
+                some, filled = [], 0
+    # The last few, or none: an empty file is opened all the same.
+    yield _Reading(file, tuple(some), hashed)
+
+
+def _segments(file: File, *, gaps: bool) -> Iterator[_Segment]:
+    """The records with checksums in the order of the file, with what lies between them where it is wanted.
+
+    Of a file without records all bytes are one gap, and wanted: a disk that cannot give them back is found.
+    """
+    at = 0
+    records = sorted((r for r in file.records if r.crc32 is not None), key=lambda record: record.extent.offset)
+    for record in records:
+        if gaps and record.extent.offset > at:
+            yield _Segment(Extent(file.path, at, record.extent.offset - at), None)
+        yield _Segment(record.extent, record)
+        at = record.extent.end
+    if (gaps or not file.records) and file.version.size > at:
+        yield _Segment(Extent(file.path, at, file.version.size - at), None)
+
+
+def _read(store: Store, reading: _Reading, tick: Tick) -> _Read:
+    sha = hashlib.sha256() if reading.hashed else None
+    crcs: list[tuple[_Segment, int]] = []
+    nbytes = 0
+    try:
+        with store.open(reading.file.path) as reader:
+            reader.will_stream()
+            for segment in reading.segments:
+                crc = 0
+                for chunk in chunks(reader, segment.extent):
+                    if segment.record is not None:
+                        crc = crc32(chunk, crc)
+                    if sha is not None:
+                        sha.update(chunk)
+                    tick(len(chunk))
+                crcs.append((segment, crc))
+                nbytes += segment.extent.length
+    except ShardctlError as error:
+        return _Read(reading, nbytes, tuple(crcs), None, error)
+    return _Read(reading, nbytes, tuple(crcs), None if sha is None else sha.hexdigest(), None)
+
+
+def _findings(done: list[_Read], wanted: str | None) -> list[Finding]:
+    """What is wrong with one file, of which all readings are done."""
+    errors = [read.error for read in done if read.error is not None]
+    if errors:
+        error = errors[0]
+        return [Finding(error.code, "error", error.message, error.hint, error.file, error.tensor, error.offset)]
+    file = done[0].reading.file
+    findings = list(_bad_records(file, _record_crcs(done)))
+    found = done[0].sha256
+    if wanted is not None and found is not None and found != wanted:
+        findings.append(_bad_digest(file, wanted, found))
+    return findings
+
+
+def _record_crcs(done: list[_Read]) -> Mapping[Storage, int]:
+    crcs: dict[Storage, int] = {}
+    for read in done:
+        for segment, crc in read.crcs:
+            if segment.record is not None:
+                crcs[segment.record] = combine(crcs.get(segment.record, 0), crc, segment.extent.length)
+    return crcs
+
+
+def _bad_records(file: File, crcs: Mapping[Storage, int]) -> Iterator[Finding]:
+    # Empty records are never read, and an empty record's checksum is 0.
+    wrong = [record for record in file.records if record.crc32 not in (None, crcs.get(record, 0))]
+    names = {tensor.storage.key: tensor.name for tensor in reversed(flatten(file.tree).tensors)} if wrong else {}
+    for record in wrong:
+        yield Finding(
+            "zip-crc-mismatch",
+            "error",
+            f"record '{record.key}' does not match its CRC-32 (recorded {record.crc32 or 0:08x}, "
+            f"found {crcs.get(record, 0):08x}): its bytes changed after it was saved",
+            "the file is damaged: fetch or save it again",
+            file=file.path,
+            tensor=names.get(record.key),
+            offset=record.extent.offset,
+        )
+
+
+def _bad_digest(file: File, wanted: str, found: str) -> Finding:
+    return Finding(
+        "digest-mismatch",
+        "error",
+        f"{CHECKSUMS} says {wanted}, and the file has {found}",
+        "the file changed after the checksums were written: fetch it again, or write them again",
+        file=file.path,
+    )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from shardctl.discover import Candidate, Located, find_source, folder_checkpoints, read_checkpoint
+from shardctl.engine.run import Observer
+from shardctl.engine.task import Receipt
+from shardctl.engine.ticks import Ticks
 from shardctl.errors import InputError, MissingError, ShardctlError, UsageError
-from shardctl.model import Checkpoint, Finding
-from shardctl.stores.base import Store
-from shardctl.verify.against import compare_data, compare_headers, named_tensors
+from shardctl.model import Checkpoint, Finding, Tensor
+from shardctl.stores.base import Copied, Store
+from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
 from shardctl.verify.checks import CHECKS
-from shardctl.verify.deep import check_deep
+from shardctl.verify.deep import check_deep, deep_bytes
 from shardctl.verify.subject import Subject
 
 Depth = Literal["headers", "deep"]
@@ -21,7 +24,10 @@ Depth = Literal["headers", "deep"]
 
 @dataclass(frozen=True, slots=True)
 class Thoroughness:
-    """How far to look. `against` names another checkpoint; `strict` lets warnings count as errors."""
+    """How far to look. `against` names another checkpoint; `strict` lets warnings count as errors.
+
+    `digests`: the SHA-256 of each tensor that is proved equal is wanted.
+    """
 
     deep: bool = False
     load: bool = False
@@ -29,6 +35,7 @@ class Thoroughness:
     strict: bool = False
     key: str | None = None
     jobs: int = 2
+    digests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +57,17 @@ class Verdict:
         return {severity: counted[severity] for severity in ("error", "warning", "note")}
 
 
-def verify(store: Store, source: str, how: Thoroughness) -> Verdict:
-    """Everything that is wrong with a checkpoint.
+@dataclass(frozen=True, slots=True)
+class _Opposed:
+    """The other checkpoint, and the tensors whose bytes can be compared."""
+
+    name: str
+    findings: tuple[Finding, ...]
+    pairs: list[tuple[Tensor, Tensor]]
+
+
+def verify(store: Store, source: str, how: Thoroughness, observe: Observer | None = None) -> Verdict:
+    """Everything that is wrong with a checkpoint; `observe` is told of the bytes that are read beyond headers.
 
     Raises MissingError where there is nothing to look at, UsageError for a key with two meanings.
     """
@@ -60,21 +76,18 @@ def verify(store: Store, source: str, how: Thoroughness) -> Verdict:
         Subject(store, located, _read(store, located, findings, how.key))
         for located in _locate(store, source, findings)
     ]
+    opposed = _oppose(store, subjects[0].checkpoint, how.against, how.key) if how.against and subjects else None
+    findings.extend(finding for subject in subjects for check in CHECKS for finding in check(subject))
+    findings.extend(opposed.findings if opposed else ())
     nbytes = 0
     digests: dict[str, str] = {}
-    for subject in subjects:
-        for check in CHECKS:
-            findings.extend(check(subject))
-        if how.deep:
-            for read, found in check_deep(subject, how.jobs):
-                nbytes += read
-                findings.extend(found)
-        if how.load:
-            for read, found in _load(store, subject, how.key):
-                nbytes += read
-                findings.extend(found)
-    if how.against is not None and subjects:
-        nbytes += _against(store, subjects[0].checkpoint, how.against, how, findings, digests)
+    if how.deep:
+        look = _DeepLook(store, how, observe, findings, digests)
+        nbytes += look.at(subjects, opposed)
+    for subject in subjects if how.load else ():
+        for read, found in _load(store, subject, how.key):
+            nbytes += read
+            findings.extend(found)
     worst = {finding.severity for finding in findings}
     return Verdict(
         findings=tuple(sorted(dict.fromkeys(findings), key=lambda finding: _RANK[finding.severity])),
@@ -85,6 +98,67 @@ def verify(store: Store, source: str, how: Thoroughness) -> Verdict:
         bytes=nbytes,
         digests=digests,
     )
+
+
+def _oppose(store: Store, checkpoint: Checkpoint, other: str, key: str | None) -> _Opposed:
+    findings: list[Finding] = []
+    theirs = named_tensors(_read(store, find_source(store, other, whole_set=False), findings, key))
+    ours = named_tensors(checkpoint)
+    findings.extend(compare_headers(ours, theirs, other))
+    return _Opposed(other, tuple(findings), alike(ours, theirs))
+
+
+@dataclass(slots=True)
+class _DeepLook:
+    """Reads all the bytes, with an eye on progress: what is found goes into `findings` and `digests`."""
+
+    store: Store
+    how: Thoroughness
+    observe: Observer | None
+    findings: list[Finding]
+    digests: dict[str, str]
+    ticks: Ticks = field(default_factory=Ticks)
+
+    def at(self, subjects: Sequence[Subject], opposed: _Opposed | None) -> int:
+        """Look at files, and then at what they are compared with; returns the bytes read."""
+        files = {name: nbytes for subject in subjects for name, nbytes in deep_bytes(subject).items()}
+        if opposed is not None:
+            files[opposed.name] = sum(2 * tensor.nbytes for tensor, _ in opposed.pairs)
+        if self.observe is not None:
+            self.observe.start(sum(files.values()), files)
+        try:
+            nbytes = sum(self._at_files(subject) for subject in subjects)
+            return nbytes + (0 if opposed is None else self._at_tensors(opposed))
+        finally:
+            self.ticks.stop()
+
+    def _at_files(self, subject: Subject) -> int:
+        nbytes = 0
+        for name, read, found in check_deep(subject, self.how.jobs, self.ticks.of, self._meanwhile):
+            self.findings.extend(found)
+            self._finished(name, read)
+            nbytes += read
+        return nbytes
+
+    def _at_tensors(self, opposed: _Opposed) -> int:
+        how = Comparing(self.how.jobs, self.how.digests, self.ticks.of(opposed.name))
+        nbytes = 0
+        for compared in compare_data(self.store, opposed.pairs, opposed.name, how, self._meanwhile):
+            self.findings.extend(compared.findings)
+            nbytes += compared.nbytes
+            if compared.sha256 is not None:
+                self.digests[compared.name] = compared.sha256
+        self._finished(opposed.name, nbytes)
+        return nbytes
+
+    def _meanwhile(self) -> None:
+        if self.observe is not None:
+            self.ticks.tell(self.observe.advance)
+
+    def _finished(self, name: str, nbytes: int) -> None:
+        self._meanwhile()
+        if self.observe is not None:
+            self.observe.finished(Receipt(name, nbytes, None, Copied()), kept=False)
 
 
 def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
@@ -149,25 +223,3 @@ def loader_choices(choices: list[Candidate]) -> dict[str, str]:
         "accelerate": (single_bin, single, *(indexes if len(indexes) == 1 else ())),
     }
     return {loader: next((name for name in order if name in there), "none") for loader, order in orders.items()}
-
-
-def _against(
-    store: Store,
-    checkpoint: Checkpoint,
-    other: str,
-    how: Thoroughness,
-    findings: list[Finding],
-    digests: dict[str, str],
-) -> int:
-    located = find_source(store, other, whole_set=False)
-    theirs = named_tensors(_read(store, located, findings, how.key))
-    ours = named_tensors(checkpoint)
-    findings.extend(compare_headers(ours, theirs, other))
-    nbytes = 0
-    if how.deep:
-        for compared in compare_data(store, ours, theirs, other, how.jobs):
-            findings.extend(compared.findings)
-            nbytes += compared.nbytes
-            if compared.sha256 is not None:
-                digests[compared.name] = compared.sha256
-    return nbytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from shardctl.cli.progress import Silent
+from shardctl.engine.run import RunOptions
+from shardctl.errors import TargetExistsError
+from shardctl.operations import WriteOptions, prepare, write
+from shardctl.packing import Limits
+from shardctl.stores.local import LocalStore
 from tests.faults.machinery import (
     STAGING,
     digests,
@@ -251,6 +258,34 @@ def test_the_second_of_two_writers(source: Path, tmp_path: Path) -> None:
         _signal_child(first.pid, signal.SIGCONT)
     assert first.returncode == 0
     assert read_tensors(target) == tensors()
+
+
+def test_a_rival_that_ends_in_between(source: Path, tmp_path: Path) -> None:
+    """A run that another one overtook before it held the lock is exit 4, changes nothing, and is up to date then."""
+    target = tmp_path / "target"
+    options = WriteOptions(Limits(num_shards=3))
+    planned = prepare(LocalStore(), str(source), str(target), options, finish=True)
+    run_here(*_split(source, target)).expect(0)
+    rival = digests(target)
+    with pytest.raises(TargetExistsError, match="changed") as caught:
+        write(LocalStore(), planned, RunOptions(jobs=1), Silent())
+    assert caught.value.exit_code == 4
+    assert digests(target) == rival
+    assert "up to date" in run_here(*_split(source, target)).expect(0).stderr
+
+
+@needs_strace
+def test_every_new_folder_is_synced_into_its_parent(source: Path, tmp_path: Path) -> None:
+    """The names of the target and of the folders made on the way to it are durable before anything is made there."""
+    log = tmp_path / "log"
+    under = ["strace", "-f", "-y", "-qq", "-o", str(log), "-e", "trace=mkdir,fsync"]
+    run_program(*_split(source, tmp_path / "deep" / "target"), under=under).expect(0)
+    calls = [line.partition(" ")[2].strip() for line in log.read_text().splitlines() if str(tmp_path) in line]
+    made = [number for number, call in enumerate(calls) if call.startswith("mkdir(") and call.endswith("= 0")]
+    folders = [tmp_path / "deep", tmp_path / "deep" / "target", tmp_path / "deep" / "target" / STAGING]
+    for number, folder in zip(made[:3], folders, strict=True):
+        assert f'"{folder}"' in calls[number]
+        assert re.fullmatch(rf"fsync\(\d+<{re.escape(str(folder.parent))}>\) += 0", calls[number + 1])
 
 
 def test_a_lock_file_without_a_holder(source: Path, tmp_path: Path) -> None:

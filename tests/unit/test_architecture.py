@@ -21,7 +21,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "errors": (("errors", "_version"), ()),
     "model": (("model", "sizes", "caps"), ("errors",)),
     "values": (
-        ("candidates", "checksums", "findings", "index", "layout", "naming", "packing", "plan", "select", "sniff"),
+        (
+            *("candidates", "cells", "checksums", "crc", "findings", "index", "layout", "naming", "packing", "plan"),
+            *("select", "sniff"),
+        ),
         ("errors", "model"),
     ),
     "seam": (("stores.base",), ("errors", "model")),
@@ -38,10 +41,14 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("operations",),
         ("errors", "model", "values", "seam", "formats", "discover", "engine", "target", "verify"),
     ),
+    "report": (
+        ("report",),
+        ("errors", "model", "values", "seam", "discover", "verify", "operations"),
+    ),
     "api": (("",), ("errors", "model", "values", "seam", "stores", "formats", "verify", "operations")),
     "cli": (
         ("cli", "__main__"),
-        ("errors", "model", "values", "seam", "stores", "engine", "verify", "operations"),
+        ("errors", "model", "values", "seam", "stores", "engine", "verify", "operations", "report"),
     ),
 }
 
@@ -51,8 +58,10 @@ PUBLIC = {"__version__"}
 #: What is not the standard library's, and the only place where it may be imported.
 OUTSIDERS = {
     "humanfriendly": "sizes",
+    "zlib_ng": "crc",
     "typer": "cli",
     "rich": "cli",
+    "jinja2": "report.page",
     "safetensors": "verify.upstream",
     "torch": "verify.upstream",
 }

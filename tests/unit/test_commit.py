@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from shardctl.engine.commit import check_not_half_replaced, finish, leave_nothing, recover
 from shardctl.engine.journal import COMMIT, LOCK, RECORD, Commit, Header, Journal, Record
 from shardctl.engine.task import Receipt
-from shardctl.errors import InputError, LockedError, StorageError
+from shardctl.errors import InputError, LockedError, StorageError, TargetExistsError
 from shardctl.stores.base import Copied
+from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryStore
 from tests.small import get, put
 
@@ -157,6 +159,27 @@ def test_a_half_replaced_folder_is_no_source() -> None:
     assert caught.value.code == "half-done"
     recover(store, "t", "t/.j")
     check_not_half_replaced(store, "t/.j")
+
+
+@pytest.mark.parametrize("name", ["", "files", "files/a", "lock"])
+def test_a_link_in_a_commit_from_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    """Where the staging folder or something in it is a link, nothing is moved, opened to others or emptied there."""
+    store, target, elsewhere = LocalStore(), tmp_path / "t", tmp_path / "elsewhere"
+    (target / ".j" / "files").mkdir(parents=True)
+    for file in COMMITTED.renames:
+        (target / ".j" / "files" / file).write_bytes(b"new")
+    Journal(store, str(target / ".j")).begin_commit(COMMITTED)
+    own = target / ".j" / name
+    if own.exists():
+        own.rename(elsewhere)
+    else:
+        elsewhere.write_bytes(b"mine")
+    own.symlink_to(elsewhere)
+    before = sorted((str(path), path.stat().st_mode, path.stat().st_size) for path in tmp_path.rglob("*"))
+    with pytest.raises(TargetExistsError, match="is a link") as caught:
+        recover(store, str(target), str(target / ".j"))
+    assert caught.value.file == str(own)
+    assert sorted((str(path), path.stat().st_mode, path.stat().st_size) for path in tmp_path.rglob("*")) == before
 
 
 def test_a_commit_from_elsewhere_touches_nothing_outside() -> None:

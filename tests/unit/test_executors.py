@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
 
 from shardctl.engine import executors
+from shardctl.engine.executors import in_order
 
 
 @pytest.mark.parametrize(("cores", "jobs"), [(None, 2), (1, 2), (2, 2), (3, 3), (4, 4), (128, 4)])
@@ -33,3 +35,31 @@ def test_one_at_a_time_is_in_order() -> None:
         name = executor.submit(lambda: threading.current_thread().name).result()
     assert ran == list(range(20))
     assert name.startswith("shard")
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_results_come_in_the_order_of_the_items(jobs: int) -> None:
+    """Whatever ends first, results stand in the order of what they were made of."""
+    assert list(in_order(jobs, lambda number: number * number, range(50))) == [number * number for number in range(50)]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_items_are_taken_as_there_is_room(jobs: int) -> None:
+    """An endless series of items gives results; what nobody asks for is not begun."""
+    results = in_order(jobs, abs, itertools.count())
+    assert [next(results) for _ in range(20)] == list(range(20))
+    results.close()
+
+
+def test_a_failure_ends_it() -> None:
+    """What the work raises is raised where its result is due, after the results before it."""
+
+    def fail_at_five(number: int) -> int:
+        if number == 5:
+            raise ValueError(number)
+        return number
+
+    results = in_order(2, fail_at_five, itertools.count())
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="5"):
+        next(results)

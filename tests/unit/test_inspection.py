@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from shardctl import operations
 from shardctl.discover import find_source, read_checkpoint
 from shardctl.errors import MissingError
 from shardctl.formats import WRITERS
+from shardctl.formats.base import strict
 from shardctl.inspection import FileSums, Inspection, inspect_checkpoint
 from shardctl.layout import Layout
 from shardctl.model import DTYPES, Extent, Storage, Tensor
@@ -21,7 +21,7 @@ from tests.support import materialise
 def inspected(store: MemoryStore, source: str, glob: str | None = None) -> Inspection:
     """A checkpoint summed up."""
     located = find_source(store, source)
-    checkpoint = read_checkpoint(store, located, operations.strict, nested=True)
+    checkpoint = read_checkpoint(store, located, strict, nested=True)
     return inspect_checkpoint(store, source, located, checkpoint, glob, ())
 
 

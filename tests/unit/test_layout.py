@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import zlib
 
-from shardctl.layout import Crc, Gather, LayoutBuilder, Literal, Run, tensor_piece
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardctl.layout import Crc, Gather, LayoutBuilder, Literal, Run, tensor_piece, whole_blocks
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from tests.support import materialise
 
@@ -89,3 +92,28 @@ def test_a_gather_has_the_bytes_of_its_elements() -> None:
     """An expanded view has more bytes than its extent, an empty one none."""
     assert Gather(Extent("f", 0, 4), 4, (10,), (0,)).nbytes == 40
     assert Gather(Extent("f", 0, 0), 4, (0, 3), (3, 1)).nbytes == 0
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 10_000), st.sampled_from([1, 8, 512, 4096]))
+def test_whole_blocks_are_whole_in_both_files(offset: int, source: int, length: int, block: int) -> None:
+    """What is shared begins and ends between blocks of both files, and less than a block is left at either end."""
+    begin, shared = whole_blocks(offset, Extent("f", source, length), block)
+    if (offset - source) % block:
+        assert (begin, shared) == (0, 0)
+    elif shared:
+        assert (offset + begin) % block == (source + begin) % block == shared % block == 0
+        assert 0 <= begin < block
+        assert 0 <= length - begin - shared < block
+    else:
+        assert length < 2 * block
+
+
+def test_a_layout_counts_what_it_can_share() -> None:
+    """Only runs that stand alike in both files, and only their whole blocks, need no room."""
+    builder = LayoutBuilder()
+    builder.literal(b"-" * 4)
+    builder.run(Extent("f", 20, 30))
+    builder.run(Extent("g", 21, 30))
+    layout = builder.build()
+    assert layout.shareable(8) == 24
+    assert layout.shareable(64) == 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,8 @@ from shardctl.engine.task import Receipt
 from shardctl.errors import InputError, SourceChangedError, TargetExistsError, UsageError
 from shardctl.operations import Prepared, WriteOptions
 from shardctl.packing import Limits
+from shardctl.stores.base import Store
+from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryStore
 from shardctl.verify import Thoroughness, verify
 from shardctl.verify.against import named_tensors
@@ -42,17 +46,24 @@ class Told:
         self.events.append("committing")
 
 
-def prepare(store: MemoryStore, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
+def prepare(store: Store, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
     """What would be done."""
     return operations.prepare(store, source, target, options, finish=True)
 
 
-def run(store: MemoryStore, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
+def run(store: Store, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
     """Prepare, and carry out what is not done."""
     prepared = prepare(store, source, target, options)
     if not prepared.up_to_date:
         operations.write(store, prepared, RunOptions(jobs=1), Told())
     return prepared
+
+
+def damaged_bin() -> bytes:
+    """A .bin of two tensors, one of which has a changed byte."""
+    data = bytearray(weights({"a": b"1" * 200, "b": b"2" * 200}, "bin"))
+    data[data.index(b"2" * 200) + 7] ^= 1
+    return bytes(data)
 
 
 def names(store: MemoryStore, folder: str) -> list[str]:
@@ -293,16 +304,24 @@ def test_metadata_and_aliases_survive() -> None:
 
 
 def test_a_bad_record_is_named_where_its_bytes_pass_our_hands() -> None:
-    """A record that does not match its CRC stops a copy that reads it back, and nothing is put in place."""
+    """A record that does not match its CRC stops a copy through buffers, and nothing is put in place."""
     store = MemoryStore()
-    data = bytearray(weights({"a": b"1" * 200, "b": b"2" * 200}, "bin"))
-    data[data.index(b"2" * 200) + 7] ^= 1
-    put(store, "m/pytorch_model.bin", bytes(data))
+    put(store, "m/pytorch_model.bin", damaged_bin())
     with pytest.raises(InputError, match="CRC-32"):
-        run(store, "m", "s", replace(BY_250, read_back=True))
+        run(store, "m", "s")
     assert names(store, "s") == []
-    run(store, "m", "s")
-    found = verify(store, "s", Thoroughness(deep=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="needs copies inside the kernel")
+def test_a_bad_record_stays_visible_where_its_bytes_are_not_seen(tmp_path: Path) -> None:
+    """A copy inside the kernel carries the recorded CRC over with the bytes; one that reads back refuses them."""
+    store = LocalStore()
+    source, target = str(tmp_path / "m.bin"), str(tmp_path / "s")
+    Path(source).write_bytes(damaged_bin())
+    with pytest.raises(InputError, match="CRC-32"):
+        run(store, source, target, replace(BY_250, read_back=True))
+    run(store, source, target, BY_250)
+    found = verify(store, target, Thoroughness(deep=True))
     assert [finding.code for finding in found.findings] == ["zip-crc-mismatch"]
 
 

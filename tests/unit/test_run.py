@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from shardctl.engine.executors import threads
+from shardctl.engine.folders import make_durably
+from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import COMMIT, FILES, LOCK, PLAN, RECEIPTS, RECORD, Commit, Header, Journal
 from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.task import Receipt, ShardTask
@@ -48,7 +50,8 @@ def job(store: MemoryStore, names: tuple[str, ...] = ("a", "b"), plan_id: str = 
     builder.run(Extent("s", 0, 9))
     sources = {"s": store.version("s")}
     tasks = tuple(ShardTask(name, f"t/.j/files/{name}", builder.build(), sources, digest) for name in names)
-    return Job(Header(plan_id, {}, sources), "t", "t/.j", tasks, sources)
+    around = Surroundings.of(store, "t", names, weights=True)
+    return Job(Header(plan_id, {}, sources), "t", "t/.j", tasks, sources, around)
 
 
 def run(store: MemoryStore, work: Job, options: RunOptions = ONE) -> list[str]:
@@ -174,6 +177,122 @@ def test_a_locked_target_is_refused(store: MemoryStore) -> None:
     run(store, work)
 
 
+@pytest.mark.parametrize("name", ["a", "pytorch_model.bin", "model.safetensors.index.json"])
+def test_a_rival_that_ended_before_the_lock_is_noticed(store: MemoryStore, name: str) -> None:
+    """What came into the target since the run was planned is neither replaced nor mixed, and no trace is left."""
+    work = job(store)
+    put(store, f"t/{name}", b"rival")
+    with pytest.raises(TargetExistsError, match=name) as caught:
+        run(store, work)
+    assert (caught.value.code, caught.value.exit_code, caught.value.file) == ("target-changed", 4, f"t/{name}")
+    assert "again" in caught.value.hint
+    assert names(store, "t") == [name]
+    assert get(store, f"t/{name}") == b"rival"
+
+
+def test_a_rival_that_changed_what_gives_way_is_noticed(store: MemoryStore) -> None:
+    """A set that is not the one that was to be replaced stays, and so do files that are gone already."""
+    for name in ("a", "old.bin"):
+        put(store, f"t/{name}", b"x")
+    work = replace(job(store), superseded=("a", "old.bin"))
+    put(store, "t/old.bin", b"y")
+    store.remove("t/a")
+    with pytest.raises(TargetExistsError, match=r"'t/a' \(and 1 more\) changed"):
+        run(store, work)
+    assert get(store, "t/old.bin") == b"y"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "optimizer.bin"])
+def test_other_files_may_come_and_go(store: MemoryStore, name: str) -> None:
+    """Files that are no weights, and training state, are no concern of a run."""
+    work = job(store)
+    put(store, f"t/{name}", b"x")
+    run(store, work)
+    assert get(store, "t/a") == b"some data"
+
+
+def test_a_run_for_one_file_looks_at_its_own_names_only(store: MemoryStore) -> None:
+    """Other weights that appear beside the file that the user named are left alone."""
+    work = job(store)
+    work = replace(work, surroundings=Surroundings.of(store, "t", ("a", "b"), weights=False))
+    put(store, "t/other.bin", b"x")
+    run(store, work)
+    assert names(store, "t") == [".j", "a", "b", "other.bin"]
+
+
+def test_a_file_that_appears_while_the_run_writes_is_not_overwritten(store: MemoryStore) -> None:
+    """Before files take their names the target is looked at once more; what is finished stays for the next try."""
+
+    class Intruder(Told):
+        def finished(self, receipt: Receipt, *, kept: bool) -> None:
+            super().finished(receipt, kept=kept)
+            put(store, "t/a", b"theirs")
+
+    with pytest.raises(TargetExistsError, match="'t/a' changed"):
+        execute(job(store), store, ONE, threads, Intruder())
+    assert get(store, "t/a") == b"theirs"
+    assert names(store, f"t/.j/{FILES}") == ["a", "b"]
+    again = replace(job(store), superseded=("a",))
+    assert run(store, again)[1:] == ["kept a", "kept b", "committing"]
+    assert get(store, "t/a") == b"some data"
+
+
+class Recording(MemoryStore):
+    """A store that remembers which folders were made and synced, and what got its final name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[str] = []
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder, and say so."""
+        self.done.append(f"make {path}")
+        super().make_folder(path)
+
+    def sync_folder(self, path: str) -> None:
+        """Sync a folder, and say so."""
+        self.done.append(f"sync {path}")
+        super().sync_folder(path)
+
+
+def test_new_folders_are_durable_one_by_one() -> None:
+    """Each new folder's name is synced before anything is made in it, and that of the innermost one that was there."""
+    store = Recording()
+    store.make_folder("x")
+    put(store, "s", b"some data")
+    work = job(store)
+    work = replace(work, folder="x/y/t", staging="x/y/t/.j")
+    tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
+    store.done.clear()
+    run(store, replace(work, tasks=tasks))
+    assert store.done[:7] == ["sync ", "make x/y", "sync x", "make x/y/t", "sync x/y", "make x/y/t/.j", "sync x/y/t"]
+
+
+def test_all_new_folders_go_after_a_first_failure(store: MemoryStore) -> None:
+    """Where nothing was finished, the folders on the way that the run made are gone too."""
+    work = job(store, ("a",))
+    tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
+    with pytest.raises(SourceChangedError):
+        run(store, broken(replace(work, folder="x/y/t", staging="x/y/t/.j", tasks=tasks)))
+    assert store.kind("x") is None
+
+
+def test_a_folder_that_cannot_be_read_is_not_synced(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parent that may be written to and not read is no reason to fail, but a failing disk is."""
+
+    def refusing(error: OSError) -> None:
+        def sync(path: str) -> None:
+            raise StorageError(path, hint="") from error
+
+        monkeypatch.setattr(store, "sync_folder", sync)
+
+    refusing(PermissionError())
+    assert make_durably(store, "p/t") == ("p/t", "p")
+    refusing(OSError())
+    with pytest.raises(StorageError):
+        make_durably(store, "q/t")
+
+
 def test_too_little_room_is_said_before_anything_is_written(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +345,22 @@ def test_checksums_are_put_in_place_with_the_files(store: MemoryStore) -> None:
     assert store.kind("t/SHA256SUMS") is None
 
 
+@pytest.mark.parametrize("name", ["lock", "receipts.jsonl", "files", "files/a"])
+def test_links_in_the_staging_folder_are_refused(tmp_path: Path, name: str) -> None:
+    """A link under any name that the run uses for itself never has the file changed to which it leads."""
+    precious, staging = tmp_path / "precious", tmp_path / "t" / ".j"
+    precious.write_bytes(b"mine")
+    (staging / name).parent.mkdir(parents=True)
+    (staging / name).symlink_to(precious)
+    task = ShardTask("a", f"{staging}/files/a", Layout((Literal(b"x"),), 1), {})
+    around = Surroundings.of(LocalStore(), str(staging.parent), ("a",), weights=True)
+    work = Job(Header("id", {}, {}), str(staging.parent), str(staging), (task,), {}, around)
+    with pytest.raises(TargetExistsError, match="is a link") as caught:
+        execute(work, LocalStore(), RESTART, threads, Told())
+    assert caught.value.file == str(staging / name)
+    assert precious.read_bytes() == b"mine"
+
+
 def test_staging_that_is_a_link_is_refused(tmp_path: Path) -> None:
     """A hidden folder that leads elsewhere, as a downloaded folder may bring it, sweeps nothing away there."""
     precious, target = tmp_path / "precious", tmp_path / "t"
@@ -235,7 +370,8 @@ def test_staging_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (target / ".j").symlink_to(precious)
     staging = str(target / ".j")
     task = ShardTask("a", f"{staging}/a", Layout((Literal(b"x"),), 1), {})
-    work = Job(Header("id", {}, {}), str(target), staging, (task,), {})
+    around = Surroundings.of(LocalStore(), str(target), ("a",), weights=True)
+    work = Job(Header("id", {}, {}), str(target), staging, (task,), {}, around)
     with pytest.raises(TargetExistsError, match="is a link"):
         execute(work, LocalStore(), RESTART, threads, Told())
     assert (precious / "thesis").read_bytes() == b"mine"

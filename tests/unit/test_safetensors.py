@@ -346,6 +346,41 @@ def test_measure_is_exact(state: dict[str, torch.Tensor], metadata: dict[str, st
     assert SAFETENSORS.measure(tensors, metadata) == layout.nbytes == len(_materialise(layout, data))
 
 
+@given(_state_dicts(), _metadata, st.sampled_from([512, 4096]), st.randoms())
+@settings(deadline=None)
+def test_shareable_reads_as_ever(
+    state: dict[str, torch.Tensor], metadata: dict[str, str], block: int, random: Random
+) -> None:
+    """A shareable file has the measured size and the order that was asked for, and upstream reads the same from it."""
+    data = save(state)
+    tensors = _tensors(_read(data))
+    random.shuffle(tensors)
+    layout = SAFETENSORS.lay_out(tensors, metadata, block)
+    written = _materialise(layout, data)
+    assert SAFETENSORS.measure(tensors, metadata, block) == layout.nbytes == len(written)
+    assert [tensor.name for tensor in _tensors(_read(written))] == [tensor.name for tensor in tensors]
+    assert dict(deserialize(written)) == dict(deserialize(data))
+
+
+def _bytes_at(name: str, path: str, offset: int, length: int) -> Tensor:
+    return Tensor(name, DTYPES["U8"], (length,), Storage(Extent(path, offset, length), name))
+
+
+def test_shareable_keeps_the_place_of_most_bytes() -> None:
+    """The one remainder that a file has is that of the most bytes, and of the first of equals."""
+    small, large, larger = _bytes_at("a", "f", 100, 600), _bytes_at("b", "g", 200, 700), _bytes_at("c", "h", 1412, 700)
+    for tensors, wanted in (([small], 100), ([small, large], (200 - 600) % 512), ([large, larger], 200)):
+        layout = SAFETENSORS.lay_out(tensors, {}, 512)
+        assert layout.pieces[0].nbytes % 512 == wanted
+    assert layout.shareable(512) == 512
+
+
+def test_shareable_without_a_whole_block_is_aligned_as_ever() -> None:
+    """Where no tensor fills a block there is nothing to share, and the data is aligned to 8 bytes."""
+    layout = SAFETENSORS.lay_out([_bytes_at("a", "f", 101, 511)], {}, 512)
+    assert layout.pieces[0].nbytes == SAFETENSORS.lay_out([_bytes_at("a", "f", 0, 511)], {}).pieces[0].nbytes
+
+
 @given(_metadata)
 def test_metadata_comes_back(metadata: dict[str, str]) -> None:
     """Metadata of several keys is sorted, and reads back equal."""

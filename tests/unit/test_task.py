@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from dataclasses import replace
 
 import pytest
 
+from shardctl.engine import parts
 from shardctl.engine import task as tasks
-from shardctl.engine.task import OPEN_SOURCES, CancelledError, ShardTask, Sources, chunks, compare, digest, write
+from shardctl.engine.sources import Sources
+from shardctl.engine.task import ShardTask, chunks, compare, digest, write
+from shardctl.engine.ticks import CancelledError
 from shardctl.errors import FormatError, SourceChangedError, StorageError
 from shardctl.layout import Gather, Layout, LayoutBuilder, Run
 from shardctl.model import Extent
 from shardctl.stores.base import Copied
-from shardctl.stores.memory import MemoryReader, MemoryStore
+from shardctl.stores.memory import MemoryStore, MemoryWriter
 from tests.small import get, put
 from tests.support import materialise
 
@@ -66,18 +70,9 @@ def test_what_is_told_adds_up(store: MemoryStore) -> None:
     assert sum(told) == layout.nbytes
 
 
-def test_large_runs_are_copied_in_parts(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No copy is larger than its limit, so that progress shows and a stop is noticed."""
-    monkeypatch.setattr(tasks, "COPY_BYTES", 7)
-    told: list[int] = []
-    write(task(store, Layout((Run(Extent("s", 0, 100)),), 100)), store, told.append)
-    assert told == [7] * 14 + [2]
-    assert get(store, "t") == SOURCE
-
-
 def test_large_reads_come_in_buffers(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file larger than the buffer is read a buffer at a time."""
-    monkeypatch.setattr(tasks, "BUFFER_BYTES", 30)
+    """A file larger than a chunk is read a chunk at a time."""
+    monkeypatch.setattr(tasks, "CHUNK_BYTES", 30)
     with store.open("s") as reader:
         assert [len(chunk) for chunk in chunks(reader, Extent("s", 5, 70))] == [30, 30, 10]
     write(task(store, layout_of_all(), digest=True, read_back=True), store, tick)
@@ -89,6 +84,22 @@ def test_the_digest(store: MemoryStore) -> None:
     receipt = write(task(store, layout, digest=True), store, tick)
     wanted = hashlib.sha256(get(store, "t")).hexdigest()
     assert receipt.sha256 == digest(store, "t", tick) == wanted
+
+
+def test_a_bad_record_is_refused_where_buffers_carry_it(store: MemoryStore) -> None:
+    """A run that passes through buffers is compared with the checksum that its source records, needed or not."""
+    with pytest.raises(FormatError, match="CRC-32"):
+        write(task(store, Layout((Run(Extent("s", 10, 20), 1),), 20)), store, tick)
+
+
+def test_threads_change_nothing(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several threads and small parts the bytes, the checksums and the sum of ticks are the same."""
+    monkeypatch.setattr(parts, "PART_BYTES", 7)
+    layout = layout_of_all()
+    told: list[int] = []
+    write(replace(task(store, layout, read_back=True), threads=3), store, told.append)
+    assert get(store, "t") == materialise(layout, {"s": SOURCE})
+    assert sum(told) == layout.nbytes
 
 
 def test_a_bad_record_is_refused_where_it_passes_through(store: MemoryStore) -> None:
@@ -148,9 +159,11 @@ def test_write_reads_back_what_it_wrote(store: MemoryStore, monkeypatch: pytest.
     write(task(store, layout_of_all()), store, tick)
 
 
-def test_reading_back_finds_a_bad_record_too(store: MemoryStore) -> None:
+def test_reading_back_finds_a_bad_record_too(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was copied unseen is compared with its checksum when it is read back."""
     layout = Layout((Run(Extent("s", 0, 10), 1),), 10)
+    copy = MemoryWriter.copy
+    monkeypatch.setattr(MemoryWriter, "copy", lambda *of: Copied(kernel=copy(*of).buffered))
     write(task(store, layout), store, tick)
     store.remove("t")
     with pytest.raises(FormatError, match="CRC-32"):
@@ -165,37 +178,3 @@ def test_a_stop_is_heard_at_the_next_tick(store: MemoryStore) -> None:
 
     with pytest.raises(CancelledError):
         write(task(store, layout_of_all()), store, stop)
-
-
-def test_few_sources_are_open_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more sources than may be open the one used longest ago is closed, and all are closed at the end."""
-    store = MemoryStore()
-    names = [f"s{number}" for number in range(OPEN_SOURCES + 5)]
-    for name in names:
-        put(store, name, name.encode())
-    closed: list[str] = []
-    monkeypatch.setattr(MemoryReader, "close", lambda self: closed.append(self.path))
-    with Sources(store, {name: store.version(name) for name in names}) as sources:
-        for name in names[:OPEN_SOURCES]:
-            sources.reader(name)
-        sources.reader(names[0])
-        first = sources.reader(names[OPEN_SOURCES])
-        assert closed == [names[1]]
-        assert sources.reader(names[OPEN_SOURCES]) is first
-        for name in names:
-            assert sources.reader(name).read(0, 2) == name.encode()[:2]
-    assert {*closed} == {*names}
-
-
-def test_a_source_is_compared_before_it_is_closed_early() -> None:
-    """A source that changed is noticed even where it was closed to make room."""
-    store = MemoryStore()
-    names = [f"s{number}" for number in range(OPEN_SOURCES + 1)]
-    for name in names:
-        put(store, name, b"1")
-    with Sources(store, {name: store.version(name) for name in names}) as sources:
-        for name in names[:-1]:
-            sources.reader(name)
-        store._files[names[0]].put(0, b"2")
-        with pytest.raises(SourceChangedError, match="'s0'"):
-            sources.reader(names[-1])

@@ -19,7 +19,7 @@ from shardctl.errors import UsageError
 from shardctl.formats.base import strict
 from shardctl.formats.torch_zip import TORCH_ZIP
 from shardctl.formats.torch_zip_writer import Record, lay_out, measure, records_of
-from shardctl.layout import Layout, Literal
+from shardctl.layout import Layout, Literal, Run
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
 from shardctl.select import flatten
 from tests.checkpoints import assert_equal, random_state_dict
@@ -171,7 +171,32 @@ def test_measure_is_exact(sizes: list[tuple[int, bool]]) -> None:
     assert measure(records) == lay_out(records).nbytes
 
 
-def _large(sizes: list[int], crcs: list[int | None] | None = None) -> list[Record]:
+@settings(max_examples=60)
+@given(st.lists(st.tuples(_sizes, st.booleans()), max_size=6), st.sampled_from([512, 4096, 16384]))
+def test_large_records_keep_their_place_in_blocks(sizes: list[tuple[int, bool]], block: int) -> None:
+    """In a shareable file every record from 64 KiB on stands as in its source, and the measure is exact."""
+    records = _large([size for size, _ in sizes], [1 if known else None for _, known in sizes], block)
+    layout = lay_out(records, block)
+    assert measure(records, block) == layout.nbytes
+    for offset, piece in layout.placed():
+        if isinstance(piece, Run):
+            modulus, place = (block, piece.extent.offset) if piece.nbytes >= 64 * 1024 else (64, 0)
+            assert (offset - place) % modulus == 0
+
+
+def test_a_shareable_file_loads(tmp_path: Path) -> None:
+    """Torch loads a shareable file, mapped or not, and is not told that it may compute offsets."""
+    value = {"large": torch.arange(40_000), "small": torch.arange(7.0), "tied": torch.zeros(0)}
+    data = _save(value)
+    path = tmp_path / "a.bin"
+    path.write_bytes(materialise(TORCH_ZIP.lay_out(_tensors(data), {}, 4096), {_SOURCE: data}))
+    for mapped in (False, True):
+        assert_equal(torch.load(path, mmap=mapped, weights_only=True), value)
+    names = {name.partition("/")[2] for name in zipfile.ZipFile(path).namelist()}
+    assert not names & {".format_version", ".storage_alignment"}
+
+
+def _large(sizes: list[int], crcs: list[int | None] | None = None, block: int | None = None) -> list[Record]:
     tensors = []
     at = 0
     for number, size in enumerate(sizes):
@@ -180,7 +205,7 @@ def _large(sizes: list[int], crcs: list[int | None] | None = None) -> list[Recor
             Tensor(f"w{number}", DTYPES["U8"], (size,), Storage(Extent(_SOURCE, at, size), str(number), crc))
         )
         at += size
-    return records_of(tensors)
+    return records_of(tensors, block)
 
 
 class _Sparse(BytesReader):

@@ -215,7 +215,7 @@ def test_against_itself_in_other_files() -> None:
     """Containers and shards make no difference; with `deep` every tensor has its digest."""
     store = sharded()
     put(store, "o/pytorch_model.bin", weights({"b": b"b", "a": b"a"}, "bin"))
-    found = verify(store, "m", Thoroughness(against="o", deep=True))
+    found = verify(store, "m", Thoroughness(against="o", deep=True, digests=True))
     assert found.ok
     assert found.digests == {name: hashlib.sha256(name.encode()).hexdigest() for name in "ab"}
     assert verify(store, "m", Thoroughness(against="o")).digests == {}
@@ -229,7 +229,7 @@ def test_against_another() -> None:
     wanted = [("against-extra", "extra"), ("against-missing", "missing"), ("against-shape", "shape")]
     found = verify(store, "m", Thoroughness(against="o"))
     assert sorted((finding.code, str(finding.tensor)) for finding in found.findings) == wanted
-    found = verify(store, "m", Thoroughness(against="o", deep=True))
+    found = verify(store, "m", Thoroughness(against="o", deep=True, digests=True))
     assert sorted((f.code, str(f.tensor)) for f in found.findings) == [("against-data", "data"), *wanted]
 
 
@@ -248,7 +248,7 @@ def test_against_resolves_aliases_across_containers(tmp_path: Path) -> None:
     save_file({"emb": weight}, tmp_path / "m.safetensors", {"format": "pt", "head": "emb"})
     one, other = str(tmp_path / "m.bin"), str(tmp_path / "m.safetensors")
     for ours, theirs in ((one, other), (other, one)):
-        found = verify(LocalStore(), ours, Thoroughness(against=theirs, deep=True))
+        found = verify(LocalStore(), ours, Thoroughness(against=theirs, deep=True, digests=True))
         assert found.ok
         assert set(found.digests) == {"emb", "head"}
     torch.save({"emb": weight, "head": weight + 1}, tmp_path / "m.bin")

@@ -1,0 +1,93 @@
+"""The source files of one task: opened when first needed, compared with the plan, a bounded number at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Self
+
+from shardctl.errors import SourceChangedError
+from shardctl.model import Version
+from shardctl.stores.base import Reader, Store
+
+#: Source files held open by one task; a merge of a thousand shards must stay under the limit of open files.
+OPEN_SOURCES = 32
+
+
+@dataclass(slots=True)
+class _Open:
+    reader: Reader
+    users: int = 0
+
+
+class Sources:
+    """Open files by path, for several threads at once. Versions are compared when a file is opened and when closed."""
+
+    def __init__(self, store: Store, versions: Mapping[str, Version]) -> None:
+        self._store = store
+        self._versions = versions
+        self._open: dict[str, _Open] = {}  # the one used longest ago first
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for source in self._open.values():
+            source.reader.close()
+        self._open.clear()
+
+    @contextmanager
+    def reader(self, path: str) -> Iterator[Reader]:
+        """The open file, which stays open within the block.
+
+        Raises SourceChangedError where it is not the one that was planned for, and what opening raises.
+        """
+        source = self._take(path)
+        try:
+            yield source.reader
+        finally:
+            with self._lock:
+                source.users -= 1
+
+    def check_unchanged(self) -> None:
+        """Raise SourceChangedError where an open source is no longer what it was when it was opened."""
+        for source in self._open.values():
+            self._compare(source.reader)
+
+    def _take(self, path: str) -> _Open:
+        with self._lock:
+            source = self._open.pop(path, None)
+            if source is None:
+                self._close_idle()
+                source = _Open(self._store.open(path))
+            self._open[path] = source
+            if source.reader.version != self._versions[path]:
+                raise source_changed(path)
+            source.users += 1
+            return source
+
+    def _close_idle(self) -> None:
+        """Make room for one more, where a file that nobody uses can be closed."""
+        idle = next((path for path, source in self._open.items() if not source.users), None)
+        if len(self._open) >= OPEN_SOURCES and idle is not None:
+            reader = self._open.pop(idle).reader
+            try:
+                self._compare(reader)
+            finally:
+                reader.close()
+
+    def _compare(self, reader: Reader) -> None:
+        if reader.current() != self._versions[reader.path]:
+            raise source_changed(reader.path)
+
+
+def source_changed(path: str) -> SourceChangedError:
+    """The error for a source that is not the file that was planned for."""
+    return SourceChangedError(
+        f"'{path}' changed while it was read",
+        hint="wait until nothing writes it any more, and run the same command again",
+        file=path,
+    )

@@ -1,0 +1,62 @@
+"""Filesystems of their own, each in an image file on a loop device; skipped with the reason where there are none."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+#: How to make each kind, and the bytes of an image that is large enough for its tools.
+KINDS: dict[str, tuple[tuple[str, ...], int]] = {
+    "ext4": (("mkfs.ext4", "-q", "-F"), 32 * 1024 * 1024),
+    "xfs": (("mkfs.xfs", "-q", "-f"), 320 * 1024 * 1024),
+    "btrfs": (("mkfs.btrfs", "-q", "-f"), 128 * 1024 * 1024),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A filesystem in an image file, and where it is mounted."""
+
+    kind: str
+    image: Path
+    mounted: Path
+
+    def mount(self) -> None:
+        """Mount it, with its log replayed."""
+        self._call("mount", "-o", "loop", str(self.image), str(self.mounted))
+
+    def unmount(self) -> None:
+        """Unmount it; the loop device goes with it."""
+        self._call("umount", str(self.mounted))
+
+    def _call(self, *command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
+
+
+@contextmanager
+def mounted_disk(kind: str, folder: Path) -> Iterator[Disk]:
+    """A small disk of a kind, mounted below `folder` as long as the block lasts."""
+    (program, *options), nbytes = KINDS[kind]
+    if shutil.which(program) is None:
+        pytest.skip(f"needs {program}")
+    disk = Disk(kind, folder / "image", folder / "mounted")
+    disk.mounted.mkdir()
+    with disk.image.open("wb") as file:
+        file.truncate(nbytes)
+    subprocess.run([program, *options, str(disk.image)], check=True, capture_output=True)
+    try:
+        disk.mount()
+    except RuntimeError as error:
+        pytest.skip(f"needs loop devices and {kind}: {str(error).splitlines()[0]}")
+    try:
+        yield disk
+    finally:
+        disk.unmount()
