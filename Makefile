@@ -11,7 +11,7 @@ DEMO := demo
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs-check bench format clean
+.PHONY: help demo test lint docs-check generate bench bench-check format clean
 
 help: ## Say what there is to make.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -53,8 +53,14 @@ lint: $(VENV)/.lint ## Style, format and types.
 docs-check: $(VENV)/.test ## The documentation says what is there: links, commands, options, findings.
 	$(BIN)/python -m pytest tests/docs
 
-bench: $(VENV)/.test ## Time split and merge against cp and the hub's route (see benchmarks/run.py --help).
-	$(BIN)/python benchmarks/run.py
+generate: $(VENV)/.runtime ## Write the completions, the manual and the reference anew, from the command line itself.
+	$(BIN)/python -m tools.generate
+
+bench: $(VENV)/.test ## Measure, and write docs/performance.md; half an hour, 22 GB (BENCH='--size 1GB' for less).
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-check: $(VENV)/.test ## A short run, compared with the figures that are kept.
+	$(BIN)/python -m benchmarks.run --compare $(BENCH)
 
 format: $(VENV)/.lint ## Format the code.
 	$(BIN)/ruff check --fix .

@@ -5,35 +5,40 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shardctl.cli import options as o
 from shardctl.cli.arguments import WriterArguments, command
 from shardctl.cli.exits import write_stdout
-from shardctl.naming import printable
-from shardctl.packing import Limits
-from shardctl.stores.local import LocalStore
+from shardctl.cli.panels import LOOK, OUTPUT
+
+if TYPE_CHECKING:
+    from shardctl.packing import Limits
 
 app = typer.Typer(
     name="shardctl",
     help="Split, merge, convert, inspect and verify model checkpoints: lazily, safely, at the speed of a copy.",
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "SHARDCTL"},
+    # Our own --help, in options.py: Typer's would also be found in the environment, as SHARDCTL_SPLIT_HELP.
+    add_help_option=False,
+    context_settings={"auto_envvar_prefix": "SHARDCTL"},
 )
 
 WORK_TO_DO = 1
 
 
 @app.callback()
-def _root(version: o.Version = False) -> None:
+def _root(version: o.Version = False, help: o.Help = False) -> None:  # noqa: A002 - the option's name
     """Hold what is common to all commands."""
 
 
 def say(text: str, *, quiet: bool = False) -> None:
     """Talk, on stderr."""
+    from shardctl.naming import printable  # noqa: PLC0415 - `--help` needs none of this
+
     if not quiet:
         print(printable(text), file=sys.stderr)
 
@@ -42,10 +47,13 @@ def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None
     """The body of `split`, `merge` and `reshard`."""
     from shardctl import operations  # noqa: PLC0415 - `--help` needs none of this
     from shardctl.cli import documents, progress, render  # noqa: PLC0415
+    from shardctl.cli.reporting import Reporter  # noqa: PLC0415
     from shardctl.engine.executors import default_jobs  # noqa: PLC0415
     from shardctl.engine.run import RunOptions  # noqa: PLC0415
+    from shardctl.stores.local import LocalStore  # noqa: PLC0415
 
     store = LocalStore()
+    report = Reporter(store, arguments.report)
     options = arguments.write_options(limits)
     looking = arguments.dry_run or arguments.check
     prepared = operations.prepare(store, arguments.source, arguments.target, options, finish=not looking)
@@ -56,6 +64,7 @@ def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None
     for detail in render.details(prepared) if arguments.verbose else ():
         say(detail, quiet=arguments.quiet)
     if arguments.dry_run:
+        report.plan(prepared)
         if arguments.json:
             write_stdout(documents.dump(documents.plan_file(name, prepared, store)))
         else:
@@ -70,16 +79,16 @@ def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None
         with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
             receipts = operations.write(store, prepared, run, observer)
         say(render.summary(prepared, receipts, time.monotonic() - begun), quiet=arguments.quiet)
+    report.plan(prepared)
     if arguments.json:
         write_stdout(documents.dump(documents.writing(name, prepared, store, receipts)))
     else:
         write_stdout(prepared.path(store) + "\n")
 
 
-def _writer(name: str, doc: str, *, without: tuple[str, ...], one_file: bool = False) -> None:
-    annotations = {"target": o.MergeTarget} if one_file else {}
+def _writer(name: str, doc: str, *, without: tuple[str, ...], **annotations: object) -> None:
     body: Callable[..., None] = command(name, _write, without=without, annotations=annotations, doc=doc)
-    app.command(name)(body)
+    app.command(name, add_help_option=False)(body)
 
 
 _writer(
@@ -89,6 +98,7 @@ _writer(
     Example: shardctl split model.safetensors sharded/ --max-shard-size 2GB
     """,
     without=("single",),
+    max_shard_size=o.SplitShardSize,
 )
 _writer(
     "merge",
@@ -97,7 +107,7 @@ _writer(
     Example: shardctl merge sharded/ model.safetensors
     """,
     without=("single", "max_shard_size", "num_shards", "strict_size"),
-    one_file=True,
+    target=o.MergeTarget,
 )
 _writer(
     "reshard",
@@ -106,18 +116,34 @@ _writer(
     Example: shardctl reshard old/ new/ --to safetensors --max-shard-size 5GB
     """,
     without=(),
-    one_file=True,
+    target=o.MergeTarget,
 )
 
 
-@app.command()
+@app.command(add_help_option=False)
 def inspect(
     source: o.Source,
     depth: Annotated[
-        int | None, typer.Option("--depth", metavar="N", min=1, help="Levels of the layer tree.", show_default=False)
+        int | None,
+        typer.Option(
+            "--depth",
+            metavar="N",
+            min=1,
+            help="Levels of the layer tree, on a terminal.",
+            rich_help_panel=LOOK,
+            show_default=False,
+        ),
     ] = None,
     top: Annotated[
-        int | None, typer.Option("--top", metavar="N", min=1, help="List the N largest tensors.", show_default=False)
+        int | None,
+        typer.Option(
+            "--top",
+            metavar="N",
+            min=1,
+            help="List the N largest tensors.",
+            rich_help_panel=LOOK,
+            show_default=False,
+        ),
     ] = None,
     glob: Annotated[
         str | None,
@@ -125,27 +151,36 @@ def inspect(
             "--filter",
             metavar="GLOB",
             envvar="SHARDCTL_INSPECT_FILTER",
-            help="Only tensors whose names match.",
+            help="Only tensors whose whole names match, as '*.bias'.",
+            rich_help_panel=LOOK,
             show_default=False,
         ),
     ] = None,
-    key: o.Key = None,
+    key: o.KeyToLookAt = None,
     json: o.Json = False,
+    progress: o.Progress = o.ProgressName.auto,
+    report: o.Report = None,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
     version: o.Version = False,
+    help: o.Help = False,  # noqa: A002 - the option's name
     debug: o.Debug = False,
 ) -> None:
-    """Show what a checkpoint holds: files, dtypes, layers, tensors. Reads headers only.
+    """Show what a checkpoint holds, from its headers: files, dtypes, layers, tensors.
 
     Example: shardctl inspect sharded/ --depth 3
     """
-    from shardctl import operations  # noqa: PLC0415 - `--help` needs none of this
+    from shardctl import inspection  # noqa: PLC0415 - `--help` needs none of this
     from shardctl.cli import documents, render  # noqa: PLC0415
+    from shardctl.cli.reporting import Reporter  # noqa: PLC0415
+    from shardctl.stores.local import LocalStore  # noqa: PLC0415
 
-    found = operations.inspect(LocalStore(), source, key=key, glob=glob)
+    store = LocalStore()
+    reporter = Reporter(store, report)
+    found = inspection.inspect(store, source, key=key, glob=glob)
     for note in found.notes:
         say(f"note: {note}", quiet=quiet)
+    reporter.inspection(found)
     if json:
         write_stdout(documents.dump(documents.inspection(found)))
     elif render.drawing():
@@ -154,41 +189,61 @@ def inspect(
         write_stdout(render.inspection_rows(found, top=top))
 
 
-@app.command()
+@app.command(add_help_option=False)
 def verify(
     source: o.Source,
-    deep: Annotated[bool, typer.Option("--deep", help="Read all the bytes: checksums, digests, contents.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read all the bytes: checksums, digests, contents.", rich_help_panel=LOOK)
+    ] = False,
     load: Annotated[
-        bool, typer.Option("--load", help="Load every tensor with torch and safetensors too: a second opinion.")
+        bool, typer.Option("--load", help="Load with torch and safetensors too.", rich_help_panel=LOOK)
     ] = False,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="OTHER", help="Compare with another checkpoint.", show_default=False),
+        typer.Option(
+            "--against",
+            metavar="OTHER",
+            help="Compare with another checkpoint.",
+            rich_help_panel=LOOK,
+            show_default=False,
+        ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
-    key: o.Key = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.", rich_help_panel=LOOK)] = False,
+    key: o.KeyToLookAt = None,
     json: o.Json = False,
+    progress: o.Progress = o.ProgressName.auto,
+    report: o.Report = None,
     jobs: o.Jobs = None,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
     version: o.Version = False,
+    help: o.Help = False,  # noqa: A002 - the option's name
     debug: o.Debug = False,
 ) -> None:
-    """Check a checkpoint: headers, index, checksums, or against another one. Exit 1 where something is wrong.
+    """Check a checkpoint: headers, index, checksums, or against another one.
 
     Example: shardctl verify sharded/ --deep
     """
     from shardctl.cli import documents, render  # noqa: PLC0415 - `--help` needs none of this
+    from shardctl.cli import progress as showing  # noqa: PLC0415
+    from shardctl.cli.reporting import Reporter  # noqa: PLC0415
     from shardctl.engine.executors import default_jobs  # noqa: PLC0415
+    from shardctl.stores.local import LocalStore  # noqa: PLC0415
     from shardctl.verify import Thoroughness  # noqa: PLC0415
     from shardctl.verify import verify as run_checks  # noqa: PLC0415
 
-    how = Thoroughness(deep=deep, load=load, against=against, strict=strict, key=key, jobs=jobs or default_jobs())
-    found = run_checks(LocalStore(), source, how)
+    how = Thoroughness(
+        deep=deep, load=load, against=against, strict=strict, key=key, jobs=jobs or default_jobs(), digests=json
+    )
+    store = LocalStore()
+    reporter = Reporter(store, report)
+    with showing.shown(progress, quiet=quiet, writes=False) as observer:
+        found = run_checks(store, source, how, observer)
+    reporter.verdict(source, found, key)
     if json:
         write_stdout(documents.dump(documents.verdict(source, found)))
     elif render.drawing():
-        write_stdout(render.verdict(found))
+        write_stdout(render.verdict(found, store))
     else:
         write_stdout(render.finding_rows(found.findings))
         say(render.closing(found), quiet=quiet)
@@ -196,14 +251,19 @@ def verify(
         raise typer.Exit(WORK_TO_DO)
 
 
-@app.command()
+@app.command(add_help_option=False)
 def index(
     source: o.Source,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the index is not right.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; exit 1 if the index is not right.", rich_help_panel=OUTPUT),
+    ] = False,
     json: o.Json = False,
+    progress: o.Progress = o.ProgressName.auto,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
     version: o.Version = False,
+    help: o.Help = False,  # noqa: A002 - the option's name
     debug: o.Debug = False,
 ) -> None:
     """Write or repair the index of a sharded checkpoint, from the shards' headers.
@@ -212,6 +272,7 @@ def index(
     """
     from shardctl import operations  # noqa: PLC0415 - `--help` needs none of this
     from shardctl.cli import documents  # noqa: PLC0415
+    from shardctl.stores.local import LocalStore  # noqa: PLC0415
 
     made = operations.reindex(LocalStore(), source, check=check)
     for change in made.changes:

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import typer
 
 from shardctl.cli import options as o
+from shardctl.cli.panels import SIZE_GROUP
 from shardctl.errors import UsageError
-from shardctl.packing import Limits
-from shardctl.sizes import parse_size
 
 if TYPE_CHECKING:
     from shardctl.operations import WriteOptions
-
-DEFAULT_SHARD_SIZE = "5GB"
-SIZE_GROUP = ("max_shard_size", "num_shards", "single")
+    from shardctl.packing import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +47,12 @@ class WriterArguments:
     check: o.Check = False
     jobs: o.Jobs = None
     json: o.Json = False
+    report: o.Report = None
     progress: o.Progress = o.ProgressName.auto
     quiet: o.Quiet = False
     verbose: o.Verbose = False
     version: o.Version = False
+    help: o.Help = False
     debug: o.Debug = False
 
     def write_options(self, limits: Limits | None) -> WriteOptions:
@@ -69,6 +68,7 @@ class WriterArguments:
             key=self.key,
             drop_non_tensors=self.drop_non_tensors,
             tied=self.tied.value,
+            layout=self.layout.value,
             companions=self.companions,
             replace="all" if self.replace_all else "same" if self.replace else "nothing",
             read_back=self.verify,
@@ -76,7 +76,7 @@ class WriterArguments:
         )
 
 
-Run = Callable[[str, WriterArguments, Limits | None], None]
+Run = Callable[[str, WriterArguments, "Limits | None"], None]
 
 
 def command(
@@ -126,10 +126,13 @@ def _one_of_a_group(ctx: typer.Context, given: dict[str, object]) -> None:
 
 def limits_of(name: str, arguments: WriterArguments) -> Limits | None:
     """The limits that a command's options ask for; None keeps the source's number of shards."""
+    from shardctl.packing import Limits  # noqa: PLC0415 - `--help` needs none of this
+    from shardctl.sizes import parse_size  # noqa: PLC0415
+
     strict = arguments.strict_size
     size = arguments.max_shard_size
     if size is None and name == "split":
-        size = DEFAULT_SHARD_SIZE
+        size = o.DEFAULT_SHARD_SIZE
     if name == "merge" or arguments.single:
         limits: Limits | None = Limits()
     elif arguments.num_shards is not None:

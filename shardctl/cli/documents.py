@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shardctl.engine.task import Receipt
-from shardctl.inspection import Inspection
-from shardctl.model import Tensor
-from shardctl.operations import Prepared
 from shardctl.plan import LAYOUT_VERSION, options_of
-from shardctl.reindex import Reindexed
-from shardctl.stores.base import Copied, Store
-from shardctl.verify import Verdict
+from shardctl.stores.base import Copied
+
+if TYPE_CHECKING:
+    from shardctl.engine.task import Receipt
+    from shardctl.inspection import Inspection
+    from shardctl.model import Tensor
+    from shardctl.operations import Prepared
+    from shardctl.reindex import Reindexed
+    from shardctl.stores.base import Store
+    from shardctl.verify import Verdict
 
 SCHEMA_VERSION = 1
 #: Data begins at a multiple of this many bytes in the compact layout of safetensors.
@@ -98,7 +101,7 @@ def plan_file(command: str, prepared: Prepared, store: Store) -> dict[str, Any]:
         "plan": {
             "layout_version": LAYOUT_VERSION,
             "layout": prepared.plan.request.layout,
-            "block_size": COMPACT_BLOCK,
+            "block_size": prepared.plan.request.block or COMPACT_BLOCK,
             "options": options_of(prepared.plan.request),
             "sources": _sources(prepared, store),
         },

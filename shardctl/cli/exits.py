@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
+from typing import Any, TextIO
 
 import typer
 
+from shardctl.cli.usage import explain
 from shardctl.errors import ShardctlError, Stopped, StorageError, UsageError
 
 CLOSED_PIPE = 141
@@ -28,7 +31,7 @@ def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
             code = app(args=list(arguments), prog_name="shardctl", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Stopped as stopped:
-        return _say_stopped(stopped.signum, as_json=_wants_json(arguments))
+        return _say_stopped(stopped, as_json=_wants_json(arguments))
     except (BrokenPipeError, SystemExit):  # Typer makes SystemExit(1) of a closed pipe, and of nothing else here
         # Somebody who no longer reads (`| head`) is told nothing; the interpreter's own flush must not speak either.
         if sys.stdout is not None:
@@ -56,25 +59,16 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     return "--json" in arguments or variable.lower() in {"1", "true", "t", "yes", "y", "on"}
 
 
-def _as_ours(error: Exception) -> ShardctlError:
+def _as_ours(error: BaseException) -> ShardctlError:
     if isinstance(error, ShardctlError):
         return error
-    return _usage(error) if isinstance(error, typer.TyperException) else _bug(error)
+    return explain(error) if isinstance(error, typer.TyperException) else _bug(error)
 
 
 def say_error(error: ShardctlError, *, as_json: bool) -> None:
     """One error on stderr: a line what, where it is not said yet, and a line what to do next."""
     if as_json:
-        document = {
-            "error": error.code,
-            "message": error.message,
-            "file": error.file,
-            "tensor": error.tensor,
-            "offset": error.offset,
-            "hint": error.hint,
-            "exit_code": error.exit_code,
-        }
-        print(json.dumps(document), file=sys.stderr)
+        print(json.dumps(as_document(error)), file=sys.stderr)
         return
     places = [place for place in (error.file, error.tensor) if place is not None and place not in error.message]
     where = "".join(f"'{place}': " for place in places)
@@ -83,28 +77,30 @@ def say_error(error: ShardctlError, *, as_json: bool) -> None:
     print(_printable(text), file=sys.stderr)
 
 
+def as_document(caught: BaseException) -> dict[str, Any]:
+    """An error, or the signal that stopped a run, as the JSON object that scripts get."""
+    if isinstance(caught, Stopped):
+        document = {"error": "stopped", "message": _stopped_by(caught.signum), "file": None, "tensor": None}
+        return {**document, "offset": None, "hint": _GO_ON, "exit_code": 128 + caught.signum}
+    error = _as_ours(caught)
+    return {
+        "error": error.code,
+        "message": error.message,
+        "file": error.file,
+        "tensor": error.tensor,
+        "offset": error.offset,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
+
+
 def _printable(text: str) -> str:
     from shardctl.naming import printable  # noqa: PLC0415 - only needed when something went wrong
 
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
-def _usage(error: Exception) -> ShardctlError:
-    text = error.format_message() if hasattr(error, "format_message") else str(error)
-    hint = "shardctl --help lists the commands, shardctl COMMAND --help their options"
-    if "unexpected extra argument" in text:
-        hint = "SOURCE is one path: name the folder that holds the shards, not each of its files"
-    context = getattr(error, "ctx", None)
-    if context is not None and context.command_path != "shardctl":
-        hint = (
-            f"{hint}; see `{context.command_path} --help`"
-            if "SOURCE" in hint
-            else f"see `{context.command_path} --help`"
-        )
-    return UsageError(text, hint=hint)
-
-
-def _bug(error: Exception) -> ShardctlError:
+def _bug(error: BaseException) -> ShardctlError:
     return ShardctlError(
         f"{type(error).__name__}: {error}",
         hint="this is a bug in shardctl: run the command again with --debug and report what it prints",
@@ -129,17 +125,17 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say_stopped(signum: int, *, as_json: bool) -> int:
-    name = signal.Signals(signum).name
-    message = f"stopped by {name}; what is finished is kept"
-    hint = "run the same command again to go on, or with --restart to begin anew"
-    if as_json:
-        document = {"error": "stopped", "message": message, "file": None, "tensor": None, "offset": None, "hint": hint}
-        text = json.dumps({**document, "exit_code": 128 + signum})
-    else:
-        text = f"{message}\n  hint: {hint}"
+_GO_ON = "run the same command again to go on, or with --restart to begin anew"
+
+
+def _stopped_by(signum: int) -> str:
+    return f"stopped by {signal.Signals(signum).name}; what is finished is kept"
+
+
+def _say_stopped(stopped: Stopped, *, as_json: bool) -> int:
+    text = json.dumps(as_document(stopped)) if as_json else f"{_stopped_by(stopped.signum)}\n  hint: {_GO_ON}"
     print(text, file=sys.stderr, flush=True)
-    return 128 + signum
+    return 128 + stopped.signum
 
 
 def write_stdout(text: str) -> None:
@@ -147,7 +143,7 @@ def write_stdout(text: str) -> None:
     if sys.stdout is None:  # closed before the start, as `>&-` does
         raise BrokenPipeError
     try:
-        sys.stdout.write(text)
+        _write_whole(sys.stdout, text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -156,3 +152,14 @@ def write_stdout(text: str) -> None:
             f"standard output cannot be written: {error.strerror}",
             hint="free space where the output goes; the work itself is complete",
         ) from None
+
+
+def _write_whole(stream: TextIO, text: str) -> None:
+    """Write text to a stream of whatever encoding: the bytes of a path as they are, and what it lacks escaped."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:  # nothing of it is written then
+        stream.flush()
+        for part in re.split("([\udc80-\udcff]+)", text):  # what Python makes of bytes in paths that are no text
+            errors = "surrogateescape" if "\udc80" <= part[:1] <= "\udcff" else "backslashreplace"
+            stream.buffer.write(part.encode(stream.encoding, errors))

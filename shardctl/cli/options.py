@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from shardctl._version import __version__
 from shardctl.cli.exits import write_stdout
+from shardctl.cli.panels import LOOK, OUTPUT, SAFETY, WHAT, WHERE
+
+DEFAULT_SHARD_SIZE = "5GB"
 
 
 class ContainerName(StrEnum):
@@ -37,6 +41,7 @@ class LayoutName(StrEnum):
 
     auto = "auto"
     compact = "compact"
+    shareable = "shareable"
 
 
 class ProgressName(StrEnum):
@@ -54,13 +59,19 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-WHAT, WHERE, SAFETY, OUTPUT = "What to write", "Where and under which names", "Safety", "Output"
+def _print_help(ctx: typer.Context, asked: bool) -> None:
+    if asked and isinstance(ctx.command, TyperCommand | TyperGroup):
+        from shardctl.cli.help import page  # noqa: PLC0415 - Rich is only needed to draw
+
+        write_stdout(page(ctx.command))
+        raise typer.Exit
+
 
 Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A checkpoint file, an index file, or a folder that holds exactly one checkpoint.",
+        help="A checkpoint file, an index, or a folder with one checkpoint.",
         show_default=False,
     ),
 ]
@@ -73,16 +84,19 @@ MergeTarget = Annotated[
     typer.Argument(metavar="TARGET", help="A folder, or a file ending in .safetensors or .bin.", show_default=False),
 ]
 
-MaxShardSize = Annotated[
-    str | None,
-    typer.Option(
+
+def _max_shard_size(default: str | bool) -> Any:
+    return typer.Option(
         "--max-shard-size",
         metavar="SIZE",
-        help="The most bytes of tensors in a shard: 200MB, 5GB, 512MiB, or bytes.",
+        help="The most bytes of tensors in a shard: 200MB, 5GB, 512MiB.",
         rich_help_panel=WHAT,
-        show_default=False,
-    ),
-]
+        show_default=default,
+    )
+
+
+MaxShardSize = Annotated[str | None, _max_shard_size(default=False)]
+SplitShardSize = Annotated[str | None, _max_shard_size(default=DEFAULT_SHARD_SIZE)]
 NumShards = Annotated[
     int | None,
     typer.Option(
@@ -93,9 +107,7 @@ NumShards = Annotated[
 Single = Annotated[bool, typer.Option("--single", help="One file.", rich_help_panel=WHAT)]
 To = Annotated[
     ContainerName | None,
-    typer.Option(
-        "--to", help="The container to write; default the source's.", rich_help_panel=WHAT, show_default=False
-    ),
+    typer.Option("--to", help="The container to write; else the source's.", rich_help_panel=WHAT, show_default=False),
 ]
 StrictSize = Annotated[
     bool, typer.Option("--strict-size", help="Limit the whole file, header included.", rich_help_panel=WHAT)
@@ -104,23 +116,30 @@ Order = Annotated[
     OrderName,
     typer.Option("--order", help="The order in which tensors are packed.", rich_help_panel=WHAT),
 ]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        "--key", metavar="PATH", help="A nested state dict, as state_dict or model.ema.", rich_help_panel=WHAT,
+
+
+def _key(panel: str) -> Any:
+    return typer.Option(
+        "--key",
+        metavar="PATH",
+        help="A nested state dict: state_dict, model.ema, …",
+        rich_help_panel=panel,
         show_default=False,
-    ),
-]  # fmt: skip
+    )
+
+
+Key = Annotated[str | None, _key(WHAT)]
+KeyToLookAt = Annotated[str | None, _key(LOOK)]
 DropNonTensors = Annotated[
     bool, typer.Option("--drop-non-tensors", help="Leave out entries that are not tensors.", rich_help_panel=WHAT)
 ]
 Tied = Annotated[
     TiedName,
-    typer.Option("--tied", help="Tied tensors stay one, or every name gets its own bytes.", rich_help_panel=WHAT),
+    typer.Option("--tied", help="Tied tensors stay one, or each has its own bytes.", rich_help_panel=WHAT),
 ]
 Layout = Annotated[
     LayoutName,
-    typer.Option("--layout", help="How bytes stand in the files.", rich_help_panel=WHAT),
+    typer.Option("--layout", help="auto shares blocks where the filesystem can.", rich_help_panel=WHAT),
 ]
 Name = Annotated[
     str | None,
@@ -140,7 +159,7 @@ Companions = Annotated[
     bool,
     typer.Option(
         "--companions/--no-companions",
-        help="Copy config, tokenizer and the other files at the top of the source folder.",
+        help="Copy config, tokenizer and so on too; the default.",
         rich_help_panel=WHERE,
     ),
 ]
@@ -148,7 +167,7 @@ Replace = Annotated[
     bool,
     typer.Option(
         "--replace",
-        help="Replace the checkpoint of the same container and variant, once the new one is safe on disk.",
+        help="Replace the checkpoint of that name once the new one is safe.",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -160,18 +179,16 @@ ReadBack = Annotated[
 ]
 Checksums = Annotated[
     bool,
-    typer.Option(
-        "--checksums", help="Write SHA256SUMS, for `sha256sum -c` and `verify --deep`.", rich_help_panel=SAFETY
-    ),
+    typer.Option("--checksums", help="Write SHA256SUMS, for sha256sum and verify --deep.", rich_help_panel=SAFETY),
 ]
 Restart = Annotated[
     bool,
-    typer.Option("--restart", help="Throw a half-done run away; the default is to resume.", rich_help_panel=SAFETY),
+    typer.Option("--restart", help="Throw a half-done run away; the default is to go on.", rich_help_panel=SAFETY),
 ]
 Record = Annotated[
     bool,
     typer.Option(
-        "--record/--no-record", help="Leave .shardctl/record.json, so that the next run knows.", rich_help_panel=SAFETY
+        "--record/--no-record", help="Leave a record, so that the next run knows; the default.", rich_help_panel=SAFETY
     ),
 ]
 DryRun = Annotated[
@@ -183,9 +200,27 @@ Check = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", metavar="N", min=1, help="Files at once.", rich_help_panel=OUTPUT, show_default=False),
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=1,
+        help="Files at once; else 2 to 4, by the number of cores.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)]
+Report = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write a picture too: a page (.html) or an image (.svg).",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
 Progress = Annotated[
     ProgressName, typer.Option("--progress", help="How progress is shown on stderr.", rich_help_panel=OUTPUT)
 ]
@@ -200,8 +235,18 @@ Version = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.", rich_help_panel=OUTPUT)]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say what is read and what will be written.", rich_help_panel=OUTPUT)
+Help = Annotated[
+    bool,
+    typer.Option(
+        "--help",
+        "-h",
+        callback=_print_help,
+        is_eager=True,
+        allow_from_autoenv=False,
+        help="Show the help.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is read and written.", rich_help_panel=OUTPUT)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)]

@@ -17,11 +17,11 @@ def write_safetensors(
 ) -> Path:
     """A file of F32 tensors with these names and numbers of bytes; what they hold differs from tensor to tensor."""
     header: dict[str, object] = {"__metadata__": dict(metadata or {"format": "pt"})}
-    data = b""
+    data = bytearray()
     for number, (name, size) in enumerate(sizes.items()):
         offsets = [len(data), len(data) + size]
         header[name] = {"dtype": "F32", "shape": [size // ITEM_BYTES], "data_offsets": offsets}
-        data += bytes([fill + number]) * size
+        data += bytes([(fill + number) % 256]) * size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -118,7 +118,7 @@ def test_names_cannot_speak_to_the_terminal(hostile: Path, tmp_path: Path, how: 
     arguments, code = {
         "inspect": (("inspect", hostile), 0),
         "top": (("inspect", hostile, "--top", "9"), 0),
-        "dry-run": (("split", hostile, tmp_path / "out", "-n", "--max-shard-size", "400"), 0),
+        "dry-run": (("split", hostile, tmp_path / "out", "-n", "--max-shard-size", "300"), 0),
         "verify": (("verify", hostile, "--against", other), 1),
     }[how]
     text = on_terminal(*arguments, code=code, env={"COLUMNS": "200"})
@@ -155,12 +155,12 @@ def test_no_bars_where_they_are_not_wanted(source: Path, tmp_path: Path, options
 
 
 def test_progress_json(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """--progress json is one object a line on stderr: start first, a shard-done for each file, committing."""
+    """--progress json is one object a line on stderr: start first, a shard-done for each file, committing, done."""
     done = run_cli("split", source, tmp_path / "out", "--max-shard-size", "400", "--progress", "json", "-v")
     events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     kinds = [event["event"] for event in events]
     assert kinds[0] == "start"
-    assert kinds[-1] == "committing"
+    assert kinds[-2:] == ["committing", "done"]
     assert kinds.count("shard-done") == len(events[0]["files"]) == 5
     assert events[-1]["done"] == events[-1]["total"] == events[0]["total"]
 

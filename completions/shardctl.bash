@@ -1,0 +1,227 @@
+# bash completion for shardctl. Written by `make generate` from the command line itself.
+
+__shardctl_commands() {
+    echo 'split merge reshard inspect verify index'
+}
+
+__shardctl_options() {
+    case $1 in
+        split) echo '--max-shard-size|max_shard_size|=200MB 500MB 1GB 2GB 5GB 10GB 50GB
+--num-shards|max_shard_size|typed
+--to|to|=safetensors bin
+--strict-size|strict_size|
+--order|order|=source natural
+--tied|tied|=share expand
+--key|key|typed
+--drop-non-tensors|drop_non_tensors|
+--layout|layout|=auto compact shareable
+--name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
+--variant|variant|typed
+--companions --no-companions|companions|
+--replace|replace|
+--replace-all|replace_all|
+--verify|verify|
+--checksums|checksums|
+--restart|restart|
+--record --no-record|record|
+-n --dry-run|dry_run|
+--check|check|
+-j --jobs|jobs|typed
+--json|json|
+--report|report|file
+--progress|progress|=auto plain json none
+-q --quiet|quiet|
+-v --verbose|verbose|
+--version|version|
+-h --help|help|
+--debug|debug|' ;;
+        merge) echo '--to|to|=safetensors bin
+--order|order|=source natural
+--tied|tied|=share expand
+--key|key|typed
+--drop-non-tensors|drop_non_tensors|
+--layout|layout|=auto compact shareable
+--name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
+--variant|variant|typed
+--companions --no-companions|companions|
+--replace|replace|
+--replace-all|replace_all|
+--verify|verify|
+--checksums|checksums|
+--restart|restart|
+--record --no-record|record|
+-n --dry-run|dry_run|
+--check|check|
+-j --jobs|jobs|typed
+--json|json|
+--report|report|file
+--progress|progress|=auto plain json none
+-q --quiet|quiet|
+-v --verbose|verbose|
+--version|version|
+-h --help|help|
+--debug|debug|' ;;
+        reshard) echo '--max-shard-size|max_shard_size|=200MB 500MB 1GB 2GB 5GB 10GB 50GB
+--num-shards|max_shard_size|typed
+--single|max_shard_size|
+--to|to|=safetensors bin
+--strict-size|strict_size|
+--order|order|=source natural
+--tied|tied|=share expand
+--key|key|typed
+--drop-non-tensors|drop_non_tensors|
+--layout|layout|=auto compact shareable
+--name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
+--variant|variant|typed
+--companions --no-companions|companions|
+--replace|replace|
+--replace-all|replace_all|
+--verify|verify|
+--checksums|checksums|
+--restart|restart|
+--record --no-record|record|
+-n --dry-run|dry_run|
+--check|check|
+-j --jobs|jobs|typed
+--json|json|
+--report|report|file
+--progress|progress|=auto plain json none
+-q --quiet|quiet|
+-v --verbose|verbose|
+--version|version|
+-h --help|help|
+--debug|debug|' ;;
+        inspect) echo '--depth|depth|typed
+--top|top|typed
+--filter|glob|typed
+--key|key|typed
+--json|json|
+--progress|progress|=auto plain json none
+--report|report|file
+-q --quiet|quiet|
+-v --verbose|verbose|
+--version|version|
+-h --help|help|
+--debug|debug|' ;;
+        verify) echo '--deep|deep|
+--load|load|
+--against|against|checkpoint
+--strict|strict|
+--key|key|typed
+--json|json|
+--progress|progress|=auto plain json none
+--report|report|file
+-j --jobs|jobs|typed
+-q --quiet|quiet|
+-v --verbose|verbose|
+--version|version|
+-h --help|help|
+--debug|debug|' ;;
+        index) echo '--check|check|
+--json|json|
+--progress|progress|=auto plain json none
+-q --quiet|quiet|
+-v --verbose|verbose|
+--version|version|
+-h --help|help|
+--debug|debug|' ;;
+        *) echo '--version|version|
+-h --help|help|' ;;
+    esac
+}
+
+# What the argument number $2, counted from 0, of the command $1 is.
+__shardctl_argument() {
+    case $1:$2 in
+        split:0) echo checkpoint ;;
+        split:1) echo folder ;;
+        merge:0) echo checkpoint ;;
+        merge:1) echo weights ;;
+        reshard:0) echo checkpoint ;;
+        reshard:1) echo weights ;;
+        inspect:0) echo checkpoint ;;
+        verify:0) echo checkpoint ;;
+        index:0) echo checkpoint ;;
+    esac
+}
+
+__shardctl_is_checkpoint() {
+    case $1 in
+        *.safetensors | *.bin | *.pt | *.pth | *.ckpt | *.index.json | *.index.*.json) return 0 ;;
+    esac
+    return 1
+}
+
+__shardctl_is_weights() {
+    case $1 in
+        *.safetensors | *.bin) return 0 ;;
+    esac
+    return 1
+}
+
+# Paths that begin with $1: folders, and files for which the command $2 succeeds.
+__shardctl_paths() {
+    local typed=$1 path
+    # What readline hands over is still quoted.
+    typed=${typed#[\"\']}
+    typed=${typed//\\/}
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r path; do
+        if [[ -d ${path/#\~/$HOME} ]] || "$2" "$path"; then
+            COMPREPLY+=("$path")
+        fi
+    done < <(compgen -f -- "$typed")
+}
+
+__shardctl_value() {
+    case $1 in
+        =*) COMPREPLY=($(compgen -W "${1#=}" -- "$2")) ;;
+        checkpoint) __shardctl_paths "$2" __shardctl_is_checkpoint ;;
+        weights) __shardctl_paths "$2" __shardctl_is_weights ;;
+        folder) __shardctl_paths "$2" false ;;
+        file) __shardctl_paths "$2" true ;;
+    esac
+}
+
+_shardctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} command='' given=' ' pending='' count=0 ended='' word i
+    local spellings group value
+    COMPREPLY=()
+
+    # What stands before the cursor: the command, the groups that were given, how many arguments, and whether the
+    # last word is an option that waits for its value. Bash has cut `--option=value` into three words.
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if [[ -n $pending ]]; then
+            [[ $word == '=' ]] || pending=''
+        elif [[ -n $ended || $word != -?* ]]; then
+            if [[ -z $command ]]; then command=$word; else count=$((count + 1)); fi
+        elif [[ $word == -- ]]; then
+            ended=1
+        else
+            while IFS='|' read -r spellings group value; do
+                if [[ " $spellings " == *" ${word%%=*} "* ]]; then
+                    given+="$group "
+                    pending=$value
+                fi
+            done <<<"$(__shardctl_options "$command")"
+        fi
+    done
+
+    if [[ -n $pending ]]; then
+        [[ $cur == '=' ]] && cur=''
+        __shardctl_value "$pending" "$cur"
+    elif [[ -z $ended && $cur == -* ]]; then
+        while IFS='|' read -r spellings group value; do
+            if [[ $given != *" $group "* ]]; then
+                COMPREPLY+=($(compgen -W "$spellings" -- "$cur"))
+            fi
+        done <<<"$(__shardctl_options "$command")"
+    elif [[ -z $command ]]; then
+        COMPREPLY=($(compgen -W "$(__shardctl_commands)" -- "$cur"))
+    else
+        __shardctl_value "$(__shardctl_argument "$command" "$count")" "$cur"
+    fi
+}
+
+complete -F _shardctl shardctl

@@ -1,0 +1,203 @@
+# fish completion for shardctl. Written by `make generate` from the command line itself.
+
+set -g __shardctl_with_values --against --depth --filter --jobs --key --layout --max-shard-size --name --num-shards --order --progress --report --tied --to --top --variant -j
+
+# What stands before the cursor, after the program's name, without options and their values.
+function __shardctl_arguments
+    set -l waiting 0
+    set -l ended 0
+    for word in (commandline -opc)[2..-1]
+        if test $waiting = 1
+            set waiting 0
+        else if test $ended = 1; or not string match -qr -- '^-.' $word
+            echo -- $word
+        else if test $word = --
+            set ended 1
+        else if contains -- $word $__shardctl_with_values
+            set waiting 1
+        end
+    end
+end
+
+# Whether the command is $argv[1], and argument number $argv[2] of it is next, counted from 0.
+function __shardctl_at
+    set -l words (__shardctl_arguments)
+    test (count $words) -gt 0; and test $words[1] = $argv[1]
+    and begin
+        test (count $argv) -eq 1; or test (count $words) -eq (math $argv[2] + 1)
+    end
+end
+
+# Whether the command is $argv[1], and none of the options in the rest is given yet.
+function __shardctl_free
+    __shardctl_at $argv[1]; or return
+    set -l words (commandline -opc)
+    # An option whose value is being completed does not stand in its own way.
+    contains -- $words[-1] $__shardctl_with_values; and set -e words[-1]
+    for word in $words
+        contains -- (string replace -r -- '=.*' '' $word) $argv[2..-1]; and return 1
+    end
+    return 0
+end
+
+function __shardctl_needs_command
+    test (count (__shardctl_arguments)) -eq 0
+end
+
+# Folders, and files that match the regular expression.
+function __shardctl_paths
+    set -l typed (commandline -ct | string replace -r -- '^-[^=]*=' '')
+    # A command without completions of its own gets the shell's files.
+    complete -C "__shardctl_no_such_command $typed" | string match -r -- '^[^\t]*(?:/|'$argv[1]')$'
+end
+
+complete -c shardctl -f
+
+complete -c shardctl -n __shardctl_needs_command -l version -d 'Print the version.'
+complete -c shardctl -n __shardctl_needs_command -s h -l help -d 'Show the help.'
+complete -c shardctl -n __shardctl_needs_command -a split -d 'Divide a checkpoint into shards of limited size, with an index.'
+complete -c shardctl -n __shardctl_needs_command -a merge -d 'Join the shards of a checkpoint into one file.'
+complete -c shardctl -n __shardctl_needs_command -a reshard -d 'Write a checkpoint anew: other shards, another container, or both.'
+complete -c shardctl -n __shardctl_needs_command -a inspect -d 'Show what a checkpoint holds, from its headers: files, dtypes, layers, tensors.'
+complete -c shardctl -n __shardctl_needs_command -a verify -d 'Check a checkpoint: headers, index, checksums, or against another one.'
+complete -c shardctl -n __shardctl_needs_command -a index -d 'Write or repair the index of a sharded checkpoint, from the shards\' headers.'
+
+complete -c shardctl -n '__shardctl_at split 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|index\.json|index\.[^.]+\.json)")'
+complete -c shardctl -n '__shardctl_at split 1' -a '(__shardctl_paths "/")'
+complete -c shardctl -n '__shardctl_free split --max-shard-size --num-shards' -l max-shard-size -x -a '200MB 500MB 1GB 2GB 5GB 10GB 50GB' -d 'The most bytes of tensors in a shard: 200MB, 5GB, 512MiB.'
+complete -c shardctl -n '__shardctl_free split --max-shard-size --num-shards' -l num-shards -x -d 'Exactly N shards, balanced by bytes.'
+complete -c shardctl -n '__shardctl_free split --to' -l to -x -a 'safetensors bin' -d 'The container to write; else the source\'s.'
+complete -c shardctl -n '__shardctl_free split --strict-size' -l strict-size -d 'Limit the whole file, header included.'
+complete -c shardctl -n '__shardctl_free split --order' -l order -x -a 'source natural' -d 'The order in which tensors are packed.'
+complete -c shardctl -n '__shardctl_free split --tied' -l tied -x -a 'share expand' -d 'Tied tensors stay one, or each has its own bytes.'
+complete -c shardctl -n '__shardctl_free split --key' -l key -x -d 'A nested state dict: state_dict, model.ema, …'
+complete -c shardctl -n '__shardctl_free split --drop-non-tensors' -l drop-non-tensors -d 'Leave out entries that are not tensors.'
+complete -c shardctl -n '__shardctl_free split --layout' -l layout -x -a 'auto compact shareable' -d 'auto shares blocks where the filesystem can.'
+complete -c shardctl -n '__shardctl_free split --name' -l name -x -a 'adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp' -d 'The files\' stem: model, pytorch_model, …'
+complete -c shardctl -n '__shardctl_free split --variant' -l variant -x -d 'A variant in the files\' names: fp16, …'
+complete -c shardctl -n '__shardctl_free split --companions --no-companions' -l companions -d 'Copy config, tokenizer and so on too; the default.'
+complete -c shardctl -n '__shardctl_free split --companions --no-companions' -l no-companions -d 'Copy config, tokenizer and so on too; the default.'
+complete -c shardctl -n '__shardctl_free split --replace' -l replace -d 'Replace the checkpoint of that name once the new one is safe.'
+complete -c shardctl -n '__shardctl_free split --replace-all' -l replace-all -d 'Replace every checkpoint in the target.'
+complete -c shardctl -n '__shardctl_free split --verify' -l verify -d 'Read back what was written and compare it.'
+complete -c shardctl -n '__shardctl_free split --checksums' -l checksums -d 'Write SHA256SUMS, for sha256sum and verify --deep.'
+complete -c shardctl -n '__shardctl_free split --restart' -l restart -d 'Throw a half-done run away; the default is to go on.'
+complete -c shardctl -n '__shardctl_free split --record --no-record' -l record -d 'Leave a record, so that the next run knows; the default.'
+complete -c shardctl -n '__shardctl_free split --record --no-record' -l no-record -d 'Leave a record, so that the next run knows; the default.'
+complete -c shardctl -n '__shardctl_free split -n --dry-run' -s n -l dry-run -d 'Show the plan and write nothing.'
+complete -c shardctl -n '__shardctl_free split --check' -l check -d 'Write and print nothing; exit 1 if there were work.'
+complete -c shardctl -n '__shardctl_free split -j --jobs' -s j -l jobs -x -d 'Files at once; else 2 to 4, by the number of cores.'
+complete -c shardctl -n '__shardctl_free split --json' -l json -d 'Print one JSON document.'
+complete -c shardctl -n '__shardctl_free split --report' -l report -x -a '(__shardctl_paths ".")' -d 'Write a picture too: a page (.html) or an image (.svg).'
+complete -c shardctl -n '__shardctl_free split --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr.'
+complete -c shardctl -n '__shardctl_free split -q --quiet' -s q -l quiet -d 'Say only errors.'
+complete -c shardctl -n '__shardctl_free split -v --verbose' -s v -l verbose -d 'Say what is read and written.'
+complete -c shardctl -n '__shardctl_free split --version' -l version -d 'Print the version.'
+complete -c shardctl -n '__shardctl_free split -h --help' -s h -l help -d 'Show the help.'
+complete -c shardctl -n '__shardctl_free split --debug' -l debug -d 'Show the traceback of an error.'
+
+complete -c shardctl -n '__shardctl_at merge 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|index\.json|index\.[^.]+\.json)")'
+complete -c shardctl -n '__shardctl_at merge 1' -a '(__shardctl_paths "\.(?:safetensors|bin)")'
+complete -c shardctl -n '__shardctl_free merge --to' -l to -x -a 'safetensors bin' -d 'The container to write; else the source\'s.'
+complete -c shardctl -n '__shardctl_free merge --order' -l order -x -a 'source natural' -d 'The order in which tensors are packed.'
+complete -c shardctl -n '__shardctl_free merge --tied' -l tied -x -a 'share expand' -d 'Tied tensors stay one, or each has its own bytes.'
+complete -c shardctl -n '__shardctl_free merge --key' -l key -x -d 'A nested state dict: state_dict, model.ema, …'
+complete -c shardctl -n '__shardctl_free merge --drop-non-tensors' -l drop-non-tensors -d 'Leave out entries that are not tensors.'
+complete -c shardctl -n '__shardctl_free merge --layout' -l layout -x -a 'auto compact shareable' -d 'auto shares blocks where the filesystem can.'
+complete -c shardctl -n '__shardctl_free merge --name' -l name -x -a 'adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp' -d 'The files\' stem: model, pytorch_model, …'
+complete -c shardctl -n '__shardctl_free merge --variant' -l variant -x -d 'A variant in the files\' names: fp16, …'
+complete -c shardctl -n '__shardctl_free merge --companions --no-companions' -l companions -d 'Copy config, tokenizer and so on too; the default.'
+complete -c shardctl -n '__shardctl_free merge --companions --no-companions' -l no-companions -d 'Copy config, tokenizer and so on too; the default.'
+complete -c shardctl -n '__shardctl_free merge --replace' -l replace -d 'Replace the checkpoint of that name once the new one is safe.'
+complete -c shardctl -n '__shardctl_free merge --replace-all' -l replace-all -d 'Replace every checkpoint in the target.'
+complete -c shardctl -n '__shardctl_free merge --verify' -l verify -d 'Read back what was written and compare it.'
+complete -c shardctl -n '__shardctl_free merge --checksums' -l checksums -d 'Write SHA256SUMS, for sha256sum and verify --deep.'
+complete -c shardctl -n '__shardctl_free merge --restart' -l restart -d 'Throw a half-done run away; the default is to go on.'
+complete -c shardctl -n '__shardctl_free merge --record --no-record' -l record -d 'Leave a record, so that the next run knows; the default.'
+complete -c shardctl -n '__shardctl_free merge --record --no-record' -l no-record -d 'Leave a record, so that the next run knows; the default.'
+complete -c shardctl -n '__shardctl_free merge -n --dry-run' -s n -l dry-run -d 'Show the plan and write nothing.'
+complete -c shardctl -n '__shardctl_free merge --check' -l check -d 'Write and print nothing; exit 1 if there were work.'
+complete -c shardctl -n '__shardctl_free merge -j --jobs' -s j -l jobs -x -d 'Files at once; else 2 to 4, by the number of cores.'
+complete -c shardctl -n '__shardctl_free merge --json' -l json -d 'Print one JSON document.'
+complete -c shardctl -n '__shardctl_free merge --report' -l report -x -a '(__shardctl_paths ".")' -d 'Write a picture too: a page (.html) or an image (.svg).'
+complete -c shardctl -n '__shardctl_free merge --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr.'
+complete -c shardctl -n '__shardctl_free merge -q --quiet' -s q -l quiet -d 'Say only errors.'
+complete -c shardctl -n '__shardctl_free merge -v --verbose' -s v -l verbose -d 'Say what is read and written.'
+complete -c shardctl -n '__shardctl_free merge --version' -l version -d 'Print the version.'
+complete -c shardctl -n '__shardctl_free merge -h --help' -s h -l help -d 'Show the help.'
+complete -c shardctl -n '__shardctl_free merge --debug' -l debug -d 'Show the traceback of an error.'
+
+complete -c shardctl -n '__shardctl_at reshard 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|index\.json|index\.[^.]+\.json)")'
+complete -c shardctl -n '__shardctl_at reshard 1' -a '(__shardctl_paths "\.(?:safetensors|bin)")'
+complete -c shardctl -n '__shardctl_free reshard --max-shard-size --num-shards --single' -l max-shard-size -x -a '200MB 500MB 1GB 2GB 5GB 10GB 50GB' -d 'The most bytes of tensors in a shard: 200MB, 5GB, 512MiB.'
+complete -c shardctl -n '__shardctl_free reshard --max-shard-size --num-shards --single' -l num-shards -x -d 'Exactly N shards, balanced by bytes.'
+complete -c shardctl -n '__shardctl_free reshard --max-shard-size --num-shards --single' -l single -d 'One file.'
+complete -c shardctl -n '__shardctl_free reshard --to' -l to -x -a 'safetensors bin' -d 'The container to write; else the source\'s.'
+complete -c shardctl -n '__shardctl_free reshard --strict-size' -l strict-size -d 'Limit the whole file, header included.'
+complete -c shardctl -n '__shardctl_free reshard --order' -l order -x -a 'source natural' -d 'The order in which tensors are packed.'
+complete -c shardctl -n '__shardctl_free reshard --tied' -l tied -x -a 'share expand' -d 'Tied tensors stay one, or each has its own bytes.'
+complete -c shardctl -n '__shardctl_free reshard --key' -l key -x -d 'A nested state dict: state_dict, model.ema, …'
+complete -c shardctl -n '__shardctl_free reshard --drop-non-tensors' -l drop-non-tensors -d 'Leave out entries that are not tensors.'
+complete -c shardctl -n '__shardctl_free reshard --layout' -l layout -x -a 'auto compact shareable' -d 'auto shares blocks where the filesystem can.'
+complete -c shardctl -n '__shardctl_free reshard --name' -l name -x -a 'adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp' -d 'The files\' stem: model, pytorch_model, …'
+complete -c shardctl -n '__shardctl_free reshard --variant' -l variant -x -d 'A variant in the files\' names: fp16, …'
+complete -c shardctl -n '__shardctl_free reshard --companions --no-companions' -l companions -d 'Copy config, tokenizer and so on too; the default.'
+complete -c shardctl -n '__shardctl_free reshard --companions --no-companions' -l no-companions -d 'Copy config, tokenizer and so on too; the default.'
+complete -c shardctl -n '__shardctl_free reshard --replace' -l replace -d 'Replace the checkpoint of that name once the new one is safe.'
+complete -c shardctl -n '__shardctl_free reshard --replace-all' -l replace-all -d 'Replace every checkpoint in the target.'
+complete -c shardctl -n '__shardctl_free reshard --verify' -l verify -d 'Read back what was written and compare it.'
+complete -c shardctl -n '__shardctl_free reshard --checksums' -l checksums -d 'Write SHA256SUMS, for sha256sum and verify --deep.'
+complete -c shardctl -n '__shardctl_free reshard --restart' -l restart -d 'Throw a half-done run away; the default is to go on.'
+complete -c shardctl -n '__shardctl_free reshard --record --no-record' -l record -d 'Leave a record, so that the next run knows; the default.'
+complete -c shardctl -n '__shardctl_free reshard --record --no-record' -l no-record -d 'Leave a record, so that the next run knows; the default.'
+complete -c shardctl -n '__shardctl_free reshard -n --dry-run' -s n -l dry-run -d 'Show the plan and write nothing.'
+complete -c shardctl -n '__shardctl_free reshard --check' -l check -d 'Write and print nothing; exit 1 if there were work.'
+complete -c shardctl -n '__shardctl_free reshard -j --jobs' -s j -l jobs -x -d 'Files at once; else 2 to 4, by the number of cores.'
+complete -c shardctl -n '__shardctl_free reshard --json' -l json -d 'Print one JSON document.'
+complete -c shardctl -n '__shardctl_free reshard --report' -l report -x -a '(__shardctl_paths ".")' -d 'Write a picture too: a page (.html) or an image (.svg).'
+complete -c shardctl -n '__shardctl_free reshard --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr.'
+complete -c shardctl -n '__shardctl_free reshard -q --quiet' -s q -l quiet -d 'Say only errors.'
+complete -c shardctl -n '__shardctl_free reshard -v --verbose' -s v -l verbose -d 'Say what is read and written.'
+complete -c shardctl -n '__shardctl_free reshard --version' -l version -d 'Print the version.'
+complete -c shardctl -n '__shardctl_free reshard -h --help' -s h -l help -d 'Show the help.'
+complete -c shardctl -n '__shardctl_free reshard --debug' -l debug -d 'Show the traceback of an error.'
+
+complete -c shardctl -n '__shardctl_at inspect 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|index\.json|index\.[^.]+\.json)")'
+complete -c shardctl -n '__shardctl_free inspect --depth' -l depth -x -d 'Levels of the layer tree, on a terminal.'
+complete -c shardctl -n '__shardctl_free inspect --top' -l top -x -d 'List the N largest tensors.'
+complete -c shardctl -n '__shardctl_free inspect --filter' -l filter -x -d 'Only tensors whose whole names match, as \'*.bias\'.'
+complete -c shardctl -n '__shardctl_free inspect --key' -l key -x -d 'A nested state dict: state_dict, model.ema, …'
+complete -c shardctl -n '__shardctl_free inspect --json' -l json -d 'Print one JSON document.'
+complete -c shardctl -n '__shardctl_free inspect --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr.'
+complete -c shardctl -n '__shardctl_free inspect --report' -l report -x -a '(__shardctl_paths ".")' -d 'Write a picture too: a page (.html) or an image (.svg).'
+complete -c shardctl -n '__shardctl_free inspect -q --quiet' -s q -l quiet -d 'Say only errors.'
+complete -c shardctl -n '__shardctl_free inspect -v --verbose' -s v -l verbose -d 'Say what is read and written.'
+complete -c shardctl -n '__shardctl_free inspect --version' -l version -d 'Print the version.'
+complete -c shardctl -n '__shardctl_free inspect -h --help' -s h -l help -d 'Show the help.'
+complete -c shardctl -n '__shardctl_free inspect --debug' -l debug -d 'Show the traceback of an error.'
+
+complete -c shardctl -n '__shardctl_at verify 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|index\.json|index\.[^.]+\.json)")'
+complete -c shardctl -n '__shardctl_free verify --deep' -l deep -d 'Read all the bytes: checksums, digests, contents.'
+complete -c shardctl -n '__shardctl_free verify --load' -l load -d 'Load with torch and safetensors too.'
+complete -c shardctl -n '__shardctl_free verify --against' -l against -x -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|index\.json|index\.[^.]+\.json)")' -d 'Compare with another checkpoint.'
+complete -c shardctl -n '__shardctl_free verify --strict' -l strict -d 'Warnings count as errors.'
+complete -c shardctl -n '__shardctl_free verify --key' -l key -x -d 'A nested state dict: state_dict, model.ema, …'
+complete -c shardctl -n '__shardctl_free verify --json' -l json -d 'Print one JSON document.'
+complete -c shardctl -n '__shardctl_free verify --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr.'
+complete -c shardctl -n '__shardctl_free verify --report' -l report -x -a '(__shardctl_paths ".")' -d 'Write a picture too: a page (.html) or an image (.svg).'
+complete -c shardctl -n '__shardctl_free verify -j --jobs' -s j -l jobs -x -d 'Files at once; else 2 to 4, by the number of cores.'
+complete -c shardctl -n '__shardctl_free verify -q --quiet' -s q -l quiet -d 'Say only errors.'
+complete -c shardctl -n '__shardctl_free verify -v --verbose' -s v -l verbose -d 'Say what is read and written.'
+complete -c shardctl -n '__shardctl_free verify --version' -l version -d 'Print the version.'
+complete -c shardctl -n '__shardctl_free verify -h --help' -s h -l help -d 'Show the help.'
+complete -c shardctl -n '__shardctl_free verify --debug' -l debug -d 'Show the traceback of an error.'
+
+complete -c shardctl -n '__shardctl_at index 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|index\.json|index\.[^.]+\.json)")'
+complete -c shardctl -n '__shardctl_free index --check' -l check -d 'Write nothing; exit 1 if the index is not right.'
+complete -c shardctl -n '__shardctl_free index --json' -l json -d 'Print one JSON document.'
+complete -c shardctl -n '__shardctl_free index --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr.'
+complete -c shardctl -n '__shardctl_free index -q --quiet' -s q -l quiet -d 'Say only errors.'
+complete -c shardctl -n '__shardctl_free index -v --verbose' -s v -l verbose -d 'Say what is read and written.'
+complete -c shardctl -n '__shardctl_free index --version' -l version -d 'Print the version.'
+complete -c shardctl -n '__shardctl_free index -h --help' -s h -l help -d 'Show the help.'
+complete -c shardctl -n '__shardctl_free index --debug' -l debug -d 'Show the traceback of an error.'

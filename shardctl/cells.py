@@ -1,0 +1,69 @@
+"""How many columns a text takes where every character has one width, and how it is shortened to fit.
+
+Wide characters of East Asia take two columns and combining marks none, so a text is cut between whole clusters (a
+character with its marks), never inside one. Source of the widths: Unicode Standard Annex 11, as `unicodedata` has it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+#: After a name that is written from right to left: what follows on the line keeps its place.
+LEFT_TO_RIGHT_MARK = "\u200e"
+_NO_COLUMN = ("Mn", "Me", "Cf")
+_RIGHT_TO_LEFT = ("R", "AL", "AN")
+
+
+def cells(text: str) -> int:
+    """The columns that a text takes."""
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+def elide(text: str, width: int, ellipsis: str = "…") -> str:
+    """The text in at most `width` columns: where it is longer its middle gives way, since names differ at both ends."""
+    if cells(text) <= width:
+        return text
+    room = width - cells(ellipsis)
+    if room < 2:
+        return "".join(_taken(_clusters(text), width))
+    clusters = list(_clusters(text))
+    tail = list(_taken(reversed(clusters), room // 2))
+    head = list(_taken(clusters, room - sum(map(cells, tail))))
+    return "".join([*head, ellipsis, *reversed(tail)])
+
+
+def fitted(text: str, width: int, ellipsis: str = "…") -> str:
+    """The text in exactly `width` columns: shortened, or filled up with spaces."""
+    short = elide(text, width, ellipsis)
+    return short + " " * (width - cells(short))
+
+
+def turns_round(text: str) -> bool:
+    """Whether a text has characters that are written from right to left."""
+    return not text.isascii() and any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in text)
+
+
+def _cells_of(character: str) -> int:
+    if unicodedata.category(character) in _NO_COLUMN:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def _clusters(text: str) -> Iterator[str]:
+    cluster = ""
+    for character in text:
+        if cluster and _cells_of(character):
+            yield cluster
+            cluster = ""
+        cluster += character
+    yield cluster
+
+
+def _taken(clusters: Iterable[str], width: int) -> Iterator[str]:
+    """As many of the clusters as the columns hold."""
+    for cluster in clusters:
+        width -= cells(cluster)
+        if width < 0:
+            return
+        yield cluster

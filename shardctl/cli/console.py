@@ -1,0 +1,115 @@
+"""The page that drawings are put on: the terminal's width, its colours, and the characters that it can show."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from itertools import chain
+from typing import TextIO
+
+from rich.console import Console, RenderableType
+
+from shardctl.cells import LEFT_TO_RIGHT_MARK, elide, turns_round
+from shardctl.naming import escape, printable
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The characters of drawings. `eighths` are the parts of a full block, `shades` tell neighbours apart."""
+
+    eighths: str
+    shades: str
+    empty: str
+    rule: str
+    ends: tuple[str, str, str]
+    limit: str
+    onward: str
+    corner: str
+    marker: str
+    ellipsis: str
+    arrow: str
+    times: str
+    dash: str
+
+
+BLOCKS = Glyphs("▏▎▍▌▋▊▉█", "█▓▒░", "·", "─", ("├", "┼", "┤"), "│", "▶", "└", "▲", "…", "→", "×", "–")  # noqa: RUF001 - signs
+ASCII = Glyphs("#", "#=+-:.", ".", "-", ("|", "|", "|"), "|", ">", "`", "^", "...", "->", "x", "-")
+
+
+def glyphs_for(stream: TextIO | None, env: Mapping[str, str] = os.environ) -> Glyphs:
+    """The characters that a stream can show: blocks, or ASCII where its encoding, locale or terminal has none."""
+    locale = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
+    if env.get("TERM") == "dumb" or locale in ("C", "POSIX"):
+        return ASCII
+    try:
+        "".join(chain.from_iterable(astuple(BLOCKS))).encode(_encoding(stream))
+    except UnicodeEncodeError:
+        return ASCII
+    return BLOCKS
+
+
+def _encoding(stream: TextIO | None) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What a drawing must fit: columns, characters, and the encoding that names are written in."""
+
+    width: int
+    glyphs: Glyphs = BLOCKS
+    encoding: str = "utf-8"
+
+    def name(self, name: str, width: int | None = None) -> str:
+        """A name that is safe to draw: escaped, in characters that can be shown, at most `width` columns."""
+        text = self.text(escape(name))
+        if width is not None:
+            text = elide(text, max(width, 1), self.glyphs.ellipsis)
+        return text + LEFT_TO_RIGHT_MARK if turns_round(text) else text
+
+    def text(self, message: str) -> str:
+        """A message that is safe to draw, in characters that can be shown."""
+        encoding = "ascii" if self.glyphs is ASCII else self.encoding
+        return printable(message).encode(encoding, "backslashreplace").decode(encoding)
+
+
+class _Page(io.StringIO):
+    """Drawn text on its way to a stream; Rich asks it for the encoding to choose lines and boxes by."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # a StringIO has none, a text stream has
+        """The encoding of the stream that the page is for."""
+        return self._encoding
+
+
+def canvas() -> Canvas:
+    """What fits the terminal that stdout is."""
+    return Canvas(Console().width, glyphs_for(sys.stdout), _encoding(sys.stdout))
+
+
+def drawn(on: Canvas, *parts: RenderableType) -> str:
+    """The parts as text, in the canvas's width and the terminal's colours; lines of the width's end are cut."""
+    page = _Page("ascii" if on.glyphs is ASCII else on.encoding)
+    here = Console()
+    dumb = os.environ.get("TERM") == "dumb"
+    console = Console(
+        file=page,
+        width=on.width,
+        force_terminal=not dumb,
+        no_color=here.no_color or dumb,
+        color_system=None if dumb else "auto",
+        markup=False,
+        highlight=False,
+        emoji=False,
+        safe_box=True,
+    )
+    for part in parts:
+        console.print(part)
+    return page.getvalue()

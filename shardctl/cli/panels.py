@@ -1,0 +1,15 @@
+"""How options stand together: the headings that they are listed under, and those of which only one can be given."""
+
+from __future__ import annotations
+
+#: The headings in the help and the manual, in order.
+PANELS = LOOK, WHAT, WHERE, SAFETY, OUTPUT = (
+    "What to look at",
+    "What to write",
+    "Where and under which names",
+    "Safety",
+    "Output",
+)
+
+#: The options, by the names of their parameters, that say how large or how many the shards are.
+SIZE_GROUP = ("max_shard_size", "num_shards", "single")

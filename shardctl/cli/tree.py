@@ -1,0 +1,155 @@
+"""The command line as a value, read off Typer's tree: the help, the manual and the completions are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from inspect import cleandoc
+
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from shardctl.cli.panels import PANELS, SIZE_GROUP
+
+EXAMPLE = "Example: "
+#: Options that the program itself has too; its own help is the place that lists them.
+EVERYWHERE = ("help", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What stands at a fixed place of the line: `name` is SOURCE or TARGET."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option in all its spellings.
+
+    `value` is what the user puts for its value, as `SIZE` or `source|natural`, and None for a switch; `default` and
+    `variable` are as the user would write them, None where there is none. Of options with the same `group` only one
+    can be given; an option that excludes no other is a group of its own.
+    """
+
+    flags: tuple[str, ...]
+    negative: tuple[str, ...]
+    value: str | None
+    choices: tuple[str, ...]
+    text: str
+    default: str | None
+    variable: str | None
+    panel: str
+    group: str
+    everywhere: bool
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Every way to write it, the short ones and those that turn it on first."""
+        return (*self.flags, *self.negative)
+
+    @property
+    def spelling(self) -> str:
+        """How the option is written in a list: `-j, --jobs N`."""
+        value = "" if self.value is None else f" {self.value}"
+        return ", ".join(self.spellings) + value
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, or the program itself where `name` is empty."""
+
+    name: str
+    summary: str
+    examples: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    options: tuple[Option, ...]
+
+    @property
+    def path(self) -> str:
+        """What is typed to reach it."""
+        return f"shardctl {self.name}".rstrip()
+
+    def panels(self) -> Iterator[tuple[str, tuple[Option, ...]]]:
+        """The options under the headings that they stand under, in the headings' order."""
+        for panel in PANELS:
+            options = tuple(option for option in self.options if option.panel == panel)
+            if options:
+                yield panel, options
+
+    def exclusive(self) -> tuple[Option, ...]:
+        """The options of which only one can be given."""
+        groups = [option.group for option in self.options]
+        return tuple(option for option in self.options if groups.count(option.group) > 1)
+
+    def excluded_by(self, option: Option) -> tuple[str, ...]:
+        """Every spelling that makes no sense beside an option that is given: its own, and those of its group."""
+        return tuple(each for other in self.options if other.group == option.group for each in other.spellings)
+
+    def synopsis(self) -> str:
+        """The line that says how the command is written, without the program's and its own name."""
+        if not self.name:
+            return "COMMAND [OPTIONS]"
+        names = " ".join(argument.name for argument in self.arguments)
+        choice = " | ".join(f"{option.flags[-1]} {option.value or ''}".strip() for option in self.exclusive())
+        return f"{names} [{choice}] [OPTIONS]" if choice else f"{names} [OPTIONS]"
+
+
+def program(group: TyperGroup) -> tuple[Command, tuple[Command, ...]]:
+    """The program itself, and its commands in the order in which they are listed."""
+    commands = tuple(describe(command) for command in group.commands.values() if isinstance(command, TyperCommand))
+    return describe(group), commands
+
+
+def describe(command: TyperCommand | TyperGroup) -> Command:
+    """One command, or the program itself, as a value."""
+    name = "" if isinstance(command, TyperGroup) else command.name or ""
+    paragraphs = cleandoc(command.help or "").split("\n\n")
+    return Command(
+        name=name,
+        summary=" ".join(paragraphs[0].split()),
+        examples=tuple(text.removeprefix(EXAMPLE) for text in paragraphs if text.startswith(EXAMPLE)),
+        arguments=tuple(_argument(given) for given in command.params if isinstance(given, TyperArgument)),
+        options=tuple(_option(given, name) for given in command.params if isinstance(given, TyperOption)),
+    )
+
+
+def _argument(argument: TyperArgument) -> Argument:
+    return Argument(argument.human_readable_name, argument.help or "")
+
+
+def _option(option: TyperOption, command: str) -> Option:
+    name = option.name or ""
+    choices = tuple(str(choice) for choice in getattr(option.type, "choices", ()))
+    return Option(
+        flags=_short_first(option.opts),
+        negative=_short_first(option.secondary_opts),
+        value=None if option.is_flag else "|".join(choices) or option.metavar,
+        choices=choices,
+        text=option.help or "",
+        default=_default(option),
+        variable=_variable(option, command),
+        panel=option.rich_help_panel or PANELS[-1],
+        group=SIZE_GROUP[0] if name in SIZE_GROUP else name,
+        everywhere=name in EVERYWHERE,
+    )
+
+
+def _short_first(flags: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(flags, key=len))
+
+
+def _default(option: TyperOption) -> str | None:
+    """The default as the user would write it: a value, or the spelling of a switch that is on."""
+    if isinstance(option.show_default, str):
+        return option.show_default
+    if isinstance(option.default, Enum):
+        return str(option.default.value)
+    return option.opts[0] if option.default is True else None
+
+
+def _variable(option: TyperOption, command: str) -> str | None:
+    if not option.allow_from_autoenv or not command:
+        return None
+    return str(option.envvar or f"SHARDCTL_{command}_{option.name}".upper())

@@ -1,0 +1,75 @@
+"""Where a report goes: a name that ends in .html or .svg, never over anything but an earlier report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shardctl.errors import ShardctlError, TargetExistsError, UsageError
+from shardctl.naming import escape
+from shardctl.report.content import Content
+from shardctl.report.page import MARKER, as_html, as_svg
+from shardctl.stores.base import Store
+
+_FORMS = {".html": as_html, ".svg": as_svg}
+#: The marker stands within this many bytes of a report's start.
+_HEAD_BYTES = 256
+
+
+def check(store: Store, path: str) -> None:
+    """Look before the work whether a report can be written to `path`.
+
+    Raises UsageError for another suffix or a folder that is not there, TargetExistsError for a file that is not a
+    report.
+    """
+    folder, _ = store.split(path)
+    if not path.lower().endswith(tuple(_FORMS)):
+        raise UsageError(
+            f"--report '{escape(path)}' ends in neither .html nor .svg",
+            hint="name a page, as report.html, or a picture, as report.svg",
+        )
+    if folder and store.kind(folder) != "folder":
+        raise UsageError(
+            f"--report '{escape(path)}' is in a folder that is not there", hint=f"make '{escape(folder)}' first"
+        )
+    kind = store.kind(path)
+    if kind is not None and (kind != "file" or not _is_report(store, path)):
+        raise TargetExistsError(
+            f"'{escape(path)}' is there already, and is no report of shardctl",
+            hint="give --report another name, or move that file away",
+            file=path,
+        )
+
+
+def _is_report(store: Store, path: str) -> bool:
+    """Whether a file was made here, or is empty and so nothing that could be lost."""
+    with store.open(path) as reader:
+        size = reader.version.size
+        return size == 0 or MARKER.encode() in reader.read(0, min(size, _HEAD_BYTES))
+
+
+def write(store: Store, path: str, content: Content) -> None:
+    """Make the report and give it its name in one step; raises as `check` does, and StorageError."""
+    check(store, path)
+    form = next(form for suffix, form in _FORMS.items() if path.lower().endswith(suffix))
+    data = form(content).encode()
+    folder, name = store.split(path)
+    staged = f".{name}.new"
+    staged = store.join(folder, staged) if folder else staged
+    store.remove(staged)
+    with _removed_on_failure(store, staged):
+        with store.create(staged, len(data)) as writer:
+            writer.write(0, data)
+            writer.sync()
+        if store.kind(path) == "file":
+            store.copy_mode(path, staged)
+        store.rename(staged, path)
+
+
+@contextmanager
+def _removed_on_failure(store: Store, path: str) -> Iterator[None]:
+    try:
+        yield
+    except ShardctlError:
+        store.remove(path)
+        raise

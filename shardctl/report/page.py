@@ -1,0 +1,90 @@
+"""A report's text: the templates filled with what the content says. Names reach them as data, never as markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from shardctl._version import __version__
+from shardctl.report.content import Content, shape_text
+from shardctl.report.drawing import picture
+from shardctl.report.tables import Palette, tables
+
+#: What tells a report from other files of that suffix; at the start of each.
+MARKER = "made by shardctl, as a report"
+#: Characters that could end a script's element or a line of it, as JSON writes them without.
+_IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+
+
+def as_html(content: Content) -> str:
+    """One page that loads nothing: style, script and data are inside, and its policy forbids the network."""
+    style, script = _asset("page.css"), _asset("page.js")
+    return _render(
+        "page.html",
+        {
+            "content": content,
+            "tables": tables(content),
+            "style": style,
+            "script": script,
+            "style_digest": _digest(style),
+            "script_digest": _digest(script),
+            "data": embedded(data_of(content)),
+        },
+    )
+
+
+def as_svg(content: Content) -> str:
+    """A picture without script, for a README."""
+    return _render("picture.svg", {"content": content, "picture": picture(content)})
+
+
+def data_of(content: Content) -> dict[str, Any]:
+    """What the page's script draws: tensors by shard, each as name, dtype, shape, bytes, offset and other names."""
+    palette = Palette.of(content)
+    return {
+        "dtypes": list(palette.places),
+        "limit": content.limit,
+        "shards": [
+            {
+                "name": shard.name,
+                "size": shard.size,
+                "nbytes": shard.nbytes,
+                "tensors": [
+                    [i.name, palette.places[i.dtype], shape_text(i.shape), i.nbytes, i.offset, i.others]
+                    for i in shard.items
+                ],
+            }
+            for shard in content.shards
+        ],
+    }
+
+
+def embedded(document: Mapping[str, Any]) -> str:
+    """A JSON document that may stand inside a script's element: ASCII, and nothing that could end it."""
+    text = json.dumps(document, separators=(",", ":"))
+    for character, written in _IN_SCRIPT.items():
+        text = text.replace(character, written)
+    return text
+
+
+def _digest(text: str) -> str:
+    """A digest as a page's policy names what it allows."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _asset(name: str) -> str:
+    return resources.files("shardctl.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _render(template: str, values: Mapping[str, Any]) -> str:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415 - only imported for a report
+
+    environment = Environment(
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    # Everything is escaped but what a template calls safe: our own style and script, and data that `embedded` made so.
+    return environment.get_template(template).render({**values, "marker": MARKER, "version": __version__})

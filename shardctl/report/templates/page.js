@@ -1,0 +1,341 @@
+"use strict";
+// Draws the data of the page: layers as areas that open, and the shards tensor by tensor. Nothing is ever parsed as
+// markup: texts are set as texts, names are keys of maps.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const [NAME, DTYPE, SHAPE, BYTES, OFFSET, OTHERS] = [0, 1, 2, 3, 4, 5];
+  const LEAST_AREA = 700, MOST_CELLS = 150, TITLE = 18, GAP = 2, LAST_COLOUR = 8, SHARDS_AT_ONCE = 40, LEAST_SEGMENT = 4, LEVELS = 2;
+
+  const element = (tag, classes, text) => {
+    const made = document.createElement(tag);
+    made.className = classes;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+  const colour = (dtype) => `c${Math.min(dtype, LAST_COLOUR)}`;
+  const size = (bytes) => {
+    for (const [unit, scale] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["KB", 1e3]]) {
+      if (bytes >= scale) return `${Math.min(Math.round(bytes / scale * 10), unit === "TB" ? Infinity : 9999) / 10} ${unit}`;
+    }
+    return `${bytes} B`;
+  };
+  const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+  const describe = (tensor, file) => {
+    const parts = [tensor[NAME], data.dtypes[tensor[DTYPE]], tensor[SHAPE], size(tensor[BYTES])];
+    if (file !== undefined) parts.push(file);
+    if (tensor[OFFSET] !== null) parts.push(`at byte ${tensor[OFFSET].toLocaleString("en")}`);
+    if (tensor[OTHERS]) parts.push(`${counted(tensor[OTHERS], "other name")} for the same bytes`);
+    return parts.join(" · ");
+  };
+
+  // layers
+
+  const layer = (label, above) => ({ label, above, below: new Map(), bytes: 0, tensors: 0, dtypes: new Map(), tensor: null, file: null });
+  const build = () => {
+    const root = layer("all", null);
+    for (const shard of data.shards) {
+      for (const tensor of shard.tensors) {
+        let node = root;
+        add(node, tensor);
+        for (const part of tensor[NAME].split(".")) {
+          if (!node.below.has(part)) node.below.set(part, layer(part, node));
+          node = node.below.get(part);
+          add(node, tensor);
+        }
+        node.tensor = tensor;
+        node.file = shard.name;
+      }
+    }
+    return root;
+  };
+  const add = (node, tensor) => {
+    node.bytes += tensor[BYTES];
+    node.tensors += 1;
+    node.dtypes.set(tensor[DTYPE], (node.dtypes.get(tensor[DTYPE]) || 0) + tensor[BYTES]);
+  };
+  const dominant = (node) => [...node.dtypes].reduce((best, next) => (next[1] > best[1] ? next : best), [LAST_COLOUR, -1])[0];
+  const isLeaf = (node) => node.below.size === 0;
+  // A chain of single layers is passed over as a whole.
+  const opened = (node) => {
+    while (node.below.size === 1 && !node.tensor) node = node.below.values().next().value;
+    return node;
+  };
+  const parts = (node, top) => {
+    const labels = [];
+    for (let at = node; at && at !== top; at = at.above) labels.push(at.label);
+    return labels.reverse();
+  };
+  const tell = (node) => {
+    if (node.tensor && isLeaf(node)) return describe(node.tensor, node.file);
+    const types = [...node.dtypes].sort((a, b) => b[1] - a[1]).map(([d, b]) => `${data.dtypes[d]} ${size(b)}`);
+    const name = node.virtual ? node.label : parts(node, root).join(".") || "all";
+    return `${name} · ${counted(node.tensors, "tensor")} · ${size(node.bytes)} · ${types.join(", ")}`;
+  };
+
+  const worst = (areas, sum, side) => {
+    const square = side * side, most = areas[0], least = areas[areas.length - 1];
+    return Math.max(square * most / (sum * sum), least ? sum * sum / (square * least) : 0);
+  };
+  // Rows along the shorter side, each as long as that makes its worst cell less elongated (squarified treemaps).
+  const squarify = (weights, x, y, width, height) => {
+    const total = weights.reduce((a, b) => a + b, 0), made = [];
+    const scale = total ? width * height / total : 0;
+    let begin = 0;
+    while (begin < weights.length) {
+      const side = Math.max(Math.min(width, height), 1e-6), row = [weights[begin] * scale];
+      let sum = row[0], end = begin + 1;
+      while (end < weights.length) {
+        const next = weights[end] * scale;
+        if (worst([...row, next], sum + next, side) > worst(row, sum, side)) break;
+        row.push(next);
+        sum += next;
+        end += 1;
+      }
+      const thick = sum / side, upright = width >= height;
+      let at = 0;
+      for (const area of row) {
+        const long = thick ? area / thick : 0;
+        made.push(upright ? [x, y + at, thick, long] : [x + at, y, long, thick]);
+        at += long;
+      }
+      if (upright) { x += thick; width = Math.max(width - thick, 0); } else { y += thick; height = Math.max(height - thick, 0); }
+      begin = end;
+    }
+    return made;
+  };
+  const group = (nodes, above) => {
+    const made = layer(`${nodes.length.toLocaleString("en")} more`, above);
+    made.virtual = true;
+    nodes.forEach((node, place) => {
+      made.below.set(place, node);
+      made.bytes += node.bytes;
+      made.tensors += node.tensors;
+      for (const [d, b] of node.dtypes) made.dtypes.set(d, (made.dtypes.get(d) || 0) + b);
+    });
+    return made;
+  };
+  // What has room, largest first; the tail is one cell, that can be opened too.
+  const foreground = (node, area, least, most) => {
+    const all = [...node.below.values()].sort((a, b) => b.bytes - a.bytes);
+    if (node.tensor) all.push(Object.assign(layer("(itself)", node), { tensor: node.tensor, file: node.file, bytes: node.tensor[BYTES], tensors: 1, dtypes: new Map([[node.tensor[DTYPE], node.tensor[BYTES]]]) }));
+    let shown = all.findIndex((child, place) => place >= most || child.bytes * area < least * node.bytes);
+    if (shown < 0) shown = all.length;
+    if (shown === 0 && all.length) shown = 1;
+    if (all.length - shown === 1 && all[shown].bytes) shown += 1;
+    const rest = all.slice(shown);
+    const cells = all.slice(0, shown).map((child) => [child, child.bytes]);
+    // The tail stays large enough to be hit.
+    if (rest.length) {
+      const tail = group(rest, node);
+      cells.push([tail, Math.max(tail.bytes, 2 * least / Math.max(area, 1) * Math.max(node.bytes, 1))]);
+    }
+    return cells;
+  };
+
+  const root = build();
+  const map = document.getElementById("treemap");
+  const about = document.getElementById("treemap-about");
+  let current = opened(root);
+
+  const place = (made, [x, y, width, height]) => {
+    Object.assign(made.style, { left: `${x}px`, top: `${y}px`, width: `${Math.max(width, 0)}px`, height: `${Math.max(height, 0)}px` });
+  };
+  // What lies in a layer, to look at: only cells of the opened layer can be focused.
+  const fillIn = (made, node, width, height, level) => {
+    const cells = foreground(node, width * (height - TITLE), 160, 40);
+    const boxes = squarify(cells.map(([, weight]) => weight), 3, TITLE, width - 8, height - TITLE - 6);
+    cells.forEach(([child], number) => {
+      const [x, y, w, h] = boxes[number], inner = opened(child);
+      const deeper = level < LEVELS && !isLeaf(inner) && w > 90 && h > 64;
+      const label = child.virtual ? child.label : parts(inner, node).join(".");
+      const part = element("span", `inner ${deeper ? "layer" : colour(dominant(child))}`);
+      if (w > 30 && h > 16) part.append(element("bdi", "title name", w > 150 && !child.virtual ? `${label} · ${size(child.bytes)}` : label));
+      part.setAttribute("aria-hidden", "true");
+      place(part, [x, y, w - 1, h - 1]);
+      if (deeper) fillIn(part, inner, w, h, level + 1);
+      made.append(part);
+    });
+  };
+  const cell = (node, box) => {
+    const inner = opened(node), leaf = isLeaf(inner), [, , width, height] = box;
+    const nested = !leaf && width > 80 && height > 60;
+    const made = element("button", `cell ${leaf ? "leaf" : nested ? "layer" : ""} ${nested ? "" : colour(dominant(node))}`);
+    made.type = "button";
+    made.tabIndex = -1;
+    made.node = node;
+    place(made, [box[0] + GAP / 2, box[1] + GAP / 2, width - GAP, height - GAP]);
+    const label = node.virtual ? node.label : parts(inner, node.above).join(".");
+    const detail = leaf ? `${data.dtypes[inner.tensor[DTYPE]]} ${inner.tensor[SHAPE]}, ${size(inner.bytes)}` : `${counted(node.tensors, "tensor")}, ${size(node.bytes)}`;
+    made.setAttribute("aria-label", `${label}, ${detail}${leaf ? "" : ", opens"}`);
+    if (width > 34 && height > 18) made.append(element("bdi", "title name", nested ? `${label} · ${size(node.bytes)}` : label));
+    if (!nested && width > 60 && height > 36) made.append(element("span", "detail", detail));
+    if (nested) fillIn(made, inner, width, height, 1);
+    return made;
+  };
+  const trail = () => {
+    const way = [];
+    for (let at = current; at; at = at.above) if (at === opened(at) || at === root) way.push(at);
+    document.getElementById("trail").replaceChildren(...way.reverse().filter((at, n, all) => !(at === root && opened(root) !== root && all.length > 1)).map((at) => {
+      const button = element("button", "name", at.above ? (at.virtual ? at.label : parts(at, above(at)).join(".")) : "all");
+      button.type = "button";
+      if (at === current) button.setAttribute("aria-current", "true");
+      button.addEventListener("click", () => open(at));
+      return button;
+    }));
+  };
+  // The layer that is shown when this one is left.
+  const above = (node) => {
+    let at = node.above;
+    while (at && at !== opened(at)) at = at.above;
+    return at || opened(root);
+  };
+  const draw = (from) => {
+    const { clientWidth: width, clientHeight: height } = map;
+    if (!width) return;
+    const cells = foreground(current, width * height, LEAST_AREA, MOST_CELLS);
+    const boxes = squarify(cells.map(([, weight]) => weight), 0, 0, width, height);
+    map.replaceChildren(...cells.map(([node], number) => cell(node, boxes[number])));
+    const first = [...map.children].find((made) => from && leadsTo(made.node, from)) || map.firstElementChild;
+    if (first) first.tabIndex = 0;
+    trail();
+    about.textContent = tell(current);
+    return first;
+  };
+  const leadsTo = (node, from) => {
+    if (node.virtual) return [...node.below.values()].includes(from) || node.label === from.label;
+    for (let at = from; at; at = at.above) if (at === node) return true;
+    return false;
+  };
+  const open = (node, from) => {
+    const inner = opened(node);
+    if (isLeaf(inner)) { about.textContent = tell(inner); return; }
+    current = inner;
+    const first = draw(from);
+    if (first) first.focus();
+    if (!current.virtual) history.replaceState(null, "", current === opened(root) ? "#" : `#${encodeURIComponent(parts(current, root).join("."))}`);
+  };
+  const focusOn = (made) => {
+    for (const other of made.parentElement.children) other.tabIndex = -1;
+    made.tabIndex = 0;
+    made.focus();
+  };
+  const middle = (made) => [made.offsetLeft + made.offsetWidth / 2, made.offsetTop + made.offsetHeight / 2];
+  // The cell that lies nearest in the direction of an arrow.
+  const neighbour = (from, dx, dy) => {
+    const [x, y] = middle(from);
+    let best = null, least = Infinity;
+    for (const other of map.children) {
+      const [ox, oy] = middle(other), along = (ox - x) * dx + (oy - y) * dy, aside = Math.abs((ox - x) * dy) + Math.abs((oy - y) * dx);
+      if (other !== from && along > 1 && along + 2 * aside < least) { best = other; least = along + 2 * aside; }
+    }
+    return best;
+  };
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const goTo = (hash) => {
+    let node = root;
+    for (const part of decodeURIComponent(hash.slice(1)).split(".")) node = node.below.get(part) || node;
+    current = isLeaf(opened(node)) ? opened(root) : opened(node);
+  };
+
+  if (map) {
+    document.getElementById("areas").hidden = false;
+    map.addEventListener("click", (event) => { const made = event.target.closest(".cell"); if (made) open(made.node); });
+    for (const kind of ["focusin", "mouseover"]) map.addEventListener(kind, (event) => { const made = event.target.closest(".cell"); if (made) about.textContent = tell(opened(made.node)); });
+    document.getElementById("areas").addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && current !== opened(root)) { const from = current; open(above(current), from); event.preventDefault(); }
+      const made = event.target.closest(".cell");
+      if (!made) return;
+      const next = ARROWS[event.key] ? neighbour(made, ...ARROWS[event.key]) : event.key === "Home" ? map.firstElementChild : event.key === "End" ? map.lastElementChild : null;
+      if (next || ARROWS[event.key]) event.preventDefault();
+      if (next) focusOn(next);
+    });
+    try { if (location.hash.length > 1) goTo(location.hash); } catch { current = opened(root); }
+    addEventListener("hashchange", () => { try { goTo(location.hash); draw(); } catch { /* a hash that is none of ours */ } });
+    draw();
+  }
+
+  // shards
+
+  const rows = document.getElementById("shard-rows");
+  const scale = Math.max(data.limit || 0, ...data.shards.map((shard) => shard.nbytes), 1);
+  const segments = (shard, width) => {
+    const made = [];
+    let begin = 0, end = 0, from = 0;
+    shard.tensors.forEach((tensor, number) => {
+      end += tensor[BYTES];
+      if ((end - begin) / scale * width < LEAST_SEGMENT && number < shard.tensors.length - 1) return;
+      const inside = shard.tensors.slice(from, number + 1);
+      const largest = inside.reduce((a, b) => (b[BYTES] > a[BYTES] ? b : a));
+      made.push({ begin, end, dtype: largest[DTYPE], text: inside.length === 1 ? describe(inside[0]) : `${counted(inside.length, "tensor")}, ${size(end - begin)}: ${inside[0][NAME]} … ${inside[inside.length - 1][NAME]}` });
+      begin = end;
+      from = number + 1;
+    });
+    return made;
+  };
+  const fill = (track, shard) => {
+    const width = track.clientWidth;
+    track.replaceChildren(...segments(shard, width).map((segment, number) => {
+      const made = element("button", `segment ${colour(segment.dtype)}`);
+      made.type = "button";
+      made.tabIndex = number ? -1 : 0;
+      made.setAttribute("aria-label", segment.text);
+      made.title = segment.text;
+      Object.assign(made.style, { left: `${100 * segment.begin / scale}%`, width: `${Math.max(100 * (segment.end - segment.begin) / scale, 100 / Math.max(width, 100))}%` });
+      return made;
+    }));
+    if (data.limit) {
+      const mark = element("span", "limit");
+      mark.style.left = `${100 * data.limit / scale}%`;
+      track.append(mark);
+    }
+  };
+  let shownShards = 0;
+  const moreShards = () => {
+    for (const shard of data.shards.slice(shownShards, shownShards + SHARDS_AT_ONCE)) {
+      const row = element("div", data.limit && shard.nbytes > data.limit ? "shard over" : "shard");
+      const track = element("div", "track");
+      track.setAttribute("role", "group");
+      track.setAttribute("aria-label", `${shard.name}, ${size(shard.size)}, ${counted(shard.tensors.length, "tensor")}`);
+      track.shard = shard;
+      row.append(element("bdi", "name", shard.name), track, element("span", "number", `${size(shard.size)}, ${counted(shard.tensors.length, "tensor")}`));
+      rows.append(row);
+      fill(track, shard);
+    }
+    shownShards = Math.min(shownShards + SHARDS_AT_ONCE, data.shards.length);
+    const more = document.getElementById("more-shards");
+    more.hidden = shownShards >= data.shards.length;
+    more.textContent = `show ${Math.min(SHARDS_AT_ONCE, data.shards.length - shownShards)} more of ${data.shards.length.toLocaleString("en")}`;
+  };
+  if (rows) {
+    document.getElementById("shards").hidden = false;
+    document.getElementById("shard-table").open = false;
+    document.getElementById("more-shards").addEventListener("click", moreShards);
+    const note = document.getElementById("shards-about");
+    for (const kind of ["focusin", "mouseover"]) rows.addEventListener(kind, (event) => { const made = event.target.closest(".segment"); if (made) note.textContent = `${made.parentElement.shard.name}: ${made.title}`; });
+    rows.addEventListener("keydown", (event) => {
+      const made = event.target.closest(".segment");
+      if (!made) return;
+      const all = [...made.parentElement.querySelectorAll(".segment")], at = all.indexOf(made);
+      const next = { ArrowRight: all[at + 1], ArrowLeft: all[at - 1], Home: all[0], End: all[all.length - 1] }[event.key];
+      if (!next) return;
+      event.preventDefault();
+      for (const other of all) other.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+    moreShards();
+  }
+  document.querySelectorAll("#layer-table").forEach((table) => { table.open = false; });
+
+  let waiting = false, lastWidth = innerWidth;
+  addEventListener("resize", () => {
+    if (waiting || innerWidth === lastWidth) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      lastWidth = innerWidth;
+      if (map) draw();
+      for (const track of document.querySelectorAll(".track")) fill(track, track.shard);
+    });
+  });
+})();

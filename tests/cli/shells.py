@@ -1,0 +1,129 @@
+"""Real shells, asked what they offer at the end of a line."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.checkpoints import ROOT
+
+COMPLETIONS = ROOT / "completions"
+Offers = Mapping[str, frozenset[str]]
+
+# Called as readline does: the words of the line, and the number of the one at the cursor.
+_BASH = r"""
+source "$1"; shift
+for line in "$@"; do
+    # Like readline, which cuts at blanks and at "=".
+    read -ra COMP_WORDS <<<"${line//=/ = }"
+    [[ $line == *' ' ]] && COMP_WORDS+=('')
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _shardctl
+    printf '%s\0' "$line" "${COMPREPLY[@]}" END
+done
+"""
+
+# A shell at a terminal, whose TAB goes through all lines and notes what the completion functions add.
+_ZSH = r"""
+PS1= ; unsetopt prompt_sp
+fpath=("$ZSH_TEST_FOLDER" $fpath)
+autoload -Uz compinit && compinit -u -D
+compadd() {
+    # Internal calls, which add nothing, name an array.
+    if (( ${argv[(I)-[OAD]*]} == 0 )); then
+        local -a hits; builtin compadd -O hits "$@"; print -rN -- $hits >>$ZSH_TEST_OUT
+    fi
+    builtin compadd "$@"
+}
+_noted() { _main_complete; compstate[insert]=; compstate[list]= }
+zle -C noted list-choices _noted
+all() {
+    for BUFFER in "${(@f)$(<$ZSH_TEST_LINES)}"; do
+        CURSOR=$#BUFFER
+        print -rN -- "$BUFFER" >>$ZSH_TEST_OUT
+        zle noted
+        print -rN END >>$ZSH_TEST_OUT
+    done
+    exit
+}
+zle -N all
+bindkey '^I' all
+print READY\!
+"""
+
+
+def bash(lines: Sequence[str], folder: Path) -> Offers:
+    """What bash offers, with the script sourced as bash-completion sources it."""
+    command = ["bash", "--norc", "-c", _BASH, "bash", str(COMPLETIONS / "shardctl.bash"), *lines]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return _parsed(done.stdout)
+
+
+def zsh(lines: Sequence[str], folder: Path) -> Offers:
+    """What zsh offers, with the script in a folder of its `fpath`."""
+    setup, asked, out = (folder.parent / name for name in ("setup.zsh", "lines", "offers"))
+    setup.write_text(_ZSH)
+    asked.write_text("\n".join(lines))
+    variables = {"ZSH_TEST_FOLDER": str(COMPLETIONS), "ZSH_TEST_LINES": str(asked), "ZSH_TEST_OUT": str(out)}
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        command = ["zsh", "-f", "-i"]
+        os.execvpe(command[0], command, {**os.environ, **variables, "TERM": "xterm"})  # noqa: S606 - the shell itself
+    os.write(terminal, f"source {setup}\n".encode())
+    _read_until(terminal, b"READY!")
+    os.write(terminal, b"\t")
+    _read_until(terminal, None)
+    os.close(terminal)
+    os.waitpid(child, 0)
+    return _parsed(out.read_text())
+
+
+def _read_until(terminal: int, end: bytes | None) -> None:
+    """Read what the terminal shows until these bytes, or until the other side is closed."""
+    got = b""
+    while end is None or end not in got:
+        try:
+            got += os.read(terminal, 65536)
+        except OSError:  # EIO: it is closed
+            assert end is None, got
+            return
+
+
+def fish(lines: Sequence[str], folder: Path) -> Offers:
+    """What fish offers, with the script in a vendor's folder, from where it is loaded when it is needed."""
+    data = folder.parent / "data"
+    vendor = data / "fish" / "vendor_completions.d"
+    vendor.mkdir(parents=True, exist_ok=True)
+    shutil.copy(COMPLETIONS / "shardctl.fish", vendor)
+    script = r"for line in $argv; printf '%s\0' $line (complete -C $line | string replace -r '\t.*' '') END; end"
+    # Fish loads completions only for a command that there is; this one is never run.
+    (command_file := data / "shardctl").write_text("#!/bin/sh\nexit 1\n")
+    command_file.chmod(0o755)
+    environment = {
+        **os.environ,
+        "HOME": str(folder.parent),
+        "PATH": f"{data}:{os.environ['PATH']}",
+        "XDG_DATA_DIRS": f"{data}:/usr/local/share:/usr/share",
+    }
+    command = ["fish", "-c", script, *lines]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return _parsed(done.stdout)
+
+
+def _parsed(text: str) -> Offers:
+    """`LINE NUL OFFER NUL … END NUL` for each line."""
+    offers = {}
+    for part in text.removesuffix("\0").removesuffix("END").split("\0END\0"):
+        line, *words = part.rstrip("\0").split("\0")
+        offers[line] = frozenset(word.strip().rstrip("/").replace("\\ ", " ") for word in words if word.strip())
+    return offers
+
+
+SHELLS = {"bash": bash, "zsh": zsh, "fish": fish}

@@ -1,0 +1,131 @@
+"""The manual pages: formatters find nothing to complain of, and they say what the command line says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shardctl import __version__
+from shardctl.cli.tree import Command
+from tests.checkpoints import ROOT, call_cli
+from tests.cli.files import plain_folder, write_safetensors
+from tools import manual, prose, source
+
+COMMANDS = source.commands()
+BY_NAME = {command.name: command for command in COMMANDS}
+PAGES = sorted(manual.pages())
+EXAMPLES = [line for command in COMMANDS for _, line in source.examples(command)]
+
+
+def rendered(page: str) -> str:
+    """A page as a reader sees it, each run of blanks as one."""
+    command = ["mandoc", "-T", "utf8", str(ROOT / "man" / page)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return " ".join(re.sub(r".\x08", "", text).replace("\N{HYPHEN}\n", "").split())
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+@pytest.mark.parametrize("page", PAGES)
+def test_a_formatter_complains_of_nothing(page: str) -> None:
+    """`mandoc -T lint` finds neither errors nor matters of style; only a version that is not out has no date yet."""
+    command = ["mandoc", "-T", "lint", "-W", "style", str(ROOT / "man" / page)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    assert [line for line in found if source.date(__version__) or "missing date" not in line] == []
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name or "shardctl")
+def test_a_page_has_every_option_variable_and_example(command: Command) -> None:
+    """Nothing of the command line is missing from what a reader sees."""
+    text = rendered(f"{command.path.replace(' ', '-')}.1")
+    spellings = [each for option in command.options for each in option.spellings]
+    variables = [option.variable for option in command.options if option.variable]
+    examples = [line for _, line in source.examples(command)]
+    assert [each for each in (*spellings, *variables, *examples) if each not in text] == []
+    sections = ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT", "EXAMPLES", "SEE ALSO")
+    assert [each for each in sections if each not in text] == []
+    assert ("FILES" in text) == source.writes(command)
+
+
+@pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
+def test_man_finds_the_pages(tmp_path: Path) -> None:
+    """Where an installation puts the pages, `man` shows them."""
+    shutil.copytree(ROOT / "man", tmp_path / "share" / "man" / "man1")
+    for page in ("shardctl", "shardctl-split"):
+        command = ["man", "-M", str(tmp_path / "share" / "man"), "-P", "cat", page]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert f"{page.upper()}(1)" in done.stdout
+
+
+def test_roff_prints_what_is_meant() -> None:
+    """No text turns into an escape, a request or a hyphen of another kind."""
+    assert manual.escape(r"a\b") == r"a\eb"
+    assert manual.escape(".TH --x") == r"\&.TH \-\-x"
+    assert manual.escape("'x…ü") == r"\(aqx...\[u00FC]"
+    assert manual.prose_lines("`--a` of *SIZE*, a well-known one") == r"\fB\-\-a\fR of \fISIZE\fR, a well-known one"
+
+
+def test_the_manual_and_the_documentation_agree_on_exit_codes() -> None:
+    """The table in docs/cli.md has the manual's exit codes, in its words."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [
+        f"| {code} | {meaning} |" for code, meaning in prose.EXIT_CODES if f"| {code} | {meaning} |" not in text
+    ] == []
+
+
+def test_every_detail_is_of_an_option() -> None:
+    """No words are kept for an option that is gone."""
+    spellings = {each for command in COMMANDS for option in command.options for each in option.spellings}
+    assert set(prose.DETAILS) <= spellings
+    assert set(prose.DESCRIPTIONS) == set(prose.EXAMPLES) == {command.name for command in COMMANDS}
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everything that the examples name."""
+    monkeypatch.chdir(tmp_path)
+    plain_folder(tmp_path / "model", ["layer.0.weight", "layer.0.bias", "head"])
+    write_safetensors(tmp_path / "model.safetensors", {"layer.0.weight": 400, "layer.0.bias": 400, "head": 400})
+    call_cli("split", "model.safetensors", "sharded", "--num-shards", 2)
+    call_cli("merge", "sharded", "old/pytorch_model.bin")
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_every_example_works(workplace: Path, line: str) -> None:
+    """What the help and the manual tell people to type succeeds as it stands."""
+    if "last.ckpt" in line:
+        _nested(workplace / "last.ckpt")
+    if "|" in line:
+        program = shlex.join([sys.executable, "-m", "shardctl"])
+        command = ["sh", "-c", line.replace("shardctl", program)]
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("name\tdtype")
+        return
+    program, command_name, *arguments = shlex.split(line)
+    assert program == "shardctl"
+    if "TARGET" in {argument.name for argument in BY_NAME[command_name].arguments} and "--replace" not in arguments:
+        _make_way(workplace / arguments[1])
+    call_cli(command_name, *arguments)
+
+
+def _make_way(target: Path) -> None:
+    """The examples that write begin where there is no target yet."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    target.unlink(missing_ok=True)
+
+
+def _nested(path: Path) -> None:
+    """A training checkpoint with its weights below `state_dict`."""
+    torch = pytest.importorskip("torch")
+    torch.save({"state_dict": {"a": torch.zeros(3)}, "epoch": 3}, path)

@@ -1,0 +1,73 @@
+"""The reference in Markdown: a section for each command, with what the manual's pages say about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from textwrap import fill
+
+from shardctl.cli.tree import Command, Option
+from tools import prose, source
+
+MOST_COLUMNS = 120
+_HEAD = """\
+# Reference
+
+Every command with all its options, as in the manual pages. It is written by `make generate` from the command line
+itself; what the output looks like and what scripts may rely on is in [cli.md](cli.md).
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join((_HEAD, *(line for command in source.commands() for line in _section(command)), *_rest()))
+
+
+def _section(command: Command) -> Iterator[str]:
+    synopsis = command.synopsis().replace("[OPTIONS]", "[OPTION]…")
+    yield from (f"## {command.path}", "", "```", f"{command.path} {synopsis}", "```", "")
+    for text in (command.summary, *prose.DESCRIPTIONS[command.name]):
+        yield from (fill(_markdown(text), MOST_COLUMNS, break_long_words=False, break_on_hyphens=False), "")
+    if command.arguments:
+        yield from ("| argument | |", "| --- | --- |")
+        yield from (f"| {argument.name} | {_cell(argument.text)} |" for argument in command.arguments)
+        yield ""
+    for panel, options in command.panels():
+        yield from (
+            f"### {command.name or command.path}: {panel.lower()}",
+            "",
+            "| option | | variable |",
+            "| --- | --- | --- |",
+        )
+        yield from map(_row, options)
+        yield ""
+    yield from ("```", *(f"{line}    # {text.rstrip(':.')}" for text, line in source.examples(command)), "```", "")
+
+
+def _row(option: Option) -> str:
+    value = "" if option.value is None else f" {option.value}"
+    spellings = ", ".join(f"`{spelling}`" for spelling in option.spellings[:-1])
+    last = f"`{option.spellings[-1]}{value}`"
+    variable = "" if option.variable is None else f"`{option.variable}`"
+    flags = f"{spellings}, {last}" if spellings else last
+    return f"| {_cell(flags)} | {_cell(source.details(option))} | {variable} |"
+
+
+def _rest() -> Iterator[str]:
+    for heading, rows in (
+        ("Exit codes", prose.EXIT_CODES),
+        ("Variables besides those of options", prose.VARIABLES),
+        ("Files", prose.WRITER_FILES),
+    ):
+        yield from (f"## {heading}", "", "| | |", "| --- | --- |")
+        yield from (f"| `{name}` | {_cell(text)} |" for name, text in rows)
+        yield ""
+
+
+def _cell(text: str) -> str:
+    return _markdown(text).replace("|", "\\|")
+
+
+def _markdown(text: str) -> str:
+    """Prose with its placeholders as they stand in a line to type: SIZE, without asterisks."""
+    return re.sub(r"\*([A-Z]+)\*", r"\1", text)

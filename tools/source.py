@@ -1,0 +1,50 @@
+"""The command line that everything here is written from, with the words that belong to it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from shardctl.cli.app import app
+from shardctl.cli.tree import Command, Option, program
+from tools import prose
+
+ROOT = Path(__file__).parents[1]
+
+
+@cache
+def commands() -> tuple[Command, ...]:
+    """The program itself, then its commands in the order of the help."""
+    group = get_command(app)
+    if not isinstance(group, TyperGroup):
+        raise TypeError("the application has become a single command")
+    root, others = program(group)
+    return (root, *others)
+
+
+def details(option: Option) -> str:
+    """What an option does, as fully as the manual says it."""
+    more = (prose.DETAILS[flag] for flag in option.flags if flag in prose.DETAILS)
+    default = () if option.default is None or option.negative else (f"Default: `{option.default}`.",)
+    return " ".join((option.text, *more, *default))
+
+
+def examples(command: Command) -> tuple[tuple[str, str], ...]:
+    """What to say before each example, and its line."""
+    shown = tuple((f"{command.summary.split(':')[0].rstrip('.')}:", line) for line in command.examples)
+    return (*shown, *prose.EXAMPLES.get(command.name, ()))
+
+
+def writes(command: Command) -> bool:
+    """Whether a command makes files in a TARGET."""
+    return any(argument.name == "TARGET" for argument in command.arguments)
+
+
+def date(version: str) -> str:
+    """The day on which a version was released, as the changelog has it; empty for one that is not out."""
+    heading = re.search(rf"^## \[{re.escape(version)}\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    return heading[1] if heading else ""

@@ -1,0 +1,52 @@
+"""What a shell may offer for the value of an option or an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shardctl.cli.tree import Argument, Command, Option
+from shardctl.naming import KNOWN_STEMS, WEIGHTS_SUFFIXES
+
+#: `checkpoint`: weights, indexes and folders; `weights`: folders, and files that a merge may be written to.
+Kind = Literal["words", "checkpoint", "weights", "folder", "file", "typed"]
+
+SIZES = ("200MB", "500MB", "1GB", "2GB", "5GB", "10GB", "50GB")
+#: The endings of what a SOURCE can be, and of what a TARGET can be that is a file; the second are shell patterns.
+SOURCE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in WEIGHTS_SUFFIXES)
+TARGET_SUFFIXES = ("safetensors", "bin")
+INDEX_PATTERNS = ("*.index.json", "*.index.*.json")
+#: Commands whose TARGET may be a file.
+INTO_A_FILE = ("merge", "reshard")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """How a value is completed: from these words, from files of a kind, or not at all (`typed`)."""
+
+    kind: Kind
+    words: tuple[str, ...] = ()
+
+
+_BY_NAME = {
+    "SOURCE": Value("checkpoint"),
+    "OTHER": Value("checkpoint"),
+    "SIZE": Value("words", SIZES),
+    "STEM": Value("words", tuple(sorted(KNOWN_STEMS))),
+    "FILE": Value("file"),
+    "PLAN": Value("file"),
+}
+
+
+def of_option(option: Option) -> Value | None:
+    """What an option's value is completed with; None for a switch, which has none."""
+    if option.value is None:
+        return None
+    return Value("words", option.choices) if option.choices else _BY_NAME.get(option.value, Value("typed"))
+
+
+def of_argument(command: Command, argument: Argument) -> Value:
+    """What an argument is completed with."""
+    if argument.name == "TARGET":
+        return Value("weights" if command.name in INTO_A_FILE else "folder")
+    return _BY_NAME.get(argument.name, Value("typed"))

@@ -1,0 +1,91 @@
+"""The completion for zsh: a file for a folder of its `fpath`, which can also be sourced after `compinit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shardctl.cli.tree import Command, Option
+from tools import source, values
+from tools.values import Value
+
+_HEAD = """\
+#compdef shardctl
+# zsh completion for shardctl. Written by `make generate` from the command line itself.
+"""
+
+# As an autoloaded file this is the body of the function `_shardctl`, and has to do its work at once; sourced, it only
+# registers the function.
+_TAIL = """\
+if [[ ${zsh_eval_context[-1]} == loadautofunc ]]; then
+    _shardctl "$@"
+else
+    compdef _shardctl shardctl
+fi
+"""
+
+
+def script() -> str:
+    """The script, ready for a folder `site-functions`, under the name `_shardctl`."""
+    return "\n".join((_HEAD, *_main(), *_subcommands(), _TAIL))
+
+
+def _main() -> Iterator[str]:
+    root, *commands = source.commands()
+    yield "_shardctl() {\n    local context state state_descr line\n    typeset -A opt_args\n"
+    yield "    _arguments -C -s -S \\"
+    for option in root.options:
+        yield f"        {_option(option, root)} \\"
+    yield "        '1: :_shardctl_commands' \\\n        '*:: :->arguments'\n"
+    yield "    if [[ $state == arguments ]] && (( $+functions[_shardctl_$line[1]] )); then"
+    yield '        curcontext="${curcontext%:*:*}:shardctl-$line[1]:"\n        _shardctl_$line[1]\n    fi\n}\n'
+    yield "_shardctl_commands() {\n    local -a commands=("
+    for command in commands:
+        yield f"        {_quoted(f'{command.name}:{command.summary}')}"
+    yield "    )\n    _describe -t commands 'shardctl command' commands\n}\n"
+
+
+def _subcommands() -> Iterator[str]:
+    for command in source.commands()[1:]:
+        yield f"_shardctl_{command.name}() {{\n    _arguments -s -S \\"
+        for option in command.options:
+            yield f"        {_option(option, command)} \\"
+        specs = [
+            _quoted(f"{number}:{argument.name}:{_action(values.of_argument(command, argument))}")
+            for number, argument in enumerate(command.arguments, 1)
+        ]
+        yield " \\\n".join(f"        {spec}" for spec in specs) + "\n}\n"
+
+
+def _option(option: Option, command: Command) -> str:
+    """The specification of an option: what it excludes, its spellings, what it does, and its value."""
+    excluded = command.excluded_by(option)
+    value = values.of_option(option)
+    text = option.text.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+    rest = f"[{text}]" if value is None else f"[{text}]:{option.value}:{_action(value)}"
+    return " \\\n        ".join(
+        _quoted(f"({' '.join(excluded)}){spelling}{_sign(spelling, value)}{rest}") for spelling in option.spellings
+    )
+
+
+def _sign(spelling: str, value: Value | None) -> str:
+    """How the value follows: `=` for `--option=value` and `--option value`, `+` for `-oVALUE` and `-o VALUE`."""
+    if value is None:
+        return ""
+    return "=" if spelling.startswith("--") else "+"
+
+
+def _action(value: Value) -> str:
+    suffixes = "|".join(values.SOURCE_SUFFIXES)
+    indexes = "|".join(pattern.removeprefix("*.") for pattern in values.INDEX_PATTERNS)
+    return {
+        "words": f"({' '.join(value.words)})",
+        "checkpoint": f'_files -g "*.({suffixes}|{indexes})(-.)"',
+        "weights": f'_files -g "*.({"|".join(values.TARGET_SUFFIXES)})(-.)"',
+        "folder": "_files -/",
+        "file": "_files",
+        "typed": " ",
+    }[value.kind]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
