@@ -1,23 +1,162 @@
-"""The benchmark still runs."""
+"""The benchmarks still run, keep what they measured, and draw and compare what they kept."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
+import pytest
+
+from benchmarks import charts, remarks, report, results, run
+from benchmarks.measure import Sample
+from benchmarks.scenarios import WORKS
 from tests.checkpoints import ROOT
 
+KEPT = ROOT / "benchmarks" / "results.json"
 
-def test_the_benchmark_prints_its_table(tmp_path: Path) -> None:
-    """With a small checkpoint and without peers, one round gives a row for each piece of work and contender."""
-    command = [sys.executable, "benchmarks/run.py", "--size", "5MB", "--runs", "1", "--no-peers", "--dir", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    rows = [line for line in done.stdout.splitlines() if line.startswith(("| split", "| merge"))]
-    assert [row.split(" | ")[:2] for row in rows] == [
-        [f"| {verb} {container}", contender]
-        for container in ("safetensors", "bin")
-        for verb in ("split", "merge")
-        for contender in ("cp", "shardctl")
-    ]
-    assert list(tmp_path.iterdir()) == []
+
+def bench(folder: Path, *arguments: str) -> list[str]:
+    """The command of a small run that leaves everything below `folder`."""
+    (folder / "work").mkdir(exist_ok=True)
+    places = ("--dir", folder / "work", "--results", folder / "kept.json", "--docs", folder / "docs")
+    return [sys.executable, "-m", "benchmarks.run", "--no-xfs", "--peer-runs", "0", *map(str, places), *arguments]
+
+
+def rows(table: str) -> list[tuple[str, str]]:
+    """The work and the contender of each row."""
+    cells = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return [(row[0], row[1].strip("`")) for row in cells if row[0] not in ("work", "---")]
+
+
+def measured(work: str, ratio: float, nbytes: int = 10**9, tensors: int = 100) -> results.Measured:
+    """A work that was measured twice."""
+    yardstick = "sha256sum" if "verify" in work else "cp -r"
+    unit = Sample(seconds=2.0, peak=10**7, ratio=1.0, room=nbytes)
+    samples = {yardstick: [unit, unit], "shardctl": [replace(unit, ratio=ratio), replace(unit, ratio=ratio + 0.2)]}
+    return results.Measured("ext4", nbytes, tensors, yardstick, 10**7, samples)
+
+
+def collection(*works: str, ratio: float = 1.0) -> results.Results:
+    """What a run of these works would keep."""
+    found = results.Results(results.machine(), {"shardctl": "0"})
+    for number, work in enumerate(works):
+        found.works[work] = measured(work, ratio, nbytes=10 ** (7 + number), tensors=10 ** (3 + number))
+    return found
+
+
+def test_runs_add_to_what_is_kept(tmp_path: Path) -> None:
+    """Each run prints its own works; what is kept and the page have those of both, and nothing else is left."""
+    options = ("--size", "5MB", "--runs", "1", "--only")
+    for works, expected in (
+        ("disk/split-*", [(f"split-{kind}", by) for kind in ("safetensors", "bin") for by in ("cp -r", "shardctl")]),
+        ("disk/verify-deep-bin", [("verify-deep-bin", "sha256sum"), ("verify-deep-bin", "shardctl")]),
+    ):
+        done = subprocess.run(bench(tmp_path, *options, works), capture_output=True, text=True, check=True, cwd=ROOT)
+        assert rows(done.stdout) == expected
+    kept = results.load(str(tmp_path / "kept.json"))
+    assert sorted(kept.works) == ["disk/split-bin", "disk/split-safetensors", "disk/verify-deep-bin"]
+    split = kept.works["disk/split-bin"]
+    (copied,), (written,) = split.samples["cp -r"], split.samples["shardctl"]
+    assert written.ratio == pytest.approx(written.seconds / copied.seconds)
+    assert min(written.seconds, written.peak) > 0
+    if sys.platform == "linux":
+        assert written.written is not None
+        assert written.written >= split.nbytes
+    page = (tmp_path / "docs" / report.PAGE).read_text(encoding="utf-8")
+    assert page == report.page(kept)
+    assert len(rows(page)) == 6
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_stopped_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal ends the run with its exit code, and its sources and results are gone."""
+    with subprocess.Popen(
+        bench(tmp_path, "--size", "5MB", "--only", "disk/*"), cwd=ROOT, stderr=subprocess.PIPE
+    ) as run:
+        assert run.stderr is not None
+        assert b"round 1" in run.stderr.readline()
+        run.send_signal(number)
+        run.stderr.read()
+    assert run.returncode == 128 + number
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_there_must_be_room(tmp_path: Path) -> None:
+    """A size that the disk cannot hold is refused before anything is written, with what is needed."""
+    command = bench(tmp_path, "--size", "900TB", "--only", "disk/split-bin")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert "disk was not measured: needs 4,500.0 TB free" in done.stderr
+    assert not (tmp_path / "kept.json").exists()
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    """Results are the same after being saved and loaded, and those of another machine are not added to."""
+    path = tmp_path / "kept.json"
+    found = collection("disk/split-bin", "start/help")
+    found.save(str(path))
+    assert results.load(str(path)) == found
+    assert results.here(str(path)).works == found.works
+    path.write_text(path.read_text().replace(f'"cores": {found.machine["cores"]}', '"cores": 4711'))
+    with pytest.raises(ValueError, match="another machine"):
+        results.here(str(path))
+
+
+@pytest.mark.parametrize(("ratio", "slower"), [(0.9, False), (1.3, False), (1.8, True)])
+def test_a_comparison_has_a_margin(ratio: float, slower: bool) -> None:
+    """A ratio within half as much again of the one that is kept passes, and no other."""
+    works = ("disk/split-bin", "disk/verify-deep-bin")
+    text, beyond = run.compare(collection(*works), collection(*works, ratio=ratio))
+    assert beyond is slower
+    assert text.count("(!)") == (2 if slower else 0)
+    assert [work for work, _ in rows(text)] == list(works)
+
+
+def test_nothing_to_compare_is_no_success() -> None:
+    """Where none of the works was measured before, the comparison ends with an error."""
+    with pytest.raises(SystemExit, match="nothing to compare"):
+        run.compare(collection("disk/split-bin"), collection("disk/merge-bin"))
+
+
+def test_charts_are_pictures() -> None:
+    """Each chart is well-formed, and draws a point for each measurement inside of its frame."""
+    works = [work for work in WORKS if work.startswith("size/") or work.startswith("headers/plan-1")]
+    pictures = report.charts(collection(*works))
+    assert sorted(pictures) == [report.SIZE_CHART, report.TENSORS_CHART]
+    for text in pictures.values():
+        lines = ET.fromstring(text).findall("{*}polyline")
+        assert {len(line.get("points", "").split()) for line in lines} == {4}
+        for point in " ".join(line.get("points", "") for line in lines).split():
+            x, y = map(float, point.split(","))
+            assert 0 < x < charts.WIDTH
+            assert 0 < y < charts.HEIGHT
+
+
+@pytest.mark.parametrize("values", [(3.0,), (1.0, 1.0), (0.012, 37.5), (1000.0, 10.0**6)])
+def test_an_axis_holds_its_values(values: tuple[float, ...]) -> None:
+    """The ends of an axis lie around all values, even around a single one, and its grid lies between them."""
+    found = charts.axis("", str, values)
+    assert found.low < found.high
+    assert all(-1e-9 <= found.part(value) <= 1 + 1e-9 for value in (*values, *found.ticks(300)))
+    assert list(found.ticks(300))
+
+
+def test_every_remark_is_about_something() -> None:
+    """Each pattern of a remark matches a work, and each table of the page is that of a stage."""
+    assert [pattern for pattern in remarks.LIMITS if not any(fnmatchcase(work, pattern) for work in WORKS)] == []
+    assert set(remarks.TITLES) == {work.partition("/")[0] for work in WORKS}
+
+
+@pytest.mark.skipif(not KEPT.exists(), reason="nothing was measured yet")
+def test_the_page_is_made_of_what_is_kept() -> None:
+    """The page of the measurements and its charts are what would be written from the kept results."""
+    kept = results.load(str(KEPT))
+    assert (ROOT / "docs" / report.PAGE).read_text(encoding="utf-8") == report.page(kept)
+    for name, text in report.charts(kept).items():
+        assert (ROOT / "docs" / report.IMAGES / name).read_text(encoding="utf-8") == text

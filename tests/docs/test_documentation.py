@@ -14,7 +14,7 @@ from shardctl import errors
 from shardctl.cli.app import app
 from tests.checkpoints import ROOT, run_cli
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 COMMANDS = tuple(sorted(get_command(app).commands))  # type: ignore[attr-defined] # an application is a group
 FINDINGS = ROOT / "docs" / "findings.md"
 #: Strings of the form of a code that are none: progress events, styles of numbering, an encoding, names of libraries.
@@ -44,6 +44,22 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
             broken.append(link)
     assert not broken
+
+
+def linked(page: Path) -> set[Path]:
+    """The files that a page links to."""
+    found = (groups[0] or groups[1] for groups in _LINK.findall(page.read_text(encoding="utf-8")))
+    names = [link.partition("#")[0] for link in found if not re.match(r"[a-z]+:", link)]
+    return {(page.parent / name).resolve() for name in names if name}
+
+
+def test_the_index_leads_to_every_page() -> None:
+    """From the README to the documentation's index, and from there to each page, example and schema."""
+    index = ROOT / "docs" / "README.md"
+    assert index in linked(ROOT / "README.md")
+    pages = {*ROOT.glob("docs/*.md"), *(path for path in ROOT.glob("examples/*") if path.is_file())} - {index}
+    assert sorted(pages - linked(index)) == []
+    assert sorted({*ROOT.glob("docs/schemas/*")} - linked(ROOT / "docs" / "cli.md")) == []
 
 
 def test_the_readme_names_every_command() -> None:

@@ -1,0 +1,59 @@
+"""A terminal to run the documentation's examples in, with checkpoints in its folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import reference
+from tests.cli.files import write_safetensors
+from tests.docs.pages import Shell
+from tests.docs.program import served
+
+#: The stand-in for a language model: eleven tensors of two sizes, 4 bytes an element.
+SMALL, LARGE = 4_000, 40_000
+
+
+@pytest.fixture(scope="session")
+def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the PATH with `shardctl` in it."""
+    with served(tmp_path_factory.mktemp("program")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`model`: a safetensors file with a config and a tokenizer; `bert-base-cased`: the reference case, scaled down."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    sizes = {"model.embed_tokens.weight": LARGE}
+    for layer in range(3):
+        sizes |= {f"model.layers.{layer}.mlp.weight": LARGE, f"model.layers.{layer}.attention.weight": LARGE}
+        sizes |= {f"model.layers.{layer}.norm.weight": SMALL}
+    sizes |= {"lm_head.weight": LARGE}
+    write_safetensors(folder / "model" / "model.safetensors", sizes, fill=1)
+    (folder / "model" / "config.json").write_text(json.dumps({"model_type": "small"}))
+    (folder / "model" / "tokenizer.json").write_text("{}")
+    with pytest.MonkeyPatch.context() as patch:
+        scale_down(patch)
+        reference.make(str(folder / "bert-base-cased"))
+    return folder
+
+
+def scale_down(patch: pytest.MonkeyPatch, by: int = 16) -> None:
+    """Make the reference checkpoint's script make one of the same names with all dimensions divided."""
+    for name in ("VOCABULARY", "POSITIONS", "HIDDEN", "INTERMEDIATE"):
+        patch.setattr(reference, name, getattr(reference, name) // by)
+    total = sum(tensor.nbytes for tensor in reference.tensors_in("weights.raw"))
+    patch.setattr(reference, "TOTAL_BYTES", total)
+
+
+@pytest.fixture
+def shell(binaries: Path, checkpoints: Path, tmp_path: Path) -> Shell:
+    """A shell in a fresh folder that holds the checkpoints."""
+    folder = tmp_path / "work"
+    shutil.copytree(checkpoints, folder)
+    return Shell(folder, binaries)

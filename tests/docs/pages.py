@@ -1,0 +1,196 @@
+"""The examples in the documentation: which blocks a page has, how they run, and whether a page's output is right.
+
+A block of `console` has commands after `$ ` and what they print; one of `sh` is a script. A comment right before a
+block directs its test:
+
+    <!-- not run: the reason -->        the block is only shown
+    <!-- before: commands -->           it begins anew, in a fresh folder, after these commands
+    <!-- stand-in: 2GB = 100KB -->      in the test this stands for that, and any number for a number of the output
+
+A block without `before` goes on in the folder of the block above it. In the output `…` is any text, alone on a line any
+lines; blank lines and how long something took are not compared.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LANGUAGES = ("console", "sh")
+_BLOCK = re.compile(
+    r"(?P<comments>(?:<!--(?:(?!-->).)*-->\s*)*)^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+_FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+_HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
+_COMMAND = re.compile(r"^\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*)\n(?P<output>(?:(?!\$ )[^\n]*\n)*)", re.MULTILINE)
+_COMMENT = re.compile(r"<!--\s*(before|not run|stand-in):\s*(.*?)\s*-->", re.DOTALL)
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_BAR = "[█▉▊▋▌▍▎▏▓·]"
+_NUMBER = r"\d[\d,.]*(?: [KMGT]?B)?"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of a page, and what the comments before it say."""
+
+    page: str
+    heading: str
+    language: str
+    text: str
+    directives: Mapping[str, str]
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the block is an example that is tested."""
+        return self.language in LANGUAGES and "not run" not in self.directives
+
+    @property
+    def substitutes(self) -> dict[str, str]:
+        """What is put in the place of what."""
+        pairs = filter(None, (pair.strip() for pair in self.directives.get("stand-in", "").split(";")))
+        return {name.strip(): value.strip() for name, value in (pair.split("=") for pair in pairs if "=" in pair)}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One command and the output that the page shows."""
+
+    command: str
+    output: str
+
+
+@dataclass(slots=True)
+class Scene:
+    """Blocks that run one after another in one folder, and the commands that prepare it."""
+
+    page: str
+    heading: str
+    before: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+def blocks(page: Path, root: Path) -> Iterator[Block]:
+    """The blocks of a page that have a language, in order."""
+    text = page.read_text(encoding="utf-8")
+    for match in _BLOCK.finditer(text):
+        headings = _HEADING.findall(_FENCED.sub("", text[: match.start()]))
+        yield Block(
+            page=str(page.relative_to(root)),
+            heading=headings[-1] if headings else "",
+            language=match["language"],
+            text=match["text"],
+            directives=dict(_COMMENT.findall(match["comments"])),
+        )
+
+
+def scenes(page: Path, root: Path) -> list[Scene]:
+    """The tested blocks of a page, by the folder that they share."""
+    found: list[Scene] = []
+    for block in blocks(page, root):
+        if block.is_run:
+            if not found or "before" in block.directives:
+                found.append(Scene(block.page, block.heading, block.directives.get("before", "")))
+            found[-1].blocks.append(block)
+    return found
+
+
+def examples(block: Block) -> Iterator[Example]:
+    """The commands of a console block, each with the lines below it. A backslash continues a command."""
+    for match in _COMMAND.finditer(block.text):
+        yield Example(match["command"], match["output"])
+
+
+def filled(output: str) -> list[str]:
+    """The lines that are not blank, without what is blank at their ends."""
+    return [line.rstrip() for line in output.splitlines() if line.strip()]
+
+
+def pattern(output: str, *, stand_in: bool) -> re.Pattern[str]:
+    """What fits the output that a page shows, a line of it with its newline."""
+    parts = []
+    for line in filled(output):
+        if line.strip() == "…":
+            parts.append(r"(?:.*\n)*?")
+            continue
+        written = re.fullmatch(r"(wrote .* in) .*", line)
+        text = re.escape(f"{written[1]} …" if written else line).replace("…", ".*")
+        if stand_in:
+            text = re.sub(r"\d(?:[\d,]|\\\.)*(?:\\ [KMGT]?B)?", lambda _: _NUMBER, text)
+            text = re.sub(r"(?:\\ )+", " +", re.sub(f"{_BAR}+", f"{_BAR}+", text))
+        parts.append(f"{text}\n")
+    return re.compile("".join(parts))
+
+
+class Shell:
+    """Runs commands in one folder as a terminal of 120 columns would; nothing of the developer's own comes in."""
+
+    def __init__(self, folder: Path, binaries: Path) -> None:
+        self._folder = folder
+        self._code = 0
+        self._environment = {
+            "PATH": os.pathsep.join([str(binaries), "/usr/local/bin", "/usr/bin", "/bin"]),
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "TERM": "xterm",
+            "COLUMNS": "120",
+            "NO_COLOR": "1",
+            "CI": "true",
+        }
+
+    def run(self, command: str) -> tuple[str, int]:
+        """What a command prints to a terminal, both streams, and its exit code. `$?` is that of the one before."""
+        master, slave = pty.openpty()
+        script = f"(exit {self._code}); {command}"
+        with os.fdopen(master, "rb", buffering=0) as terminal:
+            process = subprocess.Popen(
+                ["bash", "-c", script], cwd=self._folder, env=self._environment, stdin=subprocess.DEVNULL, stdout=slave,
+                stderr=slave,
+            )  # fmt: skip
+            os.close(slave)
+            printed = b"".join(_until_closed(terminal.fileno()))
+            self._code = process.wait()
+        return _STYLE.sub("", printed.decode("utf-8").replace("\r\n", "\n")), self._code
+
+    def script(self, text: str) -> None:
+        """Run a script, and see that each of its commands succeeds."""
+        output, code = self.run(f"bash -euo pipefail -c {shlex.quote(text)}")
+        assert code == 0, f"exit code {code}\n{text}\n{output}"
+
+
+def _until_closed(terminal: int) -> Iterator[bytes]:
+    try:
+        while data := os.read(terminal, 65536):
+            yield data
+    except OSError:  # what Linux says once the last writer is gone
+        return
+
+
+def play(scene: Scene, shell: Shell) -> None:
+    """Run a scene and compare. A command that fails must be followed by one that shows its exit code."""
+    shell.script(scene.before)
+    for block in scene.blocks:
+        if block.language == "sh":
+            shell.script(_substituted(block.text, block))
+            continue
+        shown = list(examples(block))
+        for example, following in zip(shown, [*shown[1:], None], strict=True):
+            output, code = shell.run(_substituted(example.command, block))
+            what = f"{scene.page}, {block.heading}\n$ {example.command}\n"
+            shows = _substituted(example.output, block)
+            printed = "".join(f"{line}\n" for line in filled(output))
+            fits = pattern(shows, stand_in="stand-in" in block.directives).fullmatch(printed)
+            assert fits, f"{what}shows\n{shows}\nand printed\n{output}"
+            expected = following is not None and "$?" in following.command
+            assert code == 0 or expected, f"{what}ended with {code}:\n{output}"
+
+
+def _substituted(text: str, block: Block) -> str:
+    for name, value in block.substitutes.items():
+        text = text.replace(name, value)
+    return text
