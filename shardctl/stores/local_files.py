@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +20,8 @@ from shardctl.stores.faults import not_regular, read_failure, reading, shorter, 
 
 #: Bytes from which on the disk is told to begin with them (a call for each small piece costs more than it gains).
 _WORTH_WRITING = 1024 * 1024
+#: Such pieces that the disk may be busy with at once. They are of 64 MiB at most, so there are always a few.
+_AHEAD = 2
 
 
 def version_of(status: os.stat_result) -> Version:
@@ -102,6 +107,7 @@ class LocalWriter:
         self.path = path
         self._sync_failure: StorageError | None = None
         self._block: int | None = None
+        self._started: deque[tuple[int, int]] = deque()
         with writing(path):
             self._descriptor = syscalls.open_new(path)
         try:
@@ -149,14 +155,8 @@ class LocalWriter:
 
     def sync(self) -> None:
         """Make the bytes durable. Once it has failed it always fails: the kernel forgets what it could not write."""
-        if self._sync_failure is not None:
-            raise self._sync_failure
-        try:
+        with self._synced():
             syscalls.sync_file(self._descriptor.number)
-        except OSError as error:
-            failure = write_failure(error, self.path)
-            self._sync_failure = failure if isinstance(failure, StorageError) else None
-            raise failure from error
 
     def close(self) -> None:
         """Close the file; raises StorageError where the system only now says that writing failed."""
@@ -177,11 +177,30 @@ class LocalWriter:
                 raise
 
     def _start_writing(self, offset: int, length: int) -> None:
-        """Let the disk begin with what was just written, where it is enough to be worth it."""
-        if length >= _WORTH_WRITING:
-            # A hint that is refused changes nothing.
-            with contextlib.suppress(OSError):
-                syscalls.start_writing(self._descriptor.number, offset, length)
+        """Let the disk begin with what was just written, and wait for what it began with some time ago.
+
+        So the disk is never idle, memory never fills with what waits for it, and no call takes long: a process that is
+        told to stop cannot end before its calls do.
+        """
+        if length < _WORTH_WRITING:
+            return
+        with self._synced():
+            syscalls.start_writing(self._descriptor.number, offset, length)
+            self._started.append((offset, length))
+            if len(self._started) > _AHEAD:
+                syscalls.finish_writing(self._descriptor.number, *self._started.popleft())
+
+    @contextmanager
+    def _synced(self) -> Iterator[None]:
+        """Raise what a sync says as StorageError, now and at each later sync."""
+        if self._sync_failure is not None:
+            raise self._sync_failure
+        try:
+            yield
+        except OSError as error:
+            failure = write_failure(error, self.path)
+            self._sync_failure = failure if isinstance(failure, StorageError) else None
+            raise failure from error
 
     def _share(self, offset: int, source: LocalReader, extent: Extent) -> tuple[int, int]:
         """Share what can be shared; returns where in the extent it begins, and its bytes."""

@@ -21,6 +21,8 @@ MAX_CALL = 0x7FFFF000
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY})
 #: From linux/fs.h: let a range of one file stand on the very blocks of another (struct file_clone_range, 32 bytes).
 _FICLONERANGE = 0x4020940D
+#: From linux/fs.h, for sync_file_range: start to write; wait for what is being written, write the rest, wait for it.
+_SYNC_WRITE, _SYNC_WAIT = 2, 1 | 2 | 4
 #: Folders can be opened and synced (not on Windows).
 FOLDERS_SYNC = hasattr(os, "O_DIRECTORY")
 
@@ -143,12 +145,30 @@ def shared_block(path: str, folder: str) -> int | None:
 
 
 def start_writing(descriptor: int, offset: int, length: int) -> None:
-    """Let the disk begin with bytes that were just written, so that it is not idle until the file is synced.
+    """Let the disk begin with bytes that were just written, so that it is not idle until the file is synced."""
+    _sync_range(descriptor, offset, length, _SYNC_WRITE)
 
-    POSIX_FADV_DONTNEED starts to write what is dirty, and drops only what is clean; right after a write nothing is.
+
+def finish_writing(descriptor: int, offset: int, length: int) -> None:
+    """Wait until bytes are on the disk, as far as their file's size and place are there already; no sync of the file.
+
+    An error is told once: what is raised here the file's own sync will not raise again.
     """
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)
+    _sync_range(descriptor, offset, length, _SYNC_WAIT)
+
+
+def _sync_range(descriptor: int, offset: int, length: int, flags: int) -> None:
+    """Call `sync_file_range` (Linux), which Python's library lacks; nothing is done where there is no such call."""
+    if sys.platform != "linux":
+        return
+    import ctypes  # noqa: PLC0415 - only large files need it
+
+    call = ctypes.CDLL(None, use_errno=True).sync_file_range
+    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    if call(descriptor, offset, length, flags):
+        number = ctypes.get_errno()
+        if number not in UNSUPPORTED:
+            raise OSError(number, os.strerror(number))
 
 
 def will_stream(descriptor: int) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,9 @@ for name in sorted(os.listdir(sys.argv[2])):
 print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.__stdout__)
 """
 
+#: Processor time that `verify` may take for any file of the corpus.
+MOST_SECONDS = 2.0
+
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -52,9 +56,11 @@ def _put(case: Case, folder: Path) -> Path:
 
 @each
 def test_the_exit_codes(case: Case, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """`verify` is exit 1 with the case's code where that is an error; a writer is exit 3 then, and leaves no target."""
+    """`verify` soon ends, with 1 and the case's code where that is an error; a writer with 3, and leaves no target."""
     path, target = _put(case, tmp_path), tmp_path / "target"
+    begun = time.process_time()
     code = run(app, ["verify", str(path), "--json"])
+    assert time.process_time() - begun < MOST_SECONDS
     out, err = capfd.readouterr()
     findings = json.loads(out)["findings"]
     codes = {finding["code"] for finding in findings}

@@ -26,7 +26,7 @@ from tests.support import BytesReader
 
 _PATH = "folder/pytorch_model.bin"
 #: Seconds of processor time that no file may take: a bomb would take minutes.
-_LIMIT = 10
+_LIMIT = 2
 
 
 def _name(case: Case) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from shardctl.errors import InputError, LockedError, MissingError, SourceChangedError, StorageError
 from shardctl.model import Extent
-from shardctl.stores import locking, syscalls
+from shardctl.stores import local_files, locking, syscalls
 from shardctl.stores.base import Copied, Entry
 from shardctl.stores.local import LocalStore
 
@@ -478,3 +478,85 @@ def test_lock_without_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with STORE.lock(path):
         pass
     assert not os.path.exists(path)
+
+
+def test_large_writes_are_begun_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is told of each large piece, waits are for pieces some way back, and small pieces are not worth it."""
+    told: list[tuple[str, int]] = []
+    monkeypatch.setattr(syscalls, "start_writing", lambda _, offset, __: told.append(("start", offset)))
+    monkeypatch.setattr(syscalls, "finish_writing", lambda _, offset, __: told.append(("finish", offset)))
+    piece = bytes(local_files._WORTH_WRITING)
+    with LocalStore().create(str(tmp_path / "a"), 4 * len(piece) + 1) as writer:
+        for number in range(4):
+            writer.write(number * len(piece), piece)
+        writer.write(4 * len(piece), b"-")
+    starts = [("start", number * len(piece)) for number in range(4)]
+    assert told == [*starts[:3], ("finish", 0), starts[3], ("finish", len(piece))]
+
+
+@pytest.mark.parametrize("call", ["start_writing", "finish_writing"])
+def test_a_failure_on_the_way_fails_the_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """What the system says once, of bytes that could not be written, is said again by the sync."""
+    monkeypatch.setattr(local_files, "_AHEAD", 0)
+    with LocalStore().create(str(tmp_path / "a"), 2**20) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(syscalls, call, failing(errno.EIO))
+            with pytest.raises(StorageError):
+                writer.write(0, bytes(2**20))
+        with pytest.raises(StorageError):
+            writer.sync()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs sync_file_range")
+def test_ranges_reach_the_disk(tmp_path: Path) -> None:
+    """The system takes both calls for a real file, and refuses a descriptor that is none."""
+    path = tmp_path / "a"
+    path.write_bytes(b"1" * 10_000)
+    with path.open("rb") as file:
+        syscalls.start_writing(file.fileno(), 0, 10_000)
+        syscalls.finish_writing(file.fileno(), 0, 10_000)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        syscalls.finish_writing(-1, 0, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="blocks are shared on Linux")
+def test_sharing_is_asked_of_the_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block is shared with a file without a name; where that is refused, or the source is too small, there is none."""
+    path = tmp_path / "a"
+    path.write_bytes(bytes(100_000))
+    monkeypatch.setattr(syscalls, "share_range", lambda *_: True)
+    block = LocalStore().shared_block(str(path), str(tmp_path / "not" / "yet"))
+    assert block == os.statvfs(tmp_path).f_bsize
+    small = tmp_path / "small"
+    small.write_bytes(b"1")
+    assert LocalStore().shared_block(str(small), str(tmp_path)) is None
+    assert LocalStore().shared_block(str(tmp_path / "gone"), str(tmp_path)) is None
+    monkeypatch.setattr(syscalls, "share_range", lambda *_: False)
+    assert LocalStore().shared_block(str(path), str(tmp_path)) is None
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "small"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="blocks are shared on Linux")
+def test_what_is_not_shared_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole blocks in the middle are shared, both edges are copied, and a full disk is an error and no detour."""
+    source = tmp_path / "a"
+    source.write_bytes(os.urandom(50_000))
+    block = os.statvfs(tmp_path).f_bsize
+    asked: list[tuple[int, int, int]] = []
+
+    def share(one: int, start: int, other: int, at: int, length: int) -> bool:
+        asked.append((start, at, length))
+        os.pwrite(other, os.pread(one, length, start), at)
+        return True
+
+    monkeypatch.setattr(syscalls, "share_range", share)
+    with LocalStore().open(str(source)) as reader, LocalStore().create(str(tmp_path / "b"), 3 * block) as writer:
+        copied = writer.copy(10, reader, Extent(str(source), block + 10, 2 * block))
+        assert asked == [(2 * block, block, block)]
+        assert copied.shared == block
+        assert copied.kernel + copied.buffered == block
+        monkeypatch.setattr(syscalls, "share_range", failing(errno.ENOSPC))
+        with pytest.raises(StorageError) as caught:
+            writer.copy(10, reader, Extent(str(source), block + 10, 2 * block))
+        assert caught.value.code == "disk-full"
+    assert (tmp_path / "b").read_bytes()[10 : 10 + 2 * block] == source.read_bytes()[block + 10 : 3 * block + 10]
