@@ -1,271 +1,201 @@
-"""Time split and merge against `cp`, and against the same by huggingface_hub, in one interleaved run.
+"""Measure shardctl beside `cp`, `sha256sum` and its peers; print tables and write docs/performance.md.
 
-    python benchmarks/run.py [--size 4.4GB] [--runs 5] [--dir FOLDER] [--peers | --no-peers]
+    python benchmarks/run.py [--size 4.4GB] [--runs 5] [--peer-runs 3] [--dir FOLDER] [--only GLOB] [--no-xfs]
+    python benchmarks/run.py --report      write the page from what was measured before
+    python benchmarks/run.py --compare     a short run; exit code 1 where it is much slower than what is kept
+    python benchmarks/run.py --list        say what there is to measure
 
-Makes a bfloat16 checkpoint of random bytes with the names of an 8B Llama, as one safetensors file, one `.bin`, and
-shards of each. In each round every contender does its work once, one after another, each into an empty folder, and
-each until its files are durable: `cp` and the hub are followed by `sync` of what they wrote, which shardctl does by
-itself. Ratios are those to the `cp` of the same round. Peak memory is that of the child process (`ru_maxrss`), which
-counts this program's own 30 MB as the least. The sources are in the page cache where they fit; nothing is dropped in
-between.
+What is measured is kept in benchmarks/results.json, work by work: a run of some works leaves the figures of the others,
+and a run that is stopped keeps what it has finished.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import hashlib
-import itertools
-import json
-import math
-import os
-import shutil
-import statistics
+import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
 
+from benchmarks import disks, report, results
+from benchmarks.contenders import PEERS, missing, quiet, versions
+from benchmarks.measure import measure, run, warm
+from benchmarks.remarks import TITLES
+from benchmarks.scenarios import STAGES, WORKS, Request, Stage
+from shardctl.errors import UsageError
 from shardctl.sizes import parse_size
 
-SHARDS = 5
-# Small, because a child's `ru_maxrss` begins with what its parent has.
-CHUNK_BYTES = 2 * 1024 * 1024
-
-#: What the peers' users do: load, and save again with the hub's writer. Arguments: source folder, target, shard size.
-HUB = """
-import glob, logging, os, sys
-from huggingface_hub import save_torch_state_dict
-source, target, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
-logging.getLogger("huggingface_hub").setLevel("ERROR")
-state = {}
-for path in sorted(glob.glob(os.path.join(source, "*.safetensors"))):
-    from safetensors.torch import load_file
-    state.update(load_file(path))
-for path in sorted(glob.glob(os.path.join(source, "*.bin"))):
-    import torch
-    state.update(torch.load(path, weights_only=True))
-save_torch_state_dict(state, target, max_shard_size=size, safe_serialization=sys.argv[4] == "safetensors")
-"""
+ROOT = Path(__file__).parent.parent
+#: How many times slower, measured by the yardstick, is more than chance and a smaller size can explain.
+MARGIN = 1.5
+#: What --compare measures: enough for a comparison, in a minute or two.
+COMPARED, COMPARED_SIZE, COMPARED_RUNS = ["disk/*", "start/*"], "500MB", 3
+#: Larger files are not read beforehand: sparse ones would only take time.
+MOST_WARMED_BYTES = 64 * 10**9
 
 
-@dataclass(frozen=True)
-class Contender:
-    """One way to do a piece of work. `command` has `{target}` where its folder goes."""
+class Bench:
+    """A run of some works: it measures what it can, keeps each scene's figures at once, and remembers what failed."""
 
-    work: str
-    name: str
-    command: tuple[str, ...]
-    syncs: bool
+    def __init__(self, options: argparse.Namespace, kept: results.Results) -> None:
+        self.works = [work for work in WORKS if any(fnmatchcase(work, glob) for glob in options.only)]
+        self.size: int = parse_size(options.size)
+        self.runs: int = options.runs
+        self.peer_runs: int = options.peer_runs
+        self.xfs: bool = options.xfs
+        self.parent: str | None = options.dir
+        self.keep_in: str | None = None if options.compare else options.results
+        self.kept = kept
+        self.failures: list[str] = []
 
+    def run(self) -> None:
+        """Measure stage by stage; one that cannot be measured here is skipped with the reason."""
+        for stage in STAGES:
+            if chosen := [work for work in self.works if work in stage.works]:
+                try:
+                    self._stage(stage, chosen)
+                except disks.NoRoomError as error:
+                    self.failures.append(f"{stage.name} was not measured: {error}")
+                    say(self.failures[-1])
 
-@dataclass
-class Measured:
-    """What was measured of one contender: seconds, the ratios to `cp`, and the highest peak of memory in bytes."""
+    def _stage(self, stage: Stage, chosen: Sequence[str]) -> None:
+        if stage.name == "xfs" and not self.xfs:
+            say("xfs was not measured: --no-xfs")
+            return
+        needed = round(stage.copies * self.size) + stage.extra
+        with disks.work_folder(self.parent) as folder:
+            disks.need(folder, needed)
+            if stage.name == "xfs":
+                with disks.xfs(folder, needed) as mounted:
+                    self._scenes(stage, chosen, mounted)
+            else:
+                self._scenes(stage, chosen, folder)
 
-    seconds: list[float] = field(default_factory=list)
-    ratios: list[float] = field(default_factory=list)
-    peak_bytes: int = 0
+    def _scenes(self, stage: Stage, chosen: Sequence[str], folder: str) -> None:
+        for scene in stage.scenes(Request(folder, self.size, chosen, self._peers())):
+            warm(scene.source, MOST_WARMED_BYTES if stage.copies else 0)
+            rounds = stage.rounds_of(self.runs)
+            try:
+                measured = measure(scene, rounds, self.peer_runs, folder, partial(check, scene.source))
+            except subprocess.CalledProcessError as error:
+                reason = (error.stderr or b"").decode(errors="replace").strip()
+                self.failures.append(f"{error.cmd} ended with {error.returncode}: {reason}")
+                say(self.failures[-1])
+                continue
+            results.add(self.kept, scene, measured, folder)
+            if self.keep_in is not None:
+                self.kept.save(self.keep_in)
 
-
-def shapes(hidden: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The tensors of a Llama of 32 layers, in the proportions of the 8B one (whose `hidden` is 4096)."""
-    vocabulary, inner, keys = 128_256 * hidden // 4096, hidden * 7 // 2, hidden // 4
-    yield "model.embed_tokens.weight", (vocabulary, hidden)
-    for number in range(32):
-        layer = f"model.layers.{number}"
-        yield f"{layer}.self_attn.q_proj.weight", (hidden, hidden)
-        yield f"{layer}.self_attn.k_proj.weight", (keys, hidden)
-        yield f"{layer}.self_attn.v_proj.weight", (keys, hidden)
-        yield f"{layer}.self_attn.o_proj.weight", (hidden, hidden)
-        yield f"{layer}.mlp.gate_proj.weight", (inner, hidden)
-        yield f"{layer}.mlp.up_proj.weight", (inner, hidden)
-        yield f"{layer}.mlp.down_proj.weight", (hidden, inner)
-        yield f"{layer}.input_layernorm.weight", (hidden,)
-        yield f"{layer}.post_attention_layernorm.weight", (hidden,)
-    yield "model.norm.weight", (hidden,)
-    yield "lm_head.weight", (vocabulary, hidden)
-
-
-def nbytes_of(hidden: int) -> int:
-    """Bytes of all tensors, in bfloat16."""
-    return sum(2 * math.prod(shape) for _, shape in shapes(hidden))
-
-
-def hidden_for(size: int) -> int:
-    """The hidden size, in steps of 8, whose model comes nearest to `size` bytes."""
-    return min(range(8, 16_384, 8), key=lambda hidden: abs(nbytes_of(hidden) - size))
-
-
-def make_safetensors(path: str, hidden: int) -> None:
-    """Write a safetensors file of random bytes (drawn once and turned round, so that no two chunks are equal)."""
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name, shape in sorted(shapes(hidden)):
-        end = offset + 2 * math.prod(shape)
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    chunk = os.urandom(min(CHUNK_BYTES, max(offset, 1)))
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for number, start in enumerate(range(0, offset, len(chunk))):
-            turn = number * 4099 % len(chunk)
-            file.write((chunk[turn:] + chunk[:turn])[: offset - start])
+    def _peers(self) -> list[str]:
+        if not self.peer_runs:
+            return []
+        lacking = {name: missing(name) for name in PEERS}
+        for name, package in lacking.items():
+            if package is not None:
+                say(f"{name} was not measured: {package} is not installed")
+        return [name for name, package in lacking.items() if package is None]
 
 
-def make_sources(folder: str, size: int) -> tuple[dict[str, str], int]:
-    """The sources, each in a folder of its own by name (`bin`, `bin-shards`, …), and the bytes of their tensors."""
-    hidden = hidden_for(size)
-    total = nbytes_of(hidden)
-    kinds = ("safetensors", "bin")
-    sources = {name: os.path.join(folder, name) for kind in kinds for name in (kind, f"{kind}-shards")}
-    os.makedirs(sources["safetensors"])
-    make_safetensors(os.path.join(sources["safetensors"], "model.safetensors"), hidden)
-    run(shardctl("reshard", sources["safetensors"], sources["bin"], "--to", "bin", "--no-record"))
-    for kind in kinds:
-        split = ("split", sources[kind], sources[f"{kind}-shards"], "--max-shard-size", str(shard_size(total)))
-        run(shardctl(*split, "--no-record"))
-    os.sync()
-    return sources, total
+def check(source: str, target: str) -> None:
+    """See that what was written holds what the source has: names, dtypes and shapes. Raises CalledProcessError."""
+    run(quiet("verify", target, "--against", source))
 
 
-def shard_size(total: int) -> int:
-    """The limit that gives about `SHARDS` shards."""
-    return -(-total // (SHARDS - 1))
+def say(text: str) -> None:
+    """Tell on stderr; stdout is for the tables."""
+    print(text, file=sys.stderr)
 
 
-def shardctl(*arguments: str) -> tuple[str, ...]:
-    """The command that runs this checkout's shardctl."""
-    return (sys.executable, "-m", "shardctl", *arguments, "--quiet")
+def compare(old: results.Results, new: results.Results) -> tuple[str, bool]:
+    """A table of the works that both have, by shardctl's median ratio; and whether one is beyond the margin.
+
+    The time to start is set aside, since it weighs more the smaller the checkpoint is; it is compared by itself.
+    """
+    lines, slower = ["| work | kept | now | now / kept |", "| --- | ---: | ---: | ---: |"], False
+    for work in WORKS:
+        before, now = old.ratio(work), new.ratio(work)
+        if before and now is not None:
+            beyond = now > MARGIN * before
+            slower = slower or beyond
+            lines.append(f"| {work} | {before:.2f} | {now:.2f} | {now / before:.2f}{' (!)' if beyond else ''} |")
+    if len(lines) == 2:
+        raise SystemExit("nothing to compare: none of these works was measured before")
+    return "\n".join(lines), slower
 
 
-def contenders(sources: dict[str, str], total: int, *, peers: bool) -> list[Contender]:
-    """All that is timed, `cp` first for each piece of work."""
-    found = []
-    for kind in ("safetensors", "bin"):
-        for verb, source, size in (
-            ("split", sources[kind], shard_size(total)),
-            ("merge", sources[f"{kind}-shards"], 2 * total),
-        ):
-            work = f"{verb} {kind}"
-            limit = ("--max-shard-size", str(size)) if verb == "split" else ()
-            found.append(Contender(work, "cp", ("cp", "-r", source, "{target}"), syncs=False))
-            found.append(Contender(work, "shardctl", shardctl(verb, source, "{target}", *limit), syncs=True))
-            if peers:
-                hub = (sys.executable, "-c", HUB, source, "{target}", str(size), kind)
-                found.append(Contender(work, "huggingface_hub", hub, syncs=False))
-    return found
-
-
-def run(command: Sequence[str]) -> int:
-    """Run a command to its end; returns its peak resident memory in bytes. Raises CalledProcessError."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path}
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, command)
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def sync_files(folder: str) -> None:
-    """Make a folder's files durable, and the folder."""
-    for name in (*os.listdir(folder), "."):
-        number = os.open(os.path.join(folder, name), os.O_RDONLY)
-        os.fsync(number)
-        os.close(number)
-
-
-def time_once(contender: Contender, target: str) -> tuple[float, int]:
-    """Do the work once, into a new folder; returns the seconds until it was durable, and the peak memory in bytes."""
-    if contender.name != "cp":
-        os.mkdir(target)
-    command = [part.replace("{target}", target) for part in contender.command]
-    begun = time.perf_counter()
-    peak = run(command)
-    if not contender.syncs:
-        sync_files(target)
-    seconds = time.perf_counter() - begun
-    shutil.rmtree(target)
-    os.sync()
-    return seconds, peak
-
-
-def measure(todo: Sequence[Contender], rounds: int, folder: str) -> dict[Contender, Measured]:
-    """Time every contender in every round; the order within a piece of work turns from round to round."""
-    measured = {contender: Measured() for contender in todo}
-    for number in range(rounds):
-        for work, together in itertools.groupby(todo, key=lambda contender: contender.work):
-            group = list(together)
-            turn = number % len(group)
-            took = {}
-            for contender in group[turn:] + group[:turn]:
-                took[contender], peak = time_once(contender, os.path.join(folder, "out"))
-                measured[contender].peak_bytes = max(measured[contender].peak_bytes, peak)
-            for contender, seconds in took.items():
-                measured[contender].seconds.append(seconds)
-                measured[contender].ratios.append(seconds / took[group[0]])
-            said = ", ".join(f"{contender.name} {seconds:.2f} s" for contender, seconds in took.items())
-            print(f"round {number + 1}: {work}: {said}", file=sys.stderr)
-    return measured
-
-
-def spread(values: Sequence[float]) -> str:
-    """The least, the middle and the largest."""
-    return " / ".join(f"{value:.2f}" for value in (min(values), statistics.median(values), max(values)))
-
-
-def table(measured: dict[Contender, Measured]) -> str:
-    """What was measured, as a Markdown table."""
-    lines = [
-        "| work | by | seconds (min / median / max) | times `cp` (min / median / max) | peak memory |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for contender, found in measured.items():
-        memory = f"{found.peak_bytes / 1e6:,.0f} MB"
-        cells = (contender.work, contender.name, spread(found.seconds), spread(found.ratios), memory)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def check_equal(sources: dict[str, str], folder: str) -> None:
-    """See that what is timed is right: the shards of a safetensors file merge to that file."""
-    merged = os.path.join(folder, "merged.safetensors")
-    run(shardctl("merge", sources["safetensors-shards"], merged, "--no-record"))
-    if digest(merged) != digest(os.path.join(sources["safetensors"], "model.safetensors")):
-        raise SystemExit("the merged file is not the one that was split")
-    os.remove(merged)
-
-
-def digest(path: str) -> str:
-    """The SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def main() -> None:
-    """Parse the options, make the sources, measure, print the table."""
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--size", default="4.4GB", help="bytes of tensors (default 4.4GB)")
-    parser.add_argument("--runs", type=int, default=5, help="rounds (default 5)")
-    parser.add_argument("--dir", help="where to work; needs four times the size (default: the temporary folder)")
-    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="time the hub's route too")
-    options = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="shardctl-bench-", dir=options.dir))
-        sources, total = make_sources(folder, parse_size(options.size))
-        check_equal(sources, folder)
-        measured = measure(contenders(sources, total, peers=options.peers), options.runs, folder)
-    cores = f"{os.cpu_count()} cores"
-    print(f"{total:,} bytes of bfloat16 tensors, {options.runs} rounds, {cores}, page cache warm.\n")
-    print(table(measured))
+    parser.add_argument("--size", help="bytes of tensors (default 4.4GB)")
+    parser.add_argument("--runs", type=int, help="rounds (default 5)")
+    parser.add_argument("--peer-runs", type=int, help="rounds in which the peers take part (default 3; 0: none)")
+    parser.add_argument("--dir", help="where to work (default: the temporary folder)")
+    parser.add_argument("--only", action="append", metavar="GLOB", help="only works that match; may be given again")
+    parser.add_argument(
+        "--xfs", action=argparse.BooleanOptionalAction, default=True, help="an XFS image too; needs root"
+    )
+    parser.add_argument("--results", default=str(ROOT / "benchmarks" / "results.json"), help="where figures are kept")
+    parser.add_argument("--docs", default=str(ROOT / "docs"), help="where the page is written")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--report", action="store_true", help="only write the page, from what is kept")
+    what.add_argument("--compare", action="store_true", help="compare a short run with what is kept")
+    what.add_argument("--list", action="store_true", help="say what there is to measure")
+    options = parser.parse_args(arguments)
+    short = options.compare
+    options.only = options.only or (COMPARED if short else ["*"])
+    options.size = options.size or (COMPARED_SIZE if short else "4.4GB")
+    options.runs = options.runs or (COMPARED_RUNS if short else 5)
+    options.peer_runs = options.peer_runs if options.peer_runs is not None else 0 if short else 3
+    return options
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP stop as Ctrl-C does: what is mounted is unmounted, and what was made is removed."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        # What is undone now is not to be stopped again.
+        for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, stop)
+    yield
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the options ask for; returns the exit code."""
+    options = parse(arguments)
+    if options.list:
+        print("\n".join(WORKS))
+        return 0
+    try:
+        kept = results.load(options.results) if options.report or options.compare else results.here(options.results)
+        fresh = results.Results(results.machine(), versions()) if options.compare else kept
+        if not options.report:
+            bench = Bench(options, fresh)
+            with stoppable():
+                bench.run()
+    except (OSError, ValueError, UsageError) as error:
+        say(str(error))
+        return 2
+    if options.compare:
+        text, slower = compare(kept, fresh)
+        print(text)
+        return int(slower or bool(bench.failures))
+    measured = [] if options.report else bench.works
+    for stage in TITLES:
+        if works := {name: work for name, work in report.of_stage(kept, stage).items() if name in measured}:
+            print(f"{stage}\n\n{report.table(works)}\n")
+    say("\n".join(report.write(kept, options.docs)))
+    return 0 if options.report else int(bool(bench.failures))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

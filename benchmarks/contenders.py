@@ -1,0 +1,120 @@
+"""Who is timed: shardctl, the yardsticks (`cp`, `sha256sum`, a bare Typer app), and the peers.
+
+Left out, since they cannot read what the others do: torch's `consolidate_safetensors_files` raises ValueError for files
+without the metadata of torch's distributed checkpoints (`DCP_SHARDING_INFO`), and `accelerate merge-weights` reads the
+distributed checkpoints of FSDP only.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from dataclasses import dataclass
+
+from shardctl._version import __version__
+
+#: What the peers' users do: load, and save again with the hub's writer.
+#: Arguments: source, target, shard size in bytes, container.
+_HUB = """
+import glob, logging, os, sys
+from huggingface_hub import save_torch_state_dict
+source, target, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
+logging.getLogger("huggingface_hub").setLevel("ERROR")
+state = {}
+for path in sorted(glob.glob(os.path.join(source, "*.safetensors"))):
+    from safetensors.torch import load_file
+    state.update(load_file(path))
+for path in sorted(glob.glob(os.path.join(source, "*.bin"))):
+    import torch
+    state.update(torch.load(path, weights_only=True))
+save_torch_state_dict(state, target, max_shard_size=size, safe_serialization=sys.argv[4] == "safetensors")
+"""
+
+#: A torch file as one safetensors file, by the two libraries themselves. Arguments: source, target.
+_LOAD_AND_SAVE = """
+import glob, os, sys
+import torch
+from safetensors.torch import save_file
+(path,) = glob.glob(os.path.join(sys.argv[1], "*.bin"))
+save_file(torch.load(path, weights_only=True), os.path.join(sys.argv[2], "model.safetensors"), {"format": "pt"})
+"""
+
+#: The least that a program with a Typer command line does.
+_BARE_TYPER = """
+import typer
+app = typer.Typer()
+@app.command()
+def greet(name: str = "nobody") -> None:
+    print(name)
+app()
+"""
+
+#: The packages that each peer needs.
+PEERS: dict[str, tuple[str, ...]] = {
+    "huggingface_hub": ("huggingface_hub", "safetensors", "torch"),
+    "torch.load, save_file": ("safetensors", "torch"),
+}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do a piece of work. `command` has `{target}` where the folder goes that it `writes`.
+
+    A contender that `syncs` makes its result durable by itself; for others that is done for it, within the time.
+    """
+
+    work: str
+    name: str
+    command: tuple[str, ...]
+    writes: bool = True
+    syncs: bool = False
+
+
+def shardctl(*arguments: str) -> tuple[str, ...]:
+    """The command that runs this checkout's shardctl."""
+    return (sys.executable, "-m", "shardctl", *arguments)
+
+
+def quiet(*arguments: str) -> tuple[str, ...]:
+    """The same, saying only errors."""
+    return shardctl(*arguments, "--quiet")
+
+
+def copy(source: str, *options: str) -> Contender:
+    """The yardstick of all that writes: a copy of the same folder."""
+    return Contender("", " ".join(("cp -r", *options)), ("cp", "-r", *options, source, "{target}"))
+
+
+def sha256sum(paths: list[str]) -> Contender:
+    """The yardstick of all that reads every byte."""
+    return Contender("", "sha256sum", ("sha256sum", *paths), writes=False)
+
+
+def bare_typer() -> Contender:
+    """The yardstick of starting."""
+    return Contender("", "bare Typer app", (sys.executable, "-c", _BARE_TYPER), writes=False)
+
+
+def peer(work: str, name: str, source: str, limit: int, container: str) -> Contender:
+    """One of PEERS, for the tensors of a folder; `limit` is a shard's in bytes."""
+    if name == "huggingface_hub":
+        return Contender(work, name, (sys.executable, "-c", _HUB, source, "{target}", str(limit), container))
+    return Contender(work, name, (sys.executable, "-c", _LOAD_AND_SAVE, source, "{target}"))
+
+
+def missing(name: str) -> str | None:
+    """The package that a peer lacks here; None where it can run."""
+    return next((package for package in PEERS[name] if importlib.util.find_spec(package) is None), None)
+
+
+def versions() -> dict[str, str]:
+    """The versions of what is compared, by package."""
+    packages = sorted({"typer", *(package for needed in PEERS.values() for package in needed)})
+    found = {"shardctl": __version__}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

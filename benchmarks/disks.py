@@ -1,0 +1,81 @@
+"""Room to work: how much there is, which filesystem it is on, and an XFS of its own in an image file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from shardctl.sizes import format_size
+
+
+class NoRoomError(Exception):
+    """There is not enough room, or no such disk can be made; the message says what is missing."""
+
+
+def need(folder: str, nbytes: int) -> None:
+    """Raise NoRoomError unless a folder's filesystem has so many bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < nbytes:
+        raise NoRoomError(
+            f"needs {format_size(nbytes)} free, and there are {format_size(free)}: choose a smaller --size, "
+            "fewer works with --only, or another folder with --dir"
+        )
+
+
+def filesystem(folder: str) -> str:
+    """The kind of a folder's filesystem, as `ext4`; `unknown` where the system does not say."""
+    device = os.stat(folder).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return "unknown"
+    # proc_pid_mountinfo(5): the device is the third field, the kind the first one after a lone hyphen.
+    return next((words[words.index("-") + 1] for words in lines if words[2] == wanted), "unknown")
+
+
+@contextmanager
+def work_folder(parent: str | None) -> Iterator[str]:
+    """A folder of its own, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="shardctl-bench-", dir=parent, ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+@contextmanager
+def xfs(folder: str, nbytes: int) -> Iterator[str]:
+    """An XFS of so many bytes that shares blocks, in an image below `folder`; gone afterwards.
+
+    Raises NoRoomError, with the reason, where there can be none: it takes root, loop devices and xfsprogs.
+    """
+    if os.geteuid() != 0:
+        raise NoRoomError("needs root, to mount an image")
+    image, mounted = os.path.join(folder, "image"), os.path.join(folder, "mounted")
+    # What mkfs.xfs asks for at least.
+    with open(image, "wb") as file:
+        file.truncate(max(nbytes, 320 * 1024 * 1024))
+    os.mkdir(mounted)
+    with ExitStack() as undo:
+        undo.callback(os.remove, image)
+        undo.callback(os.rmdir, mounted)
+        _call("mkfs.xfs", "-q", "-m", "reflink=1", image)
+        # Past the page cache of the filesystem below, or every byte would be kept and written twice.
+        device = _call("losetup", "--find", "--show", "--direct-io=on", image).strip()
+        undo.callback(_call, "losetup", "--detach", device)
+        _call("mount", "-t", "xfs", device, mounted)
+        undo.callback(_call, "umount", mounted)
+        yield mounted
+
+
+def _call(*command: str) -> str:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        raise NoRoomError(f"needs {command[0]}") from None
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip().splitlines() or ["failed"])[0]
+        raise NoRoomError(f"{command[0]}: {reason}") from None

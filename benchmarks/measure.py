@@ -1,0 +1,160 @@
+"""Running and measuring: a child's time, memory and bytes, a folder's room on the disk, and rounds of contenders."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.contenders import Contender
+
+#: Bytes that are read at a time; small, because of the peak memory of children.
+_CHUNK_BYTES = 256 * 1024
+_ROOT = str(Path(__file__).parent.parent)
+#: ru_maxrss is in KiB, but on macOS in bytes.
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run. Bytes, but for `seconds` and `ratio`, the seconds divided by those of the round's yardstick.
+
+    `peak` is the process's resident memory (wait4). From /proc/PID/io: `read` and `written` went through system calls
+    that read, write or copy (also from and to the page cache, but not through memory maps); `fetched` came from the
+    disk, and `dirtied` was changed in the page cache, to be written. `room` is what the filesystem has less afterwards.
+    """
+
+    seconds: float
+    peak: int
+    read: int | None = None
+    written: int | None = None
+    fetched: int | None = None
+    dirtied: int | None = None
+    room: int | None = None
+    ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is timed together in each round, on one source: the contenders, and the yardstick where there is one."""
+
+    contenders: tuple[Contender, ...]
+    yardstick: Contender | None
+    source: str
+    nbytes: int
+    tensors: int
+
+
+def run(command: Sequence[str]) -> Sample:
+    """Run a command to its end, its output thrown away. Raises CalledProcessError with what it said on stderr."""
+    path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    begun = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    try:
+        said = child.stderr.read() if child.stderr else b""
+        # It stays a zombie until wait4, so that what /proc says of it can be read.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        seconds = time.perf_counter() - begun
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    counted = _io_of(child.pid)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.stderr:
+        child.stderr.close()
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command, stderr=said)
+    names = ("rchar", "wchar", "read_bytes", "write_bytes")
+    return Sample(seconds, usage.ru_maxrss * _RSS_UNIT, *(counted.get(name) for name in names))
+
+
+def _io_of(pid: int) -> dict[str, int]:
+    """What Linux counted of a process (proc_pid_io(5)); nothing elsewhere."""
+    try:
+        with open(f"/proc/{pid}/io", encoding="ascii") as file:
+            pairs = [line.split(": ") for line in file]
+    except OSError:
+        return {}
+    return {name: int(value) for name, value in pairs}
+
+
+def sync_files(folder: str) -> None:
+    """Make a folder's files durable, and the folder."""
+    for name in (*os.listdir(folder), "."):
+        number = os.open(os.path.join(folder, name), os.O_RDONLY)
+        os.fsync(number)
+        os.close(number)
+
+
+def warm(folder: str, most: int) -> None:
+    """Read the files of a folder into the page cache, where they have no more than `most` bytes each."""
+    for path in sorted(Path(folder).iterdir()):
+        if path.is_file() and path.stat().st_size <= most:
+            with path.open("rb", buffering=0) as file:
+                while file.read(_CHUNK_BYTES):
+                    pass
+
+
+def used_bytes(folder: str) -> int:
+    """The bytes in use on a folder's filesystem, exact where all is written."""
+    status = os.statvfs(folder)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def time_once(contender: Contender, folder: str, check: Callable[[str], None] | None = None) -> Sample:
+    """Do the work once, into a new folder below `folder`, until it is durable; `check` gets that folder, untimed."""
+    if not contender.writes:
+        return run(contender.command)
+    target = os.path.join(folder, "out")
+    if not contender.name.startswith("cp"):
+        os.mkdir(target)
+    before = used_bytes(folder)
+    begun = time.perf_counter()
+    try:
+        sample = run([part.replace("{target}", target) for part in contender.command])
+        if not contender.syncs:
+            sync_files(target)
+        sample = replace(sample, seconds=time.perf_counter() - begun)
+        os.sync()
+        sample = replace(sample, room=used_bytes(folder) - before)
+        if check is not None:
+            check(target)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+        # What comes next shall neither wait for this nor be charged for it.
+        os.sync()
+    return sample
+
+
+def measure(
+    scene: Scene, rounds: int, peer_rounds: int, folder: str, check: Callable[[str], None]
+) -> dict[Contender, list[Sample]]:
+    """Time every contender in every round, peers in the first `peer_rounds`; their order turns from round to round."""
+    everyone = [*((scene.yardstick,) if scene.yardstick else ()), *scene.contenders]
+    measured: dict[Contender, list[Sample]] = {contender: [] for contender in everyone}
+    for number in range(rounds):
+        group = [each for each in everyone if number < peer_rounds or not is_peer(each, scene)]
+        turn = number % len(group)
+        took = {
+            contender: time_once(contender, folder, None if number else check)
+            for contender in group[turn:] + group[:turn]
+        }
+        unit = took[scene.yardstick].seconds if scene.yardstick else None
+        for contender, sample in took.items():
+            measured[contender].append(replace(sample, ratio=sample.seconds / unit if unit else None))
+            name = contender.work or "yardstick"
+            print(f"round {number + 1}: {name}: {contender.name} {sample.seconds:.2f} s", file=sys.stderr)
+    return measured
+
+
+def is_peer(contender: Contender, scene: Scene) -> bool:
+    """Whether a contender is neither shardctl nor the yardstick."""
+    return contender != scene.yardstick and not contender.name.startswith("shardctl")

@@ -1,0 +1,230 @@
+"""What is measured: every piece of work, in stages that share a folder and its sources.
+
+A work's name is `STAGE/WORK`. What shares a source is one scene: it is timed in the same rounds, beside one yardstick.
+"""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+
+from benchmarks.contenders import Contender, bare_typer, copy, peer, quiet, sha256sum, shardctl
+from benchmarks.measure import Scene, run
+from benchmarks.sources import FEWER_SHARDS, SHARDS, Sources, sparse
+
+#: Parts of the full size that are split too, for the line of time against size.
+SIZE_PARTS = {"sixteenth": 16, "eighth": 8, "quarter": 4, "half": 2}
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """A work that writes a checkpoint anew: from which source, by which command, into what; and by which peers too."""
+
+    name: str
+    source: str
+    verb: str
+    shards: int
+    container: str
+    peers: tuple[str, ...] = ()
+
+    @property
+    def converts(self) -> bool:
+        """Whether the container changes."""
+        return self.container != self.source.removesuffix("-shards")
+
+    def contenders(self, stage: str, sources: Sources, peers: Collection[str]) -> Iterator[Contender]:
+        """shardctl, and those peers that are there."""
+        work, source, limit = f"{stage}/{self.name}", sources.path(self.source), sources.limit(self.shards)
+        sized = () if self.verb == "merge" else ("--max-shard-size", str(limit))
+        command = quiet(self.verb, source, "{target}", *sized, "--to", self.container)
+        yield Contender(work, "shardctl", command, syncs=True)
+        # A limit far above all the tensors, where one file is wanted.
+        for name in self.peers:
+            if name in peers:
+                yield peer(work, name, source, limit if self.shards > 1 else 2 * limit, self.container)
+
+
+_HUB = ("huggingface_hub",)
+REWRITINGS = (
+    Rewriting("split-safetensors", "safetensors", "split", SHARDS, "safetensors", _HUB),
+    Rewriting("merge-safetensors", "safetensors-shards", "merge", 1, "safetensors", _HUB),
+    Rewriting("reshard-safetensors", "safetensors-shards", "reshard", FEWER_SHARDS, "safetensors", _HUB),
+    Rewriting("safetensors-to-bin", "safetensors-shards", "reshard", SHARDS, "bin", _HUB),
+    Rewriting("split-bin", "bin", "split", SHARDS, "bin", _HUB),
+    Rewriting("one-bin-to-safetensors", "bin", "merge", 1, "safetensors", ("torch.load, save_file",)),
+    Rewriting("merge-bin", "bin-shards", "merge", 1, "bin", _HUB),
+    Rewriting("reshard-bin", "bin-shards", "reshard", FEWER_SHARDS, "bin", _HUB),
+    Rewriting("bin-to-safetensors", "bin-shards", "reshard", SHARDS, "safetensors", _HUB),
+)
+#: Works that read every byte, and their sources.
+READINGS = {"verify-deep-safetensors": "safetensors-shards", "verify-deep-bin": "bin-shards"}
+
+
+@dataclass(frozen=True)
+class Headers:
+    """Works that look at headers only, and the set they are done on: sparse files, or one `.bin` made from those."""
+
+    label: str
+    files: int
+    tensors_each: int
+    elements: int
+    container: str = "safetensors"
+    verbs: tuple[str, ...] = ("inspect", "plan", "verify")
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """Their full names."""
+        return tuple(f"headers/{verb}-{self.label}" for verb in self.verbs)
+
+    def make(self, folder: str) -> str:
+        """Make the set in a folder, and return the set's own."""
+        made = sparse(os.path.join(folder, "sparse"), self.files, self.tensors_each, self.elements)
+        if self.container == "safetensors":
+            return made
+        target = os.path.join(folder, "single")
+        run(quiet("merge", made, target, "--to", self.container, "--no-record"))
+        return target
+
+    def contenders(self, source: str, works: Collection[str]) -> Iterator[Contender]:
+        """shardctl, for each of the chosen works."""
+        commands = {
+            "inspect": quiet("inspect", source, "--json"),
+            "plan": quiet("split", source, f"{source}-split", "--dry-run"),
+            "verify": quiet("verify", source),
+        }
+        for verb, work in zip(self.verbs, self.works, strict=True):
+            if work in works:
+                yield Contender(work, "shardctl", commands[verb], writes=False)
+
+
+#: A thousand to a million tensors of a mebibyte in a thousand a file (a tebibyte at most), with the plan alone measured
+#: for the smaller ones; as many small ones as a `.bin` may have; and few that are huge.
+HEADERS = (
+    Headers("1000", 1, 1_000, 524_288, verbs=("plan",)),
+    Headers("10000", 10, 1_000, 524_288, verbs=("plan",)),
+    Headers("100000", 100, 1_000, 524_288, verbs=("plan",)),
+    Headers("1000000", 1_000, 1_000, 524_288),
+    Headers("bin-100000", 100, 1_000, 64, "bin"),
+    Headers("terabyte", 1, 100, 5_000_000_000),
+)
+#: Commands that do next to nothing, by work; `{source}` is a small safetensors file.
+STARTS = {
+    "start/version": ("--version",),
+    "start/help": ("--help",),
+    "start/inspect": ("inspect", "{source}"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: where, the bytes of tensors, which works, and which peers there are."""
+
+    folder: str
+    size: int
+    works: Collection[str]
+    peers: Collection[str]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Works that are measured in one folder, which must have room for `copies` of the size and `extra` bytes.
+
+    `scenes` makes one scene after another; `rounds_of` says how many rounds it takes where N are asked for.
+    """
+
+    name: str
+    works: tuple[str, ...]
+    scenes: Callable[[Request], Iterator[Scene]]
+    copies: float = 0
+    extra: int = 64 * 1024 * 1024
+    rounds_of: Callable[[int], int] = lambda rounds: rounds
+
+
+def _starts(request: Request) -> Iterator[Scene]:
+    folder = sparse(os.path.join(request.folder, "small"), 1, 10, 64)
+    (source,) = glob.glob(os.path.join(folder, "*.safetensors"))
+    contenders = tuple(
+        Contender(work, "shardctl", shardctl(*(part.replace("{source}", source) for part in command)), writes=False)
+        for work, command in STARTS.items()
+        if work in request.works
+    )
+    yield Scene(contenders, bare_typer(), folder, os.path.getsize(source), 10)
+
+
+def _headers(request: Request) -> Iterator[Scene]:
+    for group in HEADERS:
+        if set(group.works) & set(request.works):
+            folder = os.path.join(request.folder, group.label)
+            os.mkdir(folder)
+            tensors = group.files * group.tensors_each
+            source = group.make(folder)
+            contenders = tuple(group.contenders(source, request.works))
+            yield Scene(contenders, None, source, 2 * tensors * group.elements, tensors)
+            shutil.rmtree(folder)
+
+
+def _sizes(request: Request) -> Iterator[Scene]:
+    for name, part in SIZE_PARTS.items():
+        work = replace(REWRITINGS[0], name=f"split-{name}", peers=())
+        sources = Sources(os.path.join(request.folder, name), request.size // part)
+        yield from _rewritten("size", (work,), sources, request)
+        sources.remove()
+
+
+def _disk(request: Request) -> Iterator[Scene]:
+    sources = Sources(os.path.join(request.folder, "sources"), request.size)
+    yield from _rewritten("disk", REWRITINGS, sources, request)
+    for name, source in READINGS.items():
+        if (work := f"disk/{name}") in request.works:
+            path = sources.path(source)
+            contender = Contender(work, "shardctl", quiet("verify", path, "--deep"), writes=False)
+            files = sorted(glob.glob(os.path.join(path, "*-of-*")))
+            yield Scene((contender,), sha256sum(files), path, sources.nbytes, sources.tensors)
+
+
+def _xfs(request: Request) -> Iterator[Scene]:
+    sources = Sources(os.path.join(request.folder, "sources"), request.size)
+    same = tuple(replace(work, peers=()) for work in REWRITINGS if not work.converts)
+    for found in _rewritten("xfs", same, sources, request):
+        # A plain `cp` shares blocks here as well: it would be no measure of writing.
+        yield replace(found, yardstick=copy(found.source, "--reflink=never"))
+
+
+def _rewritten(stage: str, todo: tuple[Rewriting, ...], sources: Sources, request: Request) -> Iterator[Scene]:
+    """A scene for each source of the chosen works, which are in the order of their sources."""
+    chosen = [work for work in todo if f"{stage}/{work.name}" in request.works]
+    for name, group in itertools.groupby(chosen, key=lambda work: work.source):
+        contenders = tuple(each for work in group for each in work.contenders(stage, sources, request.peers))
+        path = sources.path(name)
+        yield Scene(contenders, copy(path), path, sources.nbytes, sources.tensors)
+
+
+STAGES = (
+    # Starting takes a tenth of a second: four times the rounds cost nothing.
+    Stage("start", tuple(STARTS), _starts, rounds_of=lambda rounds: 4 * rounds),
+    # The headers of a million tensors, with their index; half a minute each, and always much the same.
+    Stage(
+        "headers",
+        tuple(itertools.chain(*(each.works for each in HEADERS))),
+        _headers,
+        extra=512 * 2**20,
+        rounds_of=lambda rounds: min(rounds, 2),
+    ),
+    # The largest part, its copy, and some room.
+    Stage(
+        "size",
+        tuple(f"size/split-{part}" for part in SIZE_PARTS),
+        _sizes,
+        copies=1.5,
+        rounds_of=lambda rounds: min(rounds, 3),
+    ),
+    # Four sources, and what is written from one of them.
+    Stage("disk", tuple(f"disk/{name}" for name in (*(work.name for work in REWRITINGS), *READINGS)), _disk, 5),
+    # The sources' shards share their blocks; an image has records of its own.
+    Stage("xfs", tuple(f"xfs/{work.name}" for work in REWRITINGS if not work.converts), _xfs, 4, extra=2**30),
+)
+WORKS = tuple(itertools.chain(*(stage.works for stage in STAGES)))
