@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shardctl.discover import Located
+from shardctl.discover import Located, find_source, read_checkpoint
 from shardctl.errors import MissingError
+from shardctl.formats.base import noting
 from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import escape
 from shardctl.packing import storage_units
 from shardctl.stores.base import Store
+
+#: Kinds of names that are compared with a filter that matches nothing, to guess what was meant.
+_MOST_COMPARED = 2_000
+_NUMBERS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,14 @@ class Inspection:
         return sorted(((name, *both) for name, both in sums.items()), key=lambda row: -row[2])
 
 
+def inspect(store: Store, source: str, *, key: str | None, glob: str | None) -> Inspection:
+    """What a checkpoint holds; headers only. Without a key, everything nested is shown with dotted names."""
+    notes: list[str] = []
+    located = find_source(store, source, whole_set=False)
+    checkpoint = read_checkpoint(store, located, noting(notes), key, drop_non_tensors=True, nested=True)
+    return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
+
+
 def inspect_checkpoint(
     store: Store, source: str, located: Located, checkpoint: Checkpoint, glob: str | None, notes: tuple[str, ...]
 ) -> Inspection:
@@ -85,14 +99,26 @@ def _matching(checkpoint: Checkpoint, glob: str) -> tuple[Tensor, ...]:
     kept = tuple(tensor for tensor in checkpoint.tensors if fnmatch.fnmatchcase(tensor.name, glob))
     if kept:
         return kept
-    import difflib  # noqa: PLC0415 - only needed for the hint
-
-    near = difflib.get_close_matches(glob.strip("*"), [tensor.name for tensor in checkpoint.tensors], n=3, cutoff=0.4)
+    near = _nearest(glob.strip("*"), [tensor.name for tensor in checkpoint.tensors])
     did_you_mean = f"did you mean {', '.join(map(escape, near))}? " if near else ""
     raise MissingError(
         f"no tensor's name matches '{escape(glob)}'",
         hint=f"{did_you_mean}a GLOB matches whole names: try '*{escape(glob.strip('*'))}*'",
     )
+
+
+def _nearest(text: str, names: Sequence[str]) -> list[str]:
+    """The names that come nearest to a text. Those that differ only in numbers are compared once: comparing is slow."""
+    import difflib  # noqa: PLC0415 - only needed for the hint
+
+    numbers = _NUMBERS.findall(text)
+    kinds: dict[str, str] = {}
+    for name in names:
+        kind = _NUMBERS.sub("0", name)
+        if kind not in kinds or _NUMBERS.findall(name) == numbers:
+            kinds[kind] = name
+    compared = list(kinds)[:_MOST_COMPARED]
+    return [kinds[kind] for kind in difflib.get_close_matches(_NUMBERS.sub("0", text), compared, n=3, cutoff=0.4)]
 
 
 def _files(checkpoint: Checkpoint, names: Mapping[str, str]) -> tuple[FileSums, ...]:

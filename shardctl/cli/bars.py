@@ -157,7 +157,7 @@ class Bars:
             yield "putting in place"
         elif tally.all_copied and self._writes:
             yield "syncing"
-        elif tally.left is not None:
+        elif tally.left is not None and not tally.all_copied:
             yield f"{format_seconds(tally.left)} left"
         yield f"{format_size(tally.rate)}/s"
         yield f"{tally.finished} of {len(tally.sizes)} files"

@@ -76,12 +76,12 @@ class Canvas:
         return printable(message).encode(encoding, "backslashreplace").decode(encoding)
 
 
-class _Page(io.StringIO):
+class Page(io.StringIO):
     """Drawn text on its way to a stream; Rich asks it for the encoding to choose lines and boxes by."""
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, glyphs: Glyphs, encoding: str) -> None:
         super().__init__()
-        self._encoding = encoding
+        self._encoding = "ascii" if glyphs is ASCII else encoding
 
     @property
     def encoding(self) -> str:  # type: ignore[override] # a StringIO has none, a text stream has
@@ -96,7 +96,7 @@ def canvas() -> Canvas:
 
 def drawn(on: Canvas, *parts: RenderableType) -> str:
     """The parts as text, in the canvas's width and the terminal's colours; lines of the width's end are cut."""
-    page = _Page("ascii" if on.glyphs is ASCII else on.encoding)
+    page = Page(on.glyphs, on.encoding)
     here = Console()
     dumb = os.environ.get("TERM") == "dumb"
     console = Console(

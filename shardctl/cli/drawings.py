@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from rich.tree import Tree
 
-from shardctl.cells import cells, fitted
+from shardctl.cells import cells
 from shardctl.cli import pictures
 from shardctl.cli.console import Canvas
 from shardctl.cli.layers import Node, tree
@@ -73,10 +73,11 @@ def _dtypes(rows: Sequence[tuple[str, int, int]], on: Canvas) -> Iterator[Text]:
     yield pictures.shares([(name, nbytes) for name, _, nbytes in rows], on.width - 1, on)
     parts = [place for place, row in enumerate(rows) if row[2]]
     for place, (name, tensors, nbytes) in enumerate(rows):
-        line = Text(pictures.swatch(place, on) if place in parts else " ", style=pictures.colour(place))
-        line.append(f" {name:<8} {format_size(nbytes):>9} {_percent(nbytes, total):>6}", style="default")
+        line = Text()
+        line.append(pictures.swatch(place, on) if place in parts else " ", style=pictures.colour(place))
+        line.append(f" {name:<11} {format_size(nbytes):>9} {_percent(nbytes, total):>6}")
         if on.width >= NARROW:
-            line.append(f"  {count(tensors, 'tensor')}", style="default")
+            line.append(f"  {count(tensors, 'tensor')}")
         yield line
 
 
@@ -173,14 +174,15 @@ def _before_and_after(prepared: Prepared, on: Canvas) -> Iterator[Text]:
     old = [file.version.size for file in prepared.checkpoint.files]
     new = [shard.size for shard in prepared.plan.shards]
     scale = max(sum(old), sum(new), 1)
-    for label, sizes, noun in (("before", old, "file"), ("after", new, "shard")):
-        tail = f"{len(sizes):,} {prepared.checkpoint.container if noun == 'file' else prepared.plan.request.container}"
+    old_kind, new_kind = prepared.checkpoint.container, prepared.plan.request.container
+    tails = [f"{count(len(old), 'file')}, {old_kind}", f"{count(len(new), 'file')}, {new_kind}"]
+    if on.width < NARROW:
+        tails = [f"{len(old):,}", f"{len(new):,}"]
+    width = max(on.width - len("before ") - 2 - max(map(len, tails)), 8)
+    for label, sizes, tail in zip(("before", "after"), (old, new), tails, strict=True):
         line = Text(f"{label:<6} ")
-        line.append_text(pictures.ruler(sizes, scale, max(on.width - 9 - _TAIL, 8), on))
-        yield line.append(f" {fitted(tail, _TAIL, on.glyphs.ellipsis).rstrip()}")
-
-
-_TAIL = len("12,345 safetensors")
+        line.append_text(pictures.ruler(sizes, scale, width, on))
+        yield line.append(f" {tail}")
 
 
 def endings(shards: Sequence[Shard], limit: int | None, *, strict: bool) -> list[tuple[str, str, str] | None]:

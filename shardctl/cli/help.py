@@ -14,6 +14,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from shardctl.cli import tree
+from shardctl.cli.console import Page, canvas
 
 #: Columns that a text stands to the right of its name where it stands below.
 INDENT = 4
@@ -22,14 +23,17 @@ EXIT_CODES = "Exit codes: 0 done, 1 a check said no, 2 usage, 3 source, 4 someth
 
 def page(command: TyperCommand | TyperGroup) -> str:
     """The help of a command, or of the program itself, for the terminal or pipe that stdout is."""
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    on = canvas()
+    text = Page(on.glyphs, on.encoding)
+    # Not a terminal is None: FORCE_COLOR is asked then.
+    terminal = (sys.stdout is not None and sys.stdout.isatty()) or None
+    console = Console(file=text, width=on.width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
     shown = tree.describe(command)
-    with console.capture() as captured:
-        console.print(_usage(shown))
-        console.print(f"\n{shown.summary}\n")
-        for part in _program_parts(command) if isinstance(command, TyperGroup) else _command_parts(shown):
-            console.print(part)
-    return captured.get()
+    console.print(_usage(shown))
+    console.print(f"\n{shown.summary}\n")
+    for part in _program_parts(command) if isinstance(command, TyperGroup) else _command_parts(shown):
+        console.print(part)
+    return text.getvalue()
 
 
 def _usage(shown: tree.Command) -> Text:

@@ -122,7 +122,7 @@ def _key(panel: str) -> Any:
     return typer.Option(
         "--key",
         metavar="PATH",
-        help="A nested state dict: state_dict, model.ema, …",
+        help="A nested state dict, as state_dict or model.ema.",
         rich_help_panel=panel,
         show_default=False,
     )
@@ -144,14 +144,14 @@ Layout = Annotated[
 Name = Annotated[
     str | None,
     typer.Option(
-        "--name", metavar="STEM", help="The files' stem: model, pytorch_model, …", rich_help_panel=WHERE,
+        "--name", metavar="STEM", help="The files' stem, as model or pytorch_model.", rich_help_panel=WHERE,
         show_default=False,
     ),
 ]  # fmt: skip
 Variant = Annotated[
     str | None,
     typer.Option(
-        "--variant", metavar="NAME", help="A variant in the files' names: fp16, …", rich_help_panel=WHERE,
+        "--variant", metavar="NAME", help="A variant in the files' names, as fp16.", rich_help_panel=WHERE,
         show_default=False,
     ),
 ]  # fmt: skip

@@ -128,7 +128,8 @@ def bar(nbytes: int, scale: int, width: int, on: Canvas, *, style: str, limit: i
     filled = min(-(-nbytes * width * parts // scale), width * parts) if nbytes else 0
     whole, rest = divmod(filled, parts)
     full = glyphs.eighths[-1] * whole + (glyphs.eighths[rest - 1] if rest else "")
-    line = Text(full, style=style)
+    line = Text()
+    line.append(full, style=style)
     line.append(glyphs.empty * (width - len(full)), style="dim")
     if nbytes > scale:
         line = line[:-1] + Text(glyphs.onward, style=style)

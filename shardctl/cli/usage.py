@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     Parameter = TyperArgument | TyperOption
 
-#: The most guesses that are offered for a word that is no option.
-MOST_GUESSES = 2
-
 
 def explain(error: typer.TyperException) -> UsageError:
     """The parser's error in our own form: the message begins in small letters, the hint is what to type next."""
@@ -26,8 +23,9 @@ def explain(error: typer.TyperException) -> UsageError:
     message, _, guess = text.partition(". Did you mean ")
     message = (message[:1].lower() + message[1:]).rstrip(".")
     if context is None:
-        return UsageError(message, hint="see `shardctl --help`")
-    guesses = tuple(getattr(error, "possibilities", None) or ())[:MOST_GUESSES]
+        return UsageError(message, hint="`shardctl COMMAND --help` says what it takes")
+    # The nearest option alone: those behind it share little more than their first letters.
+    guesses = tuple(getattr(error, "possibilities", None) or ())[:1]
     return UsageError(message, hint=_hint(context, getattr(error, "param", None), message, guesses or _quoted(guess)))
 
 

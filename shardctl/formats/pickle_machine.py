@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from collections.abc import Sequence as Table
 from dataclasses import dataclass
 
 from shardctl.caps import MAX_KEY_PARTS, MAX_MARKS, MAX_MEMO, MAX_NAME, MAX_OBJECTS, MAX_OPCODES, MAX_STACK
@@ -26,6 +27,8 @@ from shardctl.naming import escape, printable
 MIN_PAIR_BYTES = 5
 _SHOWN_CHARACTERS = 500
 STOP = ord(".")
+#: Opcodes between two looks at how large everything has become: none makes more than a few values.
+_UNWATCHED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +58,19 @@ class Machine:
         self._at = self._start = start
         self._stack: list[object] = []
         self._marks: list[int] = []
-        self._memo: dict[int, object] = {}
+        # Picklers fill the places of the memo one after another; what stands elsewhere is kept apart.
+        self._memo: list[object] = []
+        self._far_memo: dict[int, object] = {}
         self._globals: dict[str, None] = {}
         self._storages: dict[str, StorageRef] = {}
         self._pairs = 0
         self._objects = 0
 
-    def run(self, table: dict[int, Step]) -> Unpickled:
-        """Carry out the opcodes up to STOP. Raises PickleFaultError."""
-        data = self._data
-        for _ in range(MAX_OPCODES):
-            if self._at >= len(data):
-                raise PickleCutShortError("the pickle ends without STOP", self._at)
-            code = data[self._at]
-            self._at += 1
-            if code == STOP:
+    def run(self, table: Table[Step]) -> Unpickled:
+        """Carry out the opcodes up to STOP; `table` has a step for each byte. Raises PickleFaultError."""
+        for _ in range(0, MAX_OPCODES, _UNWATCHED):
+            if self._reaches_stop(table):
                 break
-            handler = table.get(code)
-            if handler is None:
-                raise self.fault(f"opcode 0x{code:02x} is none that a checkpoint needs")
-            try:
-                handler(self)
-            except IndexError:
-                raise self.fault("a value is taken from an empty stack") from None
-            except (UnicodeError, ValueError) as error:
-                raise self.fault(f"an argument is malformed ({error})") from None
             if len(self._stack) > MAX_STACK or len(self._marks) > MAX_MARKS or self._objects > MAX_OBJECTS:
                 raise self.fault("the pickle nests deeper, or makes more values, than any checkpoint")
         else:
@@ -87,6 +78,29 @@ class Machine:
         if len(self._stack) != 1 or self._marks:
             raise self.fault(f"STOP with {len(self._stack)} values on the stack instead of one")
         return Unpickled(self._stack[0], self._at, tuple(self._globals), self._storages)
+
+    def _reaches_stop(self, table: Table[Step]) -> bool:
+        """Carry out some opcodes; whether STOP was among them, and the last."""
+        data, size = self._data, len(self._data)
+        try:
+            for _ in range(_UNWATCHED):
+                at = self._at
+                if at >= size:
+                    raise PickleCutShortError("the pickle ends without STOP", at)
+                self._at = at + 1
+                code = data[at]
+                if code == STOP:
+                    return True
+                table[code](self)
+        except IndexError:
+            raise self.fault("a value is taken from an empty stack") from None
+        except (UnicodeError, ValueError) as error:
+            raise self.fault(f"an argument is malformed ({error})") from None
+        return False
+
+    def refuse(self) -> None:
+        """An opcode that is not known."""
+        raise self.fault(f"opcode 0x{self._data[self.offset]:02x} is none that a checkpoint needs")
 
     @property
     def offset(self) -> int:
@@ -107,11 +121,19 @@ class Machine:
         self._at = end
         return data
 
-    def number(self, form: str, size: int) -> int:
-        if self._at + size > len(self._data):
+    def byte(self) -> int:
+        at = self._at
+        if at >= len(self._data):
             raise self._cut_short()
-        value = struct.unpack_from(form, self._data, self._at)[0]
-        self._at += size
+        self._at = at + 1
+        return self._data[at]
+
+    def number(self, form: struct.Struct) -> int:
+        try:
+            (value,) = form.unpack_from(self._data, self._at)
+        except struct.error:
+            raise self._cut_short() from None
+        self._at += form.size
         return int(value)
 
     def line(self) -> bytes:
@@ -162,25 +184,40 @@ class Machine:
         return values
 
     def several(self, count: int) -> None:
-        values = [self.pop() for _ in range(count)]
-        self.make(tuple(reversed(values)))
+        stack = self._stack
+        begin = len(stack) - count
+        if begin < (self._marks[-1] if self._marks else 0):
+            raise IndexError
+        values = tuple(stack[begin:])
+        del stack[begin:]
+        self.make(values)
 
     # the memo
 
     def put(self, place: int) -> None:
-        if place < 0:
+        value, memo = self.top(), self._memo
+        if place == len(memo):
+            memo.append(value)
+            self._far_memo.pop(place, None)
+        elif place < 0:
             raise self.fault("the memo has no negative places")
-        self._memo[place] = self.top()
-        if len(self._memo) > MAX_MEMO:
+        elif place < len(memo):
+            memo[place] = value
+        else:
+            self._far_memo[place] = value
+        if len(memo) + len(self._far_memo) > MAX_MEMO:
             raise self.fault("the pickle remembers more values than any checkpoint's")
 
     def get(self, place: int) -> None:
-        if place not in self._memo:
+        if 0 <= place < len(self._memo):
+            self._stack.append(self._memo[place])
+        elif place in self._far_memo:
+            self._stack.append(self._far_memo[place])
+        else:
             raise self.fault(f"memo place {place} was never filled")
-        self.push(self._memo[place])
 
     def memoize(self) -> None:
-        self.put(len(self._memo))
+        self.put(len(self._memo) + len(self._far_memo))
 
     # filling containers
 
@@ -193,7 +230,7 @@ class Machine:
         if not isinstance(target, Mapping):
             raise self.fault("items are set on what is no dict")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            known = self.key(key)
+            known = key if type(key) is str else self.key(key)
             if known in target.items:
                 shown = escape(known[:100]) if isinstance(known, str) else "…"
                 raise self.fault(f"the key '{shown}' stands twice in one dict")

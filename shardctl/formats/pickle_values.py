@@ -1,8 +1,12 @@
-"""The inert values that a pickle is read into: what is named, never imported; what would be built, never called."""
+"""The inert values that a pickle is read into: what is named, never imported; what would be built, never called.
+
+What is made for each tensor has `Final` fields in place of a frozen class, as in `model`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from shardctl.model import Dtype
 
@@ -39,29 +43,29 @@ class Opaque:
     kind: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class StorageRef:
     """A storage as a persistent id names it. `nbytes` is its length; `offset` (bytes) that of a legacy view of it.
 
     `kind` is the type of its elements; torch takes an untyped storage, which has none, for one of uint8.
     """
 
-    key: str
-    dtype: Dtype | None
-    nbytes: int
-    kind: str
-    offset: int = 0
+    key: Final[str]
+    dtype: Final[Dtype | None]
+    nbytes: Final[int]
+    kind: Final[str]
+    offset: Final[int] = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ViewRef:
     """A tensor: `offset`, `shape` and `strides` in elements; `strides` None where it is contiguous."""
 
-    storage: StorageRef
-    dtype: Dtype
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...] | None
+    storage: Final[StorageRef]
+    dtype: Final[Dtype]
+    offset: Final[int]
+    shape: Final[tuple[int, ...]]
+    strides: Final[tuple[int, ...] | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -88,7 +88,7 @@ def _rebuild(machine: Machine, arguments: tuple[object, ...], dtype: object, ext
         raise machine.fault("a tensor is rebuilt from what is no storage")
     if not _is_size(offset) or not _are_sizes(shape) or not _are_sizes(strides) or len(shape) != len(strides):
         raise machine.fault("a tensor's offset, shape or strides are malformed")
-    if math.prod(size for size in shape if size) > MAX_SIZE:
+    if math.prod(filter(None, shape)) > MAX_SIZE:
         raise machine.fault("a tensor has more elements than can be counted")
     for flags in extra:
         _refuse_lazy(machine, flags)
@@ -115,7 +115,7 @@ def _refuse_lazy(machine: Machine, flags: object) -> None:
 
 
 def _is_size(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SIZE
+    return type(value) is int and 0 <= value <= MAX_SIZE  # not isinstance: bool is an int there
 
 
 def _are_sizes(value: object) -> TypeGuard[tuple[int, ...]]:
@@ -127,6 +127,8 @@ def _unless_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tupl
     if 0 in shape:
         return None
     usual = contiguous_strides(shape)
+    if strides == usual:
+        return None
     same = all(size == 1 or step == plain for size, step, plain in zip(shape, strides, usual, strict=True))
     return None if same else strides
 

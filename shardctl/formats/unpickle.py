@@ -15,6 +15,8 @@ from shardctl.formats.pickle_machine import Machine, Step, StorageOf, Unpickled
 from shardctl.formats.pickle_values import Mapping, Sequence
 from shardctl.formats.torch_calls import CALLS, storage_of_zip
 
+_U16, _U32, _U64, _I32 = (struct.Struct(form) for form in ("<H", "<I", "<Q", "<i"))
+
 
 def unpickle(data: bytes, start: int = 0, storage_of: StorageOf = storage_of_zip) -> Unpickled:
     """Read the pickle at `start`; `storage_of` knows the container's persistent ids.
@@ -53,22 +55,17 @@ def _proto(machine: Machine) -> None:
 
 
 def _frame(machine: Machine) -> None:
-    machine.number("<Q", 8)
+    machine.number(_U64)
 
 
-def _text(machine: Machine, form: str, size: int) -> str:
-    return machine.take(machine.number(form, size)).decode("utf-8", "surrogatepass")
+def _text(machine: Machine, length: int) -> None:
+    machine.push(machine.take(length).decode("utf-8", "surrogatepass"))
 
 
-def _latin(machine: Machine, form: str, size: int) -> str:
-    length = machine.number(form, size)
+def _latin(machine: Machine, length: int) -> str:
     if length < 0:
         raise machine.fault("a string of negative length")
     return machine.take(length).decode("latin-1")
-
-
-def _bytes(machine: Machine, form: str, size: int) -> bytes:
-    return machine.take(machine.number(form, size))
 
 
 def _new(kind: str, machine: Machine) -> None:
@@ -90,7 +87,7 @@ def _discard(_: object) -> None:
     """POP_MARK throws values away."""
 
 
-_TABLE: dict[int, Step] = {
+_STEPS: dict[int, Step] = {
     0x80: _proto,
     0x95: _frame,
     ord("("): Machine.mark,
@@ -102,24 +99,24 @@ _TABLE: dict[int, Step] = {
     0x89: lambda m: m.push(False),
     ord("I"): lambda m: m.push(_decimal(m)),
     ord("L"): lambda m: m.push(_decimal(m, long=True)),
-    ord("J"): lambda m: m.push(m.number("<i", 4)),
-    ord("K"): lambda m: m.push(m.number("<B", 1)),
-    ord("M"): lambda m: m.push(m.number("<H", 2)),
-    0x8A: lambda m: m.push(_long(m, m.number("<B", 1))),
-    0x8B: lambda m: m.push(_long(m, m.number("<i", 4))),
+    ord("J"): lambda m: m.push(m.number(_I32)),
+    ord("K"): lambda m: m.push(m.byte()),
+    ord("M"): lambda m: m.push(m.number(_U16)),
+    0x8A: lambda m: m.push(_long(m, m.byte())),
+    0x8B: lambda m: m.push(_long(m, m.number(_I32))),
     ord("F"): lambda m: m.push(float(m.line())),
     ord("G"): lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
     ord("S"): lambda m: m.push(_quoted(m)),
-    ord("T"): lambda m: m.push(_latin(m, "<i", 4)),
-    ord("U"): lambda m: m.push(_latin(m, "<B", 1)),
+    ord("T"): lambda m: m.push(_latin(m, m.number(_I32))),
+    ord("U"): lambda m: m.push(_latin(m, m.byte())),
     ord("V"): lambda m: m.push(m.line().decode("raw-unicode-escape")),
-    ord("X"): lambda m: m.push(_text(m, "<I", 4)),
-    0x8C: lambda m: m.push(_text(m, "<B", 1)),
-    0x8D: lambda m: m.push(_text(m, "<Q", 8)),
-    ord("B"): lambda m: m.push(_bytes(m, "<I", 4)),
-    ord("C"): lambda m: m.push(_bytes(m, "<B", 1)),
-    0x8E: lambda m: m.push(_bytes(m, "<Q", 8)),
-    0x96: lambda m: m.push(_bytes(m, "<Q", 8)),
+    ord("X"): lambda m: _text(m, m.number(_U32)),
+    0x8C: lambda m: _text(m, m.byte()),
+    0x8D: lambda m: _text(m, m.number(_U64)),
+    ord("B"): lambda m: m.push(m.take(m.number(_U32))),
+    ord("C"): lambda m: m.push(m.take(m.byte())),
+    0x8E: lambda m: m.push(m.take(m.number(_U64))),
+    0x96: lambda m: m.push(m.take(m.number(_U64))),
     ord(")"): lambda m: m.push(()),
     ord("t"): lambda m: m.make(tuple(m.pop_mark())),
     0x85: lambda m: m.several(1),
@@ -137,12 +134,12 @@ _TABLE: dict[int, Step] = {
     ord("s"): _set_item,
     ord("u"): lambda m: m.set_items(m.pop_mark()),
     ord("p"): lambda m: m.put(int(m.line())),
-    ord("q"): lambda m: m.put(m.number("<B", 1)),
-    ord("r"): lambda m: m.put(m.number("<I", 4)),
+    ord("q"): lambda m: m.put(m.byte()),
+    ord("r"): lambda m: m.put(m.number(_U32)),
     0x94: Machine.memoize,
     ord("g"): lambda m: m.get(int(m.line())),
-    ord("h"): lambda m: m.get(m.number("<B", 1)),
-    ord("j"): lambda m: m.get(m.number("<I", 4)),
+    ord("h"): lambda m: m.get(m.byte()),
+    ord("j"): lambda m: m.get(m.number(_U32)),
     ord("c"): lambda m: m.find(m.line().decode(), m.line().decode()),
     0x93: Machine.stack_global,
     ord("i"): Machine.inst,
@@ -153,3 +150,6 @@ _TABLE: dict[int, Step] = {
     ord("b"): Machine.build,
     ord("Q"): Machine.persistent,
 }
+
+#: A step for each byte that can stand where an opcode is due.
+_TABLE = tuple(_STEPS.get(code, Machine.refuse) for code in range(256))

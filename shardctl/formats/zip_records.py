@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shardctl.caps import MAX_DIRECTORY_BYTES
 from shardctl.model import Extent
@@ -25,6 +26,10 @@ _ENCRYPTED, _HAS_DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
 _STORED, _DEFLATED = 0, 8
 #: Kinds of extra field: sizes of 64 bits, and Info-ZIP's second name, which some readers prefer.
 _ZIP64, _UNICODE_NAME = 1, 0x7075
+_LOCAL_FORM = struct.Struct("<4xHHHHHIIIHH")
+_CENTRAL_FORM = struct.Struct("<4xHHHHHHIIIHHHHHII")
+_EXTRA_FORM = struct.Struct("<HH")
+_DESCRIPTOR_FORMS = (struct.Struct("<4sIII"), struct.Struct("<4sIQQ"))
 
 _DAMAGED = "the file is damaged: fetch or save it again"
 _DECEIT = "programs would read this file differently; load it where it is trusted and save it again with torch.save"
@@ -42,8 +47,7 @@ class ZipFaultError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
-class ZipRecord:
+class ZipRecord(NamedTuple):
     """An entry: its name, the extent of its data, and the CRC-32 that the central directory records."""
 
     name: str
@@ -59,11 +63,11 @@ class Directory:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A central directory entry. `at` is where its local header begins."""
 
     name: bytes
+    text: str
     flags: int
     method: int
     crc32: int
@@ -90,7 +94,7 @@ def read_directory(reader: Reader) -> Directory:
         at = data + entry.nbytes + _descriptor_bytes(reader, entry, data + entry.nbytes)
     if at != begin:
         raise ZipFaultError("zip-ambiguous", "bytes stand between the last record and the directory", at, _DECEIT)
-    records = tuple(ZipRecord(_text(entry), extents[entry.name], entry.crc32) for entry in entries)
+    records = tuple(ZipRecord(entry.text, extents[entry.name], entry.crc32) for entry in entries)
     return Directory(records, raw)
 
 
@@ -156,7 +160,7 @@ def _entries(raw: bytes, begin: int, count: int) -> Iterator[_Entry]:
     for _ in range(count):
         if raw[at : at + 4] != _CENTRAL or at + _CENTRAL_BYTES > len(raw):
             raise ZipFaultError("zip-invalid", "the directory has fewer entries than it says", begin + at)
-        fields = struct.unpack_from("<4xHHHHHHIIIHHHHHII", raw, at)
+        fields = _CENTRAL_FORM.unpack_from(raw, at)
         _, _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length, comment, disk, _, _, offset = (
             fields
         )
@@ -167,9 +171,12 @@ def _entries(raw: bytes, begin: int, count: int) -> Iterator[_Entry]:
             raise ZipFaultError("zip-invalid", "a directory entry is damaged, or has a comment", begin + at)
         name = raw[name_at:extra_at]
         wide = _zip64(raw[extra_at:end], begin + at)
-        sizes = [_next(wide, begin + at) if value == _IN_ZIP64 else value for value in (nbytes, packed, offset)]
-        entry = _Entry(name, flags, method, crc32, sizes[0], sizes[2], begin + at)
-        _check_entry(entry, sizes[1], begin)
+        if _IN_ZIP64 in (nbytes, packed, offset):
+            nbytes, packed, offset = (
+                _next(wide, begin + at) if value == _IN_ZIP64 else value for value in (nbytes, packed, offset)
+            )
+        entry = _Entry(name, _decoded(name, begin + at), flags, method, crc32, nbytes, offset, begin + at)
+        _check_entry(entry, packed, begin)
         yield entry
         at = end
     if at != len(raw):
@@ -178,7 +185,7 @@ def _entries(raw: bytes, begin: int, count: int) -> Iterator[_Entry]:
 
 def _check_entry(entry: _Entry, packed: int, limit: int) -> None:
     # Some programs end a name at a NUL, and read bytes beyond ASCII in another alphabet where no flag says UTF-8.
-    if not _text(entry).isprintable() or not (entry.flags & _UTF8 or entry.name.isascii()):
+    if not entry.text.isprintable() or not (entry.flags & _UTF8 or entry.name.isascii()):
         message = f"programs would read the name of the record '{_shown(entry)}' differently"
         raise ZipFaultError("zip-ambiguous", message, entry.where, _DECEIT)
     if entry.flags & _ENCRYPTED:
@@ -200,7 +207,7 @@ def _check_entry(entry: _Entry, packed: int, limit: int) -> None:
 def _refuse_doubles(entries: list[_Entry]) -> None:
     seen: dict[str, _Entry] = {}
     for entry in entries:
-        twin = seen.setdefault(_text(entry).casefold(), entry)
+        twin = seen.setdefault(entry.text.casefold(), entry)
         if twin is not entry:
             message = f"the names '{_shown(twin)}' and '{_shown(entry)}' are the same, or but for case"
             raise ZipFaultError("zip-ambiguous", message, entry.where, _DECEIT)
@@ -208,11 +215,10 @@ def _refuse_doubles(entries: list[_Entry]) -> None:
 
 def _data_offset(reader: Reader, entry: _Entry, limit: int) -> int:
     """Where a record's data begins; its local header is compared with the directory."""
-    room = min(_LOCAL_BYTES + len(entry.name), limit - entry.at)
-    head = reader.read(entry.at, room)
+    head = reader.read(entry.at, min(_LOCAL_BYTES + len(entry.name), limit - entry.at))
     if len(head) < _LOCAL_BYTES or not head.startswith(_LOCAL):
         raise ZipFaultError("zip-invalid", f"the record '{_shown(entry)}' has no local header", entry.at)
-    _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length = struct.unpack_from("<4xHHHHHIIIHH", head)
+    _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length = _LOCAL_FORM.unpack_from(head)
     if name_length != len(entry.name) or head[_LOCAL_BYTES:] != entry.name:
         raise ZipFaultError("zip-ambiguous", f"the record '{_shown(entry)}' has another name", entry.at, _DECEIT)
     extra_at = entry.at + _LOCAL_BYTES + name_length
@@ -240,12 +246,12 @@ def _descriptor_bytes(reader: Reader, entry: _Entry, at: int) -> int:
     """Bytes of the data descriptor behind a record, compared with the directory; 0 where there is none."""
     if not entry.flags & _HAS_DESCRIPTOR:
         return 0
-    for form in ("<4sIII", "<4sIQQ"):
-        length = struct.calcsize(form)
-        if at + length <= entry.where:
-            found = struct.unpack(form, reader.read(at, length))
+    data = reader.read(at, min(_DESCRIPTOR_FORMS[-1].size, entry.where - at))
+    for form in _DESCRIPTOR_FORMS:
+        if form.size <= len(data):
+            found = form.unpack_from(data)
             if found == (_DESCRIPTOR, entry.crc32, entry.nbytes, entry.nbytes):
-                return length
+                return form.size
     message = f"the descriptor behind the record '{_shown(entry)}' contradicts the directory"
     raise ZipFaultError("zip-ambiguous", message, at, _DECEIT)
 
@@ -258,7 +264,7 @@ def _zip64(extra: bytes, where: int) -> list[int]:
     while at < len(extra):
         if at + 4 > len(extra):
             raise ZipFaultError("zip-invalid", "an extra field is cut short", where)
-        kind, length = struct.unpack_from("<HH", extra, at)
+        kind, length = _EXTRA_FORM.unpack_from(extra, at)
         at += 4
         if at + length > len(extra):
             raise ZipFaultError("zip-invalid", "an extra field is longer than its record's header", where)
@@ -278,11 +284,11 @@ def _next(values: list[int], where: int) -> int:
     return values.pop(0)
 
 
-def _text(entry: _Entry) -> str:
+def _decoded(name: bytes, where: int) -> str:
     try:
-        return entry.name.decode()
+        return name.decode()
     except UnicodeDecodeError:
-        raise ZipFaultError("zip-invalid", "a record's name is no UTF-8", entry.where) from None
+        raise ZipFaultError("zip-invalid", "a record's name is no UTF-8", where) from None
 
 
 def _shown(entry: _Entry) -> str:

@@ -8,6 +8,7 @@ import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -20,8 +21,8 @@ from shardctl.stores.faults import not_regular, read_failure, reading, shorter, 
 
 #: Bytes from which on the disk is told to begin with them (a call for each small piece costs more than it gains).
 _WORTH_WRITING = 1024 * 1024
-#: Such pieces that the disk may be busy with at once. They are of 64 MiB at most, so there are always a few.
-_AHEAD = 2
+#: Bytes of one file that the disk may be busy with while more are written: it never waits, and is never far behind.
+_AHEAD_BYTES = 192 * 1024 * 1024
 
 
 def version_of(status: os.stat_result) -> Version:
@@ -108,6 +109,8 @@ class LocalWriter:
         self._sync_failure: StorageError | None = None
         self._block: int | None = None
         self._started: deque[tuple[int, int]] = deque()
+        self._ahead = 0
+        self._lock = Lock()
         with writing(path):
             self._descriptor = syscalls.open_new(path)
         try:
@@ -186,9 +189,19 @@ class LocalWriter:
             return
         with self._synced():
             syscalls.start_writing(self._descriptor.number, offset, length)
+            for begun, size in self._far_behind(offset, length):
+                syscalls.finish_writing(self._descriptor.number, begun, size)
+
+    def _far_behind(self, offset: int, length: int) -> list[tuple[int, int]]:
+        """Note a piece that the disk has begun with; returns the earlier ones that it is time to wait for."""
+        with self._lock:
             self._started.append((offset, length))
-            if len(self._started) > _AHEAD:
-                syscalls.finish_writing(self._descriptor.number, *self._started.popleft())
+            self._ahead += length
+            due: list[tuple[int, int]] = []
+            while self._ahead > _AHEAD_BYTES:
+                due.append(self._started.popleft())
+                self._ahead -= due[-1][1]
+        return due
 
     @contextmanager
     def _synced(self) -> Iterator[None]:

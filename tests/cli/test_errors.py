@@ -151,6 +151,29 @@ def test_several_sources_name_the_folder_form(source: Path, run_cli: RunCli) -> 
     assert "name the folder" in run_cli("merge", "a.bin", "b.bin", "out.bin", code=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "guess"),
+    [
+        ("splt a b", "`shardctl split`"),
+        ("split a b --max-shard-sise 5GB", "`--max-shard-size`"),
+        ("verify a --agianst b", "`--against`"),
+        ("--versoin", "`--version`"),
+    ],
+)
+def test_what_was_meant(run_cli: RunCli, line: str, guess: str) -> None:
+    """A command or an option that is not there gets the nearest one that is."""
+    assert f"hint: did you mean {guess}? See `shardctl" in run_cli(*line.split(), code=2).stderr
+
+
+def test_a_filter_that_matches_nothing(tmp_path: Path, run_cli: RunCli) -> None:
+    """A GLOB without a match says so on stderr, with the closest names, and prints no rows."""
+    path = write_safetensors(tmp_path / "model.safetensors", {"encoder.1.weight": 4, "encoder.2.weight": 4, "head": 4})
+    done = run_cli("inspect", path, "--filter", "encoder.2.wieght", code=3)
+    assert done.stdout == ""
+    assert "no tensor's name matches 'encoder.2.wieght'" in done.stderr
+    assert "did you mean encoder.2.weight?" in done.stderr
+
+
 def test_a_fifo_is_not_waited_for(tmp_path: Path, run_cli: RunCli) -> None:
     """A pipe under a weights name is refused at once: 3 for readers and writers, a finding for verify."""
     path = tmp_path / "m" / "model.safetensors"

@@ -17,7 +17,6 @@ from shardctl.cli.exits import run
 from shardctl.report.page import MARKER
 from tests.cli import browser
 from tests.cli.files import plain_folder, write_safetensors
-from tests.small import weights
 
 HOSTILE = {
     "<img src=x onerror=alert(1)>.w": 400, "</script><script>alert(2)</script>": 400, "nul\x00.w": 800,
@@ -353,9 +352,13 @@ def test_pages_fit(source: Path, tmp_path: Path, call: Call, page: browser.Page,
 @needs_browser
 def test_large_checkpoints_stay_usable(tmp_path: Path, call: Call, page: browser.Page) -> None:
     """Of a hundred thousand tensors those that have room are drawn, and the tail is one cell that opens."""
-    names = {f"{'ab'[n % 2]}.x{n}": bytes(4) for n in range(100_000)}
+    header: dict[str, object] = {
+        f"{'ab'[n % 2]}.x{n}": {"dtype": "U8", "shape": [4], "data_offsets": [4 * n, 4 * n + 4]} for n in range(100_000)
+    }
+    header["large"] = {"dtype": "U8", "shape": [4_000_000], "data_offsets": [400_000, 4_400_000]}
+    text = json.dumps(header).encode()
     source, path = tmp_path / "model.safetensors", tmp_path / "r.html"
-    source.write_bytes(weights({**names, "large": bytes(4_000_000)}))
+    source.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4_400_000))
     call("inspect", source, "--report", path)
     page.open(path)
     assert page.value("document.querySelectorAll('*').length") < 6000

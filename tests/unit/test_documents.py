@@ -12,6 +12,7 @@ from shardctl.cli.progress import Silent
 from shardctl.discover import find_source, read_checkpoint
 from shardctl.engine.executors import threads
 from shardctl.engine.run import RunOptions, execute
+from shardctl.formats.base import strict
 from shardctl.inspection import inspect_checkpoint
 from shardctl.operations import WriteOptions
 from shardctl.packing import Limits
@@ -51,7 +52,7 @@ def test_one_document_is_one_line() -> None:
 def test_inspect(store: MemoryStore) -> None:
     """Keys in their order; sizes and offsets are integers of bytes in the file."""
     located = find_source(store, "m")
-    checkpoint = read_checkpoint(store, located, operations.strict, nested=True)
+    checkpoint = read_checkpoint(store, located, strict, nested=True)
     document = documents.inspection(inspect_checkpoint(store, "m", located, checkpoint, None, ()))
     assert list(document) == [
         "schema_version", "command", "source", "container", "index", "total_size", "total_parameters", "metadata",

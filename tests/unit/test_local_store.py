@@ -486,6 +486,7 @@ def test_large_writes_are_begun_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(syscalls, "start_writing", lambda _, offset, __: told.append(("start", offset)))
     monkeypatch.setattr(syscalls, "finish_writing", lambda _, offset, __: told.append(("finish", offset)))
     piece = bytes(local_files._WORTH_WRITING)
+    monkeypatch.setattr(local_files, "_AHEAD_BYTES", 2 * len(piece))
     with LocalStore().create(str(tmp_path / "a"), 4 * len(piece) + 1) as writer:
         for number in range(4):
             writer.write(number * len(piece), piece)
@@ -497,7 +498,7 @@ def test_large_writes_are_begun_at_once(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("call", ["start_writing", "finish_writing"])
 def test_a_failure_on_the_way_fails_the_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """What the system says once, of bytes that could not be written, is said again by the sync."""
-    monkeypatch.setattr(local_files, "_AHEAD", 0)
+    monkeypatch.setattr(local_files, "_AHEAD_BYTES", 0)
     with LocalStore().create(str(tmp_path / "a"), 2**20) as writer:
         with monkeypatch.context() as patch:
             patch.setattr(syscalls, call, failing(errno.EIO))
@@ -521,7 +522,7 @@ def test_ranges_reach_the_disk(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="blocks are shared on Linux")
 def test_sharing_is_asked_of_the_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One block is shared with a file without a name; where that is refused, or the source is too small, there is none."""
+    """One block is shared with a nameless file; where that is refused, or the source is too small, there is none."""
     path = tmp_path / "a"
     path.write_bytes(bytes(100_000))
     monkeypatch.setattr(syscalls, "share_range", lambda *_: True)

@@ -14,6 +14,7 @@ from shardctl import operations
 from shardctl.engine.run import RunOptions
 from shardctl.engine.task import Receipt
 from shardctl.errors import InputError, SourceChangedError, TargetExistsError, UsageError
+from shardctl.formats.base import strict
 from shardctl.operations import Prepared, WriteOptions
 from shardctl.packing import Limits
 from shardctl.stores.base import Store
@@ -74,7 +75,7 @@ def names(store: MemoryStore, folder: str) -> list[str]:
 def content(store: MemoryStore, source: str) -> dict[str, bytes]:
     """Every tensor's bytes, aliases among them."""
     located = operations.find_source(store, source)
-    checkpoint = operations.read_checkpoint(store, located, operations.strict)
+    checkpoint = operations.read_checkpoint(store, located, strict)
     found = {}
     for name, tensor in named_tensors(checkpoint).items():
         with store.open(tensor.span.path) as reader:
