@@ -11,7 +11,7 @@ DEMO := demo
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs-check generate bench bench-check format clean
+.PHONY: help demo test lint docs-check generate pictures bench bench-check format clean
 
 help: ## Say what there is to make.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -55,6 +55,9 @@ docs-check: $(VENV)/.test ## The documentation says what is there: links, comman
 
 generate: $(VENV)/.runtime ## Write the completions, the manual and the reference anew, from the command line itself.
 	$(BIN)/python -m tools.generate
+
+pictures: demo ## Remake the pictures in docs/images, from the demo's checkpoint.
+	$(BIN)/python tools/screens.py $(DEMO) docs/images
 
 bench: $(VENV)/.test ## Measure, and write docs/performance.md; half an hour, 22 GB (BENCH='--size 1GB' for less).
 	$(BIN)/python -m benchmarks.run $(BENCH)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 from shardctl.report.content import Item, shape_text
 from shardctl.sizes import format_size
@@ -37,7 +36,7 @@ class Layer:
         """The dtype of most bytes."""
         return max(self.dtypes, key=lambda name: self.dtypes[name], default=None)
 
-    def opened(self) -> Self | Layer:
+    def opened(self) -> Layer:
         """Where a chain of single layers ends, under the whole chain's label."""
         node: Layer = self
         labels = [self.label]
