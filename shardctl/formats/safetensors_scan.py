@@ -39,7 +39,7 @@ def scan(header: str, path: str, data_offset: int, size: int) -> tuple[Tree, dic
 
     `path` and `size` (bytes) are the file's; `data_offset` is where its tensor bytes begin.
     """
-    head = _metadata(header)
+    head = _metadata(header) if header.startswith("{") else None
     if head is None:
         return None
     metadata, at = head
