@@ -106,7 +106,7 @@ def make(folder: str) -> str:
     os.makedirs(folder, exist_ok=True)
     store = LocalStore()
     write_weights(raw)
-    layout = WRITERS["bin"].lay_out(tensors_in(raw), {})
+    layout = WRITERS["bin"]().lay_out(tensors_in(raw), {})
     staged = f"{final}.new"
     store.remove(staged)
     write(ShardTask("pytorch_model.bin", staged, layout, {raw: store.version(raw)}), store, lambda _: None)

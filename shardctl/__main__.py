@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+
+#: New objects that make up for old ones before cyclic garbage is looked for (Python's own: 700). What is imported, and
+#: the headers of a large checkpoint, are up to millions of objects that live on, and no garbage.
+_NEW_OBJECTS = 100_000
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
     from shardctl.cli.app import app  # noqa: PLC0415 - importing this module must cost nothing
     from shardctl.cli.exits import run  # noqa: PLC0415
 

@@ -118,14 +118,11 @@ def _promised_container(located: Located) -> str:
 
 def _unite(parts: Sequence[_Part], tensors: dict[str, Tensor]) -> Iterator[Finding]:
     """Fill `tensors` by name, in source order; of one that several files hold, the first file's counts."""
-    places: dict[str, str] = {}
     for part in parts:
         for tensor in part.chosen.tensors:
-            if tensor.name in tensors:
-                yield _twice(part.path, tensor.name, places[tensor.name])
-            else:
-                tensors[tensor.name] = tensor
-                places[tensor.name] = part.path
+            first = tensors.setdefault(tensor.name, tensor)
+            if first is not tensor:
+                yield _twice(part.path, tensor.name, first.storage.extent.path)
 
 
 def _twice(path: str, name: str, other: str) -> Finding:
@@ -161,9 +158,13 @@ def _misplaced(
 ) -> Iterator[Finding]:
     """Where the index and the files that it lists differ. A shard that could not be read is not held against it."""
     shards = located.names(store)
+    listed = index.weight_map
+    placed = sum(listed.get(tensor.name) == shards[part.path] for part in parts for tensor in part.chosen.tensors)
+    if placed == len(listed) == sum(len(part.chosen.tensors) for part in parts):
+        return
     holds = {shards[part.path]: {tensor.name for tensor in part.chosen.tensors} for part in parts}
     homes = {tensor: shard for shard, held in reversed(holds.items()) for tensor in held}
-    for tensor, shard in index.weight_map.items():
+    for tensor, shard in listed.items():
         if shard not in holds or tensor in holds[shard] or tensor in aliases:
             continue
         if tensor in homes:
@@ -174,6 +175,6 @@ def _misplaced(
             hint = f"fetch that shard again, or {_REPAIR}"
             yield Finding("index-tensor-missing", "error", message, hint, index.path, tensor)
     for tensor, shard in homes.items():
-        if tensor not in index.weight_map:
+        if tensor not in listed:
             message = f"the tensor is in '{escape(shard)}', and the index does not list it"
             yield Finding("index-tensor-unlisted", "error", message, _REPAIR, index.path, tensor)

@@ -12,7 +12,7 @@ from shardctl.errors import MissingError
 from shardctl.formats.base import noting
 from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import escape
-from shardctl.packing import storage_units
+from shardctl.packing import storage_units, tied_names
 from shardctl.stores.base import Store
 
 #: Kinds of names that are compared with a filter that matches nothing, to guess what was meant.
@@ -137,10 +137,5 @@ def _files(checkpoint: Checkpoint, names: Mapping[str, str]) -> tuple[FileSums, 
 
 
 def _tied(checkpoint: Checkpoint) -> dict[str, str]:
-    first: dict[object, str] = {}
-    tied: dict[str, str] = dict(checkpoint.aliases)
-    for tensor in checkpoint.tensors:
-        identity = tensor.identity
-        if identity is not None and first.setdefault(identity, tensor.name) != tensor.name:
-            tied[tensor.name] = first[identity]
-    return tied
+    tied = {name: first for first, *others in tied_names(checkpoint.tensors) for name in others}
+    return {**checkpoint.aliases, **tied}

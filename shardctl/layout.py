@@ -90,11 +90,16 @@ class LayoutBuilder:
 
     _pieces: list[Piece] = field(default_factory=list)
     _pending: list[bytes] = field(default_factory=list)
+    # The run that more may join: its file, where it begins there and where it ends, in bytes.
+    _path: str = ""
+    _begin: int = 0
+    _end: int = 0
     nbytes: int = 0
 
     def literal(self, data: bytes) -> None:
         """Append known bytes."""
         if data:
+            self._flush_run()
             self._pending.append(data)
             self.nbytes += len(data)
 
@@ -102,28 +107,19 @@ class LayoutBuilder:
         """Append source bytes, joined with the run before where both neighbour in the source as well."""
         if extent.length == 0:
             return
-        self._flush()
-        last = self._pieces[-1] if self._pieces else None
-        if (
-            isinstance(last, Run)
-            and last.crc32 is None
-            and last.extent.path == extent.path
-            and last.extent.end == extent.offset
-        ):
-            extent = Extent(extent.path, last.extent.offset, last.extent.length + extent.length)
-            self.nbytes -= last.nbytes
-            self._pieces.pop()
-        self._append(Run(extent))
+        if extent.offset != self._end or extent.path != self._path or self._begin == self._end:
+            self._flush()
+            self._path, self._begin = extent.path, extent.offset
+        self._end = extent.offset + extent.length
+        self.nbytes += extent.length
 
     def record(self, piece: Run | Gather) -> int:
         """Append a piece that keeps its own place, so that a checksum can name it; returns its index."""
-        self._flush()
         self._append(piece)
         return len(self._pieces) - 1
 
     def crc(self, of: int) -> None:
         """Append the checksum of the piece at index `of`."""
-        self._flush()
         self._append(Crc(of))
 
     def build(self) -> Layout:
@@ -132,14 +128,21 @@ class LayoutBuilder:
         return Layout(tuple(self._pieces), self.nbytes)
 
     def _append(self, piece: Piece) -> None:
+        self._flush()
         self._pieces.append(piece)
         self.nbytes += piece.nbytes
 
     def _flush(self) -> None:
+        self._flush_run()
         if self._pending:
             data = b"".join(self._pending)
             self._pending.clear()
             self._pieces.append(Literal(data))
+
+    def _flush_run(self) -> None:
+        if self._begin < self._end:
+            self._pieces.append(Run(Extent(self._path, self._begin, self._end - self._begin)))
+            self._begin = self._end
 
 
 def whole_blocks(offset: int, extent: Extent, block: int) -> tuple[int, int]:

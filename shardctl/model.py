@@ -123,8 +123,9 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensor's own elements, written one after another."""
-        return self.dtype.nbytes(math.prod(self.shape))
+        """Bytes of the tensor's own elements, written one after another; ValueError where they fill no whole bytes."""
+        bits = self.dtype.bits * math.prod(self.shape)
+        return bits // 8 if bits % 8 == 0 else self.dtype.nbytes(self.elements)
 
     @property
     def span(self) -> Extent:

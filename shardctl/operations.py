@@ -69,7 +69,8 @@ class WriteOptions:
 class Prepared:
     """A run that is ready to go. `receipts` are the last run's, where its record proves that its result is there.
 
-    `companions` are the files of the source folder that belong beside the weights, copied by this run or there already.
+    `companions` are the files of the source folder that belong beside the weights; `copies` are those that this run
+    copies, by name with the path that each is read from. `job` lacks its tasks, which `tasks_of` lays out.
     """
 
     source: str
@@ -78,8 +79,10 @@ class Prepared:
     located: Located
     checkpoint: Checkpoint
     plan: Plan
+    options: WriteOptions
     job: Job
     companions: tuple[str, ...]
+    copies: Mapping[str, str]
     notes: tuple[str, ...]
     receipts: tuple[Receipt, ...] | None
 
@@ -125,17 +128,12 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
     receipts = _up_to_date(store, place, located, header, beside, finished or Journal(store, place.staging).record())
     around = Surroundings.of(store, place.folder, {*_names(plan), *beside, CHECKSUMS}, weights=place.filename is None)
     job = Job(header, place.folder, place.staging, (), sources, around, shared_block=sharing.possible)
+    copies: Mapping[str, str] = {}
     if receipts is None:
-        followers = _to_copy(store, place, beside, options)
+        copies = _to_copy(store, place, beside, options)
         giving_way = superseded(store, place, located, request, _names(plan), options.replace)
-        new = {*giving_way, *_names(plan), *followers}
-        sums = kept_checksums(store, place, new)
-        job = replace(
-            job,
-            tasks=_tasks(store, place, plan, followers, sources, options),
-            superseded=giving_way,
-            checksums={} if sums is None and options.checksums else sums,
-        )
+        sums = kept_checksums(store, place, {*giving_way, *_names(plan), *copies})
+        job = replace(job, superseded=giving_way, checksums={} if sums is None and options.checksums else sums)
     return Prepared(
         source=source,
         target_text=target,
@@ -143,8 +141,10 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
         located=located,
         checkpoint=checkpoint,
         plan=plan,
+        options=options,
         job=job,
         companions=tuple(beside),
+        copies=copies,
         notes=(*located.notes, *notes, *plan.notes, *_leaving(store, place, located, job)),
         receipts=receipts,
     )
@@ -181,7 +181,7 @@ def write(
     executor: Callable[[int], Executor] = threads,
 ) -> tuple[Receipt, ...]:
     """Carry out what was prepared. Raises as `engine.run.execute` does."""
-    return execute(prepared.job, store, run, executor, observe)
+    return execute(replace(prepared.job, tasks=tasks_of(store, prepared)), store, run, executor, observe)
 
 
 def reindex(store: Store, source: str, *, check: bool) -> Reindexed:
@@ -201,7 +201,7 @@ def _request(options: WriteOptions, place: Target, located: Located, checkpoint:
             f"--to {named} contradicts the target's suffix", hint="leave out --to, or give the target the other suffix"
         )
     container = named or suffix or checkpoint.container
-    writer = WRITERS[container]
+    writer = WRITERS[container]()
     limits = options.limits if options.limits is not None else Limits(num_shards=len(checkpoint.files), or_fewer=True)
     _check_name_part("--name", options.stem)
     _check_name_part("--variant", options.variant)
@@ -230,7 +230,7 @@ def _check_name_part(option: str, text: str | None) -> None:
 
 def measure_of(request: Request) -> Measure:
     """The exact size of a file in the container that is asked for."""
-    container = WRITERS[request.container]
+    container = WRITERS[request.container]()
     return lambda tensors, metadata: container.measure(tensors, metadata, request.block)
 
 
@@ -294,33 +294,27 @@ def _up_to_date(
     )
 
 
-def _tasks(
-    store: Store,
-    place: Target,
-    plan: Plan,
-    followers: Mapping[str, str],
-    sources: Mapping[str, Version],
-    options: WriteOptions,
-) -> tuple[ShardTask, ...]:
+def tasks_of(store: Store, prepared: Prepared) -> tuple[ShardTask, ...]:
     """Every file to write, the one that makes the set visible last."""
-    container = WRITERS[plan.request.container]
-    journal = Journal(store, place.staging)
+    plan, sources = prepared.plan, prepared.job.sources
+    container = WRITERS[plan.request.container]()
+    journal = Journal(store, prepared.job.staging)
 
     def task(filename: str, layout: Layout, *, digest: bool) -> ShardTask:
-        return ShardTask(filename, journal.staged(filename), layout, sources, digest, options.read_back)
+        return ShardTask(filename, journal.staged(filename), layout, sources, digest, prepared.options.read_back)
 
     shards = [
         task(
             shard.filename,
             container.lay_out(shard.tensors, plan.metadata, plan.request.block),
-            digest=options.checksums,
+            digest=prepared.options.checksums,
         )
         for shard in plan.shards
     ]
-    others = [task(name, _whole(path, sources[path].size), digest=False) for name, path in followers.items()]
+    others = [task(name, _whole(path, sources[path].size), digest=False) for name, path in prepared.copies.items()]
     if plan.index is None or plan.index_filename is None:
         return (*others, *shards)
-    index = task(plan.index_filename, _known(plan.index), digest=options.checksums)
+    index = task(plan.index_filename, _known(plan.index), digest=prepared.options.checksums)
     return (*others, *shards, index)
 
 

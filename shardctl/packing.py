@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shardctl.errors import UsageError
 from shardctl.model import Extent, Tensor
@@ -28,8 +29,7 @@ class Limits:
     or_fewer: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """What packing cannot divide: a tensor, or a storage with all the tensors that view it. Size in bytes."""
 
     tensors: tuple[Tensor, ...]
@@ -47,8 +47,27 @@ def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:
     return [Unit(tuple(group), used_extent(group).length) for group in groups.values()]
 
 
+def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
+    """The names of each set of tied tensors, in source order; `tensors` stand file after file.
+
+    Two files share no storage, so one file's tensors are held against each other at a time.
+    """
+    for _, group in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path):
+        held = list(group)
+        if len({tensor.storage.key for tensor in held}) == len(held):
+            continue
+        names: dict[object, list[str]] = {}
+        for tensor in held:
+            identity = tensor.identity
+            if identity is not None:
+                names.setdefault(identity, []).append(tensor.name)
+        yield from (tied for tied in names.values() if len(tied) > 1)
+
+
 def used_extent(tensors: Sequence[Tensor]) -> Extent:
     """The part of one storage that its tensors use, begun at a multiple of every tensor's element size."""
+    if len(tensors) == 1:
+        return tensors[0].span
     whole = tensors[0].storage.extent
     spans = [tensor.span for tensor in tensors if tensor.elements]
     if not spans:

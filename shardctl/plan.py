@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,10 +17,13 @@ from shardctl.errors import UsageError
 from shardctl.index import build_index
 from shardctl.model import Checkpoint, Storage, Tensor
 from shardctl.naming import MAX_SHARDS, escape, index_filename, shard_filename
-from shardctl.packing import Limits, Unit, divide, storage_units
+from shardctl.packing import Limits, Unit, divide, storage_units, tied_names
 
 #: Raised whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
+
+#: Tensors that a digest takes in at a time: their text need not all be in memory at once.
+_TENSORS_AT_A_TIME = 10_000
 
 #: Keys of the metadata that loaders read.
 _RESERVED = ("format", "total_size")
@@ -98,6 +101,30 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     tensors, aliases = resolve_ties(checkpoint, request.container, request.tied)
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
+    shards, metadata, oversize = _pack(checkpoint, request, tensors, aliases, measure)
+    single = len(shards) == 1
+    names = [shard.filename for shard in shards]
+    index = None if single else _index_bytes(checkpoint, shards, aliases)
+    return Plan(
+        id=_plan_id(checkpoint, request, metadata, names, index),
+        request=request,
+        shards=shards,
+        metadata=metadata,
+        index_filename=None if single else index_filename(request.stem, request.suffix, request.variant),
+        index=index,
+        oversize=oversize,
+        notes=tuple(_notes(checkpoint, request, tensors)),
+    )
+
+
+def _pack(
+    checkpoint: Checkpoint,
+    request: Request,
+    tensors: Sequence[Tensor],
+    aliases: Mapping[str, str],
+    measure: Measure,
+) -> tuple[tuple[Shard, ...], dict[str, str], tuple[str, ...]]:
+    """The shards, the metadata of every file, and the names of tensors over the limit."""
     units = storage_units(tensors) if request.container == "bin" else [Unit((t,), t.nbytes) for t in tensors]
     metadata = _file_metadata(checkpoint, request)
 
@@ -110,26 +137,13 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
             f"the plan has {len(packed):,} shards, and their names have room for {MAX_SHARDS:,}",
             hint="choose a larger --max-shard-size",
         )
-    single = len(packed) == 1
-    if single and request.container == "safetensors":
+    if len(packed) == 1 and request.container == "safetensors":
         metadata = {**metadata, **aliases}
-    position = {tensor.name: place for place, tensor in enumerate(tensors)}
     shards = tuple(
-        _shard(request, number, len(packed), some, metadata, measure, position)
-        for number, some in enumerate(packed, start=1)
+        _shard(request, number, len(packed), some, metadata, measure)
+        for number, some in enumerate(_in_order(packed, tensors), start=1)
     )
-    names = [shard.filename for shard in shards]
-    index = None if single else _index_bytes(checkpoint, shards, aliases)
-    return Plan(
-        id=_plan_id(checkpoint, request, metadata, names, index),
-        request=request,
-        shards=shards,
-        metadata=metadata,
-        index_filename=None if single else index_filename(request.stem, request.suffix, request.variant),
-        index=index,
-        oversize=_oversize(units, request.limits),
-        notes=tuple(_notes(checkpoint, request, tensors)),
-    )
+    return shards, metadata, _oversize(units, request.limits)
 
 
 def resolve_ties(checkpoint: Checkpoint, container: str, tied: Tied) -> tuple[list[Tensor], dict[str, str]]:
@@ -139,37 +153,30 @@ def resolve_ties(checkpoint: Checkpoint, container: str, tied: Tied) -> tuple[li
     recorded, as in the hub. Names that the source only recorded stay so there, and get their storage back in a
     `.bin`. With "expand" every name has bytes of its own.
     """
+    if container == "safetensors" and tied == "share":
+        # A name that means something else in the metadata cannot be recorded there, so it gets bytes of its own.
+        reserved = {*_RESERVED, *checkpoint.metadata, *(checkpoint.index.metadata if checkpoint.index else ())}
+        dropped = {
+            name: min(names)
+            for names in tied_names(checkpoint.tensors)
+            for name in names
+            if name != min(names) and name not in reserved
+        }
+        aliases = {**checkpoint.aliases, **dropped}
+        # A recorded alias may name a tensor that is itself an alias now.
+        return (
+            [tensor for tensor in checkpoint.tensors if tensor.name not in dropped],
+            {alias: aliases.get(kept, kept) for alias, kept in aliases.items()},
+        )
     by_kept: dict[str, list[str]] = {}
     for alias, kept in checkpoint.aliases.items():
         by_kept.setdefault(kept, []).append(alias)
-    if container == "safetensors" and tied == "share":
-        keep = _first_of_tied(checkpoint.tensors)
-        # A name that means something else in the metadata cannot be recorded there, so it gets bytes of its own.
-        reserved = {*_RESERVED, *checkpoint.metadata, *(checkpoint.index.metadata if checkpoint.index else ())}
-        kept_tensors, aliases = [], dict(checkpoint.aliases)
-        for tensor in checkpoint.tensors:
-            first = tensor.name if tensor.identity is None else keep[tensor.identity]
-            if first == tensor.name or tensor.name in reserved:
-                kept_tensors.append(tensor)
-            else:
-                aliases[tensor.name] = first
-        # A recorded alias may name a tensor that is itself an alias now.
-        return kept_tensors, {alias: aliases.get(kept, kept) for alias, kept in aliases.items()}
     every = [
         named
         for tensor in checkpoint.tensors
         for named in (tensor, *(replace(tensor, name=alias) for alias in by_kept.get(tensor.name, ())))
     ]
     return ([_own_storage(tensor) for tensor in every] if tied == "expand" else every), {}
-
-
-def _first_of_tied(tensors: Iterable[Tensor]) -> dict[object, str]:
-    first: dict[object, str] = {}
-    for tensor in tensors:
-        identity = tensor.identity
-        if identity is not None:
-            first[identity] = min(first.get(identity, tensor.name), tensor.name)
-    return first
 
 
 def _own_storage(tensor: Tensor) -> Tensor:
@@ -184,22 +191,27 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
 
 
+def _in_order(packed: Sequence[Sequence[Unit]], tensors: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], int]]:
+    """The tensors of each shard, in the order of all, and their bytes. Those of one storage need not be neighbours."""
+    position: dict[str, int] = {}
+    for units in packed:
+        some = [tensor for unit in units for tensor in unit.tensors]
+        if len(some) > len(units):
+            position = position or {tensor.name: place for place, tensor in enumerate(tensors)}
+            some.sort(key=lambda tensor: position[tensor.name])
+        yield some, sum(unit.nbytes for unit in units)
+
+
 def _shard(
     request: Request,
     number: int,
     count: int,
-    units: Sequence[Unit],
+    held: tuple[list[Tensor], int],
     metadata: Mapping[str, str],
     measure: Measure,
-    position: Mapping[str, int],
 ) -> Shard:
-    tensors = sorted((tensor for unit in units for tensor in unit.tensors), key=lambda tensor: position[tensor.name])
-    return Shard(
-        filename=_filename(request, number, count),
-        tensors=tuple(tensors),
-        size=measure(tensors, metadata),
-        data_size=sum(unit.nbytes for unit in units),
-    )
+    tensors, nbytes = held
+    return Shard(_filename(request, number, count), tuple(tensors), measure(tensors, metadata), nbytes)
 
 
 def _filename(request: Request, number: int, count: int) -> str:
@@ -267,16 +279,22 @@ def _plan_id(
             [file.path.replace("\\", "/").rsplit("/", 1)[-1], file.version.size, file.header_sha256]
             for file in checkpoint.files
         ],
-        "tensors": [
-            [t.name, number[t.storage.extent.path], t.span.offset, t.dtype.name, t.shape, t.strides]
-            for t in checkpoint.tensors
-        ],
+        # The last key, so that the list can be written into it piece by piece.
+        "tensors": [],
         "metadata": dict(metadata),
         "filenames": list(filenames),
         "index": None if index is None else hashlib.sha256(index).hexdigest(),
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(text.removesuffix("]}").encode())
+    for begin in range(0, len(checkpoint.tensors), _TENSORS_AT_A_TIME):
+        rows = [
+            [t.name, number[t.storage.extent.path], t.span.offset, t.dtype.name, t.shape, t.strides]
+            for t in checkpoint.tensors[begin : begin + _TENSORS_AT_A_TIME]
+        ]
+        digest.update(f"{',' if begin else ''}{json.dumps(rows, separators=(',', ':'))[1:-1]}".encode())
+    digest.update(b"]}")
+    return digest.hexdigest()
 
 
 def options_of(request: Request) -> dict[str, str | int | bool | None]:

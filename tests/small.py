@@ -37,7 +37,7 @@ def weights(
         for name, data in tensors.items()
     ]
     meta = {"format": "pt"} if metadata is None else metadata
-    return materialise(WRITERS[container].lay_out(laid, meta), sources)
+    return materialise(WRITERS[container]().lay_out(laid, meta), sources)
 
 
 def sample(store: MemoryStore, folder: str = "m", count: int = 6, nbytes: int = 100) -> dict[str, bytes]:

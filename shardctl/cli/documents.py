@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shardctl.plan import LAYOUT_VERSION, options_of
@@ -21,15 +22,33 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 #: Data begins at a multiple of this many bytes in the compact layout of safetensors.
 COMPACT_BLOCK = 8
+#: Values of a long list that are made into text together.
+_VALUES_AT_A_TIME = 1000
 
 
-def dump(document: Mapping[str, Any]) -> str:
-    """One document, one line."""
-    return json.dumps(document) + "\n"
+def dump(document: Mapping[str, Any]) -> Iterator[str]:
+    """One document, one line, in pieces. A member that is an iterator becomes a list that is never held whole."""
+    before = "{"
+    for key, value in document.items():
+        yield f"{before}{json.dumps(key)}: "
+        if isinstance(value, Iterator):
+            yield from _listed(value)
+        else:
+            yield json.dumps(value)
+        before = ", "
+    yield "}\n"
+
+
+def _listed(values: Iterator[Any]) -> Iterator[str]:
+    before = "["
+    while some := list(itertools.islice(values, _VALUES_AT_A_TIME)):
+        yield before + json.dumps(some)[1:-1]
+        before = ", "
+    yield "]" if before == ", " else "[]"
 
 
 def inspection(found: Inspection) -> dict[str, Any]:
-    """`inspect --json`."""
+    """`inspect --json`; `tensors` is an iterator, for `dump`."""
     checkpoint = found.checkpoint
     return {
         "schema_version": SCHEMA_VERSION,
@@ -44,7 +63,7 @@ def inspection(found: Inspection) -> dict[str, Any]:
             {"name": file.name, "size": file.size, "tensors": file.tensors, "data_size": file.data_size}
             for file in found.files
         ],
-        "tensors": [_tensor(tensor, found) for tensor in found.tensors],
+        "tensors": (_tensor(tensor, found) for tensor in found.tensors),
     }
 
 

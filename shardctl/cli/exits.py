@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, TextIO
@@ -138,12 +138,13 @@ def _say_stopped(stopped: Stopped, *, as_json: bool) -> int:
     return 128 + stopped.signum
 
 
-def write_stdout(text: str) -> None:
-    """Print data. A closed stdout is BrokenPipeError (exit 141); a full one is StorageError (exit 5)."""
+def write_stdout(text: str | Iterable[str]) -> None:
+    """Print data, whole or in pieces. A closed stdout is BrokenPipeError (exit 141); a full one is StorageError."""
     if sys.stdout is None:  # closed before the start, as `>&-` does
         raise BrokenPipeError
     try:
-        _write_whole(sys.stdout, text)
+        for piece in (text,) if isinstance(text, str) else text:
+            _write_whole(sys.stdout, piece)
         sys.stdout.flush()
     except BrokenPipeError:
         raise

@@ -6,6 +6,7 @@ imported once something is drawn.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -31,15 +32,15 @@ def drawing() -> bool:
     return terminal or bool(os.environ.get("FORCE_COLOR"))
 
 
-def tabbed(rows: Iterable[Sequence[object]]) -> str:
-    """Rows for scripts: fields by TAB, each escaped so that a field never holds one."""
-    return "".join("\t".join("" if f is None else escape(str(f)) for f in row) + "\n" for row in rows)
+def tabbed(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Rows for scripts, a line each: fields by TAB, each escaped so that a field never holds one."""
+    return ("\t".join("" if f is None else escape(str(f)) for f in row) + "\n" for row in rows)
 
 
 # inspect
 
 
-def inspection_rows(found: Inspection, *, top: int | None) -> str:
+def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
     """`inspect` in a pipe: every tensor, or the largest ones where asked for."""
     header = ("name", "dtype", "shape", "nbytes", "file", "offset", "tied_to")
     rows = (
@@ -54,7 +55,7 @@ def inspection_rows(found: Inspection, *, top: int | None) -> str:
         )
         for tensor in (sorted(found.tensors, key=lambda t: -t.nbytes)[:top] if top else found.tensors)
     )
-    return tabbed([header]) + tabbed(rows)
+    return tabbed(itertools.chain([header], rows))
 
 
 def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
@@ -69,7 +70,7 @@ def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
 # writers
 
 
-def plan_rows(prepared: Prepared) -> str:
+def plan_rows(prepared: Prepared) -> Iterator[str]:
     """`--dry-run` in a pipe."""
     rows = [(shard.filename, shard.size, len(shard.tensors)) for shard in prepared.plan.shards]
     return tabbed([("shard", "size", "tensors"), *rows])
@@ -90,10 +91,8 @@ def details(prepared: Prepared) -> Iterator[str]:
         yield f"reads {escape(file.path)} ({format_size(file.version.size)})"
     for shard in prepared.plan.shards:
         yield f"writes {escape(shard.filename)} ({format_size(shard.size)}, {len(shard.tensors):,} tensors)"
-    written = {task.filename for task in prepared.job.tasks}
-    for name in prepared.companions:
-        if name in written:
-            yield f"copies {escape(name)}"
+    for name in prepared.copies:
+        yield f"copies {escape(name)}"
     for name in prepared.job.superseded:
         yield f"replaces {escape(name)}"
 
@@ -122,7 +121,7 @@ def summary(prepared: Prepared, receipts: Sequence[Receipt], seconds: float) -> 
 # verify
 
 
-def finding_rows(findings: Iterable[Finding]) -> str:
+def finding_rows(findings: Iterable[Finding]) -> Iterator[str]:
     """`verify` in a pipe: one finding a line."""
     return tabbed((f.severity, f.code, f.file, f.tensor, f.message) for f in findings)
 

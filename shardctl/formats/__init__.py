@@ -1,22 +1,41 @@
-"""The containers, and how a file's content says which one it is. Names and suffixes say nothing here."""
+"""The containers, and how a file's content says which one it is. Names and suffixes say nothing here.
+
+A container is imported when it is first asked for: many a run meets only one, and starts sooner.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from shardctl.formats.base import Container, Report, WritableContainer
-from shardctl.formats.safetensors import SAFETENSORS
-from shardctl.formats.torch_legacy import TORCH_LEGACY
-from shardctl.formats.torch_zip import TORCH_ZIP
 from shardctl.model import File
 from shardctl.sniff import SNIFFED_BYTES, unknown
 from shardctl.stores.base import Reader
 
+
+def _safetensors() -> WritableContainer:
+    from shardctl.formats.safetensors import SAFETENSORS  # noqa: PLC0415 - when it is asked for
+
+    return SAFETENSORS
+
+
+def _torch_zip() -> WritableContainer:
+    from shardctl.formats.torch_zip import TORCH_ZIP  # noqa: PLC0415 - (the same)
+
+    return TORCH_ZIP
+
+
+def _torch_legacy() -> Container:
+    from shardctl.formats.torch_legacy import TORCH_LEGACY  # noqa: PLC0415 - (the same)
+
+    return TORCH_LEGACY
+
+
 #: Every container that can be read, in the order in which they are asked whether a file is theirs.
-READERS: tuple[Container, ...] = (SAFETENSORS, TORCH_ZIP, TORCH_LEGACY)
+READERS: tuple[Callable[[], Container], ...] = (_safetensors, _torch_zip, _torch_legacy)
 
 #: Every container that can be written, by the name that `--to` takes.
-WRITERS: Mapping[str, WritableContainer] = {SAFETENSORS.name: SAFETENSORS, TORCH_ZIP.name: TORCH_ZIP}
+WRITERS: Mapping[str, Callable[[], WritableContainer]] = {"safetensors": _safetensors, "bin": _torch_zip}
 
 # What a container's `recognise` is given of either end of a file.
 _END_BYTES = 64
@@ -27,7 +46,8 @@ def recognise_file(reader: Reader) -> Container | None:
     size = reader.version.size
     length = min(size, _END_BYTES)
     head, tail = reader.read(0, length), reader.read(size - length, length)
-    return next((container for container in READERS if container.recognise(head, tail)), None)
+    containers = (load() for load in READERS)
+    return next((container for container in containers if container.recognise(head, tail)), None)
 
 
 def read_file(reader: Reader, report: Report) -> File | None:

@@ -5,8 +5,9 @@ Source: `Tensor._reduce_ex_internal` and `_save` of torch 2.13. One tensor under
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shardctl.formats.torch_types import STORAGE_OF, TORCH_NAME_OF
@@ -21,7 +22,10 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A tensor as a pickle describes it: `offset`, `shape` and `strides` count elements as torch does."""
+    """A tensor as a pickle describes it: `offset`, `shape` and `strides` count elements as torch does.
+
+    `shared`: another view may be of the same storage, and so be tied to this one.
+    """
 
     name: str
     key: str
@@ -30,6 +34,7 @@ class View:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    shared: bool = True
 
     @property
     def identity(self) -> tuple[object, ...] | None:
@@ -42,47 +47,48 @@ class View:
 def pickle_state_dict(views: Iterable[View]) -> bytes:
     """The pickle of a dict from names to these tensors."""
     writer = _Writer()
-    writer.state_dict(list(views))
-    return b"".join(writer.parts)
+    writer.state_dict(iter(views))
+    return bytes(writer.made)
 
 
 class _Writer:
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
+        self.made = bytearray()
         self._memo: dict[object, int] = {}
+        self._places = 0
 
-    def state_dict(self, views: list[View]) -> None:
-        self.parts += [_PROTO, _EMPTY_DICT]
-        for begin in range(0, len(views), _BATCH):
-            self.parts.append(_MARK)
-            for view in views[begin : begin + _BATCH]:
+    def state_dict(self, views: Iterator[View]) -> None:
+        self.made += _PROTO + _EMPTY_DICT
+        while some := list(itertools.islice(views, _BATCH)):
+            self.made += _MARK
+            for view in some:
                 self._text(view.name, remember=False)
                 self._tensor(view)
-            self.parts.append(_SETITEMS)
-        self.parts.append(_STOP)
+            self.made += _SETITEMS
+        self.made += _STOP
 
     def _tensor(self, view: View) -> None:
-        identity = view.identity
+        identity = view.identity if view.shared else None
         if identity is not None and self._recalled(identity):
             return
         typed = STORAGE_OF.get(view.dtype.name)
         self._global("torch._utils", "_rebuild_tensor_v2" if typed else "_rebuild_tensor_v3")
-        self.parts.append(_MARK)
+        self.made += _MARK
         self._storage(view, typed)
         self._int(view.offset)
         self._ints(view.shape)
         self._ints(view.strides)
-        self.parts.append(_NEWFALSE)  # requires_grad
+        self.made += _NEWFALSE  # requires_grad
         self._global("collections", "OrderedDict")  # backward hooks: none
-        self.parts += [_EMPTY_TUPLE, _REDUCE]
+        self.made += _EMPTY_TUPLE + _REDUCE
         if typed is None:
             self._global("torch", TORCH_NAME_OF[view.dtype.name])
-        self.parts += [_TUPLE, _REDUCE]
-        if identity is not None:
+        self.made += _TUPLE + _REDUCE
+        if 0 not in view.shape:
             self._remember(identity)
 
     def _storage(self, view: View, typed: str | None) -> None:
-        self.parts.append(_MARK)
+        self.made += _MARK
         self._text("storage")
         if typed is None:
             self._global("torch.storage", "UntypedStorage")
@@ -91,50 +97,54 @@ class _Writer:
         self._text(view.key, remember=False)
         self._text("cpu")
         self._int(view.storage_bytes // view.dtype.itemsize if typed else view.storage_bytes)
-        self.parts += [_TUPLE, _PERSID]
+        self.made += _TUPLE + _PERSID
 
     def _recalled(self, value: object) -> bool:
         place = self._memo.get(value)
         if place is None:
             return False
-        self.parts.append(b"h" + bytes([place]) if place < 256 else b"j" + struct.pack("<I", place))
+        self.made += b"h" + bytes([place]) if place < 256 else b"j" + struct.pack("<I", place)
         return True
 
-    def _remember(self, value: object) -> None:
-        place = self._memo[value] = len(self._memo)
-        self.parts.append(b"q" + bytes([place]) if place < 256 else b"r" + struct.pack("<I", place))
+    def _remember(self, value: object | None) -> None:
+        """Give the value on the stack a place in the memo; one that is None will not be asked for again."""
+        place = self._places
+        self._places += 1
+        if value is not None:
+            self._memo[value] = place
+        self.made += b"q" + bytes([place]) if place < 256 else b"r" + struct.pack("<I", place)
 
     def _text(self, text: str, *, remember: bool = True) -> None:
         if remember and self._recalled(text):
             return
         data = text.encode()
-        self.parts += [b"X", struct.pack("<I", len(data)), data]
+        self.made += b"X" + struct.pack("<I", len(data)) + data
         if remember:
             self._remember(text)
 
     def _global(self, module: str, name: str) -> None:
         if not self._recalled((module, name)):
-            self.parts.append(f"c{module}\n{name}\n".encode("ascii"))
+            self.made += f"c{module}\n{name}\n".encode("ascii")
             self._remember((module, name))
 
     def _ints(self, values: tuple[int, ...]) -> None:
         if len(values) <= 3:
             for value in values:
                 self._int(value)
-            self.parts.append((_EMPTY_TUPLE, b"\x85", b"\x86", b"\x87")[len(values)])
+            self.made += (_EMPTY_TUPLE, b"\x85", b"\x86", b"\x87")[len(values)]
             return
-        self.parts.append(_MARK)
+        self.made += _MARK
         for value in values:
             self._int(value)
-        self.parts.append(_TUPLE)
+        self.made += _TUPLE
 
     def _int(self, value: int) -> None:
         if value < 0x100:
-            self.parts.append(b"K" + bytes([value]))
+            self.made += b"K" + bytes([value])
         elif value < 0x10000:
-            self.parts.append(b"M" + struct.pack("<H", value))
+            self.made += b"M" + struct.pack("<H", value)
         elif value < 0x80000000:
-            self.parts.append(b"J" + struct.pack("<i", value))
+            self.made += b"J" + struct.pack("<i", value)
         else:
             data = value.to_bytes(value.bit_length() // 8 + 1, "little")
-            self.parts.append(b"\x8a" + bytes([len(data)]) + data)
+            self.made += b"\x8a" + bytes([len(data)]) + data

@@ -8,12 +8,10 @@ nothing here has to.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.caps import MAX_HEADER_BYTES
@@ -54,8 +52,7 @@ class Safetensors:
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read and check the header, at most 100 MB; every fault goes to `report`, None where no header is usable."""
         faults = Faults(reader.path, report)
-        with _no_collections():
-            file = _read(reader, faults)
+        file = _read(reader, faults)
         faults.close()
         return file
 
@@ -81,18 +78,6 @@ class Safetensors:
 
 
 SAFETENSORS = Safetensors()
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Without cyclic garbage collection: a large header is millions of objects and no cycle, and each pass sees all."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _read(reader: Reader, faults: Faults) -> File | None:
@@ -169,11 +154,12 @@ def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | N
     ordered = sorted(tensors, key=_order) if block is None else tensors
     members = [_metadata_member(metadata)] if metadata else []
     begin = 0
+    shapes: dict[tuple[int, ...], str] = {}
     for tensor in ordered:
         end = begin + tensor.nbytes
-        shape = ",".join(map(str, tensor.shape))
+        shape = shapes.get(tensor.shape) or shapes.setdefault(tensor.shape, str(list(tensor.shape)).replace(" ", ""))
         members.append(
-            f'{_quote(tensor.name)}:{{"dtype":"{tensor.dtype.name}","shape":[{shape}],"data_offsets":[{begin},{end}]}}'
+            f'{_quote(tensor.name)}:{{"dtype":"{tensor.dtype.name}","shape":{shape},"data_offsets":[{begin},{end}]}}'
         )
         begin = end
     text = "{" + ",".join(members) + "}"
@@ -204,11 +190,12 @@ def _order(tensor: Tensor) -> tuple[int, str]:
 
 def _refuse_unwritable(tensor: Tensor) -> None:
     """Raise UsageError for a tensor that the format cannot hold."""
-    if tensor.dtype.rank is None:
-        message = f"safetensors has no type for {tensor.dtype.name}"
+    dtype = tensor.dtype
+    if dtype.rank is None:
+        message = f"safetensors has no type for {dtype.name}"
         raise UsageError(message, hint="write a .bin instead (`--to bin`)", tensor=tensor.name)
-    if tensor.dtype.bits % 8 and tensor.strides is not None:
-        message = f"a strided view of {tensor.dtype.name} cannot be gathered: its elements are not whole bytes"
+    if tensor.strides is not None and dtype.bits % 8:
+        message = f"a strided view of {dtype.name} cannot be gathered: its elements are not whole bytes"
         raise UsageError(message, hint="make the tensor contiguous with torch first", tensor=tensor.name)
     if tensor.name == METADATA_KEY:
         message = f"a tensor named {METADATA_KEY} makes a safetensors file unreadable"

@@ -83,7 +83,8 @@ class _Reading:
         result = self._unpickled(data, records["data.pkl"])
         if result is None:
             return None
-        storages = self._storages(result.storages, records)
+        every = {name: self._storage(name, record) for name, record in records.items()}
+        storages = self._storages(result.storages, every)
         try:
             tree = build_tree(result.root, storages, reader.path, self._report)
         except TreeError as error:
@@ -96,7 +97,7 @@ class _Reading:
             tree=tree,
             header_sha256=hashlib.sha256(data + directory.raw).hexdigest(),
             unsafe_globals=unsafe(result.globals),
-            records=tuple(self._storage(name, record) for name, record in records.items()),
+            records=tuple(every.values()),
         )
 
     def _refuse_others(self, records: Mapping[str, ZipRecord]) -> None:
@@ -168,21 +169,22 @@ class _Reading:
             self._fault("pickle-invalid", "bytes stand behind the pickle's STOP", at, _DECEIT)
         return result
 
-    def _storages(self, refs: Mapping[str, StorageRef], records: Mapping[str, ZipRecord]) -> dict[str, Storage]:
+    def _storages(self, refs: Mapping[str, StorageRef], every: Mapping[str, Storage]) -> dict[str, Storage]:
+        """The storages that the pickle names, by key; `every` has those of all records, by name."""
         found: dict[str, Storage] = {}
         for key, ref in refs.items():
-            record = records.get(f"data/{key}")
-            if record is None:
+            storage = every.get(f"data/{key}")
+            if storage is None:
                 message = f"the storage '{escape(key)}' has no record"
                 self._fault("zip-invalid", message, 0, "incomplete or damaged: fetch or save the file again")
-            elif record.extent.length != ref.nbytes:
+            elif storage.extent.length != ref.nbytes:
                 message = (
                     f"the storage '{escape(key)}' should have {ref.nbytes:,} bytes, and its record has "
-                    f"{record.extent.length:,}"
+                    f"{storage.extent.length:,}"
                 )
-                self._fault("tensor-size-mismatch", message, record.extent.offset, _FETCH)
+                self._fault("tensor-size-mismatch", message, storage.extent.offset, _FETCH)
             else:
-                found[key] = self._storage(f"data/{key}", record)
+                found[key] = storage
         return found
 
     def _storage(self, name: str, record: ZipRecord) -> Storage:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shardctl.errors import UsageError
@@ -70,22 +70,22 @@ def _known(name: str, data: bytes) -> Record:
     return Record(f"{TOP}/{name}".encode(), data, zlib.crc32(data))
 
 
-def _views_and_storages(tensors: Sequence[Tensor]) -> tuple[list[View], list[Record]]:
+def _views_and_storages(tensors: Sequence[Tensor]) -> tuple[Iterator[View], list[Record]]:
     groups: dict[tuple[str, str], list[Tensor]] = {}
     for tensor in tensors:
         _check(tensor)
         groups.setdefault(tensor.storage.identity, []).append(tensor)
-    places: dict[tuple[str, str], tuple[str, Extent]] = {}
+    places: dict[tuple[str, str], tuple[str, Extent, bool]] = {}
     records: list[Record] = []
     for number, (identity, group) in enumerate(groups.items()):
         whole, used = group[0].storage.extent, used_extent(group)
         crc32 = group[0].storage.crc32 if used == whole else None
         records.append(Record(f"{TOP}/data/{number}".encode(), used, 0 if used.length == 0 else crc32))
-        places[identity] = (str(number), used)
-    return [_view(tensor, *places[tensor.storage.identity]) for tensor in tensors], records
+        places[identity] = (str(number), used, len(group) > 1)
+    return (_view(tensor, *places[tensor.storage.identity]) for tensor in tensors), records
 
 
-def _view(tensor: Tensor, key: str, used: Extent) -> View:
+def _view(tensor: Tensor, key: str, used: Extent, shared: bool) -> View:
     skipped = 8 * (used.offset - tensor.storage.extent.offset) // tensor.dtype.bits
     packed = torch_packing(tensor.dtype)
     shape = (*tensor.shape[:-1], tensor.shape[-1] // packed) if packed > 1 else tensor.shape
@@ -97,6 +97,7 @@ def _view(tensor: Tensor, key: str, used: Extent) -> View:
         offset=(tensor.offset - skipped) // packed if tensor.elements else 0,
         shape=shape,
         strides=contiguous_strides(shape) if tensor.strides is None else tensor.strides,
+        shared=shared,
     )
 
 

@@ -6,11 +6,12 @@ rest.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.engine.journal import COMMIT, PLAN
-from shardctl.model import Finding
+from shardctl.model import Finding, Tensor
 from shardctl.packing import storage_units
 from shardctl.select import UNREAD_TENSOR
 from shardctl.target import STAGING
@@ -50,10 +51,7 @@ def total_size(subject: Subject) -> Iterator[Finding]:
     if index is None:
         return
     stated = index.metadata.get("total_size")
-    tensors = subject.checkpoint.tensors
-    written = sum(unit.nbytes for unit in storage_units(tensors))
-    whole = sum({t.storage.identity: t.storage.extent.length for t in tensors}.values())
-    each = sum(t.nbytes for t in tensors)
+    written, whole, each = _sums(subject.checkpoint.tensors)
     if isinstance(stated, float) and stated.is_integer():
         stated = int(stated)
     if "total_size" not in index.metadata:
@@ -64,6 +62,17 @@ def total_size(subject: Subject) -> Iterator[Finding]:
         message = f"the index says total_size {stated!r}, and the tensors have {written:,} bytes"
     hint = "`shardctl index` corrects it from the shards' headers"
     yield Finding("index-total-size", "error", message, hint, file=index.path)
+
+
+def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
+    """Bytes of what is written of storages, of whole storages, and of every tensor; `tensors` stand file after file."""
+    written = whole = each = 0
+    for _, held in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path):
+        for unit in storage_units(list(held)):
+            written += unit.nbytes
+            whole += unit.tensors[0].storage.extent.length
+            each += sum(tensor.nbytes for tensor in unit.tensors)
+    return written, whole, each
 
 
 def unsafe_pickles(subject: Subject) -> Iterator[Finding]:

@@ -10,8 +10,7 @@ from shardctl import operations
 from shardctl.cli import documents
 from shardctl.cli.progress import Silent
 from shardctl.discover import find_source, read_checkpoint
-from shardctl.engine.executors import threads
-from shardctl.engine.run import RunOptions, execute
+from shardctl.engine.run import RunOptions
 from shardctl.formats.base import strict
 from shardctl.inspection import inspect_checkpoint
 from shardctl.operations import WriteOptions
@@ -43,10 +42,18 @@ def prepared(store: MemoryStore, source: str = "m") -> operations.Prepared:
 
 def test_one_document_is_one_line() -> None:
     """Whatever is in it, and in ASCII, so that any terminal and any pipe can take it."""
-    line = documents.dump({"name": "a\n\udce9漢"})
+    line = "".join(documents.dump({"name": "a\n\udce9漢"}))
     assert line.count("\n") == 1
     assert line.isascii()
     assert json.loads(line) == {"name": "a\n\udce9漢"}
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 3000])
+def test_a_long_list_is_written_as_any_other(count: int) -> None:
+    """An iterator gives the very bytes that a list of its values would."""
+    values = [{"a": number} for number in range(count)]
+    text = "".join(documents.dump({"first": 1, "many": iter(values), "last": None}))
+    assert text == json.dumps({"first": 1, "many": values, "last": None}) + "\n"
 
 
 def test_inspect(store: MemoryStore) -> None:
@@ -60,7 +67,7 @@ def test_inspect(store: MemoryStore) -> None:
     ]  # fmt: skip
     assert (document["schema_version"], document["command"], document["index"]) == (1, "inspect", None)
     assert list(document["files"][0]) == ["name", "size", "tensors", "data_size"]
-    first = document["tensors"][0]
+    first = next(document["tensors"])
     assert list(first) == ["name", "dtype", "shape", "nbytes", "file", "offset", "tied_to"]
     with store.open("m/model.safetensors") as reader:
         assert reader.read(first["offset"], first["nbytes"]) == b"\1" * 100
@@ -69,7 +76,7 @@ def test_inspect(store: MemoryStore) -> None:
 def test_what_a_writer_did(store: MemoryStore) -> None:
     """A finished run has digests where they were taken, and the way that the bytes took."""
     ready = prepared(store)
-    receipts = execute(ready.job, store, RunOptions(jobs=1), threads, Silent())
+    receipts = operations.write(store, ready, RunOptions(jobs=1), Silent())
     document = documents.writing("split", ready, store, receipts)
     assert list(document) == WRITING
     assert document["done"] is True
@@ -78,7 +85,7 @@ def test_what_a_writer_did(store: MemoryStore) -> None:
     assert [shard["data_size"] for shard in document["shards"]] == [200, 200, 200]
     assert all(len(shard["sha256"]) == 64 for shard in document["shards"])
     assert list(document["copied"]) == ["kernel", "shared", "buffered"]
-    assert sum(document["copied"].values()) == sum(task.layout.nbytes for task in ready.job.tasks)
+    assert sum(document["copied"].values()) == sum(task.layout.nbytes for task in operations.tasks_of(store, ready))
     assert document["companions"] == ["config.json"]
 
 
@@ -92,7 +99,7 @@ def test_a_plan(store: MemoryStore) -> None:
     (source,) = document["plan"]["sources"]
     assert list(source) == ["name", "size", "header_sha256"]
     assert (source["name"], len(source["header_sha256"])) == ("model.safetensors", 64)
-    assert json.loads(documents.dump(document)) == document
+    assert json.loads("".join(documents.dump(document))) == document
 
 
 def test_a_plans_sources_are_named_from_the_folder() -> None:
@@ -126,7 +133,7 @@ def test_verify(store: MemoryStore) -> None:
 def test_index(store: MemoryStore, *, check: bool) -> None:
     """What changes is listed, and nothing is done with `check`, nor where nothing changes."""
     ready = prepared(store)
-    execute(ready.job, store, RunOptions(jobs=1), threads, Silent())
+    operations.write(store, ready, RunOptions(jobs=1), Silent())
     sound = documents.indexing("s", make_index(store, "s"), check=check)
     assert list(sound) == ["schema_version", "command", "done", "source", "index", "changes"]
     assert (sound["done"], sound["changes"]) == (False, [])

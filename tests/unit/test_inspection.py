@@ -33,7 +33,7 @@ def tied(container: str = "bin") -> bytes:
         Tensor("b", DTYPES["F32"], (10,), one),
         Tensor("c", DTYPES["I64"], (10,), other),
     ]
-    layout: Layout = WRITERS[container].lay_out(tensors, {})
+    layout: Layout = WRITERS[container]().lay_out(tensors, {})
     return materialise(layout, {"x": bytes(range(120))})
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from shardctl import operations
-from shardctl.engine.run import RunOptions
+from shardctl.engine.executors import threads
+from shardctl.engine.run import RunOptions, execute
 from shardctl.engine.task import Receipt
 from shardctl.errors import InputError, SourceChangedError, TargetExistsError, UsageError
 from shardctl.formats.base import strict
@@ -227,11 +228,12 @@ def test_a_failed_run_is_resumed() -> None:
     store = MemoryStore()
     tensors = sample(store)
     prepared = prepare(store, "m", "s")
-    broken = replace(prepared.job.tasks[-2], sources={**prepared.job.tasks[-2].sources})
-    broken.sources["m/model.safetensors"] = replace(broken.sources["m/model.safetensors"], mark="?")
-    tasks = (*prepared.job.tasks[:-2], broken, prepared.job.tasks[-1])
+    *first, broken, last = operations.tasks_of(store, prepared)
+    mark = replace(broken.sources["m/model.safetensors"], mark="?")
+    broken = replace(broken, sources={**broken.sources, "m/model.safetensors": mark})
+    job = replace(prepared.job, tasks=(*first, broken, last))
     with pytest.raises(SourceChangedError):
-        operations.write(store, replace(prepared, job=replace(prepared.job, tasks=tasks)), RunOptions(jobs=1), Told())
+        execute(job, store, RunOptions(jobs=1), threads, Told())
     assert "model-00001-of-00003.safetensors" in names(store, "s/.shardctl/files")
     told = Told()
     operations.write(store, prepare(store, "m", "s"), RunOptions(jobs=1), told)
@@ -276,7 +278,7 @@ def test_progress_counts_every_byte_of_every_file() -> None:
     told = Told()
     prepared = prepare(store, "m", "s")
     operations.write(store, prepared, RunOptions(jobs=2), told)
-    assert told.bytes == sum(task.layout.nbytes for task in prepared.job.tasks)
+    assert told.bytes == sum(task.layout.nbytes for task in operations.tasks_of(store, prepared))
     assert told.events[0] == f"start {told.bytes} 5"
     assert told.events[-1] == "committing"
 
