@@ -35,6 +35,15 @@ def test_the_bytes_are_those_of_transformers(metadata: dict[str, object], weight
     assert build_index(metadata, weight_map) == theirs.encode()
 
 
+def test_many_names_are_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names are made into text together, the bytes are the same."""
+    weight_map = {f"layer.{number}": "model-00001-of-00001.safetensors" for number in range(10)}
+    whole = build_index({"total_size": 1}, weight_map)
+    for together in (1, 3, 10):
+        monkeypatch.setattr("shardctl.index._NAMES_AT_A_TIME", together)
+        assert build_index({"total_size": 1}, weight_map) == whole
+
+
 @given(_METADATA, _WEIGHT_MAP)
 def test_what_is_built_is_read_back(metadata: dict[str, object], weight_map: dict[str, str]) -> None:
     """An index that was built is read back without a finding, and unchanged."""
