@@ -45,6 +45,7 @@ def writes(command: Command) -> bool:
 
 
 def date(version: str) -> str:
-    """The day on which a version was released, as the changelog has it; empty for one that is not out."""
-    heading = re.search(rf"^## \[{re.escape(version)}\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    return heading[1] if heading else ""
+    """The day on which a version was released, as the changelog has it; for one that is not out, that of the last."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = dict(re.findall(r"^## \[([^\]]+)\] - (\S+)$", text, re.MULTILINE))
+    return str(released.get(version) or next(iter(released.values())))
