@@ -1,16 +1,20 @@
-"""How many columns a text takes where every character has one width, and how it is shortened to fit.
+r"""How many columns a text takes where every character has one width, and how it is shortened to fit.
 
 Wide characters of East Asia take two columns and combining marks none, so a text is cut between whole clusters (a
-character with its marks), never inside one. Source of the widths: Unicode Standard Annex 11, as `unicodedata` has it.
+character with its marks, an escape as `\u05d0`), never inside one. Source of the widths: Unicode Standard Annex 11, as
+`unicodedata` has it.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
 #: After a name that is written from right to left: what follows on the line keeps its place.
 LEFT_TO_RIGHT_MARK = "\u200e"
+#: A character, or the escape that stands for one.
+_ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[\\tnr])|.", re.DOTALL)
 _NO_COLUMN = ("Mn", "Me", "Cf")
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
 
@@ -52,11 +56,11 @@ def _cells_of(character: str) -> int:
 
 def _clusters(text: str) -> Iterator[str]:
     cluster = ""
-    for character in text:
-        if cluster and _cells_of(character):
+    for piece in _ESCAPE.findall(text):
+        if cluster and cells(piece):
             yield cluster
             cluster = ""
-        cluster += character
+        cluster += piece
     yield cluster
 
 

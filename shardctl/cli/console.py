@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
@@ -42,7 +43,7 @@ ASCII = Glyphs("#", "#=+-:.", ".", "-", ("|", "|", "|"), "|", ">", "`", "^", "..
 def glyphs_for(stream: TextIO | None, env: Mapping[str, str] = os.environ) -> Glyphs:
     """The characters that a stream can show: blocks, or ASCII where its encoding, locale or terminal has none."""
     locale = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
-    if env.get("TERM") == "dumb" or locale in ("C", "POSIX"):
+    if _is_dumb(env) or locale in ("C", "POSIX"):
         return ASCII
     try:
         "".join(chain.from_iterable(astuple(BLOCKS))).encode(_encoding(stream))
@@ -91,14 +92,20 @@ class Page(io.StringIO):
 
 def canvas() -> Canvas:
     """What fits the terminal that stdout is."""
-    return Canvas(Console().width, glyphs_for(sys.stdout), _encoding(sys.stdout))
+    # Of a dumb terminal Rich takes no width but 80.
+    width = shutil.get_terminal_size().columns if _is_dumb() else Console().width
+    return Canvas(width, glyphs_for(sys.stdout), _encoding(sys.stdout))
+
+
+def _is_dumb(env: Mapping[str, str] = os.environ) -> bool:
+    return env.get("TERM") == "dumb"
 
 
 def drawn(on: Canvas, *parts: RenderableType) -> str:
     """The parts as text, in the canvas's width and the terminal's colours; lines of the width's end are cut."""
     page = Page(on.glyphs, on.encoding)
     here = Console()
-    dumb = os.environ.get("TERM") == "dumb"
+    dumb = _is_dumb()
     console = Console(
         file=page,
         width=on.width,

@@ -18,6 +18,8 @@ from shardctl.cli.console import Page, canvas
 
 #: Columns that a text stands to the right of its name where it stands below.
 INDENT = 4
+#: Rich heeds the width of a dumb terminal only where it is told a height too.
+_ANY_HEIGHT = 25
 EXIT_CODES = "Exit codes: 0 done, 1 a check said no, 2 usage, 3 source, 4 something in the way, 5 disk, 70 a bug."
 
 
@@ -27,7 +29,15 @@ def page(command: TyperCommand | TyperGroup) -> str:
     text = Page(on.glyphs, on.encoding)
     # Not a terminal is None: FORCE_COLOR is asked then.
     terminal = (sys.stdout is not None and sys.stdout.isatty()) or None
-    console = Console(file=text, width=on.width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
+    console = Console(
+        file=text,
+        width=on.width,
+        height=_ANY_HEIGHT,
+        force_terminal=terminal,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
     shown = tree.describe(command)
     console.print(_usage(shown))
     console.print(f"\n{shown.summary}\n")

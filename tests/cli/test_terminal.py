@@ -105,6 +105,14 @@ def test_a_dumb_terminal_gets_no_sequences(source: Path, tmp_path: Path) -> None
         assert "\x1b" not in on_terminal(*arguments, env=dumb)
 
 
+@pytest.mark.parametrize("columns", [40, 100])
+def test_a_dumb_terminal_has_its_width(source: Path, columns: int) -> None:
+    """Drawings and help fit a terminal that is dumb as well."""
+    for arguments in (("inspect", source), ("split", source, "x", "-n"), ("split", "--help")):
+        text = on_terminal(*arguments, env={"TERM": "dumb", "COLUMNS": str(columns)})
+        assert columns - 5 <= max(map(len, text.splitlines())) <= columns
+
+
 def test_force_color_draws_in_a_pipe(source: Path, run_cli: RunCli) -> None:
     """FORCE_COLOR asks for the drawing where there is no terminal."""
     assert "\x1b[" in run_cli("inspect", source, env={"FORCE_COLOR": "1"}).stdout

@@ -47,11 +47,13 @@ def test_elided_names_fit(text: str, width: int) -> None:
 
 
 def test_the_middle_gives_way() -> None:
-    """Both ends of a name stay, and no character is parted from its marks."""
+    """Both ends of a name stay, no character is parted from its marks, and no escape is cut."""
     assert elide("model.layers.0.weight", 11) == "model…eight"
     assert elide("e\u0301" * 10, 5) == "e\u0301e\u0301…e\u0301e\u0301"
     assert elide("名前名前", 6) == "名…前"
     assert elide("abcdef", 3, "...") == "abc"
+    assert elide(r"\u05e9\u05db\u05d1", 14, "...") == r"\u05e9..."
+    assert elide(r"a\\b" * 3, 6) == r"a\\b…b"
 
 
 def test_names_keep_the_line_in_order() -> None:
