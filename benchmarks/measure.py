@@ -54,6 +54,8 @@ def run(command: Sequence[str]) -> Sample:
     """Run a command to its end, its output thrown away. Raises CalledProcessError with what it said on stderr."""
     path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
+    # An installation has its modules compiled; so has a checkout after its first run, unless this is set.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     begun = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     try:
