@@ -32,7 +32,10 @@ OWN = {
     "--version": {"shardctl.operations", "shardctl.formats", "shardctl.engine", "shardctl.cli.help"},
     "--help": {"shardctl.operations", "shardctl.formats", "shardctl.engine"},
     "split --help": {"shardctl.operations", "shardctl.formats", "shardctl.engine"},
-    "inspect small.safetensors": {"shardctl.operations", "shardctl.engine", "shardctl.verify", "shardctl.report"},
+    "inspect small.safetensors": {
+        *("shardctl.operations", "shardctl.engine", "shardctl.verify", "shardctl.report"),
+        *("shardctl.formats.torch_zip", "shardctl.formats.torch_legacy", "shardctl.formats.unpickle"),
+    },
 }
 # What the interpreter itself, or a file of `site`, has imported before is no matter of ours.
 _PROGRAM = """
