@@ -12,8 +12,9 @@ from shardctl.errors import MissingError
 from shardctl.formats.base import noting
 from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import escape
-from shardctl.packing import storage_units, tied_names
+from shardctl.packing import storage_units
 from shardctl.stores.base import Store
+from shardctl.ties import tied_names
 
 #: Kinds of names that are compared with a filter that matches nothing, to guess what was meant.
 _MOST_COMPARED = 2_000

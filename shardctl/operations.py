@@ -24,7 +24,7 @@ from shardctl.layout import Layout, LayoutBuilder
 from shardctl.model import Checkpoint, Extent, Version
 from shardctl.naming import check_shard_name, default_stem, escape
 from shardctl.packing import Limits
-from shardctl.plan import Measure, Order, Plan, Request, Tied, make_plan, options_of
+from shardctl.plan import Measure, Order, Plan, Request, make_plan, options_of
 from shardctl.reindex import Reindexed, make_index, write_index
 from shardctl.stores.base import Copied, Store
 from shardctl.target import (
@@ -41,6 +41,7 @@ from shardctl.target import (
     sharing_of,
     superseded,
 )
+from shardctl.ties import Tied
 
 #: Names of files that a note lists at most.
 _SHOWN = 6

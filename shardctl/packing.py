@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,23 +45,6 @@ def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:
     for tensor in tensors:
         groups.setdefault(tensor.storage.identity, []).append(tensor)
     return [Unit(tuple(group), used_extent(group).length) for group in groups.values()]
-
-
-def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
-    """The names of each set of tied tensors, in source order; `tensors` stand file after file.
-
-    Two files share no storage, so one file's tensors are held against each other at a time.
-    """
-    for _, group in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path):
-        held = list(group)
-        if len({tensor.storage.key for tensor in held}) == len(held):
-            continue
-        names: dict[object, list[str]] = {}
-        for tensor in held:
-            identity = tensor.identity
-            if identity is not None:
-                names.setdefault(identity, []).append(tensor.name)
-        yield from (tied for tied in names.values() if len(tied) > 1)
 
 
 def used_extent(tensors: Sequence[Tensor]) -> Extent:

@@ -10,14 +10,15 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from shardctl.errors import UsageError
 from shardctl.index import build_index
-from shardctl.model import Checkpoint, Storage, Tensor
+from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, escape, index_filename, shard_filename
-from shardctl.packing import Limits, Unit, divide, storage_units, tied_names
+from shardctl.packing import Limits, Unit, divide, storage_units
+from shardctl.ties import Tied, resolve_ties
 
 #: Raised whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
@@ -25,11 +26,7 @@ LAYOUT_VERSION = 1
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
 _TENSORS_AT_A_TIME = 10_000
 
-#: Keys of the metadata that loaders read.
-_RESERVED = ("format", "total_size")
-
 Order = Literal["source", "natural"]
-Tied = Literal["share", "expand"]
 
 #: Exact bytes of the file that would hold these tensors: a container's `measure`.
 Measure = Callable[[Sequence[Tensor], Mapping[str, str]], int]
@@ -144,45 +141,6 @@ def _pack(
         for number, some in enumerate(_in_order(packed, tensors), start=1)
     )
     return shards, metadata, _oversize(units, request.limits)
-
-
-def resolve_ties(checkpoint: Checkpoint, container: str, tied: Tied) -> tuple[list[Tensor], dict[str, str]]:
-    """The tensors to write, in source order, and the names that are only recorded (alias: kept name).
-
-    Safetensors has no aliases, so of tied tensors the alphabetically first name is written and the others are
-    recorded, as in the hub. Names that the source only recorded stay so there, and get their storage back in a
-    `.bin`. With "expand" every name has bytes of its own.
-    """
-    if container == "safetensors" and tied == "share":
-        # A name that means something else in the metadata cannot be recorded there, so it gets bytes of its own.
-        reserved = {*_RESERVED, *checkpoint.metadata, *(checkpoint.index.metadata if checkpoint.index else ())}
-        dropped = {
-            name: min(names)
-            for names in tied_names(checkpoint.tensors)
-            for name in names
-            if name != min(names) and name not in reserved
-        }
-        aliases = {**checkpoint.aliases, **dropped}
-        # A recorded alias may name a tensor that is itself an alias now.
-        return (
-            [tensor for tensor in checkpoint.tensors if tensor.name not in dropped],
-            {alias: aliases.get(kept, kept) for alias, kept in aliases.items()},
-        )
-    by_kept: dict[str, list[str]] = {}
-    for alias, kept in checkpoint.aliases.items():
-        by_kept.setdefault(kept, []).append(alias)
-    every = [
-        named
-        for tensor in checkpoint.tensors
-        for named in (tensor, *(replace(tensor, name=alias) for alias in by_kept.get(tensor.name, ())))
-    ]
-    return ([_own_storage(tensor) for tensor in every] if tied == "expand" else every), {}
-
-
-def _own_storage(tensor: Tensor) -> Tensor:
-    span, whole = tensor.span, tensor.storage.extent
-    crc32 = tensor.storage.crc32 if span == whole else None
-    return replace(tensor, storage=Storage(span, f"of {tensor.name}", crc32), offset=0)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -23,7 +23,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "values": (
         (
             *("candidates", "cells", "checksums", "crc", "findings", "index", "layout", "naming", "packing", "plan"),
-            *("select", "sniff"),
+            *("select", "sniff", "ties"),
         ),
         ("errors", "model"),
     ),

@@ -14,24 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardctl.errors import UsageError
-from shardctl.model import DTYPES, Checkpoint, Extent, File, Index, NonTensor, Storage, Tensor, Version
+from shardctl.model import Checkpoint, Extent, Index, NonTensor, Storage, Tensor, Version
 from shardctl.packing import Limits
-from shardctl.plan import Plan, Request, make_plan, natural_key, resolve_ties
-
-F32 = DTYPES["F32"]
-
-
-def floats(name: str, elements: int, offset: int = 0, storage: Storage | None = None) -> Tensor:
-    """A flat tensor of floats, in a storage of its own unless one is given."""
-    own = storage or Storage(Extent("folder/f", offset, 4 * elements), name)
-    return Tensor(name, F32, (elements,), own)
-
-
-def checkpoint_of(*tensors: Tensor, container: str = "bin", **fields: Any) -> Checkpoint:
-    """A checkpoint of one file with those tensors."""
-    tree = {tensor.name: tensor for tensor in tensors}
-    file = File("folder/f", container, Version(1000, "mark"), {**tree}, header_sha256="00")
-    return Checkpoint(container, (file,), tensors, **fields)
+from shardctl.plan import Plan, Request, make_plan, natural_key
+from tests.small import F32, checkpoint_of, floats
 
 
 def request_for(container: str = "bin", **fields: Any) -> Request:
@@ -136,54 +122,6 @@ class TestTies:
         assert names_of(made) == [["lm_head", "embed", "x"]]
         assert made.total_size == 16 + 8
 
-    def test_safetensors_writes_one_name_and_records_the_others(self) -> None:
-        """The alphabetically first name is written where it stands; the other is recorded with its name."""
-        tensors, aliases = resolve_ties(checkpoint_of(self.head, self.other, self.embed), "safetensors", "share")
-        assert [tensor.name for tensor in tensors] == ["x", "embed"]
-        assert aliases == {"lm_head": "embed"}
-
-    @pytest.mark.parametrize("container", ["bin", "safetensors"])
-    def test_expand_gives_every_name_its_own_bytes(self, container: str) -> None:
-        """With `expand` nothing is tied any more, and each copy carries the checksum of the whole storage."""
-        tensors, aliases = resolve_ties(checkpoint_of(self.head, self.embed), container, "expand")
-        assert [tensor.name for tensor in tensors] == ["lm_head", "embed"]
-        assert aliases == {}
-        assert len({tensor.storage.identity for tensor in tensors}) == 2
-        assert {tensor.storage.crc32 for tensor in tensors} == {7}
-
-    def test_expand_writes_only_the_own_bytes_of_a_view(self) -> None:
-        """A view that is expanded has a storage of just its span, without the checksum of the larger one."""
-        view = Tensor("v", F32, (2,), self.shared, offset=1)
-        (tensor,), _ = resolve_ties(checkpoint_of(view), "bin", "expand")
-        assert tensor.storage.extent == Extent("folder/f", 4, 8)
-        assert tensor.storage.crc32 is None
-        assert tensor.span == view.span
-
-    def test_a_transposed_tie_is_no_tie(self) -> None:
-        """A tensor with the same bytes but other strides keeps bytes of its own in safetensors."""
-        square = Tensor("a", F32, (2, 2), self.shared)
-        transposed = Tensor("b", F32, (2, 2), self.shared, strides=(1, 2))
-        tensors, aliases = resolve_ties(checkpoint_of(square, transposed), "safetensors", "share")
-        assert [tensor.name for tensor in tensors] == ["a", "b"]
-        assert aliases == {}
-
-    def test_empty_tensors_are_not_tied(self) -> None:
-        """Two empty tensors of one storage are both written."""
-        empty = Storage(Extent("folder/f", 0, 0), "0")
-        tensors, aliases = resolve_ties(
-            checkpoint_of(floats("a", 0, storage=empty), floats("b", 0, storage=empty)), "safetensors", "share"
-        )
-        assert [tensor.name for tensor in tensors] == ["a", "b"]
-        assert aliases == {}
-
-    def test_recorded_aliases_come_back_in_bin(self) -> None:
-        """A name that a safetensors source only recorded gets its storage back in a `.bin`."""
-        source = checkpoint_of(self.embed, self.other, container="safetensors", aliases={"lm_head": "embed"})
-        tensors, aliases = resolve_ties(source, "bin", "share")
-        assert [tensor.name for tensor in tensors] == ["embed", "lm_head", "x"]
-        assert tensors[0].identity == tensors[1].identity
-        assert aliases == {}
-
     def test_recorded_aliases_stay_recorded_in_safetensors(self) -> None:
         """From safetensors to safetensors a recorded alias stays one, wherever the index puts it."""
         source = checkpoint_of(self.embed, self.other, container="safetensors", aliases={"lm_head": "embed"})
@@ -192,23 +130,6 @@ class TestTies:
         sharded = plan(source, request_for("safetensors", limits=Limits(num_shards=2)))
         assert sharded.metadata == {"format": "pt"}
         assert index_of(sharded)["metadata"] == {"lm_head": "embed", "total_size": 24}
-
-    def test_an_alias_of_an_alias_names_the_tensor_with_bytes(self) -> None:
-        """Where a recorded alias names a tensor that becomes an alias itself, both name the one that is written."""
-        source = checkpoint_of(self.head, self.embed, aliases={"old": "lm_head"})
-        _, aliases = resolve_ties(source, "safetensors", "share")
-        assert aliases == {"old": "embed", "lm_head": "embed"}
-
-    @pytest.mark.parametrize("name", ["format", "total_size", "author", "total_parameters"])
-    def test_a_name_that_the_metadata_needs_is_written_in_full(self, name: str) -> None:
-        """A tied tensor whose name is a key of the metadata is not recorded there over what stands there."""
-        twin = replace(self.embed, name=name)
-        first = replace(self.embed, name="a")
-        index = Index("folder/i", {"total_size": 1, "total_parameters": 2}, {})
-        source = checkpoint_of(twin, first, metadata={"format": "pt", "author": "x"}, index=index)
-        tensors, aliases = resolve_ties(source, "safetensors", "share")
-        assert [tensor.name for tensor in tensors] == [name, "a"]
-        assert aliases == {}
 
     def test_aliases_count_in_a_strict_single_file(self) -> None:
         """A file that only fits without the metadata of its aliases is divided."""
