@@ -4,7 +4,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const [NAME, DTYPE, SHAPE, BYTES, OFFSET, OTHERS] = [0, 1, 2, 3, 4, 5];
-  const LEAST_AREA = 700, MOST_CELLS = 150, TITLE = 18, GAP = 2, LAST_COLOUR = 8, SHARDS_AT_ONCE = 40, LEAST_SEGMENT = 4, LEVELS = 2;
+  const LEAST_AREA = 700, MOST_CELLS = 150, MOST_TAILS = 60, TITLE = 18, GAP = 2, LAST_COLOUR = 8, SHARDS_AT_ONCE = 40, LEAST_SEGMENT = 4, LEVELS = 2;
 
   const element = (tag, classes, text) => {
     const made = document.createElement(tag);
@@ -20,8 +20,11 @@
     return `${bytes} B`;
   };
   const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+  // A name that is written from right to left leaves what follows it in place (the signs are LRM, by
+  // which the line goes from left to right, FSI and PDI).
+  const isolated = (name) => `\u200e\u2068${name}\u2069`;
   const describe = (tensor, file) => {
-    const parts = [tensor[NAME], data.dtypes[tensor[DTYPE]], tensor[SHAPE], size(tensor[BYTES])];
+    const parts = [isolated(tensor[NAME]), data.dtypes[tensor[DTYPE]], tensor[SHAPE], size(tensor[BYTES])];
     if (file !== undefined) parts.push(file);
     if (tensor[OFFSET] !== null) parts.push(`at byte ${tensor[OFFSET].toLocaleString("en")}`);
     if (tensor[OTHERS]) parts.push(`${counted(tensor[OTHERS], "other name")} for the same bytes`);
@@ -69,7 +72,7 @@
     if (node.tensor && isLeaf(node)) return describe(node.tensor, node.file);
     const types = [...node.dtypes].sort((a, b) => b[1] - a[1]).map(([d, b]) => `${data.dtypes[d]} ${size(b)}`);
     const name = node.virtual ? node.label : parts(node, root).join(".") || "all";
-    return `${name} · ${counted(node.tensors, "tensor")} · ${size(node.bytes)} · ${types.join(", ")}`;
+    return `${isolated(name)} · ${counted(node.tensors, "tensor")} · ${size(node.bytes)} · ${types.join(", ")}`;
   };
 
   const worst = (areas, sum, side) => {
@@ -103,8 +106,8 @@
     }
     return made;
   };
-  const group = (nodes, above) => {
-    const made = layer(`${nodes.length.toLocaleString("en")} more`, above);
+  const group = (nodes, above, label) => {
+    const made = layer(label, above);
     made.virtual = true;
     nodes.forEach((node, place) => {
       made.below.set(place, node);
@@ -114,19 +117,30 @@
     });
     return made;
   };
-  // What has room, largest first; the tail is one cell, that can be opened too.
+  // The tail, as one cell, or as several where it is most of the layer: thousands of blocks of one size, say.
+  const tails = (rest, above, number) => {
+    if (number < 2) return [group(rest, above, `${rest.length.toLocaleString("en")} more`)];
+    const each = Math.ceil(rest.length / number), made = [];
+    for (let at = 0; at < rest.length; at += each) {
+      const some = rest.slice(at, at + each);
+      made.push(group(some, above, some.length > 1 ? `${some[0].label} … ${some[some.length - 1].label}` : some[0].label));
+    }
+    return made;
+  };
+  // What has room, largest first; the cells of the tail can be opened too.
   const foreground = (node, area, least, most) => {
     const all = [...node.below.values()].sort((a, b) => b.bytes - a.bytes);
     if (node.tensor) all.push(Object.assign(layer("(itself)", node), { tensor: node.tensor, file: node.file, bytes: node.tensor[BYTES], tensors: 1, dtypes: new Map([[node.tensor[DTYPE], node.tensor[BYTES]]]) }));
     let shown = all.findIndex((child, place) => place >= most || child.bytes * area < least * node.bytes);
     if (shown < 0) shown = all.length;
-    if (shown === 0 && all.length) shown = 1;
+    const left = all.slice(shown).reduce((sum, child) => sum + child.bytes, 0);
+    const many = Math.min(Math.floor(area * left / Math.max(node.bytes, 1) / (8 * least)), MOST_TAILS, most - shown, Math.ceil((all.length - shown) / 2));
+    if (shown === 0 && all.length && many < 2) shown = 1;
     if (all.length - shown === 1 && all[shown].bytes) shown += 1;
     const rest = all.slice(shown);
     const cells = all.slice(0, shown).map((child) => [child, child.bytes]);
-    // The tail stays large enough to be hit.
-    if (rest.length) {
-      const tail = group(rest, node);
+    // A tail stays large enough to be hit.
+    for (const tail of rest.length ? tails(rest, node, many) : []) {
       cells.push([tail, Math.max(tail.bytes, 2 * least / Math.max(area, 1) * Math.max(node.bytes, 1))]);
     }
     return cells;
@@ -149,7 +163,7 @@
       const deeper = level < LEVELS && !isLeaf(inner) && w > 90 && h > 64;
       const label = child.virtual ? child.label : parts(inner, node).join(".");
       const part = element("span", `inner ${deeper ? "layer" : colour(dominant(child))}`);
-      if (w > 30 && h > 16) part.append(element("bdi", "title name", w > 150 && !child.virtual ? `${label} · ${size(child.bytes)}` : label));
+      if (w > 30 && h > 16) part.append(element("bdi", "title name", w > 150 && !child.virtual ? `${isolated(label)} · ${size(child.bytes)}` : label));
       part.setAttribute("aria-hidden", "true");
       place(part, [x, y, w - 1, h - 1]);
       if (deeper) fillIn(part, inner, w, h, level + 1);
@@ -167,7 +181,7 @@
     const label = node.virtual ? node.label : parts(inner, node.above).join(".");
     const detail = leaf ? `${data.dtypes[inner.tensor[DTYPE]]} ${inner.tensor[SHAPE]}, ${size(inner.bytes)}` : `${counted(node.tensors, "tensor")}, ${size(node.bytes)}`;
     made.setAttribute("aria-label", `${label}, ${detail}${leaf ? "" : ", opens"}`);
-    if (width > 34 && height > 18) made.append(element("bdi", "title name", nested ? `${label} · ${size(node.bytes)}` : label));
+    if (width > 34 && height > 18) made.append(element("bdi", "title name", nested ? `${isolated(label)} · ${size(node.bytes)}` : label));
     if (!nested && width > 60 && height > 36) made.append(element("span", "detail", detail));
     if (nested) fillIn(made, inner, width, height, 1);
     return made;
@@ -176,7 +190,7 @@
     const way = [];
     for (let at = current; at; at = at.above) if (at === opened(at) || at === root) way.push(at);
     document.getElementById("trail").replaceChildren(...way.reverse().filter((at, n, all) => !(at === root && opened(root) !== root && all.length > 1)).map((at) => {
-      const button = element("button", "name", at.above ? (at.virtual ? at.label : parts(at, above(at)).join(".")) : "all");
+      const button = element("button", "name", at.above ? (at.virtual ? at.label : parts(at, at === opened(root) ? root : above(at)).join(".")) : "all");
       button.type = "button";
       if (at === current) button.setAttribute("aria-current", "true");
       button.addEventListener("click", () => open(at));
