@@ -15,7 +15,7 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
     from shardctl.cli.app import app  # noqa: PLC0415 - importing this module must cost nothing
-    from shardctl.cli.exits import run  # noqa: PLC0415
+    from shardctl.cli.exits import run  # noqa: PLC0415 - (the same)
 
     if sys.stderr is None:
         # Closed before the start (`2>&-`): without this `print` would talk on stdout instead.

@@ -53,7 +53,7 @@ def format_size(nbytes: int) -> str:
 
 def _unit_bytes(unit: str) -> int:
     # Imported here: it takes longer than the rest of a start, and most runs have no size to parse.
-    from humanfriendly import parse_size as parse_unit  # noqa: PLC0415
+    from humanfriendly import parse_size as parse_unit  # noqa: PLC0415 - most runs parse no size
 
     symbol = unit.upper()
     if symbol.endswith("I"):

@@ -17,7 +17,7 @@ _SPANS = re.compile(r"`([^`]+)`|\*([A-Z]+)\*")
 #: The longest line of the source, in characters; formatters fill lines again.
 MOST_COLUMNS = 78
 #: Characters that roff has names for; any other that is not ASCII is written by its number.
-_NAMED = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", "…": "...", "–": r"\(en"}  # noqa: RUF001
+_NAMED = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", "…": "...", "–": r"\(en"}  # noqa: RUF001 - a dash
 
 
 def pages() -> dict[str, str]:

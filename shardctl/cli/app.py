@@ -37,7 +37,7 @@ def _root(version: o.Version = False, help: o.Help = False) -> None:  # noqa: A0
 
 def say(text: str, *, quiet: bool = False) -> None:
     """Talk, on stderr."""
-    from shardctl.naming import printable  # noqa: PLC0415 - `--help` needs none of this
+    from shardctl.naming import printable
 
     if not quiet:
         print(printable(text), file=sys.stderr)
@@ -45,12 +45,12 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None:
     """The body of `split`, `merge` and `reshard`."""
-    from shardctl import operations  # noqa: PLC0415 - `--help` needs none of this
-    from shardctl.cli import documents, progress, render  # noqa: PLC0415
-    from shardctl.cli.reporting import Reporter  # noqa: PLC0415
-    from shardctl.engine.executors import default_jobs  # noqa: PLC0415
-    from shardctl.engine.run import RunOptions  # noqa: PLC0415
-    from shardctl.stores.local import LocalStore  # noqa: PLC0415
+    from shardctl import operations
+    from shardctl.cli import documents, progress, render
+    from shardctl.cli.reporting import Reporter
+    from shardctl.engine.executors import default_jobs
+    from shardctl.engine.run import RunOptions
+    from shardctl.stores.local import LocalStore
 
     store = LocalStore()
     report = Reporter(store, arguments.report)
@@ -170,10 +170,10 @@ def inspect(
 
     Example: shardctl inspect sharded/ --depth 3
     """
-    from shardctl import inspection  # noqa: PLC0415 - `--help` needs none of this
-    from shardctl.cli import documents, render  # noqa: PLC0415
-    from shardctl.cli.reporting import Reporter  # noqa: PLC0415
-    from shardctl.stores.local import LocalStore  # noqa: PLC0415
+    from shardctl import inspection
+    from shardctl.cli import documents, render
+    from shardctl.cli.reporting import Reporter
+    from shardctl.stores.local import LocalStore
 
     store = LocalStore()
     reporter = Reporter(store, report)
@@ -224,13 +224,13 @@ def verify(
 
     Example: shardctl verify sharded/ --deep
     """
-    from shardctl.cli import documents, render  # noqa: PLC0415 - `--help` needs none of this
-    from shardctl.cli import progress as showing  # noqa: PLC0415
-    from shardctl.cli.reporting import Reporter  # noqa: PLC0415
-    from shardctl.engine.executors import default_jobs  # noqa: PLC0415
-    from shardctl.stores.local import LocalStore  # noqa: PLC0415
-    from shardctl.verify import Thoroughness  # noqa: PLC0415
-    from shardctl.verify import verify as run_checks  # noqa: PLC0415
+    from shardctl.cli import documents, render
+    from shardctl.cli import progress as showing
+    from shardctl.cli.reporting import Reporter
+    from shardctl.engine.executors import default_jobs
+    from shardctl.stores.local import LocalStore
+    from shardctl.verify import Thoroughness
+    from shardctl.verify import verify as run_checks
 
     how = Thoroughness(
         deep=deep, load=load, against=against, strict=strict, key=key, jobs=jobs or default_jobs(), digests=json
@@ -270,9 +270,9 @@ def index(
 
     Example: shardctl index sharded/
     """
-    from shardctl import operations  # noqa: PLC0415 - `--help` needs none of this
-    from shardctl.cli import documents  # noqa: PLC0415
-    from shardctl.stores.local import LocalStore  # noqa: PLC0415
+    from shardctl import operations
+    from shardctl.cli import documents
+    from shardctl.stores.local import LocalStore
 
     made = operations.reindex(LocalStore(), source, check=check)
     for change in made.changes:

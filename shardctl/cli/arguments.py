@@ -127,7 +127,7 @@ def _one_of_a_group(ctx: typer.Context, given: dict[str, object]) -> None:
 def limits_of(name: str, arguments: WriterArguments) -> Limits | None:
     """The limits that a command's options ask for; None keeps the source's number of shards."""
     from shardctl.packing import Limits  # noqa: PLC0415 - `--help` needs none of this
-    from shardctl.sizes import parse_size  # noqa: PLC0415
+    from shardctl.sizes import parse_size  # noqa: PLC0415 - `--help` needs none of this
 
     strict = arguments.strict_size
     size = arguments.max_shard_size

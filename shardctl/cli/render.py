@@ -60,8 +60,8 @@ def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
 
 def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
     """`inspect` on a terminal: files, dtypes, layers, and the largest tensors where asked for."""
-    from shardctl.cli import drawings  # noqa: PLC0415 - only imported when something is drawn
-    from shardctl.cli.console import canvas, drawn  # noqa: PLC0415
+    from shardctl.cli import drawings
+    from shardctl.cli.console import canvas, drawn
 
     on = canvas()
     return drawn(on, *drawings.inspection(found, on, depth=depth, top=top))
@@ -78,8 +78,8 @@ def plan_rows(prepared: Prepared) -> Iterator[str]:
 
 def plan(prepared: Prepared) -> str:
     """`--dry-run` on a terminal: before and after, and the shards with what closes them."""
-    from shardctl.cli import drawings  # noqa: PLC0415 - only imported when something is drawn
-    from shardctl.cli.console import canvas, drawn  # noqa: PLC0415
+    from shardctl.cli import drawings
+    from shardctl.cli.console import canvas, drawn
 
     on = canvas()
     return drawn(on, *drawings.plan(prepared, on))
@@ -128,8 +128,8 @@ def finding_rows(findings: Iterable[Finding]) -> Iterator[str]:
 
 def verdict(found: Verdict, store: Store) -> str:
     """`verify` on a terminal: the findings with their remedies, worst first, where they lie, and the sum."""
-    from shardctl.cli import faults  # noqa: PLC0415 - only imported when something is drawn
-    from shardctl.cli.console import canvas, drawn  # noqa: PLC0415
+    from shardctl.cli import faults
+    from shardctl.cli.console import canvas, drawn
 
     on = canvas()
     return drawn(on, *faults.findings(found.findings, faults.measure_of(store), on), on.text(closing(found)))

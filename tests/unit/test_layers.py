@@ -45,7 +45,7 @@ def test_repeated_blocks_are_one_line() -> None:
 def test_a_block_that_differs_stands_alone() -> None:
     """Another shape, another type or a gap in the numbers ends a run."""
     tensors = [*numbered(range(3), 2), tensor("l.3.w", 3), *numbered([4, 5], 2), *numbered([7, 8], 2)]
-    assert labels(tree(tensors).children["l"]) == ["0–2", "3", "4–5", "7–8"]  # noqa: RUF001
+    assert labels(tree(tensors).children["l"]) == ["0–2", "3", "4–5", "7–8"]  # noqa: RUF001 - the dash of a range
     assert labels(tree([tensor("l.0", 2), tensor("l.1", 2, dtype="I32")]).children["l"]) == ["0", "1"]
 
 
@@ -54,7 +54,7 @@ def test_folding_within_folding() -> None:
     tensors = [tensor(f"l.{a}.e.{b}.w", 2) for a in range(3) for b in range(4)]
     block = tree(tensors).children["l"].children["0"]
     assert (block.repeats, block.tensors) == (3, 12)
-    assert labels(block.children["e"]) == ["0–3"]  # noqa: RUF001
+    assert labels(block.children["e"]) == ["0–3"]  # noqa: RUF001 - the dash of a range
 
 
 def test_names_that_are_no_numbers_stay() -> None:
@@ -78,7 +78,7 @@ def test_equal_numbers_in_other_spelling_lose_nothing() -> None:
 
 def test_a_name_that_reads_like_a_range_hides_nothing() -> None:
     """A layer that is called as folded ones are shown stands beside them."""
-    root = tree([tensor("0–1", 2), tensor("0", 2), tensor("1", 2)])  # noqa: RUF001
+    root = tree([tensor("0–1", 2), tensor("0", 2), tensor("1", 2)])  # noqa: RUF001 - the dash of a range
     assert sum(child.tensors for child in root.children.values()) == root.tensors == 3
 
 
