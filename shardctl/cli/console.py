@@ -101,15 +101,18 @@ def _is_dumb(env: Mapping[str, str] = os.environ) -> bool:
     return env.get("TERM") == "dumb"
 
 
-def drawn(on: Canvas, *parts: RenderableType) -> str:
-    """The parts as text, in the canvas's width and the terminal's colours; lines of the width's end are cut."""
+def drawn(on: Canvas, *parts: RenderableType, terminal: bool | None = True) -> str:
+    """The parts as text, in the canvas's width and the terminal's colours; lines of the width's end are cut.
+
+    `terminal` says whether they are for one; None: where FORCE_COLOR says so.
+    """
     page = Page(on.glyphs, on.encoding)
     here = Console()
     dumb = _is_dumb()
     console = Console(
         file=page,
         width=on.width,
-        force_terminal=not dumb,
+        force_terminal=False if dumb else terminal,
         no_color=here.no_color or dumb,
         color_system=None if dumb else "auto",
         markup=False,

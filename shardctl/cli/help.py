@@ -14,36 +14,19 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from shardctl.cli import tree
-from shardctl.cli.console import Page, canvas
+from shardctl.cli.console import canvas, drawn
 
 #: Columns that a text stands to the right of its name where it stands below.
 INDENT = 4
-#: Rich heeds the width of a dumb terminal only where it is told a height too.
-_ANY_HEIGHT = 25
 EXIT_CODES = "Exit codes: 0 done, 1 a check said no, 2 usage, 3 source, 4 something in the way, 5 disk, 70 a bug."
 
 
 def page(command: TyperCommand | TyperGroup) -> str:
     """The help of a command, or of the program itself, for the terminal or pipe that stdout is."""
-    on = canvas()
-    text = Page(on.glyphs, on.encoding)
-    # Not a terminal is None: FORCE_COLOR is asked then.
-    terminal = (sys.stdout is not None and sys.stdout.isatty()) or None
-    console = Console(
-        file=text,
-        width=on.width,
-        height=_ANY_HEIGHT,
-        force_terminal=terminal,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
     shown = tree.describe(command)
-    console.print(_usage(shown))
-    console.print(f"\n{shown.summary}\n")
-    for part in _program_parts(command) if isinstance(command, TyperGroup) else _command_parts(shown):
-        console.print(part)
-    return text.getvalue()
+    parts = _program_parts(command) if isinstance(command, TyperGroup) else _command_parts(shown)
+    terminal = (sys.stdout is not None and sys.stdout.isatty()) or None
+    return drawn(canvas(), _usage(shown), f"\n{shown.summary}\n", *parts, terminal=terminal)
 
 
 def _usage(shown: tree.Command) -> Text:
