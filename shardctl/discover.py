@@ -159,6 +159,7 @@ def _misplaced(
     """Where the index and the files that it lists differ. A shard that could not be read is not held against it."""
     shards = located.names(store)
     listed = index.weight_map
+    # Where all is well, as it mostly is, that is seen without a second map of every tensor.
     placed = sum(listed.get(tensor.name) == shards[part.path] for part in parts for tensor in part.chosen.tensors)
     if placed == len(listed) == sum(len(part.chosen.tensors) for part in parts):
         return

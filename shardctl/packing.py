@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +34,11 @@ class Unit(NamedTuple):
 
     tensors: tuple[Tensor, ...]
     nbytes: int
+
+
+def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors of one file at a time; `tensors` stand file after file. Two files share no storage."""
+    return (list(held) for _, held in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path))
 
 
 def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:

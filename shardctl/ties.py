@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
 from shardctl.model import Checkpoint, Storage, Tensor
+from shardctl.packing import by_file
 
 Tied = Literal["share", "expand"]
 
@@ -16,12 +16,8 @@ _RESERVED = ("format", "total_size")
 
 
 def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
-    """The names of each set of tied tensors, in source order; `tensors` stand file after file.
-
-    Two files share no storage, so one file's tensors are held against each other at a time.
-    """
-    for _, group in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path):
-        held = list(group)
+    """The names of each set of tied tensors, in source order; `tensors` stand file after file."""
+    for held in by_file(tensors):
         if len({tensor.storage.key for tensor in held}) == len(held):
             continue
         names: dict[object, list[str]] = {}
@@ -42,12 +38,8 @@ def resolve_ties(checkpoint: Checkpoint, container: str, tied: Tied) -> tuple[li
     if container == "safetensors" and tied == "share":
         # A name that means something else in the metadata cannot be recorded there, so it gets bytes of its own.
         reserved = {*_RESERVED, *checkpoint.metadata, *(checkpoint.index.metadata if checkpoint.index else ())}
-        dropped = {
-            name: min(names)
-            for names in tied_names(checkpoint.tensors)
-            for name in names
-            if name != min(names) and name not in reserved
-        }
+        first = {name: min(names) for names in tied_names(checkpoint.tensors) for name in names}
+        dropped = {name: kept for name, kept in first.items() if name != kept and name not in reserved}
         aliases = {**checkpoint.aliases, **dropped}
         # A recorded alias may name a tensor that is itself an alias now.
         return (

@@ -6,13 +6,12 @@ rest.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.model import Finding, Tensor
-from shardctl.packing import storage_units
+from shardctl.packing import by_file, storage_units
 from shardctl.select import UNREAD_TENSOR
 from shardctl.target import STAGING
 from shardctl.verify.subject import Subject, read_checksums
@@ -67,8 +66,8 @@ def total_size(subject: Subject) -> Iterator[Finding]:
 def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
     """Bytes of what is written of storages, of whole storages, and of every tensor; `tensors` stand file after file."""
     written = whole = each = 0
-    for _, held in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path):
-        for unit in storage_units(list(held)):
+    for held in by_file(tensors):
+        for unit in storage_units(held):
             written += unit.nbytes
             whole += unit.tensors[0].storage.extent.length
             each += sum(tensor.nbytes for tensor in unit.tensors)
