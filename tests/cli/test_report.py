@@ -373,6 +373,21 @@ def test_large_checkpoints_stay_usable(tmp_path: Path, call: Call, page: browser
 
 
 @needs_browser
+def test_a_small_tail_is_one_cell(tmp_path: Path, call: Call, page: browser.Page) -> None:
+    """What is too small to be hit, and little of the whole, is one cell that opens and is left again."""
+    names = {"large": 1_000_000, **{f"n{number}": 4 for number in range(300)}}
+    path = tmp_path / "r.html"
+    call("inspect", write_safetensors(tmp_path / "model.safetensors", names), "--report", path)
+    page.open(path)
+    assert [cell.partition(",")[0] for cell in page.value(CELLS)] == ["large", "300 more"]
+    page.value("document.querySelector('#treemap > .cell:last-child').click()")
+    assert page.value(TRAIL)[-1].endswith(" more")
+    page.press("Escape")
+    assert page.value(TRAIL) == ["all"]
+    assert page.problems == []
+
+
+@needs_browser
 def test_thousands_of_equal_layers(tmp_path: Path, call: Call, page: browser.Page) -> None:
     """None of five thousand layers is large enough to be hit, so each cell is a range of them; the trail says whose."""
     names = {f"model.layers.{number}.w": 4 for number in range(5000)}
