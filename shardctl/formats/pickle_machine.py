@@ -5,27 +5,25 @@ It knows no opcode and nothing of torch: `unpickle` has the table of opcodes, `t
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from collections.abc import Sequence as Table
 from dataclasses import dataclass
 
 from shardctl.caps import MAX_KEY_PARTS, MAX_MARKS, MAX_MEMO, MAX_NAME, MAX_OBJECTS, MAX_OPCODES, MAX_STACK
+from shardctl.formats.pickle_cursor import Cursor
 from shardctl.formats.pickle_values import (
     Global,
     Mapping,
     Opaque,
     PickleCutShortError,
-    PickleFaultError,
     Sequence,
     StorageRef,
 )
 from shardctl.model import MadeName
-from shardctl.naming import escape, printable
+from shardctl.naming import escape
 
 #: The shortest pair that a pickle can spell, in bytes: more pairs than that are the same ones used again.
 MIN_PAIR_BYTES = 5
-_SHOWN_CHARACTERS = 500
 STOP = ord(".")
 #: Opcodes between two looks at how large everything has become: none makes more than a few values.
 _UNWATCHED = 1000
@@ -48,14 +46,13 @@ Calls = dict[str, Callable[["Machine", tuple[object, ...]], object]]
 StorageOf = Callable[["Machine", object], tuple[StorageRef, StorageRef]]
 
 
-class Machine:
+class Machine(Cursor):
     """The unpickling machine, symbolic: a stack, a memo, and one method an opcode."""
 
     def __init__(self, data: bytes, start: int, calls: Calls, storage_of: StorageOf) -> None:
+        super().__init__(data, start)
         self._calls = calls
         self._storage_of = storage_of
-        self._data = data
-        self._at = self._start = start
         self._stack: list[object] = []
         self._marks: list[int] = []
         # Picklers fill the places of the memo one after another; what stands elsewhere is kept apart.
@@ -101,51 +98,6 @@ class Machine:
     def refuse(self) -> None:
         """An opcode that is not known."""
         raise self.fault(f"opcode 0x{self._data[self.offset]:02x} is none that a checkpoint needs")
-
-    @property
-    def offset(self) -> int:
-        """Where the opcode that is being carried out stands, in bytes."""
-        return self._at - 1
-
-    def fault(self, message: str) -> PickleFaultError:
-        """What is wrong, at this place."""
-        return PickleFaultError(printable(message[:_SHOWN_CHARACTERS]), self.offset)
-
-    # reading arguments
-
-    def take(self, count: int) -> bytes:
-        end = self._at + count
-        if end > len(self._data):
-            raise self._cut_short()
-        data = self._data[self._at : end]
-        self._at = end
-        return data
-
-    def byte(self) -> int:
-        at = self._at
-        if at >= len(self._data):
-            raise self._cut_short()
-        self._at = at + 1
-        return self._data[at]
-
-    def number(self, form: struct.Struct) -> int:
-        try:
-            (value,) = form.unpack_from(self._data, self._at)
-        except struct.error:
-            raise self._cut_short() from None
-        self._at += form.size
-        return int(value)
-
-    def line(self) -> bytes:
-        end = self._data.find(b"\n", self._at)
-        if end < 0:
-            raise self._cut_short()
-        data = self._data[self._at : end]
-        self._at = end + 1
-        return data
-
-    def _cut_short(self) -> PickleFaultError:
-        return PickleCutShortError("the pickle is cut short: an argument reaches past its end", self.offset)
 
     # the stack
 
