@@ -17,20 +17,19 @@ from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import Header, Journal, Record
 from shardctl.engine.run import Job, Observer, RunOptions, execute
 from shardctl.engine.task import Receipt, ShardTask
-from shardctl.errors import TargetExistsError, UsageError
+from shardctl.errors import TargetExistsError
 from shardctl.formats import WRITERS
 from shardctl.formats.base import noting
 from shardctl.layout import Layout, LayoutBuilder
 from shardctl.model import Checkpoint, Extent, Version
-from shardctl.naming import check_shard_name, default_stem, escape
+from shardctl.naming import escape
 from shardctl.packing import Limits
-from shardctl.plan import Measure, Order, Plan, Request, make_plan, options_of
+from shardctl.plan import Plan, make_plan, options_of
 from shardctl.reindex import Reindexed, make_index, write_index
+from shardctl.request import WriteOptions, complete, measure_of
 from shardctl.stores.base import Copied, Store
 from shardctl.target import (
     STAGING,
-    LayoutChoice,
-    Replace,
     Target,
     companions,
     exists,
@@ -41,29 +40,9 @@ from shardctl.target import (
     sharing_of,
     superseded,
 )
-from shardctl.ties import Tied
 
 #: Names of files that a note lists at most.
 _SHOWN = 6
-
-
-@dataclass(frozen=True, slots=True)
-class WriteOptions:
-    """What a writing command was asked for. `limits` None keeps the source's number of shards."""
-
-    limits: Limits | None
-    container: str | None = None
-    order: Order = "source"
-    stem: str | None = None
-    variant: str | None = None
-    key: str | None = None
-    drop_non_tensors: bool = False
-    tied: Tied = "share"
-    layout: LayoutChoice = "auto"
-    companions: bool = True
-    replace: Replace = "nothing"
-    read_back: bool = False
-    checksums: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +93,7 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
         located = find_source(store, source, whole_set=True)
     check_not_half_replaced(store, store.join(located.folder, STAGING))
     checkpoint = read_checkpoint(store, located, noting(notes), options.key, drop_non_tensors=options.drop_non_tensors)
-    request = _request(options, place, located, checkpoint)
+    request = complete(options, place, located, checkpoint)
     sharing = sharing_of(store, checkpoint, place, options.layout)
     request = replace(request, block=sharing.planned)
     plan = make_plan(checkpoint, request, measure_of(request))
@@ -193,46 +172,6 @@ def reindex(store: Store, source: str, *, check: bool) -> Reindexed:
     if made.changes and not check:
         write_index(store, made)
     return made
-
-
-def _request(options: WriteOptions, place: Target, located: Located, checkpoint: Checkpoint) -> Request:
-    named, suffix = options.container, place.container
-    if named is not None and suffix is not None and named != suffix:
-        raise UsageError(
-            f"--to {named} contradicts the target's suffix", hint="leave out --to, or give the target the other suffix"
-        )
-    container = named or suffix or checkpoint.container
-    writer = WRITERS[container]()
-    limits = options.limits if options.limits is not None else Limits(num_shards=len(checkpoint.files), or_fewer=True)
-    _check_name_part("--name", options.stem)
-    _check_name_part("--variant", options.variant)
-    variant = located.variant if options.variant is None else options.variant
-    return Request(
-        limits=limits,
-        container=container,
-        suffix=writer.suffix,
-        stem=options.stem or default_stem(container, located.stem),
-        variant=variant or None,
-        filename=place.filename,
-        order=options.order,
-        tied=options.tied,
-    )
-
-
-def _check_name_part(option: str, text: str | None) -> None:
-    """Raise UsageError for what cannot be a part of a file's name."""
-    reason = "it has a slash" if "/" in (text or "") else check_shard_name(text) if text else None
-    if reason is not None:
-        raise UsageError(
-            f"{option} '{escape(text or '')}' cannot be part of a file's name: {reason}",
-            hint="give a plain name; TARGET says which folder the files go to",
-        )
-
-
-def measure_of(request: Request) -> Measure:
-    """The exact size of a file in the container that is asked for."""
-    container = WRITERS[request.container]()
-    return lambda tensors, metadata: container.measure(tensors, metadata, request.block)
 
 
 def _companions(store: Store, located: Located, place: Target, options: WriteOptions) -> dict[str, str]:

@@ -14,8 +14,8 @@ from shardctl.cli.panels import SIZE_GROUP
 from shardctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from shardctl.operations import WriteOptions
     from shardctl.packing import Limits
+    from shardctl.request import WriteOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class WriterArguments:
 
     def write_options(self, limits: Limits | None) -> WriteOptions:
         """The request as the operations take it."""
-        from shardctl.operations import WriteOptions  # noqa: PLC0415 - `--help` needs no engine
+        from shardctl.request import WriteOptions  # noqa: PLC0415 - `--help` needs no engine
 
         return WriteOptions(
             limits=limits,

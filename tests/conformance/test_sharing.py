@@ -15,8 +15,9 @@ import pytest
 
 from shardctl.cli.progress import Silent
 from shardctl.engine.run import RunOptions
-from shardctl.operations import WriteOptions, prepare, write
+from shardctl.operations import prepare, write
 from shardctl.packing import Limits
+from shardctl.request import WriteOptions
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.verify import Thoroughness, verify

@@ -38,7 +38,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("errors", "model", "values", "seam", "formats", "discover", "engine", "target"),
     ),
     "operations": (
-        ("operations",),
+        ("operations", "request"),
         ("errors", "model", "values", "seam", "formats", "discover", "engine", "target", "verify"),
     ),
     "report": (

@@ -13,9 +13,9 @@ from shardctl.discover import find_source, read_checkpoint
 from shardctl.engine.run import RunOptions
 from shardctl.formats.base import strict
 from shardctl.inspection import inspect_checkpoint
-from shardctl.operations import WriteOptions
 from shardctl.packing import Limits
 from shardctl.reindex import make_index
+from shardctl.request import WriteOptions
 from shardctl.stores.memory import MemoryStore
 from shardctl.verify import Thoroughness, verify
 from tests.small import put, sample, weights

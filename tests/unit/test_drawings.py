@@ -8,8 +8,8 @@ from shardctl import inspection, operations
 from shardctl.cells import cells
 from shardctl.cli import drawings
 from shardctl.cli.console import ASCII, BLOCKS, Canvas, Glyphs, drawn
-from shardctl.operations import WriteOptions
 from shardctl.packing import Limits
+from shardctl.request import WriteOptions
 from shardctl.stores.memory import MemoryStore
 from tests.small import put, weights
 from tests.unit.test_pictures import HOSTILE, WIDTHS

@@ -14,10 +14,11 @@ from shardctl import operations
 from shardctl.engine.executors import threads
 from shardctl.engine.run import RunOptions, execute
 from shardctl.engine.task import Receipt
-from shardctl.errors import InputError, SourceChangedError, TargetExistsError, UsageError
+from shardctl.errors import InputError, SourceChangedError, TargetExistsError
 from shardctl.formats.base import strict
-from shardctl.operations import Prepared, WriteOptions
+from shardctl.operations import Prepared
 from shardctl.packing import Limits
+from shardctl.request import WriteOptions
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryStore
@@ -281,14 +282,6 @@ def test_progress_counts_every_byte_of_every_file() -> None:
     assert told.bytes == sum(task.layout.nbytes for task in operations.tasks_of(store, prepared))
     assert told.events[0] == f"start {told.bytes} 5"
     assert told.events[-1] == "committing"
-
-
-def test_to_and_suffix_must_agree() -> None:
-    """--to that contradicts the target's suffix is a usage error."""
-    store = MemoryStore()
-    sample(store)
-    with pytest.raises(UsageError, match="contradicts"):
-        prepare(store, "m", "x.bin", WriteOptions(limits=Limits(), container="safetensors"))
 
 
 def test_metadata_and_aliases_survive() -> None:
