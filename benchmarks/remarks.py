@@ -51,7 +51,8 @@ LIMITS: Mapping[str, tuple[str, str]] = {
         """The page cache and the disk. Of the 2.1 s of a merge with one thread, 1.75 s passed in `copy_file_range`
   while the disk wrote already, and 0.3 s in waiting for it (`strace -f -c -w`); `cp` copied for 1.1 s and then waited
   0.9 s for the sync. The disk is the bimodal part of this machine: the yardstick takes between 2 and 12 s for the same
-  bytes, shardctl between 2 and 4.5 s.""",
+  bytes, shardctl between 2 and 4.5 s. Beside the yardstick's quickest round shardctl's median is 0.9 to 1.1 times as
+  long where it writes several files, and 1.2 to 1.3 times where it writes one, or safetensors become `.bin`.""",
     ),
     "disk/safetensors-to-bin": (
         "CRC-32",

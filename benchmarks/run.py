@@ -31,9 +31,8 @@ from shardctl.errors import UsageError
 from shardctl.sizes import parse_size
 
 ROOT = Path(__file__).parent.parent
-#: How much slower is more than chance and a smaller size can explain: so many times, and so much of the yardstick's
-#: time (what a run costs whatever its size is most of the time of the quickest works).
-MARGIN, SLACK = 1.5, 0.1
+#: How many times slower, measured by the yardstick, is more than chance and a smaller size can explain.
+MARGIN = 1.5
 #: What --compare measures: enough for a comparison, in a minute or two.
 COMPARED, COMPARED_SIZE, COMPARED_RUNS = ["disk/*", "start/*"], "500MB", 3
 #: Larger files are not read beforehand: sparse ones would only take time.
@@ -121,7 +120,7 @@ def compare(old: results.Results, new: results.Results) -> tuple[str, bool]:
     for work in WORKS:
         before, now = old.ratio(work), new.ratio(work)
         if before and now is not None:
-            beyond = now > MARGIN * before + SLACK
+            beyond = now > MARGIN * before
             slower = slower or beyond
             lines.append(f"| {work} | {before:.2f} | {now:.2f} | {now / before:.2f}{' (!)' if beyond else ''} |")
     if len(lines) == 2:
