@@ -225,12 +225,15 @@ def _run(
 ) -> None:
     ticks = Ticks()
     with _shut_down(executor, ticks):
-        pending: set[Future[Receipt]] = {executor.submit(write, task, store, ticks.of(task.filename)) for task in tasks}
+        order: dict[Future[Receipt], int] = {
+            executor.submit(write, task, store, ticks.of(task.filename)): number for number, task in enumerate(tasks)
+        }
+        pending = set(order)
         while pending:
             finished, pending = wait(pending, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
             ticks.tell(observe.advance)
-            # What is finished is noted before a failure of the same moment ends the run.
-            for future in sorted(finished, key=lambda future: future.exception() is not None):
+            # What is finished is noted before a failure of the same moment ends the run; both in the tasks' order.
+            for future in sorted(finished, key=lambda future: (future.exception() is not None, order[future])):
                 accept(future.result())
 
 

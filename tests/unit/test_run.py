@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,6 +91,24 @@ def test_files_get_their_names_and_a_record_stays(store: MemoryStore) -> None:
     assert record is not None
     assert record.written == {"a": store.version("t/a"), "b": store.version("t/b")}
     assert record.loads_from == "b"
+
+
+class AtOnce(Executor):
+    """An executor whose every task is finished when it is submitted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Carry it out here and now."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_what_is_finished_at_one_moment_is_noted_in_order(store: MemoryStore) -> None:
+    """Files that are found finished together are told, and kept for a next run, in the order of the tasks."""
+    wanted = tuple("hgfedcba")
+    told = Told()
+    execute(job(store, wanted), store, ONE, lambda _: AtOnce(), told)
+    assert told.said[1:-1] == [f"done {name}" for name in wanted]
 
 
 def test_without_a_record_nothing_hidden_stays(store: MemoryStore) -> None:
