@@ -36,3 +36,20 @@ def format_checksums(sums: Mapping[str, str]) -> bytes:
 def _line(name: str, digest: str) -> str:
     escaped = "".join(_ESCAPED.get(character, character) for character in name)
     return f"{chr(92) if escaped != name else ''}{digest}  {escaped}\n"
+
+
+Bytes = bytes | bytearray | memoryview
+
+
+def crc32(data: Bytes, value: int = 0) -> int:
+    """The CRC-32 of some bytes, going on from that of the bytes before them."""
+    from zlib_ng import zlib_ng  # noqa: PLC0415 - see above
+
+    return zlib_ng.crc32(data, value)
+
+
+def combine(first: int, second: int, length: int) -> int:
+    """The CRC-32 of two parts one after the other, from theirs; `length` is the second part's, in bytes."""
+    from zlib_ng import zlib_ng  # noqa: PLC0415 - see above
+
+    return zlib_ng.crc32_combine(first, second, length)

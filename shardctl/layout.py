@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shardctl.model import Extent, Tensor
+from shardctl.model import Extent, Tensor, whole_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +143,6 @@ class LayoutBuilder:
         if self._begin < self._end:
             self._pieces.append(Run(Extent(self._path, self._begin, self._end - self._begin)))
             self._begin = self._end
-
-
-def whole_blocks(offset: int, extent: Extent, block: int) -> tuple[int, int]:
-    """The part of an extent that a file with it at `offset` can share with its source, in whole blocks.
-
-    `block` is their size. Returns where the part begins, counted from the extent's start, and its length; (0, 0) where
-    there is none. All are bytes.
-    """
-    if (offset - extent.offset) % block:
-        return 0, 0
-    begin = -offset % block
-    length = (extent.length - begin) // block * block
-    return (begin, length) if length > 0 else (0, 0)
 
 
 def tensor_piece(tensor: Tensor) -> Run | Gather:

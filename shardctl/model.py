@@ -10,9 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
-
-Severity = Literal["error", "warning", "note"]
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +219,14 @@ class Checkpoint:
     non_tensors: tuple[NonTensor, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong or odd: a stable code, how bad, where (offset in bytes), what, and what to do."""
+def whole_blocks(offset: int, extent: Extent, block: int) -> tuple[int, int]:
+    """The part of an extent that a file with it at `offset` can share with its source, in whole blocks.
 
-    code: str
-    severity: Severity
-    message: str
-    hint: str
-    file: str | None = None
-    tensor: str | None = None
-    offset: int | None = None
+    `block` is their size. Returns where the part begins, counted from the extent's start, and its length; (0, 0) where
+    there is none. All are bytes.
+    """
+    if (offset - extent.offset) % block:
+        return 0, 0
+    begin = -offset % block
+    length = (extent.length - begin) // block * block
+    return (begin, length) if length > 0 else (0, 0)

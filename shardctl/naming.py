@@ -54,7 +54,6 @@ _TRAINING_STATE = re.compile(
 )
 _DRIVE = re.compile(r"[A-Za-z]:")
 _MAX_NAME_BYTES = 255
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +144,6 @@ def check_shard_name(name: str, suffix: str | None = None) -> str | None:
     return None
 
 
-def escape(name: str) -> str:
-    """A name that is safe to print on one line: nothing that is invisible, moves the cursor or turns the text round."""
-    if name.isprintable() and "\\" not in name:
-        return name
-    return "".join(map(_escape_character, name))
-
-
-def printable(text: str) -> str:
-    """A message, whose names may or may not have been escaped, safe to print; backslashes stay as they are."""
-    return text if text.isprintable() else "".join(c if c == "\\" else _escape_character(c) for c in text)
-
-
 def _weights_name(style: NumberStyle, match: re.Match[str]) -> WeightsName:
     found = match.groupdict()
     stem, variant = _split_variant(match["base"])
@@ -195,14 +182,3 @@ def _check_path(name: str) -> str | None:
     if max(len(part.encode()) for part in parts) > _MAX_NAME_BYTES:
         return f"it is longer than {_MAX_NAME_BYTES} bytes"
     return None
-
-
-def _escape_character(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shardctl.cli.tree import Option
+from shardctl.cli.spec import Option
 from tools import source, values
 
 _HEAD = """\

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 from shardctl import __version__
-from shardctl.cli.tree import Command, Option
+from shardctl.cli.spec import Command, Option
 from tools import prose, source
 
 _SPANS = re.compile(r"`([^`]+)`|\*([A-Z]+)\*")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from textwrap import fill
 
-from shardctl.cli.tree import Command, Option
+from shardctl.cli.spec import Command, Option
 from tools import prose, source
 
 MOST_COLUMNS = 120

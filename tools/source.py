@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from shardctl.cli.app import app
-from shardctl.cli.tree import Command, Option, program
+from shardctl.cli.spec import Command, Option, program
 from tools import prose
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shardctl.cli.tree import Argument, Command, Option
+from shardctl.cli.spec import Argument, Command, Option
 from shardctl.naming import KNOWN_STEMS, WEIGHTS_SUFFIXES
 
 #: `checkpoint`: weights, indexes and folders; `weights`: folders, and files that a merge may be written to.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shardctl.cli.tree import Command, Option
+from shardctl.cli.spec import Command, Option
 from tools import source, values
 from tools.values import Value
 

@@ -15,7 +15,7 @@ from shardctl.cli.exits import write_stdout
 from shardctl.cli.panels import LOOK, OUTPUT
 
 if TYPE_CHECKING:
-    from shardctl.packing import Limits
+    from shardctl.planning.request import Limits
 
 app = typer.Typer(
     name="shardctl",
@@ -37,7 +37,7 @@ def _root(version: o.Version = False, help: o.Help = False) -> None:  # noqa: A0
 
 def say(text: str, *, quiet: bool = False) -> None:
     """Talk, on stderr."""
-    from shardctl.naming import printable
+    from shardctl.text import printable
 
     if not quiet:
         print(printable(text), file=sys.stderr)
@@ -45,12 +45,13 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None:
     """The body of `split`, `merge` and `reshard`."""
-    from shardctl import operations
-    from shardctl.cli import documents, progress, render
+    from shardctl.cli import documents, render
+    from shardctl.cli.progress import observers as progress
     from shardctl.cli.reporting import Reporter
-    from shardctl.engine.executors import default_jobs
+    from shardctl.commands import write as operations
     from shardctl.engine.run import RunOptions
     from shardctl.stores.local import LocalStore
+    from shardctl.streams.pool import default_jobs
 
     store = LocalStore()
     report = Reporter(store, arguments.report)
@@ -170,9 +171,9 @@ def inspect(
 
     Example: shardctl inspect sharded/ --depth 3
     """
-    from shardctl import inspection
     from shardctl.cli import documents, render
     from shardctl.cli.reporting import Reporter
+    from shardctl.commands import inspect as inspection
     from shardctl.stores.local import LocalStore
 
     store = LocalStore()
@@ -225,12 +226,12 @@ def verify(
     Example: shardctl verify sharded/ --deep
     """
     from shardctl.cli import documents, render
-    from shardctl.cli import progress as showing
+    from shardctl.cli.progress import observers as showing
     from shardctl.cli.reporting import Reporter
-    from shardctl.engine.executors import default_jobs
     from shardctl.stores.local import LocalStore
-    from shardctl.verify import Thoroughness
-    from shardctl.verify import verify as run_checks
+    from shardctl.streams.pool import default_jobs
+    from shardctl.verify.run import Thoroughness
+    from shardctl.verify.run import verify as run_checks
 
     how = Thoroughness(
         deep=deep, load=load, against=against, strict=strict, key=key, jobs=jobs or default_jobs(), digests=json
@@ -270,11 +271,11 @@ def index(
 
     Example: shardctl index sharded/
     """
-    from shardctl import operations
     from shardctl.cli import documents
+    from shardctl.commands.index import reindex
     from shardctl.stores.local import LocalStore
 
-    made = operations.reindex(LocalStore(), source, check=check)
+    made = reindex(LocalStore(), source, check=check)
     for change in made.changes:
         say(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
     if json:

@@ -14,8 +14,7 @@ from shardctl.cli.panels import SIZE_GROUP
 from shardctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from shardctl.packing import Limits
-    from shardctl.request import WriteOptions
+    from shardctl.planning.request import Limits, WriteOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ class WriterArguments:
 
     def write_options(self, limits: Limits | None) -> WriteOptions:
         """The request as the operations take it."""
-        from shardctl.request import WriteOptions  # noqa: PLC0415 - `--help` needs no engine
+        from shardctl.planning.request import WriteOptions  # noqa: PLC0415 - `--help` needs no engine
 
         return WriteOptions(
             limits=limits,
@@ -126,7 +125,7 @@ def _one_of_a_group(ctx: typer.Context, given: dict[str, object]) -> None:
 
 def limits_of(name: str, arguments: WriterArguments) -> Limits | None:
     """The limits that a command's options ask for; None keeps the source's number of shards."""
-    from shardctl.packing import Limits  # noqa: PLC0415 - `--help` needs none of this
+    from shardctl.planning.request import Limits  # noqa: PLC0415 - `--help` needs none of this
     from shardctl.sizes import parse_size  # noqa: PLC0415 - `--help` needs none of this
 
     strict = arguments.strict_size

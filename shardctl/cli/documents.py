@@ -7,17 +7,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shardctl.plan import LAYOUT_VERSION, options_of
+from shardctl.planning.plan import LAYOUT_VERSION
+from shardctl.planning.request import options_of
 from shardctl.stores.base import Copied
 
 if TYPE_CHECKING:
+    from shardctl.commands.index import Reindexed
+    from shardctl.commands.inspect import Inspection
+    from shardctl.commands.write import Prepared
     from shardctl.engine.task import Receipt
-    from shardctl.inspection import Inspection
     from shardctl.model import Tensor
-    from shardctl.operations import Prepared
-    from shardctl.reindex import Reindexed
     from shardctl.stores.base import Store
-    from shardctl.verify import Verdict
+    from shardctl.verify.run import Verdict
 
 SCHEMA_VERSION = 1
 #: Data begins at a multiple of this many bytes in the compact layout of safetensors.

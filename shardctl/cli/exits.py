@@ -95,7 +95,7 @@ def as_document(caught: BaseException) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    from shardctl.naming import printable  # noqa: PLC0415 - only needed when something went wrong
+    from shardctl.text import printable  # noqa: PLC0415 - only needed when something went wrong
 
     return "\n".join(printable(line) for line in text.split("\n"))
 

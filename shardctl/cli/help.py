@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from shardctl.cli import tree
-from shardctl.cli.console import canvas, drawn
+from shardctl.cli import spec as tree
+from shardctl.cli.terminal.canvas import canvas, drawn
 
 #: Columns that a text stands to the right of its name where it stands below.
 INDENT = 4

@@ -13,17 +13,17 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from shardctl.naming import escape
 from shardctl.sizes import format_size
 from shardctl.stores.base import Copied
+from shardctl.text import escape
 
 if TYPE_CHECKING:
+    from shardctl.commands.inspect import Inspection
+    from shardctl.commands.write import Prepared
     from shardctl.engine.task import Receipt
-    from shardctl.inspection import Inspection
-    from shardctl.model import Finding
-    from shardctl.operations import Prepared
+    from shardctl.findings import Finding
     from shardctl.stores.base import Store
-    from shardctl.verify import Verdict
+    from shardctl.verify.run import Verdict
 
 
 def drawing() -> bool:
@@ -60,8 +60,8 @@ def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
 
 def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
     """`inspect` on a terminal: files, dtypes, layers, and the largest tensors where asked for."""
-    from shardctl.cli import drawings
-    from shardctl.cli.console import canvas, drawn
+    from shardctl.cli.terminal import views as drawings
+    from shardctl.cli.terminal.canvas import canvas, drawn
 
     on = canvas()
     return drawn(on, *drawings.inspection(found, on, depth=depth, top=top))
@@ -78,8 +78,8 @@ def plan_rows(prepared: Prepared) -> Iterator[str]:
 
 def plan(prepared: Prepared) -> str:
     """`--dry-run` on a terminal: before and after, and the shards with what closes them."""
-    from shardctl.cli import drawings
-    from shardctl.cli.console import canvas, drawn
+    from shardctl.cli.terminal import views as drawings
+    from shardctl.cli.terminal.canvas import canvas, drawn
 
     on = canvas()
     return drawn(on, *drawings.plan(prepared, on))
@@ -128,8 +128,8 @@ def finding_rows(findings: Iterable[Finding]) -> Iterator[str]:
 
 def verdict(found: Verdict, store: Store) -> str:
     """`verify` on a terminal: the findings with their remedies, worst first, where they lie, and the sum."""
-    from shardctl.cli import faults
-    from shardctl.cli.console import canvas, drawn
+    from shardctl.cli.terminal import findings as faults
+    from shardctl.cli.terminal.canvas import canvas, drawn
 
     on = canvas()
     return drawn(on, *faults.findings(found.findings, faults.measure_of(store), on), on.text(closing(found)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shardctl.inspection import Inspection
-    from shardctl.operations import Prepared
+    from shardctl.commands.inspect import Inspection
+    from shardctl.commands.write import Prepared
     from shardctl.report.content import Content
     from shardctl.stores.base import Store
-    from shardctl.verify import Verdict
+    from shardctl.verify.run import Verdict
 
 
 class Reporter:
@@ -43,8 +43,7 @@ class Reporter:
     def verdict(self, source: str, found: Verdict, key: str | None) -> None:
         """Report what `verify` found, over what can be read of the checkpoint."""
         if self._path is not None:
-            from shardctl.report.content import of_verdict  # noqa: PLC0415 - (the same)
-            from shardctl.report.subject import look  # noqa: PLC0415 - (the same)
+            from shardctl.report.content import look, of_verdict  # noqa: PLC0415 - (the same)
 
             self._write(self._path, of_verdict(source, found, look(self._store, source, key)))
 

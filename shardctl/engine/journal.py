@@ -23,11 +23,12 @@ from typing import Any, TypeVar
 from shardctl.engine.task import Receipt
 from shardctl.errors import StorageError
 from shardctl.model import Version
+from shardctl.stores.atomic import FRESH, put
 from shardctl.stores.base import Copied, Store
 
 LOCK, PLAN, RECEIPTS, COMMIT, RECORD = "lock", "plan.json", "receipts.jsonl", "commit.json", "record.json"
-#: The folder of the staged files, and what a file of the journal is called until it is whole.
-FILES, FRESH = "files", ".new"
+#: The folder of the staged files.
+FILES = "files"
 JOURNAL_VERSION = 1
 
 Options = Mapping[str, str | int | bool | None]
@@ -235,20 +236,6 @@ class Journal:
         put(self._store, self.staging, name, _dump({"journal_version": JOURNAL_VERSION, **document}))
 
 
-def put(store: Store, folder: str, name: str, data: bytes) -> None:
-    """Give a small file new content in one durable step: the old content or the new, never less."""
-    fresh = store.join(folder, f"{name}{FRESH}")
-    store.remove(fresh)
-    with store.create(fresh, len(data)) as writer:
-        writer.write(0, data)
-        writer.sync()
-    final = store.join(folder, name)
-    if store.kind(final) == "file":
-        store.copy_mode(final, fresh)
-    store.rename(fresh, final)
-    store.sync_folder(folder)
-
-
 def _line(receipt: Receipt) -> bytes:
     return b"\n" + _dump(asdict(receipt))
 
@@ -289,3 +276,6 @@ def _header(document: Mapping[str, Any]) -> Header:
 
 def _receipt(document: Mapping[str, Any]) -> Receipt:
     return Receipt(document["filename"], document["nbytes"], document["sha256"], Copied(**document["copied"]))
+
+
+STAGING = ".shardctl"

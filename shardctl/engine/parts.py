@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from shardctl.crc import combine
-from shardctl.engine.executors import in_order
+from shardctl.checksums import combine
 from shardctl.errors import FormatError
 from shardctl.layout import Crc, Gather, Layout, Literal, Run
 from shardctl.stores.base import Copied
+from shardctl.streams.pool import in_order
 
 #: Bytes handled at once: large enough to cost nothing, small enough to show progress, to stop soon, and to let the disk
 #: begin at once (a fifth faster on a quick disk than with four times as many).

@@ -15,17 +15,17 @@ from typing import Protocol
 from shardctl.checksums import CHECKSUMS, format_checksums
 from shardctl.engine import journal as journals
 from shardctl.engine.commit import finish, leave_nothing
-from shardctl.engine.folders import make_durably
 from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign, refuse_links
-from shardctl.engine.journal import Commit, Header, Journal, put
+from shardctl.engine.journal import Commit, Header, Journal
 from shardctl.engine.parts import PART_BYTES
 from shardctl.engine.sources import source_changed
 from shardctl.engine.task import Receipt, ShardTask, digest, write
-from shardctl.engine.ticks import TICK_SECONDS, Ticks
 from shardctl.errors import ShardctlError, Stopped, StorageError
 from shardctl.model import Version
 from shardctl.sizes import format_size
+from shardctl.stores.atomic import make_durably, put
 from shardctl.stores.base import Store
+from shardctl.streams.progress import TICK_SECONDS, Ticks
 
 #: Room to leave beside the files themselves, in bytes: journal and folder entries.
 SLACK_BYTES = 1024 * 1024

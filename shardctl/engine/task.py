@@ -7,21 +7,18 @@ those when they are opened and again when the last byte was read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shardctl.crc import crc32
-from shardctl.engine.gather import gather
+from shardctl.checksums import crc32
 from shardctl.engine.parts import Handled, Part, checksums, handle_parts
 from shardctl.engine.sources import Sources
-from shardctl.engine.ticks import Tick
 from shardctl.errors import StorageError
 from shardctl.layout import Gather, Layout, Literal, Run
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
-
-#: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough for the caches.
-CHUNK_BYTES = 1024 * 1024
+from shardctl.streams.gather import chunks, gather
+from shardctl.streams.progress import Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +76,6 @@ def digest(store: Store, path: str, tick: Tick) -> str:
             sha.update(chunk)
             tick(0)
     return sha.hexdigest()
-
-
-def chunks(reader: Reader, extent: Extent) -> Iterator[bytes]:
-    """The bytes of an extent, a few at a time."""
-    for offset in range(extent.offset, extent.end, CHUNK_BYTES):
-        yield reader.read(offset, min(CHUNK_BYTES, extent.end - offset))
 
 
 def _fill(task: ShardTask, sources: Sources, writer: Writer, tick: Tick) -> Copied:

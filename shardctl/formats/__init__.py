@@ -7,26 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from shardctl.formats.base import Container, Report, WritableContainer
+from shardctl.findings import Report
+from shardctl.formats.base import Container, WritableContainer
+from shardctl.formats.sniff import SNIFFED_BYTES, unknown
 from shardctl.model import File
-from shardctl.sniff import SNIFFED_BYTES, unknown
 from shardctl.stores.base import Reader
 
 
 def _safetensors() -> WritableContainer:
-    from shardctl.formats.safetensors import SAFETENSORS  # noqa: PLC0415 - when it is asked for
+    from shardctl.formats.safetensors.container import SAFETENSORS  # noqa: PLC0415 - when it is asked for
 
     return SAFETENSORS
 
 
 def _torch_zip() -> WritableContainer:
-    from shardctl.formats.torch_zip import TORCH_ZIP  # noqa: PLC0415 - (the same)
+    from shardctl.formats.torch.zip import TORCH_ZIP  # noqa: PLC0415 - (the same)
 
     return TORCH_ZIP
 
 
 def _torch_legacy() -> Container:
-    from shardctl.formats.torch_legacy import TORCH_LEGACY  # noqa: PLC0415 - (the same)
+    from shardctl.formats.torch.legacy import TORCH_LEGACY  # noqa: PLC0415 - (the same)
 
     return TORCH_LEGACY
 

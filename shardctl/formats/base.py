@@ -6,45 +6,13 @@ finds wrong it reports; `strict` is the report that raises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from shardctl.errors import FormatError
+from shardctl.findings import Report
 from shardctl.layout import Layout
-from shardctl.model import File, Finding, Tensor
+from shardctl.model import File, Tensor
 from shardctl.stores.base import Reader
-
-#: Told every finding. It may raise (and then reading ends there) or collect (and reading goes on where it can).
-Report = Callable[[Finding], None]
-
-
-def strict(finding: Finding) -> None:
-    """The report of those who need the file whole: an error is raised, warnings and notes pass."""
-    if finding.severity == "error":
-        raise as_error(finding)
-
-
-def noting(notes: list[str]) -> Report:
-    """Like `strict`, but what passes is added to `notes`, for people to read."""
-
-    def report(finding: Finding) -> None:
-        strict(finding)
-        where = f"'{finding.file}': " if finding.file else ""
-        notes.append(f"{where}{finding.message}")
-
-    return report
-
-
-def as_error(finding: Finding) -> FormatError:
-    """The exception that carries a finding."""
-    return FormatError(
-        finding.message,
-        hint=finding.hint,
-        code=finding.code,
-        file=finding.file,
-        tensor=finding.tensor,
-        offset=finding.offset,
-    )
 
 
 class Container(Protocol):

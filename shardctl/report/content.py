@@ -9,13 +9,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from shardctl.inspection import Inspection
-from shardctl.model import Finding, Tensor
-from shardctl.naming import escape, printable
-from shardctl.operations import Prepared
-from shardctl.packing import storage_units
+from shardctl.commands.inspect import Inspection, inspect_checkpoint
+from shardctl.commands.write import Prepared
+from shardctl.errors import InputError, UsageError
+from shardctl.findings import Finding
+from shardctl.model import Tensor
 from shardctl.sizes import format_size
-from shardctl.verify import Verdict
+from shardctl.source.locate import find_source
+from shardctl.source.read import read_checkpoint
+from shardctl.storages import storage_units
+from shardctl.stores.base import Store
+from shardctl.text import escape, printable
+from shardctl.verify.run import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +182,17 @@ def _item(tensor: Tensor, nbytes: int, others: int) -> Item:
 def shape_text(shape: Iterable[int]) -> str:
     """The dimensions with signs between them, or `scalar`."""
     return " × ".join(map(str, shape)) or "scalar"  # noqa: RUF001 - how shapes are written
+
+
+def look(store: Store, source: str, key: str | None) -> Inspection | None:
+    """The checkpoint without what is wrong with it; None where nothing of it can be read, or it is not clear which."""
+    try:
+        located = find_source(store, source, whole_set=False)
+        checkpoint = read_checkpoint(store, located, _pass_over, key, drop_non_tensors=True, nested=True)
+        return inspect_checkpoint(store, source, located, checkpoint, None, ())
+    except (InputError, UsageError):
+        return None
+
+
+def _pass_over(_: Finding) -> None:
+    """Whoever draws knows the findings already."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shardctl.cells import elide
 from shardctl.report.content import Content, ShardView
 from shardctl.report.tables import Palette, Share, filled, shares
 from shardctl.report.treemap import TITLE, Box, cells, layers
 from shardctl.sizes import format_size
+from shardctl.text import elide
 
 WIDTH, MARGIN = 960.0, 24.0
 #: Rows of shards at most, their height, and that of the areas.

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardctl.errors import ShardctlError, TargetExistsError, UsageError
-from shardctl.naming import escape
 from shardctl.report.content import Content
 from shardctl.report.page import MARKER, as_html, as_svg
 from shardctl.stores.base import Store
+from shardctl.text import escape
 
 _FORMS = {".html": as_html, ".svg": as_svg}
 #: The marker stands within this many bytes of a report's start.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardctl.errors import InputError, MissingError, ShardctlError, SourceChangedError, StorageError, TargetExistsError
-from shardctl.naming import escape
+from shardctl.text import escape
 
 #: What the system answers where a name leads to nothing: no entry, a file in place of a folder, links in a circle.
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})

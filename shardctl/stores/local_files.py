@@ -13,8 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from shardctl.errors import StorageError
-from shardctl.layout import whole_blocks
-from shardctl.model import Extent, Version
+from shardctl.model import Extent, Version, whole_blocks
 from shardctl.stores import syscalls
 from shardctl.stores.base import BUFFER_BYTES, Copied, Reader
 from shardctl.stores.faults import not_regular, read_failure, reading, shorter, write_failure, writing

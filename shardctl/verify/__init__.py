@@ -3,7 +3,3 @@
 Everything that is wrong is a finding, and the search goes on to find the rest. `checks` looks at headers, names and
 the index; `deep` reads all the bytes; `against` compares with another checkpoint.
 """
-
-from shardctl.verify.run import Thoroughness, Verdict, verify
-
-__all__ = ["Thoroughness", "Verdict", "verify"]

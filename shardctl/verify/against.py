@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from shardctl.engine.executors import in_order
-from shardctl.engine.gather import Emit, gather
-from shardctl.engine.task import chunks
-from shardctl.engine.ticks import Tick
 from shardctl.errors import ShardctlError
+from shardctl.findings import Finding
 from shardctl.layout import Gather, Run, tensor_piece
-from shardctl.model import Checkpoint, Finding, Tensor
-from shardctl.stores.base import Reader, Store
+from shardctl.model import Checkpoint, Tensor
+from shardctl.stores.base import Store
+from shardctl.streams.gather import feed
+from shardctl.streams.pool import in_order
+from shardctl.streams.progress import Tick
 
 _HINT_SAME = "the two are not the same model: check which one is meant"
 
@@ -135,15 +135,6 @@ def _difference_of_digests(store: Store, mine: Gather, its: Gather, sha: Hash | 
         with store.open(piece.extent.path) as reader:
             feed(reader, piece, digest.update)
     return None if ours.digest() == theirs.digest() else 0
-
-
-def feed(reader: Reader, piece: Run | Gather, take: Emit) -> None:
-    """Give the elements of a tensor to `take`, row-major, a chunk at a time."""
-    if isinstance(piece, Gather):
-        gather(reader, piece, take)
-        return
-    for chunk in chunks(reader, piece.extent):
-        take(chunk)
 
 
 def tensor_digest(store: Store, tensor: Tensor) -> str:

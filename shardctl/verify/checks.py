@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.engine.journal import COMMIT, PLAN
-from shardctl.model import Finding, Tensor
-from shardctl.packing import by_file, storage_units
-from shardctl.select import UNREAD_TENSOR
-from shardctl.target import STAGING
-from shardctl.verify.subject import Subject, read_checksums
+from shardctl.engine.journal import COMMIT, PLAN, STAGING
+from shardctl.findings import Finding
+from shardctl.model import Tensor
+from shardctl.source.checksum_file import read_checksums
+from shardctl.source.state_dict import UNREAD_TENSOR
+from shardctl.storages import by_file, storage_units
+from shardctl.verify.subject import Subject
 
 Check = Callable[[Subject], Iterable[Finding]]
 

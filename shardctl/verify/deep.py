@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from shardctl.checksums import CHECKSUMS
-from shardctl.crc import combine, crc32
-from shardctl.engine.executors import in_order
+from shardctl.checksums import CHECKSUMS, combine, crc32
 from shardctl.engine.parts import PART_BYTES
-from shardctl.engine.task import chunks
-from shardctl.engine.ticks import Tick
 from shardctl.errors import ShardctlError
-from shardctl.model import Extent, File, Finding, Storage
-from shardctl.select import flatten
+from shardctl.findings import Finding
+from shardctl.model import Extent, File, Storage
+from shardctl.source.checksum_file import read_checksums
+from shardctl.source.state_dict import flatten
 from shardctl.stores.base import Store
-from shardctl.verify.subject import Subject, read_checksums
+from shardctl.streams.gather import chunks
+from shardctl.streams.pool import in_order
+from shardctl.streams.progress import Tick
+from shardctl.verify.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)

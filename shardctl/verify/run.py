@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shardctl.discover import Candidate, Located, find_source, folder_checkpoints, read_checkpoint
 from shardctl.engine.run import Observer
 from shardctl.engine.task import Receipt
-from shardctl.engine.ticks import Ticks
-from shardctl.errors import InputError, MissingError, ShardctlError, UsageError
-from shardctl.model import Checkpoint, Finding, Tensor
+from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.findings import Finding, as_finding
+from shardctl.model import Checkpoint, Tensor
+from shardctl.source.candidates import Candidate
+from shardctl.source.locate import Located, find_source, folder_checkpoints
+from shardctl.source.read import loader_choices, read_checkpoint
 from shardctl.stores.base import Copied, Store
+from shardctl.streams.progress import Ticks
 from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
 from shardctl.verify.checks import CHECKS
 from shardctl.verify.deep import check_deep, deep_bytes
@@ -196,30 +199,6 @@ def _read(store: Store, located: Located, findings: list[Finding], key: str | No
         return Checkpoint("safetensors" if located.suffix == ".safetensors" else "bin", (), ())
 
 
-def as_finding(error: ShardctlError) -> Finding:
-    """An error as something found."""
-    return Finding(error.code, "error", error.message, error.hint, error.file, error.tensor, error.offset)
-
-
 def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:
     taken = "; ".join(f"{loader} takes {choice}" for loader, choice in loader_choices(choices).items())
     return Finding("folder-ambiguous", "error", f"{error.message}: {taken}", error.hint, file=error.file)
-
-
-def loader_choices(choices: list[Candidate]) -> dict[str, str]:
-    """Which file each loader would take of a folder with these checkpoints.
-
-    Source: `_get_resolved_checkpoint_files` of transformers, `load_torch_model` of huggingface_hub,
-    `load_checkpoint_in_model` of accelerate.
-    """
-    plain = [candidate for candidate in choices if candidate.variant is None]
-    there = {candidate.choice for candidate in plain}
-    indexes = sorted(candidate.choice for candidate in choices if candidate.index is not None)
-    single, single_bin = "model.safetensors", "pytorch_model.bin"
-    sharded, sharded_bin = f"{single}.index.json", f"{single_bin}.index.json"
-    orders = {
-        "transformers": (single, sharded, single_bin, sharded_bin),
-        "huggingface_hub": (sharded, single, sharded_bin, single_bin),
-        "accelerate": (single_bin, single, *(indexes if len(indexes) == 1 else ())),
-    }
-    return {loader: next((name for name in order if name in there), "none") for loader, order in orders.items()}

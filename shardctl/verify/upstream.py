@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from shardctl.errors import UsageError
-from shardctl.model import Checkpoint, File, Finding, Tensor
+from shardctl.findings import Finding
+from shardctl.model import Checkpoint, File, Tensor
 from shardctl.stores.base import Store
 from shardctl.verify.against import tensor_digest
 

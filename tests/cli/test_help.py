@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.cli.tree import Command
+from shardctl.cli.spec import Command
 from tests.checkpoints import run_cli
 from tests.cli.files import plain_folder
 from tools import source

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.cli.tree import Command
+from shardctl.cli.spec import Command
 from tests.checkpoints import ROOT, call_cli
 from tests.cli.files import plain_folder, write_safetensors
 from tools import manual, prose, source

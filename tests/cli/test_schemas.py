@@ -13,9 +13,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from shardctl import operations
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
+from shardctl.commands import write as operations
 from shardctl.errors import Stopped
 from shardctl.stores.local import LocalStore
 from tests.checkpoints import ROOT, call_cli
@@ -290,7 +290,7 @@ def test_progress_events(
     checkpoints: dict[str, Path], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every event of a run fits the schema; the first and the last are there, and each file is done once."""
-    monkeypatch.setattr("shardctl.cli.progress.JSON_SECONDS", 0.0)
+    monkeypatch.setattr("shardctl.cli.progress.observers.JSON_SECONDS", 0.0)
     arguments = ("split", checkpoints["single"], tmp_path / "out", "--num-shards", "3", "--progress", "json")
     found = events(call(*arguments)[1].splitlines())
     names = [event["event"] for event in found]

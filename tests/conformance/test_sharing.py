@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.cli.progress import Silent
+from shardctl.cli.progress.observers import Silent
+from shardctl.commands.write import prepare, write
 from shardctl.engine.run import RunOptions
-from shardctl.operations import prepare, write
-from shardctl.packing import Limits
-from shardctl.request import WriteOptions
+from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
-from shardctl.verify import Thoroughness, verify
+from shardctl.verify.run import Thoroughness, verify
 from tests.disks import Disk, mounted_disk
 
 pytestmark = [

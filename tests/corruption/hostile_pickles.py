@@ -110,7 +110,7 @@ _CALLS: Mapping[str, bytes] = {
     "functools.partial": _call("functools\npartial", b"cos\nsystem\n", _SHELL),
     "types.FunctionType": _call("types\nFunctionType", b"N", b"}"),
     "a dotted name": _call("torch\n_utils.os.system", _SHELL),
-    "shardctl itself": _call("shardctl.formats.unpickle\nunpickle", b"C\x01."),
+    "shardctl itself": _call("shardctl.formats.torch.unpickle\nunpickle", b"C\x01."),
     "nested calls": _call(
         "builtins\neval", _call("builtins\ngetattr", _call("builtins\n__import__", text("os")), _SHELL)
     ),

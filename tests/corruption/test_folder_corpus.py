@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.discover import find_source, read_checkpoint
 from shardctl.errors import ShardctlError
-from shardctl.formats.base import strict
-from shardctl.model import Checkpoint, Finding
+from shardctl.findings import Finding, strict
+from shardctl.model import Checkpoint
+from shardctl.source.locate import find_source
+from shardctl.source.read import read_checkpoint
 from shardctl.stores.local import LocalStore
 from tests.corruption.folder_cases import CASES, FolderCase
 

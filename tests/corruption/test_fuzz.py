@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save as save_safetensors
 
 from shardctl.errors import FormatError
+from shardctl.findings import Finding, strict
 from shardctl.formats import read_file
-from shardctl.formats.base import strict
 from shardctl.layout import tensor_piece
-from shardctl.model import File, Finding, Tensor
-from shardctl.select import flatten
+from shardctl.model import File, Tensor
+from shardctl.source.state_dict import flatten
 from shardctl.stores.local import LocalStore
-from shardctl.verify import Thoroughness, verify
+from shardctl.verify.run import Thoroughness, verify
 from tests.checkpoints import random_state_dict
 from tests.support import BytesReader
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shardctl.errors import FormatError
-from shardctl.formats.base import strict
-from shardctl.index import parse_index
-from shardctl.model import Finding, Index
+from shardctl.findings import Finding, strict
+from shardctl.formats.index import parse_index
+from shardctl.model import Index
 from shardctl.naming import check_shard_name
 from tests.corruption.cases import Case
 from tests.corruption.index_cases import CASES

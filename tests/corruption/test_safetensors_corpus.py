@@ -6,9 +6,9 @@ import pytest
 from safetensors import SafetensorError, deserialize
 
 from shardctl.errors import FormatError
-from shardctl.formats.base import strict
-from shardctl.formats.safetensors import SAFETENSORS
-from shardctl.model import File, Finding, Tensor
+from shardctl.findings import Finding, strict
+from shardctl.formats.safetensors.container import SAFETENSORS
+from shardctl.model import File, Tensor
 from tests.corruption.cases import Case
 from tests.corruption.safetensors_cases import CASES
 from tests.support import BytesReader

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from shardctl.errors import FormatError
+from shardctl.findings import Finding, strict
 from shardctl.formats import read_file
-from shardctl.formats.base import strict
-from shardctl.model import File, Finding
-from shardctl.select import flatten
+from shardctl.model import File
+from shardctl.source.state_dict import flatten
 from shardctl.stores.local import LocalStore
-from shardctl.verify import Thoroughness, verify
+from shardctl.verify.run import Thoroughness, verify
 from tests.corruption.cases import Case
 from tests.corruption.hostile_pickles import CANARY
 from tests.corruption.torch_cases import CASES

@@ -93,13 +93,13 @@ def main() -> None:
     import rich.tree
 
     import shardctl.cli.documents
-    import shardctl.cli.progress
+    import shardctl.cli.progress.observers
     import shardctl.cli.render
-    import shardctl.operations
-    import shardctl.verify
+    import shardctl.commands.write
+    import shardctl.verify.run
 
     assert rich.console
-    assert shardctl.operations
+    assert shardctl.commands.write
     serve(socket.socket(fileno=int(sys.argv[1])))
 
 

@@ -134,7 +134,7 @@ def run_killed(point: Point, *arguments: object) -> int | None:
     The process is forked from one that has everything imported, since starting Python takes longer than all the rest.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "shardctl.operations", "shardctl.cli.render", __name__])
+    context.set_forkserver_preload(["__main__", "shardctl.commands.write", "shardctl.cli.render", __name__])
     theirs, ours = context.Pipe()
     child = context.Process(target=_when_told, args=(theirs, [str(argument) for argument in arguments]))
     child.start()

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.cli.progress import Silent
+from shardctl.cli.progress.observers import Silent
+from shardctl.commands.write import prepare, write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import TargetExistsError
-from shardctl.operations import prepare, write
-from shardctl.packing import Limits
-from shardctl.request import WriteOptions
+from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.local import LocalStore
 from tests.faults.machinery import (
     STAGING,

@@ -7,7 +7,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.crc import combine, crc32
+from shardctl.checksums import combine, crc32
 
 
 @given(st.binary(), st.binary())

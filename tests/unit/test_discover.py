@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from shardctl.candidates import candidates
-from shardctl.discover import find_source, folder_checkpoints, read_checkpoint
 from shardctl.errors import InputError, MissingError, ShardctlError, UsageError
-from shardctl.formats.base import strict
-from shardctl.model import DTYPES, Extent, Finding, NonTensor, Storage, Tensor, Tree
-from shardctl.select import flatten, select, state_dict_keys
+from shardctl.findings import Finding, strict
+from shardctl.model import DTYPES, Extent, NonTensor, Storage, Tensor, Tree
+from shardctl.source.candidates import candidates
+from shardctl.source.locate import find_source, folder_checkpoints
+from shardctl.source.read import read_checkpoint
+from shardctl.source.state_dict import flatten, select, state_dict_keys
 from shardctl.stores.local import LocalStore
 
 STORE = LocalStore()

@@ -6,18 +6,18 @@ import json
 
 import pytest
 
-from shardctl import operations
 from shardctl.cli import documents
-from shardctl.cli.progress import Silent
-from shardctl.discover import find_source, read_checkpoint
+from shardctl.cli.progress.observers import Silent
+from shardctl.commands import write as operations
+from shardctl.commands.index import make_index
+from shardctl.commands.inspect import inspect_checkpoint
 from shardctl.engine.run import RunOptions
-from shardctl.formats.base import strict
-from shardctl.inspection import inspect_checkpoint
-from shardctl.packing import Limits
-from shardctl.reindex import make_index
-from shardctl.request import WriteOptions
+from shardctl.findings import strict
+from shardctl.planning.request import Limits, WriteOptions
+from shardctl.source.locate import find_source
+from shardctl.source.read import read_checkpoint
 from shardctl.stores.memory import MemoryStore
-from shardctl.verify import Thoroughness, verify
+from shardctl.verify.run import Thoroughness, verify
 from tests.small import put, sample, weights
 
 WRITING = [

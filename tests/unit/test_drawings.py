@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from shardctl import inspection, operations
-from shardctl.cells import cells
-from shardctl.cli import drawings
-from shardctl.cli.console import ASCII, BLOCKS, Canvas, Glyphs, drawn
-from shardctl.packing import Limits
-from shardctl.request import WriteOptions
+from shardctl.cli.terminal import views as drawings
+from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs, drawn
+from shardctl.commands import inspect as inspection
+from shardctl.commands import write as operations
+from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.memory import MemoryStore
+from shardctl.text import cells
 from tests.small import put, weights
 from tests.unit.test_pictures import HOSTILE, WIDTHS
 

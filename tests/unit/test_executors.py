@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from shardctl.engine import executors
-from shardctl.engine.executors import in_order
+from shardctl.streams import pool as executors
+from shardctl.streams.pool import in_order
 
 
 @pytest.mark.parametrize(("cores", "jobs"), [(None, 2), (1, 2), (2, 2), (3, 3), (4, 4), (128, 4)])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from shardctl.findings import report_some
-from shardctl.model import Finding
+from shardctl.findings import Finding, report_some
 
 
 def finding(code: str, number: int) -> Finding:

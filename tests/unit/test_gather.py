@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.engine.gather import GAP_BYTES, gather
 from shardctl.errors import SourceChangedError
 from shardctl.layout import Gather
 from shardctl.model import Extent
+from shardctl.streams.gather import GAP_BYTES, gather
 from tests.support import BytesReader
 
 _DTYPES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.caps import MAX_INDEX_BYTES
-from shardctl.index import build_index, parse_index, too_large
-from shardctl.model import Finding
+from shardctl.findings import Finding
+from shardctl.formats.index import build_index, parse_index, too_large
+from shardctl.formats.limits import MAX_INDEX_BYTES
 
 _PATH = "folder/model.safetensors.index.json"
 _METADATA = st.dictionaries(
@@ -40,7 +40,7 @@ def test_many_names_are_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
     weight_map = {f"layer.{number}": "model-00001-of-00001.safetensors" for number in range(10)}
     whole = build_index({"total_size": 1}, weight_map)
     for together in (1, 3, 10):
-        monkeypatch.setattr("shardctl.index._NAMES_AT_A_TIME", together)
+        monkeypatch.setattr("shardctl.formats.index._NAMES_AT_A_TIME", together)
         assert build_index({"total_size": 1}, weight_map) == whole
 
 

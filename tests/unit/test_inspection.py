@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from shardctl.discover import find_source, read_checkpoint
+from shardctl.commands.inspect import FileSums, Inspection, inspect_checkpoint
 from shardctl.errors import MissingError
+from shardctl.findings import strict
 from shardctl.formats import WRITERS
-from shardctl.formats.base import strict
-from shardctl.inspection import FileSums, Inspection, inspect_checkpoint
 from shardctl.layout import Layout
 from shardctl.model import DTYPES, Extent, Storage, Tensor
+from shardctl.source.locate import find_source
+from shardctl.source.read import read_checkpoint
 from shardctl.stores.memory import MemoryStore
 from tests.small import put, weights
 from tests.support import materialise

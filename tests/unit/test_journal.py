@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from shardctl.engine.journal import COMMIT, FILES, PLAN, RECEIPTS, RECORD, Commit, Header, Journal, Record, put
+from shardctl.engine.journal import COMMIT, FILES, PLAN, RECEIPTS, RECORD, Commit, Header, Journal, Record
 from shardctl.engine.task import Receipt
 from shardctl.errors import StorageError
 from shardctl.model import Version
+from shardctl.stores.atomic import put
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryStore

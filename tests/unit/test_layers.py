@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shardctl.cli.layers import Node, tree
+from shardctl.cli.terminal.layers import Node, tree
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 
 

@@ -7,8 +7,8 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.layout import Crc, Gather, LayoutBuilder, Literal, Run, tensor_piece, whole_blocks
-from shardctl.model import DTYPES, Extent, Storage, Tensor
+from shardctl.layout import Crc, Gather, LayoutBuilder, Literal, Run, tensor_piece
+from shardctl.model import DTYPES, Extent, Storage, Tensor, whole_blocks
 from tests.support import materialise
 
 

@@ -11,7 +11,6 @@ from shardctl.naming import (
     WeightsName,
     check_shard_name,
     default_stem,
-    escape,
     index_filename,
     is_training_state,
     is_weights_or_index,
@@ -19,6 +18,7 @@ from shardctl.naming import (
     parse_weights_name,
     shard_filename,
 )
+from shardctl.text import escape
 
 _WEIGHTS = {
     "model.safetensors": WeightsName("model", None, ".safetensors"),

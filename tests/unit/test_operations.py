@@ -10,20 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from shardctl import operations
-from shardctl.engine.executors import threads
+from shardctl.commands import write as operations
+from shardctl.commands.write import Prepared
 from shardctl.engine.run import RunOptions, execute
 from shardctl.engine.task import Receipt
 from shardctl.errors import InputError, SourceChangedError, TargetExistsError
-from shardctl.formats.base import strict
-from shardctl.operations import Prepared
-from shardctl.packing import Limits
-from shardctl.request import WriteOptions
+from shardctl.findings import strict
+from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryStore
-from shardctl.verify import Thoroughness, verify
+from shardctl.streams.pool import threads
 from shardctl.verify.against import named_tensors
+from shardctl.verify.run import Thoroughness, verify
 from tests.small import get, put, sample, weights
 
 BY_250 = WriteOptions(limits=Limits(max_shard_bytes=250))

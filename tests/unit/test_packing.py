@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from shardctl.errors import UsageError
 from shardctl.model import DTYPES, Extent, Storage, Tensor
-from shardctl.packing import Limits, Unit, balance, divide, pack, pack_strict, storage_units, used_extent
+from shardctl.planning.packing import balance, divide, pack, pack_strict
+from shardctl.planning.request import Limits
+from shardctl.storages import Unit, storage_units, used_extent
 
 sizes_lists = st.lists(st.integers(0, 40), min_size=1, max_size=40)
 

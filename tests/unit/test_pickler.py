@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from shardctl.formats.pickle_values import Mapping, ViewRef
-from shardctl.formats.pickler import View, pickle_state_dict
-from shardctl.formats.torch_types import STORAGE_OF, TORCH_NAME_OF
-from shardctl.formats.unpickle import unpickle
-from shardctl.formats.weights_only import unsafe
+from shardctl.formats.pickle.values import Mapping, ViewRef
+from shardctl.formats.torch.pickler import View, pickle_state_dict
+from shardctl.formats.torch.types import STORAGE_OF, TORCH_NAME_OF
+from shardctl.formats.torch.unpickle import unpickle
+from shardctl.formats.torch.weights_only import unsafe
 from shardctl.model import DTYPES, contiguous_strides
 
 

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from shardctl.cells import LEFT_TO_RIGHT_MARK, cells, elide, fitted
-from shardctl.cli.console import ASCII, BLOCKS, Canvas, Glyphs, glyphs_for
-from shardctl.cli.drawings import endings
-from shardctl.cli.faults import findings
-from shardctl.cli.pictures import MOST_ROWS, Mark, Row, bar, file_map, label, ruler, shards, shares
-from shardctl.model import DTYPES, Extent, Finding, Storage, Tensor
-from shardctl.packing import Unit, pack
-from shardctl.plan import Shard
+from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs, glyphs_for
+from shardctl.cli.terminal.charts import MOST_ROWS, Mark, Row, bar, file_map, label, ruler, shards, shares
+from shardctl.cli.terminal.findings import findings
+from shardctl.cli.terminal.views import endings
+from shardctl.findings import Finding
+from shardctl.model import DTYPES, Extent, Storage, Tensor
+from shardctl.planning.packing import pack
+from shardctl.planning.plan import Shard
+from shardctl.storages import Unit
+from shardctl.text import LEFT_TO_RIGHT_MARK, cells, elide, fitted
 
 MB = 1000 * 1000
 WIDTHS = (40, 60, 80, 200)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from shardctl.errors import UsageError
 from shardctl.model import Checkpoint, Extent, Index, NonTensor, Storage, Tensor, Version
-from shardctl.packing import Limits
-from shardctl.plan import Plan, Request, make_plan, natural_key
+from shardctl.planning.plan import Plan, make_plan, natural_key
+from shardctl.planning.request import Limits, Request
 from tests.small import F32, checkpoint_of, floats
 
 
@@ -191,9 +191,9 @@ class TestNames:
     def test_more_shards_than_names_is_a_usage_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A plan of more shards than five digits can number is refused; one of just as many is not."""
         request = request_for("bin", limits=Limits(num_shards=4))
-        monkeypatch.setattr("shardctl.plan.MAX_SHARDS", 4)
+        monkeypatch.setattr("shardctl.planning.plan.MAX_SHARDS", 4)
         assert len(plan(checkpoint_of(*self.tensors), request).shards) == 4
-        monkeypatch.setattr("shardctl.plan.MAX_SHARDS", 3)
+        monkeypatch.setattr("shardctl.planning.plan.MAX_SHARDS", 3)
         with pytest.raises(UsageError, match="4 shards"):
             plan(checkpoint_of(*self.tensors), request)
 

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from shardctl.cells import cells
-from shardctl.cli import progress
-from shardctl.cli.bars import Bars
 from shardctl.cli.options import ProgressName
-from shardctl.cli.progress import JsonEvents, PlainLines, Silent, shown
-from shardctl.cli.tally import Tally, format_seconds
+from shardctl.cli.progress import observers as progress
+from shardctl.cli.progress.bars import Bars
+from shardctl.cli.progress.observers import JsonEvents, PlainLines, Silent, shown
+from shardctl.cli.progress.tally import Tally, format_seconds
 from shardctl.engine.run import Observer
 from shardctl.engine.task import Receipt
 from shardctl.errors import Stopped, StorageError
 from shardctl.stores.base import Copied
+from shardctl.text import cells
 
 MB = 1000 * 1000
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from shardctl import operations
+from shardctl.commands.index import make_index, reindex
 from shardctl.errors import InputError, ShardctlError, UsageError
-from shardctl.reindex import make_index
 from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryStore
 from tests.small import get, put, weights
@@ -49,7 +48,7 @@ def store() -> MemoryStore:
 def test_a_sound_index_is_left_alone(store: MemoryStore) -> None:
     """Where nothing differs nothing is written: the file is the same one as before."""
     version = store.version(INDEX)
-    assert operations.reindex(store, "m", check=False).changes == ()
+    assert reindex(store, "m", check=False).changes == ()
     assert store.version(INDEX) == version
 
 
@@ -57,7 +56,7 @@ def test_a_missing_index_is_written(store: MemoryStore) -> None:
     """From the headers alone comes the index that was there."""
     sound = get(store, INDEX)
     store.remove(INDEX)
-    made = operations.reindex(store, "m", check=False)
+    made = reindex(store, "m", check=False)
     assert (made.path, made.changes) == (INDEX, ("the index is missing",))
     assert get(store, INDEX) == sound
 
@@ -65,7 +64,7 @@ def test_a_missing_index_is_written(store: MemoryStore) -> None:
 def test_check_writes_nothing(store: MemoryStore) -> None:
     """With `check` the changes are said and the folder stays as it is."""
     store.remove(INDEX)
-    assert operations.reindex(store, "m", check=True).changes
+    assert reindex(store, "m", check=True).changes
     assert store.kind(INDEX) is None
     assert {entry.name for entry in store.list("m")} == {shard(1), shard(2)}
 
@@ -73,7 +72,7 @@ def test_check_writes_nothing(store: MemoryStore) -> None:
 def test_a_wrong_total_is_corrected(store: MemoryStore) -> None:
     """`total_size` becomes the bytes of the tensors; both numbers are said."""
     put(store, INDEX, document({"a": shard(1), "b": shard(1), "c": shard(2)}, total_size=7))
-    made = operations.reindex(store, "m", check=False)
+    made = reindex(store, "m", check=False)
     assert "total_size is 7, and should be 60" in made.changes
     assert index(store)["metadata"] == {"total_size": 60}
 
@@ -81,20 +80,20 @@ def test_a_wrong_total_is_corrected(store: MemoryStore) -> None:
 def test_moved_stale_and_unlisted_tensors(store: MemoryStore) -> None:
     """A tensor in another shard, one that is nowhere, and one that is not listed are each put right and counted."""
     put(store, INDEX, document({"a": shard(2), "gone": shard(1), "c": shard(2)}, total_size=60))
-    changes = operations.reindex(store, "m", check=False).changes
+    changes = reindex(store, "m", check=False).changes
     assert changes[:3] == (
         "1 tensors not listed, the first is 'b'",
         "1 tensors listed and not there, the first is 'gone'",
         "1 tensors in another shard than listed, the first is 'a'",
     )
     assert index(store)["weight_map"] == {"a": shard(1), "b": shard(1), "c": shard(2)}
-    assert operations.reindex(store, "m", check=True).changes == ()
+    assert reindex(store, "m", check=True).changes == ()
 
 
 def test_names_of_another_set_are_stale(store: MemoryStore) -> None:
     """An index that lists shards of another count, beside a whole set, is put right by the set that is there."""
     put(store, INDEX, document({"a": shard(1, 3), "b": shard(1), "c": shard(3, 3)}, total_size=60))
-    operations.reindex(store, "m", check=False)
+    reindex(store, "m", check=False)
     assert index(store)["weight_map"] == {"a": shard(1), "b": shard(1), "c": shard(2)}
 
 
@@ -102,7 +101,7 @@ def test_metadata_that_means_nothing_to_us_is_kept(store: MemoryStore) -> None:
     """Whatever else an index says of itself stays, of any JSON type."""
     extra = {"author": "someone", "list": [1, 2.5, None], "total_parameters": 60}
     put(store, INDEX, document({"a": shard(1)}, **extra))
-    operations.reindex(store, "m", check=False)
+    reindex(store, "m", check=False)
     assert index(store)["metadata"] == {**extra, "total_size": 60}
 
 
@@ -111,14 +110,14 @@ def test_an_unreadable_index_is_written_anew(store: MemoryStore, broken: bytes) 
     """What is no index gives way to one."""
     sound = get(store, INDEX)
     put(store, INDEX, broken)
-    assert operations.reindex(store, "m", check=False).changes == ("the index cannot be read",)
+    assert reindex(store, "m", check=False).changes == ("the index cannot be read",)
     assert get(store, INDEX) == sound
 
 
 def test_only_the_form_differs(store: MemoryStore) -> None:
     """An index that says the same in other white space is written in the usual form, and that is said."""
     put(store, INDEX, json.dumps(index(store)).encode())
-    assert operations.reindex(store, "m", check=False).changes == ("the file's form (order of keys, white space)",)
+    assert reindex(store, "m", check=False).changes == ("the file's form (order of keys, white space)",)
 
 
 @pytest.mark.parametrize("with_index", [True, False])
@@ -145,7 +144,7 @@ def test_an_index_with_no_shard_left_is_not_emptied() -> None:
     store = MemoryStore()
     put(store, INDEX, document({"a": shard(1), "b": shard(2)}, total_size=60))
     with pytest.raises(InputError, match="2 of the shards"):
-        operations.reindex(store, INDEX, check=False)
+        reindex(store, INDEX, check=False)
     assert index(store)["weight_map"] == {"a": shard(1), "b": shard(2)}
 
 
@@ -154,7 +153,7 @@ def test_sets_that_count_from_zero() -> None:
     store = MemoryStore()
     for number in (0, 1):
         put(store, f"m/{shard(number)}", weights({f"t{number}": b"1"}))
-    operations.reindex(store, "m", check=False)
+    reindex(store, "m", check=False)
     assert index(store)["weight_map"] == {"t0": shard(0), "t1": shard(1)}
 
 
@@ -195,7 +194,7 @@ def test_torch_shards_get_an_index_of_their_own_name() -> None:
     store = MemoryStore()
     for number in (1, 2):
         put(store, f"m/pytorch_model-0000{number}-of-00002.bin", weights({f"t{number}": b"1"}, "bin"))
-    assert operations.reindex(store, "m", check=False).path == "m/pytorch_model.bin.index.json"
+    assert reindex(store, "m", check=False).path == "m/pytorch_model.bin.index.json"
 
 
 def test_shards_in_folders_below_keep_their_names() -> None:
@@ -205,9 +204,9 @@ def test_shards_in_folders_below_keep_their_names() -> None:
     put(store, "m/two/model.safetensors", weights({"b": b"2" * 5}))
     wanted = {"a": "one/model.safetensors", "b": "two/model.safetensors"}
     put(store, INDEX, document({"a": wanted["b"], "b": wanted["b"], "x": wanted["a"]}))
-    operations.reindex(store, "m", check=False)
+    reindex(store, "m", check=False)
     assert index(store) == {"metadata": {"total_size": 9}, "weight_map": wanted}
-    assert operations.reindex(store, INDEX, check=True).changes == ()
+    assert reindex(store, INDEX, check=True).changes == ()
 
 
 def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
@@ -218,7 +217,7 @@ def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
     blob.write_bytes(b"{}")
     path = tmp_path / "model.safetensors.index.json"
     path.symlink_to(blob)
-    operations.reindex(LocalStore(), str(tmp_path), check=False)
+    reindex(LocalStore(), str(tmp_path), check=False)
     assert not path.is_symlink()
     assert set(json.loads(path.read_bytes())["weight_map"]) == {"t1", "t2"}
     assert blob.read_bytes() == b"{}"
@@ -232,5 +231,5 @@ def test_the_mode_of_the_index_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors.index.json"
     path.write_bytes(b"{}")
     path.chmod(0o640)
-    operations.reindex(LocalStore(), str(tmp_path), check=False)
+    reindex(LocalStore(), str(tmp_path), check=False)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640

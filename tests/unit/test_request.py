@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from shardctl.discover import find_source, read_checkpoint
+from shardctl.commands.target import resolve_target
+from shardctl.commands.write import complete, measure_of
 from shardctl.errors import UsageError
-from shardctl.formats.base import strict
-from shardctl.packing import Limits
-from shardctl.plan import Request
-from shardctl.request import WriteOptions, complete, measure_of
+from shardctl.findings import strict
+from shardctl.planning.request import Limits, Request, WriteOptions
+from shardctl.source.locate import find_source
+from shardctl.source.read import read_checkpoint
 from shardctl.stores.memory import MemoryStore
-from shardctl.target import resolve_target
 from tests.small import sample
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from shardctl.engine.executors import threads
-from shardctl.engine.folders import make_durably
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import COMMIT, FILES, LOCK, PLAN, RECEIPTS, RECORD, Commit, Header, Journal
 from shardctl.engine.run import Job, RunOptions, execute
@@ -19,9 +17,11 @@ from shardctl.engine.task import Receipt, ShardTask
 from shardctl.errors import LockedError, SourceChangedError, StorageError, TargetExistsError
 from shardctl.layout import Layout, LayoutBuilder, Literal
 from shardctl.model import Extent, Version
+from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryStore
+from shardctl.streams.pool import threads
 from tests.small import get, put
 
 ONE, RESTART = RunOptions(jobs=1), RunOptions(jobs=1, restart=True)

@@ -20,11 +20,11 @@ from safetensors import deserialize, safe_open
 from safetensors.torch import load, save, save_file
 
 from shardctl.errors import FormatError, UsageError
-from shardctl.formats import safetensors as module
-from shardctl.formats.base import strict
-from shardctl.formats.safetensors import SAFETENSORS
+from shardctl.findings import Finding, strict
+from shardctl.formats.safetensors import container as module
+from shardctl.formats.safetensors.container import SAFETENSORS
 from shardctl.layout import Gather, Layout, Literal, Run
-from shardctl.model import DTYPES, Extent, File, Finding, Storage, Tensor, Version, contiguous_strides
+from shardctl.model import DTYPES, Extent, File, Storage, Tensor, Version, contiguous_strides
 from tests.support import BytesReader
 
 _PATH = "model.safetensors"

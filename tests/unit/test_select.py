@@ -6,7 +6,7 @@ import pytest
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.model import DTYPES, Extent, MadeName, NonTensor, Storage, Tensor, Tree
-from shardctl.select import flatten, select, state_dict_keys
+from shardctl.source.state_dict import flatten, select, state_dict_keys
 
 
 def t(name: str) -> Tensor:

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from shardctl.sniff import SNIFFED_BYTES, impostor, unknown
+from shardctl.formats.sniff import SNIFFED_BYTES, impostor, unknown
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
 

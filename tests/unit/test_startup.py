@@ -29,12 +29,12 @@ HEAVY = {
 }
 #: Parts of our own that only work on data needs, by the line that has no use for them.
 OWN = {
-    "--version": {"shardctl.operations", "shardctl.formats", "shardctl.engine", "shardctl.cli.help"},
-    "--help": {"shardctl.operations", "shardctl.formats", "shardctl.engine"},
-    "split --help": {"shardctl.operations", "shardctl.formats", "shardctl.engine"},
+    "--version": {"shardctl.commands.write", "shardctl.formats", "shardctl.engine", "shardctl.cli.help"},
+    "--help": {"shardctl.commands.write", "shardctl.formats", "shardctl.engine"},
+    "split --help": {"shardctl.commands.write", "shardctl.formats", "shardctl.engine"},
     "inspect small.safetensors": {
-        *("shardctl.operations", "shardctl.engine", "shardctl.verify", "shardctl.report"),
-        *("shardctl.formats.torch_zip", "shardctl.formats.torch_legacy", "shardctl.formats.unpickle"),
+        *("shardctl.commands.write", "shardctl.engine", "shardctl.verify", "shardctl.report"),
+        *("shardctl.formats.torch.zip", "shardctl.formats.torch.legacy", "shardctl.formats.torch.unpickle"),
     },
 }
 # What the interpreter itself, or a file of `site`, has imported before is no matter of ours.

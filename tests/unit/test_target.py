@@ -6,22 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.discover import find_source
+from shardctl.commands.companions import companions
+from shardctl.commands.replace import superseded
+from shardctl.commands.target import Target, in_place, kept_checksums, resolve_target, same_bytes
 from shardctl.errors import TargetExistsError, UsageError
-from shardctl.packing import Limits
-from shardctl.plan import Request
+from shardctl.planning.request import Limits, Replace, Request
+from shardctl.source.locate import find_source
 from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryStore
-from shardctl.target import (
-    Replace,
-    Target,
-    companions,
-    in_place,
-    kept_checksums,
-    resolve_target,
-    same_bytes,
-    superseded,
-)
 from tests.small import put, sample, weights
 
 DIGEST = "0" * 64

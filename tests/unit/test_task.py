@@ -9,15 +9,16 @@ from dataclasses import replace
 import pytest
 
 from shardctl.engine import parts
-from shardctl.engine import task as tasks
 from shardctl.engine.sources import Sources
-from shardctl.engine.task import ShardTask, chunks, compare, digest, write
-from shardctl.engine.ticks import CancelledError
+from shardctl.engine.task import ShardTask, compare, digest, write
 from shardctl.errors import FormatError, SourceChangedError, StorageError
 from shardctl.layout import Gather, Layout, LayoutBuilder, Run
 from shardctl.model import Extent
 from shardctl.stores.base import Copied
 from shardctl.stores.memory import MemoryStore, MemoryWriter
+from shardctl.streams import gather as streams
+from shardctl.streams.gather import chunks
+from shardctl.streams.progress import CancelledError
 from tests.small import get, put
 from tests.support import materialise
 
@@ -72,7 +73,7 @@ def test_what_is_told_adds_up(store: MemoryStore) -> None:
 
 def test_large_reads_come_in_buffers(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file larger than a chunk is read a chunk at a time."""
-    monkeypatch.setattr(tasks, "CHUNK_BYTES", 30)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 30)
     with store.open("s") as reader:
         assert [len(chunk) for chunk in chunks(reader, Extent("s", 5, 70))] == [30, 30, 10]
     write(task(store, layout_of_all(), digest=True, read_back=True), store, tick)

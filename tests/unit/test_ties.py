@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from shardctl.model import Extent, Index, Storage, Tensor
-from shardctl.ties import resolve_ties, tied_names
+from shardctl.planning.ties import resolve_ties
+from shardctl.storages import tied_names
 from tests.small import F32, checkpoint_of, floats
 
 SHARED = Storage(Extent("folder/f", 0, 16), "0", crc32=7)

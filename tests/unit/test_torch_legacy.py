@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from shardctl.engine.gather import gather
+from shardctl.findings import Finding
 from shardctl.formats import read_file
-from shardctl.formats.torch_legacy import TORCH_LEGACY
+from shardctl.formats.torch.legacy import TORCH_LEGACY
 from shardctl.layout import Gather, tensor_piece
-from shardctl.model import File, Finding, Tensor
-from shardctl.select import flatten
+from shardctl.model import File, Tensor
+from shardctl.source.state_dict import flatten
+from shardctl.streams.gather import gather
 from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
 from tests.corruption.legacy import legacy
 from tests.support import BytesReader

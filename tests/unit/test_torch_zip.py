@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from shardctl.engine.gather import gather
-from shardctl.formats.base import strict
-from shardctl.formats.torch_zip import TORCH_ZIP
+from shardctl.findings import Finding, strict
+from shardctl.formats.torch.zip import TORCH_ZIP
 from shardctl.layout import Gather, tensor_piece
-from shardctl.model import File, Finding, NonTensor, Tensor, Tree
-from shardctl.select import flatten, state_dict_keys
+from shardctl.model import File, NonTensor, Tensor, Tree
+from shardctl.source.state_dict import flatten, state_dict_keys
+from shardctl.streams.gather import gather
 from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
 from tests.support import BytesReader
 

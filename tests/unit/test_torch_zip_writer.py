@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from torch.utils.serialization import config
 
 from shardctl.errors import UsageError
-from shardctl.formats.base import strict
-from shardctl.formats.torch_zip import TORCH_ZIP
-from shardctl.formats.torch_zip_writer import Record, lay_out, measure, records_of
+from shardctl.findings import strict
+from shardctl.formats.torch.zip import TORCH_ZIP
+from shardctl.formats.torch.zip_writer import Record, lay_out, measure, records_of
 from shardctl.layout import Layout, Literal, Run
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
-from shardctl.select import flatten
+from shardctl.source.state_dict import flatten
 from tests.checkpoints import assert_equal, random_state_dict
 from tests.support import BytesReader, materialise
 

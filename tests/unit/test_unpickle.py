@@ -12,9 +12,9 @@ from collections import OrderedDict
 
 import pytest
 
-from shardctl.formats.pickle_values import Global, Mapping, Opaque, PickleFaultError, Sequence, ViewRef
-from shardctl.formats.unpickle import unpickle
-from shardctl.formats.weights_only import unsafe
+from shardctl.formats.pickle.values import Global, Mapping, Opaque, PickleFaultError, Sequence, ViewRef
+from shardctl.formats.torch.unpickle import unpickle
+from shardctl.formats.torch.weights_only import unsafe
 
 _VALUES = [
     None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31, -(2**31), 2**63, -(2**100), 0.0, -1.5, float("inf"),
@@ -113,7 +113,7 @@ def test_the_allow_list_is_that_of_torch() -> None:
     """Nothing is called safe that torch's `weights_only` refuses, and nothing unsafe that it allows."""
     from torch._weights_only_unpickler import _get_allowed_globals
 
-    from shardctl.formats.weights_only import _ALLOWED
+    from shardctl.formats.torch.weights_only import _ALLOWED
 
     theirs = set(_get_allowed_globals())
     python2 = {name.replace("builtins.", "__builtin__.") for name in theirs if name.startswith("builtins.")}

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from shardctl.candidates import Candidate, candidates
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.source.candidates import Candidate, candidates
+from shardctl.source.read import loader_choices
 from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryReader, MemoryStore
-from shardctl.verify import Thoroughness, Verdict, verify
-from shardctl.verify.run import loader_choices
+from shardctl.verify.run import Thoroughness, Verdict, verify
 from tests.small import get, put, sample, weights
 
 DEEP = Thoroughness(deep=True)

@@ -1,0 +1,101 @@
+"""What a terminal gets from `verify`: the findings with their remedies, and where in its file each fault lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from shardctl.cli.terminal import charts as pictures
+from shardctl.cli.terminal.canvas import Canvas
+from shardctl.cli.terminal.charts import Mark
+from shardctl.errors import ShardctlError
+from shardctl.findings import Finding
+from shardctl.sizes import format_size
+from shardctl.stores.base import Store
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+#: Files that are drawn at most, and places in one file.
+MOST_FILES, MOST_MARKS = 8, 6
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+# A safetensors file begins with its header's length, a little-endian u64, and the header is a JSON object.
+_LENGTH_BYTES, _OBJECT = 8, b"{"
+
+#: A file's size and where its header ends, in bytes: None where it cannot be read, or has no header in front.
+Measure = Callable[[str], tuple[int, int | None] | None]
+
+
+def measure_of(store: Store) -> Measure:
+    """Sizes and headers as they lie in a store."""
+
+    def measure(path: str) -> tuple[int, int | None] | None:
+        try:
+            with store.open(path) as reader:
+                size = reader.version.size
+                begin = reader.read(0, min(size, _LENGTH_BYTES + 1))
+        except ShardctlError:
+            return None
+        end = _LENGTH_BYTES + int.from_bytes(begin[:_LENGTH_BYTES], "little")
+        return size, end if begin[_LENGTH_BYTES:] == _OBJECT and end <= size else None
+
+    return measure
+
+
+def findings(found: Sequence[Finding], measure: Measure, on: Canvas) -> Iterator[RenderableType]:
+    """The findings, and then the files in which one has a place."""
+    for finding in found:
+        yield _finding(finding, on)
+    yield from _places(found, measure, on)
+
+
+def _finding(finding: Finding, on: Canvas) -> Text:
+    line = Text()
+    places = [on.name(place) for place in (finding.file, finding.tensor) if place is not None]
+    where = f"{', '.join(places)}: " if places else ""
+    line.append(f"{finding.severity}", style=STYLES[finding.severity])
+    line.append(f" {finding.code}", style="bold")
+    line.append(f"  {where}{on.text(finding.message)}\n    {on.glyphs.arrow} {on.text(finding.hint)}")
+    return line
+
+
+def _places(found: Sequence[Finding], measure: Measure, on: Canvas) -> Iterator[Text]:
+    by_file: dict[str, list[Finding]] = {}
+    for finding in found:
+        if finding.file is not None and finding.offset is not None:
+            by_file.setdefault(finding.file, []).append(finding)
+    headers = False
+    for path in list(by_file)[:MOST_FILES]:
+        measured = measure(path)
+        if measured is not None:
+            size, header = measured
+            headers = headers or header is not None
+            yield from _file(path, size, header, by_file[path], on)
+    if len(by_file) > MOST_FILES:
+        yield Text(f"{on.glyphs.ellipsis} {len(by_file) - MOST_FILES:,} more files with faults", style="dim")
+    if headers:
+        shade = on.glyphs.shades
+        yield Text(f"  {shade[1]} header  {shade[-1]} tensors", style="dim")
+    if by_file:
+        yield Text()
+
+
+def _file(path: str, size: int, header: int | None, here: Sequence[Finding], on: Canvas) -> Iterator[Text]:
+    yield Text()
+    tail = f"  {format_size(size)}"
+    yield Text(f"{on.name(path, on.width - 1 - len(tail))}{tail}", style="bold")
+    marks = [_mark(finding) for finding in sorted(here[:MOST_MARKS], key=_offset)]
+    yield from pictures.file_map(size, header, marks, on)
+    if len(here) > MOST_MARKS:
+        yield Text(f"  {on.glyphs.ellipsis} {len(here) - MOST_MARKS:,} more places", style="dim")
+
+
+def _offset(finding: Finding) -> int:
+    return finding.offset or 0
+
+
+def _mark(finding: Finding) -> Mark:
+    offset = _offset(finding)
+    return Mark(offset, f"byte {offset:,} {finding.code}", finding.tensor, STYLES[finding.severity])

@@ -1,0 +1,1 @@
+"""The commands, without a terminal: one module for each verb."""

@@ -1,0 +1,156 @@
+"""Write or repair an index from what the shards' headers say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from shardctl.engine.commit import check_not_half_replaced
+from shardctl.engine.journal import STAGING
+from shardctl.errors import InputError, UsageError
+from shardctl.findings import Finding, as_error
+from shardctl.formats.index import build_index
+from shardctl.naming import index_filename, parse_weights_name
+from shardctl.source.locate import Located, find_source
+from shardctl.source.read import read_checkpoint
+from shardctl.storages import storage_units
+from shardctl.stores.atomic import put
+from shardctl.stores.base import Store
+from shardctl.text import escape
+
+#: What an index may say wrongly, and what is therefore no reason to refuse its repair.
+_REPAIRED = {
+    "index-missing",
+    "index-invalid",
+    "index-duplicate-key",
+    "index-metadata-missing",
+    "index-shard-missing",
+    "index-tensor-missing",
+    "index-tensor-misplaced",
+    "index-tensor-unlisted",
+    "shard-unlisted",
+    "shard-name-unsafe",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reindexed:
+    """An index as the shards' headers say it; `path` is where it belongs, `changes` what differs from what is there."""
+
+    path: str
+    data: bytes
+    changes: tuple[str, ...]
+
+
+def make_index(store: Store, source: str) -> Reindexed:
+    """The index of a set of shards, from their headers; writes nothing.
+
+    Raises UsageError for a checkpoint of one file, InputError where shards are missing or contradict each other.
+    """
+    located = find_source(store, source)
+    files = _shards(store, located)
+    if len(files) < 2 and located.index_path is None:
+        raise UsageError(
+            f"'{located.root}' is one file, which needs no index", hint="name a folder with several shards"
+        )
+
+    def report(finding: Finding) -> None:
+        if finding.severity == "error" and finding.code not in _REPAIRED:
+            raise as_error(finding)
+
+    names = located.names(store)
+    whole = replace(located, files=files, index=None, unlisted=(), findings=())
+    checkpoint = read_checkpoint(store, whole, report)
+    suffix = located.suffix or (".safetensors" if checkpoint.container == "safetensors" else ".bin")
+    path = located.index_path or store.join(located.folder, index_filename(located.stem, suffix, located.variant))
+    held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
+    total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
+    kept = {} if located.index is None else located.index.metadata
+    data = build_index({**kept, "total_size": total}, held)
+    return Reindexed(path, data, tuple(_changes(store, located, path, data, held, total)))
+
+
+def write_index(store: Store, made: Reindexed) -> None:
+    """Put the index in place, in one durable step."""
+    folder, name = store.split(made.path)
+    put(store, folder, name, made.data)
+
+
+def _shards(store: Store, located: Located) -> tuple[str, ...]:
+    """The files of the set that are there, listed or not, in order; raises InputError where numbers are missing."""
+    there = sorted({path for path in (*located.files, *located.unlisted) if store.kind(path) == "file"})
+    parsed = [parse_weights_name(store.split(path)[1]) for path in there]
+    counts = {name.count for name in parsed if name is not None and name.count is not None}
+    if len(counts) > 1:
+        raise InputError(
+            f"'{located.folder}' holds shards of several sets, of {' and '.join(map(str, sorted(counts)))} files",
+            hint="remove the set that is left over, or copy the right one to another folder",
+            code="shard-unlisted",
+            file=located.folder,
+        )
+    _refuse_gone(store, located, numbers_tell=bool(counts))
+    for count in counts:
+        numbers = {name.number for name in parsed if name is not None}
+        first = 0 if 0 in numbers else 1
+        missing = [number for number in range(first, first + count) if number not in numbers]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of {count} shards are missing: number {', '.join(map(str, missing[:10]))}",
+                hint="fetch the missing shards; an index of the others would lose their tensors",
+                code="shard-set-incomplete",
+                file=located.folder,
+            )
+    return tuple(there)
+
+
+def _refuse_gone(store: Store, located: Located, *, numbers_tell: bool) -> None:
+    """Raise InputError for listed shards that are not there, unless the numbers of the others tell what is missing."""
+    absent = [name for path, name in located.names(store).items() if store.kind(path) != "file"]
+    gone = [name for name in absent if not (numbers_tell and _numbered(name))]
+    if gone:
+        raise InputError(
+            f"{len(gone)} of the shards that the index lists are missing, the first is '{escape(gone[0])}'",
+            hint="fetch the missing shards; an index of the others would lose their tensors",
+            code="index-shard-missing",
+            file=located.index_path,
+        )
+
+
+def _numbered(name: str) -> bool:
+    parsed = parse_weights_name(name.rsplit("/", 1)[-1])
+    return parsed is not None and parsed.count is not None
+
+
+def _changes(
+    store: Store, located: Located, path: str, data: bytes, held: Mapping[str, str], total: int
+) -> Iterator[str]:
+    if store.kind(path) != "file":
+        yield "the index is missing"
+        return
+    with store.open(path) as reader:
+        if reader.read(0, reader.version.size) == data:
+            return
+    if located.index is None:
+        yield "the index cannot be read"
+        return
+    listed = located.index.weight_map
+    for what, some in (
+        ("not listed", [name for name in held if name not in listed]),
+        ("listed and not there", [name for name in listed if name not in held]),
+        ("in another shard than listed", [name for name in held if listed.get(name, held[name]) != held[name]]),
+    ):
+        if some:
+            yield f"{len(some)} tensors {what}, the first is '{escape(some[0])}'"
+    if located.index.metadata.get("total_size") != total:
+        yield f"total_size is {located.index.metadata.get('total_size')!r}, and should be {total}"
+    yield "the file's form (order of keys, white space)"
+
+
+def reindex(store: Store, source: str, *, check: bool) -> Reindexed:
+    """The index that the shards' headers say, written where it differs from what is there (not with `check`)."""
+    folder = source if store.kind(source) == "folder" else store.split(source)[0]
+    check_not_half_replaced(store, store.join(folder, STAGING))
+    made = make_index(store, source)
+    if made.changes and not check:
+        write_index(store, made)
+    return made

@@ -1,0 +1,183 @@
+"""The index of a sharded checkpoint: parsed strictly, and written as transformers writes it.
+
+An index is a JSON object with `weight_map`, from tensor names to the names of shards, and `metadata`, in which
+transformers needs `total_size` (bytes). Nothing here reads a file or opens a shard.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from shardctl.findings import Finding, Severity, report_some
+from shardctl.formats.limits import MAX_INDEX_BYTES
+from shardctl.formats.sniff import SNIFFED_BYTES, impostor
+from shardctl.model import Index
+from shardctl.naming import check_shard_name, parse_index_name
+from shardctl.text import escape
+
+_REPAIR = "write the index anew from the shards' headers: `shardctl index`"
+
+#: Names that are made into text together, so that a million of them are in memory as text but once.
+_NAMES_AT_A_TIME = 10_000
+
+_Report = Callable[[Finding], None]
+
+
+class _InvalidError(ValueError):
+    """The text is not an acceptable index; the message says why."""
+
+
+class _Repeated(dict[str, object]):
+    """A JSON object with keys that stand more than once (`twice`); the last value counts, as for loaders."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        self.twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+
+
+def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
+    """The index that `data` holds; `path` is where it lies, and its last part says which shards it may list.
+
+    Everything wrong with it goes to `report`. None where no weight map can be made out; shards with unsafe names are
+    left out of the one that is returned.
+    """
+    faulty = too_large(len(data), path) or impostor(data[:SNIFFED_BYTES], path, len(data))
+    if faulty is not None:
+        report(faulty)
+        return None
+    try:
+        root = _load(data)
+    except _InvalidError as error:
+        report(_finding("index-invalid", str(error), path))
+        return None
+    report_some(_repeated(root, path), report)
+    metadata = _metadata(root, path, report)
+    weight_map = root.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        message = (
+            "the index has no weight_map" if weight_map is None else "weight_map is not an object that lists tensors"
+        )
+        report(_finding("index-invalid", message, path))
+        return None
+    report_some(_faulty_entries(weight_map, path), report)
+    return Index(path, metadata, _usable(weight_map, path))
+
+
+def too_large(size: int, path: str) -> Finding | None:
+    """The finding for an index of more bytes than are read; ask before reading it."""
+    if size <= MAX_INDEX_BYTES:
+        return None
+    return _finding("index-invalid", f"the index has {size:,} bytes; more than {MAX_INDEX_BYTES:,} are not read", path)
+
+
+def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -> bytes:
+    """The index file's bytes, equal to those of transformers, accelerate and diffusers.
+
+    They are those of `json.dumps(…, indent=2, sort_keys=True)`, which takes seconds for a million names.
+    """
+    document = {"metadata": dict(metadata), "weight_map": {}}
+    head = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
+    if not weight_map:
+        return f"{head}\n".encode()
+    quote = json.encoder.encode_basestring_ascii
+    shards = {shard: quote(shard) for shard in weight_map.values()}
+    names = sorted(weight_map)
+    parts = [head.removesuffix("}\n}").encode()]
+    for begin in range(0, len(names), _NAMES_AT_A_TIME):
+        lines = (f"    {quote(name)}: {shards[weight_map[name]]}" for name in names[begin : begin + _NAMES_AT_A_TIME])
+        parts.append((",\n" if begin else "\n").encode() + ",\n".join(lines).encode())
+    return b"".join((*parts, b"\n  }\n}\n"))
+
+
+def _load(data: bytes) -> dict[str, object]:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise _InvalidError(f"the index is not UTF-8: {error.reason} at byte {error.start:,}") from None
+    if text.startswith("\ufeff"):
+        raise _InvalidError("the index begins with a byte order mark")
+    try:
+        root = json.loads(
+            text, object_pairs_hook=_make_object, parse_constant=_refuse_constant, parse_float=_finite_float
+        )
+    except json.JSONDecodeError as error:
+        message = f"the index is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        raise _InvalidError(message) from None
+    except RecursionError:
+        raise _InvalidError("the index is nested too deeply") from None
+    except ValueError as error:
+        raise _InvalidError(f"the index is not valid JSON: {error}") from None
+    if not isinstance(root, dict):
+        raise _InvalidError("the index is not a JSON object")
+    return root
+
+
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else _Repeated(pairs)
+
+
+def _refuse_constant(name: str) -> object:
+    raise _InvalidError(f"{name} is not a JSON number")
+
+
+def _finite_float(text: str) -> float:
+    # A number such as 1e999 becomes infinity, which could not be written again.
+    number = float(text)
+    if not math.isfinite(number):
+        raise _InvalidError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _repeated(root: dict[str, object], path: str) -> Iterator[Finding]:
+    places = (("the index", root), ("metadata", root.get("metadata")), ("weight_map", root.get("weight_map")))
+    for place, members in places:
+        for key in members.twice if isinstance(members, _Repeated) else ():
+            tensor = key if place == "weight_map" else None
+            message = f"the key '{escape(key)}' stands twice in {place}"
+            yield _finding("index-duplicate-key", message, path, tensor=tensor)
+
+
+def _metadata(root: dict[str, object], path: str, report: _Report) -> dict[str, object]:
+    if "metadata" not in root:
+        message = "the index has no metadata, and transformers fails on that with a KeyError"
+        report(_finding("index-metadata-missing", message, path, severity="warning"))
+        return {}
+    metadata = root["metadata"]
+    if not isinstance(metadata, dict):
+        report(_finding("index-invalid", "metadata is not an object", path))
+        return {}
+    return metadata
+
+
+def _faulty_entries(weight_map: Mapping[str, object], path: str) -> Iterator[Finding]:
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str):
+            message = f"'{escape(name)}' is not mapped to the name of a shard"
+            yield _finding("index-invalid", message, path, tensor=name)
+    for shard, reason in _unsafe_names(weight_map, path).items():
+        hint = f"do not load this checkpoint unless you know where it comes from; {_REPAIR}"
+        yield Finding("shard-name-unsafe", "error", f"the index lists '{escape(shard)}': {reason}", hint, path)
+
+
+def _usable(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
+    unsafe = _unsafe_names(weight_map, path)
+    # One string for each shard: a map of a million tensors has a few hundred of them.
+    shards = {shard: shard for shard in weight_map.values() if isinstance(shard, str) and shard not in unsafe}
+    return {name: shards[shard] for name, shard in weight_map.items() if isinstance(shard, str) and shard not in unsafe}
+
+
+def _unsafe_names(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
+    """Each unsafe name of a shard, once, with the reason."""
+    index_name = parse_index_name(path.replace("\\", "/").rsplit("/", 1)[-1])
+    suffix = None if index_name is None else index_name.suffix
+    names = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
+    reasons = {name: check_shard_name(name, suffix) for name in names}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _finding(code: str, message: str, path: str, *, severity: Severity = "error", tensor: str | None = None) -> Finding:
+    return Finding(code, severity, message, _REPAIR, path, tensor)

@@ -1,0 +1,68 @@
+"""A place in a pickle's bytes: opcodes' arguments are taken there, and faults say where they are.
+
+Every argument that reaches past the end is a PickleCutShortError.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from shardctl.formats.pickle.values import PickleCutShortError, PickleFaultError
+from shardctl.text import printable
+
+_SHOWN_CHARACTERS = 500
+
+
+class Cursor:
+    """The bytes, and how far they are read."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self._data = data
+        self._at = start
+
+    @property
+    def offset(self) -> int:
+        """Where the opcode that is being carried out stands, in bytes."""
+        return self._at - 1
+
+    def fault(self, message: str) -> PickleFaultError:
+        """What is wrong, at this place."""
+        return PickleFaultError(printable(message[:_SHOWN_CHARACTERS]), self.offset)
+
+    def take(self, count: int) -> bytes:
+        """The next bytes, so many of them."""
+        end = self._at + count
+        if end > len(self._data):
+            raise self._cut_short()
+        data = self._data[self._at : end]
+        self._at = end
+        return data
+
+    def byte(self) -> int:
+        """The next byte."""
+        at = self._at
+        if at >= len(self._data):
+            raise self._cut_short()
+        self._at = at + 1
+        return self._data[at]
+
+    def number(self, form: struct.Struct) -> int:
+        """The next number, as a form of one value has it."""
+        try:
+            (value,) = form.unpack_from(self._data, self._at)
+        except struct.error:
+            raise self._cut_short() from None
+        self._at += form.size
+        return int(value)
+
+    def line(self) -> bytes:
+        """The bytes up to the next line feed, which is passed over."""
+        end = self._data.find(b"\n", self._at)
+        if end < 0:
+            raise self._cut_short()
+        data = self._data[self._at : end]
+        self._at = end + 1
+        return data
+
+    def _cut_short(self) -> PickleFaultError:
+        return PickleCutShortError("the pickle is cut short: an argument reaches past its end", self.offset)

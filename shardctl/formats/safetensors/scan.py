@@ -1,0 +1,87 @@
+"""The usual safetensors header, sound in every way, read in one pass.
+
+What upstream and Python's `json` write is read here in half the time of the strict reader, without its values in
+memory. It reports nothing: for another form, or the least doubt, it gives None, and the strict reader
+(`safetensors_header`, `safetensors_check`) says what there is to say. Whatever is accepted here, that one reads alike.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+from shardctl.formats.safetensors.check import KNOWN_DTYPES, METADATA_KEY, bits_of
+from shardctl.formats.safetensors.header import DECODER
+from shardctl.model import Dtype, Extent, Storage, Tensor, Tree
+
+# Numbers that fit 63 bits without a look at them, and names that mean what they look like.
+_NUMBER = "(?:0|[1-9][0-9]{0,17})"
+_FORM = rf'"dtype": ?"[A-Z0-9_]+", ?"shape": ?\[(?:{_NUMBER}(?:, ?{_NUMBER})*)?\]'
+_ENTRY = re.compile(
+    rf'"([^"\\\x00-\x1f]*)": ?\{{({_FORM}), ?"data_offsets": ?\[({_NUMBER}), ?({_NUMBER})\]\}}(?:, ?(?=")|(?=\}}))'
+)
+_METADATA = re.compile(rf'\{{"{METADATA_KEY}": ?(?=\{{)')
+_NEXT = re.compile(', ?(?=")')
+_END = re.compile(r"\}[ \t\r\n]*")
+
+
+class _Form(NamedTuple):
+    """What many tensors have in common; `nbytes` is the length of the data of each."""
+
+    dtype: Dtype
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+def scan(header: str, path: str, data_offset: int, size: int) -> tuple[Tree, dict[str, str]] | None:
+    """The tensors and the metadata of a header without a fault; None for any other.
+
+    `path` and `size` (bytes) are the file's; `data_offset` is where its tensor bytes begin.
+    """
+    head = _metadata(header) if header.startswith("{") else None
+    if head is None:
+        return None
+    metadata, at = head
+    tree: Tree = {}
+    forms: dict[str, _Form] = {}
+    begin, expected, count = data_offset, "0", 0
+    for match in _ENTRY.finditer(header, at):
+        name, text, first, last = match.groups()
+        form = forms.get(text) or _form(text)
+        if match.start() != at or first != expected or form is None:
+            return None
+        forms[text] = form
+        tree[name] = Tensor(name, form.dtype, form.shape, Storage(Extent(path, begin, form.nbytes), name))
+        begin += form.nbytes
+        if begin - data_offset != int(last):
+            return None
+        expected = last
+        at = match.end()
+        count += 1
+    sound = begin == size and len(tree) == count and METADATA_KEY not in tree and _END.fullmatch(header, at)
+    return (tree, metadata) if sound else None
+
+
+def _metadata(header: str) -> tuple[dict[str, str], int] | None:
+    """The pairs of the metadata, and where the first tensor's entry begins."""
+    start = _METADATA.match(header)
+    if start is None:
+        return {}, 1
+    try:
+        pairs, end = DECODER.raw_decode(header, start.end())
+    except (ValueError, RecursionError):
+        return None
+    follows = _NEXT.match(header, end)
+    # A plain dict: one in which a key stands twice is of a class of its own. An escape may be half a surrogate pair.
+    if follows is None or type(pairs) is not dict or "\\u" in header[:end]:
+        return None
+    return (pairs, follows.end()) if all(type(value) is str for value in pairs.values()) else None
+
+
+def _form(text: str) -> _Form | None:
+    """The dtype and shape that a header's text gives, where a tensor of them has whole bytes."""
+    fields = json.loads(f"{{{text}}}")
+    dtype, shape = KNOWN_DTYPES.get(fields["dtype"]), tuple(fields["shape"])
+    bits = None if dtype is None else bits_of(dtype, shape)
+    return None if dtype is None or bits is None or bits % 8 else _Form(dtype, shape, bits // 8)

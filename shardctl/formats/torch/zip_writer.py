@@ -1,0 +1,236 @@
+"""Laying out a torch zip: the very layout of torch 2.13's own writer, so that torch may compute every offset.
+
+Source: `_save` in torch/serialization.py and caffe2/serialize/inline_container.cc of torch 2.13, checked on its files.
+Each record is a local header without sizes, an extra field that pads to 64 bytes, the data, and a descriptor with CRC
+and sizes; then the central directory and both end records.
+
+In a shareable file (`block` bytes) large records are padded further, until their data stands as in its source. The two
+records by which torch takes the right to compute offsets instead of reading them are left out then.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from shardctl.errors import UsageError
+from shardctl.formats.torch.pickler import View, pickle_state_dict
+from shardctl.formats.torch.types import STORAGE_OF, TORCH_NAME_OF, torch_packing
+from shardctl.layout import Layout, LayoutBuilder, Run
+from shardctl.model import Extent, Tensor, contiguous_strides
+from shardctl.storages import used_extent
+from shardctl.text import escape
+
+TOP = "archive"
+ALIGNMENT = 64
+#: From so many bytes on a record's blocks are worth sharing: padding costs half a block of zeros on average.
+_WORTH_SHARING = 64 * 1024
+_LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
+_UTF8, _UTF8_WITH_DESCRIPTOR = 0x0800, 0x0808
+_LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES, _CRC_BYTES = 30, 46, 56 + 20 + 22, 4
+#: What does not fit 32 bits stands in a zip64 extra field.
+_LIMIT = 0xFFFFFFFF
+#: Torch counts elements, also those of an empty tensor's strides, in signed 64 bits.
+_MAX_ELEMENTS = 2**63 - 1
+#: Appends a record's CRC-32, as often as it is called.
+_PutCrc = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry: a name below the top folder, and its bytes: known ones, or an extent of a source."""
+
+    name: bytes
+    data: bytes | Extent
+    crc32: int | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the record's data."""
+        return self.data.length if isinstance(self.data, Extent) else len(self.data)
+
+
+def records_of(tensors: Sequence[Tensor], block: int | None = None) -> list[Record]:
+    """The records of a file that holds these tensors, in torch's order; `block` is that of a shareable file."""
+    views, storages = _views_and_storages(tensors)
+    computable = [_known(".format_version", b"1"), _known(".storage_alignment", str(ALIGNMENT).encode())]
+    return [
+        _known("data.pkl", pickle_state_dict(views)),
+        *(computable if block is None else ()),
+        _known("byteorder", b"little"),
+        *storages,
+        _known("version", b"3\n"),
+    ]
+
+
+def _known(name: str, data: bytes) -> Record:
+    return Record(f"{TOP}/{name}".encode(), data, zlib.crc32(data))
+
+
+def _views_and_storages(tensors: Sequence[Tensor]) -> tuple[Iterator[View], list[Record]]:
+    groups: dict[tuple[str, str], list[Tensor]] = {}
+    for tensor in tensors:
+        _check(tensor)
+        groups.setdefault(tensor.storage.identity, []).append(tensor)
+    places: dict[tuple[str, str], tuple[str, Extent, bool]] = {}
+    records: list[Record] = []
+    for number, (identity, group) in enumerate(groups.items()):
+        whole, used = group[0].storage.extent, used_extent(group)
+        crc32 = group[0].storage.crc32 if used == whole else None
+        records.append(Record(f"{TOP}/data/{number}".encode(), used, 0 if used.length == 0 else crc32))
+        places[identity] = (str(number), used, len(group) > 1)
+    return (_view(tensor, *places[tensor.storage.identity]) for tensor in tensors), records
+
+
+def _view(tensor: Tensor, key: str, used: Extent, shared: bool) -> View:
+    skipped = 8 * (used.offset - tensor.storage.extent.offset) // tensor.dtype.bits
+    packed = torch_packing(tensor.dtype)
+    shape = (*tensor.shape[:-1], tensor.shape[-1] // packed) if packed > 1 else tensor.shape
+    return View(
+        name=tensor.name,
+        key=key,
+        dtype=tensor.dtype,
+        storage_bytes=used.length,
+        offset=(tensor.offset - skipped) // packed if tensor.elements else 0,
+        shape=shape,
+        strides=contiguous_strides(shape) if tensor.strides is None else tensor.strides,
+        shared=shared,
+    )
+
+
+def _check(tensor: Tensor) -> None:
+    if tensor.dtype.name not in STORAGE_OF and tensor.dtype.name not in TORCH_NAME_OF:
+        raise UsageError(
+            f"tensor '{escape(tensor.name)}' has dtype {tensor.dtype.name}, which torch's files do not have",
+            hint="keep this checkpoint in safetensors",
+            tensor=tensor.name,
+        )
+    packed = torch_packing(tensor.dtype)
+    if packed > 1 and (tensor.strides is not None or not tensor.shape or tensor.shape[-1] % packed):
+        raise UsageError(
+            f"tensor '{escape(tensor.name)}' does not fill whole elements of torch.{TORCH_NAME_OF[tensor.dtype.name]}",
+            hint="keep this checkpoint in safetensors",
+            tensor=tensor.name,
+        )
+    if math.prod(size for size in tensor.shape if size) > _MAX_ELEMENTS:
+        raise UsageError(
+            f"tensor '{escape(tensor.name)}' has a shape that torch cannot count",
+            hint="keep this checkpoint in safetensors",
+            tensor=tensor.name,
+        )
+    try:
+        tensor.name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"tensor '{escape(tensor.name)}' has a name that is no valid Unicode",
+            hint="rename it where the checkpoint is made",
+            tensor=tensor.name,
+        ) from None
+
+
+def measure(records: Iterable[Record], block: int | None = None) -> int:
+    """Exact bytes of the file that `lay_out` would give."""
+    at = central = 0
+    for record in records:
+        begin = at
+        at += len(_local_header(record, begin, block)) + record.nbytes
+        if record.nbytes:
+            at += len(_DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, begin))
+        central += _CENTRAL_BYTES + len(record.name) + len(_central_extra(record.nbytes, begin))
+    return at + central + _END_BYTES
+
+
+def lay_out(records: Sequence[Record], block: int | None = None) -> Layout:
+    """The file: records, central directory, end; shareable in blocks of so many bytes, or compact."""
+    builder = LayoutBuilder()
+    placed: list[tuple[Record, int, _PutCrc]] = []
+    for record in records:
+        at = builder.nbytes
+        builder.literal(_local_header(record, at, block))
+        put_crc = _append_data(builder, record)
+        if record.nbytes:
+            builder.literal(_DESCRIPTOR)
+            put_crc()
+            builder.literal(_descriptor_sizes(record.nbytes, at))
+        placed.append((record, at, put_crc))
+    begin = builder.nbytes
+    for record, at, put_crc in placed:
+        _append_central(builder, record, at, put_crc)
+    builder.literal(_end(len(records), begin, builder.nbytes - begin))
+    return builder.build()
+
+
+def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
+    """Append a record's data; returns what appends its CRC: known, carried over, or still to be computed."""
+    if isinstance(record.data, bytes):
+        builder.literal(record.data)
+    elif record.nbytes:
+        index = builder.record(Run(record.data, record.crc32))
+        if record.crc32 is None:
+            return lambda: builder.crc(index)
+    known = struct.pack("<I", record.crc32 or 0)
+    return lambda: builder.literal(known)
+
+
+def _local_header(record: Record, at: int, block: int | None) -> bytes:
+    flags = _UTF8_WITH_DESCRIPTOR if record.nbytes else _UTF8
+    zip64 = _local_extra(record.nbytes, at)
+    fixed = _LOCAL_BYTES + len(record.name) + len(zip64) + 4
+    modulus, remainder = _place(record, block)
+    padding = (remainder - at - fixed) % modulus
+    extra = zip64 + b"FB" + struct.pack("<H", padding) + b"Z" * padding
+    head = struct.pack("<HHHHHIIIHH", 0, flags, 0, 0, 0, 0, 0, 0, len(record.name), len(extra))
+    return _LOCAL + head + record.name + extra
+
+
+def _place(record: Record, block: int | None) -> tuple[int, int]:
+    """The modulus and remainder of the offset at which a record's data shall stand."""
+    if block is not None and isinstance(record.data, Extent) and record.nbytes >= _WORTH_SHARING:
+        return block, record.data.offset % block
+    return ALIGNMENT, 0
+
+
+def _local_extra(nbytes: int, at: int) -> bytes:
+    """Torch's zip64 field: a large record's size, with compressed size 0, and an offset past 4 GiB."""
+    fields = b""
+    if nbytes >= _LIMIT:
+        fields += struct.pack("<QQ", nbytes, 0)
+    if at >= _LIMIT:
+        fields += struct.pack("<Q", at)
+    return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
+
+
+def _descriptor_sizes(nbytes: int, at: int) -> bytes:
+    """The sizes in a descriptor: 64 bits wide where the local header has a zip64 field, for whatever reason."""
+    return struct.pack("<QQ" if nbytes >= _LIMIT or at >= _LIMIT else "<II", nbytes, nbytes)
+
+
+def _central_extra(nbytes: int, at: int) -> bytes:
+    fields = b""
+    if nbytes >= _LIMIT:
+        fields += struct.pack("<QQ", nbytes, nbytes)
+    if at >= _LIMIT:
+        fields += struct.pack("<Q", at)
+    return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
+
+
+def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: _PutCrc) -> None:
+    nbytes = record.nbytes
+    flags = _UTF8_WITH_DESCRIPTOR if nbytes else _UTF8
+    extra = _central_extra(nbytes, at)
+    size = min(nbytes, _LIMIT)
+    builder.literal(_CENTRAL + struct.pack("<HHHHHH", 0, 0, flags, 0, 0, 0))
+    put_crc()
+    builder.literal(struct.pack("<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, _LIMIT)))
+    builder.literal(record.name + extra)
+
+
+def _end(count: int, begin: int, nbytes: int) -> bytes:
+    at = begin + nbytes
+    end64 = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 0x031E, 45, 0, 0, count, count, nbytes, begin)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, at, 1)
+    few, small, near = min(count, 0xFFFF), min(nbytes, _LIMIT), min(begin, _LIMIT)
+    return end64 + locator + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, few, few, small, near, 0)

@@ -1,0 +1,1 @@
+"""From a checkpoint and a request to a plan: pure functions, no file is touched."""

@@ -1,0 +1,179 @@
+"""Packing: dividing units of tensors into shards by size or by count. Pure functions.
+
+`pack` is the rule of huggingface_hub's planner (`split_state_dict_into_shards_factory`), shard for shard.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Callable, Sequence
+
+from shardctl.errors import UsageError
+from shardctl.model import Tensor
+from shardctl.planning.request import Limits
+from shardctl.storages import Unit
+from shardctl.text import escape
+
+
+def divide(units: list[Unit], limits: Limits, measure: Callable[[Sequence[Tensor]], int]) -> list[list[Unit]]:
+    """The shards that the limits ask for; `measure` gives the exact bytes of a file of tensors."""
+    if limits.num_shards is not None:
+        count = max(min(limits.num_shards, len(units)), 1) if limits.or_fewer else limits.num_shards
+        return [list(units)] if count == 1 else balance(units, count)
+    if not units:
+        return [[]]
+    if limits.max_shard_bytes is None:
+        return [units]
+    if limits.strict:
+        return pack_strict(units, limits.max_shard_bytes, measure)
+    return pack(units, limits.max_shard_bytes)
+
+
+def pack(units: Sequence[Unit], limit: int) -> list[list[Unit]]:
+    """The hub's packing: shards are filled in order; a unit over the limit gets a shard of its own, at once.
+
+    The shard that is being filled stays open past such a unit, so it may come after it.
+    """
+    shards: list[list[Unit]] = []
+    current: list[Unit] = []
+    size = 0
+    for unit in units:
+        if unit.nbytes > limit:
+            shards.append([unit])
+            continue
+        if size + unit.nbytes > limit:
+            shards.append(current)
+            current, size = [], 0
+        current.append(unit)
+        size += unit.nbytes
+    if current:
+        shards.append(current)
+    return shards
+
+
+def pack_strict(units: Sequence[Unit], limit: int, measure: Callable[[Sequence[Tensor]], int]) -> list[list[Unit]]:
+    """Fill shards in order, so that no file, header included, is larger than `limit` bytes.
+
+    A file's exact size is known only as a whole, so each shard's end is guessed from what the last one's header took
+    for each unit, and found from there in growing steps: a handful of measurements a shard.
+    """
+    sums = [0, *itertools.accumulate(unit.nbytes for unit in units)]
+    shards: list[list[Unit]] = []
+    begin = overhead = 0
+    while begin < len(units):
+
+        def size(end: int, begin: int = begin) -> int:
+            return measure([tensor for unit in units[begin:end] for tensor in unit.tensors])
+
+        most = _reach(sums, begin, limit)
+        if most == begin or size(begin + 1) > limit:
+            raise _cannot_fit(units[begin], limit, measure)
+        # The first end that is too much, if headers take as much as they did in the shard before.
+        guess = bisect.bisect_right(
+            range(begin + 1, most + 1), limit, key=lambda end: sums[end] - sums[begin] + overhead * (end - begin)
+        )
+        end = _last_fitting(lambda end: size(end) <= limit, begin + 1, most, begin + max(guess, 1))
+        overhead = (size(end) - (sums[end] - sums[begin])) // (end - begin)
+        shards.append(list(units[begin:end]))
+        begin = end
+    return shards
+
+
+def _last_fitting(fits: Callable[[int], bool], low: int, high: int, guess: int) -> int:
+    """The largest end of low..high that fits, where `low` does and fitting ends once; few questions near the guess."""
+    step = 1
+    if fits(guess):
+        low = guess
+        while low < high and fits(min(low + step, high)):
+            low = min(low + step, high)
+            step *= 2
+        high = min(low + step, high + 1)
+    else:
+        high = guess
+        while high - step > low and not fits(high - step):
+            high -= step
+            step *= 2
+        low = max(high - step, low)
+    # Now `low` fits and `high` does not.
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _cannot_fit(unit: Unit, limit: int, measure: Callable[[Sequence[Tensor]], int]) -> UsageError:
+    name = unit.tensors[0].name
+    need = measure(unit.tensors)
+    return UsageError(
+        f"tensor '{escape(name)}' needs a file of {need:,} bytes, over the strict limit of {limit:,}",
+        hint=f"choose --max-shard-size {need} or more, or leave out --strict-size",
+        tensor=name,
+    )
+
+
+def balance(units: Sequence[Unit], count: int) -> list[list[Unit]]:
+    """Exactly `count` shards, in order, whose largest is as small as it can be and which are else near the average.
+
+    Raises UsageError where there are fewer units than shards.
+    """
+    if count > len(units):
+        raise UsageError(
+            f"{len(units)} tensors (tied ones counted once) cannot fill {count} shards",
+            hint=f"choose --num-shards {max(len(units), 1)} or fewer",
+        )
+    sums = [0, *itertools.accumulate(unit.nbytes for unit in units)]
+    capacity = _least_capacity(sums, count)
+    needed = _shards_needed(sums, capacity)
+    shards: list[list[Unit]] = []
+    begin = 0
+    for left in range(count, 0, -1):
+        end = _balanced_end(sums, needed, begin, left, capacity)
+        shards.append(list(units[begin:end]))
+        begin = end
+    return shards
+
+
+def _reach(sums: Sequence[int], begin: int, capacity: int) -> int:
+    """The largest end for which units begin:end stay within the capacity."""
+    return bisect.bisect_right(sums, sums[begin] + capacity, lo=begin) - 1
+
+
+def _least_capacity(sums: Sequence[int], count: int) -> int:
+    """The least size of the largest shard for which `count` shards in order are enough."""
+    largest = max(after - before for before, after in itertools.pairwise(sums))
+
+    def enough(capacity: int) -> bool:
+        begin = 0
+        for _ in range(count):
+            begin = _reach(sums, begin, capacity)
+            if begin == len(sums) - 1:
+                return True
+        return False
+
+    low = max(largest, -(-sums[-1] // count))
+    high = low + largest  # every shard but the last is then filled past the average
+    return low + bisect.bisect_left(range(low, high), True, key=enough)
+
+
+def _shards_needed(sums: Sequence[int], capacity: int) -> list[int]:
+    """For each unit, the number of shards that it and all after it need at least."""
+    needed = [0] * len(sums)
+    for begin in range(len(sums) - 2, -1, -1):
+        needed[begin] = 1 + needed[_reach(sums, begin, capacity)]
+    return needed
+
+
+def _balanced_end(sums: Sequence[int], needed: Sequence[int], begin: int, left: int, capacity: int) -> int:
+    """Where a shard ends that comes nearest to the average of what is left, and leaves a solvable rest."""
+    total = len(sums) - 1
+    if left == 1:
+        return total
+    latest = min(_reach(sums, begin, capacity), total - (left - 1))
+    goal = sums[begin] + (sums[-1] - sums[begin]) / left
+    end = min(max(bisect.bisect_left(sums, goal, lo=begin + 1), begin + 1), latest)
+    if end > begin + 1 and goal - sums[end - 1] <= sums[end] - goal:
+        end -= 1
+    while needed[end] > left - 1:
+        end += 1
+    return end

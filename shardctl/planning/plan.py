@@ -1,0 +1,232 @@
+"""What shall be: in which shard, and in which order, each tensor shall stand. Pure functions; no file is touched.
+
+Packing itself stands in `packing`: it follows huggingface_hub's planner, shard for shard, so that a checkpoint split
+here has the same shards as one that was saved by `save_pretrained`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from shardctl.errors import UsageError
+from shardctl.formats.index import build_index
+from shardctl.model import Checkpoint, Tensor
+from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
+from shardctl.planning.packing import divide
+from shardctl.planning.request import Limits, Measure, Request, options_of
+from shardctl.planning.ties import resolve_ties
+from shardctl.storages import Unit, storage_units
+from shardctl.text import escape
+
+#: Raised whenever the same plan would give other bytes than before.
+LAYOUT_VERSION = 1
+
+#: Tensors that a digest takes in at a time: their text need not all be in memory at once.
+_TENSORS_AT_A_TIME = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file to be: `size` is the whole file's, `data_size` its tensors', both in bytes."""
+
+    filename: str
+    tensors: tuple[Tensor, ...]
+    size: int
+    data_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shall be, as a value. `index` is the index file's bytes, None for a single file.
+
+    `metadata` goes into every file; `oversize` names the tensors that alone are larger than the limit; `notes` are
+    for the user to know before the work.
+    """
+
+    id: str
+    request: Request
+    shards: tuple[Shard, ...]
+    metadata: Mapping[str, str]
+    index_filename: str | None
+    index: bytes | None
+    oversize: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total_size(self) -> int:
+        """Bytes of all that is written of tensors: the index's `total_size`."""
+        return sum(shard.data_size for shard in self.shards)
+
+    @property
+    def loads_from(self) -> str:
+        """The name that a loader takes: the index, or the one file."""
+        return self.index_filename or self.shards[0].filename
+
+
+def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Plan:
+    """Decide which tensor goes where.
+
+    Raises UsageError where a limit cannot be kept, or the number of shards cannot be named.
+    """
+    tensors, aliases = resolve_ties(checkpoint, request.container, request.tied)
+    if request.order == "natural":
+        tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
+    shards, metadata, oversize = _pack(checkpoint, request, tensors, aliases, measure)
+    single = len(shards) == 1
+    names = [shard.filename for shard in shards]
+    index = None if single else _index_bytes(checkpoint, shards, aliases)
+    return Plan(
+        id=_plan_id(checkpoint, request, metadata, names, index),
+        request=request,
+        shards=shards,
+        metadata=metadata,
+        index_filename=None if single else index_filename(request.stem, request.suffix, request.variant),
+        index=index,
+        oversize=oversize,
+        notes=tuple(_notes(checkpoint, request, tensors)),
+    )
+
+
+def _pack(
+    checkpoint: Checkpoint,
+    request: Request,
+    tensors: Sequence[Tensor],
+    aliases: Mapping[str, str],
+    measure: Measure,
+) -> tuple[tuple[Shard, ...], dict[str, str], tuple[str, ...]]:
+    """The shards, the metadata of every file, and the names of tensors over the limit."""
+    units = storage_units(tensors) if request.container == "bin" else [Unit((t,), t.nbytes) for t in tensors]
+    metadata = _file_metadata(checkpoint, request)
+
+    def file_size(some: Sequence[Tensor]) -> int:
+        return measure(some, {**metadata, **aliases} if len(some) == len(tensors) else metadata)
+
+    packed = divide(units, request.limits, file_size)
+    if len(packed) > MAX_SHARDS:
+        raise UsageError(
+            f"the plan has {len(packed):,} shards, and their names have room for {MAX_SHARDS:,}",
+            hint="choose a larger --max-shard-size",
+        )
+    if len(packed) == 1 and request.container == "safetensors":
+        metadata = {**metadata, **aliases}
+    shards = tuple(
+        _shard(request, number, len(packed), some, metadata, measure)
+        for number, some in enumerate(_in_order(packed, tensors), start=1)
+    )
+    return shards, metadata, _oversize(units, request.limits)
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A sorting key by which `layers.2` comes before `layers.10`."""
+    parts = re.split(r"([0-9]+)", name)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+def _in_order(packed: Sequence[Sequence[Unit]], tensors: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], int]]:
+    """The tensors of each shard, in the order of all, and their bytes. Those of one storage need not be neighbours."""
+    position: dict[str, int] = {}
+    for units in packed:
+        some = [tensor for unit in units for tensor in unit.tensors]
+        if len(some) > len(units):
+            position = position or {tensor.name: place for place, tensor in enumerate(tensors)}
+            some.sort(key=lambda tensor: position[tensor.name])
+        yield some, sum(unit.nbytes for unit in units)
+
+
+def _shard(
+    request: Request,
+    number: int,
+    count: int,
+    held: tuple[list[Tensor], int],
+    metadata: Mapping[str, str],
+    measure: Measure,
+) -> Shard:
+    tensors, nbytes = held
+    return Shard(_filename(request, number, count), tuple(tensors), measure(tensors, metadata), nbytes)
+
+
+def _filename(request: Request, number: int, count: int) -> str:
+    if count == 1 and request.filename is not None:
+        return request.filename
+    return shard_filename(request.stem, request.suffix, request.variant, number, count)
+
+
+def _file_metadata(checkpoint: Checkpoint, request: Request) -> dict[str, str]:
+    if request.container != "safetensors":
+        return {}
+    # transformers refuses a safetensors file that does not say which framework wrote it.
+    return {"format": "pt", **checkpoint.metadata}
+
+
+def _index_bytes(checkpoint: Checkpoint, shards: Sequence[Shard], aliases: Mapping[str, str]) -> bytes:
+    kept = {} if checkpoint.index is None else dict(checkpoint.index.metadata)
+    for name in checkpoint.aliases:
+        kept.pop(name, None)
+    metadata = {**kept, **aliases, "total_size": sum(shard.data_size for shard in shards)}
+    weight_map = {tensor.name: shard.filename for shard in shards for tensor in shard.tensors}
+    return build_index(metadata, weight_map)
+
+
+def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
+    limit = limits.max_shard_bytes
+    if limit is None:
+        return ()
+    return tuple(unit.tensors[0].name for unit in units if unit.nbytes > limit)
+
+
+def _notes(checkpoint: Checkpoint, request: Request, tensors: Sequence[Tensor]) -> Iterable[str]:
+    extra = sorted(set(checkpoint.metadata) - {"format"})
+    if extra and request.container == "bin":
+        yield f"a .bin file has no room for the source's metadata; left out: {', '.join(map(escape, extra))}"
+    if request.container == "safetensors":
+        grown = [t for t in tensors if t.strides is not None and t.nbytes > t.span.length]
+        if grown:
+            more = sum(t.nbytes - t.span.length for t in grown)
+            yield (
+                f"{len(grown)} expanded tensors are written in full and take {more:,} bytes more "
+                f"(the first is '{escape(grown[0].name)}')"
+            )
+    if checkpoint.non_tensors:
+        yield f"{len(checkpoint.non_tensors)} entries that are not tensors are left out"
+
+
+def _plan_id(
+    checkpoint: Checkpoint,
+    request: Request,
+    metadata: Mapping[str, str],
+    filenames: Sequence[str],
+    index: bytes | None,
+) -> str:
+    """A digest of all that determines the bytes: options, layout version, and the sources' names, sizes, headers.
+
+    One file can hold several state dicts with equal names (`model` and `ema`), so where a tensor lies counts too.
+    """
+    number = {file.path: place for place, file in enumerate(checkpoint.files)}
+    document = {
+        "layout_version": LAYOUT_VERSION,
+        "options": options_of(request),
+        "block_size": request.block,
+        "sources": [
+            [file.path.replace("\\", "/").rsplit("/", 1)[-1], file.version.size, file.header_sha256]
+            for file in checkpoint.files
+        ],
+        # The last key, so that the list can be written into it piece by piece.
+        "tensors": [],
+        "metadata": dict(metadata),
+        "filenames": list(filenames),
+        "index": None if index is None else hashlib.sha256(index).hexdigest(),
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.removesuffix("]}").encode())
+    for begin in range(0, len(checkpoint.tensors), _TENSORS_AT_A_TIME):
+        rows = [
+            [t.name, number[t.storage.extent.path], t.span.offset, t.dtype.name, t.shape, t.strides]
+            for t in checkpoint.tensors[begin : begin + _TENSORS_AT_A_TIME]
+        ]
+        digest.update(f"{',' if begin else ''}{json.dumps(rows, separators=(',', ':'))[1:-1]}".encode())
+    digest.update(b"]}")
+    return digest.hexdigest()

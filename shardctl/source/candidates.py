@@ -1,0 +1,130 @@
+"""Which names of a folder belong together as one checkpoint. Pure: it is given names, and what indexes list."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from shardctl.naming import (
+    KNOWN_STEMS,
+    NumberStyle,
+    WeightsName,
+    is_training_state,
+    parse_index_name,
+    parse_weights_name,
+)
+from shardctl.text import escape
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One checkpoint of a folder, by names alone.
+
+    `files` are the names that are there, in the order of their numbers; `missing` are the numbers that a set without
+    an index lacks; `unlisted` are files that are numbered like the index's shards and not listed by it.
+    """
+
+    stem: str
+    variant: str | None
+    suffix: str
+    files: tuple[str, ...]
+    index: str | None = None
+    style: NumberStyle = "none"
+    missing: tuple[int, ...] = ()
+    unlisted: tuple[str, ...] = ()
+
+    @property
+    def container(self) -> str:
+        """The container that the suffix promises."""
+        return "safetensors" if self.suffix == ".safetensors" else "bin"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every file of it in the folder: the index, what it lists, and what is numbered like that."""
+        index = () if self.index is None else (self.index,)
+        return (*index, *self.files, *self.unlisted)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it is made of an index or numbered files, and not one plain file."""
+        return self.index is not None or self.style != "none"
+
+    @property
+    def known(self) -> bool:
+        """Whether loaders find it by its name."""
+        return self.index is not None or self.stem in KNOWN_STEMS
+
+    @property
+    def choice(self) -> str:
+        """The name to give as SOURCE for exactly this checkpoint."""
+        return self.index or self.files[0]
+
+    @property
+    def title(self) -> str:
+        """The checkpoint in a few words, safe to print."""
+        count = len(self.files)
+        more = f" ({count} file{'' if count == 1 else 's'})" if self.is_set else ""
+        return escape(self.choice) + more
+
+
+#: Files with the same of these belong together; a plain file stands alone.
+_SetKey = tuple[str, str | None, str, NumberStyle, int | None]
+
+
+def candidates(names: Iterable[str], listed: Mapping[str, Collection[str]]) -> list[Candidate]:
+    """The checkpoints among the names of a folder, those with an index first. Training state is none.
+
+    `listed` has the shards that each index lists; an index that is not in it could not be read, and then the numbered
+    files of its name are taken to be its.
+    """
+    present = [name for name in names if not is_training_state(name)]
+    sets = _numbered_sets(present)
+    indexed = [_indexed(name, sets, listed, set(present)) for name in present if parse_index_name(name)]
+    taken = {name for candidate in indexed for name in candidate.names}
+    rest = [_unindexed(key, members) for key, members in sets.items() if not taken.intersection(members)]
+    return indexed + rest
+
+
+def _numbered_sets(names: Iterable[str]) -> dict[_SetKey, list[str]]:
+    """The weights files by what their names have in common, each set in the order of its numbers."""
+    parsed = ((name, parse_weights_name(name)) for name in names)
+    sets: dict[_SetKey, list[tuple[int, str]]] = {}
+    for name, found in parsed:
+        if found is not None:
+            sets.setdefault(_set_key(found), []).append((found.number or 0, name))
+    return {key: [name for _, name in sorted(members)] for key, members in sets.items()}
+
+
+def _set_key(name: WeightsName) -> _SetKey:
+    return (name.stem, name.variant, name.suffix, name.style, name.count)
+
+
+def _indexed(
+    index: str, sets: Mapping[_SetKey, list[str]], listed: Mapping[str, Collection[str]], present: set[str]
+) -> Candidate:
+    name = parse_index_name(index)
+    if name is None:
+        raise ValueError(f"{index!r} is not the name of an index")
+    if index in listed:
+        files = sorted(present.intersection(listed[index]))
+    else:
+        own = (name.stem, name.variant, name.suffix)
+        files = [member for key, members in sets.items() if key[:3] == own and key[3] != "none" for member in members]
+    # Files of one numbered set that the index leaves out lie there for a reason that somebody should look at.
+    touched = [members for members in sets.values() if set(members).intersection(files)]
+    unlisted = [member for members in touched for member in members if member not in files]
+    return Candidate(name.stem, name.variant, name.suffix, tuple(files), index, unlisted=tuple(unlisted))
+
+
+def _unindexed(key: _SetKey, members: list[str]) -> Candidate:
+    stem, variant, suffix, style, count = key
+    missing = () if style == "none" else _missing(members, count)
+    return Candidate(stem, variant, suffix, tuple(members), style=style, missing=missing)
+
+
+def _missing(members: Iterable[str], count: int | None) -> tuple[int, ...]:
+    """The numbers that a set lacks. Most count from 1; where there is a 0, from there."""
+    numbers = {name.number for name in map(parse_weights_name, members) if name is not None and name.number is not None}
+    first = 0 if count is None or 0 in numbers else 1
+    last = max(numbers) if count is None else first + count - 1
+    return tuple(number for number in range(first, last + 1) if number not in numbers)

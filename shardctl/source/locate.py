@@ -1,0 +1,258 @@
+"""Which files SOURCE means: a file, an index, or the one checkpoint of a folder.
+
+Ambiguity is an error that lists the choices, because loaders differ in what they would take. Names decide what belongs
+together (`candidates`); indexes are read for what they list; no weights file is opened but those of unknown names, to
+see whether they are weights at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.findings import Finding
+from shardctl.formats import recognise_file
+from shardctl.formats.index import parse_index, too_large
+from shardctl.model import Index
+from shardctl.naming import parse_index_name, parse_weights_name
+from shardctl.source.candidates import Candidate, candidates
+from shardctl.stores.base import Store
+from shardctl.text import escape
+
+_SHOWN_CHOICES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The files that SOURCE means, before any header was read.
+
+    `root` is SOURCE as given; `files` are the paths of the weights, in order, also of those that are missing;
+    `unlisted` are paths that look like shards of the set and are not listed by its index. `findings` came up on the
+    way and are reported when the checkpoint is read; `notes` are for the user to know before that.
+    """
+
+    root: str
+    folder: str
+    files: tuple[str, ...]
+    stem: str
+    variant: str | None = None
+    suffix: str = ""
+    is_set: bool = False
+    is_folder: bool = False
+    index_path: str | None = None
+    index: Index | None = None
+    unlisted: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def names(self, store: Store) -> dict[str, str]:
+        """By path, the names of the files in the folder: as the index lists them, also in folders below (`sub/a`)."""
+        listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
+        return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
+            store.join(self.folder, *name.split("/")): name for name in listed
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _IndexFile:
+    """An index that was read: None for one that is unusable, and what was found wrong with it."""
+
+    index: Index | None
+    findings: tuple[Finding, ...]
+
+
+def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
+    """The files that `source` means. A file that belongs to a set stands for the set, unless `whole_set` is false.
+
+    Raises UsageError where a folder holds several checkpoints, MissingError where there is nothing, and InputError
+    (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot be taken whole.
+    """
+    kind = store.kind(source)
+    if kind is None:
+        raise MissingError(
+            f"there is nothing at '{escape(source)}'",
+            hint="check the path; a model on the hub must be downloaded first; a link may lead to a file that is gone",
+            file=source,
+        )
+    if kind == "folder":
+        return _in_folder(store, source)
+    folder, name = store.split(source)
+    if name.endswith(".json"):
+        return _of_index(store, source, folder, name)
+    return _of_file(store, source, folder, name) if whole_set else _alone(source, folder, name)
+
+
+def folder_checkpoints(store: Store, folder: str) -> list[Candidate]:
+    """The checkpoints that a folder holds, one for each that could be meant by it; none where it does not exist.
+
+    Files that loaders know by name, and indexes; only where there are none, whatever else has weights in it.
+    """
+    return _survey(store, folder)[0] if store.kind(folder) == "folder" else []
+
+
+def _survey(store: Store, folder: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
+    """The checkpoints of a folder, and its indexes by name."""
+    every, indexes = _all_candidates(store, folder)
+    known = [candidate for candidate in every if candidate.known]
+    return known or [candidate for candidate in every if _has_weights(store, folder, candidate)], indexes
+
+
+def _all_candidates(store: Store, folder: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
+    names = [entry.name for entry in store.list(folder) if "folder" not in (entry.kind, entry.target)]
+    indexes = {name: _read_index(store, store.join(folder, name)) for name in names if parse_index_name(name)}
+    listed = {name: set(read.index.weight_map.values()) for name, read in indexes.items() if read.index is not None}
+    return candidates(names, listed), indexes
+
+
+def _has_weights(store: Store, folder: str, candidate: Candidate) -> bool:
+    """Whether a candidate of an unknown name is one: many a `.bin` has no weights. Only its first file is opened."""
+    if candidate.suffix == ".safetensors":
+        return True
+    path = store.join(folder, candidate.files[0])
+    if store.kind(path) != "file":
+        return False
+    with store.open(path) as reader:
+        return recognise_file(reader) is not None
+
+
+def _read_index(store: Store, path: str) -> _IndexFile:
+    kind = store.kind(path)
+    if kind != "file":
+        what = "a link that leads nowhere" if kind is None else "not a regular file"
+        finding = Finding("file-not-regular", "error", f"the index is {what}", "fetch it again", path)
+        return _IndexFile(None, (finding,))
+    findings: list[Finding] = []
+    with store.open(path) as reader:
+        size = reader.version.size
+        excess = too_large(size, path)
+        if excess is not None:
+            return _IndexFile(None, (excess,))
+        index = parse_index(reader.read(0, size), path, findings.append)
+    return _IndexFile(index, tuple(findings))
+
+
+def _in_folder(store: Store, folder: str) -> Located:
+    found, indexes = _survey(store, folder)
+    if not found:
+        raise _nothing_in(store, folder)
+    if len(found) > 1:
+        raise _ambiguous(store, folder, found)
+    return _of_candidate(store, folder, folder, found[0], indexes, is_folder=True)
+
+
+def _of_index(store: Store, source: str, folder: str, name: str) -> Located:
+    every, indexes = _all_candidates(store, folder)
+    candidate = next((candidate for candidate in every if candidate.index == name), None)
+    if candidate is None:
+        # A name that no loader would take for an index; what it lists is all there is to go by.
+        candidate, indexes = Candidate("model", None, "", (), name), {name: _read_index(store, source)}
+    return _of_candidate(store, source, folder, candidate, indexes)
+
+
+def _of_file(store: Store, source: str, folder: str, name: str) -> Located:
+    every, indexes = _all_candidates(store, folder)
+    homes = [candidate for candidate in every if candidate.is_set and name in candidate.names]
+    if not homes:
+        return _alone(source, folder, name)
+    if len(homes) > 1:
+        raise _ambiguous(store, folder, homes)
+    home = homes[0]
+    if name in home.unlisted:
+        raise InputError(
+            f"'{escape(name)}' is numbered like the shards of '{escape(home.choice)}', which does not list it",
+            hint="repair the index with `shardctl index`, or copy the file to another folder to use it alone",
+            code="shard-unlisted",
+            file=source,
+        )
+    located = _of_candidate(store, source, folder, home, indexes)
+    if home.missing:
+        finding = _incomplete(home, source)
+        raise InputError(finding.message, hint=finding.hint, code=finding.code, file=source)
+    if len(located.files) == 1:
+        return located
+    note = f"'{escape(name)}' is one of {len(located.files):,} files that belong together; all of them are taken"
+    return replace(located, notes=(note,))
+
+
+def _alone(source: str, folder: str, name: str) -> Located:
+    parsed = parse_weights_name(name)
+    if parsed is None:
+        return Located(source, folder, (source,), name)
+    return Located(source, folder, (source,), parsed.stem, parsed.variant, parsed.suffix)
+
+
+def _of_candidate(
+    store: Store,
+    source: str,
+    folder: str,
+    candidate: Candidate,
+    indexes: dict[str, _IndexFile],
+    *,
+    is_folder: bool = False,
+) -> Located:
+    read = _IndexFile(None, ()) if candidate.index is None else indexes[candidate.index]
+    names: Sequence[str] = candidate.files if read.index is None else sorted(set(read.index.weight_map.values()))
+    unlisted = tuple(store.join(folder, name) for name in candidate.unlisted)
+    return Located(
+        root=source,
+        folder=folder,
+        files=tuple(store.join(folder, *name.split("/")) for name in names),
+        stem=candidate.stem,
+        variant=candidate.variant,
+        suffix=candidate.suffix,
+        is_set=candidate.is_set,
+        is_folder=is_folder,
+        index_path=None if candidate.index is None else store.join(folder, candidate.index),
+        index=read.index,
+        unlisted=unlisted,
+        findings=(*read.findings, *_set_findings(candidate, store.join(folder, candidate.choice), unlisted)),
+    )
+
+
+def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> list[Finding]:
+    """What the names alone say is wrong with a set; `path` is that of its index or first file."""
+    found = [
+        Finding(
+            "shard-unlisted",
+            "error",
+            "the file is numbered like the index's shards, and the index does not list it",
+            "repair the index with `shardctl index`, or remove the file if it is left over from another save",
+            file,
+        )
+        for file in unlisted
+    ]
+    if candidate.missing:
+        found.append(_incomplete(candidate, path))
+    elif candidate.index is None and candidate.style not in ("none", "rank"):
+        message = "the numbered files have no index, and most loaders find them only through one"
+        found.append(Finding("index-missing", "warning", message, "write it with `shardctl index`", path))
+    return found
+
+
+def _incomplete(candidate: Candidate, path: str) -> Finding:
+    numbers = ", ".join(map(str, candidate.missing[:_SHOWN_CHOICES]))
+    more = ", …" if len(candidate.missing) > _SHOWN_CHOICES else ""
+    total = len(candidate.files) + len(candidate.missing)
+    message = f"{len(candidate.missing):,} of {total:,} numbered files are missing: number {numbers}{more}"
+    return Finding("shard-set-incomplete", "error", message, "fetch the missing files", path)
+
+
+def _ambiguous(store: Store, folder: str, found: Sequence[Candidate]) -> UsageError:
+    choices = "; ".join(escape(store.join(folder, candidate.choice)) for candidate in found[:_SHOWN_CHOICES])
+    more = "; …" if len(found) > _SHOWN_CHOICES else ""
+    titles = ", ".join(candidate.title for candidate in found[:_SHOWN_CHOICES])
+    return UsageError(
+        f"'{escape(folder)}' holds {len(found):,} checkpoints, and loaders differ in which they take: {titles}",
+        hint=f"name the one that is meant: {choices}{more}",
+        code="folder-ambiguous",
+        file=folder,
+    )
+
+
+def _nothing_in(store: Store, folder: str) -> MissingError:
+    inner = [entry.name for entry in store.list(folder) if "folder" in (entry.kind, entry.target)]
+    hint = "name a folder with model.safetensors, pytorch_model.bin or an index, or the weights file itself"
+    if inner:
+        hint += f"; folders in it: {', '.join(map(escape, inner[:_SHOWN_CHOICES]))}"
+    return MissingError(f"'{escape(folder)}' holds no checkpoint", hint=hint, file=folder)

@@ -1,0 +1,155 @@
+"""Which tensors of a file are the checkpoint's: the nested state dict that a key names, or the root. Pure.
+
+Training checkpoints nest the weights (`{"step": int, "model_state": {…}}`); what lies beside them is never dropped
+without being asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.model import MadeName, NonTensor, Tensor, Tree
+from shardctl.text import escape
+
+_SHOWN = 10
+#: How the kinds of values begin that are tensors in torch, but none that lie in one storage: sparse, quantised, meta.
+UNREAD_TENSOR = "torch._utils._rebuild_"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The tensors of a file that were chosen, by their names there, and what is left out beside them."""
+
+    tensors: tuple[Tensor, ...]
+    non_tensors: tuple[NonTensor, ...] = ()
+
+
+def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) -> Selection:
+    """The state dict at `key` (None: the root) of the file at `path`; with `drop_non_tensors`, what else is there goes.
+
+    Raises MissingError where nothing is at `key`, UsageError where it has two meanings, and InputError for what is no
+    tensor and for a place that has no tensors but only state dicts below it.
+    """
+    node = tree if key is None else _at(tree, path, key)
+    chosen = Selection(
+        tensors=tuple(_named(name, value) for name, value in node.items() if isinstance(value, Tensor)),
+        non_tensors=tuple(_opaque(name, value) for name, value in node.items() if not isinstance(value, Tensor)),
+    )
+    _refuse_unwritable(chosen, path, key)
+    if not chosen.non_tensors:
+        return chosen
+    nested = state_dict_keys(node)
+    if not chosen.tensors and nested:
+        raise InputError(_said(path, key, "holds no tensors, but state dicts"), hint=_use_key(key, nested), file=path)
+    if not chosen.tensors:
+        raise InputError(_said(path, key, "holds no tensors"), hint=_contents(chosen.non_tensors), file=path)
+    if not drop_non_tensors:
+        raise InputError(
+            _said(path, key, f"also holds what is no tensor: {_contents(chosen.non_tensors)}"),
+            hint="add --drop-non-tensors to leave it out" + (f", or {_use_key(key, nested)}" if nested else ""),
+            file=path,
+        )
+    return chosen
+
+
+def _refuse_unwritable(chosen: Selection, path: str, key: str | None) -> None:
+    """Raise InputError for what would be lost or changed without a word: unread kinds of tensors, keys of no text."""
+    unread = tuple(value for value in chosen.non_tensors if value.kind.startswith(UNREAD_TENSOR))
+    if unread:
+        raise InputError(
+            _said(path, key, f"holds tensors of kinds that shardctl does not read: {_contents(unread)}"),
+            hint="make them plain in torch (`to_dense()`, `dequantize()`) and save the checkpoint again",
+            file=path,
+        )
+    made = [tensor.name for tensor in chosen.tensors if isinstance(tensor.name, MadeName)]
+    if made:
+        raise InputError(
+            _said(path, key, f"holds tensors under keys that are no text: {', '.join(map(escape, made[:_SHOWN]))}"),
+            hint="rename them in torch: `{str(key): value for key, value in state.items()}`",
+            file=path,
+        )
+
+
+def flatten(tree: Tree) -> Selection:
+    """Everything in a file, nested names joined with dots: for looking at it, not for writing."""
+    leaves = [(".".join(keys), value) for keys, value in _walk(tree) if not isinstance(value, dict)]
+    return Selection(
+        tensors=tuple(_named(name, value) for name, value in leaves if isinstance(value, Tensor)),
+        non_tensors=tuple(NonTensor(name, value.kind) for name, value in leaves if isinstance(value, NonTensor)),
+    )
+
+
+def state_dict_keys(tree: Tree) -> list[str]:
+    """The keys below the root that hold state dicts: dictionaries with tensors in them."""
+    return [
+        ".".join(keys)
+        for keys, value in _walk(tree)
+        if isinstance(value, dict) and any(isinstance(item, Tensor) for item in value.values())
+    ]
+
+
+def _walk(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor | Tree]]:
+    """Every value with its path of keys, in order; not recursive, so that depth is no matter."""
+    stack: list[tuple[tuple[str, ...], Tensor | NonTensor | Tree]] = [
+        ((key,), value) for key, value in reversed(tree.items())
+    ]
+    while stack:
+        keys, value = stack.pop()
+        yield keys, value
+        if isinstance(value, dict):
+            stack.extend(((*keys, key), item) for key, item in reversed(value.items()))
+
+
+def _at(tree: Tree, path: str, key: str) -> Tree:
+    literal, dotted = _step(tree, key), _descend(tree, key)
+    if literal is not None and dotted is not None and "." in key:
+        raise UsageError(
+            f"the key '{escape(key)}' has two meanings in '{escape(path)}': the name itself, and a path of names",
+            hint="rename one of them where the checkpoint is made",
+            file=path,
+        )
+    node = literal if literal is not None else dotted
+    if node is None:
+        keys = state_dict_keys(tree)
+        hint = _use_key(None, keys) if keys else "leave out --key: the file is not nested"
+        raise MissingError(f"'{escape(path)}' has no state dict at '{escape(key)}'", hint=hint, file=path)
+    return node
+
+
+def _descend(tree: Tree, key: str) -> Tree | None:
+    node: Tree | None = tree
+    for part in key.split("."):
+        node = None if node is None else _step(node, part)
+    return node
+
+
+def _step(tree: Tree, name: str) -> Tree | None:
+    value = tree.get(name)
+    return value if isinstance(value, dict) else None
+
+
+def _named(name: str, tensor: Tensor) -> Tensor:
+    return tensor if tensor.name == name else replace(tensor, name=name)
+
+
+def _opaque(name: str, value: Tensor | NonTensor | Tree) -> NonTensor:
+    kind = value.kind if isinstance(value, NonTensor) else "dict"
+    return NonTensor(name, kind)
+
+
+def _said(path: str, key: str | None, what: str) -> str:
+    place = "" if key is None else f"'{escape(key)}' in "
+    return f"{place}'{escape(path)}' {what}"
+
+
+def _contents(values: tuple[NonTensor, ...]) -> str:
+    shown = ", ".join(f"{escape(value.name)} ({escape(value.kind)})" for value in values[:_SHOWN])
+    return shown + (f", and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else "")
+
+
+def _use_key(key: str | None, nested: list[str]) -> str:
+    prefix = "" if key is None else f"{key}."
+    shown = ", ".join(f"--key {escape(prefix + name)}" for name in nested[:_SHOWN])
+    return f"choose one of: {shown}" + (", …" if len(nested) > _SHOWN else "")

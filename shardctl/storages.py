@@ -1,0 +1,60 @@
+"""Which tensors share a storage, and which are tied."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from shardctl.model import Extent, Tensor
+
+
+class Unit(NamedTuple):
+    """What packing cannot divide: a tensor, or a storage with all the tensors that view it. Size in bytes."""
+
+    tensors: tuple[Tensor, ...]
+    nbytes: int
+
+
+def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors of one file at a time; `tensors` stand file after file. Two files share no storage."""
+    return (list(held) for _, held in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path))
+
+
+def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:
+    """Tensors grouped by the storage that they share, in order of first appearance.
+
+    A unit counts the bytes that its tensors use of the storage, from the first to the last: what is written.
+    """
+    groups: dict[tuple[str, str], list[Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.storage.identity, []).append(tensor)
+    return [Unit(tuple(group), used_extent(group).length) for group in groups.values()]
+
+
+def used_extent(tensors: Sequence[Tensor]) -> Extent:
+    """The part of one storage that its tensors use, begun at a multiple of every tensor's element size."""
+    if len(tensors) == 1:
+        return tensors[0].span
+    whole = tensors[0].storage.extent
+    spans = [tensor.span for tensor in tensors if tensor.elements]
+    if not spans:
+        return whole.part(0, 0)
+    align = max(max(tensor.dtype.bits // 8, 1) for tensor in tensors)
+    begin = min(span.offset for span in spans) - whole.offset
+    end = max(span.end for span in spans) - whole.offset
+    begin -= begin % align
+    return whole.part(begin, end - begin)
+
+
+def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
+    """The names of each set of tied tensors, in source order; `tensors` stand file after file."""
+    for held in by_file(tensors):
+        if len({tensor.storage.key for tensor in held}) == len(held):
+            continue
+        names: dict[object, list[str]] = {}
+        for tensor in held:
+            identity = tensor.identity
+            if identity is not None:
+                names.setdefault(identity, []).append(tensor.name)
+        yield from (tied for tied in names.values() if len(tied) > 1)

@@ -1,0 +1,1 @@
+"""Moving bytes: gathering views, running work in parallel, counting progress."""

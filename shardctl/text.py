@@ -1,0 +1,99 @@
+r"""How many columns a text takes where every character has one width, and how it is shortened to fit.
+
+Wide characters of East Asia take two columns and combining marks none, so a text is cut between whole clusters (a
+character with its marks, an escape as `\u05d0`), never inside one. Source of the widths: Unicode Standard Annex 11, as
+`unicodedata` has it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+#: After a name that is written from right to left: what follows on the line keeps its place.
+LEFT_TO_RIGHT_MARK = "\u200e"
+#: A character, or the escape that stands for one.
+_ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[\\tnr])|.", re.DOTALL)
+_NO_COLUMN = ("Mn", "Me", "Cf")
+_RIGHT_TO_LEFT = ("R", "AL", "AN")
+
+
+def cells(text: str) -> int:
+    """The columns that a text takes."""
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+def elide(text: str, width: int, ellipsis: str = "…") -> str:
+    """The text in at most `width` columns: where it is longer its middle gives way, since names differ at both ends."""
+    if cells(text) <= width:
+        return text
+    room = width - cells(ellipsis)
+    if room < 2:
+        return "".join(_taken(_clusters(text), width))
+    clusters = list(_clusters(text))
+    tail = list(_taken(reversed(clusters), room // 2))
+    head = list(_taken(clusters, room - sum(map(cells, tail))))
+    return "".join([*head, ellipsis, *reversed(tail)])
+
+
+def fitted(text: str, width: int, ellipsis: str = "…") -> str:
+    """The text in exactly `width` columns: shortened, or filled up with spaces."""
+    short = elide(text, width, ellipsis)
+    return short + " " * (width - cells(short))
+
+
+def turns_round(text: str) -> bool:
+    """Whether a text has characters that are written from right to left."""
+    return not text.isascii() and any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in text)
+
+
+def _cells_of(character: str) -> int:
+    if unicodedata.category(character) in _NO_COLUMN:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def _clusters(text: str) -> Iterator[str]:
+    cluster = ""
+    for piece in _ESCAPE.findall(text):
+        if cluster and cells(piece):
+            yield cluster
+            cluster = ""
+        cluster += piece
+    yield cluster
+
+
+def _taken(clusters: Iterable[str], width: int) -> Iterator[str]:
+    """As many of the clusters as the columns hold."""
+    for cluster in clusters:
+        width -= cells(cluster)
+        if width < 0:
+            return
+        yield cluster
+
+
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+
+def escape(name: str) -> str:
+    """A name that is safe to print on one line: nothing that is invisible, moves the cursor or turns the text round."""
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(map(_escape_character, name))
+
+
+def printable(text: str) -> str:
+    """A message, whose names may or may not have been escaped, safe to print; backslashes stay as they are."""
+    return text if text.isprintable() else "".join(c if c == "\\" else _escape_character(c) for c in text)
+
+
+def _escape_character(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
