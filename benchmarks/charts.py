@@ -11,8 +11,8 @@ WIDTH, HEIGHT = 720.0, 400.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70.0, 150.0, 46.0, 56.0
 #: Colours that differ in lightness too; markers tell the lines apart where there is none.
 _COLOURS = ("#0b62a8", "#c2550a", "#2e7d32", "#6a3d9a")
-#: Steps of a decade that get a line of the grid where there is room; the least distance of two labels, in units of the
-#: picture, side by side and one above the other.
+#: Steps of a decade that get a line of the grid where there is room; the least distance of two
+#: labels, in units of the picture, side by side and one above the other.
 _STEPS, _BESIDE, _ABOVE = (1, 2, 5), 70.0, 30.0
 
 
@@ -51,7 +51,9 @@ class Axis:
 def axis(title: str, label: Callable[[float], str], values: Sequence[float]) -> Axis:
     """The axis that holds these values: its ends are round numbers."""
     low, high = _round_down(min(values)), -1.0
-    for decade in range(math.floor(math.log10(max(values))), math.floor(math.log10(max(values))) + 2):
+    for decade in range(
+        math.floor(math.log10(max(values))), math.floor(math.log10(max(values))) + 2
+    ):
         for step in _STEPS:
             if high < 0 and step * 10.0**decade >= max(values) * 0.999:
                 high = step * 10.0**decade
@@ -96,7 +98,9 @@ def draw(title: str, across: Axis, up: Axis, lines: Sequence[Line]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _line(name: str, points: Sequence[tuple[float, float]], name_y: float, number: int) -> Iterator[str]:
+def _line(
+    name: str, points: Sequence[tuple[float, float]], name_y: float, number: int
+) -> Iterator[str]:
     colour = _COLOURS[number % len(_COLOURS)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'

@@ -1,8 +1,8 @@
 """Who is timed: shardctl, the yardsticks (`cp`, `sha256sum`, a bare Typer app), and the peers.
 
-Left out, since they cannot read what the others do: torch's `consolidate_safetensors_files` raises ValueError for files
-without the metadata of torch's distributed checkpoints (`DCP_SHARDING_INFO`), and `accelerate merge-weights` reads the
-distributed checkpoints of FSDP only.
+Left out, since they cannot read what the others do: torch's `consolidate_safetensors_files` raises
+ValueError for files without the metadata of torch's distributed checkpoints (`DCP_SHARDING_INFO`),
+and `accelerate merge-weights` reads the distributed checkpoints of FSDP only.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ PEERS: dict[str, tuple[str, ...]] = {
 class Contender:
     """One way to do a piece of work. `command` has `{target}` where the folder goes that it `writes`.
 
-    A contender that `syncs` makes its result durable by itself; for others that is done for it, within the time.
+    A contender that `syncs` makes its result durable by itself; for others that is done for it,
+    within the time.
     """
 
     work: str
@@ -99,13 +100,17 @@ def bare_typer() -> Contender:
 def peer(work: str, name: str, source: str, limit: int, container: str) -> Contender:
     """One of PEERS, for the tensors of a folder; `limit` is a shard's in bytes."""
     if name == "huggingface_hub":
-        return Contender(work, name, (sys.executable, "-c", _HUB, source, "{target}", str(limit), container))
+        return Contender(
+            work, name, (sys.executable, "-c", _HUB, source, "{target}", str(limit), container)
+        )
     return Contender(work, name, (sys.executable, "-c", _LOAD_AND_SAVE, source, "{target}"))
 
 
 def missing(name: str) -> str | None:
     """The package that a peer lacks here; None where it can run."""
-    return next((package for package in PEERS[name] if importlib.util.find_spec(package) is None), None)
+    return next(
+        (package for package in PEERS[name] if importlib.util.find_spec(package) is None), None
+    )
 
 
 def versions() -> dict[str, str]:

@@ -35,14 +35,17 @@ def filesystem(folder: str) -> str:
             lines = [line.split() for line in file]
     except OSError:
         return "unknown"
-    # proc_pid_mountinfo(5): the device is the third field, the kind the first one after a lone hyphen.
+    # proc_pid_mountinfo(5): the device is the third field, the kind the first one after a lone
+    # hyphen.
     return next((words[words.index("-") + 1] for words in lines if words[2] == wanted), "unknown")
 
 
 @contextmanager
 def work_folder(parent: str | None) -> Iterator[str]:
     """A folder of its own, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="shardctl-bench-", dir=parent, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="shardctl-bench-", dir=parent, ignore_cleanup_errors=True
+    ) as folder:
         yield folder
 
 
@@ -50,7 +53,8 @@ def work_folder(parent: str | None) -> Iterator[str]:
 def xfs(folder: str, nbytes: int) -> Iterator[str]:
     """An XFS of so many bytes that shares blocks, in an image below `folder`; gone afterwards.
 
-    Raises NoRoomError, with the reason, where there can be none: it takes root, loop devices and xfsprogs.
+    Raises NoRoomError, with the reason, where there can be none: it takes root, loop devices and
+    xfsprogs.
     """
     if os.geteuid() != 0:
         raise NoRoomError("needs root, to mount an image")
@@ -63,7 +67,8 @@ def xfs(folder: str, nbytes: int) -> Iterator[str]:
         undo.callback(os.remove, image)
         undo.callback(os.rmdir, mounted)
         _call("mkfs.xfs", "-q", "-m", "reflink=1", image)
-        # Past the page cache of the filesystem below, or every byte would be kept and written twice.
+        # Past the page cache of the filesystem below, or every byte would be kept and written
+        # twice.
         device = _call("losetup", "--find", "--show", "--direct-io=on", image).strip()
         undo.callback(_call, "losetup", "--detach", device)
         _call("mount", "-t", "xfs", device, mounted)

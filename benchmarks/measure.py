@@ -24,9 +24,10 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 class Sample:
     """One run. Bytes, but for `seconds` and `ratio`, the seconds divided by those of the round's yardstick.
 
-    `peak` is the process's resident memory (wait4). From /proc/PID/io: `read` and `written` went through system calls
-    that read, write or copy (also from and to the page cache, but not through memory maps); `fetched` came from the
-    disk, and `dirtied` was changed in the page cache, to be written. `room` is what the filesystem has less afterwards.
+    `peak` is the process's resident memory (wait4). From /proc/PID/io: `read` and `written` went
+    through system calls that read, write or copy (also from and to the page cache, but not through
+    memory maps); `fetched` came from the disk, and `dirtied` was changed in the page cache, to be
+    written. `room` is what the filesystem has less afterwards.
     """
 
     seconds: float
@@ -54,10 +55,13 @@ def run(command: Sequence[str]) -> Sample:
     """Run a command to its end, its output thrown away. Raises CalledProcessError with what it said on stderr."""
     path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
-    # An installation has its modules compiled; so has a checkout after its first run, unless this is set.
+    # An installation has its modules compiled; so has a checkout after its first run, unless this
+    # is set.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     begun = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    child = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
     try:
         said = child.stderr.read() if child.stderr else b""
         # It stays a zombie until wait4, so that what /proc says of it can be read.
@@ -111,7 +115,9 @@ def used_bytes(folder: str) -> int:
     return (status.f_blocks - status.f_bfree) * status.f_frsize
 
 
-def time_once(contender: Contender, folder: str, check: Callable[[str], None] | None = None) -> Sample:
+def time_once(
+    contender: Contender, folder: str, check: Callable[[str], None] | None = None
+) -> Sample:
     """Do the work once, into a new folder below `folder`, until it is durable; `check` gets that folder, untimed."""
     if not contender.writes:
         return run(contender.command)
@@ -151,9 +157,14 @@ def measure(
         }
         unit = took[scene.yardstick].seconds if scene.yardstick else None
         for contender, sample in took.items():
-            measured[contender].append(replace(sample, ratio=sample.seconds / unit if unit else None))
+            measured[contender].append(
+                replace(sample, ratio=sample.seconds / unit if unit else None)
+            )
             name = contender.work or "yardstick"
-            print(f"round {number + 1}: {name}: {contender.name} {sample.seconds:.2f} s", file=sys.stderr)
+            print(
+                f"round {number + 1}: {name}: {contender.name} {sample.seconds:.2f} s",
+                file=sys.stderr,
+            )
     return measured
 
 

@@ -3,8 +3,9 @@
     python benchmarks/reference.py FOLDER
 
 The names and shapes are those of `bert-base-cased` (`BertModel`, float32), with the buffer
-`embeddings.position_ids` that it was once saved with: 200 tensors, 433,245,184 bytes. The same file comes out each
-time. Memory stays small: the weights are drawn a megabyte at a time, and shardctl's own writer does the rest.
+`embeddings.position_ids` that it was once saved with: 200 tensors, 433,245,184 bytes. The same file
+comes out each time. Memory stays small: the weights are drawn a megabyte at a time, and shardctl's
+own writer does the rest.
 """
 
 from __future__ import annotations
@@ -77,14 +78,17 @@ def tensors_in(raw: str) -> list[Tensor]:
     tensors, offset = [], 0
     for name, dtype, shape in shapes():
         nbytes = DTYPES[dtype].nbytes(math.prod(shape))
-        tensors.append(Tensor(name, DTYPES[dtype], shape, Storage(Extent(raw, offset, nbytes), name)))
+        tensors.append(
+            Tensor(name, DTYPES[dtype], shape, Storage(Extent(raw, offset, nbytes), name))
+        )
         offset += nbytes
     return tensors
 
 
 def write_weights(raw: str) -> None:
     """Write the bytes of all tensors: the positions, then floats between 1/128 and 1/32 of either sign."""
-    # The top byte of a little-endian float32: its sign stays random, the exponent becomes that of a small weight.
+    # The top byte of a little-endian float32: its sign stays random, the exponent becomes that of a
+    # small weight.
     top_byte = bytes(byte & 0x80 | 0x3C for byte in range(256))
     draw = random.Random(SEED)  # noqa: S311 - weights, not secrets
     positions = struct.pack(f"<{POSITIONS}q", *range(POSITIONS))
@@ -109,7 +113,11 @@ def make(folder: str) -> str:
     layout = WRITERS["bin"]().lay_out(tensors_in(raw), {})
     staged = f"{final}.new"
     store.remove(staged)
-    write(ShardTask("pytorch_model.bin", staged, layout, {raw: store.version(raw)}), store, lambda _: None)
+    write(
+        ShardTask("pytorch_model.bin", staged, layout, {raw: store.version(raw)}),
+        store,
+        lambda _: None,
+    )
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
         json.dump(CONFIG, file, indent=2)
     store.rename(staged, final)

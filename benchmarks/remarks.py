@@ -19,11 +19,15 @@ the yardstick copies with `--reflink=never`. The shards that are merged were spl
 thousand files of a gibibyte each; `bin-100000` is one `.bin` of as many tensors, and `terabyte` one safetensors file of
 a hundred tensors. `plan` is `split --dry-run`.""",
     ),
-    "start": ("Starting", "From the command to its end, for commands that have next to nothing to do."),
+    "start": (
+        "Starting",
+        "From the command to its end, for commands that have next to nothing to do.",
+    ),
 }
 
-#: Which limit the figures are near to, in the order of the page: for a work, or all that match a pattern as for --only,
-#: a heading of two or three words, and a sentence. It is shown where one of its works was measured.
+#: Which limit the figures are near to, in the order of the page: for a work, or all that match a
+#: pattern as for --only, a heading of two or three words, and a sentence. It is shown where one of
+#: its works was measured.
 LIMITS: Mapping[str, tuple[str, str]] = {
     "start/*": (
         "Starting",

@@ -56,7 +56,10 @@ def page(results: Results) -> str:
 def sections(results: Results) -> Iterator[str]:
     """A part of the page for each stage of which something was measured."""
     pictures = charts(results)
-    shown = {"size": (SIZE_CHART, "Seconds against size"), "headers": (TENSORS_CHART, "Seconds against tensors")}
+    shown = {
+        "size": (SIZE_CHART, "Seconds against size"),
+        "headers": (TENSORS_CHART, "Seconds against tensors"),
+    }
     for stage, (title, introduction) in TITLES.items():
         works = of_stage(results, stage)
         if not works:
@@ -89,7 +92,13 @@ def remarks(results: Results) -> Iterator[str]:
 def table(works: Mapping[str, Measured]) -> str:
     """A Markdown table with a row for each work and contender; columns that would be empty are left out."""
     titles = (
-        *("work", "tensors' size", "by", "seconds (min / median / max)", "times (min / median / max)"),
+        *(
+            "work",
+            "tensors' size",
+            "by",
+            "seconds (min / median / max)",
+            "times (min / median / max)",
+        ),
         *("peak memory", "read", "written", "disk used", "rounds"),
     )
     sizes = {measured.nbytes for measured in works.values()}
@@ -140,13 +149,30 @@ def charts(results: Results) -> dict[str, str]:
     """The pictures that can be drawn, by file name: those of which two points were measured."""
     whole = {name: work for name, work in results.works.items() if name == "disk/split-safetensors"}
     sizes = {**of_stage(results, "size"), **whole}
-    plans = {name: results.works[name] for each in HEADERS for name in each.works if name in results.works}
-    plans = {name: work for name, work in plans.items() if name.removeprefix("headers/plan-").isdecimal()}
+    plans = {
+        name: results.works[name]
+        for each in HEADERS
+        for name in each.works
+        if name in results.works
+    }
+    plans = {
+        name: work for name, work in plans.items() if name.removeprefix("headers/plan-").isdecimal()
+    }
     found = {}
     if len(sizes) > 1:
-        size_axis = ("bytes of tensors", lambda value: format_size(round(value)).replace(".0 ", " "))
+        size_axis = (
+            "bytes of tensors",
+            lambda value: format_size(round(value)).replace(".0 ", " "),
+        )
         lines = [
-            Line(name, [(work.nbytes, _seconds(work, name)) for work in sizes.values() if name in work.samples])
+            Line(
+                name,
+                [
+                    (work.nbytes, _seconds(work, name))
+                    for work in sizes.values()
+                    if name in work.samples
+                ],
+            )
             for name in ("shardctl", "cp -r")
         ]
         found[SIZE_CHART] = _chart("Seconds to split one safetensors file", size_axis, lines)

@@ -65,9 +65,17 @@ class Results:
 
     def save(self, path: str) -> None:
         """Write them, whole or not at all."""
-        head = {"schema_version": SCHEMA_VERSION, "machine": self.machine, "versions": self.versions}
-        # A line for each work: short enough to be compared, and whole where only one was measured again.
-        works = ",\n".join(f"{json.dumps(name)}: {json.dumps(asdict(self.works[name]))}" for name in sorted(self.works))
+        head = {
+            "schema_version": SCHEMA_VERSION,
+            "machine": self.machine,
+            "versions": self.versions,
+        }
+        # A line for each work: short enough to be compared, and whole where only one was measured
+        # again.
+        works = ",\n".join(
+            f"{json.dumps(name)}: {json.dumps(asdict(self.works[name]))}"
+            for name in sorted(self.works)
+        )
         with open(f"{path}.new", "w", encoding="utf-8") as file:
             file.write(f'{json.dumps(head)[:-1]}, "works": {{\n{works}\n}}}}\n')
         os.replace(f"{path}.new", path)
@@ -78,10 +86,14 @@ def load(path: str) -> Results:
     with open(path, encoding="utf-8") as file:
         document = json.load(file)
     if document.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"'{path}' is not of version {SCHEMA_VERSION}: measure anew, into another file")
+        raise ValueError(
+            f"'{path}' is not of version {SCHEMA_VERSION}: measure anew, into another file"
+        )
     works = {}
     for name, kept in document["works"].items():
-        samples = {by: [Sample(**each) for each in taken] for by, taken in kept.pop("samples").items()}
+        samples = {
+            by: [Sample(**each) for each in taken] for by, taken in kept.pop("samples").items()
+        }
         works[name] = Measured(**kept, samples=samples)
     return Results(document["machine"], document["versions"], works)
 
@@ -93,18 +105,24 @@ def here(path: str) -> Results:
         return Results(found, versions())
     kept = load(path)
     if kept.machine != found:
-        raise ValueError(f"'{path}' was measured on another machine; name another file with --results")
+        raise ValueError(
+            f"'{path}' was measured on another machine; name another file with --results"
+        )
     kept.versions = versions()
     return kept
 
 
-def add(results: Results, scene: Scene, measured: Mapping[Contender, list[Sample]], folder: str) -> None:
+def add(
+    results: Results, scene: Scene, measured: Mapping[Contender, list[Sample]], folder: str
+) -> None:
     """Put the works of a scene in place of what was kept of them."""
     floor = run(("true",)).peak
     for work in dict.fromkeys(contender.work for contender in scene.contenders):
         samples = {each.name: taken for each, taken in measured.items() if each.work in ("", work)}
         name = scene.yardstick.name if scene.yardstick else None
-        results.works[work] = Measured(filesystem(folder), scene.nbytes, scene.tensors, name, floor, samples)
+        results.works[work] = Measured(
+            filesystem(folder), scene.nbytes, scene.tensors, name, floor, samples
+        )
 
 
 def machine() -> dict[str, Any]:
@@ -124,7 +142,9 @@ def machine() -> dict[str, Any]:
 def _cpu() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names: Iterable[str] = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+            names: Iterable[str] = [
+                line.partition(":")[2].strip() for line in file if line.startswith("model name")
+            ]
     except OSError:
         names = ()
     return next(iter(names), platform.processor() or platform.machine())

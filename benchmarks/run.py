@@ -5,8 +5,8 @@
     python benchmarks/run.py --compare     a short run; exit code 1 where it is much slower than what is kept
     python benchmarks/run.py --list        say what there is to measure
 
-What is measured is kept in benchmarks/results.json, work by work: a run of some works leaves the figures of the others,
-and a run that is stopped keeps what it has finished.
+What is measured is kept in benchmarks/results.json, work by work: a run of some works leaves the
+figures of the others, and a run that is stopped keeps what it has finished.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from shardctl.errors import UsageError
 from shardctl.sizes import parse_size
 
 ROOT = Path(__file__).parent.parent
-#: How many times slower, measured by the yardstick, is more than chance and a smaller size can explain.
+#: How many times slower, measured by the yardstick, is more than chance and a smaller size can
+#: explain.
 MARGIN = 1.5
 #: What --compare measures: enough for a comparison, in a minute or two.
 COMPARED, COMPARED_SIZE, COMPARED_RUNS = ["disk/*", "start/*"], "500MB", 3
@@ -43,7 +44,9 @@ class Bench:
     """A run of some works: it measures what it can, keeps each scene's figures at once, and remembers what failed."""
 
     def __init__(self, options: argparse.Namespace, kept: results.Results) -> None:
-        self.works = [work for work in WORKS if any(fnmatchcase(work, glob) for glob in options.only)]
+        self.works = [
+            work for work in WORKS if any(fnmatchcase(work, glob) for glob in options.only)
+        ]
         self.size: int = parse_size(options.size)
         self.runs: int = options.runs
         self.peer_runs: int = options.peer_runs
@@ -81,7 +84,9 @@ class Bench:
             warm(scene.source, MOST_WARMED_BYTES if stage.copies else 0)
             rounds = stage.rounds_of(self.runs)
             try:
-                measured = measure(scene, rounds, self.peer_runs, folder, partial(check, scene.source))
+                measured = measure(
+                    scene, rounds, self.peer_runs, folder, partial(check, scene.source)
+                )
             except subprocess.CalledProcessError as error:
                 reason = (error.stderr or b"").decode(errors="replace").strip()
                 self.failures.append(f"{error.cmd} ended with {error.returncode}: {reason}")
@@ -114,7 +119,8 @@ def say(text: str) -> None:
 def compare(old: results.Results, new: results.Results) -> tuple[str, bool]:
     """A table of the works that both have, by shardctl's median ratio; and whether one is beyond the margin.
 
-    The time to start is set aside, since it weighs more the smaller the checkpoint is; it is compared by itself.
+    The time to start is set aside, since it weighs more the smaller the checkpoint is; it is
+    compared by itself.
     """
     lines, slower = ["| work | kept | now | now / kept |", "| --- | ---: | ---: | ---: |"], False
     for work in WORKS:
@@ -122,7 +128,9 @@ def compare(old: results.Results, new: results.Results) -> tuple[str, bool]:
         if before and now is not None:
             beyond = now > MARGIN * before
             slower = slower or beyond
-            lines.append(f"| {work} | {before:.2f} | {now:.2f} | {now / before:.2f}{' (!)' if beyond else ''} |")
+            lines.append(
+                f"| {work} | {before:.2f} | {now:.2f} | {now / before:.2f}{' (!)' if beyond else ''} |"
+            )
     if len(lines) == 2:
         raise SystemExit("nothing to compare: none of these works was measured before")
     return "\n".join(lines), slower
@@ -133,17 +141,32 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--size", help="bytes of tensors (default 4.4GB)")
     parser.add_argument("--runs", type=int, help="rounds (default 5)")
-    parser.add_argument("--peer-runs", type=int, help="rounds in which the peers take part (default 3; 0: none)")
-    parser.add_argument("--dir", help="where to work (default: the temporary folder)")
-    parser.add_argument("--only", action="append", metavar="GLOB", help="only works that match; may be given again")
     parser.add_argument(
-        "--xfs", action=argparse.BooleanOptionalAction, default=True, help="an XFS image too; needs root"
+        "--peer-runs", type=int, help="rounds in which the peers take part (default 3; 0: none)"
     )
-    parser.add_argument("--results", default=str(ROOT / "benchmarks" / "results.json"), help="where figures are kept")
+    parser.add_argument("--dir", help="where to work (default: the temporary folder)")
+    parser.add_argument(
+        "--only", action="append", metavar="GLOB", help="only works that match; may be given again"
+    )
+    parser.add_argument(
+        "--xfs",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="an XFS image too; needs root",
+    )
+    parser.add_argument(
+        "--results",
+        default=str(ROOT / "benchmarks" / "results.json"),
+        help="where figures are kept",
+    )
     parser.add_argument("--docs", default=str(ROOT / "docs"), help="where the page is written")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--report", action="store_true", help="only write the page, from what is kept")
-    what.add_argument("--compare", action="store_true", help="compare a short run with what is kept")
+    what.add_argument(
+        "--report", action="store_true", help="only write the page, from what is kept"
+    )
+    what.add_argument(
+        "--compare", action="store_true", help="compare a short run with what is kept"
+    )
     what.add_argument("--list", action="store_true", help="say what there is to measure")
     options = parser.parse_args(arguments)
     short = options.compare
@@ -176,7 +199,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(WORKS))
         return 0
     try:
-        kept = results.load(options.results) if options.report or options.compare else results.here(options.results)
+        kept = (
+            results.load(options.results)
+            if options.report or options.compare
+            else results.here(options.results)
+        )
         fresh = results.Results(results.machine(), versions()) if options.compare else kept
         if not options.report:
             bench = Bench(options, fresh)
@@ -191,7 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(slower or bool(bench.failures))
     measured = [] if options.report else bench.works
     for stage in TITLES:
-        if works := {name: work for name, work in report.of_stage(kept, stage).items() if name in measured}:
+        if works := {
+            name: work for name, work in report.of_stage(kept, stage).items() if name in measured
+        }:
             print(f"{stage}\n\n{report.table(works)}\n")
     say("\n".join(report.write(kept, options.docs)))
     return 0 if options.report else int(bool(bench.failures))

@@ -1,6 +1,7 @@
 """What is measured: every piece of work, in stages that share a folder and its sources.
 
-A work's name is `STAGE/WORK`. What shares a source is one scene: it is timed in the same rounds, beside one yardstick.
+A work's name is `STAGE/WORK`. What shares a source is one scene: it is timed in the same rounds,
+beside one yardstick.
 """
 
 from __future__ import annotations
@@ -36,26 +37,38 @@ class Rewriting:
         """Whether the container changes."""
         return self.container != self.source.removesuffix("-shards")
 
-    def contenders(self, stage: str, sources: Sources, peers: Collection[str]) -> Iterator[Contender]:
+    def contenders(
+        self, stage: str, sources: Sources, peers: Collection[str]
+    ) -> Iterator[Contender]:
         """shardctl, and those peers that are there."""
-        work, source, limit = f"{stage}/{self.name}", sources.path(self.source), sources.limit(self.shards)
+        work, source, limit = (
+            f"{stage}/{self.name}",
+            sources.path(self.source),
+            sources.limit(self.shards),
+        )
         sized = () if self.verb == "merge" else ("--max-shard-size", str(limit))
         command = quiet(self.verb, source, "{target}", *sized, "--to", self.container)
         yield Contender(work, "shardctl", command, syncs=True)
         # A limit far above all the tensors, where one file is wanted.
         for name in self.peers:
             if name in peers:
-                yield peer(work, name, source, limit if self.shards > 1 else 2 * limit, self.container)
+                yield peer(
+                    work, name, source, limit if self.shards > 1 else 2 * limit, self.container
+                )
 
 
 _HUB = ("huggingface_hub",)
 REWRITINGS = (
     Rewriting("split-safetensors", "safetensors", "split", SHARDS, "safetensors", _HUB),
     Rewriting("merge-safetensors", "safetensors-shards", "merge", 1, "safetensors", _HUB),
-    Rewriting("reshard-safetensors", "safetensors-shards", "reshard", FEWER_SHARDS, "safetensors", _HUB),
+    Rewriting(
+        "reshard-safetensors", "safetensors-shards", "reshard", FEWER_SHARDS, "safetensors", _HUB
+    ),
     Rewriting("safetensors-to-bin", "safetensors-shards", "reshard", SHARDS, "bin", _HUB),
     Rewriting("split-bin", "bin", "split", SHARDS, "bin", _HUB),
-    Rewriting("one-bin-to-safetensors", "bin", "merge", 1, "safetensors", ("torch.load, save_file",)),
+    Rewriting(
+        "one-bin-to-safetensors", "bin", "merge", 1, "safetensors", ("torch.load, save_file",)
+    ),
     Rewriting("merge-bin", "bin-shards", "merge", 1, "bin", _HUB),
     Rewriting("reshard-bin", "bin-shards", "reshard", FEWER_SHARDS, "bin", _HUB),
     Rewriting("bin-to-safetensors", "bin-shards", "reshard", SHARDS, "safetensors", _HUB),
@@ -101,8 +114,9 @@ class Headers:
                 yield Contender(work, "shardctl", commands[verb], writes=False)
 
 
-#: A thousand to a million tensors of a mebibyte in a thousand a file (a tebibyte at most), with the plan alone measured
-#: for the smaller ones; as many small ones as a `.bin` may have; and few that are huge.
+#: A thousand to a million tensors of a mebibyte in a thousand a file (a tebibyte at most), with the
+#: plan alone measured for the smaller ones; as many small ones as a `.bin` may have; and few that
+#: are huge.
 HEADERS = (
     Headers("1000", 1, 1_000, 524_288, verbs=("plan",)),
     Headers("10000", 10, 1_000, 524_288, verbs=("plan",)),
@@ -133,7 +147,8 @@ class Request:
 class Stage:
     """Works that are measured in one folder, which must have room for `copies` of the size and `extra` bytes.
 
-    `scenes` makes one scene after another; `rounds_of` says how many rounds it takes where N are asked for.
+    `scenes` makes one scene after another; `rounds_of` says how many rounds it takes where N are
+    asked for.
     """
 
     name: str
@@ -148,7 +163,12 @@ def _starts(request: Request) -> Iterator[Scene]:
     folder = sparse(os.path.join(request.folder, "small"), 1, 10, 64)
     (source,) = glob.glob(os.path.join(folder, "*.safetensors"))
     contenders = tuple(
-        Contender(work, "shardctl", shardctl(*(part.replace("{source}", source) for part in command)), writes=False)
+        Contender(
+            work,
+            "shardctl",
+            shardctl(*(part.replace("{source}", source) for part in command)),
+            writes=False,
+        )
         for work, command in STARTS.items()
         if work in request.works
     )
@@ -194,11 +214,15 @@ def _xfs(request: Request) -> Iterator[Scene]:
         yield replace(found, yardstick=copy(found.source, "--reflink=never"))
 
 
-def _rewritten(stage: str, todo: tuple[Rewriting, ...], sources: Sources, request: Request) -> Iterator[Scene]:
+def _rewritten(
+    stage: str, todo: tuple[Rewriting, ...], sources: Sources, request: Request
+) -> Iterator[Scene]:
     """A scene for each source of the chosen works, which are in the order of their sources."""
     chosen = [work for work in todo if f"{stage}/{work.name}" in request.works]
     for name, group in itertools.groupby(chosen, key=lambda work: work.source):
-        contenders = tuple(each for work in group for each in work.contenders(stage, sources, request.peers))
+        contenders = tuple(
+            each for work in group for each in work.contenders(stage, sources, request.peers)
+        )
         path = sources.path(name)
         yield Scene(contenders, copy(path), path, sources.nbytes, sources.tensors)
 
@@ -206,7 +230,8 @@ def _rewritten(stage: str, todo: tuple[Rewriting, ...], sources: Sources, reques
 STAGES = (
     # Starting takes a tenth of a second: four times the rounds cost nothing.
     Stage("start", tuple(STARTS), _starts, rounds_of=lambda rounds: 4 * rounds),
-    # The headers of a million tensors, with their index; half a minute each, and always much the same.
+    # The headers of a million tensors, with their index; half a minute each, and always much the
+    # same.
     Stage(
         "headers",
         tuple(itertools.chain(*(each.works for each in HEADERS))),
@@ -223,8 +248,19 @@ STAGES = (
         rounds_of=lambda rounds: min(rounds, 3),
     ),
     # Four sources, and what is written from one of them.
-    Stage("disk", tuple(f"disk/{name}" for name in (*(work.name for work in REWRITINGS), *READINGS)), _disk, 5),
+    Stage(
+        "disk",
+        tuple(f"disk/{name}" for name in (*(work.name for work in REWRITINGS), *READINGS)),
+        _disk,
+        5,
+    ),
     # The sources' shards share their blocks; an image has records of its own.
-    Stage("xfs", tuple(f"xfs/{work.name}" for work in REWRITINGS if not work.converts), _xfs, 4, extra=2**30),
+    Stage(
+        "xfs",
+        tuple(f"xfs/{work.name}" for work in REWRITINGS if not work.converts),
+        _xfs,
+        4,
+        extra=2**30,
+    ),
 )
 WORKS = tuple(itertools.chain(*(stage.works for stage in STAGES)))

@@ -3,8 +3,8 @@
     python -m benchmarks.sources full PATH HIDDEN
     python -m benchmarks.sources sparse FOLDER FILES TENSORS ELEMENTS
 
-Both are made in processes of their own, since the peak memory that the system reports of a child begins with that of
-its parent.
+Both are made in processes of their own, since the peak memory that the system reports of a child
+begins with that of its parent.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def make_sparse(folder: str, files: int, tensors: int, elements: int) -> None:
                 file.write(head)
                 file.truncate(len(head) + nbytes)
             index.write(
-                "".join(f'{"," * bool(number or place)}\n"{each}": "{name}"' for place, each in enumerate(names))
+                "".join(
+                    f'{"," * bool(number or place)}\n"{each}": "{name}"'
+                    for place, each in enumerate(names)
+                )
             )
         index.write("}}\n")
 

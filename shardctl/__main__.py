@@ -6,8 +6,9 @@ import gc
 import os
 import sys
 
-#: New objects that make up for old ones before cyclic garbage is looked for (Python's own: 700). What is imported, and
-#: the headers of a large checkpoint, are up to millions of objects that live on, and no garbage.
+#: New objects that make up for old ones before cyclic garbage is looked for (Python's own: 700).
+#: What is imported, and the headers of a large checkpoint, are up to millions of objects that live
+#: on, and no garbage.
 _NEW_OBJECTS = 100_000
 
 
@@ -22,7 +23,8 @@ def main() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
     code = run(app, sys.argv[1:])
     if code > 128:
-        # A stopped run may have a thread inside a long sync; the journal is in order, so it is not waited for.
+        # A stopped run may have a thread inside a long sync; the journal is in order, so it is not
+        # waited for.
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()

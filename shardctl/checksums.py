@@ -1,7 +1,8 @@
 """`SHA256SUMS`: the lines of GNU coreutils' `sha256sum`, both ways. Nothing here reads a file.
 
-A line is 64 hex digits, a space, a space or `*`, and the name; where the name has a backslash or a line break, those
-are escaped and the line begins with a backslash (coreutils manual, "md5sum invocation").
+A line is 64 hex digits, a space, a space or `*`, and the name; where the name has a backslash or a
+line break, those are escaped and the line begins with a backslash (coreutils manual, "md5sum
+invocation").
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ def parse_checksums(data: bytes) -> dict[str, str]:
         match = _LINE.fullmatch(line.removesuffix("\r"))
         if match is not None:
             escaped, digest, name = match.groups()
-            name = re.sub(r"\\[\\nr]", lambda found: _UNESCAPED[found[0]], name) if escaped else name
+            name = (
+                re.sub(r"\\[\\nr]", lambda found: _UNESCAPED[found[0]], name) if escaped else name
+            )
             sums[name.removeprefix("./")] = digest.lower()
     return sums
 
 
 def format_checksums(sums: Mapping[str, str]) -> bytes:
     """The file for these digests by name, sorted by name."""
-    return "".join(_line(name, digest) for name, digest in sorted(sums.items())).encode("utf-8", "surrogateescape")
+    return "".join(_line(name, digest) for name, digest in sorted(sums.items())).encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def _line(name: str, digest: str) -> str:

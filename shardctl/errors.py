@@ -13,8 +13,9 @@
 
     Stopped                128+signal   a signal asked the run to stop; not an error of the tree
 
-Every error says what is wrong (`message`), where (`file`, `tensor`, `offset` in bytes, each where known)
-and what to do next (`hint`). They are raised where the fact is known and rendered in one place, by the CLI.
+Every error says what is wrong (`message`), where (`file`, `tensor`, `offset` in bytes, each where
+known) and what to do next (`hint`). They are raised where the fact is known and rendered in one
+place, by the CLI.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ class Finding:
     offset: int | None = None
 
 
-#: Told every finding. It may raise (and then reading ends there) or collect (and reading goes on where it can).
+#: Told every finding. It may raise (and then reading ends there) or collect (and reading goes on
+#: where it can).
 Report = Callable[[Finding], None]
 
 
@@ -78,7 +79,9 @@ def as_error(finding: Finding) -> FormatError:
 
 def as_finding(error: ShardctlError) -> Finding:
     """An error as something found."""
-    return Finding(error.code, "error", error.message, error.hint, error.file, error.tensor, error.offset)
+    return Finding(
+        error.code, "error", error.message, error.hint, error.file, error.tensor, error.offset
+    )
 
 
 # Of one kind of fault in one file; a hostile header of a few MB could make a million of them.
@@ -116,4 +119,6 @@ class Faults:
         for (code, severity), count in self._seen.items():
             if count > _FINDINGS_PER_CODE:
                 message = f"{count - _FINDINGS_PER_CODE:,} more findings like these in this file"
-                self._report(Finding(code, severity, message, "mend the ones above first", self._path))
+                self._report(
+                    Finding(code, severity, message, "mend the ones above first", self._path)
+                )

@@ -1,8 +1,9 @@
 """What is: the nouns that describe a checkpoint as it lies on disk.
 
-Nothing here reads a file. A tensor is a dtype, a shape and a range of bytes of a file; a million of them must
-stay under 1 KB each, so every noun is slotted and shares what it can. What is made for each tensor has `Final` fields
-in place of a frozen class: as constant to the type checker, at a fifth of the time to make one.
+Nothing here reads a file. A tensor is a dtype, a shape and a range of bytes of a file; a million of
+them must stay under 1 KB each, so every noun is slotted and shares what it can. What is made for
+each tensor has `Final` fields in place of a frozen class: as constant to the type checker, at a
+fifth of the time to make one.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Final
 class Dtype:
     """An element type: its name in safetensors (or torch's own name, where only torch has it) and width in bits.
 
-    `rank` is the place in safetensors' order of data types, by which upstream sorts a file's tensors (descending);
-    None for a type that safetensors does not have.
+    `rank` is the place in safetensors' order of data types, by which upstream sorts a file's
+    tensors (descending); None for a type that safetensors does not have.
     """
 
     name: str
@@ -40,7 +41,8 @@ class Dtype:
         return bits // 8
 
 
-# In the order of safetensors' `Dtype` enum (safetensors/src/tensor.rs), which is what its writer sorts by.
+# In the order of safetensors' `Dtype` enum (safetensors/src/tensor.rs), which is what its writer
+# sorts by.
 _SAFETENSORS = (
     ("BOOL", 8), ("F4", 4), ("F6_E2M3", 6), ("F6_E3M2", 6), ("U8", 8), ("I8", 8), ("F8_E5M2", 8), ("F8_E4M3", 8),
     ("F8_E8M0", 8), ("F8_E4M3FNUZ", 8), ("F8_E5M2FNUZ", 8), ("I16", 16), ("U16", 16), ("F16", 16), ("BF16", 16),
@@ -71,7 +73,9 @@ class Extent:
     def part(self, offset: int, length: int) -> Extent:
         """`length` bytes from `offset`, both counted from this extent's start."""
         if offset < 0 or length < 0 or offset + length > self.length:
-            raise ValueError(f"part {offset}+{length} lies outside an extent of {self.length} bytes")
+            raise ValueError(
+                f"part {offset}+{length} lies outside an extent of {self.length} bytes"
+            )
         return Extent(self.path, self.offset + offset, length)
 
 
@@ -79,8 +83,8 @@ class Extent:
 class Storage:
     """A buffer as the source holds it (torch's word); in safetensors there is one for each tensor.
 
-    `key` tells the storages of one file apart; `crc32` is what the container records for the buffer's bytes,
-    None where it records none.
+    `key` tells the storages of one file apart; `crc32` is what the container records for the
+    buffer's bytes, None where it records none.
     """
 
     extent: Final[Extent]
@@ -161,7 +165,8 @@ class NonTensor:
     kind: str
 
 
-#: What a file holds: tensors and opaque values in nested dictionaries. A safetensors file has one level.
+#: What a file holds: tensors and opaque values in nested dictionaries. A safetensors file has one
+#: level.
 Tree = dict[str, "Tensor | NonTensor | Tree"]
 
 
@@ -177,9 +182,10 @@ class Version:
 class File:
     """A weights file whose header was read. `tree` is what it holds; `header_sha256` covers the header's bytes.
 
-    `metadata` is safetensors' `__metadata__` (empty for torch files); `data_offset` is where tensor bytes begin.
-    `unsafe_globals` are the names that a pickle would import and torch's `weights_only` does not allow; `records` are
-    all the records of a zip, tensors' and others', with the checksums that are recorded for them.
+    `metadata` is safetensors' `__metadata__` (empty for torch files); `data_offset` is where tensor
+    bytes begin. `unsafe_globals` are the names that a pickle would import and torch's
+    `weights_only` does not allow; `records` are all the records of a zip, tensors' and others',
+    with the checksums that are recorded for them.
     """
 
     path: str
@@ -206,8 +212,9 @@ class Index:
 class Checkpoint:
     """A checkpoint, lazily: nothing but headers was read.
 
-    `tensors` are in source order (file after file, each in its own order). `metadata` are the files' own string
-    pairs, without aliases; `aliases` maps each recorded tied name that has no bytes of its own to the name that has.
+    `tensors` are in source order (file after file, each in its own order). `metadata` are the
+    files' own string pairs, without aliases; `aliases` maps each recorded tied name that has no
+    bytes of its own to the name that has.
     """
 
     container: str
@@ -222,8 +229,8 @@ class Checkpoint:
 def whole_blocks(offset: int, extent: Extent, block: int) -> tuple[int, int]:
     """The part of an extent that a file with it at `offset` can share with its source, in whole blocks.
 
-    `block` is their size. Returns where the part begins, counted from the extent's start, and its length; (0, 0) where
-    there is none. All are bytes.
+    `block` is their size. Returns where the part begins, counted from the extent's start, and its
+    length; (0, 0) where there is none. All are bytes.
     """
     if (offset - extent.offset) % block:
         return 0, 0

@@ -1,7 +1,8 @@
 """The names of weights files and their indexes: patterns, variants, numbers, both ways. Nothing here reads a file.
 
-The forms are those that huggingface_hub, transformers, diffusers, accelerate and the original releases of some models
-write; a variant (`fp16`) stands in several places, and all of them are read.
+The forms are those that huggingface_hub, transformers, diffusers, accelerate and the original
+releases of some models write; a variant (`fp16`) stands in several places, and all of them are
+read.
 """
 
 from __future__ import annotations
@@ -24,12 +25,21 @@ KNOWN_STEMS = (
 #: The five digits of a shard's number have room for no more.
 MAX_SHARDS = 99_999
 
-#: Where a file's number stands: nowhere; `model-1-of-2.bin`; `model.bin-1-of-2.bin`; `model-1-of-2.fp16.bin`;
-#: `consolidated.00.pth` (counted from 0, the count is not told).
+#: Where a file's number stands: nowhere; `model-1-of-2.bin`; `model.bin-1-of-2.bin`;
+#: `model-1-of-2.fp16.bin`; `consolidated.00.pth` (counted from 0, the count is not told).
 NumberStyle = Literal["none", "shard", "after-suffix", "before-variant", "rank"]
 
 WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-_OTHER_WEIGHTS_SUFFIXES = (".h5", ".msgpack", ".gguf", ".onnx", ".onnx_data", ".ot", ".tflite", ".mlmodel")
+_OTHER_WEIGHTS_SUFFIXES = (
+    ".h5",
+    ".msgpack",
+    ".gguf",
+    ".onnx",
+    ".onnx_data",
+    ".ot",
+    ".tflite",
+    ".mlmodel",
+)
 # Stems that both containers use under the same name.
 _COMMON_STEMS = ("diffusion_pytorch_model", "adapter_model")
 
@@ -46,7 +56,8 @@ _FORMS: tuple[tuple[NumberStyle, re.Pattern[str]], ...] = (
 _INDEX = re.compile(rf"(?P<base>.+){_SUFFIX}\.index(?:{_VARIANT})?\.json", re.DOTALL)
 _ANY_INDEX = re.compile(r".+\.index(?:\.[^.]+)?\.json", re.DOTALL)
 
-# A scheduler's configuration (`scheduler_config.json`) belongs to the model, so files of JSON are no such state.
+# A scheduler's configuration (`scheduler_config.json`) belongs to the model, so files of JSON are
+# no such state.
 _TRAINING_STATE = re.compile(
     r"(?:(?:optimizer|scheduler|rng_state|random_states|sampler).*(?<!\.json)"
     r"|optimizer.*\.index\.json|training_args\.bin|scaler\.pt|.*_optim_states\.pt)",
@@ -90,7 +101,9 @@ def shard_filename(stem: str, suffix: str, variant: str | None, number: int, cou
 
 def index_filename(stem: str, suffix: str, variant: str | None) -> str:
     """The index's name, with a variant where transformers and diffusers put it."""
-    return f"{stem}{suffix}.index.json" if variant is None else f"{stem}{suffix}.index.{variant}.json"
+    return (
+        f"{stem}{suffix}.index.json" if variant is None else f"{stem}{suffix}.index.{variant}.json"
+    )
 
 
 def parse_weights_name(name: str) -> WeightsName | None:
@@ -120,7 +133,10 @@ def is_training_state(name: str) -> bool:
 
 def is_weights_or_index(name: str) -> bool:
     """Whether a name is that of weights, or of an index of weights, in any container."""
-    return name.endswith(WEIGHTS_SUFFIXES + _OTHER_WEIGHTS_SUFFIXES) or _ANY_INDEX.fullmatch(name) is not None
+    return (
+        name.endswith(WEIGHTS_SUFFIXES + _OTHER_WEIGHTS_SUFFIXES)
+        or _ANY_INDEX.fullmatch(name) is not None
+    )
 
 
 def default_stem(container: str, source_stem: str | None) -> str:
@@ -133,8 +149,8 @@ def default_stem(container: str, source_stem: str | None) -> str:
 def check_shard_name(name: str, suffix: str | None = None) -> str | None:
     """Why a shard's name in an index cannot be trusted as a path below the index's folder; None where it can.
 
-    `suffix` is that of the index's own name: an index of safetensors lists nothing but safetensors, and the reverse,
-    because a loader that was promised safetensors must never be led to a pickle.
+    `suffix` is that of the index's own name: an index of safetensors lists nothing but safetensors,
+    and the reverse, because a loader that was promised safetensors must never be led to a pickle.
     """
     reason = _check_path(name)
     if reason is not None or suffix is None:
@@ -174,7 +190,10 @@ def _check_path(name: str) -> str | None:
         (_DRIVE.match(name), "it names a drive"),
         (".." in parts, "it leads out of the folder"),
         ("" in parts or "." in parts, "it has an empty part"),
-        (any("\ud800" <= character <= "\udfff" for character in name), "it has half a surrogate pair"),
+        (
+            any("\ud800" <= character <= "\udfff" for character in name),
+            "it has half a surrogate pair",
+        ),
     )
     for breached, reason in checks:
         if breached:

@@ -1,7 +1,8 @@
 """Sizes as people write and read them: a strict wrapper around humanfriendly, and the way back.
 
-humanfriendly alone takes too much for granted (`5Gi` as 5e9, `1 GB/s`, `5 gigabits`), so here the text must have one
-of the known forms before its units are looked up there. Multiplying is exact: no size passes through a float.
+humanfriendly alone takes too much for granted (`5Gi` as 5e9, `1 GB/s`, `5 gigabits`), so here the
+text must have one of the known forms before its units are looked up there. Multiplying is exact: no
+size passes through a float.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from shardctl.errors import UsageError
 
 # At most 18 digits on either side: no file is larger, and huge numbers cost time.
 _SIZE = re.compile(
-    r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?P<unit>B|[KMGT](?:i?B|i)?)?", re.IGNORECASE | re.ASCII
+    r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?P<unit>B|[KMGT](?:i?B|i)?)?",
+    re.IGNORECASE | re.ASCII,
 )
 
 _ACCEPTED = "write a number and a unit, as 500MB or 1.5 GB (decimal: KB MB GB TB) or 2GiB (binary: KiB MiB GiB TiB)"
@@ -40,7 +42,8 @@ def parse_size(text: str) -> int:
 def format_size(nbytes: int) -> str:
     """A size for people, in decimal units: `433.2 MB`. Never for anything that is parsed again.
 
-    Rounded to the nearest tenth, but never up into the next unit: a byte less than 1 MB is `999.9 KB`.
+    Rounded to the nearest tenth, but never up into the next unit: a byte less than 1 MB is `999.9
+    KB`.
     """
     for unit, scale in _DECIMAL_UNITS:
         if nbytes >= scale:
@@ -64,7 +67,9 @@ def _unit_bytes(unit: str) -> int:
 def _not_a_size(text: str) -> UsageError:
     lowered = text.lower()
     if "bit" in lowered or "/" in text or lowered.endswith("ps"):
-        return UsageError(f"{text!a} is not a size in bytes", hint=f"bits and rates are not taken; {_ACCEPTED}")
+        return UsageError(
+            f"{text!a} is not a size in bytes", hint=f"bits and rates are not taken; {_ACCEPTED}"
+        )
     if text.lstrip().startswith("-"):
         return UsageError(f"{text!a} is negative", hint=_ACCEPTED)
     return UsageError(f"{text!a} is not a size", hint=_ACCEPTED)

@@ -18,13 +18,17 @@ class Unit(NamedTuple):
 
 def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     """The tensors of one file at a time; `tensors` stand file after file. Two files share no storage."""
-    return (list(held) for _, held in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path))
+    return (
+        list(held)
+        for _, held in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path)
+    )
 
 
 def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:
     """Tensors grouped by the storage that they share, in order of first appearance.
 
-    A unit counts the bytes that its tensors use of the storage, from the first to the last: what is written.
+    A unit counts the bytes that its tensors use of the storage, from the first to the last: what is
+    written.
     """
     groups: dict[tuple[str, str], list[Tensor]] = {}
     for tensor in tensors:

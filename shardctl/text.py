@@ -1,8 +1,8 @@
 r"""How many columns a text takes where every character has one width, and how it is shortened to fit.
 
-Wide characters of East Asia take two columns and combining marks none, so a text is cut between whole clusters (a
-character with its marks, an escape as `\u05d0`), never inside one. Source of the widths: Unicode Standard Annex 11, as
-`unicodedata` has it.
+Wide characters of East Asia take two columns and combining marks none, so a text is cut between
+whole clusters (a character with its marks, an escape as `\u05d0`), never inside one. Source of the
+widths: Unicode Standard Annex 11, as `unicodedata` has it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,11 @@ def escape(name: str) -> str:
 
 def printable(text: str) -> str:
     """A message, whose names may or may not have been escaped, safe to print; backslashes stay as they are."""
-    return text if text.isprintable() else "".join(c if c == "\\" else _escape_character(c) for c in text)
+    return (
+        text
+        if text.isprintable()
+        else "".join(c if c == "\\" else _escape_character(c) for c in text)
+    )
 
 
 def _escape_character(character: str) -> str:

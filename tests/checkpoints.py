@@ -30,7 +30,9 @@ def run_cli(
     *arguments: object, code: int = 0, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Completed:
     """Run `python -m shardctl` as a process of its own, and see that it ends with `code`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHARDCTL_")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("SHARDCTL_")
+    }
     path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", "shardctl", *map(str, arguments)],
@@ -40,12 +42,16 @@ def run_cli(
         cwd=cwd,
         env={**inherited, "PYTHONPATH": path, **(env or {})},
     )
-    assert done.returncode == code, f"exit code {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == code, (
+        f"exit code {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
+    )
     return done
 
 
 def call_cli(*arguments: object) -> None:
-    """Run the command line inside this process, for the tests that run it often, and see that it succeeds."""
+    """Run the command line inside this process, for the tests that run it often, and see that it
+    succeeds.
+    """
     from shardctl.cli.app import app
     from shardctl.cli.exits import run
 
@@ -60,14 +66,18 @@ def random_tensor(draw: random.Random, dtype: str, shape: tuple[int, ...]) -> to
     real = getattr(torch, dtype)
     empty = torch.empty(shape, dtype=real)
     if dtype == "bool":
-        return torch.tensor([draw.random() < 0.5 for _ in range(empty.numel())], dtype=real).reshape(shape)
+        return torch.tensor(
+            [draw.random() < 0.5 for _ in range(empty.numel())], dtype=real
+        ).reshape(shape)
     if not empty.numel():
         return empty
     return torch.frombuffer(bytearray(draw.randbytes(empty.nbytes)), dtype=real).reshape(shape)
 
 
 def random_state_dict(seed: int) -> dict[str, torch.Tensor]:
-    """Everything that a checkpoint may hold: all types, ties, views, strides, scalars, empty tensors."""
+    """Everything that a checkpoint may hold: all types, ties, views, strides, scalars, empty
+    tensors.
+    """
     draw = random.Random(seed)
     tensors: dict[str, torch.Tensor] = {}
     for number, dtype in enumerate(draw.sample(COMMON_DTYPES, len(COMMON_DTYPES))):
@@ -123,10 +133,14 @@ def load(path: Path) -> dict[str, torch.Tensor]:
     for name in names:
         held, metadata = _load_file(path.with_name(name))
         if document is not None:
-            assert {key for key, shard in document["weight_map"].items() if shard == name} == set(held)
+            assert {key for key, shard in document["weight_map"].items() if shard == name} == set(
+                held
+            )
         tensors |= held
         recorded |= metadata
-    aliases = {alias: kept for alias, kept in recorded.items() if isinstance(kept, str) and kept in tensors}
+    aliases = {
+        alias: kept for alias, kept in recorded.items() if isinstance(kept, str) and kept in tensors
+    }
     return tensors | {alias: tensors[kept] for alias, kept in aliases.items()}
 
 
@@ -144,7 +158,9 @@ def _load_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 
 def save(tensors: Mapping[str, torch.Tensor], path: Path) -> Path:
-    """Save with torch or safetensors, by the suffix; into safetensors every tensor goes with bytes of its own."""
+    """Save with torch or safetensors, by the suffix; into safetensors every tensor goes with bytes
+    of its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".safetensors":
         from safetensors.torch import save_file

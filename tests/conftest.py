@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from tests.checkpoints import RunCli
 from tests.checkpoints import run_cli as run_cli_process
 
-# Shared machines are slow by turns, so no example has a deadline; in CI the examples are the same each time.
+# Shared machines are slow by turns, so no example has a deadline; in CI the examples are the same
+# each time.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")

@@ -1,4 +1,6 @@
-"""Filesystems of their own, each in an image file on a loop device; skipped with the reason where there are none."""
+"""Filesystems of their own, each in an image file on a loop device; skipped with the reason where
+there are none.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-# <linux/fs.h> and fs/xfs/xfs_fs.h: stop the filesystem at once, without flushing its log; and who knows that.
+# <linux/fs.h> and fs/xfs/xfs_fs.h: stop the filesystem at once, without flushing its log; and who
+# knows that.
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, (2).to_bytes(4, "little")
 _SHUT_DOWN = {"ext4", "xfs"}
 #: How to make each kind, and the bytes of an image that is large enough for its tools.

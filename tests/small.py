@@ -45,7 +45,9 @@ def get(store: MemoryStore, path: str) -> bytes:
 
 
 def weights(
-    tensors: Mapping[str, bytes], container: str = "safetensors", metadata: Mapping[str, str] | None = None
+    tensors: Mapping[str, bytes],
+    container: str = "safetensors",
+    metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """A weights file of byte tensors, one dimension each."""
     sources = dict(tensors)
@@ -57,8 +59,12 @@ def weights(
     return materialise(WRITERS[container]().lay_out(laid, meta), sources)
 
 
-def sample(store: MemoryStore, folder: str = "m", count: int = 6, nbytes: int = 100) -> dict[str, bytes]:
-    """Put a single-file checkpoint of `count` tensors of `nbytes` bytes into a folder; returns its tensors."""
+def sample(
+    store: MemoryStore, folder: str = "m", count: int = 6, nbytes: int = 100
+) -> dict[str, bytes]:
+    """Put a single-file checkpoint of `count` tensors of `nbytes` bytes into a folder; returns its
+    tensors.
+    """
     tensors = {f"layer.{number}": bytes([number + 1]) * nbytes for number in range(count)}
     put(store, store.join(folder, "model.safetensors"), weights(tensors))
     put(store, store.join(folder, "config.json"), b"{}")

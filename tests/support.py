@@ -14,7 +14,9 @@ from shardctl.model import Version
 
 
 class BytesReader:
-    """A reader of bytes in memory. It remembers each range that was asked for: (offset, length) in bytes."""
+    """A reader of bytes in memory. It remembers each range that was asked for: (offset, length) in
+    bytes.
+    """
 
     def __init__(self, path: str, data: bytes) -> None:
         self._path = path
@@ -34,7 +36,10 @@ class BytesReader:
         data = self._data[offset : offset + length]
         if len(data) != length:
             raise SourceChangedError(
-                f"the file ends before byte {offset + length}", hint="run again", file=self._path, offset=offset
+                f"the file ends before byte {offset + length}",
+                hint="run again",
+                file=self._path,
+                offset=offset,
             )
         return data
 
@@ -51,7 +56,10 @@ class BytesReader:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 

@@ -11,8 +11,8 @@ _HEAD = """\
 # bash completion for shardctl. Written by `make generate` from the command line itself.
 """
 
-# A line of a command's table is `SPELLINGS|GROUP|VALUE`: of a group only one can be given; VALUE is empty for a switch,
-# `typed`, the kind of path, or `=` and the words to choose from.
+# A line of a command's table is `SPELLINGS|GROUP|VALUE`: of a group only one can be given; VALUE is
+# empty for a switch, `typed`, the kind of path, or `=` and the words to choose from.
 _BODY = """\
 
 # Paths that begin with $1: folders, and files for which the command $2 succeeds.
@@ -102,12 +102,17 @@ def _tables() -> Iterator[str]:
         for number, argument in enumerate(command.arguments):
             yield f"        {command.name}:{number}) echo {values.of_argument(command, argument).kind} ;;"
     yield "    esac\n}\n"
-    yield from _test("checkpoint", (*(f"*.{suffix}" for suffix in values.SOURCE_SUFFIXES), *values.INDEX_PATTERNS))
+    yield from _test(
+        "checkpoint",
+        (*(f"*.{suffix}" for suffix in values.SOURCE_SUFFIXES), *values.INDEX_PATTERNS),
+    )
     yield from _test("weights", tuple(f"*.{suffix}" for suffix in values.TARGET_SUFFIXES))
 
 
 def _lines(options: tuple[Option, ...]) -> str:
-    return "\n".join(f"{' '.join(option.spellings)}|{option.group}|{_value(option)}" for option in options)
+    return "\n".join(
+        f"{' '.join(option.spellings)}|{option.group}|{_value(option)}" for option in options
+    )
 
 
 def _value(option: Option) -> str:

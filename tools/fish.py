@@ -69,7 +69,12 @@ complete -c shardctl -f
 def script() -> str:
     """The script, ready for a folder `vendor_completions.d`."""
     root, *commands = source.commands()
-    return "\n".join((_HEAD.replace("{with_values}", _with_values()), *_root(root), *_commands(commands))) + "\n"
+    return (
+        "\n".join(
+            (_HEAD.replace("{with_values}", _with_values()), *_root(root), *_commands(commands))
+        )
+        + "\n"
+    )
 
 
 def _with_values() -> str:
@@ -110,7 +115,9 @@ def _option(option: Option, command: Command) -> Iterator[str]:
 
 
 def _spellings(flags: tuple[str, ...]) -> str:
-    return " ".join(f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in flags)
+    return " ".join(
+        f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in flags
+    )
 
 
 def _offered(value: Value) -> str:

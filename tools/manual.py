@@ -1,6 +1,7 @@
 """The manual: one page of roff for the program and for each command, with the macros of man(7).
 
-Only what every formatter knows is used (groff's `man` macros and mandoc): TH SH SS PP TP RS RE EX EE, and the fonts.
+Only what every formatter knows is used (groff's `man` macros and mandoc): TH SH SS PP TP RS RE EX
+EE, and the fonts.
 """
 
 from __future__ import annotations
@@ -17,12 +18,23 @@ _SPANS = re.compile(r"`([^`]+)`|\*([A-Z]+)\*")
 #: The longest line of the source, in characters; formatters fill lines again.
 MOST_COLUMNS = 78
 #: Characters that roff has names for; any other that is not ASCII is written by its number.
-_NAMED = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", "…": "...", "–": r"\(en"}  # noqa: RUF001 - a dash
+_NAMED = {
+    "\\": r"\e",
+    "-": r"\-",
+    "'": r"\(aq",
+    "`": r"\(ga",
+    "^": r"\(ha",
+    "~": r"\(ti",
+    "…": "...",
+    "–": r"\(en",  # noqa: RUF001 - a dash
+}
 
 
 def pages() -> dict[str, str]:
     """Every page by its file's name."""
-    return {f"{_title(command)}.1": "\n".join(_page(command)) + "\n" for command in source.commands()}
+    return {
+        f"{_title(command)}.1": "\n".join(_page(command)) + "\n" for command in source.commands()
+    }
 
 
 def escape(text: str) -> str:
@@ -86,7 +98,10 @@ def _page(command: Command) -> Iterator[str]:
 def _synopsis(command: Command) -> str:
     if not command.name:
         return f"{_font('B', 'shardctl')} {_font('I', 'COMMAND')} [{_font('I', 'OPTION')}]..."
-    words = [_font("B", command.path), *(_font("I", argument.name) for argument in command.arguments)]
+    words = [
+        _font("B", command.path),
+        *(_font("I", argument.name) for argument in command.arguments),
+    ]
     if command.exclusive():
         words.append(f"[{' | '.join(_one_spelling(option) for option in command.exclusive())}]")
     return _folded(" ".join((*words, f"[{_font('I', 'OPTION')}]...")))
@@ -140,7 +155,10 @@ def _environment(command: Command) -> Iterator[str]:
         "and an option of a group of which only one can be given puts the variables of the whole group aside."
     )
     if not command.name:
-        yield from _term(_font("B", "SHARDCTL_COMMAND_OPTION"), prose_lines("As `SHARDCTL_SPLIT_MAX_SHARD_SIZE`."))
+        yield from _term(
+            _font("B", "SHARDCTL_COMMAND_OPTION"),
+            prose_lines("As `SHARDCTL_SPLIT_MAX_SHARD_SIZE`."),
+        )
     for option in command.options:
         if option.variable is not None:
             yield from _term(_font("B", option.variable), f"{_font('B', option.flags[-1])}")

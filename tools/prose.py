@@ -133,31 +133,54 @@ WRITER_FILES: tuple[tuple[str, str], ...] = (
             "success only `record.json` stays in it, by which the next run knows that it is up to date."
         ),
     ),
-    ("TARGET/SHA256SUMS", "With `--checksums`: the digests, for `sha256sum -c` and `shardctl verify --deep`."),
+    (
+        "TARGET/SHA256SUMS",
+        "With `--checksums`: the digests, for `sha256sum -c` and `shardctl verify --deep`.",
+    ),
 )
 
 #: Further examples for each command, besides the one that its help shows, and what that one does.
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "": (
-        ("Shards of at most 5 GB, with an index and the model's other files:", "shardctl split model/ shards/"),
+        (
+            "Shards of at most 5 GB, with an index and the model's other files:",
+            "shardctl split model/ shards/",
+        ),
         ("What is in them, and whether they are sound:", "shardctl verify sharded/"),
     ),
     "split": (
         ("See the plan first:", "shardctl split model/ shards/ --num-shards 2 --dry-run"),
-        ("Write, read back, and leave checksums:", "shardctl split model/ shards/ --verify --checksums"),
-        ("For a script, the path that a loader takes:", "shardctl split model/ shards/ -q | xargs shardctl inspect"),
+        (
+            "Write, read back, and leave checksums:",
+            "shardctl split model/ shards/ --verify --checksums",
+        ),
+        (
+            "For a script, the path that a loader takes:",
+            "shardctl split model/ shards/ -q | xargs shardctl inspect",
+        ),
     ),
-    "merge": (("From shards of safetensors to one file of torch:", "shardctl merge sharded/ whole.bin"),),
+    "merge": (
+        ("From shards of safetensors to one file of torch:", "shardctl merge sharded/ whole.bin"),
+    ),
     "reshard": (
-        ("In place, once the new files are safe on disk:", "shardctl reshard old/ old/ --single --replace"),
-        ("Only the weights of a training checkpoint:", "shardctl reshard last.ckpt weights/ --key state_dict"),
+        (
+            "In place, once the new files are safe on disk:",
+            "shardctl reshard old/ old/ --single --replace",
+        ),
+        (
+            "Only the weights of a training checkpoint:",
+            "shardctl reshard last.ckpt weights/ --key state_dict",
+        ),
     ),
     "inspect": (
         ("The ten largest tensors:", "shardctl inspect sharded/ --top 10"),
         ("The biases, for a script:", "shardctl inspect sharded/ --filter '*.bias' --json"),
     ),
     "verify": (
-        ("After a conversion, that nothing changed:", "shardctl verify sharded/ --against model.safetensors --deep"),
+        (
+            "After a conversion, that nothing changed:",
+            "shardctl verify sharded/ --against model.safetensors --deep",
+        ),
     ),
     "index": (("Only say whether the index is right:", "shardctl index sharded/ --check"),),
 }

@@ -20,17 +20,24 @@ itself; what the output looks like and what scripts may rely on is in [cli.md](c
 
 def page() -> str:
     """The whole page."""
-    return "\n".join((_HEAD, *(line for command in source.commands() for line in _section(command)), *_rest()))
+    return "\n".join(
+        (_HEAD, *(line for command in source.commands() for line in _section(command)), *_rest())
+    )
 
 
 def _section(command: Command) -> Iterator[str]:
     synopsis = command.synopsis().replace("[OPTIONS]", "[OPTION]…")
     yield from (f"## {command.path}", "", "```", f"{command.path} {synopsis}", "```", "")
     for text in (command.summary, *prose.DESCRIPTIONS[command.name]):
-        yield from (fill(_markdown(text), MOST_COLUMNS, break_long_words=False, break_on_hyphens=False), "")
+        yield from (
+            fill(_markdown(text), MOST_COLUMNS, break_long_words=False, break_on_hyphens=False),
+            "",
+        )
     if command.arguments:
         yield from ("| argument | |", "| --- | --- |")
-        yield from (f"| {argument.name} | {_cell(argument.text)} |" for argument in command.arguments)
+        yield from (
+            f"| {argument.name} | {_cell(argument.text)} |" for argument in command.arguments
+        )
         yield ""
     for panel, options in command.panels():
         yield from (
@@ -41,7 +48,12 @@ def _section(command: Command) -> Iterator[str]:
         )
         yield from map(_row, options)
         yield ""
-    yield from ("```", *(f"{line}    # {text.rstrip(':.')}" for text, line in source.examples(command)), "```", "")
+    yield from (
+        "```",
+        *(f"{line}    # {text.rstrip(':.')}" for text, line in source.examples(command)),
+        "```",
+        "",
+    )
 
 
 def _row(option: Option) -> str:

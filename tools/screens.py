@@ -2,8 +2,9 @@
 
     python tools/screens.py DEMO IMAGES
 
-DEMO is the folder that `make demo` fills; each command runs there on a terminal of 100 columns, in a process of its
-own. What a terminal shows is drawn by Rich, without the web fonts that its pictures would load.
+DEMO is the folder that `make demo` fills; each command runs there on a terminal of 100 columns, in
+a process of its own. What a terminal shows is drawn by Rich, without the web fonts that its
+pictures would load.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ _WORTH_SEEING = re.compile(r"syncing \d.*\b[1-9]\d?%", re.DOTALL)
 
 def on_terminal(command: str, folder: Path) -> str:
     """All that a terminal gets of `shardctl` with these arguments."""
-    variables = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
+    variables = {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "COLORTERM": "truecolor",
+        "LC_ALL": "C.UTF-8",
+    }
     variables["PYTHONPATH"] = str(Path(__file__).parents[1])
     for name in ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
         variables.pop(name, None)
@@ -58,7 +64,9 @@ def on_terminal(command: str, folder: Path) -> str:
 
 def moment(text: str) -> str:
     """One frame of a live display: the one most worth seeing, or that of the middle."""
-    frames = [frame.strip("\n") for frame in _REDRAW.split(_CURSOR.sub("", text)) if "total" in frame]
+    frames = [
+        frame.strip("\n") for frame in _REDRAW.split(_CURSOR.sub("", text)) if "total" in frame
+    ]
     worth = [frame for frame in frames if _WORTH_SEEING.search(frame)]
     return (worth or frames)[len(worth or frames) // 2] + "\n"
 
@@ -70,12 +78,17 @@ def last(text: str) -> str:
 
 def picture(command: str, screen: str, path: Path) -> None:
     """Save a screen as SVG, below the command that was typed."""
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, legacy_windows=False)
+    console = Console(
+        record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, legacy_windows=False
+    )
     console.print(Text(f"$ {command}", style="bold"))
     # The last line's descenders are cut off where nothing stands below it.
     console.print(Text.from_ansi(screen.rstrip("\n")), end="\n\n")
     svg = console.export_svg(title="shardctl", unique_id=path.stem)
-    path.write_text("\n".join(line.rstrip() for line in _NOT_OURS.sub("", svg).splitlines()) + "\n", encoding="utf-8")
+    path.write_text(
+        "\n".join(line.rstrip() for line in _NOT_OURS.sub("", svg).splitlines()) + "\n",
+        encoding="utf-8",
+    )
 
 
 def damage(source: Path, target: Path) -> None:
@@ -102,7 +115,9 @@ def make(demo: Path, images: Path) -> None:
     }
     for name, command in commands.items():
         screen = on_terminal(command, demo)
-        picture(command, moment(screen) if name == "split" else last(screen), images / f"{name}.svg")
+        picture(
+            command, moment(screen) if name == "split" else last(screen), images / f"{name}.svg"
+        )
     on_terminal(f"shardctl inspect sharded --report {images.resolve() / 'report.svg'}", demo)
     for folder in (damaged, out):
         shutil.rmtree(folder)

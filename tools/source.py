@@ -29,13 +29,17 @@ def commands() -> tuple[Command, ...]:
 def details(option: Option) -> str:
     """What an option does, as fully as the manual says it."""
     more = (prose.DETAILS[flag] for flag in option.flags if flag in prose.DETAILS)
-    default = () if option.default is None or option.negative else (f"Default: `{option.default}`.",)
+    default = (
+        () if option.default is None or option.negative else (f"Default: `{option.default}`.",)
+    )
     return " ".join((option.text, *more, *default))
 
 
 def examples(command: Command) -> tuple[tuple[str, str], ...]:
     """What to say before each example, and its line."""
-    shown = tuple((f"{command.summary.split(':')[0].rstrip('.')}:", line) for line in command.examples)
+    shown = tuple(
+        (f"{command.summary.split(':')[0].rstrip('.')}:", line) for line in command.examples
+    )
     return (*shown, *prose.EXAMPLES.get(command.name, ()))
 
 

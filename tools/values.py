@@ -8,11 +8,13 @@ from typing import Literal
 from shardctl.cli.spec import Argument, Command, Option
 from shardctl.naming import KNOWN_STEMS, WEIGHTS_SUFFIXES
 
-#: `checkpoint`: weights, indexes and folders; `weights`: folders, and files that a merge may be written to.
+#: `checkpoint`: weights, indexes and folders; `weights`: folders, and files that a merge may be
+#: written to.
 Kind = Literal["words", "checkpoint", "weights", "folder", "file", "typed"]
 
 SIZES = ("200MB", "500MB", "1GB", "2GB", "5GB", "10GB", "50GB")
-#: The endings of what a SOURCE can be, and of what a TARGET can be that is a file; the second are shell patterns.
+#: The endings of what a SOURCE can be, and of what a TARGET can be that is a file; the second are
+#: shell patterns.
 SOURCE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in WEIGHTS_SUFFIXES)
 TARGET_SUFFIXES = ("safetensors", "bin")
 INDEX_PATTERNS = ("*.index.json", "*.index.*.json")
@@ -42,7 +44,11 @@ def of_option(option: Option) -> Value | None:
     """What an option's value is completed with; None for a switch, which has none."""
     if option.value is None:
         return None
-    return Value("words", option.choices) if option.choices else _BY_NAME.get(option.value, Value("typed"))
+    return (
+        Value("words", option.choices)
+        if option.choices
+        else _BY_NAME.get(option.value, Value("typed"))
+    )
 
 
 def of_argument(command: Command, argument: Argument) -> Value:

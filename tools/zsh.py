@@ -13,8 +13,8 @@ _HEAD = """\
 # zsh completion for shardctl. Written by `make generate` from the command line itself.
 """
 
-# As an autoloaded file this is the body of the function `_shardctl`, and has to do its work at once; sourced, it only
-# registers the function.
+# As an autoloaded file this is the body of the function `_shardctl`, and has to do its work at
+# once; sourced, it only registers the function.
 _TAIL = """\
 if [[ ${zsh_eval_context[-1]} == loadautofunc ]]; then
     _shardctl "$@"
@@ -63,7 +63,8 @@ def _option(option: Option, command: Command) -> str:
     text = option.text.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
     rest = f"[{text}]" if value is None else f"[{text}]:{option.value}:{_action(value)}"
     return " \\\n        ".join(
-        _quoted(f"({' '.join(excluded)}){spelling}{_sign(spelling, value)}{rest}") for spelling in option.spellings
+        _quoted(f"({' '.join(excluded)}){spelling}{_sign(spelling, value)}{rest}")
+        for spelling in option.spellings
     )
 
 

@@ -22,7 +22,8 @@ app = typer.Typer(
     help="Split, merge, convert, inspect and verify model checkpoints: lazily, safely, at the speed of a copy.",
     add_completion=False,
     pretty_exceptions_enable=False,
-    # Our own --help, in options.py: Typer's would also be found in the environment, as SHARDCTL_SPLIT_HELP.
+    # Our own --help, in options.py: Typer's would also be found in the environment, as
+    # SHARDCTL_SPLIT_HELP.
     add_help_option=False,
     context_settings={"auto_envvar_prefix": "SHARDCTL"},
 )
@@ -57,7 +58,9 @@ def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None
     report = Reporter(store, arguments.report)
     options = arguments.write_options(limits)
     looking = arguments.dry_run or arguments.check
-    prepared = operations.prepare(store, arguments.source, arguments.target, options, finish=not looking)
+    prepared = operations.prepare(
+        store, arguments.source, arguments.target, options, finish=not looking
+    )
     if arguments.check:
         raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)
     for note in prepared.notes:
@@ -76,7 +79,9 @@ def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None
         receipts = prepared.receipts
     else:
         begun = time.monotonic()
-        run = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, record=arguments.record)
+        run = RunOptions(
+            arguments.jobs or default_jobs(), restart=arguments.restart, record=arguments.record
+        )
         with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
             receipts = operations.write(store, prepared, run, observer)
         say(render.summary(prepared, receipts, time.monotonic() - begun), quiet=arguments.quiet)
@@ -88,7 +93,9 @@ def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None
 
 
 def _writer(name: str, doc: str, *, without: tuple[str, ...], **annotations: object) -> None:
-    body: Callable[..., None] = command(name, _write, without=without, annotations=annotations, doc=doc)
+    body: Callable[..., None] = command(
+        name, _write, without=without, annotations=annotations, doc=doc
+    )
     app.command(name, add_help_option=False)(body)
 
 
@@ -194,10 +201,14 @@ def inspect(
 def verify(
     source: o.Source,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Read all the bytes: checksums, digests, contents.", rich_help_panel=LOOK)
+        bool,
+        typer.Option(
+            "--deep", help="Read all the bytes: checksums, digests, contents.", rich_help_panel=LOOK
+        ),
     ] = False,
     load: Annotated[
-        bool, typer.Option("--load", help="Load with torch and safetensors too.", rich_help_panel=LOOK)
+        bool,
+        typer.Option("--load", help="Load with torch and safetensors too.", rich_help_panel=LOOK),
     ] = False,
     against: Annotated[
         str | None,
@@ -209,7 +220,9 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.", rich_help_panel=LOOK)] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Warnings count as errors.", rich_help_panel=LOOK)
+    ] = False,
     key: o.KeyToLookAt = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
@@ -234,7 +247,13 @@ def verify(
     from shardctl.verify.run import verify as run_checks
 
     how = Thoroughness(
-        deep=deep, load=load, against=against, strict=strict, key=key, jobs=jobs or default_jobs(), digests=json
+        deep=deep,
+        load=load,
+        against=against,
+        strict=strict,
+        key=key,
+        jobs=jobs or default_jobs(),
+        digests=json,
     )
     store = LocalStore()
     reporter = Reporter(store, report)
@@ -257,7 +276,11 @@ def index(
     source: o.Source,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Write nothing; exit 1 if the index is not right.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--check",
+            help="Write nothing; exit 1 if the index is not right.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,

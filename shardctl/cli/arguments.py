@@ -100,9 +100,14 @@ def command(
         )
         for field in offered
     ]
-    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    context = inspect.Parameter(
+        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
     body.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined] # what inspect reads
-    body.__annotations__ = {"ctx": typer.Context, **{field.name: hints[field.name] for field in offered}}
+    body.__annotations__ = {
+        "ctx": typer.Context,
+        **{field.name: hints[field.name] for field in offered},
+    }
     body.__doc__ = doc
     body.__name__ = name
     return body

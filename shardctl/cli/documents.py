@@ -61,7 +61,12 @@ def inspection(found: Inspection) -> dict[str, Any]:
         "total_parameters": found.total_parameters,
         "metadata": dict(checkpoint.metadata),
         "files": [
-            {"name": file.name, "size": file.size, "tensors": file.tensors, "data_size": file.data_size}
+            {
+                "name": file.name,
+                "size": file.size,
+                "tensors": file.tensors,
+                "data_size": file.data_size,
+            }
             for file in found.files
         ],
         "tensors": (_tensor(tensor, found) for tensor in found.tensors),
@@ -80,7 +85,9 @@ def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
     }
 
 
-def writing(command: str, prepared: Prepared, store: Store, receipts: Sequence[Receipt] | None) -> dict[str, Any]:
+def writing(
+    command: str, prepared: Prepared, store: Store, receipts: Sequence[Receipt] | None
+) -> dict[str, Any]:
     """What `split`, `merge` and `reshard` print with `--json`; `receipts` is None where nothing was written."""
     plan = prepared.plan
     digests = {receipt.filename: receipt.sha256 for receipt in receipts or ()}

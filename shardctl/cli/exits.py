@@ -32,8 +32,12 @@ def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except Stopped as stopped:
         return _say_stopped(stopped, as_json=_wants_json(arguments))
-    except (BrokenPipeError, SystemExit):  # Typer makes SystemExit(1) of a closed pipe, and of nothing else here
-        # Somebody who no longer reads (`| head`) is told nothing; the interpreter's own flush must not speak either.
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ):  # Typer makes SystemExit(1) of a closed pipe, and of nothing else here
+        # Somebody who no longer reads (`| head`) is told nothing; the interpreter's own flush must
+        # not speak either.
         if sys.stdout is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
@@ -70,7 +74,11 @@ def say_error(error: ShardctlError, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_document(error)), file=sys.stderr)
         return
-    places = [place for place in (error.file, error.tensor) if place is not None and place not in error.message]
+    places = [
+        place
+        for place in (error.file, error.tensor)
+        if place is not None and place not in error.message
+    ]
     where = "".join(f"'{place}': " for place in places)
     at = "" if error.offset is None or "byte" in error.message else f" (at byte {error.offset:,})"
     text = f"error: {where}{error.message}{at}\n  hint: {error.hint}"
@@ -80,7 +88,12 @@ def say_error(error: ShardctlError, *, as_json: bool) -> None:
 def as_document(caught: BaseException) -> dict[str, Any]:
     """An error, or the signal that stopped a run, as the JSON object that scripts get."""
     if isinstance(caught, Stopped):
-        document = {"error": "stopped", "message": _stopped_by(caught.signum), "file": None, "tensor": None}
+        document = {
+            "error": "stopped",
+            "message": _stopped_by(caught.signum),
+            "file": None,
+            "tensor": None,
+        }
         return {**document, "offset": None, "hint": _GO_ON, "exit_code": 128 + caught.signum}
     error = _as_ours(caught)
     return {
@@ -133,7 +146,11 @@ def _stopped_by(signum: int) -> str:
 
 
 def _say_stopped(stopped: Stopped, *, as_json: bool) -> int:
-    text = json.dumps(as_document(stopped)) if as_json else f"{_stopped_by(stopped.signum)}\n  hint: {_GO_ON}"
+    text = (
+        json.dumps(as_document(stopped))
+        if as_json
+        else f"{_stopped_by(stopped.signum)}\n  hint: {_GO_ON}"
+    )
     print(text, file=sys.stderr, flush=True)
     return 128 + stopped.signum
 
@@ -161,6 +178,8 @@ def _write_whole(stream: TextIO, text: str) -> None:
         stream.write(text)
     except UnicodeEncodeError:  # nothing of it is written then
         stream.flush()
-        for part in re.split("([\udc80-\udcff]+)", text):  # what Python makes of bytes in paths that are no text
+        for part in re.split(
+            "([\udc80-\udcff]+)", text
+        ):  # what Python makes of bytes in paths that are no text
             errors = "surrogateescape" if "\udc80" <= part[:1] <= "\udcff" else "backslashreplace"
             stream.buffer.write(part.encode(stream.encoding, errors))

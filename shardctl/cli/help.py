@@ -46,7 +46,9 @@ def _program_parts(command: TyperGroup) -> list[RenderableType]:
 
 def _command_parts(shown: tree.Command) -> list[RenderableType]:
     width = max(len(option.spelling) for option in shown.options)
-    arguments = [(Text(argument.name, "bold yellow"), Text(argument.text)) for argument in shown.arguments]
+    arguments = [
+        (Text(argument.name, "bold yellow"), Text(argument.text)) for argument in shown.arguments
+    ]
     variable = min((option.variable for option in shown.options if option.variable), key=len)
     return [
         _Panel("Arguments", arguments, width),
@@ -58,9 +60,13 @@ def _command_parts(shown: tree.Command) -> list[RenderableType]:
 
 def _option_panels(shown: tree.Command, width: int) -> list[RenderableType]:
     panels = (
-        (name, [option for option in options if not _elsewhere(option, shown)]) for name, options in shown.panels()
+        (name, [option for option in options if not _elsewhere(option, shown)])
+        for name, options in shown.panels()
     )
-    return [_Panel(name, [(_spelling(option), _text(option)) for option in options], width) for name, options in panels]
+    return [
+        _Panel(name, [(_spelling(option), _text(option)) for option in options], width)
+        for name, options in panels
+    ]
 
 
 def _elsewhere(option: tree.Option, shown: tree.Command) -> bool:
@@ -89,7 +95,9 @@ class _Panel:
         return table
 
     def _below(self) -> Group:
-        return Group(*(part for name, text in self.rows for part in (name, Padding(text, (0, 0, 0, INDENT)))))
+        return Group(
+            *(part for name, text in self.rows for part in (name, Padding(text, (0, 0, 0, INDENT))))
+        )
 
 
 def _spelling(option: tree.Option) -> Text:

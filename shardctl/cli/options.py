@@ -77,11 +77,17 @@ Source = Annotated[
 ]
 TargetPath = Annotated[
     str,
-    typer.Argument(metavar="TARGET", help="A folder; made where it is missing.", show_default=False),
+    typer.Argument(
+        metavar="TARGET", help="A folder; made where it is missing.", show_default=False
+    ),
 ]
 MergeTarget = Annotated[
     str,
-    typer.Argument(metavar="TARGET", help="A folder, or a file ending in .safetensors or .bin.", show_default=False),
+    typer.Argument(
+        metavar="TARGET",
+        help="A folder, or a file ending in .safetensors or .bin.",
+        show_default=False,
+    ),
 ]
 
 
@@ -107,10 +113,18 @@ NumShards = Annotated[
 Single = Annotated[bool, typer.Option("--single", help="One file.", rich_help_panel=WHAT)]
 To = Annotated[
     ContainerName | None,
-    typer.Option("--to", help="The container to write; else the source's.", rich_help_panel=WHAT, show_default=False),
+    typer.Option(
+        "--to",
+        help="The container to write; else the source's.",
+        rich_help_panel=WHAT,
+        show_default=False,
+    ),
 ]
 StrictSize = Annotated[
-    bool, typer.Option("--strict-size", help="Limit the whole file, header included.", rich_help_panel=WHAT)
+    bool,
+    typer.Option(
+        "--strict-size", help="Limit the whole file, header included.", rich_help_panel=WHAT
+    ),
 ]
 Order = Annotated[
     OrderName,
@@ -131,15 +145,22 @@ def _key(panel: str) -> Any:
 Key = Annotated[str | None, _key(WHAT)]
 KeyToLookAt = Annotated[str | None, _key(LOOK)]
 DropNonTensors = Annotated[
-    bool, typer.Option("--drop-non-tensors", help="Leave out entries that are not tensors.", rich_help_panel=WHAT)
+    bool,
+    typer.Option(
+        "--drop-non-tensors", help="Leave out entries that are not tensors.", rich_help_panel=WHAT
+    ),
 ]
 Tied = Annotated[
     TiedName,
-    typer.Option("--tied", help="Tied tensors stay one, or each has its own bytes.", rich_help_panel=WHAT),
+    typer.Option(
+        "--tied", help="Tied tensors stay one, or each has its own bytes.", rich_help_panel=WHAT
+    ),
 ]
 Layout = Annotated[
     LayoutName,
-    typer.Option("--layout", help="auto shares blocks where the filesystem can.", rich_help_panel=WHAT),
+    typer.Option(
+        "--layout", help="auto shares blocks where the filesystem can.", rich_help_panel=WHAT
+    ),
 ]
 Name = Annotated[
     str | None,
@@ -172,31 +193,54 @@ Replace = Annotated[
     ),
 ]
 ReplaceAll = Annotated[
-    bool, typer.Option("--replace-all", help="Replace every checkpoint in the target.", rich_help_panel=SAFETY)
+    bool,
+    typer.Option(
+        "--replace-all", help="Replace every checkpoint in the target.", rich_help_panel=SAFETY
+    ),
 ]
 ReadBack = Annotated[
-    bool, typer.Option("--verify", help="Read back what was written and compare it.", rich_help_panel=SAFETY)
+    bool,
+    typer.Option(
+        "--verify", help="Read back what was written and compare it.", rich_help_panel=SAFETY
+    ),
 ]
 Checksums = Annotated[
     bool,
-    typer.Option("--checksums", help="Write SHA256SUMS, for sha256sum and verify --deep.", rich_help_panel=SAFETY),
+    typer.Option(
+        "--checksums",
+        help="Write SHA256SUMS, for sha256sum and verify --deep.",
+        rich_help_panel=SAFETY,
+    ),
 ]
 Restart = Annotated[
     bool,
-    typer.Option("--restart", help="Throw a half-done run away; the default is to go on.", rich_help_panel=SAFETY),
+    typer.Option(
+        "--restart",
+        help="Throw a half-done run away; the default is to go on.",
+        rich_help_panel=SAFETY,
+    ),
 ]
 Record = Annotated[
     bool,
     typer.Option(
-        "--record/--no-record", help="Leave a record, so that the next run knows; the default.", rich_help_panel=SAFETY
+        "--record/--no-record",
+        help="Leave a record, so that the next run knows; the default.",
+        rich_help_panel=SAFETY,
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", "-n", help="Show the plan and write nothing.", rich_help_panel=OUTPUT)
+    bool,
+    typer.Option(
+        "--dry-run", "-n", help="Show the plan and write nothing.", rich_help_panel=OUTPUT
+    ),
 ]
 Check = Annotated[
     bool,
-    typer.Option("--check", help="Write and print nothing; exit 1 if there were work.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--check",
+        help="Write and print nothing; exit 1 if there were work.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Jobs = Annotated[
     int | None,
@@ -210,7 +254,9 @@ Jobs = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)
+]
 Report = Annotated[
     str | None,
     typer.Option(
@@ -222,7 +268,8 @@ Report = Annotated[
     ),
 ]
 Progress = Annotated[
-    ProgressName, typer.Option("--progress", help="How progress is shown on stderr.", rich_help_panel=OUTPUT)
+    ProgressName,
+    typer.Option("--progress", help="How progress is shown on stderr.", rich_help_panel=OUTPUT),
 ]
 Version = Annotated[
     bool,
@@ -247,6 +294,13 @@ Help = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.", rich_help_panel=OUTPUT)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is read and written.", rich_help_panel=OUTPUT)]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say only errors.", rich_help_panel=OUTPUT)
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Say what is read and written.", rich_help_panel=OUTPUT),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
+]

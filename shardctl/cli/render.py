@@ -1,7 +1,7 @@
 """What people see on a terminal, and the tab-separated rows that a pipe gets instead. Names are always escaped.
 
-Drawing needs Rich, which takes longer to import than most commands run: it stands in modules of its own, which are
-imported once something is drawn.
+Drawing needs Rich, which takes longer to import than most commands run: it stands in modules of its
+own, which are imported once something is drawn.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
             tensor.span.offset,
             found.tied_to.get(tensor.name),
         )
-        for tensor in (sorted(found.tensors, key=lambda t: -t.nbytes)[:top] if top else found.tensors)
+        for tensor in (
+            sorted(found.tensors, key=lambda t: -t.nbytes)[:top] if top else found.tensors
+        )
     )
     return tabbed(itertools.chain([header], rows))
 
@@ -132,7 +134,9 @@ def verdict(found: Verdict, store: Store) -> str:
     from shardctl.cli.terminal.canvas import canvas, drawn
 
     on = canvas()
-    return drawn(on, *faults.findings(found.findings, faults.measure_of(store), on), on.text(closing(found)))
+    return drawn(
+        on, *faults.findings(found.findings, faults.measure_of(store), on), on.text(closing(found))
+    )
 
 
 def closing(found: Verdict) -> str:

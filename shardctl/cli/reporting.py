@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Reporter:
     """Writes the report that was asked for; without a path each method does nothing.
 
-    The constructor raises UsageError and TargetExistsError, so that nobody waits for a report that has no place.
+    The constructor raises UsageError and TargetExistsError, so that nobody waits for a report that
+    has no place.
     """
 
     def __init__(self, store: Store, path: str | None) -> None:

@@ -28,9 +28,10 @@ class Argument:
 class Option:
     """One option in all its spellings.
 
-    `value` is what the user puts for its value, as `SIZE` or `source|natural`, and None for a switch; `default` and
-    `variable` are as the user would write them, None where there is none. Of options with the same `group` only one
-    can be given; an option that excludes no other is a group of its own.
+    `value` is what the user puts for its value, as `SIZE` or `source|natural`, and None for a
+    switch; `default` and `variable` are as the user would write them, None where there is none. Of
+    options with the same `group` only one can be given; an option that excludes no other is a group
+    of its own.
     """
 
     flags: tuple[str, ...]
@@ -85,20 +86,31 @@ class Command:
 
     def excluded_by(self, option: Option) -> tuple[str, ...]:
         """Every spelling that makes no sense beside an option that is given: its own, and those of its group."""
-        return tuple(each for other in self.options if other.group == option.group for each in other.spellings)
+        return tuple(
+            each
+            for other in self.options
+            if other.group == option.group
+            for each in other.spellings
+        )
 
     def synopsis(self) -> str:
         """The line that says how the command is written, without the program's and its own name."""
         if not self.name:
             return "COMMAND [OPTIONS]"
         names = " ".join(argument.name for argument in self.arguments)
-        choice = " | ".join(f"{option.flags[-1]} {option.value or ''}".strip() for option in self.exclusive())
+        choice = " | ".join(
+            f"{option.flags[-1]} {option.value or ''}".strip() for option in self.exclusive()
+        )
         return f"{names} [{choice}] [OPTIONS]" if choice else f"{names} [OPTIONS]"
 
 
 def program(group: TyperGroup) -> tuple[Command, tuple[Command, ...]]:
     """The program itself, and its commands in the order in which they are listed."""
-    commands = tuple(describe(command) for command in group.commands.values() if isinstance(command, TyperCommand))
+    commands = tuple(
+        describe(command)
+        for command in group.commands.values()
+        if isinstance(command, TyperCommand)
+    )
     return describe(group), commands
 
 
@@ -109,9 +121,15 @@ def describe(command: TyperCommand | TyperGroup) -> Command:
     return Command(
         name=name,
         summary=" ".join(paragraphs[0].split()),
-        examples=tuple(text.removeprefix(EXAMPLE) for text in paragraphs if text.startswith(EXAMPLE)),
-        arguments=tuple(_argument(given) for given in command.params if isinstance(given, TyperArgument)),
-        options=tuple(_option(given, name) for given in command.params if isinstance(given, TyperOption)),
+        examples=tuple(
+            text.removeprefix(EXAMPLE) for text in paragraphs if text.startswith(EXAMPLE)
+        ),
+        arguments=tuple(
+            _argument(given) for given in command.params if isinstance(given, TyperArgument)
+        ),
+        options=tuple(
+            _option(given, name) for given in command.params if isinstance(given, TyperOption)
+        ),
     )
 
 

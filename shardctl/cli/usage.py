@@ -26,7 +26,10 @@ def explain(error: typer.TyperException) -> UsageError:
         return UsageError(message, hint="`shardctl COMMAND --help` says what it takes")
     # The nearest option alone: those behind it share little more than their first letters.
     guesses = tuple(getattr(error, "possibilities", None) or ())[:1]
-    return UsageError(message, hint=_hint(context, getattr(error, "param", None), message, guesses or _quoted(guess)))
+    return UsageError(
+        message,
+        hint=_hint(context, getattr(error, "param", None), message, guesses or _quoted(guess)),
+    )
 
 
 def _quoted(text: str) -> tuple[str, ...]:
@@ -34,7 +37,9 @@ def _quoted(text: str) -> tuple[str, ...]:
     return tuple(f"shardctl {name}" for name in re.findall(r"'(.*?)'", text))
 
 
-def _hint(context: typer.Context, parameter: Parameter | None, message: str, guesses: tuple[str, ...]) -> str:
+def _hint(
+    context: typer.Context, parameter: Parameter | None, message: str, guesses: tuple[str, ...]
+) -> str:
     see = f"`{context.command_path} --help`"
     if guesses:
         return f"did you mean {' or '.join(f'`{guess}`' for guess in guesses)}? See {see}"
@@ -49,7 +54,11 @@ def _hint(context: typer.Context, parameter: Parameter | None, message: str, gue
 
 
 def _arguments(context: typer.Context) -> list[str]:
-    return [each.human_readable_name for each in context.command.params if each.param_type_name == "argument"]
+    return [
+        each.human_readable_name
+        for each in context.command.params
+        if each.param_type_name == "argument"
+    ]
 
 
 def _with_folder(context: typer.Context) -> str:

@@ -15,22 +15,34 @@ from shardctl.stores.base import Entry, Store
 
 def companions(store: Store, located: Located) -> list[Entry]:
     """The other files at the top of the source folder, which a loader wants beside the weights (config, tokenizer)."""
-    return [entry for entry in store.list(located.folder) if entry.readable and _is_companion(entry.name)]
+    return [
+        entry
+        for entry in store.list(located.folder)
+        if entry.readable and _is_companion(entry.name)
+    ]
 
 
 def _is_companion(name: str) -> bool:
-    return not (is_weights_or_index(name) or is_training_state(name) or name == CHECKSUMS or STAGING in name)
+    return not (
+        is_weights_or_index(name) or is_training_state(name) or name == CHECKSUMS or STAGING in name
+    )
 
 
-def _companions(store: Store, located: Located, place: Target, options: WriteOptions) -> dict[str, str]:
+def _companions(
+    store: Store, located: Located, place: Target, options: WriteOptions
+) -> dict[str, str]:
     """The companions of the source, by name with the path that each is read from."""
     folders = located.is_folder and place.filename is None
     if not options.companions or not folders or in_place(store, place, located):
         return {}
-    return {entry.name: store.join(located.folder, entry.name) for entry in companions(store, located)}
+    return {
+        entry.name: store.join(located.folder, entry.name) for entry in companions(store, located)
+    }
 
 
-def _to_copy(store: Store, place: Target, beside: Mapping[str, str], options: WriteOptions) -> dict[str, str]:
+def _to_copy(
+    store: Store, place: Target, beside: Mapping[str, str], options: WriteOptions
+) -> dict[str, str]:
     """Those companions that are not in the target already; raises TargetExistsError for a different file there."""
     wanted: dict[str, str] = {}
     for name, path in beside.items():

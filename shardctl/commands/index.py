@@ -45,13 +45,15 @@ class Reindexed:
 def make_index(store: Store, source: str) -> Reindexed:
     """The index of a set of shards, from their headers; writes nothing.
 
-    Raises UsageError for a checkpoint of one file, InputError where shards are missing or contradict each other.
+    Raises UsageError for a checkpoint of one file, InputError where shards are missing or
+    contradict each other.
     """
     located = find_source(store, source)
     files = _shards(store, located)
     if len(files) < 2 and located.index_path is None:
         raise UsageError(
-            f"'{located.root}' is one file, which needs no index", hint="name a folder with several shards"
+            f"'{located.root}' is one file, which needs no index",
+            hint="name a folder with several shards",
         )
 
     def report(finding: Finding) -> None:
@@ -62,7 +64,9 @@ def make_index(store: Store, source: str) -> Reindexed:
     whole = replace(located, files=files, index=None, unlisted=(), findings=())
     checkpoint = read_checkpoint(store, whole, report)
     suffix = located.suffix or (".safetensors" if checkpoint.container == "safetensors" else ".bin")
-    path = located.index_path or store.join(located.folder, index_filename(located.stem, suffix, located.variant))
+    path = located.index_path or store.join(
+        located.folder, index_filename(located.stem, suffix, located.variant)
+    )
     held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
     total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
     kept = {} if located.index is None else located.index.metadata
@@ -78,7 +82,9 @@ def write_index(store: Store, made: Reindexed) -> None:
 
 def _shards(store: Store, located: Located) -> tuple[str, ...]:
     """The files of the set that are there, listed or not, in order; raises InputError where numbers are missing."""
-    there = sorted({path for path in (*located.files, *located.unlisted) if store.kind(path) == "file"})
+    there = sorted(
+        {path for path in (*located.files, *located.unlisted) if store.kind(path) == "file"}
+    )
     parsed = [parse_weights_name(store.split(path)[1]) for path in there]
     counts = {name.count for name in parsed if name is not None and name.count is not None}
     if len(counts) > 1:
@@ -137,7 +143,10 @@ def _changes(
     for what, some in (
         ("not listed", [name for name in held if name not in listed]),
         ("listed and not there", [name for name in listed if name not in held]),
-        ("in another shard than listed", [name for name in held if listed.get(name, held[name]) != held[name]]),
+        (
+            "in another shard than listed",
+            [name for name in held if listed.get(name, held[name]) != held[name]],
+        ),
     ):
         if some:
             yield f"{len(some)} tensors {what}, the first is '{escape(some[0])}'"

@@ -68,12 +68,19 @@ def inspect(store: Store, source: str, *, key: str | None, glob: str | None) -> 
     """What a checkpoint holds; headers only. Without a key, everything nested is shown with dotted names."""
     notes: list[str] = []
     located = find_source(store, source, whole_set=False)
-    checkpoint = read_checkpoint(store, located, noting(notes), key, drop_non_tensors=True, nested=True)
+    checkpoint = read_checkpoint(
+        store, located, noting(notes), key, drop_non_tensors=True, nested=True
+    )
     return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
 
 
 def inspect_checkpoint(
-    store: Store, source: str, located: Located, checkpoint: Checkpoint, glob: str | None, notes: tuple[str, ...]
+    store: Store,
+    source: str,
+    located: Located,
+    checkpoint: Checkpoint,
+    glob: str | None,
+    notes: tuple[str, ...],
 ) -> Inspection:
     """Sum up a checkpoint; `glob` keeps only the tensors whose names match.
 
@@ -83,7 +90,11 @@ def inspect_checkpoint(
         checkpoint = replace(checkpoint, tensors=_matching(checkpoint, glob))
     names = located.names(store)
     by_name = {tensor.name: tensor for tensor in checkpoint.tensors}
-    aliases = tuple(replace(by_name[kept], name=alias) for alias, kept in checkpoint.aliases.items() if kept in by_name)
+    aliases = tuple(
+        replace(by_name[kept], name=alias)
+        for alias, kept in checkpoint.aliases.items()
+        if kept in by_name
+    )
     return Inspection(
         source=source,
         checkpoint=checkpoint,
@@ -119,7 +130,10 @@ def _nearest(text: str, names: Sequence[str]) -> list[str]:
         if kind not in kinds or _NUMBERS.findall(name) == numbers:
             kinds[kind] = name
     compared = list(kinds)[:_MOST_COMPARED]
-    return [kinds[kind] for kind in difflib.get_close_matches(_NUMBERS.sub("0", text), compared, n=3, cutoff=0.4)]
+    return [
+        kinds[kind]
+        for kind in difflib.get_close_matches(_NUMBERS.sub("0", text), compared, n=3, cutoff=0.4)
+    ]
 
 
 def _files(checkpoint: Checkpoint, names: Mapping[str, str]) -> tuple[FileSums, ...]:

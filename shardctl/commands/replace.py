@@ -14,13 +14,18 @@ from shardctl.stores.base import Store
 
 
 def superseded(
-    store: Store, target: Target, located: Located, request: Request, names: Sequence[str], replace: Replace
+    store: Store,
+    target: Target,
+    located: Located,
+    request: Request,
+    names: Sequence[str],
+    replace: Replace,
 ) -> tuple[str, ...]:
     """The names in the target folder that give way to the new files `names`.
 
-    That is the set of the same stem, container and variant and, in place, the set that was read; with "all", every
-    checkpoint that loaders know by name. Raises TargetExistsError for whatever else is there that would be mixed with
-    the new set or overwritten.
+    That is the set of the same stem, container and variant and, in place, the set that was read;
+    with "all", every checkpoint that loaders know by name. Raises TargetExistsError for whatever
+    else is there that would be mixed with the new set or overwritten.
     """
     if in_place(store, target, located) and replace == "nothing":
         raise TargetExistsError(
@@ -28,7 +33,11 @@ def superseded(
             hint="choose another target, or add --replace to put the new files in the old ones' place",
             file=target.folder,
         )
-    there = [entry.name for entry in store.list(target.folder)] if store.kind(target.folder) == "folder" else []
+    there = (
+        [entry.name for entry in store.list(target.folder)]
+        if store.kind(target.folder) == "folder"
+        else []
+    )
     old: list[str] = []
     for candidate in folder_checkpoints(store, target.folder):
         if _gives_way(store, target, located, request, candidate, replace):
@@ -44,7 +53,12 @@ def superseded(
 
 
 def _gives_way(
-    store: Store, target: Target, located: Located, request: Request, candidate: Candidate, replace: Replace
+    store: Store,
+    target: Target,
+    located: Located,
+    request: Request,
+    candidate: Candidate,
+    replace: Replace,
 ) -> bool:
     if replace == "nothing" or (candidate.is_set and target.filename in candidate.names):
         return False
@@ -53,7 +67,11 @@ def _gives_way(
         return True
     if target.filename is not None and stem not in KNOWN_STEMS:
         return False  # a file of a free name is no other checkpoint's successor
-    same = (candidate.stem, candidate.variant, candidate.container) == (stem, variant, request.container)
+    same = (candidate.stem, candidate.variant, candidate.container) == (
+        stem,
+        variant,
+        request.container,
+    )
     return candidate.known and (replace == "all" or same)
 
 
@@ -73,11 +91,14 @@ def _identity(target: Target, request: Request) -> tuple[str, str | None]:
     return request.stem, request.variant
 
 
-def _in_the_way(target: Target, candidate: Candidate, names: Sequence[str], replace: Replace) -> bool:
+def _in_the_way(
+    target: Target, candidate: Candidate, names: Sequence[str], replace: Replace
+) -> bool:
     """Whether a checkpoint that stays would be mixed up with the new one.
 
-    Into a folder: any; but weights of a name that no loader looks for are left alone with "all". A file that the user
-    named: any beside it if loaders know its own name too, and a set that it is a member of.
+    Into a folder: any; but weights of a name that no loader looks for are left alone with "all". A
+    file that the user named: any beside it if loaders know its own name too, and a set that it is a
+    member of.
     """
     if target.filename is None:
         return candidate.known or replace != "all" or not set(names).isdisjoint(candidate.names)
@@ -89,7 +110,11 @@ def _in_the_way(target: Target, candidate: Candidate, names: Sequence[str], repl
 
 def _refusal(target: Target, candidate: Candidate, replace: Replace) -> TargetExistsError:
     way = "--replace-all also replaces the other checkpoints in it"
-    hint = f"choose another target; {way}" if replace == "same" else "choose another target, or add --replace"
+    hint = (
+        f"choose another target; {way}"
+        if replace == "same"
+        else "choose another target, or add --replace"
+    )
     if target.filename in candidate.names:
         hint = "name the folder to replace the whole set, or choose another file"
     return TargetExistsError(

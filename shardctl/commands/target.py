@@ -13,9 +13,11 @@ from shardctl.planning.request import LayoutChoice
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 
-#: The block of a shareable layout that was asked for by name, in bytes: that of almost every filesystem that shares.
+#: The block of a shareable layout that was asked for by name, in bytes: that of almost every
+#: filesystem that shares.
 SHAREABLE_BLOCK = 4096
-#: Larger blocks are not padded for: a record's padding must fit a 16-bit field of its zip header, and costs room.
+#: Larger blocks are not padded for: a record's padding must fit a 16-bit field of its zip header,
+#: and costs room.
 _LARGEST_BLOCK = 16 * 1024
 
 #: A target file's suffix says its container.
@@ -49,7 +51,9 @@ class Sharing:
     planned: int | None
 
 
-def sharing_of(store: Store, checkpoint: Checkpoint, place: Target, layout: LayoutChoice) -> Sharing:
+def sharing_of(
+    store: Store, checkpoint: Checkpoint, place: Target, layout: LayoutChoice
+) -> Sharing:
     """Whether blocks can be shared with the largest file of the source, and for which block files are laid out."""
     largest = max(checkpoint.files, key=lambda file: file.version.size)
     possible = store.shared_block(largest.path, place.folder)
@@ -62,7 +66,8 @@ def sharing_of(store: Store, checkpoint: Checkpoint, place: Target, layout: Layo
 def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     """What TARGET means. `one_file`: the result is a single file, so TARGET may be one.
 
-    Raises UsageError where a file is named for a result of several, or a file without a known suffix is there.
+    Raises UsageError where a file is named for a result of several, or a file without a known
+    suffix is there.
     """
     kind = store.kind(text)
     named_as_file = text.endswith(tuple(SUFFIXES))
@@ -109,7 +114,9 @@ def exists(store: Store, target: Target, name: str) -> TargetExistsError:
     """The error for a file that is in the way."""
     path = store.join(target.folder, name)
     return TargetExistsError(
-        f"'{path}' is already there", hint="choose another target, or add --replace to replace it", file=path
+        f"'{path}' is already there",
+        hint="choose another target, or add --replace to replace it",
+        file=path,
     )
 
 

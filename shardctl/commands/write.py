@@ -1,6 +1,7 @@
 """What the command line calls: prepare a plan, carry it out. Everything a command does stands here, without a terminal.
 
-There is one writing operation. `split`, `merge` and `reshard` differ only in the options that they begin with.
+There is one writing operation. `split`, `merge` and `reshard` differ only in the options that they
+begin with.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ _SHOWN = 6
 class Prepared:
     """A run that is ready to go. `receipts` are the last run's, where its record proves that its result is there.
 
-    `companions` are the files of the source folder that belong beside the weights; `copies` are those that this run
-    copies, by name with the path that each is read from. `job` lacks its tasks, which `tasks_of` lays out.
+    `companions` are the files of the source folder that belong beside the weights; `copies` are
+    those that this run copies, by name with the path that each is read from. `job` lacks its tasks,
+    which `tasks_of` lays out.
     """
 
     source: str
@@ -68,22 +70,28 @@ class Prepared:
         return self.target_text if named else store.join(self.target.folder, self.plan.loads_from)
 
 
-def prepare(store: Store, source: str, target: str, options: WriteOptions, *, finish: bool) -> Prepared:
+def prepare(
+    store: Store, source: str, target: str, options: WriteOptions, *, finish: bool
+) -> Prepared:
     """Read headers, plan, and check the target. Writes nothing, but for a replacement that was cut short there.
 
-    That is finished first where `finish` is set (SOURCE may be what it replaces), else a TargetExistsError. Raises
-    UsageError, InputError and TargetError with what to do about it.
+    That is finished first where `finish` is set (SOURCE may be what it replaces), else a
+    TargetExistsError. Raises UsageError, InputError and TargetError with what to do about it.
     """
     place = resolve_target(store, target, one_file=options.limits == Limits())
     finished = _finish_interrupted(store, place, finish=finish)
-    notes = [] if finished is None else ["finished what an interrupted run had begun to put in place"]
+    notes = (
+        [] if finished is None else ["finished what an interrupted run had begun to put in place"]
+    )
     if finished is not None and store.kind(source) is None:
         # A file that was replaced by several lives on in them.
         located = find_source(store, store.join(place.folder, finished.loads_from), whole_set=True)
     else:
         located = find_source(store, source, whole_set=True)
     check_not_half_replaced(store, store.join(located.folder, STAGING))
-    checkpoint = read_checkpoint(store, located, noting(notes), options.key, drop_non_tensors=options.drop_non_tensors)
+    checkpoint = read_checkpoint(
+        store, located, noting(notes), options.key, drop_non_tensors=options.drop_non_tensors
+    )
     request = complete(options, place, located, checkpoint)
     sharing = sharing_of(store, checkpoint, place, options.layout)
     request = replace(request, block=sharing.planned)
@@ -94,17 +102,27 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
     header = Header(
         plan_id=plan.id,
         options={**options_of(plan.request), "checksums": options.checksums},
-        sources={names.get(path) or store.split(path)[1]: version for path, version in sources.items()},
+        sources={
+            names.get(path) or store.split(path)[1]: version for path, version in sources.items()
+        },
     )
-    receipts = _up_to_date(store, place, located, header, beside, finished or Journal(store, place.staging).record())
-    around = Surroundings.of(store, place.folder, {*_names(plan), *beside, CHECKSUMS}, weights=place.filename is None)
-    job = Job(header, place.folder, place.staging, (), sources, around, shared_block=sharing.possible)
+    receipts = _up_to_date(
+        store, place, located, header, beside, finished or Journal(store, place.staging).record()
+    )
+    around = Surroundings.of(
+        store, place.folder, {*_names(plan), *beside, CHECKSUMS}, weights=place.filename is None
+    )
+    job = Job(
+        header, place.folder, place.staging, (), sources, around, shared_block=sharing.possible
+    )
     copies: Mapping[str, str] = {}
     if receipts is None:
         copies = _to_copy(store, place, beside, options)
         giving_way = superseded(store, place, located, request, _names(plan), options.replace)
         sums = kept_checksums(store, place, {*giving_way, *_names(plan), *copies})
-        job = replace(job, superseded=giving_way, checksums={} if sums is None and options.checksums else sums)
+        job = replace(
+            job, superseded=giving_way, checksums={} if sums is None and options.checksums else sums
+        )
     return Prepared(
         source=source,
         target_text=target,
@@ -124,7 +142,9 @@ def prepare(store: Store, source: str, target: str, options: WriteOptions, *, fi
 def _leaving(store: Store, place: Target, located: Located, job: Job) -> Iterator[str]:
     """What becomes of the files that are there, for the user to know before the work."""
     if job.superseded:
-        shown = ", ".join(map(escape, job.superseded[:_SHOWN])) + (", …" if len(job.superseded) > _SHOWN else "")
+        shown = ", ".join(map(escape, job.superseded[:_SHOWN])) + (
+            ", …" if len(job.superseded) > _SHOWN else ""
+        )
         yield f"replaces {len(job.superseded)} file{'' if len(job.superseded) == 1 else 's'} in the target: {shown}"
     deep = [name for name in located.names(store).values() if "/" in name]
     if deep and job.superseded and in_place(store, place, located):
@@ -152,10 +172,14 @@ def write(
     executor: Callable[[int], Executor] = threads,
 ) -> tuple[Receipt, ...]:
     """Carry out what was prepared. Raises as `engine.run.execute` does."""
-    return execute(replace(prepared.job, tasks=tasks_of(store, prepared)), store, run, executor, observe)
+    return execute(
+        replace(prepared.job, tasks=tasks_of(store, prepared)), store, run, executor, observe
+    )
 
 
-def _versions(store: Store, checkpoint: Checkpoint, followers: Mapping[str, str]) -> dict[str, Version]:
+def _versions(
+    store: Store, checkpoint: Checkpoint, followers: Mapping[str, str]
+) -> dict[str, Version]:
     versions = {file.path: file.version for file in checkpoint.files}
     return versions | {path: store.version(path) for path in followers.values()}
 
@@ -189,7 +213,8 @@ def _up_to_date(
     if not replaced and (record.plan_id != header.plan_id or record.sources != header.sources):
         return None
     return tuple(
-        Receipt(name, version.size, record.sha256.get(name), Copied()) for name, version in record.written.items()
+        Receipt(name, version.size, record.sha256.get(name), Copied())
+        for name, version in record.written.items()
     )
 
 
@@ -200,7 +225,9 @@ def tasks_of(store: Store, prepared: Prepared) -> tuple[ShardTask, ...]:
     journal = Journal(store, prepared.job.staging)
 
     def task(filename: str, layout: Layout, *, digest: bool) -> ShardTask:
-        return ShardTask(filename, journal.staged(filename), layout, sources, digest, prepared.options.read_back)
+        return ShardTask(
+            filename, journal.staged(filename), layout, sources, digest, prepared.options.read_back
+        )
 
     shards = [
         task(
@@ -210,7 +237,10 @@ def tasks_of(store: Store, prepared: Prepared) -> tuple[ShardTask, ...]:
         )
         for shard in plan.shards
     ]
-    others = [task(name, _whole(path, sources[path].size), digest=False) for name, path in prepared.copies.items()]
+    others = [
+        task(name, _whole(path, sources[path].size), digest=False)
+        for name, path in prepared.copies.items()
+    ]
     if plan.index is None or plan.index_filename is None:
         return (*others, *shards)
     index = task(plan.index_filename, _known(plan.index), digest=prepared.options.checksums)
@@ -229,7 +259,9 @@ def _whole(path: str, size: int) -> Layout:
     return builder.build()
 
 
-def complete(options: WriteOptions, place: Target, located: Located, checkpoint: Checkpoint) -> Request:
+def complete(
+    options: WriteOptions, place: Target, located: Located, checkpoint: Checkpoint
+) -> Request:
     """The request with every default filled in; what the target and the source say counts where nothing was asked for.
 
     Raises UsageError for options that contradict the target, or that no file can be named by.
@@ -237,11 +269,16 @@ def complete(options: WriteOptions, place: Target, located: Located, checkpoint:
     named, suffix = options.container, place.container
     if named is not None and suffix is not None and named != suffix:
         raise UsageError(
-            f"--to {named} contradicts the target's suffix", hint="leave out --to, or give the target the other suffix"
+            f"--to {named} contradicts the target's suffix",
+            hint="leave out --to, or give the target the other suffix",
         )
     container = named or suffix or checkpoint.container
     writer = WRITERS[container]()
-    limits = options.limits if options.limits is not None else Limits(num_shards=len(checkpoint.files), or_fewer=True)
+    limits = (
+        options.limits
+        if options.limits is not None
+        else Limits(num_shards=len(checkpoint.files), or_fewer=True)
+    )
     _check_name_part("--name", options.stem)
     _check_name_part("--variant", options.variant)
     variant = located.variant if options.variant is None else options.variant

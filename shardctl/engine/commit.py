@@ -13,7 +13,8 @@ from shardctl.stores.base import Store
 def recover(store: Store, folder: str, staging: str) -> Record | None:
     """Finish a commit that was begun in this target and cut short; returns its record, None where there was none.
 
-    Raises LockedError, TargetExistsError where the staging folder or something in it is a link, and StorageError.
+    Raises LockedError, TargetExistsError where the staging folder or something in it is a link, and
+    StorageError.
     """
     journal = Journal(store, staging)
     if store.kind(staging) != "folder" or store.kind(journal.path(COMMIT)) != "file":

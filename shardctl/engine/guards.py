@@ -16,9 +16,9 @@ from shardctl.stores.base import Entry, Store
 class Surroundings:
     """What lay in the target folder when a run was planned, as far as the plan depends on it.
 
-    `names` are those that the run may write or remove. With `weights`, every file of weights and every index counts
-    too, whatever its name: the run makes a checkpoint of the whole folder. `files` gives the version of each that was
-    there, None for what is no file.
+    `names` are those that the run may write or remove. With `weights`, every file of weights and
+    every index counts too, whatever its name: the run makes a checkpoint of the whole folder.
+    `files` gives the version of each that was there, None for what is no file.
     """
 
     names: frozenset[str]
@@ -26,13 +26,17 @@ class Surroundings:
     files: Mapping[str, Version | None]
 
     @classmethod
-    def of(cls, store: Store, folder: str, names: Collection[str], *, weights: bool) -> Surroundings:
+    def of(
+        cls, store: Store, folder: str, names: Collection[str], *, weights: bool
+    ) -> Surroundings:
         """Look at a folder, which need not exist."""
         wanted = frozenset(names)
         if store.kind(folder) != "folder":
             return cls(wanted, weights, {})
         entries = [
-            entry for entry in store.list(folder) if entry.name in wanted or (weights and _is_weights(entry.name))
+            entry
+            for entry in store.list(folder)
+            if entry.name in wanted or (weights and _is_weights(entry.name))
         ]
         files = {entry.name: _version(store, folder, entry) for entry in entries}
         return cls(wanted, weights, files)
@@ -41,14 +45,19 @@ class Surroundings:
         """The names that are no longer what they were: new, gone, or of another version."""
         now = Surroundings.of(store, folder, self.names, weights=self.weights).files
         absent = object()
-        return sorted(name for name in {*self.files, *now} if self.files.get(name, absent) != now.get(name, absent))
+        return sorted(
+            name
+            for name in {*self.files, *now}
+            if self.files.get(name, absent) != now.get(name, absent)
+        )
 
 
 def _version(store: Store, folder: str, entry: Entry) -> Version | None:
     try:
         return store.version(store.join(folder, entry.name)) if entry.readable else None
     except InputError:
-        # It went, or became something else, since the folder was listed: that counts as no file too.
+        # It went, or became something else, since the folder was listed: that counts as no file
+        # too.
         return None
 
 
@@ -73,7 +82,8 @@ def refuse_changed(store: Store, folder: str, planned_for: Surroundings) -> None
 def refuse_links(store: Store, folder: str, staging: str) -> None:
     """Raise TargetExistsError where the staging folder of a target, or anything in it, is a link.
 
-    A folder from elsewhere may bring some, and files would be swept, written or opened to others wherever they lead.
+    A folder from elsewhere may bring some, and files would be swept, written or opened to others
+    wherever they lead.
     """
     _refuse_links_in(store, folder, only=store.split(staging)[1])
     for own in (staging, Journal(store, staging).files):
@@ -96,7 +106,8 @@ def _refuse_links_in(store: Store, folder: str, only: str | None = None) -> None
 def refuse_foreign(folder: str, header: Header, journal: Journal, *, restart: bool) -> None:
     """Raise TargetExistsError where the journal is another run's. Nothing of it is touched then.
 
-    With `restart` a half-done run of another plan may be thrown away; a commit that was begun never.
+    With `restart` a half-done run of another plan may be thrown away; a commit that was begun
+    never.
     """
     if journal.commit() is not None:
         raise TargetExistsError(

@@ -9,8 +9,8 @@ The staging folder holds:
     commit.json     there once every file is finished: the renames and removals, in order, to be redone until done
     record.json     the last finished run: plan id, and the versions of what it read and wrote
 
-Every state is reached by one durable rename or one durable append, so a run killed anywhere is resumed (before
-`commit.json`) or finished (after it).
+Every state is reached by one durable rename or one durable append, so a run killed anywhere is
+resumed (before `commit.json`) or finished (after it).
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ from shardctl.model import Version
 from shardctl.stores.atomic import FRESH, put
 from shardctl.stores.base import Copied, Store
 
-LOCK, PLAN, RECEIPTS, COMMIT, RECORD = "lock", "plan.json", "receipts.jsonl", "commit.json", "record.json"
+LOCK, PLAN, RECEIPTS, COMMIT, RECORD = (
+    "lock",
+    "plan.json",
+    "receipts.jsonl",
+    "commit.json",
+    "record.json",
+)
 #: The folder of the staged files.
 FILES = "files"
 JOURNAL_VERSION = 1
@@ -68,9 +74,9 @@ class Header:
 class Commit:
     """How the staged files take their names. All are names in the target folder, in the order in which to go.
 
-    `remove_first`: the old index, where old and new shards share names, so that no loader mixes them. `renames`: what
-    was staged, the file that makes the set visible last. `remove_last`: the superseded set. `record`: whether a record
-    of the run shall stay.
+    `remove_first`: the old index, where old and new shards share names, so that no loader mixes
+    them. `renames`: what was staged, the file that makes the set visible last. `remove_last`: the
+    superseded set. `record`: whether a record of the run shall stay.
     """
 
     header: Header
@@ -127,7 +133,8 @@ class Journal:
         commit = self._parsed(COMMIT, _commit)
         if commit is None:
             return None
-        # A folder from elsewhere may bring a commit of its own: nothing outside it shall be removed or replaced.
+        # A folder from elsewhere may bring a commit of its own: nothing outside it shall be removed
+        # or replaced.
         names = (*commit.remove_first, *commit.renames, *commit.remove_last)
         if not commit.renames or not all(map(self._is_plain, names)):
             raise self._foreign(COMMIT)
@@ -160,7 +167,8 @@ class Journal:
     def keep(self, receipts: Mapping[str, Receipt]) -> None:
         """Go on with these finished files, by name; forget and remove the others.
 
-        A receipt must not outlive its file: a file that is written again has its full size from the start.
+        A receipt must not outlive its file: a file that is written again has its full size from the
+        start.
         """
         if receipts.keys() != self.receipts().keys():
             lines = b"".join(_line(receipt) for receipt in receipts.values())
@@ -178,10 +186,12 @@ class Journal:
         else:
             self._write(RECORD, asdict(record))
         self.sweep(keep=())
-        # The commit goes last: as long as anything is left of this run, whoever comes next tidies it up.
+        # The commit goes last: as long as anything is left of this run, whoever comes next tidies
+        # it up.
         for name in (PLAN, RECEIPTS, COMMIT):
             self._store.remove(self.path(name))
-        # After a power cut a commit must not come back: until it is finished again its files are no source.
+        # After a power cut a commit must not come back: until it is finished again its files are no
+        # source.
         self._store.sync_folder(self.staging)
 
     def discard(self) -> None:
@@ -230,10 +240,16 @@ class Journal:
 
     def _is_plain(self, name: object) -> bool:
         """Whether a name is one of a file in the folder itself, by the store's own rules."""
-        return isinstance(name, str) and name not in ("", ".", "..") and self._store.split(name) == ("", name)
+        return (
+            isinstance(name, str)
+            and name not in ("", ".", "..")
+            and self._store.split(name) == ("", name)
+        )
 
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
-        put(self._store, self.staging, name, _dump({"journal_version": JOURNAL_VERSION, **document}))
+        put(
+            self._store, self.staging, name, _dump({"journal_version": JOURNAL_VERSION, **document})
+        )
 
 
 def _line(receipt: Receipt) -> bytes:
@@ -275,7 +291,9 @@ def _header(document: Mapping[str, Any]) -> Header:
 
 
 def _receipt(document: Mapping[str, Any]) -> Receipt:
-    return Receipt(document["filename"], document["nbytes"], document["sha256"], Copied(**document["copied"]))
+    return Receipt(
+        document["filename"], document["nbytes"], document["sha256"], Copied(**document["copied"])
+    )
 
 
 STAGING = ".shardctl"

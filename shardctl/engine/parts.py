@@ -1,7 +1,8 @@
 """A file in parts: what several threads can write or compare at once, and how the checksums of parts become one.
 
-A layout is cut into stretches of about `PART_BYTES`: many small pieces together, or a part of a large run. Stretches
-are handled side by side and their results folded in order; the CRC-32 of a run follows from those of its parts.
+A layout is cut into stretches of about `PART_BYTES`: many small pieces together, or a part of a
+large run. Stretches are handled side by side and their results folded in order; the CRC-32 of a run
+follows from those of its parts.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from shardctl.layout import Crc, Gather, Layout, Literal, Run
 from shardctl.stores.base import Copied
 from shardctl.streams.pool import in_order
 
-#: Bytes handled at once: large enough to cost nothing, small enough to show progress, to stop soon, and to let the disk
-#: begin at once (a fifth faster on a quick disk than with four times as many).
+#: Bytes handled at once: large enough to cost nothing, small enough to show progress, to stop soon,
+#: and to let the disk begin at once (a fifth faster on a quick disk than with four times as many).
 PART_BYTES = 16 * 1024 * 1024
 
 _NOTHING = Copied()
@@ -57,13 +58,16 @@ class Outcome:
             return
         known = self.crcs.get(part.number, 0)
         both = known is not None and handled.crc32 is not None
-        self.crcs[part.number] = combine(known or 0, handled.crc32 or 0, part.piece.nbytes) if both else None
+        self.crcs[part.number] = (
+            combine(known or 0, handled.crc32 or 0, part.piece.nbytes) if both else None
+        )
 
 
 def handle_parts(layout: Layout, threads: int, handle: Callable[[Part], Handled]) -> Outcome:
     """Hand every piece but the checksums to `handle`, up to `threads` stretches of the file at once.
 
-    Raises FormatError where a run does not have the checksum that its source records, and what `handle` raises.
+    Raises FormatError where a run does not have the checksum that its source records, and what
+    `handle` raises.
     """
 
     def handle_stretch(stretch: list[Part]) -> list[tuple[Part, Handled]]:

@@ -1,7 +1,7 @@
 """Carry out a job: lock, check, stage, copy, commit, the index last.
 
-Until the commit nothing has a final name. From the commit on the run goes only forward, and whoever comes next
-finishes it (`commit`). See `journal` for what is on disk in between.
+Until the commit nothing has a final name. From the commit on the run goes only forward, and whoever
+comes next finishes it (`commit`). See `journal` for what is on disk in between.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ SLACK_BYTES = 1024 * 1024
 class Job:
     """All that a run needs to know. `tasks` in order, the file that makes the set visible last.
 
-    `sources` gives the versions of the files that are read, by path. `surroundings` is what lay in the target folder
-    when this was planned. `superseded` are names there that give way once the new set is durable. `checksums` are the
-    lines of `SHA256SUMS` that stay beside those of the files that tasks took digests of; None leaves that file alone.
-    `shared_block` is the block, in bytes, in which the target can share what stands alike in the sources.
+    `sources` gives the versions of the files that are read, by path. `surroundings` is what lay in
+    the target folder when this was planned. `superseded` are names there that give way once the new
+    set is durable. `checksums` are the lines of `SHA256SUMS` that stay beside those of the files
+    that tasks took digests of; None leaves that file alone. `shared_block` is the block, in bytes,
+    in which the target can share what stands alike in the sources.
     """
 
     header: Header
@@ -71,13 +72,17 @@ class Observer(Protocol):
 
 
 def execute(
-    job: Job, store: Store, options: RunOptions, executor: Callable[[int], Executor], observe: Observer
+    job: Job,
+    store: Store,
+    options: RunOptions,
+    executor: Callable[[int], Executor],
+    observe: Observer,
 ) -> tuple[Receipt, ...]:
     """Write the files of a job and put them in place; returns their receipts, in the order of the tasks.
 
-    Raises LockedError, TargetExistsError (a half-done run of another plan, a target that changed, a link in the way),
-    StorageError, SourceChangedError or FormatError; then no final name has changed, unless the commit had begun, which
-    the next run finishes.
+    Raises LockedError, TargetExistsError (a half-done run of another plan, a target that changed, a
+    link in the way), StorageError, SourceChangedError or FormatError; then no final name has
+    changed, unless the commit had begun, which the next run finishes.
     """
     refuse_links(store, job.folder, job.staging)
     made = make_durably(store, job.staging)
@@ -85,7 +90,8 @@ def execute(
         journal = Journal(store, job.staging)
         refuse_foreign(job.folder, job.header, journal, restart=options.restart)
         try:
-            # Another run may have ended here since the plan was made, and other programs may write at any time.
+            # Another run may have ended here since the plan was made, and other programs may write
+            # at any time.
             refuse_changed(store, job.folder, job.surroundings)
             receipts = _stage(job, store, options, executor, observe, journal)
             refuse_changed(store, job.folder, job.surroundings)
@@ -112,7 +118,9 @@ def _stage_checksums(job: Job, receipts: tuple[Receipt, ...], store: Store) -> b
 
 def _commit_of(job: Job, receipts: tuple[Receipt, ...], store: Store, *, record: bool) -> Commit:
     new = tuple(task.filename for task in job.tasks)
-    old = tuple(name for name in job.superseded if store.kind(store.join(job.folder, name)) is not None)
+    old = tuple(
+        name for name in job.superseded if store.kind(store.join(job.folder, name)) is not None
+    )
     indexes = tuple(name for name in old if name.endswith(".json"))
     # An index whose shards are about to be overwritten must not be there to be loaded.
     shared = len(new) > 1 and any(name in new for name in old if name not in indexes)
@@ -138,7 +146,8 @@ def _stage(
     _check_space(job, store, todo)
     journal.begin(job.header)
     observe.start(
-        sum(task.layout.nbytes for task in job.tasks), {task.filename: task.layout.nbytes for task in job.tasks}
+        sum(task.layout.nbytes for task in job.tasks),
+        {task.filename: task.layout.nbytes for task in job.tasks},
     )
     for receipt in kept.values():
         observe.finished(receipt, kept=True)
@@ -197,7 +206,11 @@ def _check_space(job: Job, store: Store, todo: Sequence[ShardTask]) -> None:
     if job.shared_block is not None:
         need -= sum(task.layout.shareable(job.shared_block) for task in todo)
     if free is not None and free < need:
-        old = " (the superseded files are removed only after the new ones are safe)" if job.superseded else ""
+        old = (
+            " (the superseded files are removed only after the new ones are safe)"
+            if job.superseded
+            else ""
+        )
         raise StorageError(
             f"'{job.folder}' has {format_size(free)} free, and {format_size(need)} are needed{old}",
             hint=f"free {format_size(need - free)} there, or choose a target on another filesystem",
@@ -208,7 +221,8 @@ def _check_space(job: Job, store: Store, todo: Sequence[ShardTask]) -> None:
 
 @contextmanager
 def _shut_down(executor: Executor, ticks: Ticks) -> Iterator[None]:
-    # A stopped run does not wait for a sync that may take long: its process ends, and the journal is in order.
+    # A stopped run does not wait for a sync that may take long: its process ends, and the journal
+    # is in order.
     wait_for_tasks = True
     try:
         yield
@@ -221,19 +235,27 @@ def _shut_down(executor: Executor, ticks: Ticks) -> Iterator[None]:
 
 
 def _run(
-    tasks: list[ShardTask], store: Store, executor: Executor, observe: Observer, accept: Callable[[Receipt], None]
+    tasks: list[ShardTask],
+    store: Store,
+    executor: Executor,
+    observe: Observer,
+    accept: Callable[[Receipt], None],
 ) -> None:
     ticks = Ticks()
     with _shut_down(executor, ticks):
         order: dict[Future[Receipt], int] = {
-            executor.submit(write, task, store, ticks.of(task.filename)): number for number, task in enumerate(tasks)
+            executor.submit(write, task, store, ticks.of(task.filename)): number
+            for number, task in enumerate(tasks)
         }
         pending = set(order)
         while pending:
             finished, pending = wait(pending, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
             ticks.tell(observe.advance)
-            # What is finished is noted before a failure of the same moment ends the run; both in the tasks' order.
-            for future in sorted(finished, key=lambda future: (future.exception() is not None, order[future])):
+            # What is finished is noted before a failure of the same moment ends the run; both in
+            # the tasks' order.
+            for future in sorted(
+                finished, key=lambda future: (future.exception() is not None, order[future])
+            ):
                 accept(future.result())
 
 

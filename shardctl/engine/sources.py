@@ -12,7 +12,8 @@ from shardctl.errors import SourceChangedError
 from shardctl.model import Version
 from shardctl.stores.base import Reader, Store
 
-#: Source files held open by one task; a merge of a thousand shards must stay under the limit of open files.
+#: Source files held open by one task; a merge of a thousand shards must stay under the limit of
+#: open files.
 OPEN_SOURCES = 32
 
 
@@ -43,7 +44,8 @@ class Sources:
     def reader(self, path: str) -> Iterator[Reader]:
         """The open file, which stays open within the block.
 
-        Raises SourceChangedError where it is not the one that was planned for, and what opening raises.
+        Raises SourceChangedError where it is not the one that was planned for, and what opening
+        raises.
         """
         source = self._take(path)
         try:

@@ -1,7 +1,7 @@
 """Write one file from its task: a pure function of its argument, so that it can run on any thread or machine.
 
-A task carries the whole layout and the versions of the sources that it was planned for. Sources are compared with
-those when they are opened and again when the last byte was read.
+A task carries the whole layout and the versions of the sources that it was planned for. Sources are
+compared with those when they are opened and again when the last byte was read.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from shardctl.streams.progress import Tick
 class ShardTask:
     """One file to write: `staged` is where, `filename` its final name, `sources` the versions it was planned for.
 
-    `digest` asks for the SHA-256, `read_back` for a comparison of what was written with the sources; `threads` parts of
-    the file are handled at once.
+    `digest` asks for the SHA-256, `read_back` for a comparison of what was written with the
+    sources; `threads` parts of the file are handled at once.
     """
 
     filename: str
@@ -51,14 +51,15 @@ class Receipt:
 def write(task: ShardTask, store: Store, tick: Tick) -> Receipt:
     """Write the file under its staged name, durably.
 
-    Raises SourceChangedError, FormatError (a record that does not match its checksum, where its bytes are summed) and
-    StorageError. What was written by then stays for the caller to discard.
+    Raises SourceChangedError, FormatError (a record that does not match its checksum, where its
+    bytes are summed) and StorageError. What was written by then stays for the caller to discard.
     """
     with Sources(store, task.sources) as sources:
         with store.create(task.staged, task.layout.nbytes) as writer:
             copied = _fill(task, sources, writer, tick)
             sources.check_unchanged()
-            # The disk writes meanwhile: the bytes are still in memory, and the sync after this is a short one.
+            # The disk writes meanwhile: the bytes are still in memory, and the sync after this is a
+            # short one.
             sha256 = digest(store, task.staged, tick) if task.digest else None
             writer.sync()
         if task.read_back:
@@ -116,7 +117,9 @@ def _sum(reader: Reader, extent: Extent) -> int:
     return crc
 
 
-def _put_gathered(part: Part, piece: Gather, sources: Sources, writer: Writer, tick: Tick) -> Handled:
+def _put_gathered(
+    part: Part, piece: Gather, sources: Sources, writer: Writer, tick: Tick
+) -> Handled:
     crc, done = 0, 0
 
     def emit(chunk: bytes | bytearray | memoryview) -> None:
@@ -134,11 +137,14 @@ def _put_gathered(part: Part, piece: Gather, sources: Sources, writer: Writer, t
 def compare(task: ShardTask, store: Store, sources: Sources, tick: Tick) -> None:
     """Read a written file back and compare it with its sources, byte for byte; raise StorageError where it differs.
 
-    Records that carry a checksum are compared with that as well, so a fault of the source is found too.
+    Records that carry a checksum are compared with that as well, so a fault of the source is found
+    too.
     """
     with store.open(task.staged) as written:
         written.will_stream()
-        outcome = handle_parts(task.layout, task.threads, lambda part: _compare_part(part, written, sources, tick))
+        outcome = handle_parts(
+            task.layout, task.threads, lambda part: _compare_part(part, written, sources, tick)
+        )
         for offset, data in checksums(task.layout, outcome):
             _expect(written, offset, data)
 

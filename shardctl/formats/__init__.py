@@ -36,7 +36,10 @@ def _torch_legacy() -> Container:
 READERS: tuple[Callable[[], Container], ...] = (_safetensors, _torch_zip, _torch_legacy)
 
 #: Every container that can be written, by the name that `--to` takes.
-WRITERS: Mapping[str, Callable[[], WritableContainer]] = {"safetensors": _safetensors, "bin": _torch_zip}
+WRITERS: Mapping[str, Callable[[], WritableContainer]] = {
+    "safetensors": _safetensors,
+    "bin": _torch_zip,
+}
 
 # What a container's `recognise` is given of either end of a file.
 _END_BYTES = 64
@@ -54,7 +57,8 @@ def recognise_file(reader: Reader) -> Container | None:
 def read_file(reader: Reader, report: Report) -> File | None:
     """Read the header of a weights file of whatever container. All that is wrong goes to `report`.
 
-    None where nothing usable is left; a file that is no weights file at all is reported as what it looks like.
+    None where nothing usable is left; a file that is no weights file at all is reported as what it
+    looks like.
     """
     container = recognise_file(reader)
     if container is not None:

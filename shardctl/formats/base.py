@@ -1,7 +1,7 @@
 """The seam to the containers: what a format promises.
 
-A format never opens files and never knows where bytes live: it is given a reader and asks it for ranges. What it
-finds wrong it reports; `strict` is the report that raises.
+A format never opens files and never knows where bytes live: it is given a reader and asks it for
+ranges. What it finds wrong it reports; `strict` is the report that raises.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Container(Protocol):
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read the header only. Errors go to `report`; None where it returned and nothing usable is left.
 
-        A file that is returned although errors were reported holds what could still be made out, for `verify` to go
-        on with; its tensors lie within the file.
+        A file that is returned although errors were reported holds what could still be made out,
+        for `verify` to go on with; its tensors lie within the file.
         """
 
 
@@ -40,13 +40,17 @@ class WritableContainer(Container, Protocol):
     def suffix(self) -> str:
         """`.safetensors` or `.bin`."""
 
-    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> int:
+    def measure(
+        self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
+    ) -> int:
         """Exact bytes of the file that `lay_out` would give, without building it."""
 
-    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> Layout:
+    def lay_out(
+        self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
+    ) -> Layout:
         """The file that holds these tensors: compact, as upstream writes it, or, with a `block`, shareable.
 
-        Shareable, tensors keep their order, and what can be padded is padded until data stands at the same offset
-        modulo `block` bytes as in its source, so that whole blocks can be shared. Raises UsageError for a tensor that
-        the format cannot hold.
+        Shareable, tensors keep their order, and what can be padded is padded until data stands at
+        the same offset modulo `block` bytes as in its source, so that whole blocks can be shared.
+        Raises UsageError for a tensor that the format cannot hold.
         """

@@ -1,7 +1,8 @@
 """The index of a sharded checkpoint: parsed strictly, and written as transformers writes it.
 
-An index is a JSON object with `weight_map`, from tensor names to the names of shards, and `metadata`, in which
-transformers needs `total_size` (bytes). Nothing here reads a file or opens a shard.
+An index is a JSON object with `weight_map`, from tensor names to the names of shards, and
+`metadata`, in which transformers needs `total_size` (bytes). Nothing here reads a file or opens a
+shard.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class _Repeated(dict[str, object]):
 def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
     """The index that `data` holds; `path` is where it lies, and its last part says which shards it may list.
 
-    Everything wrong with it goes to `report`. None where no weight map can be made out; shards with unsafe names are
-    left out of the one that is returned.
+    Everything wrong with it goes to `report`. None where no weight map can be made out; shards with
+    unsafe names are left out of the one that is returned.
     """
     faulty = too_large(len(data), path) or impostor(data[:SNIFFED_BYTES], path, len(data))
     if faulty is not None:
@@ -58,7 +59,9 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
     weight_map = root.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         message = (
-            "the index has no weight_map" if weight_map is None else "weight_map is not an object that lists tensors"
+            "the index has no weight_map"
+            if weight_map is None
+            else "weight_map is not an object that lists tensors"
         )
         report(_finding("index-invalid", message, path))
         return None
@@ -70,13 +73,18 @@ def too_large(size: int, path: str) -> Finding | None:
     """The finding for an index of more bytes than are read; ask before reading it."""
     if size <= MAX_INDEX_BYTES:
         return None
-    return _finding("index-invalid", f"the index has {size:,} bytes; more than {MAX_INDEX_BYTES:,} are not read", path)
+    return _finding(
+        "index-invalid",
+        f"the index has {size:,} bytes; more than {MAX_INDEX_BYTES:,} are not read",
+        path,
+    )
 
 
 def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -> bytes:
     """The index file's bytes, equal to those of transformers, accelerate and diffusers.
 
-    They are those of `json.dumps(…, indent=2, sort_keys=True)`, which takes seconds for a million names.
+    They are those of `json.dumps(…, indent=2, sort_keys=True)`, which takes seconds for a million
+    names.
     """
     document = {"metadata": dict(metadata), "weight_map": {}}
     head = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
@@ -87,7 +95,10 @@ def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -
     names = sorted(weight_map)
     parts = [head.removesuffix("}\n}").encode()]
     for begin in range(0, len(names), _NAMES_AT_A_TIME):
-        lines = (f"    {quote(name)}: {shards[weight_map[name]]}" for name in names[begin : begin + _NAMES_AT_A_TIME])
+        lines = (
+            f"    {quote(name)}: {shards[weight_map[name]]}"
+            for name in names[begin : begin + _NAMES_AT_A_TIME]
+        )
         parts.append((",\n" if begin else "\n").encode() + ",\n".join(lines).encode())
     return b"".join((*parts, b"\n  }\n}\n"))
 
@@ -96,15 +107,22 @@ def _load(data: bytes) -> dict[str, object]:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise _InvalidError(f"the index is not UTF-8: {error.reason} at byte {error.start:,}") from None
+        raise _InvalidError(
+            f"the index is not UTF-8: {error.reason} at byte {error.start:,}"
+        ) from None
     if text.startswith("\ufeff"):
         raise _InvalidError("the index begins with a byte order mark")
     try:
         root = json.loads(
-            text, object_pairs_hook=_make_object, parse_constant=_refuse_constant, parse_float=_finite_float
+            text,
+            object_pairs_hook=_make_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
         )
     except json.JSONDecodeError as error:
-        message = f"the index is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        message = (
+            f"the index is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        )
         raise _InvalidError(message) from None
     except RecursionError:
         raise _InvalidError("the index is nested too deeply") from None
@@ -133,7 +151,11 @@ def _finite_float(text: str) -> float:
 
 
 def _repeated(root: dict[str, object], path: str) -> Iterator[Finding]:
-    places = (("the index", root), ("metadata", root.get("metadata")), ("weight_map", root.get("weight_map")))
+    places = (
+        ("the index", root),
+        ("metadata", root.get("metadata")),
+        ("weight_map", root.get("weight_map")),
+    )
     for place, members in places:
         for key in members.twice if isinstance(members, _Repeated) else ():
             tensor = key if place == "weight_map" else None
@@ -160,14 +182,24 @@ def _faulty_entries(weight_map: Mapping[str, object], path: str) -> Iterator[Fin
             yield _finding("index-invalid", message, path, tensor=name)
     for shard, reason in _unsafe_names(weight_map, path).items():
         hint = f"do not load this checkpoint unless you know where it comes from; {_REPAIR}"
-        yield Finding("shard-name-unsafe", "error", f"the index lists '{escape(shard)}': {reason}", hint, path)
+        yield Finding(
+            "shard-name-unsafe", "error", f"the index lists '{escape(shard)}': {reason}", hint, path
+        )
 
 
 def _usable(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
     unsafe = _unsafe_names(weight_map, path)
     # One string for each shard: a map of a million tensors has a few hundred of them.
-    shards = {shard: shard for shard in weight_map.values() if isinstance(shard, str) and shard not in unsafe}
-    return {name: shards[shard] for name, shard in weight_map.items() if isinstance(shard, str) and shard not in unsafe}
+    shards = {
+        shard: shard
+        for shard in weight_map.values()
+        if isinstance(shard, str) and shard not in unsafe
+    }
+    return {
+        name: shards[shard]
+        for name, shard in weight_map.items()
+        if isinstance(shard, str) and shard not in unsafe
+    }
 
 
 def _unsafe_names(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
@@ -179,5 +211,7 @@ def _unsafe_names(weight_map: Mapping[str, object], path: str) -> dict[str, str]
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def _finding(code: str, message: str, path: str, *, severity: Severity = "error", tensor: str | None = None) -> Finding:
+def _finding(
+    code: str, message: str, path: str, *, severity: Severity = "error", tensor: str | None = None
+) -> Finding:
     return Finding(code, severity, message, _REPAIR, path, tensor)

@@ -11,28 +11,32 @@ MAX_HEADER_BYTES = 100_000_000
 MAX_INDEX_BYTES = 256 * 1024 * 1024
 #: A million records have about 100 MB of directory.
 MAX_DIRECTORY_BYTES = 256 * 1024 * 1024
-#: The pickle of a million tensors has about 150 MB; nothing real is larger. Texts and bytes in it have no cap of their
-#: own: they cannot be longer than the pickle, whatever length they claim.
+#: The pickle of a million tensors has about 150 MB; nothing real is larger. Texts and bytes in it
+#: have no cap of their own: they cannot be longer than the pickle, whatever length they claim.
 MAX_PICKLE_BYTES = 512 * 1024 * 1024
-#: Integers beyond the size of any number in a checkpoint only cost time; torch's magic number has 10 bytes.
+#: Integers beyond the size of any number in a checkpoint only cost time; torch's magic number has
+#: 10 bytes.
 MAX_INTEGER_BYTES = 64
-#: A real pickle nests a handful of levels, and stacks a thousand items at a time, or the numbers of one tuple; so many
-#: open marks or stacked values only a hostile one needs.
+#: A real pickle nests a handful of levels, and stacks a thousand items at a time, or the numbers of
+#: one tuple; so many open marks or stacked values only a hostile one needs.
 MAX_MARKS, MAX_STACK = 1_000, 4_000_000
-#: What torch writes for a million tensors has 40 million opcodes, 9 million memo places and 7 million values that need
-#: memory of their own. An opcode of one byte can make a value of a hundred, so a pickle's length alone is no bound.
+#: What torch writes for a million tensors has 40 million opcodes, 9 million memo places and 7
+#: million values that need memory of their own. An opcode of one byte can make a value of a
+#: hundred, so a pickle's length alone is no bound.
 MAX_OPCODES, MAX_MEMO, MAX_OBJECTS = 100_000_000, 16_000_000, 16_000_000
-#: Characters of a name to import, and values in a tuple that is a dict's key. Both could be recalled from the memo and
-#: put together again and again, at a cost that has nothing to do with the pickle's length.
+#: Characters of a name to import, and values in a tuple that is a dict's key. Both could be
+#: recalled from the memo and put together again and again, at a cost that has nothing to do with
+#: the pickle's length.
 MAX_NAME, MAX_KEY_PARTS = 1_000, 64
 #: No tensor library has so many dimensions, and no memory so many elements.
 MAX_DIMS, MAX_SIZE = 64, 2**63 - 1
 #: A tensor's lazy flags are two.
 MAX_FLAGS = 8
-#: Entries of dictionaries that were unfolded before: a shared dict in a shared dict, and so on, would unfold to more
-#: than any memory.
+#: Entries of dictionaries that were unfolded before: a shared dict in a shared dict, and so on,
+#: would unfold to more than any memory.
 MAX_REPEATED = 100_000
-#: Characters of all full names together: one huge key above a million others would be written out a million times.
+#: Characters of all full names together: one huge key above a million others would be written out a
+#: million times.
 MAX_NAME_CHARACTERS = 256 * 1024 * 1024
 #: Levels of dictionaries in dictionaries; training checkpoints have five or so.
 MAX_DEPTH = 64

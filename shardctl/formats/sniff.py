@@ -1,6 +1,7 @@
 """What a file is that is not what its name promises: told from its first bytes, so that the error can say it.
 
-Most damaged downloads are one of a few things: nothing, zeros, a pointer of Git LFS, the page of a website.
+Most damaged downloads are one of a few things: nothing, zeros, a pointer of Git LFS, the page of a
+website.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ _KNOWN = (
     (b"%PDF", "a PDF document", "name a weights file"),
     (b"ARROW1", "an Arrow file", "name a weights file"),
     (b"PAR1", "a Parquet file", "name a weights file"),
-    (b"\x80", "a pickle that torch did not write", "load it in the program that wrote it, and save a state dict"),
+    (
+        b"\x80",
+        "a pickle that torch did not write",
+        "load it in the program that wrote it, and save a state dict",
+    ),
 )
 
 
@@ -45,9 +50,16 @@ def impostor(head: bytes, path: str, size: int) -> Finding | None:
     None where the file may well be what it should be.
     """
     if size == 0:
-        return _finding("file-empty", "the file is empty", f"the download did not begin; {_FETCH_AGAIN}", path)
+        return _finding(
+            "file-empty", "the file is empty", f"the download did not begin; {_FETCH_AGAIN}", path
+        )
     if not any(head):
-        return _finding("file-zero-filled", "the file begins with zeros", f"zero-filled download; {_FETCH_AGAIN}", path)
+        return _finding(
+            "file-zero-filled",
+            "the file begins with zeros",
+            f"zero-filled download; {_FETCH_AGAIN}",
+            path,
+        )
     if head.startswith(_LFS):
         return _lfs_pointer(head, path)
     if _HTML.match(head.removeprefix(b"\xef\xbb\xbf").lstrip()):
@@ -66,20 +78,41 @@ def _guess(head: bytes) -> tuple[str, str]:
     """A message that says what the file looks like, and a hint."""
     if head[_TAR_MAGIC] == b"ustar":
         message = "the file is a tar archive, as torch wrote before version 0.1.10"
-        return message, "convert it with that torch: `torch.save(torch.load(old, weights_only=False), new)`"
+        return (
+            message,
+            "convert it with that torch: `torch.save(torch.load(old, weights_only=False), new)`",
+        )
     for magic, what, hint in _KNOWN:
         if head.startswith(magic):
-            return f"the file is neither safetensors nor a torch checkpoint: it looks like {what}", hint
+            return (
+                f"the file is neither safetensors nor a torch checkpoint: it looks like {what}",
+                hint,
+            )
     if head.lstrip()[:1] in (b"{", b"["):
-        return "the file is JSON, not weights", "name the weights, or an index that ends in .index.json"
+        return (
+            "the file is JSON, not weights",
+            "name the weights, or an index that ends in .index.json",
+        )
     message = "the file is neither safetensors nor a torch checkpoint"
-    return message, f"its first bytes are {head[:8].hex(' ')}; name a weights file, or {_FETCH_AGAIN}"
+    return (
+        message,
+        f"its first bytes are {head[:8].hex(' ')}; name a weights file, or {_FETCH_AGAIN}",
+    )
 
 
 def _lfs_pointer(head: bytes, path: str) -> Finding:
     size = _LFS_SIZE.search(head)
-    real = "" if size is None else f" to a file of {format_size(int(size[1]))} ({int(size[1]):,} bytes)"
-    return _finding("file-lfs-pointer", f"the file is only a Git LFS pointer{real}", "run `git lfs pull` there", path)
+    real = (
+        ""
+        if size is None
+        else f" to a file of {format_size(int(size[1]))} ({int(size[1]):,} bytes)"
+    )
+    return _finding(
+        "file-lfs-pointer",
+        f"the file is only a Git LFS pointer{real}",
+        "run `git lfs pull` there",
+        path,
+    )
 
 
 def _finding(code: str, message: str, hint: str, path: str) -> Finding:

@@ -1,6 +1,7 @@
 """Packing: dividing units of tensors into shards by size or by count. Pure functions.
 
-`pack` is the rule of huggingface_hub's planner (`split_state_dict_into_shards_factory`), shard for shard.
+`pack` is the rule of huggingface_hub's planner (`split_state_dict_into_shards_factory`), shard for
+shard.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from shardctl.storages import Unit
 from shardctl.text import escape
 
 
-def divide(units: list[Unit], limits: Limits, measure: Callable[[Sequence[Tensor]], int]) -> list[list[Unit]]:
+def divide(
+    units: list[Unit], limits: Limits, measure: Callable[[Sequence[Tensor]], int]
+) -> list[list[Unit]]:
     """The shards that the limits ask for; `measure` gives the exact bytes of a file of tensors."""
     if limits.num_shards is not None:
         count = max(min(limits.num_shards, len(units)), 1) if limits.or_fewer else limits.num_shards
@@ -52,11 +55,14 @@ def pack(units: Sequence[Unit], limit: int) -> list[list[Unit]]:
     return shards
 
 
-def pack_strict(units: Sequence[Unit], limit: int, measure: Callable[[Sequence[Tensor]], int]) -> list[list[Unit]]:
+def pack_strict(
+    units: Sequence[Unit], limit: int, measure: Callable[[Sequence[Tensor]], int]
+) -> list[list[Unit]]:
     """Fill shards in order, so that no file, header included, is larger than `limit` bytes.
 
-    A file's exact size is known only as a whole, so each shard's end is guessed from what the last one's header took
-    for each unit, and found from there in growing steps: a handful of measurements a shard.
+    A file's exact size is known only as a whole, so each shard's end is guessed from what the last
+    one's header took for each unit, and found from there in growing steps: a handful of
+    measurements a shard.
     """
     sums = [0, *itertools.accumulate(unit.nbytes for unit in units)]
     shards: list[list[Unit]] = []
@@ -71,7 +77,9 @@ def pack_strict(units: Sequence[Unit], limit: int, measure: Callable[[Sequence[T
             raise _cannot_fit(units[begin], limit, measure)
         # The first end that is too much, if headers take as much as they did in the shard before.
         guess = bisect.bisect_right(
-            range(begin + 1, most + 1), limit, key=lambda end: sums[end] - sums[begin] + overhead * (end - begin)
+            range(begin + 1, most + 1),
+            limit,
+            key=lambda end: sums[end] - sums[begin] + overhead * (end - begin),
         )
         end = _last_fitting(lambda end: size(end) <= limit, begin + 1, most, begin + max(guess, 1))
         overhead = (size(end) - (sums[end] - sums[begin])) // (end - begin)
@@ -164,7 +172,9 @@ def _shards_needed(sums: Sequence[int], capacity: int) -> list[int]:
     return needed
 
 
-def _balanced_end(sums: Sequence[int], needed: Sequence[int], begin: int, left: int, capacity: int) -> int:
+def _balanced_end(
+    sums: Sequence[int], needed: Sequence[int], begin: int, left: int, capacity: int
+) -> int:
     """Where a shard ends that comes nearest to the average of what is left, and leaves a solvable rest."""
     total = len(sums) - 1
     if left == 1:

@@ -1,7 +1,7 @@
 """What shall be: in which shard, and in which order, each tensor shall stand. Pure functions; no file is touched.
 
-Packing itself stands in `packing`: it follows huggingface_hub's planner, shard for shard, so that a checkpoint split
-here has the same shards as one that was saved by `save_pretrained`.
+Packing itself stands in `packing`: it follows huggingface_hub's planner, shard for shard, so that a
+checkpoint split here has the same shards as one that was saved by `save_pretrained`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Shard:
 class Plan:
     """What shall be, as a value. `index` is the index file's bytes, None for a single file.
 
-    `metadata` goes into every file; `oversize` names the tensors that alone are larger than the limit; `notes` are
-    for the user to know before the work.
+    `metadata` goes into every file; `oversize` names the tensors that alone are larger than the
+    limit; `notes` are for the user to know before the work.
     """
 
     id: str
@@ -84,7 +84,9 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         request=request,
         shards=shards,
         metadata=metadata,
-        index_filename=None if single else index_filename(request.stem, request.suffix, request.variant),
+        index_filename=None
+        if single
+        else index_filename(request.stem, request.suffix, request.variant),
         index=index,
         oversize=oversize,
         notes=tuple(_notes(checkpoint, request, tensors)),
@@ -99,7 +101,11 @@ def _pack(
     measure: Measure,
 ) -> tuple[tuple[Shard, ...], dict[str, str], tuple[str, ...]]:
     """The shards, the metadata of every file, and the names of tensors over the limit."""
-    units = storage_units(tensors) if request.container == "bin" else [Unit((t,), t.nbytes) for t in tensors]
+    units = (
+        storage_units(tensors)
+        if request.container == "bin"
+        else [Unit((t,), t.nbytes) for t in tensors]
+    )
     metadata = _file_metadata(checkpoint, request)
 
     def file_size(some: Sequence[Tensor]) -> int:
@@ -126,7 +132,9 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
 
 
-def _in_order(packed: Sequence[Sequence[Unit]], tensors: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], int]]:
+def _in_order(
+    packed: Sequence[Sequence[Unit]], tensors: Sequence[Tensor]
+) -> Iterator[tuple[list[Tensor], int]]:
     """The tensors of each shard, in the order of all, and their bytes. Those of one storage need not be neighbours."""
     position: dict[str, int] = {}
     for units in packed:
@@ -146,7 +154,9 @@ def _shard(
     measure: Measure,
 ) -> Shard:
     tensors, nbytes = held
-    return Shard(_filename(request, number, count), tuple(tensors), measure(tensors, metadata), nbytes)
+    return Shard(
+        _filename(request, number, count), tuple(tensors), measure(tensors, metadata), nbytes
+    )
 
 
 def _filename(request: Request, number: int, count: int) -> str:
@@ -162,7 +172,9 @@ def _file_metadata(checkpoint: Checkpoint, request: Request) -> dict[str, str]:
     return {"format": "pt", **checkpoint.metadata}
 
 
-def _index_bytes(checkpoint: Checkpoint, shards: Sequence[Shard], aliases: Mapping[str, str]) -> bytes:
+def _index_bytes(
+    checkpoint: Checkpoint, shards: Sequence[Shard], aliases: Mapping[str, str]
+) -> bytes:
     kept = {} if checkpoint.index is None else dict(checkpoint.index.metadata)
     for name in checkpoint.aliases:
         kept.pop(name, None)
@@ -203,7 +215,8 @@ def _plan_id(
 ) -> str:
     """A digest of all that determines the bytes: options, layout version, and the sources' names, sizes, headers.
 
-    One file can hold several state dicts with equal names (`model` and `ema`), so where a tensor lies counts too.
+    One file can hold several state dicts with equal names (`model` and `ema`), so where a tensor
+    lies counts too.
     """
     number = {file.path: place for place, file in enumerate(checkpoint.files)}
     document = {
@@ -227,6 +240,8 @@ def _plan_id(
             [t.name, number[t.storage.extent.path], t.span.offset, t.dtype.name, t.shape, t.strides]
             for t in checkpoint.tensors[begin : begin + _TENSORS_AT_A_TIME]
         ]
-        digest.update(f"{',' if begin else ''}{json.dumps(rows, separators=(',', ':'))[1:-1]}".encode())
+        digest.update(
+            f"{',' if begin else ''}{json.dumps(rows, separators=(',', ':'))[1:-1]}".encode()
+        )
     digest.update(b"]}")
     return digest.hexdigest()

@@ -32,7 +32,8 @@ class WriteOptions:
 class Limits:
     """How large or how many: at most one is set; neither means one file.
 
-    `strict` limits the whole file; `or_fewer` takes fewer shards where there is not enough to fill them.
+    `strict` limits the whole file; `or_fewer` takes fewer shards where there is not enough to fill
+    them.
     """
 
     max_shard_bytes: int | None = None

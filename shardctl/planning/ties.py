@@ -12,18 +12,27 @@ from shardctl.storages import tied_names
 _RESERVED = ("format", "total_size")
 
 
-def resolve_ties(checkpoint: Checkpoint, container: str, tied: Tied) -> tuple[list[Tensor], dict[str, str]]:
+def resolve_ties(
+    checkpoint: Checkpoint, container: str, tied: Tied
+) -> tuple[list[Tensor], dict[str, str]]:
     """The tensors to write, in source order, and the names that are only recorded (alias: kept name).
 
-    Safetensors has no aliases, so of tied tensors the alphabetically first name is written and the others are
-    recorded, as in the hub. Names that the source only recorded stay so there, and get their storage back in a
-    `.bin`. With "expand" every name has bytes of its own.
+    Safetensors has no aliases, so of tied tensors the alphabetically first name is written and the
+    others are recorded, as in the hub. Names that the source only recorded stay so there, and get
+    their storage back in a `.bin`. With "expand" every name has bytes of its own.
     """
     if container == "safetensors" and tied == "share":
-        # A name that means something else in the metadata cannot be recorded there, so it gets bytes of its own.
-        reserved = {*_RESERVED, *checkpoint.metadata, *(checkpoint.index.metadata if checkpoint.index else ())}
+        # A name that means something else in the metadata cannot be recorded there, so it gets
+        # bytes of its own.
+        reserved = {
+            *_RESERVED,
+            *checkpoint.metadata,
+            *(checkpoint.index.metadata if checkpoint.index else ()),
+        }
         first = {name: min(names) for names in tied_names(checkpoint.tensors) for name in names}
-        dropped = {name: kept for name, kept in first.items() if name != kept and name not in reserved}
+        dropped = {
+            name: kept for name, kept in first.items() if name != kept and name not in reserved
+        }
         aliases = {**checkpoint.aliases, **dropped}
         # A recorded alias may name a tensor that is itself an alias now.
         return (
@@ -36,7 +45,10 @@ def resolve_ties(checkpoint: Checkpoint, container: str, tied: Tied) -> tuple[li
     every = [
         named
         for tensor in checkpoint.tensors
-        for named in (tensor, *(replace(tensor, name=alias) for alias in by_kept.get(tensor.name, ())))
+        for named in (
+            tensor,
+            *(replace(tensor, name=alias) for alias in by_kept.get(tensor.name, ())),
+        )
     ]
     return ([_own_storage(tensor) for tensor in every] if tied == "expand" else every), {}
 

@@ -81,7 +81,10 @@ class Content:
         for item in self.items:
             counts[item.dtype] += 1
             sizes[item.dtype] += item.nbytes
-        return [(name, counts[name], size) for name, size in sorted(sizes.items(), key=lambda both: -both[1])]
+        return [
+            (name, counts[name], size)
+            for name, size in sorted(sizes.items(), key=lambda both: -both[1])
+        ]
 
 
 def of_inspection(found: Inspection) -> Content:
@@ -116,7 +119,11 @@ def of_plan(prepared: Prepared) -> Content:
     """What a writer's `--dry-run` shows: the shards that shall be, in the order of packing."""
     plan = prepared.plan
     shards = tuple(
-        ShardView(escape(s.filename), s.size, tuple(replace(item, offset=None) for item in _items(s.tensors)))
+        ShardView(
+            escape(s.filename),
+            s.size,
+            tuple(replace(item, offset=None) for item in _items(s.tensors)),
+        )
         for s in plan.shards
     )
     limit = plan.request.limits.max_shard_bytes
@@ -134,7 +141,10 @@ def of_plan(prepared: Prepared) -> Content:
         ),
         shards=shards,
         limit=limit,
-        before=tuple((escape(file.path.replace("\\", "/").rsplit("/", 1)[-1]), file.version.size) for file in names),
+        before=tuple(
+            (escape(file.path.replace("\\", "/").rsplit("/", 1)[-1]), file.version.size)
+            for file in names
+        ),
     )
 
 
@@ -142,12 +152,20 @@ def of_verdict(source: str, found: Verdict, inspection: Inspection | None) -> Co
     """What `verify` found, over what the checkpoint holds as far as its headers can be read."""
     read = Content("", "", (), ()) if inspection is None else of_inspection(inspection)
     read_facts = read.facts or (("files", f"{found.files:,}"), ("tensors", f"{found.tensors:,}"))
-    counted = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in found.counts.items() if count)
+    counted = ", ".join(
+        f"{count:,} {name}{'' if count == 1 else 's'}"
+        for name, count in found.counts.items()
+        if count
+    )
     return replace(
         read,
         title=escape(source),
         kind="verdict",
-        facts=(("verdict", "ok" if found.ok else "not ok"), ("found", counted or "nothing"), *read_facts),
+        facts=(
+            ("verdict", "ok" if found.ok else "not ok"),
+            ("found", counted or "nothing"),
+            *read_facts,
+        ),
         findings=tuple(map(_safe, found.findings)),
     )
 
@@ -176,7 +194,9 @@ def _items(tensors: Sequence[Tensor]) -> Iterator[Item]:
 
 
 def _item(tensor: Tensor, nbytes: int, others: int) -> Item:
-    return Item(escape(tensor.name), tensor.dtype.name, tensor.shape, nbytes, tensor.span.offset, others)
+    return Item(
+        escape(tensor.name), tensor.dtype.name, tensor.shape, nbytes, tensor.span.offset, others
+    )
 
 
 def shape_text(shape: Iterable[int]) -> str:
@@ -188,7 +208,9 @@ def look(store: Store, source: str, key: str | None) -> Inspection | None:
     """The checkpoint without what is wrong with it; None where nothing of it can be read, or it is not clear which."""
     try:
         located = find_source(store, source, whole_set=False)
-        checkpoint = read_checkpoint(store, located, _pass_over, key, drop_non_tensors=True, nested=True)
+        checkpoint = read_checkpoint(
+            store, located, _pass_over, key, drop_non_tensors=True, nested=True
+        )
         return inspect_checkpoint(store, source, located, checkpoint, None, ())
     except (InputError, UsageError):
         return None

@@ -67,13 +67,21 @@ def picture(content: Content) -> Picture:
     ]
     top = 84.0
     rows = list(_rows(content, palette, top))
-    below = top + ROW * (min(len(content.shards), MOST_SHARDS) + (len(content.shards) > MOST_SHARDS)) + 14
+    below = (
+        top
+        + ROW * (min(len(content.shards), MOST_SHARDS) + (len(content.shards) > MOST_SHARDS))
+        + 14
+    )
     box = Box(MARGIN, below, WIDTH - 2 * MARGIN, AREAS if content.nbytes else 0)
     inside = list(_layers(content, palette, box))
     drawn = [*rows, *inside]
     _, mark = filled(content)
     rail = WIDTH - 2 * MARGIN - _LABEL - _SIZE
-    limit = Box(MARGIN + _LABEL + rail * mark / 100, top, 0, below - top - 14) if mark is not None else None
+    limit = (
+        Box(MARGIN + _LABEL + rail * mark / 100, top, 0, below - top - 14)
+        if mark is not None
+        else None
+    )
     return Picture(
         width=WIDTH,
         height=box.y + box.height + 50,
@@ -81,7 +89,9 @@ def picture(content: Content) -> Picture:
         areas=tuple(thing for thing in drawn if isinstance(thing, Area)),
         words=(*heading, *(thing for thing in drawn if isinstance(thing, Words))),
         limit=limit,
-        legend=tuple((MARGIN + 182 * place, share) for place, share in enumerate(shares(content)[:5])),
+        legend=tuple(
+            (MARGIN + 182 * place, share) for place, share in enumerate(shares(content)[:5])
+        ),
         legend_y=box.y + box.height + 28,
     )
 
@@ -123,13 +133,22 @@ def _layers(content: Content, palette: Palette, box: Box) -> Iterator[Area | Wor
         return
     for cell in cells(layers(content.items).opened(), box, 1, LEVELS):
         place = cell.box
-        yield Area(place, None if cell.opened else palette.colour(cell.dtype), f"{cell.label}: {cell.detail}")
+        yield Area(
+            place,
+            None if cell.opened else palette.colour(cell.dtype),
+            f"{cell.label}: {cell.detail}",
+        )
         room = place.width - 8
         if room < 30 or place.height < TITLE - 2:
             continue
         longer = f"{cell.label} · {cell.detail}"
         fits = cell.opened and _fit(longer, room, _SMALL) == longer
-        yield Words(place.x + 5, place.y + 13, longer if fits else _fit(cell.label, room, _SMALL), "name small")
+        yield Words(
+            place.x + 5,
+            place.y + 13,
+            longer if fits else _fit(cell.label, room, _SMALL),
+            "name small",
+        )
         if not cell.opened and place.height > 32 and room > 60:
             yield Words(place.x + 5, place.y + 27, _fit(cell.detail, room, _SMALL), "quiet small")
 

@@ -19,8 +19,8 @@ _HEAD_BYTES = 256
 def check(store: Store, path: str) -> None:
     """Look before the work whether a report can be written to `path`.
 
-    Raises UsageError for another suffix or a folder that is not there, TargetExistsError for a file that is not a
-    report.
+    Raises UsageError for another suffix or a folder that is not there, TargetExistsError for a file
+    that is not a report.
     """
     folder, _ = store.split(path)
     if not path.lower().endswith(tuple(_FORMS)):
@@ -30,7 +30,8 @@ def check(store: Store, path: str) -> None:
         )
     if folder and store.kind(folder) != "folder":
         raise UsageError(
-            f"--report '{escape(path)}' is in a folder that is not there", hint=f"make '{escape(folder)}' first"
+            f"--report '{escape(path)}' is in a folder that is not there",
+            hint=f"make '{escape(folder)}' first",
         )
     kind = store.kind(path)
     if kind is not None and (kind != "file" or not _is_report(store, path)):

@@ -54,7 +54,14 @@ def data_of(content: Content) -> dict[str, Any]:
                 "size": shard.size,
                 "nbytes": shard.nbytes,
                 "tensors": [
-                    [i.name, palette.places[i.dtype], shape_text(i.shape), i.nbytes, i.offset, i.others]
+                    [
+                        i.name,
+                        palette.places[i.dtype],
+                        shape_text(i.shape),
+                        i.nbytes,
+                        i.offset,
+                        i.others,
+                    ]
                     for i in shard.items
                 ],
             }
@@ -77,14 +84,23 @@ def _digest(text: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files("shardctl.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return (
+        resources.files("shardctl.report").joinpath("templates", name).read_text(encoding="utf-8")
+    )
 
 
 def _render(template: str, values: Mapping[str, Any]) -> str:
     from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415 - only imported for a report
 
     environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    # Everything is escaped but what a template calls safe: our own style and script, and data that `embedded` made so.
-    return environment.get_template(template).render({**values, "marker": MARKER, "version": __version__})
+    # Everything is escaped but what a template calls safe: our own style and script, and data that
+    # `embedded` made so.
+    return environment.get_template(template).render(
+        {**values, "marker": MARKER, "version": __version__}
+    )

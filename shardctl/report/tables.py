@@ -82,9 +82,14 @@ class Tables:
 def tables(content: Content) -> Tables:
     """The tables of a report."""
     items = sorted(content.items, key=lambda item: -item.nbytes)
-    below = sorted(layers(content.items).opened().children.values(), key=lambda layer: -layer.nbytes)
+    below = sorted(
+        layers(content.items).opened().children.values(), key=lambda layer: -layer.nbytes
+    )
     palette = Palette.of(content)
-    rows = [(layer.opened().label, layer.tensors, layer.nbytes, palette.colour(layer.dtype)) for layer in below]
+    rows = [
+        (layer.opened().label, layer.tensors, layer.nbytes, palette.colour(layer.dtype))
+        for layer in below
+    ]
     shards, mark = filled(content)
     return Tables(
         shares=shares(content),
@@ -92,7 +97,9 @@ def tables(content: Content) -> Tables:
         mark=mark,
         stretches=_stretches(content),
         layers=_shares(rows[:MOST_ROWS], content.nbytes),
-        largest=tuple((item, shape_text(item.shape), format_size(item.nbytes)) for item in items[:MOST_ROWS]),
+        largest=tuple(
+            (item, shape_text(item.shape), format_size(item.nbytes)) for item in items[:MOST_ROWS]
+        ),
         hidden_shards=max(len(shards) - MOST_ROWS, 0),
         hidden_layers=max(len(rows) - MOST_ROWS, 0),
         hidden_tensors=max(len(items) - MOST_ROWS, 0),
@@ -115,7 +122,9 @@ def _stretches(content: Content) -> tuple[Stretch, ...]:
 def shares(content: Content) -> tuple[Share, ...]:
     """The dtypes' shares of all bytes."""
     palette = Palette.of(content)
-    rows = [(name, tensors, nbytes, palette.colour(name)) for name, tensors, nbytes in content.dtypes()]
+    rows = [
+        (name, tensors, nbytes, palette.colour(name)) for name, tensors, nbytes in content.dtypes()
+    ]
     return _shares(rows, content.nbytes)
 
 
@@ -124,7 +133,12 @@ def filled(content: Content) -> tuple[tuple[Filled, ...], float | None]:
     limit = content.limit
     scale = max([limit or 0, *(shard.nbytes for shard in content.shards), 1])
     rows = tuple(
-        Filled(shard, format_size(shard.size), 100 * shard.nbytes / scale, limit is not None and shard.nbytes > limit)
+        Filled(
+            shard,
+            format_size(shard.size),
+            100 * shard.nbytes / scale,
+            limit is not None and shard.nbytes > limit,
+        )
         for shard in content.shards
     )
     return rows, None if limit is None else 100 * limit / scale

@@ -1,7 +1,8 @@
 """Layers as areas: a tree of the dotted names, and rectangles in it whose areas are bytes.
 
-Rectangles are laid out as Bruls, Huizing and van Wijk describe it ("Squarified Treemaps", 2000): in rows along the
-shorter side, each row taking another cell as long as that makes its worst cell less elongated.
+Rectangles are laid out as Bruls, Huizing and van Wijk describe it ("Squarified Treemaps", 2000): in
+rows along the shorter side, each row taking another cell as long as that makes its worst cell less
+elongated.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 from shardctl.report.content import Item, shape_text
 from shardctl.sizes import format_size
 
-#: Square units below which a cell is not drawn by itself, and those that a layer needs to show what is in it.
+#: Square units below which a cell is not drawn by itself, and those that a layer needs to show what
+#: is in it.
 LEAST_AREA, LEAST_TO_OPEN = 220.0, 5200.0
 #: Cells of one layer at most, and the height of its title.
 MOST_CELLS, TITLE = 60, 17.0
@@ -45,7 +47,9 @@ class Layer:
             labels.append(node.label)
         if node is self:
             return self
-        return Layer(".".join(labels), node.nbytes, node.tensors, node.item, node.dtypes, node.children)
+        return Layer(
+            ".".join(labels), node.nbytes, node.tensors, node.item, node.dtypes, node.children
+        )
 
 
 def layers(items: Iterable[Item]) -> Layer:
@@ -99,11 +103,19 @@ def cells(node: Layer, box: Box, depth: int, most: int) -> Iterator[Cell]:
     if hidden:
         rest = sum(child.nbytes for child in hidden)
         weights.append(rest)
-        shown = [*shown, Layer(f"{len(hidden):,} more", rest, sum(child.tensors for child in hidden))]
+        shown = [
+            *shown,
+            Layer(f"{len(hidden):,} more", rest, sum(child.tensors for child in hidden)),
+        ]
     for child, place in zip(shown, squarify(weights, box), strict=True):
         inner = child.opened()
         area = place.width * place.height
-        opens = bool(inner.children) and depth < most and area >= LEAST_TO_OPEN and place.height > 3 * TITLE
+        opens = (
+            bool(inner.children)
+            and depth < most
+            and area >= LEAST_TO_OPEN
+            and place.height > 3 * TITLE
+        )
         yield Cell(place.inside(_GAP / 2), inner.label, _detail(inner), inner.dtype, depth, opens)
         if opens:
             yield from cells(inner, place.inside(_GAP + 2, TITLE), depth + 1, most)
@@ -137,7 +149,9 @@ def squarify(weights: Sequence[int], box: Box) -> Iterator[Box]:
     while begin < len(areas):
         side = min(box.width, box.height)
         end = begin + 1
-        while end < len(areas) and _worst(areas[begin : end + 1], side) <= _worst(areas[begin:end], side):
+        while end < len(areas) and _worst(areas[begin : end + 1], side) <= _worst(
+            areas[begin:end], side
+        ):
             end += 1
         row = areas[begin:end]
         thickness = sum(row) / side if side else 0.0
@@ -151,7 +165,10 @@ def _worst(row: Sequence[float], side: float) -> float:
     total = sum(row)
     if not total or not side:
         return 0.0
-    return max(max(side * side * area / total**2, total**2 / (side * side * area)) if area else 0.0 for area in row)
+    return max(
+        max(side * side * area / total**2, total**2 / (side * side * area)) if area else 0.0
+        for area in row
+    )
 
 
 def _row(row: Sequence[float], thickness: float, box: Box) -> Iterator[Box]:

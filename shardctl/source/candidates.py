@@ -20,8 +20,9 @@ from shardctl.text import escape
 class Candidate:
     """One checkpoint of a folder, by names alone.
 
-    `files` are the names that are there, in the order of their numbers; `missing` are the numbers that a set without
-    an index lacks; `unlisted` are files that are numbered like the index's shards and not listed by it.
+    `files` are the names that are there, in the order of their numbers; `missing` are the numbers
+    that a set without an index lacks; `unlisted` are files that are numbered like the index's
+    shards and not listed by it.
     """
 
     stem: str
@@ -74,14 +75,18 @@ _SetKey = tuple[str, str | None, str, NumberStyle, int | None]
 def candidates(names: Iterable[str], listed: Mapping[str, Collection[str]]) -> list[Candidate]:
     """The checkpoints among the names of a folder, those with an index first. Training state is none.
 
-    `listed` has the shards that each index lists; an index that is not in it could not be read, and then the numbered
-    files of its name are taken to be its.
+    `listed` has the shards that each index lists; an index that is not in it could not be read, and
+    then the numbered files of its name are taken to be its.
     """
     present = [name for name in names if not is_training_state(name)]
     sets = _numbered_sets(present)
-    indexed = [_indexed(name, sets, listed, set(present)) for name in present if parse_index_name(name)]
+    indexed = [
+        _indexed(name, sets, listed, set(present)) for name in present if parse_index_name(name)
+    ]
     taken = {name for candidate in indexed for name in candidate.names}
-    rest = [_unindexed(key, members) for key, members in sets.items() if not taken.intersection(members)]
+    rest = [
+        _unindexed(key, members) for key, members in sets.items() if not taken.intersection(members)
+    ]
     return indexed + rest
 
 
@@ -100,7 +105,10 @@ def _set_key(name: WeightsName) -> _SetKey:
 
 
 def _indexed(
-    index: str, sets: Mapping[_SetKey, list[str]], listed: Mapping[str, Collection[str]], present: set[str]
+    index: str,
+    sets: Mapping[_SetKey, list[str]],
+    listed: Mapping[str, Collection[str]],
+    present: set[str],
 ) -> Candidate:
     name = parse_index_name(index)
     if name is None:
@@ -109,11 +117,19 @@ def _indexed(
         files = sorted(present.intersection(listed[index]))
     else:
         own = (name.stem, name.variant, name.suffix)
-        files = [member for key, members in sets.items() if key[:3] == own and key[3] != "none" for member in members]
-    # Files of one numbered set that the index leaves out lie there for a reason that somebody should look at.
+        files = [
+            member
+            for key, members in sets.items()
+            if key[:3] == own and key[3] != "none"
+            for member in members
+        ]
+    # Files of one numbered set that the index leaves out lie there for a reason that somebody
+    # should look at.
     touched = [members for members in sets.values() if set(members).intersection(files)]
     unlisted = [member for members in touched for member in members if member not in files]
-    return Candidate(name.stem, name.variant, name.suffix, tuple(files), index, unlisted=tuple(unlisted))
+    return Candidate(
+        name.stem, name.variant, name.suffix, tuple(files), index, unlisted=tuple(unlisted)
+    )
 
 
 def _unindexed(key: _SetKey, members: list[str]) -> Candidate:
@@ -124,7 +140,11 @@ def _unindexed(key: _SetKey, members: list[str]) -> Candidate:
 
 def _missing(members: Iterable[str], count: int | None) -> tuple[int, ...]:
     """The numbers that a set lacks. Most count from 1; where there is a 0, from there."""
-    numbers = {name.number for name in map(parse_weights_name, members) if name is not None and name.number is not None}
+    numbers = {
+        name.number
+        for name in map(parse_weights_name, members)
+        if name is not None and name.number is not None
+    }
     first = 0 if count is None or 0 in numbers else 1
     last = max(numbers) if count is None else first + count - 1
     return tuple(number for number in range(first, last + 1) if number not in numbers)

@@ -1,8 +1,8 @@
 """Which files SOURCE means: a file, an index, or the one checkpoint of a folder.
 
-Ambiguity is an error that lists the choices, because loaders differ in what they would take. Names decide what belongs
-together (`candidates`); indexes are read for what they list; no weights file is opened but those of unknown names, to
-see whether they are weights at all.
+Ambiguity is an error that lists the choices, because loaders differ in what they would take. Names
+decide what belongs together (`candidates`); indexes are read for what they list; no weights file is
+opened but those of unknown names, to see whether they are weights at all.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _SHOWN_CHOICES = 10
 class Located:
     """The files that SOURCE means, before any header was read.
 
-    `root` is SOURCE as given; `files` are the paths of the weights, in order, also of those that are missing;
-    `unlisted` are paths that look like shards of the set and are not listed by its index. `findings` came up on the
-    way and are reported when the checkpoint is read; `notes` are for the user to know before that.
+    `root` is SOURCE as given; `files` are the paths of the weights, in order, also of those that
+    are missing; `unlisted` are paths that look like shards of the set and are not listed by its
+    index. `findings` came up on the way and are reported when the checkpoint is read; `notes` are
+    for the user to know before that.
     """
 
     root: str
@@ -65,8 +66,9 @@ class _IndexFile:
 def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
     """The files that `source` means. A file that belongs to a set stands for the set, unless `whole_set` is false.
 
-    Raises UsageError where a folder holds several checkpoints, MissingError where there is nothing, and InputError
-    (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot be taken whole.
+    Raises UsageError where a folder holds several checkpoints, MissingError where there is nothing,
+    and InputError (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot
+    be taken whole.
     """
     kind = store.kind(source)
     if kind is None:
@@ -86,7 +88,8 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
 def folder_checkpoints(store: Store, folder: str) -> list[Candidate]:
     """The checkpoints that a folder holds, one for each that could be meant by it; none where it does not exist.
 
-    Files that loaders know by name, and indexes; only where there are none, whatever else has weights in it.
+    Files that loaders know by name, and indexes; only where there are none, whatever else has
+    weights in it.
     """
     return _survey(store, folder)[0] if store.kind(folder) == "folder" else []
 
@@ -95,13 +98,25 @@ def _survey(store: Store, folder: str) -> tuple[list[Candidate], dict[str, _Inde
     """The checkpoints of a folder, and its indexes by name."""
     every, indexes = _all_candidates(store, folder)
     known = [candidate for candidate in every if candidate.known]
-    return known or [candidate for candidate in every if _has_weights(store, folder, candidate)], indexes
+    return known or [
+        candidate for candidate in every if _has_weights(store, folder, candidate)
+    ], indexes
 
 
 def _all_candidates(store: Store, folder: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
-    names = [entry.name for entry in store.list(folder) if "folder" not in (entry.kind, entry.target)]
-    indexes = {name: _read_index(store, store.join(folder, name)) for name in names if parse_index_name(name)}
-    listed = {name: set(read.index.weight_map.values()) for name, read in indexes.items() if read.index is not None}
+    names = [
+        entry.name for entry in store.list(folder) if "folder" not in (entry.kind, entry.target)
+    ]
+    indexes = {
+        name: _read_index(store, store.join(folder, name))
+        for name in names
+        if parse_index_name(name)
+    }
+    listed = {
+        name: set(read.index.weight_map.values())
+        for name, read in indexes.items()
+        if read.index is not None
+    }
     return candidates(names, listed), indexes
 
 
@@ -120,7 +135,9 @@ def _read_index(store: Store, path: str) -> _IndexFile:
     kind = store.kind(path)
     if kind != "file":
         what = "a link that leads nowhere" if kind is None else "not a regular file"
-        finding = Finding("file-not-regular", "error", f"the index is {what}", "fetch it again", path)
+        finding = Finding(
+            "file-not-regular", "error", f"the index is {what}", "fetch it again", path
+        )
         return _IndexFile(None, (finding,))
     findings: list[Finding] = []
     with store.open(path) as reader:
@@ -146,7 +163,10 @@ def _of_index(store: Store, source: str, folder: str, name: str) -> Located:
     candidate = next((candidate for candidate in every if candidate.index == name), None)
     if candidate is None:
         # A name that no loader would take for an index; what it lists is all there is to go by.
-        candidate, indexes = Candidate("model", None, "", (), name), {name: _read_index(store, source)}
+        candidate, indexes = (
+            Candidate("model", None, "", (), name),
+            {name: _read_index(store, source)},
+        )
     return _of_candidate(store, source, folder, candidate, indexes)
 
 
@@ -192,7 +212,9 @@ def _of_candidate(
     is_folder: bool = False,
 ) -> Located:
     read = _IndexFile(None, ()) if candidate.index is None else indexes[candidate.index]
-    names: Sequence[str] = candidate.files if read.index is None else sorted(set(read.index.weight_map.values()))
+    names: Sequence[str] = (
+        candidate.files if read.index is None else sorted(set(read.index.weight_map.values()))
+    )
     unlisted = tuple(store.join(folder, name) for name in candidate.unlisted)
     return Located(
         root=source,
@@ -206,7 +228,10 @@ def _of_candidate(
         index_path=None if candidate.index is None else store.join(folder, candidate.index),
         index=read.index,
         unlisted=unlisted,
-        findings=(*read.findings, *_set_findings(candidate, store.join(folder, candidate.choice), unlisted)),
+        findings=(
+            *read.findings,
+            *_set_findings(candidate, store.join(folder, candidate.choice), unlisted),
+        ),
     )
 
 
@@ -226,7 +251,9 @@ def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> l
         found.append(_incomplete(candidate, path))
     elif candidate.index is None and candidate.style not in ("none", "rank"):
         message = "the numbered files have no index, and most loaders find them only through one"
-        found.append(Finding("index-missing", "warning", message, "write it with `shardctl index`", path))
+        found.append(
+            Finding("index-missing", "warning", message, "write it with `shardctl index`", path)
+        )
     return found
 
 
@@ -239,7 +266,9 @@ def _incomplete(candidate: Candidate, path: str) -> Finding:
 
 
 def _ambiguous(store: Store, folder: str, found: Sequence[Candidate]) -> UsageError:
-    choices = "; ".join(escape(store.join(folder, candidate.choice)) for candidate in found[:_SHOWN_CHOICES])
+    choices = "; ".join(
+        escape(store.join(folder, candidate.choice)) for candidate in found[:_SHOWN_CHOICES]
+    )
     more = "; …" if len(found) > _SHOWN_CHOICES else ""
     titles = ", ".join(candidate.title for candidate in found[:_SHOWN_CHOICES])
     return UsageError(

@@ -38,14 +38,17 @@ def read_checkpoint(
 ) -> Checkpoint:
     """Read the headers of the located files, and nothing else.
 
-    Everything wrong with the files, with the set, and with what its index says goes to `report`; files without a
-    usable header are left out. `key` chooses a nested state dict; with `nested`, and no key, everything is taken, with
-    dotted names. Raises as `select` does for what was asked for.
+    Everything wrong with the files, with the set, and with what its index says goes to `report`;
+    files without a usable header are left out. `key` chooses a nested state dict; with `nested`,
+    and no key, everything is taken, with dotted names. Raises as `select` does for what was asked
+    for.
     """
     for finding in located.findings:
         report(finding)
     parts = [
-        _Part(path, file, _choose(file, path, key, drop_non_tensors=drop_non_tensors, nested=nested))
+        _Part(
+            path, file, _choose(file, path, key, drop_non_tensors=drop_non_tensors, nested=nested)
+        )
         for path, file in _read_files(store, located, report)
     ]
     report_some(_mixed_containers(parts), report)
@@ -87,15 +90,27 @@ def _absent(store: Store, located: Located, path: str) -> Finding | None:
         return None
     if kind is not None:
         message = "the name belongs to a folder or a device, not to a file that can be read"
-        return Finding("file-not-regular", "error", message, "put the weights file in its place", path)
+        return Finding(
+            "file-not-regular", "error", message, "put the weights file in its place", path
+        )
     if located.index is not None:
         message = "the index lists this shard, and it is not there"
-        return Finding("index-shard-missing", "error", message, "incomplete download; fetch the missing shard", path)
+        return Finding(
+            "index-shard-missing",
+            "error",
+            message,
+            "incomplete download; fetch the missing shard",
+            path,
+        )
     message = "the name is a link to a file that is not there"
-    return Finding("file-not-regular", "error", message, "fetch the model again, or mend the link", path)
+    return Finding(
+        "file-not-regular", "error", message, "fetch the model again, or mend the link", path
+    )
 
 
-def _choose(file: File, path: str, key: str | None, *, drop_non_tensors: bool, nested: bool) -> Selection:
+def _choose(
+    file: File, path: str, key: str | None, *, drop_non_tensors: bool, nested: bool
+) -> Selection:
     if nested and key is None:
         return flatten(file.tree)
     return select(file.tree, path, key, drop_non_tensors=drop_non_tensors)
@@ -129,7 +144,14 @@ def _twice(path: str, name: str, other: str) -> Finding:
         hint = "these are slices for several devices, not shards: join them with the model's own conversion script"
     else:
         hint = "the files are of different saves, or one is left over; remove it, or name one file to use it alone"
-    return Finding("tensor-in-several-shards", "error", f"the tensor is also in '{escape(other)}'", hint, path, name)
+    return Finding(
+        "tensor-in-several-shards",
+        "error",
+        f"the tensor is also in '{escape(other)}'",
+        hint,
+        path,
+        name,
+    )
 
 
 def _united_metadata(parts: Sequence[_Part], united: dict[str, str]) -> Iterator[Finding]:
@@ -158,7 +180,11 @@ def _misplaced(
     shards = located.names(store)
     listed = index.weight_map
     # Where all is well, as it mostly is, that is seen without a second map of every tensor.
-    placed = sum(listed.get(tensor.name) == shards[part.path] for part in parts for tensor in part.chosen.tensors)
+    placed = sum(
+        listed.get(tensor.name) == shards[part.path]
+        for part in parts
+        for tensor in part.chosen.tensors
+    )
     if placed == len(listed) == sum(len(part.chosen.tensors) for part in parts):
         return
     holds = {shards[part.path]: {tensor.name for tensor in part.chosen.tensors} for part in parts}
@@ -195,4 +221,7 @@ def loader_choices(choices: list[Candidate]) -> dict[str, str]:
         "huggingface_hub": (sharded, single, sharded_bin, single_bin),
         "accelerate": (single_bin, single, *(indexes if len(indexes) == 1 else ())),
     }
-    return {loader: next((name for name in order if name in there), "none") for loader, order in orders.items()}
+    return {
+        loader: next((name for name in order if name in there), "none")
+        for loader, order in orders.items()
+    }

@@ -1,7 +1,7 @@
 """Which tensors of a file are the checkpoint's: the nested state dict that a key names, or the root. Pure.
 
-Training checkpoints nest the weights (`{"step": int, "model_state": {…}}`); what lies beside them is never dropped
-without being asked for.
+Training checkpoints nest the weights (`{"step": int, "model_state": {…}}`); what lies beside them
+is never dropped without being asked for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from shardctl.model import MadeName, NonTensor, Tensor, Tree
 from shardctl.text import escape
 
 _SHOWN = 10
-#: How the kinds of values begin that are tensors in torch, but none that lie in one storage: sparse, quantised, meta.
+#: How the kinds of values begin that are tensors in torch, but none that lie in one storage:
+#: sparse, quantised, meta.
 UNREAD_TENSOR = "torch._utils._rebuild_"
 
 
@@ -29,26 +30,38 @@ class Selection:
 def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) -> Selection:
     """The state dict at `key` (None: the root) of the file at `path`; with `drop_non_tensors`, what else is there goes.
 
-    Raises MissingError where nothing is at `key`, UsageError where it has two meanings, and InputError for what is no
-    tensor and for a place that has no tensors but only state dicts below it.
+    Raises MissingError where nothing is at `key`, UsageError where it has two meanings, and
+    InputError for what is no tensor and for a place that has no tensors but only state dicts below
+    it.
     """
     node = tree if key is None else _at(tree, path, key)
     chosen = Selection(
-        tensors=tuple(_named(name, value) for name, value in node.items() if isinstance(value, Tensor)),
-        non_tensors=tuple(_opaque(name, value) for name, value in node.items() if not isinstance(value, Tensor)),
+        tensors=tuple(
+            _named(name, value) for name, value in node.items() if isinstance(value, Tensor)
+        ),
+        non_tensors=tuple(
+            _opaque(name, value) for name, value in node.items() if not isinstance(value, Tensor)
+        ),
     )
     _refuse_unwritable(chosen, path, key)
     if not chosen.non_tensors:
         return chosen
     nested = state_dict_keys(node)
     if not chosen.tensors and nested:
-        raise InputError(_said(path, key, "holds no tensors, but state dicts"), hint=_use_key(key, nested), file=path)
+        raise InputError(
+            _said(path, key, "holds no tensors, but state dicts"),
+            hint=_use_key(key, nested),
+            file=path,
+        )
     if not chosen.tensors:
-        raise InputError(_said(path, key, "holds no tensors"), hint=_contents(chosen.non_tensors), file=path)
+        raise InputError(
+            _said(path, key, "holds no tensors"), hint=_contents(chosen.non_tensors), file=path
+        )
     if not drop_non_tensors:
         raise InputError(
             _said(path, key, f"also holds what is no tensor: {_contents(chosen.non_tensors)}"),
-            hint="add --drop-non-tensors to leave it out" + (f", or {_use_key(key, nested)}" if nested else ""),
+            hint="add --drop-non-tensors to leave it out"
+            + (f", or {_use_key(key, nested)}" if nested else ""),
             file=path,
         )
     return chosen
@@ -59,14 +72,22 @@ def _refuse_unwritable(chosen: Selection, path: str, key: str | None) -> None:
     unread = tuple(value for value in chosen.non_tensors if value.kind.startswith(UNREAD_TENSOR))
     if unread:
         raise InputError(
-            _said(path, key, f"holds tensors of kinds that shardctl does not read: {_contents(unread)}"),
+            _said(
+                path,
+                key,
+                f"holds tensors of kinds that shardctl does not read: {_contents(unread)}",
+            ),
             hint="make them plain in torch (`to_dense()`, `dequantize()`) and save the checkpoint again",
             file=path,
         )
     made = [tensor.name for tensor in chosen.tensors if isinstance(tensor.name, MadeName)]
     if made:
         raise InputError(
-            _said(path, key, f"holds tensors under keys that are no text: {', '.join(map(escape, made[:_SHOWN]))}"),
+            _said(
+                path,
+                key,
+                f"holds tensors under keys that are no text: {', '.join(map(escape, made[:_SHOWN]))}",
+            ),
             hint="rename them in torch: `{str(key): value for key, value in state.items()}`",
             file=path,
         )
@@ -77,7 +98,9 @@ def flatten(tree: Tree) -> Selection:
     leaves = [(".".join(keys), value) for keys, value in _walk(tree) if not isinstance(value, dict)]
     return Selection(
         tensors=tuple(_named(name, value) for name, value in leaves if isinstance(value, Tensor)),
-        non_tensors=tuple(NonTensor(name, value.kind) for name, value in leaves if isinstance(value, NonTensor)),
+        non_tensors=tuple(
+            NonTensor(name, value.kind) for name, value in leaves if isinstance(value, NonTensor)
+        ),
     )
 
 
@@ -114,7 +137,9 @@ def _at(tree: Tree, path: str, key: str) -> Tree:
     if node is None:
         keys = state_dict_keys(tree)
         hint = _use_key(None, keys) if keys else "leave out --key: the file is not nested"
-        raise MissingError(f"'{escape(path)}' has no state dict at '{escape(key)}'", hint=hint, file=path)
+        raise MissingError(
+            f"'{escape(path)}' has no state dict at '{escape(key)}'", hint=hint, file=path
+        )
     return node
 
 

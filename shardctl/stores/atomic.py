@@ -26,8 +26,9 @@ def put(store: Store, folder: str, name: str, data: bytes) -> None:
 def make_durably(store: Store, folder: str) -> tuple[str, ...]:
     """Make a folder and its parents; returns those that were not there, innermost first.
 
-    Each has a durable name before the next is made in it. So at most the innermost of those that are there can be one
-    that a kill caught between the two, and its name is made durable first. Raises what the store does.
+    Each has a durable name before the next is made in it. So at most the innermost of those that
+    are there can be one that a kill caught between the two, and its name is made durable first.
+    Raises what the store does.
     """
     missing: list[str] = []
     there = folder
@@ -45,6 +46,7 @@ def _sync_name(store: Store, folder: str) -> None:
     try:
         store.sync_folder(store.split(folder)[0])
     except StorageError as error:
-        # A folder that may be written to but not read cannot be opened, and so not be synced, by anybody.
+        # A folder that may be written to but not read cannot be opened, and so not be synced, by
+        # anybody.
         if not isinstance(error.__cause__, PermissionError):
             raise

@@ -1,7 +1,8 @@
 """The seam to the places where bytes live: what a store, a reader and a writer promise.
 
-Only stores know system calls. Paths are the store's own strings; everything above passes them through unread.
-Every failure of the system is raised as `StorageError` (or `MissingError`) that names the file.
+Only stores know system calls. Paths are the store's own strings; everything above passes them
+through unread. Every failure of the system is raised as `StorageError` (or `MissingError`) that
+names the file.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Copied:
     buffered: int = 0
 
     def __add__(self, other: Copied) -> Copied:
-        return Copied(self.shared + other.shared, self.kernel + other.kernel, self.buffered + other.buffered)
+        return Copied(
+            self.shared + other.shared, self.kernel + other.kernel, self.buffered + other.buffered
+        )
 
 
 class Reader(Protocol):
@@ -83,7 +86,10 @@ class Reader(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
 
 
@@ -99,7 +105,8 @@ class Writer(Protocol):
     def copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
         """Copy a range of `source` to `offset`, by the cheapest way that works. Exactly `extent.length` bytes.
 
-        Whole blocks that stand alike in both files (`layout.whole_blocks`) are shared where the store can.
+        Whole blocks that stand alike in both files (`layout.whole_blocks`) are shared where the
+        store can.
         """
 
     def sync(self) -> None:
@@ -110,7 +117,10 @@ class Writer(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
 
 

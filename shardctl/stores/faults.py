@@ -7,10 +7,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shardctl.errors import InputError, MissingError, ShardctlError, SourceChangedError, StorageError, TargetExistsError
+from shardctl.errors import (
+    InputError,
+    MissingError,
+    ShardctlError,
+    SourceChangedError,
+    StorageError,
+    TargetExistsError,
+)
 from shardctl.text import escape
 
-#: What the system answers where a name leads to nothing: no entry, a file in place of a folder, links in a circle.
+#: What the system answers where a name leads to nothing: no entry, a file in place of a folder,
+#: links in a circle.
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 #: What the system answers where there is no room: on the device, in the quota.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -42,14 +50,18 @@ def shown(path: str) -> str:
     return f"'{escape(path) or os.curdir}'"
 
 
-def read_failure(error: OSError | ValueError, path: str, offset: int | None = None) -> ShardctlError:
+def read_failure(
+    error: OSError | ValueError, path: str, offset: int | None = None
+) -> ShardctlError:
     """The error for a file or folder that could not be read; `offset` in bytes, where it failed midway."""
     if getattr(error, "errno", None) in ABSENT:
         return _missing(path)
     return _storage("cannot be read", error, path, offset)
 
 
-def write_failure(error: OSError | ValueError, path: str, offset: int | None = None) -> ShardctlError:
+def write_failure(
+    error: OSError | ValueError, path: str, offset: int | None = None
+) -> ShardctlError:
     """The error for a file or folder that could not be written, made, renamed or removed."""
     if isinstance(error, FileExistsError):
         return TargetExistsError(
@@ -101,7 +113,10 @@ def writing(path: str) -> Iterator[None]:
 def _missing(path: str) -> MissingError:
     link = _link_in(path)
     if link is None:
-        message, hint = f"there is nothing at {shown(path)}", "check the path, and whether something moved it away"
+        message, hint = (
+            f"there is nothing at {shown(path)}",
+            "check the path, and whether something moved it away",
+        )
     else:
         message = f"{shown(path)} is a link to {shown(link)}, and leads to nothing"
         hint = "fetch the file that it should lead to, or remove the link"

@@ -68,10 +68,16 @@ class LocalStore:
     def list(self, folder: str) -> list[Entry]:
         """The names in a folder, sorted; raises MissingError, or InputError where it is no folder."""
         if self.kind(folder) in ("file", "other"):
-            raise InputError(f"{shown(folder)} is not a folder", hint="name a folder, or a file alone", file=folder)
+            raise InputError(
+                f"{shown(folder)} is not a folder",
+                hint="name a folder, or a file alone",
+                file=folder,
+            )
         with reading(folder), os.scandir(folder or os.curdir) as found:
             entries = [_entry(item) for item in found]
-        return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.name)
+        return sorted(
+            (entry for entry in entries if entry is not None), key=lambda entry: entry.name
+        )
 
     def open(self, path: str) -> LocalReader:
         """Open a regular file, or a link to one; raises MissingError, InputError (`file-not-regular`), StorageError."""
@@ -141,7 +147,8 @@ class LocalStore:
         try:
             return syscalls.shared_block(path, _nearest(folder))
         except (OSError, ValueError):
-            # No unnamed files there, or none that may be written: nothing was shared, and the run will say the rest.
+            # No unnamed files there, or none that may be written: nothing was shared, and the run
+            # will say the rest.
             return None
 
     def free_bytes(self, folder: str) -> int | None:
@@ -197,7 +204,8 @@ def _link_entry(item: os.DirEntry[str]) -> Entry:
     try:
         status = item.stat()
     except OSError as error:
-        # A place that may not be looked at is still something; one link in a folder is no reason to refuse the rest.
+        # A place that may not be looked at is still something; one link in a folder is no reason to
+        # refuse the rest.
         return Entry(item.name, "link", None if error.errno in ABSENT else "other", 0)
     target = _kind_of(status)
     return Entry(item.name, "link", target, status.st_size if target == "file" else 0)

@@ -16,11 +16,20 @@ from shardctl.errors import StorageError
 from shardctl.model import Extent, Version, whole_blocks
 from shardctl.stores import syscalls
 from shardctl.stores.base import BUFFER_BYTES, Copied, Reader
-from shardctl.stores.faults import not_regular, read_failure, reading, shorter, write_failure, writing
+from shardctl.stores.faults import (
+    not_regular,
+    read_failure,
+    reading,
+    shorter,
+    write_failure,
+    writing,
+)
 
-#: Bytes from which on the disk is told to begin with them (a call for each small piece costs more than it gains).
+#: Bytes from which on the disk is told to begin with them (a call for each small piece costs more
+#: than it gains).
 _WORTH_WRITING = 1024 * 1024
-#: Bytes of one file that the disk may be busy with while more are written: it never waits, and is never far behind.
+#: Bytes of one file that the disk may be busy with while more are written: it never waits, and is
+#: never far behind.
 _AHEAD_BYTES = 192 * 1024 * 1024
 
 
@@ -78,7 +87,10 @@ class LocalReader:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -113,7 +125,8 @@ class LocalWriter:
         with writing(path):
             self._descriptor = syscalls.open_new(path)
         try:
-            # A file of the right size from the start shows at once what the filesystem will not hold.
+            # A file of the right size from the start shows at once what the filesystem will not
+            # hold.
             with writing(path):
                 os.ftruncate(self._descriptor.number, nbytes)
                 self._block = syscalls.block_of(self._descriptor.number)
@@ -137,18 +150,24 @@ class LocalWriter:
     def copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
         """Copy a range of `source`: share its blocks, else copy inside the kernel, and what is left through a buffer.
 
-        Raises SourceChangedError where the source has become shorter, and StorageError that names the file at fault.
+        Raises SourceChangedError where the source has become shorter, and StorageError that names
+        the file at fault.
         """
-        begin, length = self._share(offset, source, extent) if isinstance(source, LocalReader) else (0, 0)
+        begin, length = (
+            self._share(offset, source, extent) if isinstance(source, LocalReader) else (0, 0)
+        )
         end = begin + length
         before = self._copy(offset, source, extent.part(0, begin))
         after = self._copy(offset + end, source, extent.part(end, extent.length - end))
         return before + Copied(shared=length) + after
 
     def _copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
-        # `sendfile` has no place here: it writes where the file's one position stands, which threads would share,
-        # and it gained little where `copy_file_range` does not go (10 to 30 % from ext4 to tmpfs).
-        kernel = self._copy_in_kernel(offset, source, extent) if isinstance(source, LocalReader) else 0
+        # `sendfile` has no place here: it writes where the file's one position stands, which
+        # threads would share, and it gained little where `copy_file_range` does not go (10 to 30 %
+        # from ext4 to tmpfs).
+        kernel = (
+            self._copy_in_kernel(offset, source, extent) if isinstance(source, LocalReader) else 0
+        )
         self._start_writing(offset, kernel)
         for done in range(kernel, extent.length, BUFFER_BYTES):
             count = min(BUFFER_BYTES, extent.length - done)
@@ -169,7 +188,10 @@ class LocalWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             self.close()
@@ -181,8 +203,8 @@ class LocalWriter:
     def _start_writing(self, offset: int, length: int) -> None:
         """Let the disk begin with what was just written, and wait for what it began with some time ago.
 
-        So the disk is never idle, memory never fills with what waits for it, and no call takes long: a process that is
-        told to stop cannot end before its calls do.
+        So the disk is never idle, memory never fills with what waits for it, and no call takes
+        long: a process that is told to stop cannot end before its calls do.
         """
         if length < _WORTH_WRITING:
             return
@@ -219,7 +241,11 @@ class LocalWriter:
         begin, length = whole_blocks(offset, extent, self._block) if self._block else (0, 0)
         try:
             done = length > 0 and syscalls.share_range(
-                source.descriptor.number, extent.offset + begin, self._descriptor.number, offset + begin, length
+                source.descriptor.number,
+                extent.offset + begin,
+                self._descriptor.number,
+                offset + begin,
+                length,
             )
         except OSError as error:
             raise write_failure(error, self.path, offset) from error
@@ -228,7 +254,11 @@ class LocalWriter:
     def _copy_in_kernel(self, offset: int, source: LocalReader, extent: Extent) -> int:
         try:
             return syscalls.copy_range(
-                source.descriptor.number, extent.offset, self._descriptor.number, offset, extent.length
+                source.descriptor.number,
+                extent.offset,
+                self._descriptor.number,
+                offset,
+                extent.length,
             )
         except OSError as error:
             raise write_failure(error, self.path, offset) from error

@@ -1,7 +1,8 @@
 """A lock file that one process holds, and that a dead process cannot hold.
 
-`flock` where the system has it: the kernel frees it with its holder. Elsewhere, and on filesystems without it, an
-exclusive file that names host, process and start time; one whose process is gone is taken over.
+`flock` where the system has it: the kernel frees it with its holder. Elsewhere, and on filesystems
+without it, an exclusive file that names host, process and start time; one whose process is gone is
+taken over.
 """
 
 from __future__ import annotations
@@ -92,7 +93,11 @@ def _acquire_exclusive(path: str) -> Held | None:
 
 
 def _holder() -> bytes:
-    who = {"host": platform.node(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    who = {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
     return json.dumps(who).encode()
 
 

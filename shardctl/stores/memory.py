@@ -1,6 +1,7 @@
 """Files in memory, for tests: the plainest store that keeps every promise of the seam.
 
-Paths are separated by `/`; the folders "" and "/" are there from the start. There are no links and no permissions.
+Paths are separated by `/`; the folders "" and "/" are there from the start. There are no links and
+no permissions.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from threading import RLock
 from types import TracebackType
 from typing import Self
 
-from shardctl.errors import InputError, LockedError, MissingError, SourceChangedError, StorageError, TargetExistsError
+from shardctl.errors import (
+    InputError,
+    LockedError,
+    MissingError,
+    SourceChangedError,
+    StorageError,
+    TargetExistsError,
+)
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Entry, EntryKind, Properties, Reader
 
@@ -50,7 +58,10 @@ class _Handle:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -142,9 +153,19 @@ class MemoryStore:
         if kind != "folder":
             raise InputError(f"'{folder}' is not a folder", hint="name a folder", file=folder)
         with self._guard:
-            files = {path: Entry(self.split(path)[1], "file", None, len(f.data)) for path, f in self._files.items()}
-            folders = {path: Entry(self.split(path)[1], "folder", None, 0) for path in self._folders - {"", "/"}}
-        inside = [entry for path, entry in {**files, **folders}.items() if self.split(path)[0] == _plain(folder)]
+            files = {
+                path: Entry(self.split(path)[1], "file", None, len(f.data))
+                for path, f in self._files.items()
+            }
+            folders = {
+                path: Entry(self.split(path)[1], "folder", None, 0)
+                for path in self._folders - {"", "/"}
+            }
+        inside = [
+            entry
+            for path, entry in {**files, **folders}.items()
+            if self.split(path)[0] == _plain(folder)
+        ]
         return sorted(inside, key=lambda entry: entry.name)
 
     def open(self, path: str) -> MemoryReader:
@@ -155,7 +176,9 @@ class MemoryStore:
         """Make a new file of `nbytes` bytes; raises TargetExistsError, or StorageError where there is no folder."""
         with self._guard:
             if self.kind(path) is not None:
-                raise TargetExistsError(f"'{path}' is in the way", hint="choose another name", file=path)
+                raise TargetExistsError(
+                    f"'{path}' is in the way", hint="choose another name", file=path
+                )
             return MemoryWriter(path, self._put(path, _File(bytearray(nbytes))))
 
     def append(self, path: str, data: bytes) -> None:
@@ -169,7 +192,9 @@ class MemoryStore:
         """Hold a lock file, alone; LockedError where it is held. The file is gone afterwards."""
         with self._guard:
             if _plain(path) in self._locked:
-                raise LockedError(f"'{path}' is held by another run", hint="wait for it to end", file=path)
+                raise LockedError(
+                    f"'{path}' is held by another run", hint="wait for it to end", file=path
+                )
             self._put(path, _File(bytearray()))
             self._locked.add(_plain(path))
         try:
@@ -190,7 +215,9 @@ class MemoryStore:
         with self._guard:
             folder = _plain(path)
             if folder in self._files:
-                raise TargetExistsError(f"'{path}' is a file", hint="choose another name", file=path)
+                raise TargetExistsError(
+                    f"'{path}' is a file", hint="choose another name", file=path
+                )
             while folder not in self._folders:
                 self._folders.add(folder)
                 folder = posixpath.dirname(folder)
@@ -242,7 +269,9 @@ class MemoryStore:
             return file
         if self.kind(path) is None:
             raise _missing(path)
-        raise InputError(f"'{path}' is not a file", hint="name a file", code="file-not-regular", file=path)
+        raise InputError(
+            f"'{path}' is not a file", hint="name a file", code="file-not-regular", file=path
+        )
 
     def _put(self, path: str, file: _File) -> _File:
         if self.kind(posixpath.dirname(_plain(path))) != "folder":

@@ -19,16 +19,23 @@ if sys.platform != "win32":
 MAX_CALL = 0x7FFFF000
 #: Answers that mean "not on this filesystem", as against "it failed".
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY})
-#: From linux/fs.h: let a range of one file stand on the very blocks of another (struct file_clone_range, 32 bytes).
+#: From linux/fs.h: let a range of one file stand on the very blocks of another (struct
+#: file_clone_range, 32 bytes).
 _FICLONERANGE = 0x4020940D
-#: From linux/fs.h, for sync_file_range: start to write; wait for what is being written, write the rest, wait for it.
+#: From linux/fs.h, for sync_file_range: start to write; wait for what is being written, write the
+#: rest, wait for it.
 _SYNC_WRITE, _SYNC_WAIT = 2, 1 | 2 | 4
 #: Folders can be opened and synced (not on Windows).
 FOLDERS_SYNC = hasattr(os, "O_DIRECTORY")
 
-# Windows alone has O_BINARY, and needs it. A pipe put in the place of a file must not be waited for, nor a terminal
-# be taken over. (Python opens every file with O_CLOEXEC.)
-_READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+# Windows alone has O_BINARY, and needs it. A pipe put in the place of a file must not be waited
+# for, nor a terminal be taken over. (Python opens every file with O_CLOEXEC.)
+_READ_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+)
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 # The umask takes away what the user does not want.
 _NEW_FILE_MODE = 0o666
@@ -79,20 +86,25 @@ def open_to_append(path: str) -> Descriptor:
     return Descriptor(os.open(path, _WRITE_FLAGS | os.O_APPEND, _NEW_FILE_MODE))
 
 
-def copy_range(source: int, source_offset: int, target: int, target_offset: int, length: int) -> int:
+def copy_range(
+    source: int, source_offset: int, target: int, target_offset: int, length: int
+) -> int:
     """Copy between two open files inside the kernel; returns the bytes done, fewer where this way leads no further.
 
-    Errors other than a full target are not raised. They are many (ENOSYS, EXDEV, EINVAL, EOPNOTSUPP, EPERM, EBADF,
-    ETXTBSY, EIO, …), mostly mean "not this way", and never say which of the two files is at fault: whoever goes on
-    through a buffer finds that out.
+    Errors other than a full target are not raised. They are many (ENOSYS, EXDEV, EINVAL,
+    EOPNOTSUPP, EPERM, EBADF, ETXTBSY, EIO, …), mostly mean "not this way", and never say which of
+    the two files is at fault: whoever goes on through a buffer finds that out.
     """
     done = 0
     while hasattr(os, "copy_file_range") and done < length:
         count = min(length - done, MAX_CALL)
         try:
-            step = os.copy_file_range(source, target, count, source_offset + done, target_offset + done)
+            step = os.copy_file_range(
+                source, target, count, source_offset + done, target_offset + done
+            )
         except InterruptedError:
-            # Unlike other calls, this one is not taken up again by Python when a signal came in between.
+            # Unlike other calls, this one is not taken up again by Python when a signal came in
+            # between.
             continue
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -104,10 +116,13 @@ def copy_range(source: int, source_offset: int, target: int, target_offset: int,
     return done
 
 
-def share_range(source: int, source_offset: int, target: int, target_offset: int, length: int) -> bool:
+def share_range(
+    source: int, source_offset: int, target: int, target_offset: int, length: int
+) -> bool:
     """Let whole blocks of `target` be those of `source`; False where the two cannot share, and then nothing is done.
 
-    A full or failing disk is raised. Every other answer (EXDEV, EOPNOTSUPP, EINVAL, ENOTTY, EPERM, …) means "copy it".
+    A full or failing disk is raised. Every other answer (EXDEV, EOPNOTSUPP, EINVAL, ENOTTY, EPERM,
+    …) means "copy it".
     """
     if sys.platform != "linux":
         return False
@@ -129,8 +144,8 @@ def block_of(descriptor: int) -> int | None:
 def shared_block(path: str, folder: str) -> int | None:
     """The block, in bytes, that a new file in `folder` can share with the file at `path`; None where it can share none.
 
-    The only answer that can be trusted is the filesystem's own: one block is shared with a file that has no name and
-    is gone when it is closed (O_TMPFILE).
+    The only answer that can be trusted is the filesystem's own: one block is shared with a file
+    that has no name and is gone when it is closed (O_TMPFILE).
     """
     if sys.platform != "linux":
         return None
@@ -141,7 +156,11 @@ def shared_block(path: str, folder: str) -> int | None:
         opened.callback(os.close, target)
         block = block_of(target)
         enough = block is not None and os.fstat(source).st_size >= block
-        return block if block is not None and enough and share_range(source, 0, target, 0, block) else None
+        return (
+            block
+            if block is not None and enough and share_range(source, 0, target, 0, block)
+            else None
+        )
 
 
 def start_writing(descriptor: int, offset: int, length: int) -> None:

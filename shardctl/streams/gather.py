@@ -1,8 +1,8 @@
 """The elements of a strided view in row-major order, through bounded buffers and without an array library.
 
-The output is cut into tiles that follow one another. What a tile needs is read in blocks, in the order in which it
-stands in the source, and each block is spread over the tile by slices of memoryviews with steps, whose loop is the
-interpreter's own.
+The output is cut into tiles that follow one another. What a tile needs is read in blocks, in the
+order in which it stands in the source, and each block is spread over the tile by slices of
+memoryviews with steps, whose loop is the interpreter's own.
 
 Positions and steps are counted in units: as many bytes as one memoryview item has, 1, 2, 4 or 8.
 """
@@ -60,8 +60,8 @@ class _Cut:
 def gather(reader: Reader, piece: Gather, emit: Emit, buffer_bytes: int = BUFFER_BYTES) -> None:
     """Emit the elements of `piece` in order, in consecutive chunks of up to `buffer_bytes`.
 
-    Holds up to three times `buffer_bytes`, however large the tensor. Raises what the reader raises, and ValueError
-    where the view reaches beyond its extent.
+    Holds up to three times `buffer_bytes`, however large the tensor. Raises what the reader raises,
+    and ValueError where the view reaches beyond its extent.
     """
     if piece.nbytes == 0:
         return
@@ -69,7 +69,9 @@ def gather(reader: Reader, piece: Gather, emit: Emit, buffer_bytes: int = BUFFER
     for source, _, tile in _tiles(axes, max(2 * buffer_bytes // unit, 1)).boxes():
         # Nothing keeps a tile while the next one is made.
         _emit_in_parts(
-            _filled(reader, piece, unit, source, tile, max(buffer_bytes // 2 // unit, 1)), emit, buffer_bytes
+            _filled(reader, piece, unit, source, tile, max(buffer_bytes // 2 // unit, 1)),
+            emit,
+            buffer_bytes,
         )
 
 
@@ -108,7 +110,12 @@ def _merged(dims: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def _widened(unit: int, dims: list[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
     """Take two neighbours for one item of twice the width, as often as all steps allow it."""
     *outer, (size, stride) = dims
-    while unit < _LARGEST_UNIT and stride == 1 and size % 2 == 0 and all(step % 2 == 0 for _, step in outer):
+    while (
+        unit < _LARGEST_UNIT
+        and stride == 1
+        and size % 2 == 0
+        and all(step % 2 == 0 for _, step in outer)
+    ):
         unit, size = unit * 2, size // 2
         outer = [(count, step // 2) for count, step in outer]
     return unit, _merged([*outer, (size, stride)])
@@ -123,14 +130,21 @@ def _tiles(axes: Sequence[_Axis], most: int) -> _Cut:
     return _Cut(axes[:place], split, max(most // split.target, 1), axes[place + 1 :])
 
 
-def _filled(reader: Reader, piece: Gather, unit: int, start: int, tile: Sequence[_Axis], most: int) -> memoryview:
+def _filled(
+    reader: Reader, piece: Gather, unit: int, start: int, tile: Sequence[_Axis], most: int
+) -> memoryview:
     """One tile of the output, as bytes, from what stands in the source from unit `start` on."""
     data = bytearray(math.prod(axis.size for axis in tile) * unit)
     output = memoryview(data).cast(_FORMATS[unit])
     for source, target, block in _blocks(tile, unit, most).boxes():
         span = 1 + sum((axis.size - 1) * axis.source for axis in block)
         extent = piece.extent.part((start + source) * unit, span * unit)
-        _spread(memoryview(reader.read(extent.offset, extent.length)).cast(_FORMATS[unit]), output, target, block)
+        _spread(
+            memoryview(reader.read(extent.offset, extent.length)).cast(_FORMATS[unit]),
+            output,
+            target,
+            block,
+        )
     return memoryview(data)
 
 
@@ -177,7 +191,9 @@ def _cost(axis: _Axis) -> float:
     return _SLICE_COST / axis.size + (axis.source != 1 or axis.target != 1)
 
 
-def _positions(axes: Sequence[_Axis], source: int = 0, target: int = 0) -> Iterator[tuple[int, int]]:
+def _positions(
+    axes: Sequence[_Axis], source: int = 0, target: int = 0
+) -> Iterator[tuple[int, int]]:
     """Every place along some axes: where it is in the source and in the output. The last axis goes round first."""
     if not axes:
         yield source, target
@@ -192,7 +208,8 @@ def _positions(axes: Sequence[_Axis], source: int = 0, target: int = 0) -> Itera
         target += pace
 
 
-#: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough for the caches.
+#: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough
+#: for the caches.
 CHUNK_BYTES = 1024 * 1024
 
 

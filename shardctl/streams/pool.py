@@ -27,13 +27,17 @@ def threads(jobs: int) -> Executor:
 
 
 def in_order(
-    jobs: int, work: Callable[[Item], Result], items: Iterable[Item], meanwhile: Callable[[], None] | None = None
+    jobs: int,
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    meanwhile: Callable[[], None] | None = None,
 ) -> Iterator[Result]:
     """The results of `work` in the order of the items, on that many threads.
 
-    Items are taken as there is room for them, so that a million of them take no memory. Where one fails, or nobody
-    wants more results, what has not begun is not begun. `meanwhile` is called by the calling thread now and then as it
-    waits; without it, and with one job, that thread does the work itself.
+    Items are taken as there is room for them, so that a million of them take no memory. Where one
+    fails, or nobody wants more results, what has not begun is not begun. `meanwhile` is called by
+    the calling thread now and then as it waits; without it, and with one job, that thread does the
+    work itself.
     """
     if jobs == 1 and meanwhile is None:
         yield from map(work, items)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Event
 
-#: Seconds between looks at progress, and so the time within which a signal is noticed at the latest.
+#: Seconds between looks at progress, and so the time within which a signal is noticed at the
+#: latest.
 TICK_SECONDS = 0.1
 
 #: Told the bytes done; raises CancelledError when the work shall stop.

@@ -54,16 +54,24 @@ def named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return tensors
 
 
-def compare_headers(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], other: str) -> Iterator[Finding]:
+def compare_headers(
+    ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], other: str
+) -> Iterator[Finding]:
     """Names, dtypes and shapes."""
     for name, tensor in ours.items():
         twin = theirs.get(name)
         if twin is None:
             yield _finding("against-extra", tensor, f"'{other}' has no such tensor")
         elif twin.dtype != tensor.dtype:
-            yield _finding("against-dtype", tensor, f"{tensor.dtype.name} here, {twin.dtype.name} in '{other}'")
+            yield _finding(
+                "against-dtype", tensor, f"{tensor.dtype.name} here, {twin.dtype.name} in '{other}'"
+            )
         elif twin.shape != tensor.shape:
-            yield _finding("against-shape", tensor, f"{list(tensor.shape)} here, {list(twin.shape)} in '{other}'")
+            yield _finding(
+                "against-shape",
+                tensor,
+                f"{list(tensor.shape)} here, {list(twin.shape)} in '{other}'",
+            )
     for name, twin in theirs.items():
         if name not in ours:
             yield _finding("against-missing", twin, f"only '{other}' has this tensor")
@@ -74,7 +82,8 @@ def alike(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tupl
     return [
         (tensor, twin)
         for name, tensor in ours.items()
-        if (twin := theirs.get(name)) is not None and (twin.dtype, twin.shape) == (tensor.dtype, tensor.shape)
+        if (twin := theirs.get(name)) is not None
+        and (twin.dtype, twin.shape) == (tensor.dtype, tensor.shape)
     ]
 
 
@@ -86,7 +95,9 @@ def compare_data(
     meanwhile: Callable[[], None],
 ) -> Iterator[Compared]:
     """Compare the bytes of tensors; streaming, several of them at once."""
-    yield from in_order(how.jobs, lambda pair: _compare(store, pair[0], pair[1], other, how), pairs, meanwhile)
+    yield from in_order(
+        how.jobs, lambda pair: _compare(store, pair[0], pair[1], other, how), pairs, meanwhile
+    )
 
 
 def _compare(store: Store, tensor: Tensor, twin: Tensor, other: str, how: Comparing) -> Compared:
@@ -94,18 +105,27 @@ def _compare(store: Store, tensor: Tensor, twin: Tensor, other: str, how: Compar
     try:
         differs = _first_difference(store, tensor_piece(tensor), tensor_piece(twin), sha, how.tick)
     except ShardctlError as error:
-        broken = Finding(error.code, "error", error.message, error.hint, error.file, tensor.name, error.offset)
+        broken = Finding(
+            error.code, "error", error.message, error.hint, error.file, tensor.name, error.offset
+        )
         return Compared(tensor.name, 0, None, (broken,))
     if differs is None:
-        return Compared(tensor.name, 2 * tensor.nbytes, None if sha is None else sha.hexdigest(), ())
+        return Compared(
+            tensor.name, 2 * tensor.nbytes, None if sha is None else sha.hexdigest(), ()
+        )
     message = f"the bytes differ from those in '{other}', first near byte {differs:,} of the tensor"
-    return Compared(tensor.name, 2 * tensor.nbytes, None, (_finding("against-data", tensor, message),))
+    return Compared(
+        tensor.name, 2 * tensor.nbytes, None, (_finding("against-data", tensor, message),)
+    )
 
 
-def _first_difference(store: Store, mine: Run | Gather, its: Run | Gather, sha: Hash | None, tick: Tick) -> int | None:
+def _first_difference(
+    store: Store, mine: Run | Gather, its: Run | Gather, sha: Hash | None, tick: Tick
+) -> int | None:
     """Where the elements of two tensors differ first, in bytes from the start, to within a chunk; None: nowhere.
 
-    `sha` takes in the elements of the first. Bytes are compared with bytes, which is faster than any digest.
+    `sha` takes in the elements of the first. Bytes are compared with bytes, which is faster than
+    any digest.
     """
     if isinstance(mine, Gather) and isinstance(its, Gather):
         return _difference_of_digests(store, mine, its, sha)
@@ -148,4 +168,12 @@ def tensor_digest(store: Store, tensor: Tensor) -> str:
 
 def _finding(code: str, tensor: Tensor, message: str) -> Finding:
     extent = tensor.storage.extent
-    return Finding(code, "error", message, _HINT_SAME, file=extent.path, tensor=tensor.name, offset=tensor.span.offset)
+    return Finding(
+        code,
+        "error",
+        message,
+        _HINT_SAME,
+        file=extent.path,
+        tensor=tensor.name,
+        offset=tensor.span.offset,
+    )

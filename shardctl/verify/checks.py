@@ -1,7 +1,7 @@
 """The checks that need headers only: each is one small function in a table.
 
-What a container's, the index's or a set's own rules say is reported while they are read (`discover`); here is the
-rest.
+What a container's, the index's or a set's own rules say is reported while they are read
+(`discover`); here is the rest.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
 
 def unread_tensors(subject: Subject) -> Iterator[Finding]:
     """Tensors of torch that shardctl does not read: sparse, quantised, without storage."""
-    unread = [value for value in subject.checkpoint.non_tensors if value.kind.startswith(UNREAD_TENSOR)]
+    unread = [
+        value for value in subject.checkpoint.non_tensors if value.kind.startswith(UNREAD_TENSOR)
+    ]
     if unread:
         yield Finding(
             "tensor-dtype-unknown",

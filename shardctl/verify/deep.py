@@ -1,6 +1,7 @@
 """The checks that read all the bytes: the CRCs of torch zips, and `SHA256SUMS`.
 
-Files, and ranges of one file, are read side by side; only the SHA-256 of a file needs its bytes one after another.
+Files, and ranges of one file, are read side by side; only the SHA-256 of a file needs its bytes one
+after another.
 """
 
 from __future__ import annotations
@@ -57,12 +58,15 @@ def check_deep(
 ) -> Iterator[tuple[str, int, list[Finding]]]:
     """Read every file of the checkpoint; yields, file by file, its name, the bytes read and what is wrong with them.
 
-    `tick_of` gives the tick of a file by its name; `meanwhile` is called now and then as this thread waits.
+    `tick_of` gives the tick of a file by its name; `meanwhile` is called now and then as this
+    thread waits.
     """
     store, names = subject.store, subject.names
     sums = read_checksums(store, subject.located.folder) or {}
     readings = (
-        reading for file in subject.checkpoint.files for reading in _readings(file, hashed=names[file.path] in sums)
+        reading
+        for file in subject.checkpoint.files
+        for reading in _readings(file, hashed=names[file.path] in sums)
     )
 
     def read(reading: _Reading) -> _Read:
@@ -78,7 +82,9 @@ def deep_bytes(subject: Subject) -> dict[str, int]:
     """The bytes that `check_deep` reads of each file, by name."""
     sums = read_checksums(subject.store, subject.located.folder) or {}
     return {
-        subject.names[file.path]: sum(s.extent.length for s in _segments(file, gaps=subject.names[file.path] in sums))
+        subject.names[file.path]: sum(
+            s.extent.length for s in _segments(file, gaps=subject.names[file.path] in sums)
+        )
         for file in subject.checkpoint.files
     }
 
@@ -106,10 +112,13 @@ def _readings(file: File, *, hashed: bool) -> Iterator[_Reading]:
 def _segments(file: File, *, gaps: bool) -> Iterator[_Segment]:
     """The records with checksums in the order of the file, with what lies between them where it is wanted.
 
-    Of a file without records all bytes are one gap, and wanted: a disk that cannot give them back is found.
+    Of a file without records all bytes are one gap, and wanted: a disk that cannot give them back
+    is found.
     """
     at = 0
-    records = sorted((r for r in file.records if r.crc32 is not None), key=lambda record: record.extent.offset)
+    records = sorted(
+        (r for r in file.records if r.crc32 is not None), key=lambda record: record.extent.offset
+    )
     for record in records:
         if gaps and record.extent.offset > at:
             yield _Segment(Extent(file.path, at, record.extent.offset - at), None)
@@ -146,7 +155,17 @@ def _findings(done: list[_Read], wanted: str | None) -> list[Finding]:
     errors = [read.error for read in done if read.error is not None]
     if errors:
         error = errors[0]
-        return [Finding(error.code, "error", error.message, error.hint, error.file, error.tensor, error.offset)]
+        return [
+            Finding(
+                error.code,
+                "error",
+                error.message,
+                error.hint,
+                error.file,
+                error.tensor,
+                error.offset,
+            )
+        ]
     file = done[0].reading.file
     findings = list(_bad_records(file, _record_crcs(done)))
     found = done[0].sha256
@@ -160,14 +179,20 @@ def _record_crcs(done: list[_Read]) -> Mapping[Storage, int]:
     for read in done:
         for segment, crc in read.crcs:
             if segment.record is not None:
-                crcs[segment.record] = combine(crcs.get(segment.record, 0), crc, segment.extent.length)
+                crcs[segment.record] = combine(
+                    crcs.get(segment.record, 0), crc, segment.extent.length
+                )
     return crcs
 
 
 def _bad_records(file: File, crcs: Mapping[Storage, int]) -> Iterator[Finding]:
     # Empty records are never read, and an empty record's checksum is 0.
     wrong = [record for record in file.records if record.crc32 not in (None, crcs.get(record, 0))]
-    names = {tensor.storage.key: tensor.name for tensor in reversed(flatten(file.tree).tensors)} if wrong else {}
+    names = (
+        {tensor.storage.key: tensor.name for tensor in reversed(flatten(file.tree).tensors)}
+        if wrong
+        else {}
+    )
     for record in wrong:
         yield Finding(
             "zip-crc-mismatch",

@@ -69,7 +69,9 @@ class _Opposed:
     pairs: list[tuple[Tensor, Tensor]]
 
 
-def verify(store: Store, source: str, how: Thoroughness, observe: Observer | None = None) -> Verdict:
+def verify(
+    store: Store, source: str, how: Thoroughness, observe: Observer | None = None
+) -> Verdict:
     """Everything that is wrong with a checkpoint; `observe` is told of the bytes that are read beyond headers.
 
     Raises MissingError where there is nothing to look at, UsageError for a key with two meanings.
@@ -79,8 +81,14 @@ def verify(store: Store, source: str, how: Thoroughness, observe: Observer | Non
         Subject(store, located, _read(store, located, findings, how.key))
         for located in _locate(store, source, findings)
     ]
-    opposed = _oppose(store, subjects[0].checkpoint, how.against, how.key) if how.against and subjects else None
-    findings.extend(finding for subject in subjects for check in CHECKS for finding in check(subject))
+    opposed = (
+        _oppose(store, subjects[0].checkpoint, how.against, how.key)
+        if how.against and subjects
+        else None
+    )
+    findings.extend(
+        finding for subject in subjects for check in CHECKS for finding in check(subject)
+    )
     findings.extend(opposed.findings if opposed else ())
     nbytes = 0
     digests: dict[str, str] = {}
@@ -93,7 +101,9 @@ def verify(store: Store, source: str, how: Thoroughness, observe: Observer | Non
             findings.extend(found)
     worst = {finding.severity for finding in findings}
     return Verdict(
-        findings=tuple(sorted(dict.fromkeys(findings), key=lambda finding: _RANK[finding.severity])),
+        findings=tuple(
+            sorted(dict.fromkeys(findings), key=lambda finding: _RANK[finding.severity])
+        ),
         ok="error" not in worst and not (how.strict and "warning" in worst),
         depth="deep" if how.deep else "headers",
         files=sum(len(subject.checkpoint.files) for subject in subjects),
@@ -124,7 +134,9 @@ class _DeepLook:
 
     def at(self, subjects: Sequence[Subject], opposed: _Opposed | None) -> int:
         """Look at files, and then at what they are compared with; returns the bytes read."""
-        files = {name: nbytes for subject in subjects for name, nbytes in deep_bytes(subject).items()}
+        files = {
+            name: nbytes for subject in subjects for name, nbytes in deep_bytes(subject).items()
+        }
         if opposed is not None:
             files[opposed.name] = sum(2 * tensor.nbytes for tensor, _ in opposed.pairs)
         if self.observe is not None:
@@ -184,14 +196,18 @@ def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Loca
         findings.append(_ambiguous(error, choices))
         for candidate in choices:
             try:
-                yield find_source(store, store.join(source, candidate.choice), whole_set=candidate.is_set)
+                yield find_source(
+                    store, store.join(source, candidate.choice), whole_set=candidate.is_set
+                )
             except InputError as incomplete:
                 findings.append(as_finding(incomplete))
 
 
 def _read(store: Store, located: Located, findings: list[Finding], key: str | None) -> Checkpoint:
     try:
-        return read_checkpoint(store, located, findings.append, key, drop_non_tensors=True, nested=True)
+        return read_checkpoint(
+            store, located, findings.append, key, drop_non_tensors=True, nested=True
+        )
     except (MissingError, UsageError):
         raise
     except InputError as error:
@@ -200,5 +216,9 @@ def _read(store: Store, located: Located, findings: list[Finding], key: str | No
 
 
 def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:
-    taken = "; ".join(f"{loader} takes {choice}" for loader, choice in loader_choices(choices).items())
-    return Finding("folder-ambiguous", "error", f"{error.message}: {taken}", error.hint, file=error.file)
+    taken = "; ".join(
+        f"{loader} takes {choice}" for loader, choice in loader_choices(choices).items()
+    )
+    return Finding(
+        "folder-ambiguous", "error", f"{error.message}: {taken}", error.hint, file=error.file
+    )

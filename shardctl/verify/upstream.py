@@ -21,7 +21,9 @@ Load = Callable[[Tensor], Any]
 _HINT = "one of the two readers is wrong: please report it, with the file's header"
 
 
-def check_load(store: Store, checkpoint: Checkpoint, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
+def check_load(
+    store: Store, checkpoint: Checkpoint, key: str | None
+) -> Iterator[tuple[int, list[Finding]]]:
     """For each file, the bytes of the tensors that were loaded, and where upstream's reading differs from ours.
 
     `key` is the nested state dict that was chosen. Raises UsageError where torch is not installed.
@@ -33,12 +35,17 @@ def check_load(store: Store, checkpoint: Checkpoint, key: str | None) -> Iterato
         yield _check_file(store, file, by_path[file.path], key)
 
 
-def _check_file(store: Store, file: File, tensors: list[Tensor], key: str | None) -> tuple[int, list[Finding]]:
+def _check_file(
+    store: Store, file: File, tensors: list[Tensor], key: str | None
+) -> tuple[int, list[Finding]]:
     try:
-        load = _open_safetensors(file) if file.container == "safetensors" else _open_torch(file, key)
+        load = (
+            _open_safetensors(file) if file.container == "safetensors" else _open_torch(file, key)
+        )
     except ImportError as error:
         raise UsageError(
-            f"--load needs torch and safetensors ({error})", hint="install them: pip install 'shardctl[torch]'"
+            f"--load needs torch and safetensors ({error})",
+            hint="install them: pip install 'shardctl[torch]'",
         ) from error
     except Exception as error:
         message = f"the upstream loader refuses the file: {type(error).__name__}: {error}"
@@ -53,7 +60,11 @@ def _differences(store: Store, tensor: Tensor, load: Load) -> list[Finding]:
     except KeyError:
         return [_finding("against-missing", tensor, "the upstream loader has no such tensor")]
     if tuple(theirs.shape) != tensor.shape:
-        return [_finding("against-shape", tensor, f"{list(tensor.shape)} here, {list(theirs.shape)} upstream")]
+        return [
+            _finding(
+                "against-shape", tensor, f"{list(tensor.shape)} here, {list(theirs.shape)} upstream"
+            )
+        ]
     if _digest(theirs) != tensor_digest(store, tensor):
         return [_finding("against-data", tensor, "the upstream loader reads other bytes")]
     return []
@@ -100,4 +111,12 @@ def _descend(root: Any, name: str) -> Any:
 
 def _finding(code: str, tensor: Tensor, message: str) -> Finding:
     extent = tensor.storage.extent
-    return Finding(code, "error", message, _HINT, file=extent.path, tensor=tensor.name, offset=tensor.span.offset)
+    return Finding(
+        code,
+        "error",
+        message,
+        _HINT,
+        file=extent.path,
+        tensor=tensor.name,
+        offset=tensor.span.offset,
+    )

@@ -1,4 +1,6 @@
-"""A headless Chromium that tests drive over its own protocol (DevTools, through a pipe): no driver, no network."""
+"""A headless Chromium that tests drive over its own protocol (DevTools, through a pipe): no driver,
+no network.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-#: What the browser is called, and what it needs to run anywhere: by root, without a display, in little memory.
+#: What the browser is called, and what it needs to run anywhere: by root, without a display, in
+#: little memory.
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
     "--remote-debugging-pipe",
 )  # fmt: skip
 
-#: The protocol asks for the descriptors 3 and 4: a process between puts them there, out of each other's way.
+#: The protocol asks for the descriptors 3 and 4: a process between puts them there, out of each
+#: other's way.
 LAUNCH = """
 import fcntl, os, sys
 ends = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
@@ -37,7 +41,9 @@ def found() -> str | None:
 
 
 class Page:
-    """One page. `problems` are errors of the console, exceptions, and refusals by the page's own policy."""
+    """One page. `problems` are errors of the console, exceptions, and refusals by the page's own
+    policy.
+    """
 
     def __init__(self, write: int, read: int) -> None:
         self._out = os.fdopen(write, "wb", buffering=0)
@@ -49,7 +55,9 @@ class Page:
         self.problems: list[str] = []
         self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -94,9 +102,23 @@ class Page:
                 self._loaded = True
         return dict(message)
 
-    def open(self, path: Path, *, width: int = 1000, dark: bool = False, script: bool = True, hash_: str = "") -> None:
+    def open(
+        self,
+        path: Path,
+        *,
+        width: int = 1000,
+        dark: bool = False,
+        script: bool = True,
+        hash_: str = "",
+    ) -> None:
         """Load a file in a window of that width."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
@@ -120,7 +142,15 @@ class Page:
 
     def press(self, key: str) -> None:
         """Press and release a key, as on a keyboard."""
-        codes = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9}
+        codes = {
+            "Enter": 13,
+            "Escape": 27,
+            "ArrowLeft": 37,
+            "ArrowUp": 38,
+            "ArrowRight": 39,
+            "ArrowDown": 40,
+            "Tab": 9,
+        }
         typed: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
         text = {"text": "\r"} if key == "Enter" else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **typed, **text)
@@ -141,7 +171,17 @@ def browser(folder: Path) -> Iterator[Page]:
     from_browser, to_us = os.pipe()
     profile = f"--user-data-dir={folder / 'profile'}"
     with subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, str(to_browser), str(to_us), command, *OPTIONS, profile, "about:blank"],
+        [
+            sys.executable,
+            "-c",
+            LAUNCH,
+            str(to_browser),
+            str(to_us),
+            command,
+            *OPTIONS,
+            profile,
+            "about:blank",
+        ],
         pass_fds=(to_browser, to_us),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,4 +1,6 @@
-"""Small checkpoints for the tests of the command line, written byte by byte: these tests need no tensor library."""
+"""Small checkpoints for the tests of the command line, written byte by byte: these tests need no
+tensor library.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,15 @@ TENSOR_BYTES = 400
 
 
 def write_safetensors(
-    path: Path, sizes: Mapping[str, int], metadata: Mapping[str, str] | None = None, *, fill: int = 0
+    path: Path,
+    sizes: Mapping[str, int],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    fill: int = 0,
 ) -> Path:
-    """A file of F32 tensors with these names and numbers of bytes; what they hold differs from tensor to tensor."""
+    """A file of F32 tensors with these names and numbers of bytes; what they hold differs from
+    tensor to tensor.
+    """
     header: dict[str, object] = {"__metadata__": dict(metadata or {"format": "pt"})}
     data = bytearray()
     for number, (name, size) in enumerate(sizes.items()):

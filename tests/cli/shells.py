@@ -27,7 +27,8 @@ for line in "$@"; do
 done
 """
 
-# A shell at a terminal, whose TAB goes through all lines and notes what the completion functions add.
+# A shell at a terminal, whose TAB goes through all lines and notes what the completion functions
+# add.
 _ZSH = r"""
 PS1= ; unsetopt prompt_sp
 fpath=("$ZSH_TEST_FOLDER" $fpath)
@@ -69,7 +70,11 @@ def zsh(lines: Sequence[str], folder: Path) -> Offers:
     setup, asked, out = (folder.parent / name for name in ("setup.zsh", "lines", "offers"))
     setup.write_text(_ZSH)
     asked.write_text("\n".join(lines))
-    variables = {"ZSH_TEST_FOLDER": str(COMPLETIONS), "ZSH_TEST_LINES": str(asked), "ZSH_TEST_OUT": str(out)}
+    variables = {
+        "ZSH_TEST_FOLDER": str(COMPLETIONS),
+        "ZSH_TEST_LINES": str(asked),
+        "ZSH_TEST_OUT": str(out),
+    }
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
@@ -96,7 +101,9 @@ def _read_until(terminal: int, end: bytes | None) -> None:
 
 
 def fish(lines: Sequence[str], folder: Path) -> Offers:
-    """What fish offers, with the script in a vendor's folder, from where it is loaded when it is needed."""
+    """What fish offers, with the script in a vendor's folder, from where it is loaded when it is
+    needed.
+    """
     data = folder.parent / "data"
     vendor = data / "fish" / "vendor_completions.d"
     vendor.mkdir(parents=True, exist_ok=True)
@@ -112,7 +119,9 @@ def fish(lines: Sequence[str], folder: Path) -> Offers:
         "XDG_DATA_DIRS": f"{data}:/usr/local/share:/usr/share",
     }
     command = ["fish", "-c", script, *lines]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stderr == ""
     return _parsed(done.stdout)
 
@@ -122,7 +131,9 @@ def _parsed(text: str) -> Offers:
     offers = {}
     for part in text.removesuffix("\0").removesuffix("END").split("\0END\0"):
         line, *words = part.rstrip("\0").split("\0")
-        offers[line] = frozenset(word.strip().rstrip("/").replace("\\ ", " ") for word in words if word.strip())
+        offers[line] = frozenset(
+            word.strip().rstrip("/").replace("\\ ", " ") for word in words if word.strip()
+        )
     return offers
 
 

@@ -1,4 +1,6 @@
-"""The completions: what is committed is what is generated, and each shell offers what makes sense there."""
+"""The completions: what is committed is what is generated, and each shell offers what makes sense
+there.
+"""
 
 from __future__ import annotations
 
@@ -107,13 +109,20 @@ def test_a_value_behind_an_equals_sign(ask: Callable[[str], Offers], shell: str,
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_in_every_script(shell: str, command: str) -> None:
     """No script leaves out an option of a command."""
-    text = (ROOT / "completions" / {"zsh": "_shardctl"}.get(shell, f"shardctl.{shell}")).read_text(encoding="utf-8")
+    text = (ROOT / "completions" / {"zsh": "_shardctl"}.get(shell, f"shardctl.{shell}")).read_text(
+        encoding="utf-8"
+    )
     spellings = [each for option in COMMANDS[command].options for each in option.spellings]
-    forms = [f"-l {each[2:]}" if shell == "fish" and each.startswith("--") else each for each in spellings]
+    forms = [
+        f"-l {each[2:]}" if shell == "fish" and each.startswith("--") else each
+        for each in spellings
+    ]
     assert [form for form in forms if form not in text] == []
 
 
 @pytest.mark.parametrize("path", sorted(generate.files()), ids=str)
 def test_what_is_committed_is_what_is_generated(path: Path) -> None:
-    """Completions, manual and reference say what the command line says; where not, `make generate` writes them anew."""
+    """Completions, manual and reference say what the command line says; where not, `make generate`
+    writes them anew.
+    """
     assert (ROOT / path).read_text(encoding="utf-8") == generate.files()[path]

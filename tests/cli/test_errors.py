@@ -38,7 +38,12 @@ def error(stderr: str) -> dict[str, object]:
 
 def test_usage_is_2(source: Path, run_cli: RunCli) -> None:
     """What cannot be understood is 2, also in JSON."""
-    for arguments in (("frob",), ("split", source), ("split", source, "out", "--frob"), ("--frob",)):
+    for arguments in (
+        ("frob",),
+        ("split", source),
+        ("split", source, "out", "--frob"),
+        ("--frob",),
+    ):
         done = run_cli(*arguments, code=2)
         assert done.stdout == ""
         assert "error: " in done.stderr
@@ -129,10 +134,14 @@ def test_a_bug_is_70(source: Path) -> None:
 def test_json_is_asked_for_by_the_environment_too(run_cli: RunCli) -> None:
     """SHARDCTL_INSPECT_JSON holds for errors as it does for documents."""
     error(run_cli("inspect", "nowhere", env={"SHARDCTL_INSPECT_JSON": "1"}, code=3).stderr)
-    assert run_cli("inspect", "nowhere", env={"SHARDCTL_INSPECT_JSON": "0"}, code=3).stderr.startswith("error: ")
+    assert run_cli(
+        "inspect", "nowhere", env={"SHARDCTL_INSPECT_JSON": "0"}, code=3
+    ).stderr.startswith("error: ")
 
 
-def test_an_ambiguous_folder_lists_the_choices(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+def test_an_ambiguous_folder_lists_the_choices(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
     """Several checkpoints are never guessed at: 2, with each one's name to type."""
     write_safetensors(source / "model.fp16.safetensors", {"a": 4})
     for command in (("inspect", source), ("split", source, tmp_path / "out")):
@@ -167,7 +176,9 @@ def test_what_was_meant(run_cli: RunCli, line: str, guess: str) -> None:
 
 def test_a_filter_that_matches_nothing(tmp_path: Path, run_cli: RunCli) -> None:
     """A GLOB without a match says so on stderr, with the closest names, and prints no rows."""
-    path = write_safetensors(tmp_path / "model.safetensors", {"encoder.1.weight": 4, "encoder.2.weight": 4, "head": 4})
+    path = write_safetensors(
+        tmp_path / "model.safetensors", {"encoder.1.weight": 4, "encoder.2.weight": 4, "head": 4}
+    )
     done = run_cli("inspect", path, "--filter", "encoder.2.wieght", code=3)
     assert done.stdout == ""
     assert "no tensor's name matches 'encoder.2.wieght'" in done.stderr
@@ -175,7 +186,9 @@ def test_a_filter_that_matches_nothing(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path, run_cli: RunCli) -> None:
-    """A pipe under a weights name is refused at once: 3 for readers and writers, a finding for verify."""
+    """A pipe under a weights name is refused at once: 3 for readers and writers, a finding for
+    verify.
+    """
     path = tmp_path / "m" / "model.safetensors"
     path.parent.mkdir()
     os.mkfifo(path)
@@ -207,7 +220,9 @@ def test_a_closed_pipe_is_141(source: Path, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "shardctl", "split", str(source), str(tmp_path / "out"), "-q"]
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False
+    )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
     assert (tmp_path / "out" / "model.safetensors").exists()
@@ -217,14 +232,18 @@ def test_a_closed_pipe_is_141(source: Path, tmp_path: Path) -> None:
 def test_stdout_closed_from_the_start_is_141(source: Path, command: tuple[str, ...]) -> None:
     """`>&-` is a closed pipe like any other."""
     words = " ".join([sys.executable, "-m", "shardctl", *command, str(source), ">&-"])
-    done = subprocess.run(["sh", "-c", words], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+    done = subprocess.run(
+        ["sh", "-c", words], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False
+    )
     assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_talk_never_takes_the_place_of_data(source: Path, tmp_path: Path) -> None:
     """With stderr closed from the start, stdout still has the path alone."""
     words = f"{sys.executable} -m shardctl split {source} {tmp_path / 'out'} 2>&-"
-    done = subprocess.run(["sh", "-c", words], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+    done = subprocess.run(
+        ["sh", "-c", words], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False
+    )
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out' / 'model.safetensors'}\n")
 
 
@@ -233,7 +252,9 @@ def test_a_full_stdout_is_5(source: Path, tmp_path: Path) -> None:
     """The path could not be printed: 5, and the work is complete."""
     command = [sys.executable, "-m", "shardctl", "split", str(source), str(tmp_path / "out")]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False
+        )
     assert done.returncode == 5
     assert "standard output" in done.stderr
     assert (tmp_path / "out" / "model.safetensors").exists()

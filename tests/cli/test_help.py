@@ -21,22 +21,31 @@ MOST_LINES = 48
 def pages() -> dict[str, str]:
     """The help of each command, as wide as the screen."""
     names = [command.name for command in (ROOT, *COMMANDS)]
-    return {name: run_cli(*filter(None, [name]), "--help", env={"COLUMNS": str(WIDTH)}).stdout for name in names}
+    return {
+        name: run_cli(*filter(None, [name]), "--help", env={"COLUMNS": str(WIDTH)}).stdout
+        for name in names
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_a_command_fits_one_screen(pages: dict[str, str], command: Command) -> None:
-    """No command's help is taller or wider than a screen, and none of its texts takes a second line."""
+    """No command's help is taller or wider than a screen, and none of its texts takes a second
+    line.
+    """
     lines = pages[command.name].splitlines()
     assert len(lines) <= MOST_LINES
     assert max(map(len, lines)) <= WIDTH
     rows = [line for line in lines if line.startswith("│")]
-    assert len(rows) == len(command.arguments) + sum(not option.everywhere for option in command.options)
+    assert len(rows) == len(command.arguments) + sum(
+        not option.everywhere for option in command.options
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_a_page_has_panels_options_and_an_example(pages: dict[str, str], command: Command) -> None:
-    """Every argument and option stands under a heading; below there are an example and the way to the manual."""
+    """Every argument and option stands under a heading; below there are an example and the way to
+    the manual.
+    """
     text = pages[command.name]
     headings = ["Arguments", *(name for name, _ in command.panels())]
     options = [option.spelling for option in command.options if not option.everywhere]
@@ -45,9 +54,13 @@ def test_a_page_has_panels_options_and_an_example(pages: dict[str, str], command
 
 
 def test_the_program_lists_commands_and_exit_codes(pages: dict[str, str]) -> None:
-    """The program's own help has every command with what it does, the exit codes, and where there is more."""
+    """The program's own help has every command with what it does, the exit codes, and where there
+    is more.
+    """
     text = pages[""]
-    assert [each.name for each in COMMANDS if f"{each.name} " not in text or each.summary not in text] == []
+    assert [
+        each.name for each in COMMANDS if f"{each.name} " not in text or each.summary not in text
+    ] == []
     assert "Exit codes: 0 done" in text
     assert "man shardctl" in text
 
@@ -67,5 +80,11 @@ def test_no_variable_asks_for_help_or_version(tmp_path: Path) -> None:
     """SHARDCTL_SPLIT_HELP=1 in an environment does not keep the command from its work."""
     folder = plain_folder(tmp_path / "source")
     names = ("HELP", "VERSION", "SPLIT_HELP", "SPLIT_VERSION")
-    done = run_cli("split", folder, folder / "out", "--dry-run", env={f"SHARDCTL_{name}": "1" for name in names})
+    done = run_cli(
+        "split",
+        folder,
+        folder / "out",
+        "--dry-run",
+        env={f"SHARDCTL_{name}": "1" for name in names},
+    )
     assert done.stdout.startswith("shard\tsize\ttensors\n")

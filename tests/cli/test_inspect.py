@@ -32,7 +32,9 @@ def test_rows(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_rows_escape_what_would_break_them(tmp_path: Path, run_cli: RunCli) -> None:
-    """Backslash, TAB, LF, CR and control characters in names are written as escapes; brackets are not touched."""
+    """Backslash, TAB, LF, CR and control characters in names are written as escapes; brackets are
+    not touched.
+    """
     names = ["back\\slash", "tab\t", "line\n", "return\r", "esc\x1b[31m", "nul\x00", "[red]x[/red]"]
     write_safetensors(tmp_path / "model.safetensors", dict.fromkeys(names, 4))
     found = rows(run_cli("inspect", tmp_path / "model.safetensors").stdout)
@@ -60,7 +62,9 @@ def test_json(tmp_path: Path, run_cli: RunCli) -> None:
         "schema_version", "command", "source", "container", "index", "total_size", "total_parameters", "metadata",
         "files", "tensors",
     ]  # fmt: skip
-    assert [list(file) for file in document["files"]] == [["name", "size", "tensors", "data_size"]] * 2
+    assert [list(file) for file in document["files"]] == [
+        ["name", "size", "tensors", "data_size"]
+    ] * 2
     assert [list(tensor) for tensor in document["tensors"]] == [HEADER] * 3
     assert (document["source"], document["container"]) == ("s", "safetensors")
     assert document["index"] == "model.safetensors.index.json"
@@ -95,7 +99,10 @@ def test_ties_are_named(tmp_path: Path, run_cli: RunCli) -> None:
     weight = torch.ones(4)
     path = write_torch(tmp_path / "pytorch_model.bin", {"a": weight, "z": weight})
     document = json.loads(run_cli("inspect", path, "--json").stdout)
-    assert {tensor["name"]: tensor["tied_to"] for tensor in document["tensors"]} == {"a": None, "z": "a"}
+    assert {tensor["name"]: tensor["tied_to"] for tensor in document["tensors"]} == {
+        "a": None,
+        "z": "a",
+    }
     assert (document["total_size"], document["total_parameters"]) == (16, 4)
 
 
@@ -103,7 +110,9 @@ def test_nested_dictionaries_are_shown(tmp_path: Path, run_cli: RunCli) -> None:
     """Without --key what is nested has dotted names; with it only that dictionary is shown."""
     import torch
 
-    path = write_torch(tmp_path / "c.pt", {"model": {"w": torch.ones(2)}, "ema": {"w": torch.ones(3)}, "step": 1})
+    path = write_torch(
+        tmp_path / "c.pt", {"model": {"w": torch.ones(2)}, "ema": {"w": torch.ones(3)}, "step": 1}
+    )
     shown = [row[0] for row in rows(run_cli("inspect", path).stdout)]
     assert shown == ["model.w", "ema.w"]
     assert [row[0] for row in rows(run_cli("inspect", path, "--key", "ema").stdout)] == ["w"]
@@ -113,7 +122,9 @@ def test_filter(tmp_path: Path, run_cli: RunCli) -> None:
     """--filter, or its variable, keeps the names that match; none is 3, with what comes near."""
     folder = plain_folder(tmp_path / "m", ["layer.0.weight", "layer.1.weight", "head"])
     assert len(rows(run_cli("inspect", folder, "--filter", "layer.*").stdout)) == 2
-    assert len(rows(run_cli("inspect", folder, env={"SHARDCTL_INSPECT_FILTER": "head"}).stdout)) == 1
+    assert (
+        len(rows(run_cli("inspect", folder, env={"SHARDCTL_INSPECT_FILTER": "head"}).stdout)) == 1
+    )
     assert "head" in run_cli("inspect", folder, "--filter", "heat", code=3).stderr
 
 
@@ -131,12 +142,21 @@ def test_content_says_what_a_file_is(tmp_path: Path, run_cli: RunCli) -> None:
     write_safetensors(tmp_path / "a" / "pytorch_model.bin", {"w": 4})
     write_torch(tmp_path / "b" / "net.pth", {"w": torch.ones(1)})
     for folder, container in (("a", "safetensors"), ("b", "bin")):
-        assert json.loads(run_cli("inspect", tmp_path / folder, "--json").stdout)["container"] == container
+        assert (
+            json.loads(run_cli("inspect", tmp_path / folder, "--json").stdout)["container"]
+            == container
+        )
 
 
 def test_training_state_is_no_candidate(tmp_path: Path, run_cli: RunCli) -> None:
     """An optimizer beside the weights makes no folder ambiguous."""
     folder = plain_folder(tmp_path / "m")
-    for name in ("optimizer.bin", "scheduler.pt", "rng_state.pth", "training_args.bin", "scaler.pt"):
+    for name in (
+        "optimizer.bin",
+        "scheduler.pt",
+        "rng_state.pth",
+        "training_args.bin",
+        "scaler.pt",
+    ):
         (folder / name).write_bytes(b"whatever")
     assert len(rows(run_cli("inspect", folder).stdout)) == 3

@@ -1,4 +1,6 @@
-"""The manual pages: formatters find nothing to complain of, and they say what the command line says."""
+"""The manual pages: formatters find nothing to complain of, and they say what the command line
+says.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,16 @@ def test_a_page_has_every_option_variable_and_example(command: Command) -> None:
     variables = [option.variable for option in command.options if option.variable]
     examples = [line for _, line in source.examples(command)]
     assert [each for each in (*spellings, *variables, *examples) if each not in text] == []
-    sections = ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT", "EXAMPLES", "SEE ALSO")
+    sections = (
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "EXIT STATUS",
+        "ENVIRONMENT",
+        "EXAMPLES",
+        "SEE ALSO",
+    )
     assert [each for each in sections if each not in text] == []
     assert ("FILES" in text) == source.writes(command)
 
@@ -68,20 +79,27 @@ def test_roff_prints_what_is_meant() -> None:
     assert manual.escape(r"a\b") == r"a\eb"
     assert manual.escape(".TH --x") == r"\&.TH \-\-x"
     assert manual.escape("'x…ü") == r"\(aqx...\[u00FC]"
-    assert manual.prose_lines("`--a` of *SIZE*, a well-known one") == r"\fB\-\-a\fR of \fISIZE\fR, a well-known one"
+    assert (
+        manual.prose_lines("`--a` of *SIZE*, a well-known one")
+        == r"\fB\-\-a\fR of \fISIZE\fR, a well-known one"
+    )
 
 
 def test_the_manual_and_the_documentation_agree_on_exit_codes() -> None:
     """The table in docs/cli.md has the manual's exit codes, in its words."""
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert [
-        f"| {code} | {meaning} |" for code, meaning in prose.EXIT_CODES if f"| {code} | {meaning} |" not in text
+        f"| {code} | {meaning} |"
+        for code, meaning in prose.EXIT_CODES
+        if f"| {code} | {meaning} |" not in text
     ] == []
 
 
 def test_every_detail_is_of_an_option() -> None:
     """No words are kept for an option that is gone."""
-    spellings = {each for command in COMMANDS for option in command.options for each in option.spellings}
+    spellings = {
+        each for command in COMMANDS for option in command.options for each in option.spellings
+    }
     assert set(prose.DETAILS) <= spellings
     assert set(prose.DESCRIPTIONS) == set(prose.EXAMPLES) == {command.name for command in COMMANDS}
 
@@ -91,7 +109,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the examples name."""
     monkeypatch.chdir(tmp_path)
     plain_folder(tmp_path / "model", ["layer.0.weight", "layer.0.bias", "head"])
-    write_safetensors(tmp_path / "model.safetensors", {"layer.0.weight": 400, "layer.0.bias": 400, "head": 400})
+    write_safetensors(
+        tmp_path / "model.safetensors", {"layer.0.weight": 400, "layer.0.bias": 400, "head": 400}
+    )
     call_cli("split", "model.safetensors", "sharded", "--num-shards", 2)
     call_cli("merge", "sharded", "old/pytorch_model.bin")
     return tmp_path
@@ -106,13 +126,20 @@ def test_every_example_works(workplace: Path, line: str) -> None:
         program = shlex.join([sys.executable, "-m", "shardctl"])
         command = ["sh", "-c", line.replace("shardctl", program)]
         done = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+            command,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert done.stdout.startswith("name\tdtype")
         return
     program, command_name, *arguments = shlex.split(line)
     assert program == "shardctl"
-    if "TARGET" in {argument.name for argument in BY_NAME[command_name].arguments} and "--replace" not in arguments:
+    if (
+        "TARGET" in {argument.name for argument in BY_NAME[command_name].arguments}
+        and "--replace" not in arguments
+    ):
         _make_way(workplace / arguments[1])
     call_cli(command_name, *arguments)
 

@@ -1,4 +1,6 @@
-"""Wide and narrow inputs: names of every script and length, no tensor and one, and streams that cannot say them."""
+"""Wide and narrow inputs: names of every script and length, no tensor and one, and streams that
+cannot say them.
+"""
 
 from __future__ import annotations
 
@@ -51,17 +53,25 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return out
 
 
-@pytest.mark.parametrize("tensors", [[], ["only"], ["שכבה"], list(NAMES.values())], ids=["none", "one", "rtl", "all"])
+@pytest.mark.parametrize(
+    "tensors", [[], ["only"], ["שכבה"], list(NAMES.values())], ids=["none", "one", "rtl", "all"]
+)
 @pytest.mark.parametrize("container", ["safetensors", "bin"])
-def test_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str], tensors: list[str], container: str) -> None:
-    """Split, inspect, verify, merge: every output can be parsed, and every name comes through unchanged."""
+def test_there_and_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tensors: list[str], container: str
+) -> None:
+    """Split, inspect, verify, merge: every output can be parsed, and every name comes through
+    unchanged.
+    """
     source, target, single = tmp_path / "source", tmp_path / "target", tmp_path / f"one.{container}"
     write_safetensors(source / "model.safetensors", dict.fromkeys(tensors, 400))
     shape = ("--to", container, "--max-shard-size", "1KB")
     planned = printed(capsys, "split", source, target, *shape, "-n").splitlines()
     document = json.loads(printed(capsys, "split", source, target, *shape, "--json"))
     assert [name for shard in document["shards"] for name in shard["tensors"]] == tensors
-    assert [line.split("\t")[0] for line in planned[1:]] == [shard["name"] for shard in document["shards"]]
+    assert [line.split("\t")[0] for line in planned[1:]] == [
+        shard["name"] for shard in document["shards"]
+    ]
 
     header, *rows = [line.split("\t") for line in printed(capsys, "inspect", target).splitlines()]
     assert header == ROW
@@ -78,10 +88,23 @@ def test_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str], tens
 
 
 def test_findings_have_five_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever the tensors that a comparison finds missing are called, a finding is one line of five fields."""
+    """Whatever the tensors that a comparison finds missing are called, a finding is one line of
+    five fields.
+    """
     write_safetensors(tmp_path / "a.safetensors", dict.fromkeys(NAMES.values(), 4))
     write_safetensors(tmp_path / "b.safetensors", {"other": 4})
-    assert run(app, ["verify", str(tmp_path / "a.safetensors"), "--against", str(tmp_path / "b.safetensors")]) == 1
+    assert (
+        run(
+            app,
+            [
+                "verify",
+                str(tmp_path / "a.safetensors"),
+                "--against",
+                str(tmp_path / "b.safetensors"),
+            ],
+        )
+        == 1
+    )
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert {len(row) for row in rows} == {5}
     assert {unescaped(row[3]) for row in rows} == {*NAMES.values(), "other"}
@@ -97,7 +120,9 @@ def test_findings_have_five_fields(tmp_path: Path, capsys: pytest.CaptureFixture
     ids=["ascii", "cp1252", "utf-8"],
 )
 def test_streams_that_cannot_say_a_name(tmp_path: Path, variables: dict[str, str]) -> None:
-    """In a poor locale nothing fails: rows and documents can still be parsed, and name the same tensors."""
+    """In a poor locale nothing fails: rows and documents can still be parsed, and name the same
+    tensors.
+    """
     source = tmp_path / "größe-模型"
     write_safetensors(source / "model.safetensors", dict.fromkeys(NAMES.values(), 4))
     script = (
@@ -123,7 +148,9 @@ def test_streams_that_cannot_say_a_name(tmp_path: Path, variables: dict[str, str
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text there")
 def test_a_path_that_is_no_text_is_printed_as_it_is(tmp_path: Path) -> None:
-    """Where a folder's name is no UTF-8, stdout has its very bytes, so that the next command finds it."""
+    """Where a folder's name is no UTF-8, stdout has its very bytes, so that the next command finds
+    it.
+    """
     write_safetensors(tmp_path / "source" / "model.safetensors", {"a": 4})
     target = os.fsencode(tmp_path) + b"/out-\xff"
     command = [sys.executable, "-m", "shardctl", "split", tmp_path / "source", target]

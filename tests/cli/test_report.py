@@ -1,4 +1,6 @@
-"""--report: a page or a picture that needs nothing but itself, over nothing but an earlier one, whatever the names."""
+"""--report: a page or a picture that needs nothing but itself, over nothing but an earlier one,
+whatever the names.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ Call = Callable[..., tuple[str, str]]
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """`call(*arguments, code=0)` runs the command line in this process; returns what it printed to either stream."""
+    """`call(*arguments, code=0)` runs the command line in this process; returns what it printed to
+    either stream.
+    """
 
     def call(*arguments: object, code: int = 0) -> tuple[str, str]:
         ended = run(app, [str(argument) for argument in arguments])
@@ -42,7 +46,9 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A folder with one file of a few layers."""
-    return plain_folder(tmp_path / "source", [f"model.layers.{n}.{part}.w" for n in range(4) for part in "abc"])
+    return plain_folder(
+        tmp_path / "source", [f"model.layers.{n}.{part}.w" for n in range(4) for part in "abc"]
+    )
 
 
 @pytest.fixture
@@ -71,7 +77,11 @@ class Elements(HTMLParser):
 
 def data_of(path: Path) -> Any:
     """The data that a page's script draws."""
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text("utf-8"), re.DOTALL)
+    found = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>',
+        path.read_text("utf-8"),
+        re.DOTALL,
+    )
     assert found is not None
     return json.loads(found[1])
 
@@ -80,8 +90,12 @@ def data_of(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("name", ["r.html", "r.svg", "R.HTML"])
-def test_every_command_that_looks_can_report(source: Path, tmp_path: Path, call: Call, name: str) -> None:
-    """`inspect`, `verify` and a writer, dry or not, write the report beside what they print, which stays the same."""
+def test_every_command_that_looks_can_report(
+    source: Path, tmp_path: Path, call: Call, name: str
+) -> None:
+    """`inspect`, `verify` and a writer, dry or not, write the report beside what they print, which
+    stays the same.
+    """
     path = tmp_path / name
     target = tmp_path / "out"
     for arguments in (
@@ -100,7 +114,9 @@ def test_every_command_that_looks_can_report(source: Path, tmp_path: Path, call:
 
 
 @pytest.mark.parametrize("name", ["report", "report.pdf", "html", "report.html/"])
-def test_other_suffixes_are_usage_errors(source: Path, tmp_path: Path, call: Call, name: str) -> None:
+def test_other_suffixes_are_usage_errors(
+    source: Path, tmp_path: Path, call: Call, name: str
+) -> None:
     """Neither .html nor .svg is 2, before any work, and says both."""
     _, err = call("split", source, tmp_path / "out", "--report", f"{tmp_path}/{name}", code=2)
     assert ".html" in err
@@ -110,11 +126,15 @@ def test_other_suffixes_are_usage_errors(source: Path, tmp_path: Path, call: Cal
 
 def test_a_folder_that_is_not_there(source: Path, tmp_path: Path, call: Call) -> None:
     """The folder of a report is not made, and its lack is said before any work."""
-    assert "is not there" in call("inspect", source, "--report", tmp_path / "no" / "r.html", code=2)[1]
+    assert (
+        "is not there" in call("inspect", source, "--report", tmp_path / "no" / "r.html", code=2)[1]
+    )
 
 
 def test_only_reports_are_overwritten(source: Path, tmp_path: Path, call: Call) -> None:
-    """A report is replaced, with its permissions, and so is an empty file; anything else is 4 and stays as it is."""
+    """A report is replaced, with its permissions, and so is an empty file; anything else is 4 and
+    stays as it is.
+    """
     path = tmp_path / "r.html"
     path.touch(mode=0o600)
     call("inspect", source, "--report", path)
@@ -167,13 +187,17 @@ def test_a_page_holds_the_checkpoint(source: Path, tmp_path: Path, call: Call) -
     assert data["dtypes"] == ["F32"]
     (shard,) = data["shards"]
     assert shard["nbytes"] == sum(tensor["nbytes"] for tensor in listed)
-    assert [(t[0], t[3], t[4]) for t in shard["tensors"]] == [(t["name"], t["nbytes"], t["offset"]) for t in listed]
+    assert [(t[0], t[3], t[4]) for t in shard["tensors"]] == [
+        (t["name"], t["nbytes"], t["offset"]) for t in listed
+    ]
     texts = " ".join(text for _, text in Elements(path.read_text("utf-8")).texts)
     assert all(tensor["name"] in texts for tensor in listed)
 
 
 def test_a_plan_shows_what_shall_be(source: Path, tmp_path: Path, call: Call) -> None:
-    """A writer's report has the shards of the plan and the limit, and no offsets, which are not known yet."""
+    """A writer's report has the shards of the plan and the limit, and no offsets, which are not
+    known yet.
+    """
     path = tmp_path / "r.html"
     call("split", source, tmp_path / "out", "-n", "--max-shard-size", "800", "--report", path)
     data = data_of(path)
@@ -184,7 +208,9 @@ def test_a_plan_shows_what_shall_be(source: Path, tmp_path: Path, call: Call) ->
 
 
 def test_findings_are_in_the_page(source: Path, tmp_path: Path, call: Call) -> None:
-    """`verify` shows its findings with their remedies, over what can still be read, and where nothing can too."""
+    """`verify` shows its findings with their remedies, over what can still be read, and where
+    nothing can too.
+    """
     path, weights = tmp_path / "r.html", source / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     call("verify", source, "--report", path, code=1)
@@ -199,11 +225,20 @@ def test_findings_are_in_the_page(source: Path, tmp_path: Path, call: Call) -> N
 
 
 def test_tied_tensors_take_their_bytes_once(tmp_path: Path, call: Call) -> None:
-    """Tied names are one tensor with a further name, views of one storage are its parts, overlapping ones are it."""
+    """Tied names are one tensor with a further name, views of one storage are its parts,
+    overlapping ones are it.
+    """
     import torch
 
     base, flat, over = torch.ones(10), torch.ones(10), torch.ones(10)
-    tensors = {"a": base, "z": base, "f.0": flat[:4], "f.1": flat[4:], "o.0": over, "o.1": over[2:5]}
+    tensors = {
+        "a": base,
+        "z": base,
+        "f.0": flat[:4],
+        "f.1": flat[4:],
+        "o.0": over,
+        "o.1": over[2:5],
+    }
     torch.save(tensors, tmp_path / "pytorch_model.bin")
     call("inspect", tmp_path / "pytorch_model.bin", "--report", tmp_path / "r.html")
     (shard,) = data_of(tmp_path / "r.html")["shards"]
@@ -216,7 +251,9 @@ def test_tied_tensors_take_their_bytes_once(tmp_path: Path, call: Call) -> None:
 
 
 def test_names_are_only_text_in_a_page(hostile: Path, tmp_path: Path, call: Call) -> None:
-    """No name makes an element, an attribute or an end of the script; what is invisible is written out."""
+    """No name makes an element, an attribute or an end of the script; what is invisible is written
+    out.
+    """
     path = tmp_path / "r.html"
     call("inspect", hostile, "--report", path)
     text = path.read_text("utf-8")
@@ -227,7 +264,12 @@ def test_names_are_only_text_in_a_page(hostile: Path, tmp_path: Path, call: Call
     assert not [name for name, _ in page.attributes if name in ("href", "src", "style")]
     assert not re.search("[\x00\u202e\u2028]", text)
     shown = {tensor[0] for shard in data_of(path)["shards"] for tensor in shard["tensors"]}
-    assert {r"nul\x00.w", r"bidi\u202etxt.w", r"line\u2028end", "</script><script>alert(2)</script>"} <= shown
+    assert {
+        r"nul\x00.w",
+        r"bidi\u202etxt.w",
+        r"line\u2028end",
+        "</script><script>alert(2)</script>",
+    } <= shown
     assert len(shown) == len(HOSTILE)
 
 
@@ -238,13 +280,22 @@ def test_names_are_only_text_in_a_picture(hostile: Path, tmp_path: Path, call: C
     root = ET.parse(path).getroot()  # noqa: S314 - made here
     kinds = {element.tag.rpartition("}")[2] for element in root.iter()}
     assert kinds <= {"svg", "title", "style", "rect", "text", "line"}
-    assert not [name for element in root.iter() for name in element.attrib if name.startswith("on") or "href" in name]
-    titles = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("title"))
+    assert not [
+        name
+        for element in root.iter()
+        for name in element.attrib
+        if name.startswith("on") or "href" in name
+    ]
+    titles = " ".join(
+        element.text or "" for element in root.iter() if element.tag.endswith("title")
+    )
     assert "<img src=x onerror=alert(1)>" in titles
 
 
 def test_a_page_allows_no_network(source: Path, tmp_path: Path, call: Call) -> None:
-    """The policy allows just the page's own style and script, by their digests, and nothing is linked."""
+    """The policy allows just the page's own style and script, by their digests, and nothing is
+    linked.
+    """
     path = tmp_path / "r.html"
     call("inspect", source, "--report", path)
     page = Elements(path.read_text("utf-8"))
@@ -258,7 +309,9 @@ def test_a_page_allows_no_network(source: Path, tmp_path: Path, call: Call) -> N
 
 # in a browser
 
-needs_browser = pytest.mark.skipif(browser.found() is None, reason="needs a Chromium (Debian's package `chromium`)")
+needs_browser = pytest.mark.skipif(
+    browser.found() is None, reason="needs a Chromium (Debian's package `chromium`)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -274,8 +327,12 @@ TRAIL = "[...document.querySelectorAll('#trail button')].map(b => b.textContent)
 
 
 @needs_browser
-def test_the_keyboard_opens_layers(source: Path, tmp_path: Path, call: Call, page: browser.Page) -> None:
-    """Arrows go from cell to cell, Enter opens one, Escape goes back to it; the address says where one is."""
+def test_the_keyboard_opens_layers(
+    source: Path, tmp_path: Path, call: Call, page: browser.Page
+) -> None:
+    """Arrows go from cell to cell, Enter opens one, Escape goes back to it; the address says where
+    one is.
+    """
     path = tmp_path / "r.html"
     call("inspect", source, "--report", path)
     page.open(path)
@@ -298,14 +355,19 @@ def test_the_keyboard_opens_layers(source: Path, tmp_path: Path, call: Call, pag
     assert len(page.value(CELLS)) == 4
     page.open(path, hash_="#model.layers.2")
     assert page.value(TRAIL)[-1] == "2"
-    assert (page.problems, page.requests) == ([], [f"{path.as_uri()}#model.layers.2"]) or page.requests == [
-        path.as_uri()
-    ]
+    assert (page.problems, page.requests) == (
+        [],
+        [f"{path.as_uri()}#model.layers.2"],
+    ) or page.requests == [path.as_uri()]
 
 
 @needs_browser
-def test_shards_are_read_with_the_arrows(source: Path, tmp_path: Path, call: Call, page: browser.Page) -> None:
-    """A shard's tensors follow each other under the arrow keys, and each says its name, dtype, shape and size."""
+def test_shards_are_read_with_the_arrows(
+    source: Path, tmp_path: Path, call: Call, page: browser.Page
+) -> None:
+    """A shard's tensors follow each other under the arrow keys, and each says its name, dtype,
+    shape and size.
+    """
     path = tmp_path / "r.html"
     call("split", source, tmp_path / "out", "-n", "--max-shard-size", "1600", "--report", path)
     page.open(path)
@@ -314,7 +376,9 @@ def test_shards_are_read_with_the_arrows(source: Path, tmp_path: Path, call: Cal
     page.press("ArrowRight")
     about = page.value("document.getElementById('shards-about').textContent")
     plain = about.translate(dict.fromkeys(map(ord, "\u200e\u2068\u2069")))
-    assert plain.startswith("model-00001-of-00003.safetensors: model.layers.0.b.w · F32 · 100 · 400 B")
+    assert plain.startswith(
+        "model-00001-of-00003.safetensors: model.layers.0.b.w · F32 · 100 · 400 B"
+    )
     assert page.value("document.querySelectorAll('.limit').length") == 3
     assert page.problems == []
 
@@ -324,7 +388,9 @@ def test_shards_are_read_with_the_arrows(source: Path, tmp_path: Path, call: Cal
 def test_hostile_names_do_nothing(
     hostile: Path, tmp_path: Path, call: Call, page: browser.Page, *, script: bool
 ) -> None:
-    """In a browser every name is drawn as a text: no request, no error, no element of its own; without script too."""
+    """In a browser every name is drawn as a text: no request, no error, no element of its own;
+    without script too.
+    """
     path = tmp_path / "r.html"
     call("inspect", hostile, "--report", path)
     page.open(path, script=script)
@@ -340,7 +406,9 @@ def test_hostile_names_do_nothing(
 @needs_browser
 @pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("dark", [True, False])
-def test_pages_fit(source: Path, tmp_path: Path, call: Call, page: browser.Page, width: int, *, dark: bool) -> None:
+def test_pages_fit(
+    source: Path, tmp_path: Path, call: Call, page: browser.Page, width: int, *, dark: bool
+) -> None:
     """No width makes the page scroll sideways, and the scheme of the reader decides its colours."""
     path = tmp_path / "r.html"
     call("verify", source, "--report", path)
@@ -352,9 +420,12 @@ def test_pages_fit(source: Path, tmp_path: Path, call: Call, page: browser.Page,
 
 @needs_browser
 def test_large_checkpoints_stay_usable(tmp_path: Path, call: Call, page: browser.Page) -> None:
-    """Of a hundred thousand tensors those that have room are drawn, and the tail is a few dozen cells that open."""
+    """Of a hundred thousand tensors those that have room are drawn, and the tail is a few dozen
+    cells that open.
+    """
     header: dict[str, object] = {
-        f"{'ab'[n % 2]}.x{n}": {"dtype": "U8", "shape": [4], "data_offsets": [4 * n, 4 * n + 4]} for n in range(100_000)
+        f"{'ab'[n % 2]}.x{n}": {"dtype": "U8", "shape": [4], "data_offsets": [4 * n, 4 * n + 4]}
+        for n in range(100_000)
     }
     header["large"] = {"dtype": "U8", "shape": [4_000_000], "data_offsets": [400_000, 4_400_000]}
     text = json.dumps(header).encode()
@@ -374,7 +445,9 @@ def test_large_checkpoints_stay_usable(tmp_path: Path, call: Call, page: browser
 
 @needs_browser
 def test_a_small_tail_is_one_cell(tmp_path: Path, call: Call, page: browser.Page) -> None:
-    """What is too small to be hit, and little of the whole, is one cell that opens and is left again."""
+    """What is too small to be hit, and little of the whole, is one cell that opens and is left
+    again.
+    """
     names = {"large": 1_000_000, **{f"n{number}": 4 for number in range(300)}}
     path = tmp_path / "r.html"
     call("inspect", write_safetensors(tmp_path / "model.safetensors", names), "--report", path)
@@ -389,7 +462,9 @@ def test_a_small_tail_is_one_cell(tmp_path: Path, call: Call, page: browser.Page
 
 @needs_browser
 def test_thousands_of_equal_layers(tmp_path: Path, call: Call, page: browser.Page) -> None:
-    """None of five thousand layers is large enough to be hit, so each cell is a range of them; the trail says whose."""
+    """None of five thousand layers is large enough to be hit, so each cell is a range of them; the
+    trail says whose.
+    """
     names = {f"model.layers.{number}.w": 4 for number in range(5000)}
     path = tmp_path / "r.html"
     call("inspect", write_safetensors(tmp_path / "model.safetensors", names), "--report", path)
@@ -403,7 +478,9 @@ def test_thousands_of_equal_layers(tmp_path: Path, call: Call, page: browser.Pag
 
 @needs_browser
 @pytest.mark.parametrize("dark", [True, False])
-def test_a_picture_is_drawn(source: Path, tmp_path: Path, call: Call, page: browser.Page, *, dark: bool) -> None:
+def test_a_picture_is_drawn(
+    source: Path, tmp_path: Path, call: Call, page: browser.Page, *, dark: bool
+) -> None:
     """A browser draws the picture without a complaint, in either scheme."""
     path = tmp_path / "r.svg"
     call("inspect", source, "--report", path)

@@ -1,4 +1,6 @@
-"""What the program prints is what the schemas in docs/schemas say, strictly: no key is missing and none is added."""
+"""What the program prints is what the schemas in docs/schemas say, strictly: no key is missing and
+none is added.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ from shardctl.stores.local import LocalStore
 from tests.checkpoints import ROOT, call_cli
 from tests.cli.files import TENSOR_BYTES, plain_folder, write_safetensors, write_torch
 
-SCHEMAS = {path.name: json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "docs/schemas").glob("*.json"))}
+SCHEMAS = {
+    path.name: json.loads(path.read_text("utf-8"))
+    for path in sorted((ROOT / "docs/schemas").glob("*.json"))
+}
 REGISTRY: Registry[Any] = Registry().with_resources(
     (name, Resource.from_contents(schema)) for name, schema in SCHEMAS.items()
 )
@@ -36,7 +41,9 @@ def check(document: object, schema: str) -> None:
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """`call(*arguments, code=0)` runs the command line in this process; returns what it printed to either stream."""
+    """`call(*arguments, code=0)` runs the command line in this process; returns what it printed to
+    either stream.
+    """
 
     def call(*arguments: object, code: int = 0) -> tuple[str, str]:
         capsys.readouterr()
@@ -111,11 +118,14 @@ def objects(schema: object) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_is_strict(name: str) -> None:
-    """Every object with named keys refuses others; the one that is extended is closed where it is used."""
+    """Every object with named keys refuses others; the one that is extended is closed where it is
+    used.
+    """
     loose = [
         schema
         for schema in objects(SCHEMAS[name])
-        if schema.get("additionalProperties") is not False and schema.get("unevaluatedProperties") is not False
+        if schema.get("additionalProperties") is not False
+        and schema.get("unevaluatedProperties") is not False
     ]
     assert loose == ([SCHEMAS[name]["$defs"]["document"]] if name == "writer.schema.json" else [])
 
@@ -125,7 +135,17 @@ def test_a_schema_finds_what_is_wrong() -> None:
     wrong: list[tuple[str, object]] = [
         ("progress", {"event": "committing", "done": 1, "total": 1, "more": 1}),
         ("progress", {"event": "committing", "done": 1}),
-        ("index", {"schema_version": 2, "command": "index", "done": True, "source": "", "index": "", "changes": []}),
+        (
+            "index",
+            {
+                "schema_version": 2,
+                "command": "index",
+                "done": True,
+                "source": "",
+                "index": "",
+                "changes": [],
+            },
+        ),
         ("plan", {"plan": {}}),
     ]
     for schema, found in wrong:
@@ -151,8 +171,12 @@ def test_readers(checkpoints: dict[str, Path], document: Document, name: str) ->
 
 @pytest.mark.parametrize("command", ["split", "merge", "reshard"])
 @pytest.mark.parametrize("name", ["single", "sharded-bin"])
-def test_writers(checkpoints: dict[str, Path], document: Document, tmp_path: Path, command: str, name: str) -> None:
-    """The plan, the run, the run that is up to date and the one that replaces: one shape, and the same plan id."""
+def test_writers(
+    checkpoints: dict[str, Path], document: Document, tmp_path: Path, command: str, name: str
+) -> None:
+    """The plan, the run, the run that is up to date and the one that replaces: one shape, and the
+    same plan id.
+    """
     arguments = (command, checkpoints[name], tmp_path / "out", "--checksums", "--replace")
     planned = document("plan", *arguments, "--dry-run")
     written = document("writer", *arguments)
@@ -165,15 +189,26 @@ def test_writers(checkpoints: dict[str, Path], document: Document, tmp_path: Pat
     assert written["loads_from"].rsplit("/", 1)[-1] in replaced["superseded"]
 
 
-def test_companions_are_those_of_the_set(checkpoints: dict[str, Path], document: Document, tmp_path: Path) -> None:
-    """They are listed whether this run copied them, they were there already, or the run had nothing to do."""
+def test_companions_are_those_of_the_set(
+    checkpoints: dict[str, Path], document: Document, tmp_path: Path
+) -> None:
+    """They are listed whether this run copied them, they were there already, or the run had nothing
+    to do.
+    """
     (checkpoints["single"] / "tokenizer.json").write_text("{}")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "config.json").write_text("{}")
     arguments = ("split", checkpoints["single"], tmp_path / "out")
-    documents = [document("plan", *arguments, "-n"), document("writer", *arguments), document("writer", *arguments)]
+    documents = [
+        document("plan", *arguments, "-n"),
+        document("writer", *arguments),
+        document("writer", *arguments),
+    ]
     assert [found["companions"] for found in documents] == [["config.json", "tokenizer.json"]] * 3
-    assert document("plan", *arguments[:2], tmp_path / "bare", "-n", "--no-companions")["companions"] == []
+    assert (
+        document("plan", *arguments[:2], tmp_path / "bare", "-n", "--no-companions")["companions"]
+        == []
+    )
 
 
 def test_limits_in_a_plan(checkpoints: dict[str, Path], document: Document, tmp_path: Path) -> None:
@@ -185,17 +220,24 @@ def test_limits_in_a_plan(checkpoints: dict[str, Path], document: Document, tmp_
         ("--single", "--to", "bin", "--order", "natural", "--tied", "expand"),
     ):
         document("plan", "reshard", checkpoints["sharded"], target, *options, "-n")
-    assert document("plan", "split", checkpoints["single"], target, "--max-shard-size", "100", "-n")["oversize"]
+    assert document(
+        "plan", "split", checkpoints["single"], target, "--max-shard-size", "100", "-n"
+    )["oversize"]
     merged = document("plan", "merge", checkpoints["sharded"], tmp_path / "one.safetensors", "-n")
     assert merged["plan"]["options"]["filename"] == "one.safetensors"
 
 
 def test_torchs_own(document: Document, tmp_path: Path) -> None:
-    """Tied tensors, a type that only torch has, a nested state dict and a legacy file fit the schemas."""
+    """Tied tensors, a type that only torch has, a nested state dict and a legacy file fit the
+    schemas.
+    """
     import torch
 
     weight = torch.ones(2, 3, dtype=torch.complex128)
-    tied = write_torch(tmp_path / "tied" / "pytorch_model.bin", {"w": weight, "v": weight, "scalar": torch.tensor(1.0)})
+    tied = write_torch(
+        tmp_path / "tied" / "pytorch_model.bin",
+        {"w": weight, "v": weight, "scalar": torch.tensor(1.0)},
+    )
     found = document("inspect", "inspect", tied)
     assert {tensor["dtype"] for tensor in found["tensors"]} == {"complex128", "F32"}
     assert [tensor["tied_to"] for tensor in found["tensors"]] == [None, "w", None]
@@ -210,7 +252,9 @@ def test_torchs_own(document: Document, tmp_path: Path) -> None:
 
 
 def test_findings(checkpoints: dict[str, Path], document: Document) -> None:
-    """Findings of files, of the index, of checksums and of a comparison fit the schema, with places and without."""
+    """Findings of files, of the index, of checksums and of a comparison fit the schema, with places
+    and without.
+    """
     sharded, single = checkpoints["sharded"], checkpoints["single"]
     shard = sharded / "model-00001-of-00002.safetensors"
     shard.write_bytes(shard.read_bytes()[:-10])
@@ -218,7 +262,9 @@ def test_findings(checkpoints: dict[str, Path], document: Document) -> None:
     (sharded / "SHA256SUMS").write_text("")
     found = document("verify", "verify", sharded, "--deep", "--against", single, "--strict", code=1)
     assert not found["ok"]
-    assert {"file-truncated", "index-shard-missing"} <= {finding["code"] for finding in found["findings"]}
+    assert {"file-truncated", "index-shard-missing"} <= {
+        finding["code"] for finding in found["findings"]
+    }
 
 
 def test_index(checkpoints: dict[str, Path], document: Document) -> None:
@@ -251,7 +297,12 @@ def test_errors(checkpoints: dict[str, Path], call: Call, tmp_path: Path) -> Non
     target = tmp_path / "out"
     (tmp_path / "busy" / ".shardctl").mkdir(parents=True)
     assert error(call, 2, "split", single)["error"] == "usage"
-    assert error(call, 2, "split", single, target, "--max-shard-size", "300", "--strict-size")["tensor"] == "a"
+    assert (
+        error(call, 2, "split", single, target, "--max-shard-size", "300", "--strict-size")[
+            "tensor"
+        ]
+        == "a"
+    )
     assert error(call, 3, "inspect", tmp_path / "nowhere")["error"] == "not-found"
     assert error(call, 3, "split", damaged, target)["offset"] is not None
     assert error(call, 4, "split", single, checkpoints["sharded"])["error"] == "target-exists"
@@ -261,9 +312,12 @@ def test_errors(checkpoints: dict[str, Path], call: Call, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("raised", "code"), [(RuntimeError("x"), 70), *((Stopped(number), 128 + number) for number in (1, 2, 15))]
+    ("raised", "code"),
+    [(RuntimeError("x"), 70), *((Stopped(number), 128 + number) for number in (1, 2, 15))],
 )
-def test_bugs_and_signals(call: Call, monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int) -> None:
+def test_bugs_and_signals(
+    call: Call, monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int
+) -> None:
     """A bug and each signal that stops a run are lines of the same shape."""
 
     def broken(*_: object, **__: object) -> None:
@@ -289,9 +343,19 @@ def events(lines: Sequence[str]) -> list[dict[str, Any]]:
 def test_progress_events(
     checkpoints: dict[str, Path], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every event of a run fits the schema; the first and the last are there, and each file is done once."""
+    """Every event of a run fits the schema; the first and the last are there, and each file is done
+    once.
+    """
     monkeypatch.setattr("shardctl.cli.progress.observers.JSON_SECONDS", 0.0)
-    arguments = ("split", checkpoints["single"], tmp_path / "out", "--num-shards", "3", "--progress", "json")
+    arguments = (
+        "split",
+        checkpoints["single"],
+        tmp_path / "out",
+        "--num-shards",
+        "3",
+        "--progress",
+        "json",
+    )
     found = events(call(*arguments)[1].splitlines())
     names = [event["event"] for event in found]
     assert (names[0], names[-2:]) == ("start", ["committing", "done"])

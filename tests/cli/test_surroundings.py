@@ -1,4 +1,6 @@
-"""Poor terminals, narrow ones, and encodings that lack characters: nothing fails, and nothing is coloured."""
+"""Poor terminals, narrow ones, and encodings that lack characters: nothing fails, and nothing is
+coloured.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,14 @@ def words_of(line: str, place: Path) -> list[str]:
 @pytest.mark.parametrize("surroundings", ["ASCII", "cp1252"])
 @pytest.mark.parametrize("line", LINES)
 def test_in_a_pipe(place: Path, run_cli: RunCli, line: str, surroundings: str) -> None:
-    """In a pipe every command ends as it does elsewhere, without a traceback, and sends no sequence."""
-    done = run_cli(*words_of(line, place), code=LINES[line], env={**SURROUNDINGS[surroundings], "PYTHONUTF8": "0"})
+    """In a pipe every command ends as it does elsewhere, without a traceback, and sends no
+    sequence.
+    """
+    done = run_cli(
+        *words_of(line, place),
+        code=LINES[line],
+        env={**SURROUNDINGS[surroundings], "PYTHONUTF8": "0"},
+    )
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
 

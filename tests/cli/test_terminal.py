@@ -1,4 +1,6 @@
-"""On a terminal: what is drawn, with which colours, and that no name of a tensor can speak to the terminal."""
+"""On a terminal: what is drawn, with which colours, and that no name of a tensor can speak to the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,14 @@ from tests.cli.files import plain_folder, write_safetensors
 
 pty = pytest.importorskip("pty")
 
-HOSTILE = ("[red]x[/red]", "line\nbreak", "esc\x1b[2Jape", "bidi\u202etxt", "[link=evil]", ":warning:")
+HOSTILE = (
+    "[red]x[/red]",
+    "line\nbreak",
+    "esc\x1b[2Jape",
+    "bidi\u202etxt",
+    "[link=evil]",
+    ":warning:",
+)
 _COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])(?:;\d+)*m")
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -24,7 +33,11 @@ _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def on_terminal(*arguments: object, code: int = 0, env: Mapping[str, str] | None = None) -> str:
     """Run the program with a terminal for all three streams; returns what the terminal got."""
     variables = {
-        **{name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "FORCE_COLOR")},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("CI", "NO_COLOR", "FORCE_COLOR")
+        },
         "PYTHONPATH": str(ROOT),
         "TERM": "xterm-256color",
         "COLUMNS": "120",
@@ -59,7 +72,9 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
     """A file whose tensors have names that markup, a terminal or a reader would stumble over."""
-    return write_safetensors(tmp_path / "hostile" / "model.safetensors", dict.fromkeys(HOSTILE, 400))
+    return write_safetensors(
+        tmp_path / "hostile" / "model.safetensors", dict.fromkeys(HOSTILE, 400)
+    )
 
 
 def test_inspect_draws(source: Path) -> None:
@@ -134,7 +149,14 @@ def test_names_cannot_speak_to_the_terminal(hostile: Path, tmp_path: Path, how: 
     assert "\x1b" not in plain
     assert "\x1b[2J" not in text
     assert "\u202e" not in text
-    for shown in ("[red]x[/red]", r"line\nbreak", r"esc\x1b[2Jape", r"bidi\u202etxt", "[link=evil]", ":warning:"):
+    for shown in (
+        "[red]x[/red]",
+        r"line\nbreak",
+        r"esc\x1b[2Jape",
+        r"bidi\u202etxt",
+        "[link=evil]",
+        ":warning:",
+    ):
         assert shown in plain
 
 
@@ -157,14 +179,20 @@ def test_bars_leave_no_trace(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [("--progress", "none"), ("-q",), ("--progress", "plain")])
-def test_no_bars_where_they_are_not_wanted(source: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_no_bars_where_they_are_not_wanted(
+    source: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
     """--progress none and plain, and -q, draw no bar on a terminal."""
     assert "\x1b[?25l" not in on_terminal("split", source, tmp_path / "out", *options)
 
 
 def test_progress_json(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """--progress json is one object a line on stderr: start first, a shard-done for each file, committing, done."""
-    done = run_cli("split", source, tmp_path / "out", "--max-shard-size", "400", "--progress", "json", "-v")
+    """--progress json is one object a line on stderr: start first, a shard-done for each file,
+    committing, done.
+    """
+    done = run_cli(
+        "split", source, tmp_path / "out", "--max-shard-size", "400", "--progress", "json", "-v"
+    )
     events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     kinds = [event["event"] for event in events]
     assert kinds[0] == "start"

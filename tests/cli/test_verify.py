@@ -11,14 +11,25 @@ import pytest
 from tests.checkpoints import RunCli
 from tests.cli.files import loud_pickle, plain_folder, write_safetensors, write_torch
 
-VERIFY_KEYS = ["schema_version", "command", "source", "ok", "depth", "checked", "counts", "findings"]
+VERIFY_KEYS = [
+    "schema_version",
+    "command",
+    "source",
+    "ok",
+    "depth",
+    "checked",
+    "counts",
+    "findings",
+]
 FINDING_KEYS = ["code", "severity", "file", "tensor", "offset", "message", "hint"]
 
 
 @pytest.fixture
 def sharded(tmp_path: Path, run_cli: RunCli) -> Path:
     """A folder with three shards."""
-    run_cli("split", plain_folder(tmp_path / "source"), tmp_path / "sharded", "--max-shard-size", "400")
+    run_cli(
+        "split", plain_folder(tmp_path / "source"), tmp_path / "sharded", "--max-shard-size", "400"
+    )
     return tmp_path / "sharded"
 
 
@@ -46,7 +57,9 @@ def test_deep_reads_all_bytes(sharded: Path, run_cli: RunCli) -> None:
     """--deep says so, and counts the bytes that it read."""
     document = json.loads(run_cli("verify", sharded, "--deep", "--json").stdout)
     assert document["depth"] == "deep"
-    assert document["checked"]["bytes"] == sum(path.stat().st_size for path in sharded.glob("*.safetensors"))
+    assert document["checked"]["bytes"] == sum(
+        path.stat().st_size for path in sharded.glob("*.safetensors")
+    )
 
 
 def test_findings_are_rows_in_a_pipe(sharded: Path, run_cli: RunCli) -> None:
@@ -67,7 +80,9 @@ def test_findings_in_json(sharded: Path, run_cli: RunCli) -> None:
     assert done.stderr == ""
     assert document["ok"] is False
     assert all(list(finding) == FINDING_KEYS for finding in document["findings"])
-    assert document["counts"]["error"] == sum(f["severity"] == "error" for f in document["findings"])
+    assert document["counts"]["error"] == sum(
+        f["severity"] == "error" for f in document["findings"]
+    )
 
 
 def test_it_goes_on_to_find_the_rest(sharded: Path, run_cli: RunCli) -> None:
@@ -127,7 +142,9 @@ def test_digests(tmp_path: Path, run_cli: RunCli) -> None:
     with (tmp_path / "out" / "model.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"!")
-    assert codes(run_cli("verify", tmp_path / "out", "--deep", "--json", code=1).stdout) == {"digest-mismatch"}
+    assert codes(run_cli("verify", tmp_path / "out", "--deep", "--json", code=1).stdout) == {
+        "digest-mismatch"
+    }
 
 
 def test_a_flipped_bit_in_a_torch_file(tmp_path: Path, run_cli: RunCli) -> None:

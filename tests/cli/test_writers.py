@@ -55,7 +55,9 @@ def test_stdout_is_the_path_that_a_loader_takes(
     assert "wrote" in done.stderr
 
 
-def test_merge_prints_the_file_as_it_was_named(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+def test_merge_prints_the_file_as_it_was_named(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
     """A TARGET that is a file is printed as it was typed, and the suffix chooses the container."""
     done = run_cli("merge", source, "./one.bin", cwd=tmp_path)
     assert done.stdout == "./one.bin\n"
@@ -63,7 +65,9 @@ def test_merge_prints_the_file_as_it_was_named(source: Path, tmp_path: Path, run
     assert not (tmp_path / "config.json").exists()
 
 
-def test_quiet_says_nothing_where_all_is_well(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+def test_quiet_says_nothing_where_all_is_well(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
     """With -q the path is all that is printed."""
     done = run_cli("split", source, tmp_path / "out", "-q")
     assert done.stderr == ""
@@ -73,7 +77,9 @@ def test_quiet_says_nothing_where_all_is_well(source: Path, tmp_path: Path, run_
 # documents
 
 
-def test_json_has_the_documented_keys_in_order(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+def test_json_has_the_documented_keys_in_order(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
     """The document of a run says what was written, in bytes, and nothing else is on stdout."""
     done = run_cli("split", source, "out", "--max-shard-size", "800", "--json", cwd=tmp_path)
     document = json.loads(done.stdout)
@@ -81,7 +87,9 @@ def test_json_has_the_documented_keys_in_order(source: Path, tmp_path: Path, run
     assert list(document) == WRITER_KEYS
     assert [list(shard) for shard in document["shards"]] == [SHARD_KEYS, SHARD_KEYS]
     assert list(document["copied"]) == ["kernel", "shared", "buffered"]
-    assert {key: document[key] for key in ("schema_version", "command", "done", "target", "loads_from")} == {
+    assert {
+        key: document[key] for key in ("schema_version", "command", "done", "target", "loads_from")
+    } == {
         "schema_version": 1,
         "command": "split",
         "done": True,
@@ -98,7 +106,9 @@ def test_json_has_the_documented_keys_in_order(source: Path, tmp_path: Path, run
 
 
 @pytest.mark.parametrize("command", ["merge", "reshard"])
-def test_the_other_writers_print_the_same_document(source: Path, tmp_path: Path, run_cli: RunCli, command: str) -> None:
+def test_the_other_writers_print_the_same_document(
+    source: Path, tmp_path: Path, run_cli: RunCli, command: str
+) -> None:
     """Merge and reshard have the keys of split; without a limit there is none in the document."""
     document = json.loads(run_cli(command, source, tmp_path / "out", "--json").stdout)
     assert list(document) == WRITER_KEYS
@@ -106,13 +116,17 @@ def test_the_other_writers_print_the_same_document(source: Path, tmp_path: Path,
 
 
 def test_a_dry_run_prints_the_plan_file(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """--dry-run --json adds `plan`, names its sources relative to `source`, writes nothing, and keeps the plan's id."""
+    """--dry-run --json adds `plan`, names its sources relative to `source`, writes nothing, and
+    keeps the plan's id.
+    """
     arguments = ("split", source, tmp_path / "out", "--max-shard-size", "800", "--json")
     planned = json.loads(run_cli(*arguments, "--dry-run").stdout)
     assert list(planned) == [*WRITER_KEYS, "plan"]
     assert planned["done"] is False
     assert list(planned["plan"]) == PLAN_KEYS
-    assert [list(entry) for entry in planned["plan"]["sources"]] == [["name", "size", "header_sha256"]]
+    assert [list(entry) for entry in planned["plan"]["sources"]] == [
+        ["name", "size", "header_sha256"]
+    ]
     assert planned["plan"]["sources"][0]["name"] == "model.safetensors"
     assert not (tmp_path / "out").exists()
     assert json.loads(run_cli(*arguments).stdout)["plan_id"] == planned["plan_id"]
@@ -134,7 +148,9 @@ def test_checksums_are_printed_and_written(source: Path, tmp_path: Path, run_cli
     """With --checksums each shard's digest is in the document and in SHA256SUMS."""
     import hashlib
 
-    document = json.loads(run_cli("split", source, tmp_path / "out", "--checksums", "--json").stdout)
+    document = json.loads(
+        run_cli("split", source, tmp_path / "out", "--checksums", "--json").stdout
+    )
     (shard,) = document["shards"]
     digest = hashlib.sha256((tmp_path / "out" / shard["name"]).read_bytes()).hexdigest()
     assert shard["sha256"] == digest
@@ -178,11 +194,14 @@ def test_a_request_without_sense_is_2(
 
 
 @pytest.mark.parametrize(
-    ("size", "shards"), [("400", 3), ("0.4KB", 3), ("1KiB", 2), ("1ki", 2), ("1.2 kb", 1), ("5GB", 1)]
+    ("size", "shards"),
+    [("400", 3), ("0.4KB", 3), ("1KiB", 2), ("1ki", 2), ("1.2 kb", 1), ("5GB", 1)],
 )
 def test_sizes(source: Path, tmp_path: Path, run_cli: RunCli, size: str, shards: int) -> None:
     """A bare integer is bytes, KB is decimal, KiB and Ki are binary, whatever their case."""
-    document = json.loads(run_cli("split", source, tmp_path / "out", "--max-shard-size", size, "-n", "--json").stdout)
+    document = json.loads(
+        run_cli("split", source, tmp_path / "out", "--max-shard-size", size, "-n", "--json").stdout
+    )
     assert len(document["shards"]) == shards
 
 
@@ -193,14 +212,25 @@ def test_sizes(source: Path, tmp_path: Path, run_cli: RunCli, size: str, shards:
         ({"SHARDCTL_SPLIT_NUM_SHARDS": "2"}, (), 2),
         ({"SHARDCTL_SPLIT_NUM_SHARDS": "2"}, ("--max-shard-size", "400"), 3),
         ({"SHARDCTL_SPLIT_MAX_SHARD_SIZE": "400"}, ("--num-shards", "2"), 2),
-        ({"SHARDCTL_SPLIT_MAX_SHARD_SIZE": "400", "SHARDCTL_SPLIT_NUM_SHARDS": "2"}, ("--num-shards", "1"), 1),
+        (
+            {"SHARDCTL_SPLIT_MAX_SHARD_SIZE": "400", "SHARDCTL_SPLIT_NUM_SHARDS": "2"},
+            ("--num-shards", "1"),
+            1,
+        ),
         ({"SHARDCTL_MERGE_MAX_SHARD_SIZE": "400"}, (), 1),
     ],
 )
 def test_the_environment_sets_options(
-    source: Path, tmp_path: Path, run_cli: RunCli, variables: dict[str, str], options: tuple[str, ...], shards: int
+    source: Path,
+    tmp_path: Path,
+    run_cli: RunCli,
+    variables: dict[str, str],
+    options: tuple[str, ...],
+    shards: int,
 ) -> None:
-    """SHARDCTL_<COMMAND>_<OPTION> is a default; one option of a group puts the variables of the whole group aside."""
+    """SHARDCTL_<COMMAND>_<OPTION> is a default; one option of a group puts the variables of the
+    whole group aside.
+    """
     done = run_cli("split", source, tmp_path / "out", *options, "-n", "--json", env=variables)
     assert len(json.loads(done.stdout)["shards"]) == shards
 
@@ -208,14 +238,21 @@ def test_the_environment_sets_options(
 def test_two_variables_of_a_group_are_2(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
     """Where the environment alone contradicts itself, nobody can know what is meant."""
     variables = {"SHARDCTL_SPLIT_MAX_SHARD_SIZE": "400", "SHARDCTL_SPLIT_NUM_SHARDS": "2"}
-    assert "exclude each other" in run_cli("split", source, tmp_path / "out", env=variables, code=2).stderr
+    assert (
+        "exclude each other"
+        in run_cli("split", source, tmp_path / "out", env=variables, code=2).stderr
+    )
 
 
-def test_a_flag_can_come_from_the_environment(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+def test_a_flag_can_come_from_the_environment(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
     """Flags and their opposites have variables too, and the command line overrides them."""
     run_cli("split", source, tmp_path / "out", env={"SHARDCTL_SPLIT_COMPANIONS": "0"})
     assert names(tmp_path / "out") == ["model.safetensors"]
-    run_cli("split", source, tmp_path / "with", "--companions", env={"SHARDCTL_SPLIT_COMPANIONS": "0"})
+    run_cli(
+        "split", source, tmp_path / "with", "--companions", env={"SHARDCTL_SPLIT_COMPANIONS": "0"}
+    )
     assert names(tmp_path / "with") == ["config.json", "model.safetensors"]
 
 
@@ -223,7 +260,16 @@ def test_strict_size_limits_the_file(source: Path, tmp_path: Path, run_cli: RunC
     """--strict-size counts the header; a tensor that cannot fit is named."""
     run_cli("split", source, tmp_path / "out", "--max-shard-size", "600", "--strict-size")
     assert all(path.stat().st_size <= 600 for path in (tmp_path / "out").glob("*.safetensors"))
-    done = run_cli("split", source, tmp_path / "tight", "--max-shard-size", "300", "--strict-size", "--json", code=2)
+    done = run_cli(
+        "split",
+        source,
+        tmp_path / "tight",
+        "--max-shard-size",
+        "300",
+        "--strict-size",
+        "--json",
+        code=2,
+    )
     assert json.loads(done.stderr)["tensor"] == "a"
 
 
@@ -243,7 +289,9 @@ def test_order_natural(tmp_path: Path, run_cli: RunCli) -> None:
     folder = plain_folder(tmp_path / "source", ["l.10", "l.2", "l.1"])
 
     def packed(*options: str) -> list[str]:
-        done = run_cli("split", folder, tmp_path / "out", "--max-shard-size", "400", "-n", "--json", *options)
+        done = run_cli(
+            "split", folder, tmp_path / "out", "--max-shard-size", "400", "-n", "--json", *options
+        )
         return [name for shard in json.loads(done.stdout)["shards"] for name in shard["tensors"]]
 
     assert packed() == ["l.10", "l.2", "l.1"]
@@ -255,9 +303,13 @@ def test_key_reaches_a_nested_state_dict(tmp_path: Path, run_cli: RunCli) -> Non
     import torch
 
     weights = {"w": torch.arange(6.0), "b": torch.ones(2)}
-    path = write_torch(tmp_path / "checkpoint.pt", {"step": 3, "model": {"ema": weights}, "model_state": weights})
+    path = write_torch(
+        tmp_path / "checkpoint.pt", {"step": 3, "model": {"ema": weights}, "model_state": weights}
+    )
     refused = run_cli("split", path, tmp_path / "out", "--json", code=3)
-    assert "model_state" in json.loads(refused.stderr)["hint"] + json.loads(refused.stderr)["message"]
+    assert (
+        "model_state" in json.loads(refused.stderr)["hint"] + json.loads(refused.stderr)["message"]
+    )
     run_cli("split", path, tmp_path / "out", "--key", "nowhere", code=3)
     for number, key in enumerate(("model.ema", "model_state")):
         out = tmp_path / f"out{number}"
@@ -303,7 +355,9 @@ def test_tied_tensors(tmp_path: Path, run_cli: RunCli, tied: str, held: set[str]
 
 
 def test_another_checkpoint_is_in_the_way(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """A target that holds a checkpoint is 4 and untouched; --replace supersedes the set, and says so."""
+    """A target that holds a checkpoint is 4 and untouched; --replace supersedes the set, and says
+    so.
+    """
     out = tmp_path / "out"
     run_cli("split", source, out, "--max-shard-size", "400")
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
@@ -319,18 +373,28 @@ def test_another_checkpoint_is_in_the_way(source: Path, tmp_path: Path, run_cli:
     ]
 
 
-def test_replace_leaves_other_checkpoints_alone(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """A checkpoint of another container or variant is 4 even with --replace, and goes only with --replace-all."""
+def test_replace_leaves_other_checkpoints_alone(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """A checkpoint of another container or variant is 4 even with --replace, and goes only with
+    --replace-all.
+    """
     out = tmp_path / "out"
     run_cli("split", source, out)
-    assert "--replace-all" in run_cli("reshard", source, out, "--to", "bin", "--replace", code=4).stderr
+    assert (
+        "--replace-all"
+        in run_cli("reshard", source, out, "--to", "bin", "--replace", code=4).stderr
+    )
     run_cli("reshard", source, out, "--to", "bin", "--replace-all")
     assert names(out) == ["config.json", "pytorch_model.bin"]
 
 
 def test_the_target_may_be_the_source_only_with_replace(source: Path, run_cli: RunCli) -> None:
     """Writing into the folder that is read needs --replace; then the set that was read goes."""
-    assert "is the source itself" in run_cli("split", source, source, "--num-shards", "2", code=4).stderr
+    assert (
+        "is the source itself"
+        in run_cli("split", source, source, "--num-shards", "2", code=4).stderr
+    )
     assert names(source) == ["config.json", "model.safetensors"]
     run_cli("split", source, source, "--num-shards", "2", "--replace")
     assert "model.safetensors" not in names(source)
@@ -349,7 +413,9 @@ def test_a_different_companion_is_in_the_way(source: Path, tmp_path: Path, run_c
 
 
 def test_companions_are_what_a_loader_wants(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Other weights, training state, checksums and hidden state stay behind; links to files are followed."""
+    """Other weights, training state, checksums and hidden state stay behind; links to files are
+    followed.
+    """
     (source / "optimizer.pt").write_bytes(b"x")
     (source / "training_args.bin").write_bytes(b"x")
     (source / "SHA256SUMS").write_text("")
@@ -362,7 +428,9 @@ def test_companions_are_what_a_loader_wants(source: Path, tmp_path: Path, run_cl
     assert names(tmp_path / "bare") == ["model.safetensors"]
 
 
-def test_a_file_target_with_an_unknown_suffix_is_2(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+def test_a_file_target_with_an_unknown_suffix_is_2(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
     """An existing file that is no container is not overwritten, nor is a folder made of it."""
     (tmp_path / "notes.txt").write_text("mine")
     run_cli("merge", source, tmp_path / "notes.txt", code=2)
@@ -375,7 +443,9 @@ def test_a_file_target_with_an_unknown_suffix_is_2(source: Path, tmp_path: Path,
 
 
 def test_up_to_date(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """A second run writes nothing, says so, prints the path and ends with 0; without a record it does not know."""
+    """A second run writes nothing, says so, prints the path and ends with 0; without a record it
+    does not know.
+    """
     arguments = ("split", source, tmp_path / "out", "--max-shard-size", "400")
     first = run_cli(*arguments)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
@@ -397,7 +467,9 @@ def test_no_record_leaves_nothing(source: Path, tmp_path: Path, run_cli: RunCli)
 
 
 @pytest.mark.parametrize("touched", ["source", "target"])
-def test_a_changed_file_is_not_up_to_date(source: Path, tmp_path: Path, run_cli: RunCli, touched: str) -> None:
+def test_a_changed_file_is_not_up_to_date(
+    source: Path, tmp_path: Path, run_cli: RunCli, touched: str
+) -> None:
     """Neither a newer source nor a touched result passes for the run's own."""
     run_cli("split", source, tmp_path / "out")
     path = (source if touched == "source" else tmp_path / "out") / "model.safetensors"
@@ -418,7 +490,9 @@ def test_check_says_whether_there_is_work(source: Path, tmp_path: Path, run_cli:
 
 
 def test_a_shard_stands_for_its_set(tmp_path: Path, run_cli: RunCli) -> None:
-    """A writer takes the whole set that a named file belongs to, and says so; an incomplete one is 3."""
+    """A writer takes the whole set that a named file belongs to, and says so; an incomplete one is
+    3.
+    """
     sharded = tmp_path / "sharded"
     run_cli("split", plain_folder(tmp_path / "source"), sharded, "--max-shard-size", "400")
     first = sharded / "model-00001-of-00003.safetensors"
@@ -443,7 +517,14 @@ def test_reshard_keeps_the_number_of_shards(tmp_path: Path, run_cli: RunCli) -> 
 def test_oversize_tensors_are_listed(tmp_path: Path, run_cli: RunCli) -> None:
     """A tensor over the limit gets a shard of its own, and the document names it."""
     write_safetensors(tmp_path / "source" / "model.safetensors", {"a": 400, "big": 4000, "c": 400})
-    arguments = ("split", tmp_path / "source", tmp_path / "out", "--max-shard-size", "1KB", "--json")
+    arguments = (
+        "split",
+        tmp_path / "source",
+        tmp_path / "out",
+        "--max-shard-size",
+        "1KB",
+        "--json",
+    )
     document = json.loads(run_cli(*arguments).stdout)
     assert document["oversize"] == ["big"]
     assert [shard["tensors"] for shard in document["shards"]] == [["big"], ["a", "c"]]

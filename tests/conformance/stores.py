@@ -43,8 +43,12 @@ class StoreSuite:
 
     # Reading
 
-    @pytest.mark.parametrize(("offset", "length"), [(0, len(DATA)), (0, 1), (300, 700), (len(DATA) - 1, 1)])
-    def test_read_gives_exactly_the_range(self, store: Store, path: str, offset: int, length: int) -> None:
+    @pytest.mark.parametrize(
+        ("offset", "length"), [(0, len(DATA)), (0, 1), (300, 700), (len(DATA) - 1, 1)]
+    )
+    def test_read_gives_exactly_the_range(
+        self, store: Store, path: str, offset: int, length: int
+    ) -> None:
         """A read gives the bytes of its range, as `bytes`."""
         with store.open(path) as reader:
             data = reader.read(offset, length)
@@ -164,7 +168,11 @@ class StoreSuite:
     def test_threads_write_at_once(self, store: Store, root: str, path: str) -> None:
         """Any number of threads may fill one file, by writing and by copying."""
         target = store.join(root, "new")
-        with store.open(path) as reader, store.create(target, len(DATA)) as writer, ThreadPoolExecutor(8) as threads:
+        with (
+            store.open(path) as reader,
+            store.create(target, len(DATA)) as writer,
+            ThreadPoolExecutor(8) as threads,
+        ):
 
             def fill(start: int) -> None:
                 if start % 200:
@@ -178,7 +186,9 @@ class StoreSuite:
 
     @pytest.mark.parametrize("foreign", [False, True], ids=["own", "foreign"])
     def test_copy(self, store: Store, root: str, path: str, *, foreign: bool) -> None:
-        """A copy takes exactly its range, from own readers and others, and says which way the bytes took."""
+        """A copy takes exactly its range, from own readers and others, and says which way the bytes
+        took.
+        """
         target = store.join(root, "new")
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(BytesReader(path, DATA) if foreign else store.open(path))
@@ -273,7 +283,9 @@ class StoreSuite:
             store.make_folder(path)
 
     def test_list(self, store: Store, root: str, path: str) -> None:
-        """A folder lists the names in it and not those below: sorted, with kinds and sizes in bytes."""
+        """A folder lists the names in it and not those below: sorted, with kinds and sizes in
+        bytes.
+        """
         store.make_folder(store.join(root, "b", "below"))
         put(store, store.join(root, "a"), b"")
         put(store, store.join(root, "é"), b"123")
@@ -300,7 +312,9 @@ class StoreSuite:
             store.drop_cache(store.join(root, "missing"))
 
     def test_sync_folder(self, store: Store, root: str) -> None:
-        """A folder that is there can be synced, whatever that is worth here; one that is not is a failure."""
+        """A folder that is there can be synced, whatever that is worth here; one that is not is a
+        failure.
+        """
         store.sync_folder(root)
         if store.properties.durable:
             with pytest.raises(StorageError):

@@ -23,8 +23,24 @@ KEPT = ROOT / "benchmarks" / "results.json"
 def bench(folder: Path, *arguments: str) -> list[str]:
     """The command of a small run that leaves everything below `folder`."""
     (folder / "work").mkdir(exist_ok=True)
-    places = ("--dir", folder / "work", "--results", folder / "kept.json", "--docs", folder / "docs")
-    return [sys.executable, "-m", "benchmarks.run", "--no-xfs", "--peer-runs", "0", *map(str, places), *arguments]
+    places = (
+        "--dir",
+        folder / "work",
+        "--results",
+        folder / "kept.json",
+        "--docs",
+        folder / "docs",
+    )
+    return [
+        sys.executable,
+        "-m",
+        "benchmarks.run",
+        "--no-xfs",
+        "--peer-runs",
+        "0",
+        *map(str, places),
+        *arguments,
+    ]
 
 
 def rows(table: str) -> list[tuple[str, str]]:
@@ -37,7 +53,10 @@ def measured(work: str, ratio: float, nbytes: int = 10**9, tensors: int = 100) -
     """A work that was measured twice."""
     yardstick = "sha256sum" if "verify" in work else "cp -r"
     unit = Sample(seconds=2.0, peak=10**7, ratio=1.0, room=nbytes)
-    samples = {yardstick: [unit, unit], "shardctl": [replace(unit, ratio=ratio), replace(unit, ratio=ratio + 0.2)]}
+    samples = {
+        yardstick: [unit, unit],
+        "shardctl": [replace(unit, ratio=ratio), replace(unit, ratio=ratio + 0.2)],
+    }
     return results.Measured("ext4", nbytes, tensors, yardstick, 10**7, samples)
 
 
@@ -45,18 +64,24 @@ def collection(*works: str, ratio: float = 1.0) -> results.Results:
     """What a run of these works would keep."""
     found = results.Results(results.machine(), {"shardctl": "0"})
     for number, work in enumerate(works):
-        found.works[work] = measured(work, ratio, nbytes=10 ** (7 + number), tensors=10 ** (3 + number))
+        found.works[work] = measured(
+            work, ratio, nbytes=10 ** (7 + number), tensors=10 ** (3 + number)
+        )
     return found
 
 
 def test_runs_add_to_what_is_kept(tmp_path: Path) -> None:
-    """Each run prints its own works; what is kept and the page have those of both, and nothing else is left."""
+    """Each run prints its own works; what is kept and the page have those of both, and nothing else
+    is left.
+    """
     options = ("--size", "5MB", "--runs", "1", "--only")
     for works, expected in (
         ("disk/split-s*", [("split-safetensors", "cp -r"), ("split-safetensors", "shardctl")]),
         ("start/version", [("version", "bare Typer app"), ("version", "shardctl")]),
     ):
-        done = subprocess.run(bench(tmp_path, *options, works), capture_output=True, text=True, check=True, cwd=ROOT)
+        done = subprocess.run(
+            bench(tmp_path, *options, works), capture_output=True, text=True, check=True, cwd=ROOT
+        )
         assert rows(done.stdout) == expected
     kept = results.load(str(tmp_path / "kept.json"))
     assert sorted(kept.works) == ["disk/split-safetensors", "start/version"]
@@ -77,7 +102,9 @@ def test_runs_add_to_what_is_kept(tmp_path: Path) -> None:
 def test_a_stopped_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """A signal ends the run with its exit code, and its sources and results are gone."""
     with subprocess.Popen(
-        bench(tmp_path, "--size", "5MB", "--only", "disk/split-s*"), cwd=ROOT, stderr=subprocess.PIPE
+        bench(tmp_path, "--size", "5MB", "--only", "disk/split-s*"),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
     ) as run:
         assert run.stderr is not None
         assert b"round 1" in run.stderr.readline()
@@ -97,7 +124,9 @@ def test_there_must_be_room(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_comes_back(tmp_path: Path) -> None:
-    """Results are the same after being saved and loaded, and those of another machine are not added to."""
+    """Results are the same after being saved and loaded, and those of another machine are not added
+    to.
+    """
     path = tmp_path / "kept.json"
     found = collection("disk/split-bin", "start/help")
     found.save(str(path))
@@ -119,10 +148,20 @@ def test_a_comparison_has_a_margin(ratio: float, slower: bool) -> None:
 
 
 def test_a_comparison_sets_starting_aside() -> None:
-    """With a second to start a small checkpoint takes twice as long as `cp`, which is as it was with a large one."""
-    large, small = collection("disk/split-bin"), collection("disk/split-bin", "start/inspect", ratio=1.9)
-    starting = [replace(sample, seconds=1.0, ratio=5.0) for sample in small.works["start/inspect"].samples["shardctl"]]
-    small.works["start/inspect"] = replace(small.works["start/inspect"], samples={"shardctl": starting})
+    """With a second to start a small checkpoint takes twice as long as `cp`, which is as it was
+    with a large one.
+    """
+    large, small = (
+        collection("disk/split-bin"),
+        collection("disk/split-bin", "start/inspect", ratio=1.9),
+    )
+    starting = [
+        replace(sample, seconds=1.0, ratio=5.0)
+        for sample in small.works["start/inspect"].samples["shardctl"]
+    ]
+    small.works["start/inspect"] = replace(
+        small.works["start/inspect"], samples={"shardctl": starting}
+    )
     assert run.compare(large, small)[1] is False
     del small.works["start/inspect"]
     assert run.compare(large, small)[1] is True
@@ -150,7 +189,9 @@ def test_charts_are_pictures() -> None:
 
 @pytest.mark.parametrize("values", [(3.0,), (1.0, 1.0), (0.012, 37.5), (1000.0, 10.0**6)])
 def test_an_axis_holds_its_values(values: tuple[float, ...]) -> None:
-    """The ends of an axis lie around all values, even around a single one, and its grid lies between them."""
+    """The ends of an axis lie around all values, even around a single one, and its grid lies
+    between them.
+    """
     found = charts.axis("", str, values)
     assert found.low < found.high
     assert all(-1e-9 <= found.part(value) <= 1 + 1e-9 for value in (*values, *found.ticks(300, 30)))
@@ -159,7 +200,11 @@ def test_an_axis_holds_its_values(values: tuple[float, ...]) -> None:
 
 def test_every_remark_is_about_something() -> None:
     """Each pattern of a remark matches a work, and each table of the page is that of a stage."""
-    assert [pattern for pattern in remarks.LIMITS if not any(fnmatchcase(work, pattern) for work in WORKS)] == []
+    assert [
+        pattern
+        for pattern in remarks.LIMITS
+        if not any(fnmatchcase(work, pattern) for work in WORKS)
+    ] == []
     assert set(remarks.TITLES) == {work.partition("/")[0] for work in WORKS}
 
 

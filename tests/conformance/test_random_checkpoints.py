@@ -1,4 +1,6 @@
-"""Checkpoints of everything that may be in one, sent on random routes and compared with upstream's own loaders."""
+"""Checkpoints of everything that may be in one, sent on random routes and compared with upstream's
+own loaders.
+"""
 
 from __future__ import annotations
 
@@ -36,24 +38,42 @@ def ties(tensors: dict[str, torch.Tensor]) -> set[frozenset[str]]:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("first", ["safetensors", "bin"])
 def test_any_route_keeps_every_bit(tmp_path: Path, seed: int, first: str) -> None:
-    """Through three containers and numbers of shards, every tensor keeps its name, type, shape and bits."""
+    """Through three containers and numbers of shards, every tensor keeps its name, type, shape and
+    bits.
+    """
     expected = random_state_dict(seed)
     draw = random.Random(f"{seed} {first}")
     at = save(expected, tmp_path / "0" / f"model.{first}")
     for step in range(1, 4):
         folder = tmp_path / str(step)
         size = draw.choice(
-            [["--single"], ["--num-shards", draw.randint(2, 6)], ["--max-shard-size", draw.choice([64, 300])]]
+            [
+                ["--single"],
+                ["--num-shards", draw.randint(2, 6)],
+                ["--max-shard-size", draw.choice([64, 300])],
+            ]
         )
         tied = draw.choice(["share", "expand"])
-        call_cli("reshard", at.parent, folder, "--to", draw.choice(["safetensors", "bin"]), "--tied", tied, *size, "-q")
+        call_cli(
+            "reshard",
+            at.parent,
+            folder,
+            "--to",
+            draw.choice(["safetensors", "bin"]),
+            "--tied",
+            tied,
+            *size,
+            "-q",
+        )
         at = result(folder)
         assert_equal(load(at), expected)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_bin_to_bin_keeps_ties_and_strides(tmp_path: Path, seed: int) -> None:
-    """Split and merged again, a `.bin` has the shared storages and the strides of the one that torch wrote."""
+    """Split and merged again, a `.bin` has the shared storages and the strides of the one that
+    torch wrote.
+    """
     expected = random_state_dict(seed)
     save(expected, tmp_path / "a" / "pytorch_model.bin")
     call_cli("split", tmp_path / "a", tmp_path / "b", "--num-shards", 4, "-q")
@@ -61,12 +81,16 @@ def test_bin_to_bin_keeps_ties_and_strides(tmp_path: Path, seed: int) -> None:
     found = load(tmp_path / "c" / "pytorch_model.bin")
     assert_equal(found, expected)
     assert ties(found) == ties(expected)
-    assert {name: t.stride() for name, t in found.items()} == {name: t.stride() for name, t in expected.items()}
+    assert {name: t.stride() for name, t in found.items()} == {
+        name: t.stride() for name, t in expected.items()
+    }
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_safetensors_merges_to_the_very_same_file(tmp_path: Path, seed: int) -> None:
-    """A safetensors file that was split and merged is the file that safetensors wrote, byte for byte."""
+    """A safetensors file that was split and merged is the file that safetensors wrote, byte for
+    byte.
+    """
     source = save(random_state_dict(seed), tmp_path / "a" / "model.safetensors")
     call_cli("split", tmp_path / "a", tmp_path / "b", "--num-shards", 5, "-q")
     call_cli("merge", tmp_path / "b", tmp_path / "c.safetensors", "-q")
@@ -75,14 +99,20 @@ def test_safetensors_merges_to_the_very_same_file(tmp_path: Path, seed: int) -> 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_plan_determines_the_bytes(tmp_path: Path, seed: int) -> None:
-    """One worker or four, a first run or a second: the files are the same, and the source is untouched."""
+    """One worker or four, a first run or a second: the files are the same, and the source is
+    untouched.
+    """
     source = save(random_state_dict(seed), tmp_path / "a" / "pytorch_model.bin")
     before = source.read_bytes()
     files = []
     for jobs in (1, 4):
         target = tmp_path / f"jobs{jobs}"
-        call_cli("split", tmp_path / "a", target, "--num-shards", 6, "--jobs", jobs, "--no-record", "-q")
-        files.append({path.name: path.read_bytes() for path in sorted(target.iterdir()) if path.is_file()})
+        call_cli(
+            "split", tmp_path / "a", target, "--num-shards", 6, "--jobs", jobs, "--no-record", "-q"
+        )
+        files.append(
+            {path.name: path.read_bytes() for path in sorted(target.iterdir()) if path.is_file()}
+        )
     assert files[0] == files[1]
     assert source.read_bytes() == before
 
@@ -92,7 +122,10 @@ def test_types_of_torch_alone_stay_in_bin(tmp_path: Path) -> None:
     """Complex numbers of 32 and 128 bits go from `.bin` to `.bin`."""
     import torch
 
-    expected = {"a": torch.tensor([1 + 2j], dtype=torch.complex128), "b": torch.tensor([3 + 4j]).to(torch.complex32)}
+    expected = {
+        "a": torch.tensor([1 + 2j], dtype=torch.complex128),
+        "b": torch.tensor([3 + 4j]).to(torch.complex32),
+    }
     save(expected, tmp_path / "a" / "pytorch_model.bin")
     call_cli("split", tmp_path / "a", tmp_path / "b", "--num-shards", 2, "-q")
     found = load(result(tmp_path / "b"))
@@ -105,12 +138,17 @@ def test_types_of_torch_alone_stay_in_bin(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:ComplexHalf support")
 @pytest.mark.parametrize("name", ["complex128", "complex32"])
 def test_types_of_torch_alone_are_refused_for_safetensors(tmp_path: Path, name: str) -> None:
-    """A type that safetensors does not have is an error that names the tensor, and nothing is written."""
+    """A type that safetensors does not have is an error that names the tensor, and nothing is
+    written.
+    """
     import torch
 
     from tests.checkpoints import run_cli
 
-    save({"weight.x": torch.zeros(2, dtype=getattr(torch, name))}, tmp_path / "a" / "pytorch_model.bin")
+    save(
+        {"weight.x": torch.zeros(2, dtype=getattr(torch, name))},
+        tmp_path / "a" / "pytorch_model.bin",
+    )
     done = run_cli("reshard", tmp_path / "a", tmp_path / "b", "--to", "safetensors", code=2)
     assert "weight.x" in done.stderr
     assert name in done.stderr

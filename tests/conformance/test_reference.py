@@ -1,4 +1,6 @@
-"""The reference case: BERT base in shards of 200 MB, as known from `save_pretrained`, through the real program."""
+"""The reference case: BERT base in shards of 200 MB, as known from `save_pretrained`, through the
+real program.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ POSITIONS = "embeddings.position_ids"
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the unsharded checkpoint: `config.json` and `pytorch_model.bin`."""
     folder = tmp_path_factory.mktemp("reference") / "whole"
-    subprocess.run([sys.executable, "benchmarks/reference.py", folder], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "benchmarks/reference.py", folder],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     yield folder
     remove(folder)
 
@@ -55,7 +62,9 @@ def weights(whole: Path) -> dict[str, torch.Tensor]:
     """The unsharded checkpoint as torch loads it."""
     import torch
 
-    loaded: dict[str, torch.Tensor] = torch.load(whole / "pytorch_model.bin", weights_only=True, mmap=True)
+    loaded: dict[str, torch.Tensor] = torch.load(
+        whole / "pytorch_model.bin", weights_only=True, mmap=True
+    )
     return loaded
 
 
@@ -92,7 +101,9 @@ def empty_model() -> torch.nn.Module:
 
 
 def test_the_source_is_the_models_own_state_dict(weights: dict[str, torch.Tensor]) -> None:
-    """The reference checkpoint has BERT's names, shapes and order, after the buffer of positions: 200 tensors."""
+    """The reference checkpoint has BERT's names, shapes and order, after the buffer of positions:
+    200 tensors.
+    """
     shapes = {name: tensor.shape for name, tensor in empty_model().state_dict().items()}
     assert next(iter(weights)) == POSITIONS
     assert list(weights)[1:] == list(shapes)
@@ -102,14 +113,18 @@ def test_the_source_is_the_models_own_state_dict(weights: dict[str, torch.Tensor
 
 
 def test_the_files_have_the_names_that_loaders_know(sharded: Path) -> None:
-    """The folder holds the configuration, three numbered shards and their index, and shardctl's record."""
+    """The folder holds the configuration, three numbered shards and their index, and shardctl's
+    record.
+    """
     names = {path.name for path in sharded.iterdir()}
     assert names == {"config.json", *SHARDS, "pytorch_model.bin.index.json", ".shardctl"}
     assert [path.name for path in (sharded / ".shardctl").iterdir()] == ["record.json"]
 
 
 def test_the_index_is_the_one_that_is_known(sharded: Path) -> None:
-    """66, 112 and 22 tensors; `metadata` has the total size alone; written as transformers writes it."""
+    """66, 112 and 22 tensors; `metadata` has the total size alone; written as transformers writes
+    it.
+    """
     index = index_of(sharded, "pytorch_model.bin.index.json")
     shards = list(index["weight_map"].values())
     assert [shards.count(name) for name in SHARDS] == [66, 112, 22]
@@ -131,14 +146,17 @@ def test_the_index_equals_the_hubs(
     """In both containers the shards are those that huggingface_hub plans for the same state dict."""
     from huggingface_hub import split_torch_state_dict_into_shards
 
-    # Memory-mapped tensors share one storage; the hub's planner is shown each with a storage of its own.
+    # Memory-mapped tensors share one storage; the hub's planner is shown each with a storage of its
+    # own.
     own = {name: tensor.clone() for name, tensor in weights.items()}
     plan = split_torch_state_dict_into_shards(own, filename_pattern=pattern, max_shard_size="200MB")
     index = index_of(request.getfixturevalue(folder), pattern.format(suffix="") + ".index.json")
     assert index == {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
 
 
-def test_every_shard_holds_what_the_index_says(sharded: Path, weights: dict[str, torch.Tensor]) -> None:
+def test_every_shard_holds_what_the_index_says(
+    sharded: Path, weights: dict[str, torch.Tensor]
+) -> None:
     """Each shard is loaded by torch, and together they are the state dict."""
     assert_same(load(sharded / "pytorch_model.bin.index.json"), weights)
 
@@ -151,10 +169,14 @@ def test_from_pretrained_loads_it(
     from transformers import BertModel
 
     path = request.getfixturevalue(folder)
-    model, loading = BertModel.from_pretrained(path, output_loading_info=True, use_safetensors=folder == "safe")
+    model, loading = BertModel.from_pretrained(
+        path, output_loading_info=True, use_safetensors=folder == "safe"
+    )
     assert not loading["missing_keys"]
     assert not loading["mismatched_keys"]
-    assert_same(model.state_dict(), {name: tensor for name, tensor in weights.items() if name != POSITIONS})
+    assert_same(
+        model.state_dict(), {name: tensor for name, tensor in weights.items() if name != POSITIONS}
+    )
 
 
 @pytest.mark.parametrize("folder", ["sharded", "safe"])
@@ -168,17 +190,23 @@ def test_load_sharded_checkpoint_loads_it(
     result = load_sharded_checkpoint(model, str(request.getfixturevalue(folder)), strict=False)
     assert not result.missing_keys
     assert list(result.unexpected_keys) == [POSITIONS]
-    assert_same(model.state_dict(), {name: tensor for name, tensor in weights.items() if name != POSITIONS})
+    assert_same(
+        model.state_dict(), {name: tensor for name, tensor in weights.items() if name != POSITIONS}
+    )
 
 
 @pytest.mark.parametrize("folder", ["sharded", "safe"])
-def test_accelerate_loads_it(folder: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest) -> None:
+def test_accelerate_loads_it(
+    folder: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
+) -> None:
     """The loader of accelerate for little memory reads the same folder."""
     from accelerate import load_checkpoint_in_model
 
     model = empty_model()
     load_checkpoint_in_model(model, str(request.getfixturevalue(folder)))
-    assert_same(model.state_dict(), {name: tensor for name, tensor in weights.items() if name != POSITIONS})
+    assert_same(
+        model.state_dict(), {name: tensor for name, tensor in weights.items() if name != POSITIONS}
+    )
 
 
 def test_merging_gives_the_first_file_back(sharded: Path, whole: Path) -> None:
@@ -190,7 +218,9 @@ def test_merging_gives_the_first_file_back(sharded: Path, whole: Path) -> None:
     remove(merged.parent)
 
 
-def test_safetensors_merge_back_to_equal_tensors(safe: Path, whole: Path, weights: dict[str, torch.Tensor]) -> None:
+def test_safetensors_merge_back_to_equal_tensors(
+    safe: Path, whole: Path, weights: dict[str, torch.Tensor]
+) -> None:
     """The shards in safetensors merge to a `.bin` with the same tensors."""
     merged = whole.parent / "back" / "pytorch_model.bin"
     run_cli("merge", safe, merged)

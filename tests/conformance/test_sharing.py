@@ -24,7 +24,9 @@ from tests.disks import Disk, mounted_disk
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount an image"),
+    pytest.mark.skipif(
+        not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount an image"
+    ),
 ]
 
 _FIEMAP, _SYNC, _SHARED, _LAST = 0xC020660B, 1, 0x2000, 1
@@ -39,13 +41,17 @@ def shared_bytes(path: Path) -> int:
     shared, start = 0, 0
     with path.open("rb") as file:
         while True:
-            found = bytearray(struct.pack("=QQIIII", start, 2**64 - 1 - start, _SYNC, 0, 64, 0) + bytes(64 * 56))
+            found = bytearray(
+                struct.pack("=QQIIII", start, 2**64 - 1 - start, _SYNC, 0, 64, 0) + bytes(64 * 56)
+            )
             fcntl.ioctl(file, _FIEMAP, found)
             count = struct.unpack_from("=I", found, 20)[0]
             if not count:
                 return shared
             for number in range(count):
-                logical, _, length, _, _, flags = struct.unpack_from("=QQQQQI", found, 32 + 56 * number)
+                logical, _, length, _, _, flags = struct.unpack_from(
+                    "=QQQQQI", found, 32 + 56 * number
+                )
                 shared += length if flags & _SHARED else 0
                 start = logical + length
                 if flags & _LAST:
@@ -87,7 +93,10 @@ def convert(source: Path, target: Path, options: WriteOptions) -> Copied:
     """Write a checkpoint, see that it is whole and equal, and return the ways that its bytes took."""
     store = LocalStore()
     prepared = prepare(store, str(source), str(target), options, finish=True)
-    copied = sum((receipt.copied for receipt in write(store, prepared, RunOptions(jobs=2), Silent())), Copied())
+    copied = sum(
+        (receipt.copied for receipt in write(store, prepared, RunOptions(jobs=2), Silent())),
+        Copied(),
+    )
     assert verify(store, str(target), Thoroughness(deep=True, strict=True, against=str(source))).ok
     return copied
 
@@ -110,7 +119,9 @@ def load(folder: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("container", ["safetensors", "bin"])
 def test_split_and_merge_share_blocks(disk: Disk, container: str) -> None:
-    """On a filesystem that can, shards and the file merged from them take no room but for headers and edges."""
+    """On a filesystem that can, shards and the file merged from them take no room but for headers
+    and edges.
+    """
     import torch
 
     source = make_source(disk.mounted / "source", container)
@@ -136,7 +147,9 @@ def test_split_and_merge_share_blocks(disk: Disk, container: str) -> None:
 
 
 def test_other_container_shares_what_can_be_padded(disk: Disk) -> None:
-    """From safetensors into `.bin` records are padded until they share; every checksum is the right one."""
+    """From safetensors into `.bin` records are padded until they share; every checksum is the right
+    one.
+    """
     source = make_source(disk.mounted / "source", "safetensors")
     copied = convert(source, disk.mounted / "bin", WriteOptions(limits=Limits(), container="bin"))
     assert copied.shared >= TENSORS * (NBYTES - 2 * BLOCK)
@@ -145,7 +158,11 @@ def test_other_container_shares_what_can_be_padded(disk: Disk) -> None:
 def test_compact_is_a_choice(disk: Disk) -> None:
     """With the compact layout the file is the one that is written anywhere else."""
     source = make_source(disk.mounted / "source", "bin")
-    convert(source, disk.mounted / "compact", WriteOptions(limits=Limits(), layout="compact", stem="model"))
+    convert(
+        source,
+        disk.mounted / "compact",
+        WriteOptions(limits=Limits(), layout="compact", stem="model"),
+    )
     elsewhere = disk.mounted.parent / "elsewhere"
     convert(source, elsewhere, WriteOptions(limits=Limits(), stem="model"))
     compact = (disk.mounted / "compact" / "model.bin").read_bytes()

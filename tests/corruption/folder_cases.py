@@ -22,8 +22,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + 
 class FolderCase:
     """A folder that `make` fills, and what reading it must say.
 
-    `code` None: it is sound; `exit_code` is what a writer ends with; `source` is what is given as SOURCE, below the
-    folder.
+    `code` None: it is sound; `exit_code` is what a writer ends with; `source` is what is given as
+    SOURCE, below the folder.
     """
 
     name: str
@@ -111,21 +111,35 @@ def _only(*changes: Callable[[Path], object]) -> Callable[[Path], None]:
 _SHARDS = [
     FolderCase("sound", sound, None),
     FolderCase("shard missing", _but(_remove(B)), "index-shard-missing"),
-    FolderCase("shard is a folder", _but(_remove(B), lambda folder: (folder / B).mkdir()), "file-not-regular"),
+    FolderCase(
+        "shard is a folder",
+        _but(_remove(B), lambda folder: (folder / B).mkdir()),
+        "file-not-regular",
+    ),
     FolderCase("shard is a pipe", _but(_remove(B), _pipe(B)), "file-not-regular"),
     FolderCase("shard is a device", _but(_remove(B), _link(B, "/dev/zero")), "file-not-regular"),
     FolderCase("shard is a link to a file", _but(_hidden(B)), None),
     FolderCase("everything is a link", _but(*map(_hidden, (A, B, C, INDEX))), None),
-    FolderCase("shard is a link to nothing", _but(_remove(B), _link(B, "gone")), "index-shard-missing"),
+    FolderCase(
+        "shard is a link to nothing", _but(_remove(B), _link(B, "gone")), "index-shard-missing"
+    ),
     FolderCase("shard is a link to itself", _but(_remove(B), _link(B, B)), "index-shard-missing"),
     FolderCase("shard is empty", _but(_put(B, b"")), "file-empty"),
     FolderCase("shard is zero-filled", _but(_put(B, bytes(4096))), "file-zero-filled"),
     FolderCase("shard is a pointer of Git LFS", _but(_put(B, LFS)), "file-lfs-pointer"),
-    FolderCase("shard is a web page", _but(_put(B, b"<!doctype html><html>Sign in</html>")), "file-html-page"),
-    FolderCase("shard is JSON", _but(_put(B, b'{"error": "not found"}' + b" " * 80)), "header-invalid"),
+    FolderCase(
+        "shard is a web page",
+        _but(_put(B, b"<!doctype html><html>Sign in</html>")),
+        "file-html-page",
+    ),
+    FolderCase(
+        "shard is JSON", _but(_put(B, b'{"error": "not found"}' + b" " * 80)), "header-invalid"
+    ),
     FolderCase("shard is cut off", _but(_cut(B, 3)), "file-truncated"),
     FolderCase("shard is cut off within its header", _but(_cut(B, 60)), "file-truncated"),
-    FolderCase("shard has more at its end", _but(_put(B, weights("b") + b"more")), "file-trailing-bytes"),
+    FolderCase(
+        "shard has more at its end", _but(_put(B, weights("b") + b"more")), "file-trailing-bytes"
+    ),
 ]
 
 _INDEX = [

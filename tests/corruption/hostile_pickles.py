@@ -30,9 +30,20 @@ def numbers(values: tuple[int, ...]) -> bytes:
     return b"(" + b"".join(map(number, values)) + b"t"
 
 
-def persid(key: str = "0", numel: int = 4, kind: str = "ctorch\nFloatStorage\n", more: bytes = b"") -> bytes:
+def persid(
+    key: str = "0", numel: int = 4, kind: str = "ctorch\nFloatStorage\n", more: bytes = b""
+) -> bytes:
     """A storage."""
-    return b"(" + text("storage") + kind.encode() + text(key) + text("cpu") + number(numel) + more + b"tQ"
+    return (
+        b"("
+        + text("storage")
+        + kind.encode()
+        + text(key)
+        + text("cpu")
+        + number(numel)
+        + more
+        + b"tQ"
+    )
 
 
 def tensor(
@@ -48,7 +59,11 @@ def tensor(
     for size in reversed(shape):
         steps.append(step)
         step *= max(size, 1)
-    where = number(offset) + numbers(shape) + numbers(tuple(reversed(steps)) if strides is None else strides)
+    where = (
+        number(offset)
+        + numbers(shape)
+        + numbers(tuple(reversed(steps)) if strides is None else strides)
+    )
     held = persid() if storage is None else storage
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + held + where + b"\x89}" + flags + b"tR"
 
@@ -87,9 +102,13 @@ _CALLS: Mapping[str, bytes] = {
     "torch.serialization.load": _call("torch.serialization\nload", text("other.bin")),
     "torch.jit.load": _call("torch.jit\nload", text("other.pt")),
     "torch.utils.collect_env.run": _call("torch.utils.collect_env\nrun", _SHELL),
-    "torch.distributed.rpc": _call("torch.distributed.rpc.internal\n_run_function", b"cos\nsystem\n", _SHELL),
+    "torch.distributed.rpc": _call(
+        "torch.distributed.rpc.internal\n_run_function", b"cos\nsystem\n", _SHELL
+    ),
     "torch.storage._load_from_bytes": _call("torch.storage\n_load_from_bytes", b"C\x03abc"),
-    "torch._inductor": _call("torch._inductor.codecache\ncompile_file", text("x"), text("y"), text("z")),
+    "torch._inductor": _call(
+        "torch._inductor.codecache\ncompile_file", text("x"), text("y"), text("z")
+    ),
     "numpy.testing.runstring": _call("numpy.testing._private.utils\nrunstring", _CODE, b"}"),
     "numpy.load": _call("numpy\nload", text("x.npy")),
     "numpy.f2py": _call("numpy.f2py.crackfortran\ngetlincoef", _CODE, b"}"),
@@ -112,16 +131,24 @@ _CALLS: Mapping[str, bytes] = {
     "a dotted name": _call("torch\n_utils.os.system", _SHELL),
     "shardctl itself": _call("shardctl.formats.torch.unpickle\nunpickle", b"C\x01."),
     "nested calls": _call(
-        "builtins\neval", _call("builtins\ngetattr", _call("builtins\n__import__", text("os")), _SHELL)
+        "builtins\neval",
+        _call("builtins\ngetattr", _call("builtins\n__import__", text("os")), _SHELL),
     ),
-    "a call of what a call gives": _call("builtins\ngetattr", b"cos\n_\n", _SHELL) + b"(" + _SHELL + b"tR",
+    "a call of what a call gives": _call("builtins\ngetattr", b"cos\n_\n", _SHELL)
+    + b"("
+    + _SHELL
+    + b"tR",
     "a long chain of calls": b"cos\nsystem\n" + b")R" * 50_000,
     "INST": b"(" + _SHELL + b"ios\nsystem\n",
     "OBJ": b"(cos\nsystem\n" + _SHELL + b"o",
     "NEWOBJ": b"cos\nsystem\n(" + _SHELL + b"t\x81",
     "NEWOBJ_EX": b"cos\nsystem\n(" + _SHELL + b"t}\x92",
     "STACK_GLOBAL": text("os") + text("system") + b"\x93(" + _SHELL + b"tR",
-    "BUILD with a state": b"cm\nEvil\n)\x81}" + text("__setstate__") + b"cos\nsystem\n" + b"s" + b"b",
+    "BUILD with a state": b"cm\nEvil\n)\x81}"
+    + text("__setstate__")
+    + b"cos\nsystem\n"
+    + b"s"
+    + b"b",
     "BUILD of slots": b"cm\nEvil\n)\x81N}" + text("a") + b"Ns\x86b",
     "items of an object": b"cm\nEvil\n)R" + text("k") + _SHELL + b"s",
     "values appended to an object": b"cm\nEvil\n)R" + _SHELL + b"a",
@@ -150,14 +177,20 @@ def _laughs() -> bytes:
 def _laughing_lists() -> bytes:
     """Lists that each hold the one before ten times, with a tensor at the bottom."""
     parts = [b"\x80\x02](" + TENSOR + b"eq\0"]
-    parts += [b"0](" + 10 * (b"h" + bytes([level])) + b"eq" + bytes([level + 1]) for level in range(50)]
+    parts += [
+        b"0](" + 10 * (b"h" + bytes([level])) + b"eq" + bytes([level + 1]) for level in range(50)
+    ]
     return b"".join(parts) + b"0}" + text("x") + b"h\x32s."
 
 
 def _wide_laughs() -> bytes:
     """One dict of a thousand entries under a thousand names under a thousand names."""
-    inner = b"}(" + b"".join(b"M" + struct.pack("<H", n) + b"N" for n in range(1000)) + b"uq\1" + b"0"
-    middle = b"}(" + b"".join(b"M" + struct.pack("<H", n) + b"h\1" for n in range(1000)) + b"uq\2" + b"0"
+    inner = (
+        b"}(" + b"".join(b"M" + struct.pack("<H", n) + b"N" for n in range(1000)) + b"uq\1" + b"0"
+    )
+    middle = (
+        b"}(" + b"".join(b"M" + struct.pack("<H", n) + b"h\1" for n in range(1000)) + b"uq\2" + b"0"
+    )
     outer = b"}(" + b"".join(b"M" + struct.pack("<H", n) + b"h\2" for n in range(1000)) + b"u."
     return b"\x80\x02" + inner + middle + outer
 
@@ -170,8 +203,12 @@ def _long_keys() -> bytes:
 
 def _pairs_again() -> bytes:
     """One long list of pairs that a thousand OrderedDicts are made of."""
-    pairs = b"](" + b"".join(b"M" + struct.pack("<H", n) + b"N\x86" for n in range(60_000)) + b"eq\1"
-    return b"\x80\x02ccollections\nOrderedDict\nq\0" + pairs + b"0" + b"h\0h\1\x85R0" * 1000 + b"0}."
+    pairs = (
+        b"](" + b"".join(b"M" + struct.pack("<H", n) + b"N\x86" for n in range(60_000)) + b"eq\1"
+    )
+    return (
+        b"\x80\x02ccollections\nOrderedDict\nq\0" + pairs + b"0" + b"h\0h\1\x85R0" * 1000 + b"0}."
+    )
 
 
 def _long_names() -> bytes:
@@ -188,7 +225,10 @@ def _colliding_keys() -> bytes:
 def _colliding_tuples() -> bytes:
     """Tuples of -1 and -2, whose hashes are all equal."""
     ones, twos = b"J" + struct.pack("<i", -1), b"J" + struct.pack("<i", -2)
-    keys = (b"(" + b"".join(twos if n >> bit & 1 else ones for bit in range(13)) + b"t" for n in range(2**13))
+    keys = (
+        b"(" + b"".join(twos if n >> bit & 1 else ones for bit in range(13)) + b"t"
+        for n in range(2**13)
+    )
     return b"\x80\x02}(" + b"".join(key + b"N" for key in keys) + b"u."
 
 
@@ -213,11 +253,15 @@ _FLAT: Mapping[str, Callable[[], bytes]] = {
     "tuples of a megabyte as keys": _long_tuple_keys,
     "nested types": _nested_types,
     "dict that holds itself": lambda: b"\x80\x02}q\0" + text("x") + b"h\0s.",
-    "dicts that hold each other": lambda: b"\x80\x02}q\0}q\1" + text("a") + b"h\0s" + b"0" + text("b") + b"h\1s.",
+    "dicts that hold each other": lambda: (
+        b"\x80\x02}q\0}q\1" + text("a") + b"h\0s" + b"0" + text("b") + b"h\1s."
+    ),
     "list that holds itself and a tensor": lambda: _beside(b"]q\x09(h\x09" + TENSOR + b"e"),
     "billion laughs in lists": _laughing_lists,
     "100,000 marks": lambda: b"\x80\x02" + b"(" * 100_000 + b".",
-    "100,000 dicts in dicts": lambda: b"\x80\x02" + (b"}" + text("a")) * 100_000 + b"N" + b"s" * 100_000 + b".",
+    "100,000 dicts in dicts": lambda: (
+        b"\x80\x02" + (b"}" + text("a")) * 100_000 + b"N" + b"s" * 100_000 + b"."
+    ),
     "100,000 lists in lists": lambda: b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
     "100,000 tuples in tuples": lambda: b"\x80\x02)" + b"\x85" * 100_000 + b".",
     "LONG4 of 2 GiB": lambda: b"\x80\x02\x8b\xff\xff\xff\x7f.",
@@ -227,7 +271,11 @@ _FLAT: Mapping[str, Callable[[], bytes]] = {
     "bytes of 2^63": lambda: b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.",
     "bytearray of 2^63": lambda: b"\x80\x05\x96" + b"\xff" * 7 + b"\x7f.",
     "attributes that are an object": lambda: _beside(
-        b"ctorch._utils\n_rebuild_parameter_with_state\n(" + TENSOR + b"\x89}" + _CALLS["os.system"] + b"tR"
+        b"ctorch._utils\n_rebuild_parameter_with_state\n("
+        + TENSOR
+        + b"\x89}"
+        + _CALLS["os.system"]
+        + b"tR"
     ),
 }
 
@@ -241,7 +289,8 @@ _HARMLESS: Mapping[str, Callable[[], bytes]] = {
     "a memo of 100,000": lambda: b"\x80\x04}" + b"\x94" * 100_000 + b".",
 }
 
-#: By name: the finding that reading must give (None: the value is inert and all else is read), and the pickle.
+#: By name: the finding that reading must give (None: the value is inert and all else is read), and
+#: the pickle.
 HOSTILE: Mapping[str, tuple[str | None, Callable[[], bytes]]] = {
     **{f"hostile: {name}": (None, lambda value=value: _beside(value)) for name, value in _CALLS.items()},
     **{f"hostile root: {name}": ("pickle-invalid", lambda value=value: b"\x80\x02" + value + b".")

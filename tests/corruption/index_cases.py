@@ -31,7 +31,11 @@ _FILES = [
     _case("sound, with any name for a tensor", document({"../x\n[red]": SHARD}), None),
     _case("empty", b"", "file-empty"),
     _case("zeros", bytes(64), "file-zero-filled"),
-    _case("a pointer of Git LFS", b"version https://git-lfs.github.com/spec/v1\nsize 5\n", "file-lfs-pointer"),
+    _case(
+        "a pointer of Git LFS",
+        b"version https://git-lfs.github.com/spec/v1\nsize 5\n",
+        "file-lfs-pointer",
+    ),
     _case("a web page", b"<!DOCTYPE html><html>404</html>", "file-html-page"),
     Case("over 256 MiB", _SUFFIX, lambda: bytes(256 * 1024 * 1024 + 1), "index-invalid"),
 ]
@@ -56,7 +60,12 @@ _JSON = [
 ]
 
 _PARTS = [
-    _case("no metadata", b'{"weight_map": {"a": "x.safetensors"}}', "index-metadata-missing", "warning"),
+    _case(
+        "no metadata",
+        b'{"weight_map": {"a": "x.safetensors"}}',
+        "index-metadata-missing",
+        "warning",
+    ),
     _case("metadata is a list", document({"a": SHARD}, []), "index-invalid"),
     _case("weight_map is a list", document([]), "index-invalid"),
     _case("weight_map is null", document(None), "index-invalid"),
@@ -64,14 +73,26 @@ _PARTS = [
     _case("a shard that is a number", document({"a": 1}), "index-invalid"),
     _case("a shard that is null", document({"a": None, "b": SHARD}), "index-invalid"),
     _case("a shard that is a list", document({"a": [SHARD]}), "index-invalid"),
-    _case("a tensor twice", _SOUND.replace(b'"a":', b'"a": "x.safetensors", "a":'), "index-duplicate-key"),
+    _case(
+        "a tensor twice",
+        _SOUND.replace(b'"a":', b'"a": "x.safetensors", "a":'),
+        "index-duplicate-key",
+    ),
     _case(
         "a tensor twice, once escaped",
         _SOUND.replace(b'"a":', b'"\\u0061": "x.safetensors", "a":'),
         "index-duplicate-key",
     ),
-    _case("weight_map twice", _SOUND[:-1] + b', "weight_map": {"a": "x.safetensors"}}', "index-duplicate-key"),
-    _case("total_size twice", _SOUND.replace(b'"total_size"', b'"total_size": 1, "total_size"'), "index-duplicate-key"),
+    _case(
+        "weight_map twice",
+        _SOUND[:-1] + b', "weight_map": {"a": "x.safetensors"}}',
+        "index-duplicate-key",
+    ),
+    _case(
+        "total_size twice",
+        _SOUND.replace(b'"total_size"', b'"total_size": 1, "total_size"'),
+        "index-duplicate-key",
+    ),
 ]
 
 _UNSAFE_NAMES = {
@@ -94,5 +115,8 @@ CASES = [
     *_FILES,
     *_JSON,
     *_PARTS,
-    *(_case(f"shard's name: {why}", document({"a": name}), "shard-name-unsafe") for why, name in _UNSAFE_NAMES.items()),
+    *(
+        _case(f"shard's name: {why}", document({"a": name}), "shard-name-unsafe")
+        for why, name in _UNSAFE_NAMES.items()
+    ),
 ]

@@ -10,7 +10,11 @@ from typing import Any
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-SYSTEM = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+SYSTEM = {
+    "protocol_version": PROTOCOL,
+    "little_endian": True,
+    "type_sizes": {"short": 2, "int": 4, "long": 4},
+}
 
 
 class _Name:
@@ -74,15 +78,24 @@ def legacy(
 ) -> bytes:
     """A file of float32 storages; each tensor is (storage key, view metadata, offset, shape).
 
-    The other arguments put something else in place of a part; `counts` are false numbers of elements.
+    The other arguments put something else in place of a part; `counts` are false numbers of
+    elements.
     """
     kind = _Name("torch", "FloatStorage")
     views = {
-        name: _View(_Storage(("storage", kind, key, "cpu", len(storages[key]), view)), offset, shape)
+        name: _View(
+            _Storage(("storage", kind, key, "cpu", len(storages[key]), view)), offset, shape
+        )
         for name, (key, view, offset, shape) in tensors.items()
     }
     listed = list(storages) if keys is None else keys
-    parts = [dump(magic), dump(protocol), dump(system), dump(views) if root is None else root, dump(listed)]
+    parts = [
+        dump(magic),
+        dump(protocol),
+        dump(system),
+        dump(views) if root is None else root,
+        dump(listed),
+    ]
     for key, values in storages.items():
         parts += [struct.pack("<q", (counts or {}).get(key, len(values))), _floats(values)]
     return b"".join(parts)

@@ -16,8 +16,16 @@ def add_legacy(add: Callable[..., None]) -> None:
     add("legacy", None, lambda: legacy(**_PLAIN))
     add("legacy view", None, lambda: _one_view(("v", 1, 2), (2,)))
     add("legacy: other protocol", "pickle-invalid", lambda: legacy(protocol=1002, **_PLAIN))
-    add("legacy: protocol of nested tuples", "pickle-invalid", lambda: _swap(b"\x80\x02)" + b"\x85" * 100_000 + b"."))
-    add("legacy: big-endian", "pickle-invalid", lambda: legacy(system={**SYSTEM, "little_endian": False}, **_PLAIN))
+    add(
+        "legacy: protocol of nested tuples",
+        "pickle-invalid",
+        lambda: _swap(b"\x80\x02)" + b"\x85" * 100_000 + b"."),
+    )
+    add(
+        "legacy: big-endian",
+        "pickle-invalid",
+        lambda: legacy(system={**SYSTEM, "little_endian": False}, **_PLAIN),
+    )
     add("legacy: no system", "pickle-invalid", lambda: legacy(system=[], **_PLAIN))
     add("legacy: no keys", "pickle-invalid", lambda: legacy(keys=[], **_PLAIN))
     add("legacy: other keys", "pickle-invalid", lambda: legacy(keys=["t"], **_PLAIN))
@@ -25,19 +33,31 @@ def add_legacy(add: Callable[..., None]) -> None:
     add("legacy: keys that are numbers", "pickle-invalid", lambda: legacy(keys=[1], **_PLAIN))
     add("legacy: keys in a dict", "pickle-invalid", lambda: legacy(keys={"s": 1}, **_PLAIN))
     add("legacy: other count", "tensor-size-mismatch", lambda: legacy(counts={"s": 5}, **_PLAIN))
-    add("legacy: negative count", "tensor-size-mismatch", lambda: legacy(counts={"s": -1}, **_PLAIN))
+    add(
+        "legacy: negative count", "tensor-size-mismatch", lambda: legacy(counts={"s": -1}, **_PLAIN)
+    )
     add("legacy: trailing byte", "file-trailing-bytes", lambda: legacy(**_PLAIN) + b"x")
     add("legacy: ends in the data", "file-truncated", lambda: legacy(**_PLAIN)[:-1])
     add("legacy: ends in the count", "file-truncated", lambda: legacy(**_PLAIN)[:-18])
     add("legacy: ends in the pickles", "file-truncated", lambda: legacy(**_PLAIN)[:100])
     add("legacy: view outside", "pickle-invalid", lambda: _one_view(("v", 3, 2), (2,)))
     add("legacy: malformed view", "pickle-invalid", lambda: _one_view(("v", 3), (2,)))
-    add("legacy: tensor beyond its view", "tensor-out-of-bounds", lambda: _one_view(("v", 1, 2), (3,)))
-    add("legacy: root a list", "pickle-invalid", lambda: legacy(root=dump([]), storages={}, tensors={}))
+    add(
+        "legacy: tensor beyond its view",
+        "tensor-out-of-bounds",
+        lambda: _one_view(("v", 1, 2), (3,)),
+    )
+    add(
+        "legacy: root a list",
+        "pickle-invalid",
+        lambda: legacy(root=dump([]), storages={}, tensors={}),
+    )
     add(
         "legacy: hostile root",
         "pickle-invalid",
-        lambda: legacy(root=b"\x80\x02cos\nsystem\n" + text("x") + b"\x85R.", storages={}, tensors={}),
+        lambda: legacy(
+            root=b"\x80\x02cos\nsystem\n" + text("x") + b"\x85R.", storages={}, tensors={}
+        ),
     )
 
 

@@ -16,12 +16,16 @@ _U64 = 2**64 - 1
 
 
 def pack(header: str | bytes, data: bytes = b"", *, length: int | None = None) -> bytes:
-    """A file of that header and data; `length` (bytes) is what it claims the header has, if not the truth."""
+    """A file of that header and data; `length` (bytes) is what it claims the header has, if not the
+    truth.
+    """
     raw = header.encode() if isinstance(header, str) else header
     return (len(raw) if length is None else length).to_bytes(8, "little") + raw + data
 
 
-def entry(dtype: str, shape: object, begin: object, end: object, **more: object) -> dict[str, object]:
+def entry(
+    dtype: str, shape: object, begin: object, end: object, **more: object
+) -> dict[str, object]:
     """A tensor's fields."""
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end], **more}
 
@@ -52,7 +56,9 @@ def _with(**fields: object) -> bytes:
 def _cases() -> list[Case]:
     cases: list[Case] = []
 
-    def add(name: str, code: str | None, make: Callable[[], bytes], severity: str = "error") -> None:
+    def add(
+        name: str, code: str | None, make: Callable[[], bytes], severity: str = "error"
+    ) -> None:
         cases.append(Case(name, ".safetensors", make, code, severity))
 
     _add_files(add)
@@ -80,7 +86,9 @@ def _add_files(add: _Add) -> None:
     add("ends at the header", "file-truncated", lambda: pack(_ONE))
     add("ends within the data", "file-truncated", lambda: pack(_ONE, b"123"))
     add(
-        "ends before the last of two tensors", "file-truncated", lambda: tensors(4, a=_SOUND, b=entry("U8", [8], 4, 12))
+        "ends before the last of two tensors",
+        "file-truncated",
+        lambda: tensors(4, a=_SOUND, b=entry("U8", [8], 4, 12)),
     )
     add("trailing byte", "file-trailing-bytes", lambda: pack(_ONE, b"12345"))
     add("trailing zip", "file-trailing-bytes", lambda: pack(_ONE, b"1234PK\x05\x06" + bytes(18)))
@@ -89,23 +97,41 @@ def _add_files(add: _Add) -> None:
     add("eight zeros", "file-zero-filled", lambda: bytes(8))
     add("length 0 before an object", "header-invalid", lambda: pack(_ONE, b"1234", length=0))
     add("length 1", "header-invalid", lambda: pack("{"))
-    add("length one over the limit", "header-too-large", lambda: pack(_ONE, b"1234", length=100_000_001))
+    add(
+        "length one over the limit",
+        "header-too-large",
+        lambda: pack(_ONE, b"1234", length=100_000_001),
+    )
     add("length of 2^63", "header-too-large", lambda: pack(_ONE, b"1234", length=2**63))
     add("length of 2^64 - 1", "header-too-large", lambda: pack(_ONE, b"1234", length=_U64))
     add("length past the end", "file-truncated", lambda: pack(_ONE, b"1234", length=1000))
     add("length at the limit", "file-truncated", lambda: pack(_ONE, b"1234", length=100_000_000))
     add("length too short", "header-invalid", lambda: pack(_ONE, b"1234", length=20))
-    add("length that takes in data", "header-invalid", lambda: pack(_ONE, b"1234", length=len(_ONE) + 2))
+    add(
+        "length that takes in data",
+        "header-invalid",
+        lambda: pack(_ONE, b"1234", length=len(_ONE) + 2),
+    )
     add("git lfs pointer", "header-too-large", lambda: _LFS)
     add("html page", "header-too-large", lambda: b"<!DOCTYPE html><html><body>404</body></html>")
 
 
 def _add_json(add: _Add) -> None:
     """Headers that are not one JSON object in UTF-8."""
-    add("bad utf-8", "header-invalid", lambda: pack(_ONE.encode().replace(b'"a"', b'"\xff"'), bytes(4)))
-    add("overlong utf-8", "header-invalid", lambda: pack(_ONE.encode().replace(b'"a"', b'"\xc0\xaf"'), bytes(4)))
     add(
-        "surrogate in utf-8", "header-invalid", lambda: pack(_ONE.encode().replace(b'"a"', b'"\xed\xa0\x80"'), bytes(4))
+        "bad utf-8",
+        "header-invalid",
+        lambda: pack(_ONE.encode().replace(b'"a"', b'"\xff"'), bytes(4)),
+    )
+    add(
+        "overlong utf-8",
+        "header-invalid",
+        lambda: pack(_ONE.encode().replace(b'"a"', b'"\xc0\xaf"'), bytes(4)),
+    )
+    add(
+        "surrogate in utf-8",
+        "header-invalid",
+        lambda: pack(_ONE.encode().replace(b'"a"', b'"\xed\xa0\x80"'), bytes(4)),
     )
     add("utf-16", "header-invalid", lambda: pack(_ONE.encode("utf-16"), bytes(4)))
     add("byte order mark", "header-invalid", lambda: pack("\ufeff" + _ONE, bytes(4)))
@@ -116,7 +142,11 @@ def _add_json(add: _Add) -> None:
     add("single quotes", "header-invalid", lambda: pack(_ONE.replace('"', "'"), bytes(4)))
     add("unclosed object", "header-invalid", lambda: pack(_ONE[:-1], bytes(4)))
     add("only spaces", "header-invalid", lambda: pack(" " * 16))
-    add("raw control character", "header-invalid", lambda: pack(_ONE.replace('"a"', '"a\x01"'), bytes(4)))
+    add(
+        "raw control character",
+        "header-invalid",
+        lambda: pack(_ONE.replace('"a"', '"a\x01"'), bytes(4)),
+    )
     add("bad escape", "header-invalid", lambda: pack(_ONE.replace('"a"', r'"\x61"'), bytes(4)))
     add("root is a list", "header-invalid", lambda: pack(f"[{_ONE}]", bytes(4)))
     add("root is a string", "header-invalid", lambda: pack('"a"'))
@@ -127,13 +157,33 @@ def _add_json(add: _Add) -> None:
     add("-Infinity", "header-invalid", lambda: pack(_ONE.replace("[1]", "[-Infinity]"), bytes(4)))
     add("minus zero", "header-invalid", lambda: pack(_ONE.replace("[0,4]", "[-0,4]"), bytes(4)))
     add("leading zero", "header-invalid", lambda: pack(_ONE.replace("[0,4]", "[00,4]"), bytes(4)))
-    add("number of 5000 digits", "header-invalid", lambda: pack(_ONE.replace("[1]", f"[{'9' * 5000}]"), bytes(4)))
+    add(
+        "number of 5000 digits",
+        "header-invalid",
+        lambda: pack(_ONE.replace("[1]", f"[{'9' * 5000}]"), bytes(4)),
+    )
     add("deep lists", "header-invalid", lambda: pack("[" * 100_000))
     add("deep objects", "header-invalid", lambda: pack('{"a":' * 100_000))
-    add("deep shape", "header-invalid", lambda: pack(_ONE.replace("[1]", "[" * 50_000 + "]" * 50_000), bytes(4)))
-    add("half a surrogate pair in a name", "header-invalid", lambda: pack(_ONE.replace('"a"', r'"\ud800"'), bytes(4)))
-    add("low half of a pair in a name", "header-invalid", lambda: pack(_ONE.replace('"a"', r'"\uDC00x"'), bytes(4)))
-    add("half a surrogate pair in metadata", "header-invalid", lambda: pack(r'{"__metadata__":{"k":"\udbff"}}'))
+    add(
+        "deep shape",
+        "header-invalid",
+        lambda: pack(_ONE.replace("[1]", "[" * 50_000 + "]" * 50_000), bytes(4)),
+    )
+    add(
+        "half a surrogate pair in a name",
+        "header-invalid",
+        lambda: pack(_ONE.replace('"a"', r'"\ud800"'), bytes(4)),
+    )
+    add(
+        "low half of a pair in a name",
+        "header-invalid",
+        lambda: pack(_ONE.replace('"a"', r'"\uDC00x"'), bytes(4)),
+    )
+    add(
+        "half a surrogate pair in metadata",
+        "header-invalid",
+        lambda: pack(r'{"__metadata__":{"k":"\udbff"}}'),
+    )
     add("leading spaces", "header-invalid", lambda: pack("   " + _ONE, bytes(4)), "warning")
     add("leading line feed", "header-invalid", lambda: pack("\n" + _ONE, bytes(4)), "warning")
 
@@ -141,20 +191,56 @@ def _add_json(add: _Add) -> None:
 def _add_keys(add: _Add) -> None:
     """Keys that stand twice."""
     escaped = r'"\u0061"'
-    add("tensor twice", "tensor-duplicate-key", lambda: pack(f'{{"a":{{{_A}}},"a":{{{_A}}}}}', bytes(4)))
-    add("tensor twice, escaped", "tensor-duplicate-key", lambda: pack(f'{{"a":{{{_A}}},{escaped}:{{{_A}}}}}', bytes(4)))
+    add(
+        "tensor twice",
+        "tensor-duplicate-key",
+        lambda: pack(f'{{"a":{{{_A}}},"a":{{{_A}}}}}', bytes(4)),
+    )
+    add(
+        "tensor twice, escaped",
+        "tensor-duplicate-key",
+        lambda: pack(f'{{"a":{{{_A}}},{escaped}:{{{_A}}}}}', bytes(4)),
+    )
     add(
         "tensor three times",
         "tensor-duplicate-key",
         lambda: pack("{" + f'"a":{{{_A}}},' * 2 + f'"a":{{{_A}}}}}', bytes(4)),
     )
-    add("dtype twice", "tensor-duplicate-key", lambda: pack(f'{{"a":{{"dtype":"I32",{_A}}}}}', bytes(4)))
-    add("shape twice, equal", "tensor-duplicate-key", lambda: pack(f'{{"a":{{"shape":[1],{_A}}}}}', bytes(4)))
-    add("offsets twice", "tensor-duplicate-key", lambda: pack(f'{{"a":{{"data_offsets":[0,8],{_A}}}}}', bytes(4)))
-    add("field twice, escaped", "tensor-duplicate-key", lambda: pack(f'{{"a":{{"dt\\u0079pe":"I32",{_A}}}}}', bytes(4)))
-    add("metadata twice", "tensor-duplicate-key", lambda: pack('{"__metadata__":{},"__metadata__":{}}'))
-    add("metadata key twice", "tensor-duplicate-key", lambda: pack('{"__metadata__":{"k":"1","k":"2"}}'))
-    add("metadata key twice, escaped", "tensor-duplicate-key", lambda: pack(r'{"__metadata__":{"a":"1","\u0061":"1"}}'))
+    add(
+        "dtype twice",
+        "tensor-duplicate-key",
+        lambda: pack(f'{{"a":{{"dtype":"I32",{_A}}}}}', bytes(4)),
+    )
+    add(
+        "shape twice, equal",
+        "tensor-duplicate-key",
+        lambda: pack(f'{{"a":{{"shape":[1],{_A}}}}}', bytes(4)),
+    )
+    add(
+        "offsets twice",
+        "tensor-duplicate-key",
+        lambda: pack(f'{{"a":{{"data_offsets":[0,8],{_A}}}}}', bytes(4)),
+    )
+    add(
+        "field twice, escaped",
+        "tensor-duplicate-key",
+        lambda: pack(f'{{"a":{{"dt\\u0079pe":"I32",{_A}}}}}', bytes(4)),
+    )
+    add(
+        "metadata twice",
+        "tensor-duplicate-key",
+        lambda: pack('{"__metadata__":{},"__metadata__":{}}'),
+    )
+    add(
+        "metadata key twice",
+        "tensor-duplicate-key",
+        lambda: pack('{"__metadata__":{"k":"1","k":"2"}}'),
+    )
+    add(
+        "metadata key twice, escaped",
+        "tensor-duplicate-key",
+        lambda: pack(r'{"__metadata__":{"a":"1","\u0061":"1"}}'),
+    )
     add(
         "key twice in an unknown field",
         "tensor-duplicate-key",
@@ -183,7 +269,11 @@ def _add_fields(add: _Add) -> None:
     add("entry is empty", "header-invalid", lambda: tensors(0, a={}))
     add("unknown dtype", "tensor-dtype-unknown", lambda: _with(dtype="F33"))
     add("lower-case dtype", "tensor-dtype-unknown", lambda: _with(dtype="f32"))
-    add("dtype of torch only", "tensor-dtype-unknown", lambda: tensors(16, a=entry("complex128", [1], 0, 16)))
+    add(
+        "dtype of torch only",
+        "tensor-dtype-unknown",
+        lambda: tensors(16, a=entry("complex128", [1], 0, 16)),
+    )
     add("dtype is null", "header-invalid", lambda: _with(dtype=None))
     add("dtype is a list", "header-invalid", lambda: _with(dtype=["F32"]))
     add("shape is null", "header-invalid", lambda: _with(shape=None))
@@ -192,7 +282,11 @@ def _add_fields(add: _Add) -> None:
     add("negative dimension", "header-invalid", lambda: _with(shape=[-1]))
     add("two negative dimensions", "header-invalid", lambda: _with(shape=[-1, -1]))
     add("float dimension", "header-invalid", lambda: _with(shape=[1.0]))
-    add("exponent in a dimension", "header-invalid", lambda: pack(_ONE.replace("[1]", "[1e0]"), bytes(4)))
+    add(
+        "exponent in a dimension",
+        "header-invalid",
+        lambda: pack(_ONE.replace("[1]", "[1e0]"), bytes(4)),
+    )
     add("boolean dimension", "header-invalid", lambda: _with(shape=[True]))
     add("string dimension", "header-invalid", lambda: _with(shape=["1"]))
     add("null dimension", "header-invalid", lambda: _with(shape=[None]))
@@ -215,15 +309,43 @@ def _add_sizes(add: _Add) -> None:
     """The range has the bytes of the elements."""
     add("range too long", "tensor-size-mismatch", lambda: tensors(8, a=entry("F32", [1], 0, 8)))
     add("range too short", "tensor-size-mismatch", lambda: tensors(2, a=entry("F32", [1], 0, 2)))
-    add("empty range of a scalar", "tensor-size-mismatch", lambda: tensors(0, a=entry("F32", [], 0, 0)))
-    add("bytes of an empty tensor", "tensor-size-mismatch", lambda: tensors(4, a=entry("F32", [0], 0, 4)))
-    add("elements overflow", "tensor-size-mismatch", lambda: tensors(0, a=entry("U8", [2**32, 2**32], 0, 0)))
-    add("elements wrap around to 4", "tensor-size-mismatch", lambda: tensors(4, a=entry("U8", [2**62 + 1, 4], 0, 4)))
+    add(
+        "empty range of a scalar",
+        "tensor-size-mismatch",
+        lambda: tensors(0, a=entry("F32", [], 0, 0)),
+    )
+    add(
+        "bytes of an empty tensor",
+        "tensor-size-mismatch",
+        lambda: tensors(4, a=entry("F32", [0], 0, 4)),
+    )
+    add(
+        "elements overflow",
+        "tensor-size-mismatch",
+        lambda: tensors(0, a=entry("U8", [2**32, 2**32], 0, 0)),
+    )
+    add(
+        "elements wrap around to 4",
+        "tensor-size-mismatch",
+        lambda: tensors(4, a=entry("U8", [2**62 + 1, 4], 0, 4)),
+    )
     add("bytes overflow", "tensor-size-mismatch", lambda: tensors(0, a=entry("F64", [2**61], 0, 0)))
-    add("overflow before a zero", "tensor-size-mismatch", lambda: tensors(0, a=entry("U8", [_U64, 2, 0], 0, 0)))
-    add("many dimensions", "tensor-size-mismatch", lambda: tensors(1, a=entry("U8", [_U64] * 50_000, 0, 1)))
+    add(
+        "overflow before a zero",
+        "tensor-size-mismatch",
+        lambda: tensors(0, a=entry("U8", [_U64, 2, 0], 0, 0)),
+    )
+    add(
+        "many dimensions",
+        "tensor-size-mismatch",
+        lambda: tensors(1, a=entry("U8", [_U64] * 50_000, 0, 1)),
+    )
     add("three F4", "tensor-size-mismatch", lambda: tensors(2, a=entry("F4", [3], 0, 2)))
-    add("three F4, rounded down", "tensor-size-mismatch", lambda: tensors(1, a=entry("F4", [3], 0, 1)))
+    add(
+        "three F4, rounded down",
+        "tensor-size-mismatch",
+        lambda: tensors(1, a=entry("F4", [3], 0, 1)),
+    )
     add("scalar F4", "tensor-size-mismatch", lambda: tensors(1, a=entry("F4", [], 0, 1)))
     add("two F6", "tensor-size-mismatch", lambda: tensors(2, a=entry("F6_E2M3", [2], 0, 2)))
 
@@ -232,8 +354,16 @@ def _add_ranges(add: _Add) -> None:
     """The ranges cover the data, each byte once."""
     byte = ("U8", [4])
     add("overlap", "tensor-overlap", lambda: tensors(6, a=entry(*byte, 0, 4), b=entry(*byte, 2, 6)))
-    add("same range twice", "tensor-overlap", lambda: tensors(4, a=entry(*byte, 0, 4), b=entry(*byte, 0, 4)))
-    add("one within another", "tensor-overlap", lambda: tensors(8, a=entry("U8", [8], 0, 8), b=entry(*byte, 2, 6)))
+    add(
+        "same range twice",
+        "tensor-overlap",
+        lambda: tensors(4, a=entry(*byte, 0, 4), b=entry(*byte, 0, 4)),
+    )
+    add(
+        "one within another",
+        "tensor-overlap",
+        lambda: tensors(8, a=entry("U8", [8], 0, 8), b=entry(*byte, 2, 6)),
+    )
     add(
         "empty tensor within another",
         "tensor-overlap",
@@ -247,8 +377,16 @@ def _add_ranges(add: _Add) -> None:
         "tensor-out-of-bounds",
         lambda: tensors(4, a=entry(*byte, 0, 4), b=entry(*byte, 90, 94)),
     )
-    add("past the end, wrong size", "tensor-out-of-bounds", lambda: tensors(4, a=entry(*byte, 0, 400)))
-    add("end past any file", "tensor-out-of-bounds", lambda: tensors(4, a=entry("U8", [_U64], 0, _U64)))
+    add(
+        "past the end, wrong size",
+        "tensor-out-of-bounds",
+        lambda: tensors(4, a=entry(*byte, 0, 400)),
+    )
+    add(
+        "end past any file",
+        "tensor-out-of-bounds",
+        lambda: tensors(4, a=entry("U8", [_U64], 0, _U64)),
+    )
     add(
         "empty tensor far outside",
         "tensor-out-of-bounds",
@@ -281,14 +419,26 @@ def _add_sound(add: _Add) -> None:
         None,
         lambda: pack('{"a":{"data_offsets":[0,4],"dtype":"F32","shape":[1]}}', bytes(4)),
     )
-    add("unaligned tensor", None, lambda: tensors(5, a=entry("U8", [1], 0, 1), b=entry("F32", [1], 1, 5)))
+    add(
+        "unaligned tensor",
+        None,
+        lambda: tensors(5, a=entry("U8", [1], 0, 1), b=entry("F32", [1], 1, 5)),
+    )
     add("two F4", None, lambda: tensors(1, a=entry("F4", [2], 0, 1)))
     add("four F6", None, lambda: tensors(3, a=entry("F6_E3M2", [4], 0, 3)))
     add("name is empty", None, lambda: pack(_ONE.replace('"a"', '""'), bytes(4)))
     add("name is a path", None, lambda: pack(_ONE.replace('"a"', '"../../etc/passwd"'), bytes(4)))
     add("name in markup", None, lambda: pack(_ONE.replace('"a"', '"[bold]a[/bold]"'), bytes(4)))
-    add("name with control characters", None, lambda: pack(_ONE.replace('"a"', r'"\u001b[2J\n\u0000"'), bytes(4)))
-    add("name beyond the basic plane", None, lambda: pack(_ONE.replace('"a"', r'"\ud83d\ude00"'), bytes(4)))
+    add(
+        "name with control characters",
+        None,
+        lambda: pack(_ONE.replace('"a"', r'"\u001b[2J\n\u0000"'), bytes(4)),
+    )
+    add(
+        "name beyond the basic plane",
+        None,
+        lambda: pack(_ONE.replace('"a"', r'"\ud83d\ude00"'), bytes(4)),
+    )
     add("name with -0", None, lambda: pack(_ONE.replace('"a"', '"layer-0"'), bytes(4)))
     add("name is a field's", None, lambda: pack(_ONE.replace('"a"', '"dtype"'), bytes(4)))
 

@@ -1,4 +1,6 @@
-"""Every file of the corpus through the command line: the exit codes, the findings, no traceback, little memory."""
+"""Every file of the corpus through the command line: the exit codes, the findings, no traceback,
+little memory.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from tests.corruption.cases import Case
 
 CASES = [*safetensors_cases.CASES, *torch_cases.CASES]
 
-#: What is said of a file before any container is asked, since it is none that one of them would claim.
+#: What is said of a file before any container is asked, since it is none that one of them would
+#: claim.
 SAID_BEFORE = {
     "one byte": "header-invalid",
     "seven bytes": "header-invalid",
@@ -29,7 +32,8 @@ SAID_BEFORE = {
     "html page": "file-html-page",
 }
 
-#: Peak memory (KiB) of a process that puts each file of a folder to `verify`, beside that of one which does so to none.
+#: Peak memory (KiB) of a process that puts each file of a folder to `verify`, beside that of one
+#: which does so to none.
 PEAK = """
 import os, resource, sys
 from shardctl.cli.app import app
@@ -56,7 +60,9 @@ def _put(case: Case, folder: Path) -> Path:
 
 @each
 def test_the_exit_codes(case: Case, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """`verify` soon ends, with 1 and the case's code where that is an error; a writer with 3, and leaves no target."""
+    """`verify` soon ends, with 1 and the case's code where that is an error; a writer with 3, and
+    leaves no target.
+    """
     path, target = _put(case, tmp_path), tmp_path / "target"
     begun = time.process_time()
     code = run(app, ["verify", str(path), "--json"])
@@ -83,7 +89,9 @@ def test_the_exit_codes(case: Case, tmp_path: Path, capfd: pytest.CaptureFixture
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the resource module")
 def test_no_file_costs_much_memory(tmp_path: Path) -> None:
-    """All files of the corpus, one after another in one process, raise its peak memory by less than 100 MiB."""
+    """All files of the corpus, one after another in one process, raise its peak memory by less than
+    100 MiB.
+    """
     folder, sound = tmp_path / "cases", tmp_path / "sound.safetensors"
     folder.mkdir()
     for number, case in enumerate(CASES):

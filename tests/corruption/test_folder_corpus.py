@@ -35,7 +35,9 @@ def test_the_names_differ() -> None:
 
 @each
 def test_strict(case: FolderCase, tmp_path: Path) -> None:
-    """A writer ends with the case's code and exit code, a message, a file and a next step; else it reads all of it."""
+    """A writer ends with the case's code and exit code, a message, a file and a next step; else it
+    reads all of it.
+    """
     source = _source(case, tmp_path)
     if case.code is None or case.severity != "error":
         assert [tensor.name for tensor in _read_strictly(source).tensors] == ["a", "b", "c"]
@@ -51,7 +53,9 @@ def test_strict(case: FolderCase, tmp_path: Path) -> None:
 
 @each
 def test_collecting(case: FolderCase, tmp_path: Path) -> None:
-    """A collecting report is told the case's code and no crowd of others, and what is sound is still read."""
+    """A collecting report is told the case's code and no crowd of others, and what is sound is
+    still read.
+    """
     source = _source(case, tmp_path)
     findings: list[Finding] = []
     try:

@@ -46,7 +46,9 @@ _FILES = {
     "bin": _bin(_VALUE),
     "training": _bin({"step": 1, "model": {"w": torch.ones(3)}, "args": range(3)}),
     "legacy": _legacy(_VALUE),
-    "safetensors": save_safetensors({name: tensor.clone().contiguous() for name, tensor in _VALUE.items()}),
+    "safetensors": save_safetensors(
+        {name: tensor.clone().contiguous() for name, tensor in _VALUE.items()}
+    ),
 }
 
 
@@ -58,7 +60,11 @@ def _damage(draw: st.DrawFn, data: bytes) -> bytes:  # noqa: C901 - a table of m
         size = max(len(changed), 1)
         one, other = (int(draw(_PLACE) * size) for _ in range(2))
         length = draw(st.integers(1, 64))
-        match draw(st.sampled_from(["flip", "byte", "cut", "copy", "swap", "insert", "remove", "number", "early"])):
+        match draw(
+            st.sampled_from(
+                ["flip", "byte", "cut", "copy", "swap", "insert", "remove", "number", "early"]
+            )
+        ):
             case "flip" if changed:
                 changed[one] ^= 1 << draw(st.integers(0, 7))
             case "byte" if changed:
@@ -70,7 +76,9 @@ def _damage(draw: st.DrawFn, data: bytes) -> bytes:  # noqa: C901 - a table of m
             case "swap":
                 begin, end = sorted((one, other))
                 middle = changed[begin + length : end]
-                changed[begin : end + length] = changed[end : end + length] + middle + changed[begin : begin + length]
+                changed[begin : end + length] = (
+                    changed[end : end + length] + middle + changed[begin : begin + length]
+                )
             case "insert":
                 changed[one:one] = draw(st.binary(min_size=1, max_size=16))
             case "remove":
@@ -89,7 +97,9 @@ def _damage(draw: st.DrawFn, data: bytes) -> bytes:  # noqa: C901 - a table of m
 @settings(max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_damage_is_found_or_harmless(kind: str, data: st.DataObject) -> None:
-    """Whatever happened to a file, reading it succeeds or reports findings; strictly read, it raises FormatError."""
+    """Whatever happened to a file, reading it succeeds or reports findings; strictly read, it
+    raises FormatError.
+    """
     damaged = data.draw(_damage(_FILES[kind]))
     findings: list[Finding] = []
     file = read_file(BytesReader(_PATH, damaged), findings.append)
@@ -119,13 +129,17 @@ def _described(tensor: Tensor, data: bytes) -> object:
 
 
 def _harmless(data: bytes) -> set[int]:
-    """The bytes of a zip that no reader of torch's files looks at: padding, times, attributes and versions."""
+    """The bytes of a zip that no reader of torch's files looks at: padding, times, attributes and
+    versions.
+    """
     free: set[int] = set()
     archive = zipfile.ZipFile(io.BytesIO(data))
     for info in archive.infolist():
         at = info.header_offset
         free |= {at + 4, at + 5, *range(at + 10, at + 14)}
-        name, extra = (int.from_bytes(data[at + place : at + place + 2], "little") for place in (26, 28))
+        name, extra = (
+            int.from_bytes(data[at + place : at + place + 2], "little") for place in (26, 28)
+        )
         begin = at + 30 + name
         free |= {begin, begin + 1, *range(begin + 4, begin + extra)}
     at = archive.start_dir
@@ -137,7 +151,9 @@ def _harmless(data: bytes) -> set[int]:
 
 
 def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
-    """Of a small file each flipped byte is found by a deep verify, or is padding and leaves the tensors alone."""
+    """Of a small file each flipped byte is found by a deep verify, or is padding and leaves the
+    tensors alone.
+    """
     data = _small()
     free = _harmless(data)
     path = tmp_path / "pytorch_model.bin"

@@ -29,7 +29,9 @@ def test_the_names_differ() -> None:
 
 @each
 def test_collecting(case: Case) -> None:
-    """A collecting report is told exactly the case's code, with the file, a message and a next step."""
+    """A collecting report is told exactly the case's code, with the file, a message and a next
+    step.
+    """
     index, findings = _read(case)
     assert {finding.code for finding in findings} == ({case.code} if case.code else set())
     if case.code is None:
@@ -55,7 +57,9 @@ def test_strict(case: Case) -> None:
 
 @each
 def test_no_unsafe_name_is_returned(case: Case) -> None:
-    """Whatever is wrong, every shard's name that is returned can be used as a path below the folder."""
+    """Whatever is wrong, every shard's name that is returned can be used as a path below the
+    folder.
+    """
     index, _ = _read(case)
     for shard in index.weight_map.values() if index else ():
         assert check_shard_name(shard, ".safetensors") is None

@@ -46,7 +46,9 @@ def test_collecting(case: Case) -> None:
 
 @each
 def test_one_fault_is_one_code(case: Case) -> None:
-    """A fault brings no crowd of codes with it: at most one more, where two rules are broken at once."""
+    """A fault brings no crowd of codes with it: at most one more, where two rules are broken at
+    once.
+    """
     _, findings = _read(case)
     assert len({finding.code for finding in findings if finding.severity == "error"}) <= 2
 
@@ -61,7 +63,9 @@ def test_strict(case: Case) -> None:
     with pytest.raises(FormatError) as caught:
         SAFETENSORS.read(reader, strict)
     _, findings = _read(case)
-    assert caught.value.code == next(finding.code for finding in findings if finding.severity == "error")
+    assert caught.value.code == next(
+        finding.code for finding in findings if finding.severity == "error"
+    )
     assert caught.value.exit_code == 3
     assert caught.value.file == _PATH
 
@@ -96,7 +100,10 @@ def test_upstream_loads_what_is_accepted(case: Case) -> None:
     if any(finding.severity == "error" for finding in findings):
         return
     data = case.make()
-    theirs = {name: (view["dtype"], view["shape"], bytes(view["data"])) for name, view in deserialize(data)}
+    theirs = {
+        name: (view["dtype"], view["shape"], bytes(view["data"]))
+        for name, view in deserialize(data)
+    }
     assert file is not None
     ours = {
         name: (tensor.dtype.name, list(tensor.shape), data[tensor.span.offset : tensor.span.end])

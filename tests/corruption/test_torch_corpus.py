@@ -1,4 +1,6 @@
-"""Every broken, odd or hostile torch file of the corpus gets the finding that names its fault, and nothing runs."""
+"""Every broken, odd or hostile torch file of the corpus gets the finding that names its fault, and
+nothing runs.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def _name(case: Case) -> str:
 
 
 each = pytest.mark.parametrize("case", CASES, ids=_name)
-hostile = pytest.mark.parametrize("case", [case for case in CASES if case.name.startswith("hostile: ")], ids=_name)
+hostile = pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name.startswith("hostile: ")], ids=_name
+)
 
 
 @functools.cache
@@ -44,7 +48,9 @@ def _read(case: Case) -> tuple[File | None, list[Finding], BytesReader]:
     modules, begin = set(sys.modules), time.process_time()
     file = read_file(reader, findings.append)
     assert time.process_time() - begin < _LIMIT
-    assert {name for name in set(sys.modules) - modules if not name.startswith("encodings.")} == set()
+    assert {
+        name for name in set(sys.modules) - modules if not name.startswith("encodings.")
+    } == set()
     return file, findings, reader
 
 
@@ -94,7 +100,9 @@ def test_strict(case: Case) -> None:
     with pytest.raises(FormatError) as caught:
         read_file(reader, strict)
     _, findings, _ = _read(case)
-    assert caught.value.code == next(finding.code for finding in findings if finding.severity == "error")
+    assert caught.value.code == next(
+        finding.code for finding in findings if finding.severity == "error"
+    )
     assert caught.value.exit_code == 3
     assert caught.value.file == _PATH
 
@@ -115,7 +123,9 @@ def test_nothing_beyond_the_file_is_read(case: Case) -> None:
     """No range past the file's end is asked for."""
     _, _, reader = _read(case)
     size = reader.version.size
-    assert all(offset >= 0 and length >= 0 and offset + length <= size for offset, length in reader.ranges)
+    assert all(
+        offset >= 0 and length >= 0 and offset + length <= size for offset, length in reader.ranges
+    )
 
 
 @hostile
@@ -135,13 +145,24 @@ def test_verify_calls_them_unsafe(case: Case, tmp_path: Path) -> None:
     path.write_bytes(case.make())
     verdict = verify(LocalStore(), str(path), Thoroughness(deep=True))
     name = case.name.removeprefix("hostile: ")
-    allowed = {"codecs.encode", "a memo of bytearray(1<<30)", "FloatTensor(2**28)", "torch.Tensor of a terabyte"}
-    assert ("pickle-unsafe" in {finding.code for finding in verdict.findings}) == (name not in allowed)
+    allowed = {
+        "codecs.encode",
+        "a memo of bytearray(1<<30)",
+        "FloatTensor(2**28)",
+        "torch.Tensor of a terabyte",
+    }
+    assert ("pickle-unsafe" in {finding.code for finding in verdict.findings}) == (
+        name not in allowed
+    )
 
 
 @pytest.mark.parametrize(
     "case",
-    [case for case in CASES if case.code is None and not case.name.startswith(("hostile: ", "odd: "))],
+    [
+        case
+        for case in CASES
+        if case.code is None and not case.name.startswith(("hostile: ", "odd: "))
+    ],
     ids=_name,
 )
 def test_torch_loads_what_is_sound(case: Case) -> None:

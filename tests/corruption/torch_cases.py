@@ -23,7 +23,9 @@ ROOT = b"\x80\x02}" + text("w") + TENSOR + b"s."
 
 
 def records(root: bytes = ROOT, **more: Any) -> dict[str, Entry]:
-    """The entries of a sound file by the last part of their names; `more` are fields of all of them."""
+    """The entries of a sound file by the last part of their names; `more` are fields of all of
+    them.
+    """
     contents = {"data.pkl": root, "byteorder": b"little", "0": _W, "version": b"3\n"}
     return {
         key: Entry(f"archive/data/{key}" if key == "0" else f"archive/{key}", data, **more)
@@ -61,10 +63,23 @@ Add = Callable[..., None]
 def _cases() -> list[Case]:
     cases: list[Case] = []
 
-    def add(name: str, code: str | None, make: Callable[[], bytes], severity: str = "error") -> None:
+    def add(
+        name: str, code: str | None, make: Callable[[], bytes], severity: str = "error"
+    ) -> None:
         cases.append(Case(name, ".bin", make, code, severity))
 
-    for family in (_sound, _ends, _directory, _locals, _folders, _marks, _storages, _views, _pickles, add_legacy):
+    for family in (
+        _sound,
+        _ends,
+        _directory,
+        _locals,
+        _folders,
+        _marks,
+        _storages,
+        _views,
+        _pickles,
+        add_legacy,
+    ):
         family(add)
     for name, (code, make) in HOSTILE.items():
         add(name, code, lambda make=make: archive(make()))
@@ -80,13 +95,17 @@ def _sound(add: Add) -> None:
     add("times", None, lambda: _with("0", local={"time": 77, "date": 88}))
     add("numbers as keys", None, lambda: archive(b"\x80\x02}K\x07" + TENSOR + b"s."))
     add("empty dict", None, lambda: archive(b"\x80\x02}."))
-    add("oversized name", None, lambda: archive(b"\x80\x02}" + text("n" * 100_000) + TENSOR + b"s."))
+    add(
+        "oversized name", None, lambda: archive(b"\x80\x02}" + text("n" * 100_000) + TENSOR + b"s.")
+    )
 
 
 def _ends(add: Add) -> None:
     """The end record, and what stands before the zip and behind it."""
     add("prepended byte", "zip-ambiguous", lambda: archive(**{"data.pkl": _first(b"#")}))
-    add("prepended script", "zip-ambiguous", lambda: archive(**{"data.pkl": _first(b"#!/bin/sh\n")}))
+    add(
+        "prepended script", "zip-ambiguous", lambda: archive(**{"data.pkl": _first(b"#!/bin/sh\n")})
+    )
     add("prepended, offsets not moved", "zip-ambiguous", lambda: b"PK\x03\x04" + archive())
     add("appended byte", "zip-ambiguous", lambda: archive() + b"x")
     add("appended zip", "zip-ambiguous", lambda: archive() + archive())
@@ -102,11 +121,31 @@ def _ends(add: Add) -> None:
     add("only a signature", "file-truncated", lambda: b"PK\x03\x04")
     add("only an end record", "zip-invalid", lambda: pack([]))
     for name in ("disk", "first", "here"):
-        add(f"end: {name}", "zip-ambiguous", lambda name=name: pack(list(records().values()), end={name: 7}))
-    add("end: too many entries", "zip-invalid", lambda: pack(list(records().values()), end={"here": 5, "count": 5}))
-    add("end: too few entries", "zip-invalid", lambda: pack(list(records().values()), end={"here": 3, "count": 3}))
-    add("end: directory elsewhere", "zip-ambiguous", lambda: pack(list(records().values()), end={"begin": 3}))
-    add("end: zip64 missing", "zip-invalid", lambda: pack(list(records().values()), end={"begin": 0xFFFFFFFF}))
+        add(
+            f"end: {name}",
+            "zip-ambiguous",
+            lambda name=name: pack(list(records().values()), end={name: 7}),
+        )
+    add(
+        "end: too many entries",
+        "zip-invalid",
+        lambda: pack(list(records().values()), end={"here": 5, "count": 5}),
+    )
+    add(
+        "end: too few entries",
+        "zip-invalid",
+        lambda: pack(list(records().values()), end={"here": 3, "count": 3}),
+    )
+    add(
+        "end: directory elsewhere",
+        "zip-ambiguous",
+        lambda: pack(list(records().values()), end={"begin": 3}),
+    )
+    add(
+        "end: zip64 missing",
+        "zip-invalid",
+        lambda: pack(list(records().values()), end={"begin": 0xFFFFFFFF}),
+    )
     add(
         "bytes before the directory",
         "zip-ambiguous",
@@ -121,16 +160,44 @@ def _first(data: bytes) -> Entry:
 
 def _directory(add: Add) -> None:
     """Entries of the central directory."""
-    add("encrypted", "zip-invalid", lambda: _with("0", central={"flags": 0x809}, local={"flags": 0x809}))
-    add("unknown flag", "zip-invalid", lambda: _with("0", central={"flags": 0x848}, local={"flags": 0x848}))
+    add(
+        "encrypted",
+        "zip-invalid",
+        lambda: _with("0", central={"flags": 0x809}, local={"flags": 0x809}),
+    )
+    add(
+        "unknown flag",
+        "zip-invalid",
+        lambda: _with("0", central={"flags": 0x848}, local={"flags": 0x848}),
+    )
     add("deflated", "zip-invalid", lambda: _with("0", central={"method": 8}, local={"method": 8}))
-    add("unknown method", "zip-invalid", lambda: _with("0", central={"method": 99}, local={"method": 99}))
+    add(
+        "unknown method",
+        "zip-invalid",
+        lambda: _with("0", central={"method": 99}, local={"method": 99}),
+    )
     add("two sizes", "zip-ambiguous", lambda: _with("0", central={"packed": 8}))
-    add("record beyond the file", "zip-invalid", lambda: _with("0", central={"size": 1 << 30, "packed": 1 << 30}))
+    add(
+        "record beyond the file",
+        "zip-invalid",
+        lambda: _with("0", central={"size": 1 << 30, "packed": 1 << 30}),
+    )
     add("record of 2^64 - 1 bytes", "zip-invalid", lambda: _with("0", **_wide(2**64 - 1)))
-    add("zip64 field missing", "zip-invalid", lambda: _with("0", central={"size": 0xFFFFFFFF, "packed": 0xFFFFFFFF}))
-    add("zip64 field twice", "zip-ambiguous", lambda: _with("0", central_extra=2 * (b"\1\0\x08\0" + bytes(8))))
-    add("second name", "zip-ambiguous", lambda: _with("0", central_extra=b"\x75\x70\x06\0" + bytes(6)))
+    add(
+        "zip64 field missing",
+        "zip-invalid",
+        lambda: _with("0", central={"size": 0xFFFFFFFF, "packed": 0xFFFFFFFF}),
+    )
+    add(
+        "zip64 field twice",
+        "zip-ambiguous",
+        lambda: _with("0", central_extra=2 * (b"\1\0\x08\0" + bytes(8))),
+    )
+    add(
+        "second name",
+        "zip-ambiguous",
+        lambda: _with("0", central_extra=b"\x75\x70\x06\0" + bytes(6)),
+    )
     add("extra field cut short", "zip-invalid", lambda: _with("0", central_extra=b"FB"))
     add("extra field too long", "zip-invalid", lambda: _with("0", central_extra=b"FB\xff\0"))
     add("entry comment", "zip-invalid", lambda: _with("0", central={"comment": 3}))
@@ -138,10 +205,18 @@ def _directory(add: Add) -> None:
     add("name too long", "zip-invalid", lambda: _with("version", central={"name": 60_000}))
     add("name not UTF-8", "zip-invalid", lambda: archive(extra=Entry(b"archive/\xff", b"")))
     add("duplicate", "zip-ambiguous", lambda: archive(extra=Entry("archive/data/0", _W)))
-    add("duplicate but for case", "zip-ambiguous", lambda: archive(extra=Entry("archive/DATA/0", _W)))
+    add(
+        "duplicate but for case",
+        "zip-ambiguous",
+        lambda: archive(extra=Entry("archive/DATA/0", _W)),
+    )
     add("duplicate pickle", "zip-ambiguous", lambda: archive(extra=Entry("archive/data.pkl", ROOT)))
     add("two at one offset", "zip-ambiguous", lambda: _with("version", central={"at": 0}))
-    add("offset past the directory", "zip-invalid", lambda: _with("version", central={"at": 1 << 20}))
+    add(
+        "offset past the directory",
+        "zip-invalid",
+        lambda: _with("version", central={"at": 1 << 20}),
+    )
 
 
 def _wide(size: int) -> dict[str, Any]:
@@ -159,12 +234,24 @@ def _locals(add: Add) -> None:
     add("local: other checksum", "zip-ambiguous", lambda: _with("0", local={"crc": 15}))
     add("local: checksum equal to the size", "zip-ambiguous", lambda: _with("0", local={"crc": 16}))
     add("local: shifted extra", "zip-invalid", lambda: _with("0", local={"extra": 4}))
-    add("local: no signature", "zip-invalid", lambda: archive().replace(b"PK\x03\x04", b"PK\x03\x05"))
-    add("local: no signature of one", "zip-invalid", lambda: _flip(archive(), archive().index(b"PK\x03\x04", 4)))
+    add(
+        "local: no signature",
+        "zip-invalid",
+        lambda: archive().replace(b"PK\x03\x04", b"PK\x03\x05"),
+    )
+    add(
+        "local: no signature of one",
+        "zip-invalid",
+        lambda: _flip(archive(), archive().index(b"PK\x03\x04", 4)),
+    )
     add("local: sizes differ", "zip-ambiguous", lambda: _undescribed(size=15))
     add("local: checksum differs", "zip-ambiguous", lambda: _undescribed(crc=15))
     add("descriptor missing", "zip-ambiguous", lambda: _with("0", tail=b""))
-    add("descriptor of another size", "zip-ambiguous", lambda: _with("0", tail=b"PK\x07\x08" + bytes(12)))
+    add(
+        "descriptor of another size",
+        "zip-ambiguous",
+        lambda: _with("0", tail=b"PK\x07\x08" + bytes(12)),
+    )
     add("descriptor without signature", "zip-ambiguous", lambda: _with("0", tail=bytes(16)))
 
 
@@ -181,22 +268,46 @@ def _folders(add: Add) -> None:
     add("record above", "zip-ambiguous", lambda: archive(extra=Entry("archive/../data.pkl", ROOT)))
     add("absolute record", "zip-ambiguous", lambda: archive(extra=Entry("/archive/x", b"")))
     add("backslashes", "zip-ambiguous", lambda: archive(extra=Entry("archive\\x", b"")))
-    add("a plain zip", "zip-ambiguous", lambda: pack([Entry("readme.txt", b"hello"), Entry("weights.bin", b"x")]))
+    add(
+        "a plain zip",
+        "zip-ambiguous",
+        lambda: pack([Entry("readme.txt", b"hello"), Entry("weights.bin", b"x")]),
+    )
     add("no pickle", "zip-invalid", lambda: archive(**{"data.pkl": None}))
-    add("TorchScript", "zip-invalid", lambda: archive(constants=Entry("archive/constants.pkl", b"\x80\x02).")))
-    add("TorchScript code", "zip-invalid", lambda: archive(code=Entry("archive/code/__torch__.py", b"")))
+    add(
+        "TorchScript",
+        "zip-invalid",
+        lambda: archive(constants=Entry("archive/constants.pkl", b"\x80\x02).")),
+    )
+    add(
+        "TorchScript code",
+        "zip-invalid",
+        lambda: archive(code=Entry("archive/code/__torch__.py", b"")),
+    )
 
 
 def _marks(add: Add) -> None:
     """Byte order, version, checksums."""
     add("big-endian", "zip-invalid", lambda: archive(byteorder=Entry("archive/byteorder", b"big")))
-    add("no such byte order", "zip-invalid", lambda: archive(byteorder=Entry("archive/byteorder", b"l" * 100)))
+    add(
+        "no such byte order",
+        "zip-invalid",
+        lambda: archive(byteorder=Entry("archive/byteorder", b"l" * 100)),
+    )
     add("future version", "zip-invalid", lambda: archive(version=Entry("archive/version", b"11\n")))
     add("version 0", "zip-invalid", lambda: archive(version=Entry("archive/version", b"0\n")))
-    add("version of letters", "zip-invalid", lambda: archive(version=Entry("archive/version", b"three")))
+    add(
+        "version of letters",
+        "zip-invalid",
+        lambda: archive(version=Entry("archive/version", b"three")),
+    )
     add("empty version", "zip-invalid", lambda: archive(version=Entry("archive/version", b"")))
     add("no version", "zip-invalid", lambda: archive(version=None))
-    add("damaged pickle", "zip-crc-mismatch", lambda: archive().replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_v1"))
+    add(
+        "damaged pickle",
+        "zip-crc-mismatch",
+        lambda: archive().replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_v1"),
+    )
     add("damaged version", "zip-crc-mismatch", lambda: archive().replace(b"3\n", b"4\n"))
     add("no checksums", "zip-crc-absent", _without_checksums, "warning")
 
@@ -212,10 +323,26 @@ def _without_checksums() -> bytes:
 def _storages(add: Add) -> None:
     """Records of storages."""
     add("no storage", "zip-invalid", lambda: archive(**{"0": None}))
-    add("storage too short", "tensor-size-mismatch", lambda: archive(**{"0": Entry("archive/data/0", _W[:-4])}))
-    add("storage too long", "tensor-size-mismatch", lambda: archive(**{"0": Entry("archive/data/0", _W + _W)}))
-    add("storage empty", "tensor-size-mismatch", lambda: archive(**{"0": Entry("archive/data/0", b"")}))
-    add("key that leads away", "zip-invalid", lambda: archive(_tensors(tensor(persid(key="../version")))))
+    add(
+        "storage too short",
+        "tensor-size-mismatch",
+        lambda: archive(**{"0": Entry("archive/data/0", _W[:-4])}),
+    )
+    add(
+        "storage too long",
+        "tensor-size-mismatch",
+        lambda: archive(**{"0": Entry("archive/data/0", _W + _W)}),
+    )
+    add(
+        "storage empty",
+        "tensor-size-mismatch",
+        lambda: archive(**{"0": Entry("archive/data/0", b"")}),
+    )
+    add(
+        "key that leads away",
+        "zip-invalid",
+        lambda: archive(_tensors(tensor(persid(key="../version")))),
+    )
     add("key of nothing", "zip-invalid", lambda: archive(_tensors(tensor(persid(key="")))))
 
 
@@ -242,7 +369,9 @@ def _views(add: Add) -> None:
         "negative flag": tensor(flags=b"}" + text("neg") + b"\x88s"),
         "not a storage": tensor(storage=b"}"),
         "too few arguments": b"ctorch._utils\n_rebuild_tensor_v2\n)R",
-        "an untyped storage without a type": tensor(persid(kind="ctorch.storage\nUntypedStorage\n", numel=16)),
+        "an untyped storage without a type": tensor(
+            persid(kind="ctorch.storage\nUntypedStorage\n", numel=16)
+        ),
         "not a storage type": tensor(persid(kind="cos\nsystem\n")),
         "negative size": tensor(persid(numel=-1)),
         "six items": tensor(persid(more=b"N")),
@@ -251,7 +380,11 @@ def _views(add: Add) -> None:
     }
     for name, view in malformed.items():
         add(f"tensor: {name}", "pickle-invalid", lambda view=view: archive(_tensors(view)))
-    add("one storage, two sizes", "pickle-invalid", lambda: archive(_tensors(TENSOR, tensor(persid(numel=3)))))
+    add(
+        "one storage, two sizes",
+        "pickle-invalid",
+        lambda: archive(_tensors(TENSOR, tensor(persid(numel=3)))),
+    )
     double = tensor(persid(kind="ctorch\nDoubleStorage\n", numel=2), shape=(2,))
     add("one storage, two types", "pickle-invalid", lambda: archive(_tensors(TENSOR, double)))
     add("unknown element type", "tensor-dtype-unknown", lambda: archive(_tensors(_third("float3"))))
@@ -309,7 +442,9 @@ def _pickles(add: Add) -> None:
         "integer of a megabyte": b"\x80\x02}K\x01\x8b\0\0\x10\0" + bytes(1 << 20) + b"s.",
         "integer of negative length": b"\x80\x02\x8b\xff\xff\xff\xff.",
         "string without quotes": b"\x80\x02Sabc\n.",
-        "attributes that replace the data": _tensors(_with_state(b"}" + text("data") + TENSOR + b"s")),
+        "attributes that replace the data": _tensors(
+            _with_state(b"}" + text("data") + TENSOR + b"s")
+        ),
     }
     for name, root in bad.items():
         add(f"pickle: {name}", "pickle-invalid", lambda root=root: archive(root))

@@ -27,11 +27,16 @@ def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`model`: a safetensors file with a config and a tokenizer; `bert-base-cased`: the reference case, scaled down."""
+    """`model`: a safetensors file with a config and a tokenizer; `bert-base-cased`: the reference
+    case, scaled down.
+    """
     folder = tmp_path_factory.mktemp("checkpoints")
     sizes = {"model.embed_tokens.weight": LARGE}
     for layer in range(3):
-        sizes |= {f"model.layers.{layer}.mlp.weight": LARGE, f"model.layers.{layer}.attention.weight": LARGE}
+        sizes |= {
+            f"model.layers.{layer}.mlp.weight": LARGE,
+            f"model.layers.{layer}.attention.weight": LARGE,
+        }
         sizes |= {f"model.layers.{layer}.norm.weight": SMALL}
     sizes |= {"lm_head.weight": LARGE}
     write_safetensors(folder / "model" / "model.safetensors", sizes, fill=1)
@@ -44,7 +49,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scale_down(patch: pytest.MonkeyPatch, by: int = 16) -> None:
-    """Make the reference checkpoint's script make one of the same names with all dimensions divided."""
+    """Make the reference checkpoint's script make one of the same names with all dimensions
+    divided.
+    """
     for name in ("VOCABULARY", "POSITIONS", "HIDDEN", "INTERMEDIATE"):
         patch.setattr(reference, name, getattr(reference, name) // by)
     total = sum(tensor.nbytes for tensor in reference.tensors_in("weights.raw"))

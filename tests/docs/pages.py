@@ -1,14 +1,14 @@
 """The examples in the documentation: which blocks a page has, how they run, and whether a page's output is right.
 
-A block of `console` has commands after `$ ` and what they print; one of `sh` is a script. A comment right before a
-block directs its test:
+A block of `console` has commands after `$ ` and what they print; one of `sh` is a script. A comment
+right before a block directs its test:
 
     <!-- not run: the reason -->        the block is only shown
     <!-- before: commands -->           it begins anew, in a fresh folder, after these commands
     <!-- stand-in: 2GB = 100KB -->      in the test this stands for that, and any number for a number of the output
 
-A block without `before` goes on in the folder of the block above it. In the output `…` is any text, alone on a line any
-lines; blank lines and how long something took are not compared.
+A block without `before` goes on in the folder of the block above it. In the output `…` is any text,
+alone on a line any lines; blank lines and how long something took are not compared.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from pathlib import Path
 
 LANGUAGES = ("console", "sh")
 _BLOCK = re.compile(
-    r"(?P<comments>(?:<!--(?:(?!-->).)*-->\s*)*)^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+    r"(?P<comments>(?:<!--(?:(?!-->).)*-->\s*)*)^```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
 )
 _FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
-_COMMAND = re.compile(r"^\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*)\n(?P<output>(?:(?!\$ )[^\n]*\n)*)", re.MULTILINE)
+_COMMAND = re.compile(
+    r"^\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*)\n(?P<output>(?:(?!\$ )[^\n]*\n)*)", re.MULTILINE
+)
 _COMMENT = re.compile(r"<!--\s*(before|not run|stand-in):\s*(.*?)\s*-->", re.DOTALL)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _BAR = "[█▉▊▋▌▍▎▏▓·]"
@@ -53,8 +56,13 @@ class Block:
     @property
     def substitutes(self) -> dict[str, str]:
         """What is put in the place of what."""
-        pairs = filter(None, (pair.strip() for pair in self.directives.get("stand-in", "").split(";")))
-        return {name.strip(): value.strip() for name, value in (pair.split("=") for pair in pairs if "=" in pair)}
+        pairs = filter(
+            None, (pair.strip() for pair in self.directives.get("stand-in", "").split(";"))
+        )
+        return {
+            name.strip(): value.strip()
+            for name, value in (pair.split("=") for pair in pairs if "=" in pair)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,9 @@ def scenes(page: Path, root: Path) -> list[Scene]:
 
 
 def examples(block: Block) -> Iterator[Example]:
-    """The commands of a console block, each with the lines below it. A backslash continues a command."""
+    """The commands of a console block, each with the lines below it. A backslash continues a
+    command.
+    """
     for match in _COMMAND.finditer(block.text):
         yield Example(match["command"], match["output"])
 
@@ -128,7 +138,9 @@ def pattern(output: str, *, stand_in: bool) -> re.Pattern[str]:
 
 
 class Shell:
-    """Runs commands in one folder as a terminal of 120 columns would; nothing of the developer's own comes in."""
+    """Runs commands in one folder as a terminal of 120 columns would; nothing of the developer's
+    own comes in.
+    """
 
     def __init__(self, folder: Path, binaries: Path) -> None:
         self._folder = folder
@@ -144,7 +156,9 @@ class Shell:
         }
 
     def run(self, command: str) -> tuple[str, int]:
-        """What a command prints to a terminal, both streams, and its exit code. `$?` is that of the one before."""
+        """What a command prints to a terminal, both streams, and its exit code. `$?` is that of the
+        one before.
+        """
         master, slave = pty.openpty()
         script = f"(exit {self._code}); {command}"
         with os.fdopen(master, "rb", buffering=0) as terminal:
@@ -172,7 +186,9 @@ def _until_closed(terminal: int) -> Iterator[bytes]:
 
 
 def play(scene: Scene, shell: Shell) -> None:
-    """Run a scene and compare. A command that fails must be followed by one that shows its exit code."""
+    """Run a scene and compare. A command that fails must be followed by one that shows its exit
+    code.
+    """
     shell.script(scene.before)
     for block in scene.blocks:
         if block.language == "sh":

@@ -1,7 +1,8 @@
 """The program as a server, so that a page of examples does not wait for the interpreter and its imports at each line.
 
-The `shardctl` that it puts on the PATH hands its arguments, environment, streams and `ulimit -f` over, and ends with
-the exit code that comes back. The server has everything imported, and forks for each call.
+The `shardctl` that it puts on the PATH hands its arguments, environment, streams and `ulimit -f`
+over, and ends with the exit code that comes back. The server has everything imported, and forks for
+each call.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def served(folder: Path) -> Iterator[Path]:
 
 def serve(listening: socket.socket) -> None:
     """Answer calls until a signal ends the process, each in a fork."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: the exit code goes over the socket
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_IGN
+    )  # nobody waits for them: the exit code goes over the socket
     while True:
         connection, _ = listening.accept()
         with connection:
@@ -74,7 +77,9 @@ def _answer(connection: socket.socket) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+    sys.stdout, sys.stderr = (
+        os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2)
+    )
     resource.setrlimit(resource.RLIMIT_FSIZE, call["largest_file"])
     os.chdir(call["folder"])
     os.environ.clear()

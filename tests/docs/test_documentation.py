@@ -1,4 +1,6 @@
-"""The documentation says what is there: links lead somewhere, commands, options and findings are explained."""
+"""The documentation says what is there: links lead somewhere, commands, options and findings are
+explained.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from tests.checkpoints import ROOT, run_cli
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 COMMANDS = tuple(sorted(get_command(app).commands))  # type: ignore[attr-defined] # an application is a group
 FINDINGS = ROOT / "docs" / "findings.md"
-#: Strings of the form of a code that are none: progress events, styles of numbering, an encoding, names of libraries.
+#: Strings of the form of a code that are none: progress events, styles of numbering, an encoding,
+#: names of libraries.
 NOT_CODES = {"shard-done", "after-suffix", "before-variant", "raw-unicode-escape"}
 _CODE = re.compile(r"[a-z]+(?:-[a-z]+)+")
 
@@ -27,7 +30,9 @@ _FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ +(.+?)\s*$", _FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    headings = re.findall(
+        r"^#+ +(.+?)\s*$", _FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE
+    )
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -41,7 +46,9 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
-        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+        if not target.exists() or (
+            anchor and target.suffix == ".md" and anchor not in anchors(target)
+        ):
             broken.append(link)
     assert not broken
 
@@ -54,10 +61,15 @@ def linked(page: Path) -> set[Path]:
 
 
 def test_the_index_leads_to_every_page() -> None:
-    """From the README to the documentation's index, and from there to each page, example and schema."""
+    """From the README to the documentation's index, and from there to each page, example and
+    schema.
+    """
     index = ROOT / "docs" / "README.md"
     assert index in linked(ROOT / "README.md")
-    pages = {*ROOT.glob("docs/*.md"), *(path for path in ROOT.glob("examples/*") if path.is_file())} - {index}
+    pages = {
+        *ROOT.glob("docs/*.md"),
+        *(path for path in ROOT.glob("examples/*") if path.is_file()),
+    } - {index}
     assert sorted(pages - linked(index)) == []
     assert sorted({*ROOT.glob("docs/schemas/*")} - linked(ROOT / "docs" / "cli.md")) == []
 
@@ -88,9 +100,15 @@ def strings_in_code() -> Iterator[str]:
 
 
 def codes_in_code() -> set[str]:
-    """What `verify` can report and what an error can carry: codes in the source, and those of the tree of errors."""
+    """What `verify` can report and what an error can carry: codes in the source, and those of the
+    tree of errors.
+    """
     written = {text for text in strings_in_code() if _CODE.fullmatch(text)}
-    tree = {value.code for value in vars(errors).values() if isinstance(value, type) and hasattr(value, "code")}
+    tree = {
+        value.code
+        for value in vars(errors).values()
+        if isinstance(value, type) and hasattr(value, "code")
+    }
     return (written - NOT_CODES) | (tree - {errors.FormatError.code})
 
 
@@ -112,13 +130,21 @@ def test_every_explained_code_exists() -> None:
 
 def test_every_code_has_a_cause_and_a_remedy() -> None:
     """No row of the tables has an empty cell."""
-    rows = re.findall(r"^\| `[a-z-]+` \|(.*)\|$", FINDINGS.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `[a-z-]+` \|(.*)\|$", FINDINGS.read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert all(cell.strip() for row in rows for cell in row.split("|"))
 
 
 def test_the_interface_names_every_command_and_exit_code() -> None:
-    """The page of the command line has a line for each command, and each exit code of the tree of errors."""
+    """The page of the command line has a line for each command, and each exit code of the tree of
+    errors.
+    """
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert [command for command in COMMANDS if f"shardctl {command} " not in text] == []
-    tree = {value.exit_code for value in vars(errors).values() if isinstance(value, type) and hasattr(value, "code")}
+    tree = {
+        value.exit_code
+        for value in vars(errors).values()
+        if isinstance(value, type) and hasattr(value, "code")
+    }
     assert [code for code in sorted(tree) if f"| {code} |" not in text] == []

@@ -12,14 +12,18 @@ from tests.checkpoints import ROOT
 from tests.docs.pages import Shell
 
 MAKE = f"make -f {ROOT / 'examples' / 'Makefile'} LIMIT=100KB"
-WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "ci.yml").read_text(encoding="utf-8"))
+WORKFLOW: dict[str, Any] = yaml.safe_load(
+    (ROOT / "examples" / "ci.yml").read_text(encoding="utf-8")
+)
 (JOB,) = WORKFLOW["jobs"].values()
 #: Steps that are about the runner itself.
 OF_THE_RUNNER = {"install"}
 
 
 def test_make_writes_the_index_once(shell: Shell, tmp_path: Path) -> None:
-    """The first run writes the set, the second has nothing to do, and a newer checkpoint is written again."""
+    """The first run writes the set, the second has nothing to do, and a newer checkpoint is written
+    again.
+    """
     index = tmp_path / "work" / "sharded" / "model.safetensors.index.json"
     assert shell.run(f"{MAKE} check")[1] != 0
     output, code = shell.run(MAKE)
@@ -38,7 +42,9 @@ def test_make_writes_the_index_once(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_make_verifies_each_index_once(shell: Shell, tmp_path: Path) -> None:
-    """`verify` makes what it needs, reads all the bytes once, and again where the index is new; `clean` removes it."""
+    """`verify` makes what it needs, reads all the bytes once, and again where the index is new;
+    `clean` removes it.
+    """
     output, code = shell.run(f"{MAKE} verify")
     assert (code, "verify sharded --deep" in output) == (0, True), output
     output, code = shell.run(f"{MAKE} verify")
@@ -51,7 +57,11 @@ def steps(shell: Shell) -> dict[str, int]:
     """The exit code of each step that runs a command, by its id, as the runner would run them."""
     variables = {**JOB["env"], "MODEL": "model", "SHARDED": "sharded", "LIMIT": "100KB"}
     given = "".join(f"export {name}='{value}'; " for name, value in variables.items())
-    runs = {step["id"]: step["run"] for step in JOB["steps"] if "run" in step and step["id"] not in OF_THE_RUNNER}
+    runs = {
+        step["id"]: step["run"]
+        for step in JOB["steps"]
+        if "run" in step and step["id"] not in OF_THE_RUNNER
+    }
     return {name: shell.run(f"{given} set -eo pipefail; {run}")[1] for name, run in runs.items()}
 
 
@@ -62,10 +72,14 @@ def test_a_workflow_passes(shell: Shell) -> None:
 
 
 def test_a_workflow_fails_where_it_should(shell: Shell) -> None:
-    """A wrong index, a set of another limit and a set of another checkpoint are each caught by their own step."""
+    """A wrong index, a set of another limit and a set of another checkpoint are each caught by
+    their own step.
+    """
     shell.script("shardctl split model sharded --max-shard-size 50KB")
     assert steps(shell) == {"sound": 0, "index": 0, "same": 0, "up-to-date": 1}
-    shell.script('sed -i \'s/"total_size": .*/"total_size": 1/\' sharded/model.safetensors.index.json')
+    shell.script(
+        'sed -i \'s/"total_size": .*/"total_size": 1/\' sharded/model.safetensors.index.json'
+    )
     assert steps(shell)["index"] == 1
     shell.script("rm -r sharded; shardctl split model sharded --max-shard-size 100KB")
     shell.script("printf x | dd of=model/model.safetensors bs=1 seek=5000 conv=notrunc status=none")

@@ -14,7 +14,9 @@ ALIASES = {"bash", "shell", "zsh", "shellsession"}
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: f"{scene.page}: {scene.heading}")
 def test_the_examples_print_what_is_shown(scene: Scene, shell: Shell) -> None:
-    """Every command of the blocks that share a folder, one after another, gives the output below it."""
+    """Every command of the blocks that share a folder, one after another, gives the output below
+    it.
+    """
     play(scene, shell)
 
 
@@ -41,7 +43,12 @@ def test_what_is_not_run_says_why(page: object) -> None:
         ("3 files, 1.2 MB\n", "3 files, 9.9 KB\n", False, False),
         ("3 files, 1.2 MB\n", "12 files, 9,900 B\n", True, True),
         ("3 files   1.2 MB\n", "3 files   MB\n", True, False),
-        ("wrote 1 file in 4.0 s (1 MB/s): all\n", "wrote 1 file in 0.1 s (2 KB/s): none\n", False, True),
+        (
+            "wrote 1 file in 4.0 s (1 MB/s): all\n",
+            "wrote 1 file in 0.1 s (2 KB/s): none\n",
+            False,
+            True,
+        ),
         ("wrote 1 file in 4.0 s\n", "wrote 2 files in 4.0 s\n", False, False),
     ],
 )

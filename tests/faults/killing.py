@@ -1,6 +1,7 @@
 """A run killed before every system call that changes something below its target, and what must hold after each.
 
-The moments are listed by one run under strace and counted for each path, since strace counts for each thread.
+The moments are listed by one run under strace and counted for each path, since strace counts for
+each thread.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from tests.faults.machinery import (
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A command to be killed. `prepare` makes what is there before; the command works on `source` and `target`."""
+    """A command to be killed. `prepare` makes what is there before; the command works on `source`
+    and `target`.
+    """
 
     prepare: Callable[[Path], None]
     command: tuple[str, ...]
@@ -55,12 +58,16 @@ def _single(folder: Path) -> None:
 
 def _bin_shards(folder: Path) -> None:
     write_safetensors(folder / "single" / "model.safetensors", tensors(4))
-    run_here("reshard", folder / "single", folder / "model", "--to", "bin", "--num-shards", 3, "--quiet").expect(0)
+    run_here(
+        "reshard", folder / "single", folder / "model", "--to", "bin", "--num-shards", 3, "--quiet"
+    ).expect(0)
     shutil.rmtree(folder / "model" / ".shardctl")
 
 
 def _shards(folder: Path) -> None:
-    """Three shards whose tensors stand in an order that packing again by name changes: other shards, same names."""
+    """Three shards whose tensors stand in an order that packing again by name changes: other
+    shards, same names.
+    """
     names = [f"layer.{number}.weight" for number in (10, 9, 2, 1, 11, 3)]
     held = {name: bytes([number + 1]) * (500 + 97 * number) for number, name in enumerate(names)}
     write_safetensors(folder / "single" / "model.safetensors", held)
@@ -79,13 +86,18 @@ INDEX = "model.safetensors.index.json"
 SCENARIOS = {
     "split": Scenario(_single, ("split", "--num-shards", "3"), "model", "target"),
     "merge bin": Scenario(_bin_shards, ("merge",), "model", "target"),
-    "in place, one to three": Scenario(_single, ("split", "--num-shards", "3", "--replace"), "model", "model"),
+    "in place, one to three": Scenario(
+        _single, ("split", "--num-shards", "3", "--replace"), "model", "model"
+    ),
     "in place, three to one": Scenario(_shards, ("merge", "--replace"), "model", "model"),
     "in place, same names": Scenario(
         _shards, ("split", "--num-shards", "3", "--order", "natural", "--replace"), "model", "model"
     ),
     "replace another set": Scenario(
-        _shards_in_target, ("split", "--num-shards", "3", "--replace", "--checksums"), "model", "target"
+        _shards_in_target,
+        ("split", "--num-shards", "3", "--replace", "--checksums"),
+        "model",
+        "target",
     ),
 }
 
@@ -93,7 +105,8 @@ SCENARIOS = {
 def kill_everywhere(scenario: Scenario, pristine: Path, begin: Path, memory_path: Path) -> int:
     """Kill a run that starts from what is in `begin`, before each of its changes; returns their number.
 
-    `pristine` is what was there before anything was run: what that run must end with is what a run from there does.
+    `pristine` is what was there before anything was run: what that run must end with is what a run
+    from there does.
     """
     before = {folder.name: digests(folder) for folder in pristine.iterdir()}
     old = before.get(scenario.target, {})
@@ -109,7 +122,9 @@ def kill_everywhere(scenario: Scenario, pristine: Path, begin: Path, memory_path
     assert digests(work / scenario.target) == after
     for point in points:
         _restore(begin, work)
-        assert run_killed(point, *scenario.arguments(work)) == -signal.SIGKILL, f"{point} was not reached"
+        assert run_killed(point, *scenario.arguments(work)) == -signal.SIGKILL, (
+            f"{point} was not reached"
+        )
         _check(scenario, work, before, after, str(point))
     assert {folder.name: digests(folder) for folder in pristine.iterdir()} == before
     return len(points)
@@ -121,29 +136,44 @@ def _restore(saved: Path, work: Path) -> None:
     The journal's own are copies: they are appended to.
     """
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(saved, work, copy_function=lambda old, new: (shutil.copy2 if STAGING in old else os.link)(old, new))
+    shutil.copytree(
+        saved,
+        work,
+        copy_function=lambda old, new: (shutil.copy2 if STAGING in old else os.link)(old, new),
+    )
 
 
 def _check(
-    scenario: Scenario, work: Path, before: Mapping[str, Mapping[str, str]], after: Mapping[str, str], where: str
+    scenario: Scenario,
+    work: Path,
+    before: Mapping[str, Mapping[str, str]],
+    after: Mapping[str, str],
+    where: str,
 ) -> None:
     target = work / scenario.target
     old = before.get(scenario.target, {})
     found = digests(target)
     for name, digest in found.items():
-        assert digest in (old.get(name), after.get(name)), f"{where}: '{name}' is neither old nor new"
+        assert digest in (old.get(name), after.get(name)), (
+            f"{where}: '{name}' is neither old nor new"
+        )
     _check_index(found, target, old, after, where)
     if not scenario.in_place:
-        assert digests(work / scenario.source) == before[scenario.source], f"{where}: the source changed"
+        assert digests(work / scenario.source) == before[scenario.source], (
+            f"{where}: the source changed"
+        )
     if target.exists():
         assert run_here("verify", target, "--deep").code in (0, 1, 3), where
     _again(scenario, work).expect(0)
     assert digests(target) == after, f"{where}: the second run ended otherwise"
-    # The lock file of a process that was killed before its very last step stays until the next run that has work.
+    # The lock file of a process that was killed before its very last step stays until the next run
+    # that has work.
     assert set(staging_names(target)) <= {"lock", "record.json"}, where
     _again(scenario, work).expect(0)
     if not scenario.in_place:
-        assert digests(work / scenario.source) == before[scenario.source], f"{where}: the source changed"
+        assert digests(work / scenario.source) == before[scenario.source], (
+            f"{where}: the source changed"
+        )
 
 
 def _again(scenario: Scenario, work: Path) -> Ended:
@@ -151,13 +181,23 @@ def _again(scenario: Scenario, work: Path) -> Ended:
 
 
 def _check_index(
-    found: Mapping[str, str], target: Path, old: Mapping[str, str], after: Mapping[str, str], where: str
+    found: Mapping[str, str],
+    target: Path,
+    old: Mapping[str, str],
+    after: Mapping[str, str],
+    where: str,
 ) -> None:
-    """An index, or else a single file, stands for one set that is there whole, be it the old or the new."""
+    """An index, or else a single file, stands for one set that is there whole, be it the old or the
+    new.
+    """
     indexes = [name for name in found if name.endswith(".index.json")]
     for name in indexes:
         shards = set(json.loads((target / name).read_text())["weight_map"].values())
-        whole = [state for state in (old, after) if all(state.get(one) == found.get(one) for one in (name, *shards))]
+        whole = [
+            state
+            for state in (old, after)
+            if all(state.get(one) == found.get(one) for one in (name, *shards))
+        ]
         assert whole, f"{where}: '{name}' names shards of another set"
     if not indexes and old:
         singles = [name for name in found if name in ("model.safetensors", "pytorch_model.bin")]

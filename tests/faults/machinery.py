@@ -39,20 +39,28 @@ STATE_CHANGING = (
 
 def _strace_works() -> bool:
     try:
-        done = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False)
+        done = subprocess.run(
+            ["strace", "-o", os.devnull, "true"], capture_output=True, check=False
+        )
     except FileNotFoundError:
         return False
     # Some containers have the program and do not allow what it does.
     return done.returncode == 0
 
 
-needs_strace = pytest.mark.skipif(not _strace_works(), reason="needs strace, and the permission to trace")
-needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount")
+needs_strace = pytest.mark.skipif(
+    not _strace_works(), reason="needs strace, and the permission to trace"
+)
+needs_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount"
+)
 
 
 def tensors(count: int = 6, nbytes: int = 700) -> dict[str, bytes]:
     """Named bytes, each tensor's own."""
-    return {f"layer.{number}.weight": bytes([number + 1]) * (nbytes + number) for number in range(count)}
+    return {
+        f"layer.{number}.weight": bytes([number + 1]) * (nbytes + number) for number in range(count)
+    }
 
 
 def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
@@ -90,8 +98,13 @@ def digests(folder: Path) -> dict[str, str]:
     """The files of a folder, without the staging, by name with their SHA-256."""
     if not folder.is_dir():
         return {}
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and STAGING not in path.parts]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    files = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and STAGING not in path.parts
+    ]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def staging_names(target: Path) -> list[str]:
@@ -111,10 +124,17 @@ def program(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "shardctl", *map(str, arguments)]
 
 
-def run_program(*arguments: object, under: Sequence[str] = (), stdout: int | None = subprocess.PIPE) -> Ended:
+def run_program(
+    *arguments: object, under: Sequence[str] = (), stdout: int | None = subprocess.PIPE
+) -> Ended:
     """Run the program to its end as a process of its own, `under` another one if that is given."""
     done = subprocess.run(
-        [*under, *program(*arguments)], stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment()
+        [*under, *program(*arguments)],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=environment(),
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Ended(done.returncode, done.stdout or "", done.stderr)
@@ -131,12 +151,17 @@ def run_here(*arguments: object) -> Ended:
 def run_killed(point: Point, *arguments: object) -> int | None:
     """Run the program in a process of its own, killed just before a point; returns how it ended (-9 if it was there).
 
-    The process is forked from one that has everything imported, since starting Python takes longer than all the rest.
+    The process is forked from one that has everything imported, since starting Python takes longer
+    than all the rest.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "shardctl.commands.write", "shardctl.cli.render", __name__])
+    context.set_forkserver_preload(
+        ["__main__", "shardctl.commands.write", "shardctl.cli.render", __name__]
+    )
     theirs, ours = context.Pipe()
-    child = context.Process(target=_when_told, args=(theirs, [str(argument) for argument in arguments]))
+    child = context.Process(
+        target=_when_told, args=(theirs, [str(argument) for argument in arguments])
+    )
     child.start()
     theirs.close()
     ours.recv()
@@ -156,7 +181,8 @@ def run_killed(point: Point, *arguments: object) -> int | None:
 
 
 def _when_told(parent: Connection, arguments: list[str]) -> None:
-    # Where only ancestors may trace (Yama), let anybody trace this process; elsewhere this fails, and does no harm.
+    # Where only ancestors may trace (Yama), let anybody trace this process; elsewhere this fails,
+    # and does no harm.
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1))
     parent.send(None)
     parent.recv()
@@ -179,7 +205,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The `nth` time that a system call has to do with a path. Each path is one thread's, so this is one moment."""
+    """The `nth` time that a system call has to do with a path. Each path is one thread's, so this
+    is one moment.
+    """
 
     call: str
     path: str
@@ -196,8 +224,21 @@ def injected(call: str, what: str, path: Path, when: str = "1") -> list[str]:
 
 
 def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point]:
-    """Run the program once, and list every successful call by which it changed something below a folder."""
-    under = ["strace", "-f", "-qq", "-y", "-s", "4096", "-o", str(log), "-e", f"trace={','.join(STATE_CHANGING)}"]
+    """Run the program once, and list every successful call by which it changed something below a
+    folder.
+    """
+    under = [
+        "strace",
+        "-f",
+        "-qq",
+        "-y",
+        "-s",
+        "4096",
+        "-o",
+        str(log),
+        "-e",
+        f"trace={','.join(STATE_CHANGING)}",
+    ]
     run_program(*arguments, under=under).expect(0)
     counted: Counter[tuple[str, str]] = Counter()
     points: list[Point] = []
@@ -212,7 +253,9 @@ _FAILED = re.compile(r"= -1 E\w+")
 
 
 def _changes(log: str, below: str) -> Iterator[tuple[str, str]]:
-    """The calls of a log and the path that each is about, in order. Calls may be interrupted by another thread's."""
+    """The calls of a log and the path that each is about, in order. Calls may be interrupted by
+    another thread's.
+    """
     lines = log.split("\n")
     for number, line in enumerate(lines):
         match = _BEGUN.match(line)
@@ -230,7 +273,9 @@ def _changes(log: str, below: str) -> Iterator[tuple[str, str]]:
 
 
 def _path_of(call: str, rest: str) -> str:
-    """The path that a call changes: of the descriptor that is written, else the first that is named."""
+    """The path that a call changes: of the descriptor that is written, else the first that is
+    named.
+    """
     if call == "copy_file_range":
         return str(re.findall(r"\d+<([^>]*)>", rest)[1])
     if call in ("write", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", "fchmod"):

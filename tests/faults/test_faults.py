@@ -1,4 +1,6 @@
-"""What goes wrong around a run: full disks, failing calls, sources that change, other writers, signals, closed ends."""
+"""What goes wrong around a run: full disks, failing calls, sources that change, other writers,
+signals, closed ends.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ SHARD = "model-0000{}-of-00003.safetensors"
 
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Path]:
-    """A checkpoint of one file, which is the same after the test as before, unless the test changes it itself."""
+    """A checkpoint of one file, which is the same after the test as before, unless the test changes
+    it itself.
+    """
     path = write_safetensors(tmp_path / "source" / "model.safetensors", tensors())
     yield path.parent
     assert len(digests(path.parent)) == 1
@@ -54,7 +58,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(mount, capture_output=True, check=False).returncode
+    ):
         pytest.skip("needs to mount a tmpfs")
     try:
         yield folder
@@ -67,7 +74,9 @@ def _split(source: Path, target: Path) -> tuple[object, ...]:
 
 
 @needs_root
-def test_too_little_space_is_seen_before_anything_is_written(tmp_path: Path, small_disk: Path) -> None:
+def test_too_little_space_is_seen_before_anything_is_written(
+    tmp_path: Path, small_disk: Path
+) -> None:
     """A target without room is exit 5 that says how much is missing, and nothing is left there."""
     source = write_safetensors(tmp_path / "source" / "model.safetensors", tensors(3, 700_000))
     failed = run_here(*_split(source, small_disk / "target")).expect(5)
@@ -83,7 +92,10 @@ def test_a_disk_that_fills_up_midway(tmp_path: Path, small_disk: Path) -> None:
     target = small_disk / "target"
     waiting = injected("openat", "signal=STOP", target / STAGING / "plan.json.new")
     with subprocess.Popen(
-        [*waiting, *program(*_split(source, target))], stderr=subprocess.PIPE, text=True, env=environment()
+        [*waiting, *program(*_split(source, target))],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
     ) as stopped:
         _wait_for((target / STAGING / "plan.json.new").exists)
         (small_disk / "filler").write_bytes(bytes(1_600_000))
@@ -113,10 +125,13 @@ _FAILURES = [
 @needs_strace
 @pytest.mark.parametrize(("call", "error"), _FAILURES)
 def test_a_failing_call(source: Path, tmp_path: Path, call: str, error: str) -> None:
-    """A call that fails is exit 5, one error that names the file, no partial file, and the same command goes on."""
+    """A call that fails is exit 5, one error that names the file, no partial file, and the same
+    command goes on.
+    """
     target = tmp_path / "target"
     failed = run_program(
-        *_split(source, target), under=injected(call, f"error={error}", target / STAGING / "files" / SHARD.format(2))
+        *_split(source, target),
+        under=injected(call, f"error={error}", target / STAGING / "files" / SHARD.format(2)),
     ).expect(5)
     assert SHARD.format(2) in failed.stderr
     assert failed.stderr.count("error:") == 1
@@ -132,7 +147,9 @@ def test_a_failed_sync_is_never_tried_again(source: Path, tmp_path: Path) -> Non
     target = tmp_path / "target"
     shard = target / STAGING / "files" / SHARD.format(2)
     log = tmp_path / "log"
-    under = [part if part != os.devnull else str(log) for part in injected("fsync", "error=EIO", shard)]
+    under = [
+        part if part != os.devnull else str(log) for part in injected("fsync", "error=EIO", shard)
+    ]
     run_program(*_split(source, target), under=under).expect(5)
     assert log.read_text().count("fsync(") == 1
     assert not shard.exists()
@@ -143,10 +160,21 @@ def test_a_failed_sync_is_never_tried_again(source: Path, tmp_path: Path) -> Non
 
 @needs_strace
 @pytest.mark.parametrize(
-    "what", ["error=EXDEV", "error=EINVAL", "error=ENOSYS", "error=EOPNOTSUPP", "error=EPERM", "error=EIO", "retval=0"]
+    "what",
+    [
+        "error=EXDEV",
+        "error=EINVAL",
+        "error=ENOSYS",
+        "error=EOPNOTSUPP",
+        "error=EPERM",
+        "error=EIO",
+        "retval=0",
+    ],
 )
 def test_a_copy_that_the_kernel_refuses(source: Path, tmp_path: Path, what: str) -> None:
-    """Where `copy_file_range` does not go, the bytes pass through a buffer, and the result is the same."""
+    """Where `copy_file_range` does not go, the bytes pass through a buffer, and the result is the
+    same.
+    """
     target = tmp_path / "target"
     under = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject=copy_file_range:{what}"]
     run_program(*_split(source, target), under=under).expect(0)
@@ -166,10 +194,22 @@ def test_interrupted_calls(source: Path, tmp_path: Path) -> None:
 
 @needs_strace
 def test_a_source_that_cannot_be_read(source: Path, tmp_path: Path) -> None:
-    """A read that fails is exit 5 that names the source and the offset, and leaves no trace of the target."""
+    """A read that fails is exit 5 that names the source and the offset, and leaves no trace of the
+    target.
+    """
     target = tmp_path / "target"
     model = source / "model.safetensors"
-    under = ["strace", "-f", "-qq", "-o", os.devnull, "-P", str(model), "-e", "inject=copy_file_range:error=ENOSYS"]
+    under = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        os.devnull,
+        "-P",
+        str(model),
+        "-e",
+        "inject=copy_file_range:error=ENOSYS",
+    ]
     under += ["-e", "inject=pread64:error=EIO:when=3+"]
     failed = run_program(*_split(source, target), under=under).expect(5)
     assert str(model) in failed.stderr
@@ -233,8 +273,12 @@ def test_a_target_on_another_filesystem(source: Path) -> None:
         assert read_tensors(Path(folder) / "target") == tensors()
 
 
-@pytest.mark.parametrize(("length", "code", "said"), [(300, 2, "longer than 255 bytes"), (250, 5, "shorter name")])
-def test_a_name_that_is_too_long(source: Path, tmp_path: Path, length: int, code: int, said: str) -> None:
+@pytest.mark.parametrize(
+    ("length", "code", "said"), [(300, 2, "longer than 255 bytes"), (250, 5, "shorter name")]
+)
+def test_a_name_that_is_too_long(
+    source: Path, tmp_path: Path, length: int, code: int, said: str
+) -> None:
     """A file name that no filesystem holds is one clear error, and nothing is made."""
     failed = run_here(*_split(source, tmp_path / "target"), "--name", "n" * length).expect(code)
     assert said in failed.stderr
@@ -261,7 +305,9 @@ def test_the_second_of_two_writers(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_rival_that_ends_in_between(source: Path, tmp_path: Path) -> None:
-    """A run that another one overtook before it held the lock is exit 4, changes nothing, and is up to date then."""
+    """A run that another one overtook before it held the lock is exit 4, changes nothing, and is up
+    to date then.
+    """
     target = tmp_path / "target"
     options = WriteOptions(Limits(num_shards=3))
     planned = prepare(LocalStore(), str(source), str(target), options, finish=True)
@@ -276,31 +322,53 @@ def test_a_rival_that_ends_in_between(source: Path, tmp_path: Path) -> None:
 
 @needs_strace
 def test_every_new_folder_is_synced_into_its_parent(source: Path, tmp_path: Path) -> None:
-    """The names of the target and of the folders made on the way to it are durable before anything is made there."""
+    """The names of the target and of the folders made on the way to it are durable before anything
+    is made there.
+    """
     log = tmp_path / "log"
     under = ["strace", "-f", "-y", "-qq", "-o", str(log), "-e", "trace=mkdir,fsync"]
     run_program(*_split(source, tmp_path / "deep" / "target"), under=under).expect(0)
-    calls = [line.partition(" ")[2].strip() for line in log.read_text().splitlines() if str(tmp_path) in line]
-    made = [number for number, call in enumerate(calls) if call.startswith("mkdir(") and call.endswith("= 0")]
-    folders = [tmp_path / "deep", tmp_path / "deep" / "target", tmp_path / "deep" / "target" / STAGING]
+    calls = [
+        line.partition(" ")[2].strip()
+        for line in log.read_text().splitlines()
+        if str(tmp_path) in line
+    ]
+    made = [
+        number
+        for number, call in enumerate(calls)
+        if call.startswith("mkdir(") and call.endswith("= 0")
+    ]
+    folders = [
+        tmp_path / "deep",
+        tmp_path / "deep" / "target",
+        tmp_path / "deep" / "target" / STAGING,
+    ]
     for number, folder in zip(made[:3], folders, strict=True):
         assert f'"{folder}"' in calls[number]
-        assert re.fullmatch(rf"fsync\(\d+<{re.escape(str(folder.parent))}>\) += 0", calls[number + 1])
+        assert re.fullmatch(
+            rf"fsync\(\d+<{re.escape(str(folder.parent))}>\) += 0", calls[number + 1]
+        )
 
 
 def test_a_lock_file_without_a_holder(source: Path, tmp_path: Path) -> None:
     """The lock file of a process that is gone holds nobody up."""
     staging = tmp_path / "target" / STAGING
     staging.mkdir(parents=True)
-    (staging / "lock").write_text('{"host": "elsewhere", "pid": 1, "since": "2020-01-01T00:00:00+0000"}')
+    (staging / "lock").write_text(
+        '{"host": "elsewhere", "pid": 1, "since": "2020-01-01T00:00:00+0000"}'
+    )
     run_here(*_split(source, tmp_path / "target")).expect(0)
     assert not (staging / "lock").exists()
 
 
 @needs_strace
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_a_signal_stops_a_run_that_can_go_on(source: Path, tmp_path: Path, name: str, code: int) -> None:
-    """A signal ends a run though a sync is under way, with its exit code and a hint; finished shards are kept."""
+def test_a_signal_stops_a_run_that_can_go_on(
+    source: Path, tmp_path: Path, name: str, code: int
+) -> None:
+    """A signal ends a run though a sync is under way, with its exit code and a hint; finished
+    shards are kept.
+    """
     target = tmp_path / "target"
     shard = target / STAGING / "files" / SHARD.format(3)
     slow = injected("fsync", "delay_enter=2000000", shard)
@@ -312,7 +380,9 @@ def test_a_signal_stops_a_run_that_can_go_on(source: Path, tmp_path: Path, name:
         env=environment(),
     ) as running:
         receipts = target / STAGING / "receipts.jsonl"
-        _wait_for(lambda: shard.exists() and receipts.exists() and receipts.read_text().count("\n") == 2)
+        _wait_for(
+            lambda: shard.exists() and receipts.exists() and receipts.read_text().count("\n") == 2
+        )
         _signal_child(running.pid, getattr(signal, name))
         out, said = running.communicate()
     assert running.returncode == code, said

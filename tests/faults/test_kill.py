@@ -17,8 +17,12 @@ pytestmark = [pytest.mark.faults, needs_strace]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_killed_before_any_change(name: str, memory_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """Wherever a run is killed, nothing partial has a final name, and the same command again completes it."""
+def test_killed_before_any_change(
+    name: str, memory_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Wherever a run is killed, nothing partial has a final name, and the same command again
+    completes it.
+    """
     scenario = SCENARIOS[name]
     pristine = memory_path / "pristine"
     scenario.prepare(pristine)

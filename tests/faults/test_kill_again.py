@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.faults, needs_strace]
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """A run of a scenario that is killed before a call on a file of its target: what the next run meets."""
+    """A run of a scenario that is killed before a call on a file of its target: what the next run
+    meets.
+    """
 
     scenario: str
     call: str
@@ -34,18 +36,25 @@ class Interruption:
 
 
 SHARD = f"{STAGING}/files/model-0000{{}}-of-00003.safetensors"
-#: Midway in the copying, with receipts of some files; and when a commit is durable, and nothing of it is done.
+#: Midway in the copying, with receipts of some files; and when a commit is durable, and nothing of
+#: it is done.
 INTERRUPTIONS = {
     "split, resumed": Interruption("split", "ftruncate", SHARD.format(2)),
     "in place, resumed": Interruption("in place, same names", "ftruncate", SHARD.format(3)),
-    "three to one, finished": Interruption("in place, three to one", "rename", f"{STAGING}/files/model.safetensors"),
+    "three to one, finished": Interruption(
+        "in place, three to one", "rename", f"{STAGING}/files/model.safetensors"
+    ),
     "same names, finished": Interruption("in place, same names", "unlink", INDEX),
 }
 
 
 @pytest.mark.parametrize("name", INTERRUPTIONS)
-def test_killed_again(name: str, memory_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """Wherever the run after a killed one is killed too, the same holds, and the third completes it."""
+def test_killed_again(
+    name: str, memory_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Wherever the run after a killed one is killed too, the same holds, and the third completes
+    it.
+    """
     first = INTERRUPTIONS[name]
     scenario = SCENARIOS[first.scenario]
     pristine, begun = memory_path / "pristine", memory_path / "begun"

@@ -1,6 +1,7 @@
 """Power cuts: a filesystem of its own in an image file loses what it has not written, and is mounted again.
 
-ext4 and XFS are shut down by an ioctl; of btrfs, which has none, the image is copied as it is at that moment.
+ext4 and XFS are shut down by an ioctl; of btrfs, which has none, the image is copied as it is at
+that moment.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def _check(target: Path, old: dict[str, str], new: dict[str, str]) -> None:
         assert digest in (old.get(name), new.get(name)), f"'{name}' is neither old nor new"
     for index in (name for name in found if name.endswith(".index.json")):
         shards = set(json.loads((target / index).read_text())["weight_map"].values())
-        assert any(all(state.get(one) == found.get(one) for one in (index, *shards)) for state in (old, new))
+        assert any(
+            all(state.get(one) == found.get(one) for one in (index, *shards))
+            for state in (old, new)
+        )
 
 
 def test_a_finished_split_survives(disk: Disk, tmp_path: Path) -> None:
@@ -66,7 +70,9 @@ def test_a_finished_split_survives(disk: Disk, tmp_path: Path) -> None:
 
 
 def test_a_finished_replacement_survives(disk: Disk) -> None:
-    """When a replacement in place has returned, the new set is whole, and the command again finds nothing to do."""
+    """When a replacement in place has returned, the new set is whole, and the command again finds
+    nothing to do.
+    """
     model = disk.mounted / "model"
     write_safetensors(model / "model.safetensors", tensors())
     _settle()
@@ -99,7 +105,9 @@ _MOMENTS = [
 @needs_strace
 @pytest.mark.parametrize("command", ["new", "replace", "same names"])
 def test_cut_in_the_middle(disk: Disk, tmp_path: Path, command: str) -> None:
-    """At any moment a power cut leaves old files, new files or none, and the same command again completes the set."""
+    """At any moment a power cut leaves old files, new files or none, and the same command again
+    completes the set.
+    """
     source = tmp_path / "source" / "model.safetensors"
     write_safetensors(source, dict(sorted(tensors().items(), reverse=True)))
     # The reference is made on another filesystem, which may share no blocks.
@@ -114,12 +122,16 @@ def test_cut_in_the_middle(disk: Disk, tmp_path: Path, command: str) -> None:
             run_here("split", source, target, *options, "--no-record").expect(0)
             more = _REORDERED
         reference = tmp_path / f"reference-{number}"
-        run_here("split", source, reference, *options, "--order", more[-1] if len(more) > 1 else "source").expect(0)
+        run_here(
+            "split", source, reference, *options, "--order", more[-1] if len(more) > 1 else "source"
+        ).expect(0)
         _settle()
         old, new = digests(target), digests(reference)
         again = ("split", read, target, *options, *more)
         when = "2" if call == "write" else "1"
-        killed = run_program(*again, under=injected(call, "signal=KILL", target / STAGING / name, when))
+        killed = run_program(
+            *again, under=injected(call, "signal=KILL", target / STAGING / name, when)
+        )
         assert killed.code in (137, -9), (call, name)
         disk.cut_power()
         _check(target, old, new)

@@ -38,7 +38,9 @@ def source(tmp_path: Path) -> Path:
 def _interrupted(source: Path, target: Path, *options: str) -> None:
     """Split, and have the third shard fail to be synced: two shards are finished then."""
     under = injected("fsync", "error=EIO", target / STAGING / "files" / SHARD.format(3))
-    run_program("split", source, target, "--num-shards", 3, "-j", 1, *options, under=under).expect(5)
+    run_program("split", source, target, "--num-shards", 3, "-j", 1, *options, under=under).expect(
+        5
+    )
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -48,11 +50,16 @@ def _identity(path: Path) -> tuple[int, int]:
 
 @needs_strace
 def test_finished_shards_are_kept(source: Path, tmp_path: Path) -> None:
-    """The same command again goes on: the shards that were finished are the very files that were written then."""
+    """The same command again goes on: the shards that were finished are the very files that were
+    written then.
+    """
     target = tmp_path / "target"
     _interrupted(source, target)
     assert digests(target) == {}
-    kept = {name: _identity(target / STAGING / "files" / name) for name in (SHARD.format(1), SHARD.format(2))}
+    kept = {
+        name: _identity(target / STAGING / "files" / name)
+        for name in (SHARD.format(1), SHARD.format(2))
+    }
     assert not (target / STAGING / "files" / SHARD.format(3)).exists()
     run_here("split", source, target, "--num-shards", 3).expect(0)
     assert {name: _identity(target / name) for name in kept} == kept
@@ -67,7 +74,14 @@ def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None
     (target / STAGING / "files" / SHARD.format(1)).unlink()
     shard = target / STAGING / "files" / SHARD.format(1)
     killed = run_program(
-        "split", source, target, "--num-shards", 3, "-j", 1, under=injected("pwrite64", "signal=KILL", shard)
+        "split",
+        source,
+        target,
+        "--num-shards",
+        3,
+        "-j",
+        1,
+        under=injected("pwrite64", "signal=KILL", shard),
     )
     assert killed.code in (137, -9)
     assert shard.stat().st_size
@@ -77,7 +91,9 @@ def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None
 
 @needs_strace
 def test_another_option_is_refused_with_both_ways_out(source: Path, tmp_path: Path) -> None:
-    """A half-done run of another plan says what differs and offers both ways out, however often asked."""
+    """A half-done run of another plan says what differs and offers both ways out, however often
+    asked.
+    """
     target = tmp_path / "target"
     _interrupted(source, target)
     for _ in range(2):
@@ -90,10 +106,15 @@ def test_another_option_is_refused_with_both_ways_out(source: Path, tmp_path: Pa
 
 @needs_strace
 def test_a_run_that_finished_nothing_is_refused_the_same(source: Path, tmp_path: Path) -> None:
-    """A run that was killed before its first file was finished is not forgotten by a command that is refused."""
+    """A run that was killed before its first file was finished is not forgotten by a command that
+    is refused.
+    """
     target = tmp_path / "target"
     first = injected("fsync", "signal=KILL", target / STAGING / "files" / SHARD.format(1))
-    assert run_program("split", source, target, "--num-shards", 3, "-j", 1, under=first).code in (137, -9)
+    assert run_program("split", source, target, "--num-shards", 3, "-j", 1, under=first).code in (
+        137,
+        -9,
+    )
     for _ in range(2):
         run_here("split", source, target, "--num-shards", 2).expect(4)
     run_here("split", source, target, "--num-shards", 2, "--restart").expect(0)
@@ -125,8 +146,12 @@ def test_restart_begins_anew(source: Path, tmp_path: Path) -> None:
 
 
 @needs_strace
-def test_a_failure_over_a_finished_run_leaves_no_half_done_one(source: Path, tmp_path: Path) -> None:
-    """Where nothing was finished, a failed run does not stand in the way of the next, though a record lies there."""
+def test_a_failure_over_a_finished_run_leaves_no_half_done_one(
+    source: Path, tmp_path: Path
+) -> None:
+    """Where nothing was finished, a failed run does not stand in the way of the next, though a
+    record lies there.
+    """
     target = tmp_path / "target"
     run_here("split", source, target, "--num-shards", 3).expect(0)
     shard = target / STAGING / "files" / "model-00001-of-00002.safetensors"
@@ -149,7 +174,9 @@ def test_up_to_date(source: Path, tmp_path: Path) -> None:
 
 
 def test_check_says_whether_there_is_work(source: Path, tmp_path: Path) -> None:
-    """--check prints and writes nothing: 1 where there is work, 0 where there is none, 1 where a file was touched."""
+    """--check prints and writes nothing: 1 where there is work, 0 where there is none, 1 where a
+    file was touched.
+    """
     target = tmp_path / "target"
     check = ("split", source, target, "--num-shards", 3, "--check")
     assert run_here(*check).expect(1).stdout == ""
@@ -180,7 +207,9 @@ def test_no_record(source: Path, tmp_path: Path) -> None:
 
 @needs_strace
 def test_no_record_also_where_another_run_finishes(source: Path, tmp_path: Path) -> None:
-    """A run without a record that was killed while files took their names is finished, and leaves no record either."""
+    """A run without a record that was killed while files took their names is finished, and leaves
+    no record either.
+    """
     target = tmp_path / "target"
     again = ("split", source, target, "--num-shards", 3, "--no-record")
     second = injected("rename", "signal=KILL", target / STAGING / "files" / SHARD.format(2))
@@ -192,7 +221,9 @@ def test_no_record_also_where_another_run_finishes(source: Path, tmp_path: Path)
 
 @needs_strace
 def test_a_file_that_was_replaced_by_several_is_found_in_them(source: Path) -> None:
-    """Where the command named the file that is gone since the commit, finishing it is still a success."""
+    """Where the command named the file that is gone since the commit, finishing it is still a
+    success.
+    """
     command = ("split", source / "model.safetensors", source, "--num-shards", 3, "--replace")
     record = injected("rename", "signal=KILL", source / STAGING / "record.json.new")
     assert run_program(*command, under=record).code in (137, -9)
@@ -205,7 +236,17 @@ def test_a_file_that_was_replaced_by_several_is_found_in_them(source: Path) -> N
 def test_a_half_replaced_source_is_refused(source: Path, tmp_path: Path) -> None:
     """While a replacement waits to be finished, its mixed files are no source for other commands."""
     run_here("split", source, source, "--num-shards", 3, "--replace").expect(0)
-    order = ("split", source, source, "--num-shards", 3, "--replace", "--order", "natural", "--restart")
+    order = (
+        "split",
+        source,
+        source,
+        "--num-shards",
+        3,
+        "--replace",
+        "--order",
+        "natural",
+        "--restart",
+    )
     second = injected("rename", "signal=KILL", source / STAGING / "files" / SHARD.format(2))
     assert run_program(*order, under=second).code in (137, -9)
     for command in (("merge", source, tmp_path / "other"), ("index", source)):

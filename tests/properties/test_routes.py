@@ -12,13 +12,23 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.checkpoints import COMMON_DTYPES, assert_equal, call_cli, load, random_tensor, result, save
+from tests.checkpoints import (
+    COMMON_DTYPES,
+    assert_equal,
+    call_cli,
+    load,
+    random_tensor,
+    result,
+    save,
+)
 
 if TYPE_CHECKING:
     import torch
 
 names = st.text(
-    st.characters(exclude_categories=("Cs",)) | st.sampled_from("./[]\\\t0123456789"), min_size=1, max_size=12
+    st.characters(exclude_categories=("Cs",)) | st.sampled_from("./[]\\\t0123456789"),
+    min_size=1,
+    max_size=12,
 ).filter(lambda name: name != "__metadata__")
 
 
@@ -37,7 +47,9 @@ views = st.builds(
     buffer=st.integers(0, 3),
     begin=st.floats(0, 0.5),
     end=st.floats(0.5, 1),
-    form=st.sampled_from(["whole", "flat", "every-other", "transposed", "scalar", "empty", "expanded"]),
+    form=st.sampled_from(
+        ["whole", "flat", "every-other", "transposed", "scalar", "empty", "expanded"]
+    ),
 )
 
 
@@ -82,11 +94,17 @@ steps = st.tuples(
 
 
 @settings(max_examples=40)
-@given(state_dicts(), st.sampled_from(["safetensors", "bin"]), st.lists(steps, min_size=1, max_size=3))
+@given(
+    state_dicts(), st.sampled_from(["safetensors", "bin"]), st.lists(steps, min_size=1, max_size=3)
+)
 def test_every_route_keeps_every_tensor(
-    expected: dict[str, torch.Tensor], first: str, route: list[tuple[str, tuple[object, ...], str, str]]
+    expected: dict[str, torch.Tensor],
+    first: str,
+    route: list[tuple[str, tuple[object, ...], str, str]],
 ) -> None:
-    """After each step of any route, upstream's loaders find the names, types, shapes and bits of the beginning."""
+    """After each step of any route, upstream's loaders find the names, types, shapes and bits of
+    the beginning.
+    """
     with tempfile.TemporaryDirectory() as folder:
         at = save(expected, Path(folder, "0", f"model.{first}"))
         for number, (container, size, tied, order) in enumerate(route, start=1):
@@ -99,11 +117,15 @@ def test_every_route_keeps_every_tensor(
 
 @settings(max_examples=25)
 @given(state_dicts(), st.integers(1, 200), st.sampled_from(["safetensors", "bin"]))
-def test_what_is_written_verifies(expected: dict[str, torch.Tensor], limit: int, container: str) -> None:
+def test_what_is_written_verifies(
+    expected: dict[str, torch.Tensor], limit: int, container: str
+) -> None:
     """What is written is sound in every byte, and the same as what it was made from."""
     with tempfile.TemporaryDirectory() as folder:
         source = save(expected, Path(folder, "a", "pytorch_model.bin"))
         target = Path(folder, "b")
-        call_cli("reshard", source.parent, target, "--to", container, "--max-shard-size", limit, "-q")
+        call_cli(
+            "reshard", source.parent, target, "--to", container, "--max-shard-size", limit, "-q"
+        )
         call_cli("verify", target, "--deep", "--strict", "-q")
         call_cli("verify", target, "--against", source.parent, "--deep", "-q")

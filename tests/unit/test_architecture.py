@@ -1,4 +1,6 @@
-"""The layers of the package: imports go one way, and the core needs nothing but the standard library."""
+"""The layers of the package: imports go one way, and the core needs nothing but the standard
+library.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ import shardctl
 
 PACKAGE = Path(__file__).parents[2] / "shardctl"
 
-#: The packages and modules from the ground up, in the order of the pipeline. Imports go one way: each may import
-#: those above it, and itself.
+#: The packages and modules from the ground up, in the order of the pipeline. Imports go one way:
+#: each may import those above it, and itself.
 LAYERS = (
     "_version",
     "errors",
@@ -57,12 +59,25 @@ OUTSIDERS = {
 }
 
 #: Modules of the standard library that reach outside the process, for the layers that must not.
-REACHING_OUT = {"os", "io", "pathlib", "shutil", "socket", "subprocess", "tempfile", "glob", "mmap", "fcntl"}
+REACHING_OUT = {
+    "os",
+    "io",
+    "pathlib",
+    "shutil",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "glob",
+    "mmap",
+    "fcntl",
+}
 REACHING_LAYERS = {"stores", "verify", "commands", "report", "cli", "__main__", ""}
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the package by its name below the package; the package itself is the empty name."""
+    """Every module of the package by its name below the package; the package itself is the empty
+    name.
+    """
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -113,7 +128,11 @@ def test_no_module_needs_itself() -> None:
     """Inside a layer too, no chain of imports leads back to where it began."""
     needs = {module: own_imports(path) - {module} for module, path in modules().items()}
     # What needs nothing that is left, and what nothing that is left needs, stands in no circle.
-    while ends := {m for m in needs if not needs[m] & set(needs) or all(m not in needs[other] for other in needs)}:
+    while ends := {
+        m
+        for m in needs
+        if not needs[m] & set(needs) or all(m not in needs[other] for other in needs)
+    }:
         needs = {module: others for module, others in needs.items() if module not in ends}
     assert not needs, f"these import each other: {', '.join(sorted(needs))}"
 
@@ -126,13 +145,19 @@ def test_nothing_but_the_standard_library(module: str) -> None:
         if package != "shardctl" and package not in sys.stdlib_module_names:
             place = OUTSIDERS.get(package)
             assert place is not None, f"shardctl.{module} imports {name}"
-            assert f"{module}.".startswith(f"{place}."), f"shardctl.{module} imports {name}, which is for {place} only"
+            assert f"{module}.".startswith(f"{place}."), (
+                f"shardctl.{module} imports {name}, which is for {place} only"
+            )
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if layer_of(name) not in REACHING_LAYERS])
+@pytest.mark.parametrize(
+    "module", [name for name in modules() if layer_of(name) not in REACHING_LAYERS]
+)
 def test_only_stores_reach_outside(module: str) -> None:
     """Plans, formats and the engine know no files of their own: they are given stores and readers."""
-    reached = {name for name in imports_of(modules()[module]) if name.partition(".")[0] in REACHING_OUT}
+    reached = {
+        name for name in imports_of(modules()[module]) if name.partition(".")[0] in REACHING_OUT
+    }
     # Where tasks run is the one question that only the machine can answer.
     allowed = {"os"} if module == "streams.pool" else set()
     assert reached <= allowed, f"shardctl.{module} imports {', '.join(sorted(reached))}"
@@ -147,7 +172,9 @@ atexit.register(lambda: print("loaded:", *[name for name in heavy if name in sys
 
 
 def loaded_by(program: str, *arguments: object) -> set[str]:
-    """Which heavy packages a new interpreter has imported at the end of a program; its output goes into a pipe."""
+    """Which heavy packages a new interpreter has imported at the end of a program; its output goes
+    into a pipe.
+    """
     command = [sys.executable, "-c", REPORT + program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("loaded:"))
@@ -158,7 +185,10 @@ def loaded_by(program: str, *arguments: object) -> set[str]:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A safetensors file of two tensors."""
     names = {"a": [0, 4], "b": [4, 8]}
-    entries = {name: {"dtype": "F32", "shape": [1], "data_offsets": offsets} for name, offsets in names.items()}
+    entries = {
+        name: {"dtype": "F32", "shape": [1], "data_offsets": offsets}
+        for name, offsets in names.items()
+    }
     header = json.dumps(entries).encode()
     path = tmp_path_factory.mktemp("source") / "model.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
@@ -172,7 +202,9 @@ def test_importing_costs_nothing() -> None:
 
 @pytest.mark.parametrize("command", ["split", "merge", "reshard", "inspect", "verify"])
 def test_a_piped_run_draws_nothing(command: str, source: Path, tmp_path: Path) -> None:
-    """With its output in a pipe a command imports neither torch nor numpy, nor rich, which only draws."""
+    """With its output in a pipe a command imports neither torch nor numpy, nor rich, which only
+    draws.
+    """
     writes = command in ("split", "merge", "reshard")
     arguments = [command, source, *([tmp_path / "target"] if writes else [])]
     assert loaded_by("from shardctl.__main__ import main\nmain()", *arguments) == set()
@@ -184,6 +216,8 @@ def test_help_needs_no_tensor_library() -> None:
 
 
 def test_the_public_names_are_pinned() -> None:
-    """What `shardctl` offers is what its `__all__` says, all of it is there, and a change of it is seen here."""
+    """What `shardctl` offers is what its `__all__` says, all of it is there, and a change of it is
+    seen here.
+    """
     assert set(shardctl.__all__) == PUBLIC
     assert all(getattr(shardctl, name) is not None for name in PUBLIC)

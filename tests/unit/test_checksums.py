@@ -16,10 +16,21 @@ from hypothesis import strategies as st
 from shardctl.checksums import CHECKSUMS, format_checksums, parse_checksums
 
 DIGEST = "0123456789abcdef" * 4
-NAMES = ("model.safetensors", "two  words", "back\\slash", "new\nline", "car\rriage", "\\n", "*star", "-dash", "é漢")
+NAMES = (
+    "model.safetensors",
+    "two  words",
+    "back\\slash",
+    "new\nline",
+    "car\rriage",
+    "\\n",
+    "*star",
+    "-dash",
+    "é漢",
+)
 
 needs_sha256sum = pytest.mark.skipif(
-    shutil.which("sha256sum") is None or sys.platform == "win32", reason="needs coreutils' sha256sum"
+    shutil.which("sha256sum") is None or sys.platform == "win32",
+    reason="needs coreutils' sha256sum",
 )
 
 
@@ -40,21 +51,33 @@ def test_awkward_names_are_escaped() -> None:
      (f"{DIGEST}  a\\nb", "a\\nb"), (f"\\{DIGEST}  a\\nb\\\\n", "a\nb\\n"), (f"{DIGEST}   a ", " a ")],
 )  # fmt: skip
 def test_every_form_of_a_line_is_read(line: str, name: str) -> None:
-    """Text and binary marks, upper case, Windows line ends, a leading `./`, escapes only where they are announced."""
+    """Text and binary marks, upper case, Windows line ends, a leading `./`, escapes only where they
+    are announced.
+    """
     assert parse_checksums(f"{line}\n".encode()) == {name: DIGEST}
 
 
 @pytest.mark.parametrize(
-    "line", ["", "# a comment", DIGEST, f"{DIGEST} a", f"{DIGEST[1:]}  a", f"{DIGEST}0  a", f" {DIGEST}  a", "\xff\0"]
+    "line",
+    [
+        "",
+        "# a comment",
+        DIGEST,
+        f"{DIGEST} a",
+        f"{DIGEST[1:]}  a",
+        f"{DIGEST}0  a",
+        f" {DIGEST}  a",
+        "\xff\0",
+    ],
 )
 def test_other_lines_are_passed_over(line: str) -> None:
     """What is no line of sha256sum says nothing, and the next line still counts."""
     assert parse_checksums(f"{line}\n{DIGEST}  a\n".encode("latin-1")) == {"a": DIGEST}
 
 
-_names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
-    lambda name: not name.startswith("./")
-)
+_names = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1
+).filter(lambda name: not name.startswith("./"))
 
 
 @given(st.dictionaries(_names, st.just(DIGEST)))
@@ -78,7 +101,9 @@ def test_coreutils_accepts_what_is_written(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
         sums[name] = hashlib.sha256(data).hexdigest()
     (tmp_path / CHECKSUMS).write_bytes(format_checksums(sums))
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", CHECKSUMS], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", CHECKSUMS], cwd=tmp_path, check=True
+    )
 
 
 @needs_sha256sum
@@ -87,6 +112,11 @@ def test_what_coreutils_writes_is_read(tmp_path: Path) -> None:
     for name in NAMES:
         (tmp_path / name).write_bytes(name.encode())
     listed = subprocess.run(
-        ["sha256sum", "--", *(f"./{n}" for n in NAMES)], cwd=tmp_path, check=True, capture_output=True
+        ["sha256sum", "--", *(f"./{n}" for n in NAMES)],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
     )
-    assert parse_checksums(listed.stdout) == {name: hashlib.sha256(name.encode()).hexdigest() for name in NAMES}
+    assert parse_checksums(listed.stdout) == {
+        name: hashlib.sha256(name.encode()).hexdigest() for name in NAMES
+    }

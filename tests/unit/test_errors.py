@@ -18,7 +18,9 @@ def classes() -> list[type[ShardctlError]]:
 
 
 def test_the_tree_is_the_one_in_the_docstring() -> None:
-    """Each class stands there once, below its parent, with its exit code, in the order in which they are written."""
+    """Each class stands there once, below its parent, with its exit code, in the order in which
+    they are written.
+    """
     assert errors.__doc__ is not None
     drawn: list[tuple[str, str, int]] = []
     path: list[str] = []
@@ -28,7 +30,9 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
             depth = len(match[1]) // 4
             path[depth:] = [match[2]]
             drawn.append((match[2], path[depth - 1] if depth else "Exception", int(match[3])))
-    assert drawn == [(each.__name__, each.__bases__[0].__name__, each.exit_code) for each in classes()]
+    assert drawn == [
+        (each.__name__, each.__bases__[0].__name__, each.exit_code) for each in classes()
+    ]
     assert len(drawn) > 8
 
 

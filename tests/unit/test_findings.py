@@ -25,13 +25,21 @@ def test_few_are_handed_on_as_they_are() -> None:
 
 
 def test_of_many_the_rest_is_counted() -> None:
-    """Past the hundredth of a code one more finding says how many there are, for the file and not for one tensor."""
+    """Past the hundredth of a code one more finding says how many there are, for the file and not
+    for one tensor.
+    """
     told = reported([finding("a", number) for number in range(1_234)] + [finding("b", 0)])
     assert len(told) == 102
     assert told[100] == finding("b", 0)
     last = told[-1]
     assert last.message == "1,134 more findings like the ones above"
-    assert (last.code, last.severity, last.file, last.tensor, last.offset) == ("a", "error", "f", None, None)
+    assert (last.code, last.severity, last.file, last.tensor, last.offset) == (
+        "a",
+        "error",
+        "f",
+        None,
+        None,
+    )
 
 
 def test_each_code_is_counted_for_itself() -> None:

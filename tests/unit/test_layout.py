@@ -24,7 +24,13 @@ def test_neighbouring_literals_are_joined() -> None:
 def test_runs_are_joined_where_the_source_goes_on() -> None:
     """Runs of one file that meet are one copy; a gap, another file or a step back begins a new one."""
     builder = LayoutBuilder()
-    for extent in (Extent("f", 0, 4), Extent("f", 4, 4), Extent("f", 9, 1), Extent("g", 10, 2), Extent("g", 10, 2)):
+    for extent in (
+        Extent("f", 0, 4),
+        Extent("f", 4, 4),
+        Extent("f", 9, 1),
+        Extent("g", 10, 2),
+        Extent("g", 10, 2),
+    ):
         builder.run(extent)
     builder.run(Extent("g", 12, 0))
     layout = builder.build()
@@ -61,7 +67,9 @@ def test_a_checksum_is_that_of_the_piece_that_it_names() -> None:
     builder.crc(at)
     layout = builder.build()
     assert layout.pieces[-1] == Crc(1)
-    assert materialise(layout, {"f": b"acbd"}) == b"headabcd" + zlib.crc32(b"abcd").to_bytes(4, "little")
+    assert materialise(layout, {"f": b"acbd"}) == b"headabcd" + zlib.crc32(b"abcd").to_bytes(
+        4, "little"
+    )
     assert layout.nbytes == 12
 
 
@@ -94,9 +102,18 @@ def test_a_gather_has_the_bytes_of_its_elements() -> None:
     assert Gather(Extent("f", 0, 0), 4, (0, 3), (3, 1)).nbytes == 0
 
 
-@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 10_000), st.sampled_from([1, 8, 512, 4096]))
-def test_whole_blocks_are_whole_in_both_files(offset: int, source: int, length: int, block: int) -> None:
-    """What is shared begins and ends between blocks of both files, and less than a block is left at either end."""
+@given(
+    st.integers(0, 10_000),
+    st.integers(0, 10_000),
+    st.integers(0, 10_000),
+    st.sampled_from([1, 8, 512, 4096]),
+)
+def test_whole_blocks_are_whole_in_both_files(
+    offset: int, source: int, length: int, block: int
+) -> None:
+    """What is shared begins and ends between blocks of both files, and less than a block is left at
+    either end.
+    """
     begin, shared = whole_blocks(offset, Extent("f", source, length), block)
     if (offset - source) % block:
         assert (begin, shared) == (0, 0)

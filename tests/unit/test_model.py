@@ -8,7 +8,12 @@ import torch
 from shardctl.model import DTYPES, Dtype, Extent, Storage, Tensor, contiguous_strides
 
 
-def view(shape: tuple[int, ...], strides: tuple[int, ...] | None = None, offset: int = 0, dtype: str = "F32") -> Tensor:
+def view(
+    shape: tuple[int, ...],
+    strides: tuple[int, ...] | None = None,
+    offset: int = 0,
+    dtype: str = "F32",
+) -> Tensor:
     """A tensor in a storage of 1,000 bytes that begins at byte 64."""
     return Tensor("t", DTYPES[dtype], shape, Storage(Extent("f", 64, 1000), "0"), offset, strides)
 
@@ -18,7 +23,10 @@ def test_the_order_of_types_is_that_of_upstreams_enum() -> None:
     ranks = [dtype.rank for dtype in DTYPES.values() if dtype.rank is not None]
     assert ranks == list(range(22))
     assert (DTYPES["BOOL"].rank, DTYPES["U64"].rank) == (0, 21)
-    assert {name for name, dtype in DTYPES.items() if dtype.rank is None} == {"complex32", "complex128"}
+    assert {name for name, dtype in DTYPES.items() if dtype.rank is None} == {
+        "complex32",
+        "complex128",
+    }
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,9 @@ def test_a_span_beyond_the_storage_is_refused() -> None:
 
 
 def test_tied_tensors_have_one_identity() -> None:
-    """The same view under another name is tied; another shape or offset is not, and an empty one is tied to nothing."""
+    """The same view under another name is tied; another shape or offset is not, and an empty one is
+    tied to nothing.
+    """
     other = Tensor("other", DTYPES["F32"], (4,), Storage(Extent("f", 64, 1000), "0"))
     assert view((4,)).identity == other.identity
     assert view((4,)).identity != view((2, 2)).identity
@@ -100,7 +110,10 @@ def test_tied_tensors_have_one_identity() -> None:
 def test_storages_of_two_files_differ() -> None:
     """A key tells storages apart within one file only."""
     assert Storage(Extent("a", 0, 1), "0").identity != Storage(Extent("b", 0, 1), "0").identity
-    assert Storage(Extent("a", 0, 1), "0", crc32=7).identity == Storage(Extent("a", 0, 1), "0").identity
+    assert (
+        Storage(Extent("a", 0, 1), "0", crc32=7).identity
+        == Storage(Extent("a", 0, 1), "0").identity
+    )
 
 
 def test_nouns_are_slotted() -> None:

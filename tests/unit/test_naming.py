@@ -26,11 +26,19 @@ _WEIGHTS = {
     "model.fp16.safetensors": WeightsName("model", "fp16", ".safetensors"),
     "model.fp16.v2.safetensors": WeightsName("model", "fp16.v2", ".safetensors"),
     "model-00001-of-00003.safetensors": WeightsName("model", None, ".safetensors", 1, 3, "shard"),
-    "model.fp16-00001-of-00002.safetensors": WeightsName("model", "fp16", ".safetensors", 1, 2, "shard"),
-    "model-00001-of-00002.fp16.safetensors": WeightsName("model", "fp16", ".safetensors", 1, 2, "before-variant"),
-    "model.safetensors-00001-of-00014.safetensors": WeightsName("model", None, ".safetensors", 1, 14, "after-suffix"),
+    "model.fp16-00001-of-00002.safetensors": WeightsName(
+        "model", "fp16", ".safetensors", 1, 2, "shard"
+    ),
+    "model-00001-of-00002.fp16.safetensors": WeightsName(
+        "model", "fp16", ".safetensors", 1, 2, "before-variant"
+    ),
+    "model.safetensors-00001-of-00014.safetensors": WeightsName(
+        "model", None, ".safetensors", 1, 14, "after-suffix"
+    ),
     "diffusion_pytorch_model.bin": WeightsName("diffusion_pytorch_model", None, ".bin"),
-    "consolidated-00001-of-00002.safetensors": WeightsName("consolidated", None, ".safetensors", 1, 2, "shard"),
+    "consolidated-00001-of-00002.safetensors": WeightsName(
+        "consolidated", None, ".safetensors", 1, 2, "shard"
+    ),
     "consolidated.safetensors": WeightsName("consolidated", None, ".safetensors"),
     "consolidated.00.pth": WeightsName("consolidated", None, ".pth", 0, None, "rank"),
     "adapter_model.safetensors": WeightsName("adapter_model", None, ".safetensors"),
@@ -68,7 +76,9 @@ def test_the_name_of_an_index_is_understood(name: str, expected: IndexName) -> N
     assert parse_index_name(name) == expected
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "index.json", "model.index.json", ""])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "index.json", "model.index.json", ""]
+)
 def test_other_names_are_no_index(name: str) -> None:
     """A name that does not say which shards it lists is none."""
     assert parse_index_name(name) is None
@@ -85,7 +95,9 @@ def test_shard_names_are_read_back(stem: str, suffix: str, number: int, count: i
     variant = "fp16" if stem in ("model", "pytorch_model") else None
     parsed = parse_weights_name(shard_filename(stem, suffix, variant, number, count))
     assert parsed == WeightsName(stem, variant, suffix, number, count, "shard")
-    assert parse_index_name(index_filename(stem, suffix, variant)) == IndexName(stem, variant, suffix)
+    assert parse_index_name(index_filename(stem, suffix, variant)) == IndexName(
+        stem, variant, suffix
+    )
 
 
 def test_names_are_those_of_the_hub() -> None:
@@ -100,9 +112,13 @@ def test_names_are_those_of_the_hub() -> None:
         filename_pattern="model{suffix}.safetensors",
         max_shard_size=10,
     )
-    assert list(split.filename_to_tensors) == [shard_filename("model", ".safetensors", None, i, 3) for i in (1, 2, 3)]
+    assert list(split.filename_to_tensors) == [
+        shard_filename("model", ".safetensors", None, i, 3) for i in (1, 2, 3)
+    ]
     assert index_filename("model", ".safetensors", None) == "model.safetensors.index.json"
-    assert index_filename("model", ".safetensors", "fp16") == _add_variant("model.safetensors.index.json", "fp16")
+    assert index_filename("model", ".safetensors", "fp16") == _add_variant(
+        "model.safetensors.index.json", "fp16"
+    )
     assert shard_filename("pytorch_model", ".bin", None, 1, 1) == "pytorch_model.bin"
 
 
@@ -119,14 +135,24 @@ def test_training_state_is_told_from_weights(name: str) -> None:
     assert is_training_state(name)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "scheduler_config.json", "trainer_state.json", "config.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "scheduler_config.json", "trainer_state.json", "config.json"]
+)
 def test_other_files_are_no_training_state(name: str) -> None:
     """Weights and configurations are no training state."""
     assert not is_training_state(name)
 
 
 @pytest.mark.parametrize(
-    "name", [*_WEIGHTS, *_INDEXES, "tf_model.h5", "flax_model.msgpack", "q4.gguf", "tf_model.h5.index.json"]
+    "name",
+    [
+        *_WEIGHTS,
+        *_INDEXES,
+        "tf_model.h5",
+        "flax_model.msgpack",
+        "q4.gguf",
+        "tf_model.h5.index.json",
+    ],
 )
 def test_weights_and_indexes_of_any_container(name: str) -> None:
     """Weights and indexes are known as such, of other containers too."""
@@ -134,7 +160,8 @@ def test_weights_and_indexes_of_any_container(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "tokenizer.json", "README.md", "vocab.txt", "spiece.model", "index.json"]
+    "name",
+    ["config.json", "tokenizer.json", "README.md", "vocab.txt", "spiece.model", "index.json"],
 )
 def test_companions_are_no_weights(name: str) -> None:
     """The files beside the weights are not taken for weights."""
@@ -150,12 +177,15 @@ def test_companions_are_no_weights(name: str) -> None:
     ],
 )  # fmt: skip
 def test_unsafe_shard_names_have_a_reason(name: str) -> None:
-    """A name that could lead anywhere but to a safetensors file below the folder is refused, with the reason."""
+    """A name that could lead anywhere but to a safetensors file below the folder is refused, with
+    the reason.
+    """
     assert check_shard_name(name, ".safetensors")
 
 
 @pytest.mark.parametrize(
-    "name", ["a.safetensors", "sub/a.safetensors", "..a.safetensors", "a b.safetensors", "é.safetensors"]
+    "name",
+    ["a.safetensors", "sub/a.safetensors", "..a.safetensors", "a b.safetensors", "é.safetensors"],
 )
 def test_safe_shard_names_have_none(name: str) -> None:
     """A name below the folder is accepted, also in a folder of its own."""

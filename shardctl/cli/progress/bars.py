@@ -1,7 +1,8 @@
 """Bars on a terminal: a row for each file in work, one for all, and a line that says how long it will take.
 
-A file keeps its row until it is done, and the next one takes a row that is free, so that nothing jumps. Columns have
-the same width from the first moment to the last; on a narrow terminal whole columns are left out.
+A file keeps its row until it is done, and the next one takes a row that is free, so that nothing
+jumps. Columns have the same width from the first moment to the last; on a narrow terminal whole
+columns are left out.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class _Slot:
 class Bars:
     """Draws a run on stderr, by a thread of its own; what it has drawn is gone when the block ends."""
 
-    def __init__(self, console: Console | None = None, clock: Clock | None = None, *, writes: bool = True) -> None:
+    def __init__(
+        self, console: Console | None = None, clock: Clock | None = None, *, writes: bool = True
+    ) -> None:
         self._console = console or Console(stderr=True)
         self._writes = writes
         self._tally = Tally() if clock is None else Tally(clock)
@@ -82,7 +85,8 @@ class Bars:
             if slot.syncing_since is None:
                 slot.syncing_since = self._tally.clock()
             elif not nbytes:
-                # Nothing is written any more, and still it ticks: digests are taken or the file is read back.
+                # Nothing is written any more, and still it ticks: digests are taken or the file is
+                # read back.
                 slot.checking = True
 
     def finished(self, receipt: Receipt, *, kept: bool) -> None:
@@ -121,7 +125,13 @@ class Bars:
         rows = max(self._console.height - 3, 1)
         for slot in self._slots[:rows]:
             size = self._tally.sizes.get(slot.filename, 0)
-            yield self._row(on, slot.filename, self._tally.written.get(slot.filename, 0), size, self._state(slot))
+            yield self._row(
+                on,
+                slot.filename,
+                self._tally.written.get(slot.filename, 0),
+                size,
+                self._state(slot),
+            )
         yield self._row(on, None, self._tally.done, self._tally.total, f"{self._tally.percent}%")
         yield Text(_joined(self._talk(), on.width), no_wrap=True, overflow="crop")
 
@@ -139,12 +149,16 @@ class Bars:
         with_bytes, with_bar = on.width + 1 >= _WITH_BYTES, on.width + 1 >= _WITH_BARS
         room = on.width - _STATE_CELLS - 1 - (_BYTES_CELLS + 1 if with_bytes else 0)
         most = max(min(_WIDEST_NAME, room // 2 if with_bar else room), 1)
-        width = min(max([len(_ALL), *(cells(label(name, most, on)) for name in self._tally.sizes)]), most)
+        width = min(
+            max([len(_ALL), *(cells(label(name, most, on)) for name in self._tally.sizes)]), most
+        )
         name = _ALL if filename is None else label(filename, width, on)
         line = Text(name + " " * (width - cells(name)), no_wrap=True, overflow="crop")
         if with_bar:
             style = "green" if nbytes >= size else "cyan"
-            line.append(" ").append_text(bar(nbytes, max(size, 1), room - width - 1, on, style=style))
+            line.append(" ").append_text(
+                bar(nbytes, max(size, 1), room - width - 1, on, style=style)
+            )
         line.append(f" {state:>{_STATE_CELLS}}")
         if with_bytes:
             line.append(f" {format_size(nbytes):>8} / {format_size(size):>8}")

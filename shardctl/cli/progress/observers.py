@@ -65,7 +65,9 @@ class PlainLines:
     def start(self, nbytes: int, files: Mapping[str, int]) -> None:
         self._tally.start(nbytes, files)
         if self._writes:
-            self._say(f"writing {len(files)} file{'' if len(files) == 1 else 's'}, {format_size(nbytes)}")
+            self._say(
+                f"writing {len(files)} file{'' if len(files) == 1 else 's'}, {format_size(nbytes)}"
+            )
 
     def advance(self, filename: str, nbytes: int) -> None:
         self._tally.advance(filename, nbytes)
@@ -94,7 +96,9 @@ class PlainLines:
     def _say_syncing(self) -> None:
         if not self._syncing and self._tally.elapsed >= PLAIN_SECONDS:
             self._syncing = True
-            self._say(f"100% {format_size(self._tally.done)}, {format_size(self._tally.rate)}/s; syncing")
+            self._say(
+                f"100% {format_size(self._tally.done)}, {format_size(self._tally.rate)}/s; syncing"
+            )
 
     def _say(self, text: str) -> None:
         print(text, file=self._out, flush=True)
@@ -116,7 +120,14 @@ class JsonEvents:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             seconds = round(self._tally.elapsed, 3)
-            self._say({"event": "done", "done": self._tally.done, "total": self._tally.total, "seconds": seconds})
+            self._say(
+                {
+                    "event": "done",
+                    "done": self._tally.done,
+                    "total": self._tally.total,
+                    "seconds": seconds,
+                }
+            )
         else:
             self._say({"event": "error", **as_document(error)})
 
@@ -129,13 +140,22 @@ class JsonEvents:
         now = self._tally.clock()
         if now - self._said >= JSON_SECONDS:
             self._said = now
-            self._say({"event": "advance", "file": filename, "done": self._tally.done, "total": self._tally.total})
+            self._say(
+                {
+                    "event": "advance",
+                    "file": filename,
+                    "done": self._tally.done,
+                    "total": self._tally.total,
+                }
+            )
         if self._writes and nbytes and self._tally.copied(filename):
             self._say({"event": "syncing", "file": filename})
 
     def finished(self, receipt: Receipt, *, kept: bool) -> None:
         self._tally.finish(receipt, kept=kept)
-        self._say({"event": "shard-done", "file": receipt.filename, "size": receipt.nbytes, "kept": kept})
+        self._say(
+            {"event": "shard-done", "file": receipt.filename, "size": receipt.nbytes, "kept": kept}
+        )
 
     def committing(self) -> None:
         self._say({"event": "committing", "done": self._tally.done, "total": self._tally.total})

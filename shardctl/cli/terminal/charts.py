@@ -1,6 +1,7 @@
 """Pictures made of characters: how full shards are, what becomes of them, shares of a whole, and a place in a file.
 
-Everything here is a function from numbers and names to lines that fit a canvas; nothing asks the terminal.
+Everything here is a function from numbers and names to lines that fit a canvas; nothing asks the
+terminal.
 """
 
 from __future__ import annotations
@@ -94,8 +95,14 @@ def label(name: str, width: int, on: Canvas) -> str:
     """A file's name in a column of its own width; of a numbered one that is too long, what tells it from the others."""
     parsed = parse_weights_name(name)
     if cells(on.name(name)) > width and parsed is not None and parsed.number is not None:
-        forms = [f"shard {parsed.number} of {parsed.count}", f"{parsed.number} of {parsed.count}", f"{parsed.number}"]
-        name = next((form for form in forms[2 * (parsed.count is None) :] if len(form) <= width), name)
+        forms = [
+            f"shard {parsed.number} of {parsed.count}",
+            f"{parsed.number} of {parsed.count}",
+            f"{parsed.number}",
+        ]
+        name = next(
+            (form for form in forms[2 * (parsed.count is None) :] if len(form) <= width), name
+        )
     return on.name(name, width)
 
 
@@ -110,18 +117,28 @@ def _heading(columns: _Columns, title: str, limit: int | None, on: Canvas) -> Te
 
 def _shard(row: Row, columns: _Columns, scale: int, limit: int | None, on: Canvas) -> Text:
     over = limit is not None and row.nbytes > limit
-    label = _number(row.name).rjust(columns.name) if columns.numbers else on.name(row.name, columns.name)
+    label = (
+        _number(row.name).rjust(columns.name)
+        if columns.numbers
+        else on.name(row.name, columns.name)
+    )
     line = Text(label + " " * (columns.name - cells(label) + 1))
-    line.append_text(bar(row.nbytes, scale, columns.bar, on, style="red" if over else "cyan", limit=limit))
+    line.append_text(
+        bar(row.nbytes, scale, columns.bar, on, style="red" if over else "cyan", limit=limit)
+    )
     line.append(f" {format_size(row.size):>{_SIZE_CELLS}}")
     if columns.share and limit:
-        line.append(f" {100 * row.nbytes // limit:>{_SHARE_CELLS - 1},}%", style="red" if over else "")
+        line.append(
+            f" {100 * row.nbytes // limit:>{_SHARE_CELLS - 1},}%", style="red" if over else ""
+        )
     if columns.count:
         line.append(f" {row.tensors:>{_COUNT_CELLS},}")
     return line
 
 
-def bar(nbytes: int, scale: int, width: int, on: Canvas, *, style: str, limit: int | None = None) -> Text:
+def bar(
+    nbytes: int, scale: int, width: int, on: Canvas, *, style: str, limit: int | None = None
+) -> Text:
     """`nbytes` of `scale` as a bar of `width` columns, pointing on where it is more; a limit below is marked."""
     glyphs = on.glyphs
     parts = len(glyphs.eighths)

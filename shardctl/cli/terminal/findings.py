@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 #: Files that are drawn at most, and places in one file.
 MOST_FILES, MOST_MARKS = 8, 6
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-# A safetensors file begins with its header's length, a little-endian u64, and the header is a JSON object.
+# A safetensors file begins with its header's length, a little-endian u64, and the header is a JSON
+# object.
 _LENGTH_BYTES, _OBJECT = 8, b"{"
 
-#: A file's size and where its header ends, in bytes: None where it cannot be read, or has no header in front.
+#: A file's size and where its header ends, in bytes: None where it cannot be read, or has no header
+#: in front.
 Measure = Callable[[str], tuple[int, int | None] | None]
 
 
@@ -57,7 +59,9 @@ def _finding(finding: Finding, on: Canvas) -> Text:
     where = f"{', '.join(places)}: " if places else ""
     line.append(f"{finding.severity}", style=STYLES[finding.severity])
     line.append(f" {finding.code}", style="bold")
-    line.append(f"  {where}{on.text(finding.message)}\n    {on.glyphs.arrow} {on.text(finding.hint)}")
+    line.append(
+        f"  {where}{on.text(finding.message)}\n    {on.glyphs.arrow} {on.text(finding.hint)}"
+    )
     return line
 
 
@@ -74,7 +78,10 @@ def _places(found: Sequence[Finding], measure: Measure, on: Canvas) -> Iterator[
             headers = headers or header is not None
             yield from _file(path, size, header, by_file[path], on)
     if len(by_file) > MOST_FILES:
-        yield Text(f"{on.glyphs.ellipsis} {len(by_file) - MOST_FILES:,} more files with faults", style="dim")
+        yield Text(
+            f"{on.glyphs.ellipsis} {len(by_file) - MOST_FILES:,} more files with faults",
+            style="dim",
+        )
     if headers:
         shade = on.glyphs.shades
         yield Text(f"  {shade[1]} header  {shade[-1]} tensors", style="dim")
@@ -82,7 +89,9 @@ def _places(found: Sequence[Finding], measure: Measure, on: Canvas) -> Iterator[
         yield Text()
 
 
-def _file(path: str, size: int, header: int | None, here: Sequence[Finding], on: Canvas) -> Iterator[Text]:
+def _file(
+    path: str, size: int, header: int | None, here: Sequence[Finding], on: Canvas
+) -> Iterator[Text]:
     yield Text()
     tail = f"  {format_size(size)}"
     yield Text(f"{on.name(path, on.width - 1 - len(tail))}{tail}", style="bold")

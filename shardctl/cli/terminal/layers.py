@@ -53,7 +53,9 @@ def _sum_up(root: Node) -> None:
             node.elements += child.elements
             node.tensors += child.tensors
         kind = None if own is None else (own.dtype.name, own.shape)
-        node.signature = hash((kind, tuple((name, child.signature) for name, child in sorted(node.children.items()))))
+        node.signature = hash(
+            (kind, tuple((name, child.signature) for name, child in sorted(node.children.items())))
+        )
 
 
 def _walk(root: Node) -> Iterator[Node]:

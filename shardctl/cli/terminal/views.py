@@ -23,7 +23,8 @@ from shardctl.text import cells
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-#: Levels of the layer tree that are shown without --depth, and lines below one of its folders at most.
+#: Levels of the layer tree that are shown without --depth, and lines below one of its folders at
+#: most.
 DEFAULT_DEPTH, MOST_CHILDREN = 4, 200
 #: Names that a list below a picture has at most.
 MOST_LISTED = 10
@@ -39,7 +40,9 @@ def count(number: int, noun: str) -> str:
 # inspect
 
 
-def inspection(found: Inspection, on: Canvas, *, depth: int | None, top: int | None) -> Iterator[RenderableType]:
+def inspection(
+    found: Inspection, on: Canvas, *, depth: int | None, top: int | None
+) -> Iterator[RenderableType]:
     """Files, dtypes, layers, and the largest tensors where asked for."""
     yield Text(
         f"{on.name(found.source)}: {found.checkpoint.container}, {count(len(found.files), 'file')}, "
@@ -58,7 +61,10 @@ def inspection(found: Inspection, on: Canvas, *, depth: int | None, top: int | N
         yield Text()
         yield from _largest(found, top, on)
     others = found.checkpoint.non_tensors
-    yield from (Text(f"not a tensor: {on.name(entry.name)} ({on.name(entry.kind)})") for entry in others[:MOST_LISTED])
+    yield from (
+        Text(f"not a tensor: {on.name(entry.name)} ({on.name(entry.kind)})")
+        for entry in others[:MOST_LISTED]
+    )
     yield from _more(len(others) - MOST_LISTED, on)
 
 
@@ -74,7 +80,9 @@ def _dtypes(rows: Sequence[tuple[str, int, int]], on: Canvas) -> Iterator[Text]:
     parts = [place for place, row in enumerate(rows) if row[2]]
     for place, (name, tensors, nbytes) in enumerate(rows):
         line = Text()
-        line.append(pictures.swatch(place, on) if place in parts else " ", style=pictures.colour(place))
+        line.append(
+            pictures.swatch(place, on) if place in parts else " ", style=pictures.colour(place)
+        )
         line.append(f" {name:<11} {format_size(nbytes):>9} {_percent(nbytes, total):>6}")
         if on.width >= NARROW:
             line.append(f"  {count(tensors, 'tensor')}")
@@ -101,7 +109,11 @@ def _shape(shape: Sequence[int], on: Canvas) -> str:
 
 def _described(tensor: Tensor, on: Canvas) -> str:
     size = format_size(tensor.nbytes)
-    return f"{tensor.dtype.name} {_shape(tensor.shape, on)}  {size:>8}" if on.width >= NARROW else f"{size:>8}"
+    return (
+        f"{tensor.dtype.name} {_shape(tensor.shape, on)}  {size:>8}"
+        if on.width >= NARROW
+        else f"{size:>8}"
+    )
 
 
 def _layers(root: Node, depth: int, on: Canvas) -> Tree:
@@ -133,7 +145,9 @@ def _chain(node: Node) -> tuple[str, Node]:
 def _line(label: str, node: Node, width: int, on: Canvas) -> Text:
     size = format_size(node.nbytes)
     if node.repeats > 1:
-        size = f"{node.repeats} {on.glyphs.times} {format_size(node.nbytes // node.repeats)} = {size}"
+        size = (
+            f"{node.repeats} {on.glyphs.times} {format_size(node.nbytes // node.repeats)} = {size}"
+        )
     if node.tensor is not None and not node.children and node.repeats == 1:
         what = f"{node.tensor.dtype.name} {_shape(node.tensor.shape, on)}"
     else:
@@ -161,12 +175,20 @@ def plan(prepared: Prepared, on: Canvas) -> Iterator[RenderableType]:
     strict = made.request.limits.strict
     notes = endings(made.shards, limit, strict=strict)
     rows = [
-        Row(shard.filename, shard.size if strict else shard.data_size, shard.size, len(shard.tensors), note)
+        Row(
+            shard.filename,
+            shard.size if strict else shard.data_size,
+            shard.size,
+            len(shard.tensors),
+            note,
+        )
         for shard, note in zip(made.shards, notes, strict=True)
     ]
     yield from pictures.shards(rows, limit, on, "shard")
     over = made.oversize[:MOST_LISTED] if pictures.folded(rows)[1] else ()
-    yield from (Text(f"over the limit of {format_size(limit or 0)}: {on.name(name)}") for name in over)
+    yield from (
+        Text(f"over the limit of {format_size(limit or 0)}: {on.name(name)}") for name in over
+    )
     yield from _more(len(made.oversize) - len(over) if over else 0, on)
 
 
@@ -185,11 +207,13 @@ def _before_and_after(prepared: Prepared, on: Canvas) -> Iterator[Text]:
         yield line.append(f" {tail}")
 
 
-def endings(shards: Sequence[Shard], limit: int | None, *, strict: bool) -> list[tuple[str, str, str] | None]:
+def endings(
+    shards: Sequence[Shard], limit: int | None, *, strict: bool
+) -> list[tuple[str, str, str] | None]:
     """For each shard why it ends: the tensor that did not fit any more, or that is over the limit by itself.
 
-    A tensor over the limit is a shard at once and the open one stays open past it, so what closed a shard is the
-    first tensor of the next one that is not of that kind.
+    A tensor over the limit is a shard at once and the open one stays open past it, so what closed a
+    shard is the first tensor of the next one that is not of that kind.
     """
     notes: list[tuple[str, str, str] | None] = []
     following: tuple[str, int] | None = None
@@ -199,7 +223,9 @@ def endings(shards: Sequence[Shard], limit: int | None, *, strict: bool) -> list
             notes.append(None)
         elif shard.data_size > limit:
             excess = format_size(shard.data_size - limit)
-            notes.append(("over the limit by itself: ", unit.tensors[0].name, f", {excess} too large"))
+            notes.append(
+                ("over the limit by itself: ", unit.tensors[0].name, f", {excess} too large")
+            )
         else:
             notes.append(_closed_by(following, shard, limit, strict=strict))
             following = (unit.tensors[0].name, unit.nbytes)

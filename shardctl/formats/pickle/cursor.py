@@ -65,4 +65,6 @@ class Cursor:
         return data
 
     def _cut_short(self) -> PickleFaultError:
-        return PickleCutShortError("the pickle is cut short: an argument reaches past its end", self.offset)
+        return PickleCutShortError(
+            "the pickle is cut short: an argument reaches past its end", self.offset
+        )

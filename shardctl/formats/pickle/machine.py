@@ -1,6 +1,7 @@
 """The pickle machine, symbolic: a stack, a memo, and one method for each thing that opcodes do.
 
-It knows no opcode and nothing of torch: `unpickle` has the table of opcodes, `torch_calls` what torch's pickles call.
+It knows no opcode and nothing of torch: `unpickle` has the table of opcodes, `torch_calls` what
+torch's pickles call.
 """
 
 from __future__ import annotations
@@ -9,13 +10,29 @@ from collections.abc import Callable
 from collections.abc import Sequence as Table
 from dataclasses import dataclass
 
-from shardctl.formats.limits import MAX_KEY_PARTS, MAX_MARKS, MAX_MEMO, MAX_NAME, MAX_OBJECTS, MAX_OPCODES, MAX_STACK
+from shardctl.formats.limits import (
+    MAX_KEY_PARTS,
+    MAX_MARKS,
+    MAX_MEMO,
+    MAX_NAME,
+    MAX_OBJECTS,
+    MAX_OPCODES,
+    MAX_STACK,
+)
 from shardctl.formats.pickle.cursor import Cursor
-from shardctl.formats.pickle.values import Global, Mapping, Opaque, PickleCutShortError, Sequence, StorageRef
+from shardctl.formats.pickle.values import (
+    Global,
+    Mapping,
+    Opaque,
+    PickleCutShortError,
+    Sequence,
+    StorageRef,
+)
 from shardctl.model import MadeName
 from shardctl.text import escape
 
-#: The shortest pair that a pickle can spell, in bytes: more pairs than that are the same ones used again.
+#: The shortest pair that a pickle can spell, in bytes: more pairs than that are the same ones used
+#: again.
 MIN_PAIR_BYTES = 5
 STOP = ord(".")
 #: Opcodes between two looks at how large everything has become: none makes more than a few values.
@@ -48,7 +65,8 @@ class Machine(Cursor):
         self._storage_of = storage_of
         self._stack: list[object] = []
         self._marks: list[int] = []
-        # Picklers fill the places of the memo one after another; what stands elsewhere is kept apart.
+        # Picklers fill the places of the memo one after another; what stands elsewhere is kept
+        # apart.
         self._memo: list[object] = []
         self._far_memo: dict[int, object] = {}
         self._globals: dict[str, None] = {}
@@ -61,8 +79,14 @@ class Machine(Cursor):
         for _ in range(0, MAX_OPCODES, _UNWATCHED):
             if self._reaches_stop(table):
                 break
-            if len(self._stack) > MAX_STACK or len(self._marks) > MAX_MARKS or self._objects > MAX_OBJECTS:
-                raise self.fault("the pickle nests deeper, or makes more values, than any checkpoint")
+            if (
+                len(self._stack) > MAX_STACK
+                or len(self._marks) > MAX_MARKS
+                or self._objects > MAX_OBJECTS
+            ):
+                raise self.fault(
+                    "the pickle nests deeper, or makes more values, than any checkpoint"
+                )
         else:
             raise self.fault("the pickle has more opcodes than any checkpoint's")
         if len(self._stack) != 1 or self._marks:
@@ -184,7 +208,8 @@ class Machine(Cursor):
     def key(self, key: object) -> object:
         """The key, where comparing it is cheap and safe: a scalar, a flat tuple of scalars, or an opaque value.
 
-        Numbers become text: their hashes can be chosen so that all of them collide, those of texts cannot.
+        Numbers become text: their hashes can be chosen so that all of them collide, those of texts
+        cannot.
         """
         if not isinstance(key, tuple):
             return self._scalar(key)

@@ -14,7 +14,9 @@ from shardctl.model import Dtype
 class PickleFaultError(Exception):
     """What is wrong with a pickle, and at which byte of it. Turned into a finding by the container."""
 
-    def __init__(self, message: str, offset: int, hint: str = "save the checkpoint again with torch.save") -> None:
+    def __init__(
+        self, message: str, offset: int, hint: str = "save the checkpoint again with torch.save"
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
@@ -47,7 +49,8 @@ class Opaque:
 class StorageRef:
     """A storage as a persistent id names it. `nbytes` is its length; `offset` (bytes) that of a legacy view of it.
 
-    `kind` is the type of its elements; torch takes an untyped storage, which has none, for one of uint8.
+    `kind` is the type of its elements; torch takes an untyped storage, which has none, for one of
+    uint8.
     """
 
     key: Final[str]

@@ -1,7 +1,7 @@
 """The rules of a safetensors header: the one place that knows every one of them and reports each breach.
 
-The rules are those of the format's README and of its Rust core (`safetensors/src/tensor.rs`); repeated keys, which
-upstream takes in some places, are refused in all.
+The rules are those of the format's README and of its Rust core (`safetensors/src/tensor.rs`);
+repeated keys, which upstream takes in some places, are refused in all.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ class HeaderCheck:
         """Report the names that stand more than once."""
         for name in root.twice if isinstance(root, Repeated) else ():
             self._all_ranges_known = False
-            message = f"{METADATA_KEY} stands twice" if name == METADATA_KEY else "two tensors have this name"
+            message = (
+                f"{METADATA_KEY} stands twice"
+                if name == METADATA_KEY
+                else "two tensors have this name"
+            )
             self._faults.add("tensor-duplicate-key", message, tensor=name)
 
     def metadata(self, value: object) -> dict[str, str]:
@@ -97,7 +101,11 @@ class HeaderCheck:
 
     def _entry(self, position: int, name: str, fields: object) -> _Entry | None:
         if not isinstance(fields, dict):
-            self._faults.add("header-invalid", f"the tensor's entry is {kind(fields)}, not an object", tensor=name)
+            self._faults.add(
+                "header-invalid",
+                f"the tensor's entry is {kind(fields)}, not an object",
+                tensor=name,
+            )
             return None
         if isinstance(fields, Repeated):
             self._report_repeated(fields, "the tensor's entry", name)
@@ -139,7 +147,11 @@ class HeaderCheck:
             return None
         begin, end = offsets
         if begin > end:
-            self._faults.add("header-invalid", f"data_offsets end before they begin: {begin} to {end}", tensor=name)
+            self._faults.add(
+                "header-invalid",
+                f"data_offsets end before they begin: {begin} to {end}",
+                tensor=name,
+            )
             return None
         return begin, end
 
@@ -152,7 +164,9 @@ class HeaderCheck:
         dtype = KNOWN_DTYPES.get(value)
         if dtype is None:
             hint = "a newer version of shardctl may know it; otherwise save the file again with a known type"
-            self._faults.add("tensor-dtype-unknown", f"unknown dtype {reprlib.repr(value)}", hint, tensor=name)
+            self._faults.add(
+                "tensor-dtype-unknown", f"unknown dtype {reprlib.repr(value)}", hint, tensor=name
+            )
         return dtype
 
     def _shape(self, name: str, value: object) -> tuple[int, ...] | None:
@@ -175,10 +189,10 @@ class HeaderCheck:
         elif bits % 8:
             message = f"{bits // dtype.bits:,} elements of {dtype.name} do not fill whole bytes"
         else:
-            message = (
-                f"{dtype.name} of shape {reprlib.repr(list(shape))} takes {bits // 8:,} bytes, not {end - begin:,}"
-            )
-        self._faults.add("tensor-size-mismatch", message, tensor=name, offset=self._data_offset + begin)
+            message = f"{dtype.name} of shape {reprlib.repr(list(shape))} takes {bits // 8:,} bytes, not {end - begin:,}"
+        self._faults.add(
+            "tensor-size-mismatch", message, tensor=name, offset=self._data_offset + begin
+        )
         return False
 
     def _follow(self, entries: list[_Entry]) -> _Chain:
@@ -229,7 +243,8 @@ class HeaderCheck:
 
 
 def _are_u64(values: list[object]) -> bool:
-    # A plain loop: this runs twice for each of a million tensors. Not isinstance: bool is an int there.
+    # A plain loop: this runs twice for each of a million tensors. Not isinstance: bool is an int
+    # there.
     for value in values:  # noqa: SIM110 - (the same)
         if type(value) is not int or not 0 <= value <= _U64_MAX:
             return False

@@ -1,9 +1,9 @@
 """The safetensors container: a u64 length (little-endian), a JSON header of that many bytes, the tensors' bytes.
 
-Source: the format's README and `safetensors/src/tensor.rs` of safetensors 0.8.0. What is written equals what that
-version writes, byte for byte, with its random order of metadata keys replaced by a sorted one. Shapes count elements:
-of the packed type F4 upstream doubles torch's last dimension (two elements a byte) before it reaches the header, so
-nothing here has to.
+Source: the format's README and `safetensors/src/tensor.rs` of safetensors 0.8.0. What is written
+equals what that version writes, byte for byte, with its random order of metadata keys replaced by a
+sorted one. Shapes count elements: of the packed type F4 upstream doubles torch's last dimension
+(two elements a byte) before it reaches the header, so nothing here has to.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from shardctl.stores.base import Reader
 _LENGTH_BYTES = 8
 _ALIGNMENT = 8
 _WHITE_SPACE = (" ", "\t", "\r", "\n")
-# Recognised, so that too large a header is said to be just that; text read as a length is far beyond it.
+# Recognised, so that too large a header is said to be just that; text read as a length is far
+# beyond it.
 _PLAUSIBLE_HEADER_BYTES = 2**40
 _FETCH_AGAIN = "incomplete download; fetch it again"
 
-# Escapes just what serde_json does: quote, backslash and control characters, with lower-case hex digits.
+# Escapes just what serde_json does: quote, backslash and control characters, with lower-case hex
+# digits.
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -46,7 +48,11 @@ class Safetensors:
         length = int.from_bytes(head[:_LENGTH_BYTES], "little")
         if len(head) < _LENGTH_BYTES or not 2 <= length < _PLAUSIBLE_HEADER_BYTES:
             return False
-        text = head[_LENGTH_BYTES:].removeprefix(b"\xef\xbb\xbf").lstrip("".join(_WHITE_SPACE).encode())
+        text = (
+            head[_LENGTH_BYTES:]
+            .removeprefix(b"\xef\xbb\xbf")
+            .lstrip("".join(_WHITE_SPACE).encode())
+        )
         return text.startswith(b"{") or (not text and length <= MAX_HEADER_BYTES)
 
     def read(self, reader: Reader, report: Report) -> File | None:
@@ -56,11 +62,15 @@ class Safetensors:
         faults.close()
         return file
 
-    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> int:
+    def measure(
+        self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
+    ) -> int:
         """Exact bytes of the file that `lay_out` gives; raises what it raises."""
         return _plan(tensors, metadata, block).nbytes
 
-    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> Layout:
+    def lay_out(
+        self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
+    ) -> Layout:
         """The file: compact as upstream writes it, or shareable in blocks of `block` bytes.
 
         Raises UsageError for a tensor or a header that the format cannot hold.
@@ -93,14 +103,26 @@ def _read(reader: Reader, faults: Faults) -> File | None:
     try:
         text = as_text(header)
         del header  # up to 100 MB that are not needed while the tensors are made
-        tree, metadata = scan(text, reader.path, data_offset, size) or _check(text, reader, data_offset, faults)
+        tree, metadata = scan(text, reader.path, data_offset, size) or _check(
+            text, reader, data_offset, faults
+        )
     except HeaderError as error:
         faults.add("header-invalid", error.message, offset=_LENGTH_BYTES + error.position)
         return None
-    return File(reader.path, Safetensors.name, reader.version, tree, metadata, digest.hexdigest(), data_offset)
+    return File(
+        reader.path,
+        Safetensors.name,
+        reader.version,
+        tree,
+        metadata,
+        digest.hexdigest(),
+        data_offset,
+    )
 
 
-def _check(text: str, reader: Reader, data_offset: int, faults: Faults) -> tuple[Tree, dict[str, str]]:
+def _check(
+    text: str, reader: Reader, data_offset: int, faults: Faults
+) -> tuple[Tree, dict[str, str]]:
     """The tensors and metadata of a header that may be unsound; raises HeaderError where it has none."""
     root = parse(text)
     if text.startswith(_WHITE_SPACE):
@@ -120,10 +142,18 @@ def _length_is_sound(reader: Reader, length: int, faults: Faults) -> bool:
         faults.add("file-empty", "the file is empty", _FETCH_AGAIN, offset=0)
     elif size < _LENGTH_BYTES:
         faults.add(
-            "file-truncated", f"the file ends after {size} bytes, within its first field", _FETCH_AGAIN, offset=size
+            "file-truncated",
+            f"the file ends after {size} bytes, within its first field",
+            _FETCH_AGAIN,
+            offset=size,
         )
     elif length == 0 and not any(reader.read(0, min(size, 64))):
-        faults.add("file-zero-filled", "the file begins with zeros", "zero-filled download; fetch it again", offset=0)
+        faults.add(
+            "file-zero-filled",
+            "the file begins with zeros",
+            "zero-filled download; fetch it again",
+            offset=0,
+        )
     elif length < 2:
         faults.add("header-invalid", f"a header of {length} bytes holds no object", offset=0)
     elif length > MAX_HEADER_BYTES:
@@ -157,21 +187,26 @@ def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | N
     shapes: dict[tuple[int, ...], str] = {}
     for tensor in ordered:
         end = begin + tensor.nbytes
-        shape = shapes.get(tensor.shape) or shapes.setdefault(tensor.shape, str(list(tensor.shape)).replace(" ", ""))
+        shape = shapes.get(tensor.shape) or shapes.setdefault(
+            tensor.shape, str(list(tensor.shape)).replace(" ", "")
+        )
         members.append(
             f'{_quote(tensor.name)}:{{"dtype":"{tensor.dtype.name}","shape":{shape},"data_offsets":[{begin},{end}]}}'
         )
         begin = end
     text = "{" + ",".join(members) + "}"
-    header = _encode(text, _ALIGNMENT, 0) if block is None else _encode(text, *_phase(ordered, block))
+    header = (
+        _encode(text, _ALIGNMENT, 0) if block is None else _encode(text, *_phase(ordered, block))
+    )
     return _Planned(header, ordered, len(header) + begin)
 
 
 def _phase(tensors: Sequence[Tensor], block: int) -> tuple[int, int]:
     """The modulus and remainder of the data's offset in the file with which most bytes can be shared.
 
-    Data has no holes, so one number decides for the whole file. Bytes that are shared keep the alignment that they
-    have in their source; where no tensor fills a block, the data is aligned as ever.
+    Data has no holes, so one number decides for the whole file. Bytes that are shared keep the
+    alignment that they have in their source; where no tensor fills a block, the data is aligned as
+    ever.
     """
     shared: Counter[int] = Counter()
     begin = 0
@@ -195,21 +230,35 @@ def _refuse_unwritable(tensor: Tensor) -> None:
         message = f"safetensors has no type for {dtype.name}"
         raise UsageError(message, hint="write a .bin instead (`--to bin`)", tensor=tensor.name)
     if tensor.strides is not None and dtype.bits % 8:
-        message = f"a strided view of {dtype.name} cannot be gathered: its elements are not whole bytes"
-        raise UsageError(message, hint="make the tensor contiguous with torch first", tensor=tensor.name)
+        message = (
+            f"a strided view of {dtype.name} cannot be gathered: its elements are not whole bytes"
+        )
+        raise UsageError(
+            message, hint="make the tensor contiguous with torch first", tensor=tensor.name
+        )
     if tensor.name == METADATA_KEY:
         message = f"a tensor named {METADATA_KEY} makes a safetensors file unreadable"
-        raise UsageError(message, hint="rename the tensor, or write a .bin instead (`--to bin`)", tensor=tensor.name)
+        raise UsageError(
+            message,
+            hint="rename the tensor, or write a .bin instead (`--to bin`)",
+            tensor=tensor.name,
+        )
     if not is_text(tensor.name):
-        message = f"the name {tensor.name!a} holds half a surrogate pair, which safetensors cannot store"
+        message = (
+            f"the name {tensor.name!a} holds half a surrogate pair, which safetensors cannot store"
+        )
         raise UsageError(message, hint="rename the tensor, or write a .bin instead (`--to bin`)")
 
 
 def _metadata_member(metadata: Mapping[str, str]) -> str:
     for key, value in metadata.items():
         if not (is_text(key) and is_text(value)):
-            message = f"the metadata {key!a} holds half a surrogate pair, which safetensors cannot store"
-            raise UsageError(message, hint="rename what it names, or write a .bin instead (`--to bin`)")
+            message = (
+                f"the metadata {key!a} holds half a surrogate pair, which safetensors cannot store"
+            )
+            raise UsageError(
+                message, hint="rename what it names, or write a .bin instead (`--to bin`)"
+            )
     pairs = ",".join(f"{_quote(key)}:{_quote(metadata[key])}" for key in sorted(metadata))
     return f'"{METADATA_KEY}":{{{pairs}}}'
 

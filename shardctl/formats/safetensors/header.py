@@ -1,7 +1,7 @@
 """The JSON of a safetensors header, parsed strictly: what it says, without yet asking whether it makes sense.
 
-Stricter than upstream where that is lenient: a key that stands twice has no one meaning, so it is kept in mind here
-and refused by the checks, wherever it stands.
+Stricter than upstream where that is lenient: a key that stands twice has no one meaning, so it is
+kept in mind here and refused by the checks, wherever it stands.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def _decode(text: str) -> object:
         return decoder.decode(text)
     except json.JSONDecodeError as error:
         position = len(text[: error.pos].encode())
-        raise HeaderError(f"the header is not valid JSON: {_explain(text, error)}", position) from None
+        raise HeaderError(
+            f"the header is not valid JSON: {_explain(text, error)}", position
+        ) from None
     except RecursionError:
         raise HeaderError("the header is nested too deeply") from None
     except ValueError as error:
@@ -98,7 +100,9 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
 def _refuse_half_surrogates(root: object) -> None:
     for value in walk(root):
         if isinstance(value, str) and not is_text(value):
-            raise HeaderError(f"the header has a string with half a surrogate pair, which is no text: {value[:60]!a}")
+            raise HeaderError(
+                f"the header has a string with half a surrogate pair, which is no text: {value[:60]!a}"
+            )
 
 
 def is_text(value: str) -> bool:
@@ -127,5 +131,12 @@ def kind(value: object) -> str:
     """What a JSON value is, for messages."""
     if value is None:
         return "null"
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+    }
     return next(name for type_, name in names.items() if isinstance(value, type_))

@@ -1,8 +1,9 @@
 """The usual safetensors header, sound in every way, read in one pass.
 
-What upstream and Python's `json` write is read here in half the time of the strict reader, without its values in
-memory. It reports nothing: for another form, or the least doubt, it gives None, and the strict reader
-(`safetensors_header`, `safetensors_check`) says what there is to say. Whatever is accepted here, that one reads alike.
+What upstream and Python's `json` write is read here in half the time of the strict reader, without
+its values in memory. It reports nothing: for another form, or the least doubt, it gives None, and
+the strict reader (`safetensors_header`, `safetensors_check`) says what there is to say. Whatever is
+accepted here, that one reads alike.
 """
 
 from __future__ import annotations
@@ -52,14 +53,21 @@ def scan(header: str, path: str, data_offset: int, size: int) -> tuple[Tree, dic
         if match.start() != at or first != expected or form is None:
             return None
         forms[text] = form
-        tree[name] = Tensor(name, form.dtype, form.shape, Storage(Extent(path, begin, form.nbytes), name))
+        tree[name] = Tensor(
+            name, form.dtype, form.shape, Storage(Extent(path, begin, form.nbytes), name)
+        )
         begin += form.nbytes
         if begin - data_offset != int(last):
             return None
         expected = last
         at = match.end()
         count += 1
-    sound = begin == size and len(tree) == count and METADATA_KEY not in tree and _END.fullmatch(header, at)
+    sound = (
+        begin == size
+        and len(tree) == count
+        and METADATA_KEY not in tree
+        and _END.fullmatch(header, at)
+    )
     return (tree, metadata) if sound else None
 
 
@@ -73,7 +81,8 @@ def _metadata(header: str) -> tuple[dict[str, str], int] | None:
     except (ValueError, RecursionError):
         return None
     follows = _NEXT.match(header, end)
-    # A plain dict: one in which a key stands twice is of a class of its own. An escape may be half a surrogate pair.
+    # A plain dict: one in which a key stands twice is of a class of its own. An escape may be half
+    # a surrogate pair.
     if follows is None or type(pairs) is not dict or "\\u" in header[:end]:
         return None
     return (pairs, follows.end()) if all(type(value) is str for value in pairs.values()) else None

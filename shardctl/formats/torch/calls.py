@@ -20,7 +20,12 @@ from shardctl.formats.pickle.values import (
     UnknownTensor,
     ViewRef,
 )
-from shardctl.formats.torch.types import QUANTIZED_STORAGES, TORCH_DTYPES, TYPED_STORAGES, torch_packing
+from shardctl.formats.torch.types import (
+    QUANTIZED_STORAGES,
+    TORCH_DTYPES,
+    TYPED_STORAGES,
+    torch_packing,
+)
 from shardctl.model import Dtype, contiguous_strides
 from shardctl.text import escape
 
@@ -82,11 +87,18 @@ def _view_of(machine: Machine, whole: StorageRef, metadata: object, width: int) 
     return StorageRef(whole.key, whole.dtype, size * width, whole.kind, offset * width)
 
 
-def _rebuild(machine: Machine, arguments: tuple[object, ...], dtype: object, extra: tuple[object, ...]) -> ViewRef:
+def _rebuild(
+    machine: Machine, arguments: tuple[object, ...], dtype: object, extra: tuple[object, ...]
+) -> ViewRef:
     storage, offset, shape, strides = arguments[:4]
     if not isinstance(storage, StorageRef) or not isinstance(dtype, Dtype):
         raise machine.fault("a tensor is rebuilt from what is no storage")
-    if not _is_size(offset) or not _are_sizes(shape) or not _are_sizes(strides) or len(shape) != len(strides):
+    if (
+        not _is_size(offset)
+        or not _are_sizes(shape)
+        or not _are_sizes(strides)
+        or len(shape) != len(strides)
+    ):
         raise machine.fault("a tensor's offset, shape or strides are malformed")
     if math.prod(filter(None, shape)) > MAX_SIZE:
         raise machine.fault("a tensor has more elements than can be counted")
@@ -96,7 +108,9 @@ def _rebuild(machine: Machine, arguments: tuple[object, ...], dtype: object, ext
     packed = torch_packing(dtype)
     if packed > 1:
         if plain is not None or not shape:
-            raise machine.fault(f"a strided tensor of {dtype.name}, whose elements are not whole bytes")
+            raise machine.fault(
+                f"a strided tensor of {dtype.name}, whose elements are not whole bytes"
+            )
         return ViewRef(storage, dtype, offset * packed, (*shape[:-1], shape[-1] * packed), None)
     return ViewRef(storage, dtype, offset, shape, plain)
 
@@ -129,7 +143,9 @@ def _unless_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tupl
     usual = contiguous_strides(shape)
     if strides == usual:
         return None
-    same = all(size == 1 or step == plain for size, step, plain in zip(shape, strides, usual, strict=True))
+    same = all(
+        size == 1 or step == plain for size, step, plain in zip(shape, strides, usual, strict=True)
+    )
     return None if same else strides
 
 
@@ -164,7 +180,9 @@ def _tensor_v3(machine: Machine, arguments: tuple[object, ...]) -> ViewRef | Unk
     if len(arguments) not in (7, 8):
         raise machine.fault("a tensor is rebuilt from another number of arguments")
     name = arguments[6]
-    dtype = TORCH_DTYPES.get(name.name) if isinstance(name, Global) and name.module == "torch" else None
+    dtype = (
+        TORCH_DTYPES.get(name.name) if isinstance(name, Global) and name.module == "torch" else None
+    )
     if dtype is None:
         return UnknownTensor(kind_of(name))
     return _rebuild(machine, arguments, dtype, arguments[7:])
@@ -182,7 +200,9 @@ def _parameter(machine: Machine, arguments: tuple[object, ...]) -> object:
 def _refuse_values(machine: Machine, state: object) -> None:
     """Attributes are left out, and so they must be none that would give the tensor other values."""
     for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
-        if part is None or (isinstance(part, Mapping) and not any(name in part.items for name in _NO_ATTRIBUTES)):
+        if part is None or (
+            isinstance(part, Mapping) and not any(name in part.items for name in _NO_ATTRIBUTES)
+        ):
             continue
         raise machine.fault("a tensor's attributes are malformed, or give it other values")
 
@@ -192,7 +212,10 @@ def _from_type(machine: Machine, arguments: tuple[object, ...]) -> object:
     if len(arguments) != 4 or not isinstance(inner := arguments[2], tuple):
         raise machine.fault("a tensor with attributes is malformed")
     function, kind, _, state = arguments
-    if not isinstance(kind, Global) or str(kind) not in ("torch.Tensor", "torch.nn.parameter.Parameter"):
+    if not isinstance(kind, Global) or str(kind) not in (
+        "torch.Tensor",
+        "torch.nn.parameter.Parameter",
+    ):
         return Opaque(kind_of(kind))
     if isinstance(function, Global) and str(function) == _FROM_TYPE:
         raise machine.fault("a tensor with attributes is made of another one")

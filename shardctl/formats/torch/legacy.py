@@ -1,8 +1,8 @@
 """The files of torch.save before torch 1.6: read, never written.
 
-Five pickles one after another (magic number, protocol version, system information, the object, the storages' keys),
-then for each key a 64-bit number of elements and the raw elements. There is no checksum.
-Source: `_legacy_save` and `_legacy_load` in torch/serialization.py of torch 2.13.
+Five pickles one after another (magic number, protocol version, system information, the object, the
+storages' keys), then for each key a 64-bit number of elements and the raw elements. There is no
+checksum. Source: `_legacy_save` and `_legacy_load` in torch/serialization.py of torch 2.13.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from collections.abc import Mapping as Places
 from shardctl.findings import Finding, Report
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
-from shardctl.formats.pickle.values import Mapping, PickleCutShortError, PickleFaultError, Sequence, StorageRef
+from shardctl.formats.pickle.values import (
+    Mapping,
+    PickleCutShortError,
+    PickleFaultError,
+    Sequence,
+    StorageRef,
+)
 from shardctl.formats.torch.calls import storage_of_legacy
 from shardctl.formats.torch.tree import TreeError, build_tree
 from shardctl.formats.torch.unpickle import unpickle
@@ -46,13 +52,35 @@ class TorchLegacy:
             return _read(reader, report)
         except PickleCutShortError as fault:
             message = f"the file ends at byte {reader.version.size:,}, within its pickles"
-            report(Finding("file-truncated", "error", message, _FETCH, reader.path, offset=fault.offset))
+            report(
+                Finding(
+                    "file-truncated", "error", message, _FETCH, reader.path, offset=fault.offset
+                )
+            )
         except PickleFaultError as fault:
-            report(Finding("pickle-invalid", "error", fault.message, fault.hint, reader.path, offset=fault.offset))
+            report(
+                Finding(
+                    "pickle-invalid",
+                    "error",
+                    fault.message,
+                    fault.hint,
+                    reader.path,
+                    offset=fault.offset,
+                )
+            )
         except TreeError as error:
             report(Finding("pickle-invalid", "error", error.message, error.hint, reader.path))
         except _TruncatedError as error:
-            report(Finding("file-truncated", "error", str(error), _FETCH, reader.path, offset=reader.version.size))
+            report(
+                Finding(
+                    "file-truncated",
+                    "error",
+                    str(error),
+                    _FETCH,
+                    reader.path,
+                    offset=reader.version.size,
+                )
+            )
         return None
 
 
@@ -78,7 +106,9 @@ def _read(reader: Reader, report: Report) -> File | None:
     refs = pickles[3].storages
     listed = [str(key) for key in keys.items]
     if set(listed) != set(refs) or len(set(listed)) != len(listed):
-        raise PickleFaultError("the list of storages is not that of the storages that the pickle names", at)
+        raise PickleFaultError(
+            "the list of storages is not that of the storages that the pickle names", at
+        )
     return File(
         path=reader.path,
         container=TORCH_LEGACY.name,
@@ -86,7 +116,9 @@ def _read(reader: Reader, report: Report) -> File | None:
         tree=build_tree(root, _storages(reader, report, listed, refs, at), reader.path, report),
         header_sha256=hashlib.sha256(head[:at]).hexdigest(),
         data_offset=at,
-        unsafe_globals=unsafe(dict.fromkeys(name for pickled in pickles for name in pickled.globals)),
+        unsafe_globals=unsafe(
+            dict.fromkeys(name for pickled in pickles for name in pickled.globals)
+        ),
     )
 
 
@@ -100,7 +132,9 @@ def _pickles(reader: Reader) -> tuple[bytes, list[Unpickled]]:
             return head, _parse(head)
         except PickleCutShortError as fault:
             if length == MAX_PICKLE_BYTES:
-                raise PickleFaultError("the pickles are larger than any checkpoint's", fault.offset) from None
+                raise PickleFaultError(
+                    "the pickles are larger than any checkpoint's", fault.offset
+                ) from None
             if length == most:
                 raise
             length = min(most, 4 * length)
@@ -122,12 +156,16 @@ def _storages(
     for key in keys:
         width = 1 if (dtype := refs[key].dtype) is None else dtype.itemsize
         if at + _COUNT_BYTES > size:
-            raise _TruncatedError(f"the file ends at byte {size:,}, before the storage '{escape(key)}'")
+            raise _TruncatedError(
+                f"the file ends at byte {size:,}, before the storage '{escape(key)}'"
+            )
         nbytes = int.from_bytes(reader.read(at, _COUNT_BYTES), "little") * width
         at += _COUNT_BYTES
         if nbytes != refs[key].nbytes:
             message = f"the storage '{escape(key)}' has {nbytes:,} bytes, and its pickle says {refs[key].nbytes:,}"
-            report(Finding("tensor-size-mismatch", "error", message, _FETCH, reader.path, offset=at))
+            report(
+                Finding("tensor-size-mismatch", "error", message, _FETCH, reader.path, offset=at)
+            )
             return found
         if at + nbytes > size:
             raise _TruncatedError(

@@ -1,6 +1,7 @@
 """The few pickle opcodes (protocol 2) that a flat state dict needs: what torch.save writes for a dict of tensors.
 
-Source: `Tensor._reduce_ex_internal` and `_save` of torch 2.13. One tensor under two names is one memo entry.
+Source: `Tensor._reduce_ex_internal` and `_save` of torch 2.13. One tensor under two names is one
+memo entry.
 """
 
 from __future__ import annotations

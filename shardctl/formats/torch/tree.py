@@ -6,7 +6,15 @@ from collections.abc import Mapping as Places
 
 from shardctl.findings import Finding, Report
 from shardctl.formats.limits import MAX_DEPTH, MAX_NAME_CHARACTERS, MAX_REPEATED
-from shardctl.formats.pickle.values import Global, Mapping, Opaque, Sequence, StorageRef, UnknownTensor, ViewRef
+from shardctl.formats.pickle.values import (
+    Global,
+    Mapping,
+    Opaque,
+    Sequence,
+    StorageRef,
+    UnknownTensor,
+    ViewRef,
+)
 from shardctl.model import MadeName, NonTensor, Storage, Tensor, Tree
 from shardctl.text import escape
 
@@ -33,7 +41,9 @@ def build_tree(root: object, storages: Places[str, Storage], path: str, report: 
             "in the program that knows it, save `model.state_dict()` instead of the model",
         )
     if not isinstance(root, Mapping):
-        raise TreeError(f"the file holds {_kind(root)}, not a state dict", "save a dict of named tensors")
+        raise TreeError(
+            f"the file holds {_kind(root)}, not a state dict", "save a dict of named tensors"
+        )
     builder = _Builder(storages, path, report)
     return builder.folder(root, "", 0)
 
@@ -51,7 +61,9 @@ class _Builder:
 
     def folder(self, value: Mapping | Sequence | tuple[object, ...], name: str, depth: int) -> Tree:
         if depth > MAX_DEPTH or id(value) in self._open:
-            raise TreeError("dictionaries nest too deep, or one holds itself", "save a plain state dict")
+            raise TreeError(
+                "dictionaries nest too deep, or one holds itself", "save a plain state dict"
+            )
         self._open.add(id(value))
         again = id(value) in self._seen
         self._seen.add(id(value))
@@ -60,7 +72,9 @@ class _Builder:
             text = _name_of(key, value)
             self._count(len(name) + len(text), again=again)
             if text in tree:
-                raise TreeError(f"two keys of a dictionary both read '{escape(text)}'", "rename one of them")
+                raise TreeError(
+                    f"two keys of a dictionary both read '{escape(text)}'", "rename one of them"
+                )
             node = self._node(item, f"{name}.{text}" if name else text, text, depth)
             if node is not None:
                 tree[text] = node
@@ -77,7 +91,9 @@ class _Builder:
         if isinstance(item, ViewRef):
             return self._tensor(item, full, text)
         if isinstance(item, UnknownTensor):
-            message = f"the tensor has an element type that shardctl does not know: {escape(item.dtype)}"
+            message = (
+                f"the tensor has an element type that shardctl does not know: {escape(item.dtype)}"
+            )
             hint = "convert it in torch to a type that safetensors has, or update shardctl"
             self._report(Finding("tensor-dtype-unknown", "error", message, hint, self._path, full))
             return None
@@ -116,7 +132,9 @@ class _Builder:
             return None
         end = (view.offset + _reach(view)) * bits // 8
         if view.storage.offset + end > storage.extent.length or end > view.storage.nbytes:
-            message = f"the tensor reaches to byte {end:,} of a storage of {view.storage.nbytes:,} bytes"
+            message = (
+                f"the tensor reaches to byte {end:,} of a storage of {view.storage.nbytes:,} bytes"
+            )
             self._fault(message, full, storage)
             return None
         offset = view.offset + 8 * view.storage.offset // bits
@@ -168,5 +186,9 @@ def _kind(value: object) -> str:
             return f"builtins.{kind}"
         case Global():
             return str(value)
-    names: dict[type, str] = {Mapping: "builtins.dict", ViewRef: "torch.Tensor", StorageRef: "torch.UntypedStorage"}
+    names: dict[type, str] = {
+        Mapping: "builtins.dict",
+        ViewRef: "torch.Tensor",
+        StorageRef: "torch.UntypedStorage",
+    }
     return names.get(type(value), f"builtins.{type(value).__name__}")

@@ -1,7 +1,7 @@
 """How torch's pickles name element types, and which of shardctl's dtypes that is.
 
-Types of torch 1 have a storage class each; newer ones (`torch.storage._new_dtypes` of torch 2.13) come on an untyped
-storage, whose length counts bytes, with the dtype beside it.
+Types of torch 1 have a storage class each; newer ones (`torch.storage._new_dtypes` of torch 2.13)
+come on an untyped storage, whose length counts bytes, with the dtype beside it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ TORCH_DTYPES: Mapping[str, Dtype] = {
     }.items()
 }
 
-#: Storage class of quantised numbers → bytes of an element. Such tensors have no counterpart here, their files do.
+#: Storage class of quantised numbers → bytes of an element. Such tensors have no counterpart here,
+#: their files do.
 QUANTIZED_STORAGES: Mapping[str, int] = {
     "QInt8Storage": 1,
     "QUInt8Storage": 1,
@@ -80,7 +81,9 @@ QUANTIZED_STORAGES: Mapping[str, int] = {
 STORAGE_OF: Mapping[str, str] = {dtype.name: name for name, dtype in TYPED_STORAGES.items()}
 
 #: dtype name → `torch.NAME`, torch's own first spelling.
-TORCH_NAME_OF: Mapping[str, str] = {dtype.name: name for name, dtype in reversed(list(TORCH_DTYPES.items()))}
+TORCH_NAME_OF: Mapping[str, str] = {
+    dtype.name: name for name, dtype in reversed(list(TORCH_DTYPES.items()))
+}
 
 
 def torch_packing(dtype: Dtype) -> int:

@@ -1,6 +1,7 @@
 """A pickle read as data: opcodes in, inert values out. Nothing is imported, and nothing is called, ever.
 
-Sources: `pickletools` of CPython for the opcodes, `torch/_utils.py` and `torch/_weights_only_unpickler.py` of torch
+Sources: `pickletools` of CPython for the opcodes, `torch/_utils.py` and
+`torch/_weights_only_unpickler.py` of torch
 2.13 for what its pickles call. A name to import becomes a `Global`; what would be built from any but the few known ones
 becomes an `Opaque`, which has a kind and nothing else.
 """

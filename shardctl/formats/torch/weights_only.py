@@ -15,12 +15,20 @@ _SCHEMES = (
     "per_tensor_affine", "per_tensor_symmetric", "per_channel_affine", "per_channel_symmetric",
     "per_channel_affine_float_qparams",
 )  # fmt: skip
-_QUANTIZED = ("QInt8Storage", "QUInt8Storage", "QInt32Storage", "QUInt4x2Storage", "QUInt2x4Storage")
+_QUANTIZED = (
+    "QInt8Storage",
+    "QUInt8Storage",
+    "QInt32Storage",
+    "QUInt4x2Storage",
+    "QUInt2x4Storage",
+)
 _SMALL = (*(f"uint{bits}" for bits in range(1, 8)), *(f"int{bits}" for bits in range(1, 8)), "bits8", "bits16",
           "bits1x8", "bits2x4", "bits4x2", "qint8", "qint32", "quint8", "quint4x2", "quint2x4",
           "float4_e2m1fn_x2")  # fmt: skip
 _TENSORS = tuple(
-    f"{storage.removesuffix('Storage')}Tensor" for storage in TYPED_STORAGES if not storage.startswith("Complex")
+    f"{storage.removesuffix('Storage')}Tensor"
+    for storage in TYPED_STORAGES
+    if not storage.startswith("Complex")
 )
 _SPARSE = tuple(name for name in _TENSORS if name != "BoolTensor")
 
@@ -46,7 +54,11 @@ _ALLOWED = frozenset(
         "torch.storage.TypedStorage",
         *(f"torch._utils._rebuild_{name}" for name in _REBUILDS),
         *(f"torch.{name}" for name in (*_SCHEMES, *_SMALL, *_QUANTIZED, *TORCH_NAME_OF.values())),
-        *(f"{module}.{name}" for module in ("torch", "torch.cuda") for name in (*TYPED_STORAGES, *_TENSORS)),
+        *(
+            f"{module}.{name}"
+            for module in ("torch", "torch.cuda")
+            for name in (*TYPED_STORAGES, *_TENSORS)
+        ),
         *(f"{module}.sparse.{name}" for module in ("torch", "torch.cuda") for name in _SPARSE),
     }
 )

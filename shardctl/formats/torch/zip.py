@@ -1,7 +1,7 @@
 """The container of torch.save since torch 1.6: a zip with a pickle, and a record of bytes for each storage.
 
-Reading: the zip's records (`zip_records`), the pickle as inert values (`unpickle`), tensors from both (`torch_tree`).
-Writing: `torch_zip_writer`. Source: torch/serialization.py of torch 2.13.
+Reading: the zip's records (`zip_records`), the pickle as inert values (`unpickle`), tensors from
+both (`torch_tree`). Writing: `torch_zip_writer`. Source: torch/serialization.py of torch 2.13.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from shardctl.model import Extent, File, Storage, Tensor
 from shardctl.stores.base import Reader
 from shardctl.text import escape
 
-#: Versions of the file format that torch 2.13 reads (kMinSupportedFileFormatVersion, kMaxSupported…).
+#: Versions of the file format that torch 2.13 reads (kMinSupportedFileFormatVersion,
+#: kMaxSupported…).
 _VERSIONS = range(1, 11)
 _FETCH = "the file is damaged: fetch or save it again"
 _DECEIT = "programs would read this file differently; load it where it is trusted and save it again with torch.save"
@@ -49,14 +50,28 @@ class TorchZip:
         try:
             return _Reading(reader, report).file()
         except ZipFaultError as fault:
-            report(Finding(fault.code, "error", fault.message, fault.hint, reader.path, offset=fault.offset))
+            report(
+                Finding(
+                    fault.code, "error", fault.message, fault.hint, reader.path, offset=fault.offset
+                )
+            )
         return None
 
-    def measure(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> int:  # noqa: ARG002 - metadata has no place here
+    def measure(
+        self,
+        tensors: Sequence[Tensor],
+        metadata: Mapping[str, str],  # noqa: ARG002 - metadata has no place here
+        block: int | None = None,
+    ) -> int:
         """Exact bytes of the file that `lay_out` gives; raises what it raises."""
         return writer.measure(writer.records_of(tensors, block), block)
 
-    def lay_out(self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None) -> Layout:  # noqa: ARG002 - metadata has no place here
+    def lay_out(
+        self,
+        tensors: Sequence[Tensor],
+        metadata: Mapping[str, str],  # noqa: ARG002 - metadata has no place here
+        block: int | None = None,
+    ) -> Layout:
         """The file: as torch writes it, or shareable in blocks. Raises UsageError for a dtype that torch lacks."""
         return writer.lay_out(writer.records_of(tensors, block), block)
 
@@ -88,7 +103,9 @@ class _Reading:
         try:
             tree = build_tree(result.root, storages, reader.path, self._report)
         except TreeError as error:
-            self._fault("pickle-invalid", error.message, records["data.pkl"].extent.offset, error.hint)
+            self._fault(
+                "pickle-invalid", error.message, records["data.pkl"].extent.offset, error.hint
+            )
             return None
         return File(
             path=reader.path,
@@ -110,13 +127,17 @@ class _Reading:
             )
         if "data.pkl" not in records:
             hint = "name a file that torch.save wrote"
-            raise ZipFaultError("zip-invalid", "the zip has no data.pkl: it is no checkpoint of torch", 0, hint)
+            raise ZipFaultError(
+                "zip-invalid", "the zip has no data.pkl: it is no checkpoint of torch", 0, hint
+            )
 
     def _pickle(self, records: Mapping[str, ZipRecord]) -> bytes:
         """The pickle's bytes; they pass through our hands, so their checksum is looked at."""
         record = records["data.pkl"]
         if record.extent.length > MAX_PICKLE_BYTES:
-            raise ZipFaultError("pickle-invalid", "the pickle is larger than any checkpoint's", record.extent.offset)
+            raise ZipFaultError(
+                "pickle-invalid", "the pickle is larger than any checkpoint's", record.extent.offset
+            )
         data = self._read(record)
         crc32 = zlib.crc32(data)
         if crc32 != record.crc32:
@@ -135,12 +156,20 @@ class _Reading:
         order = self._small(records, "byteorder")
         if order is not None and order != b"little":
             big = order == b"big"
-            message = "the numbers are big-endian" if big else "the record 'byteorder' names no order of bytes"
-            hint = "load it with torch and save it again on a little-endian machine" if big else _FETCH
+            message = (
+                "the numbers are big-endian"
+                if big
+                else "the record 'byteorder' names no order of bytes"
+            )
+            hint = (
+                "load it with torch and save it again on a little-endian machine" if big else _FETCH
+            )
             raise ZipFaultError("zip-invalid", message, records["byteorder"].extent.offset, hint)
         version = self._small(records, ".data/version") or self._small(records, "version")
         if version is None:
-            raise ZipFaultError("zip-invalid", "the zip has no record 'version': torch would not load it", 0)
+            raise ZipFaultError(
+                "zip-invalid", "the zip has no record 'version': torch would not load it", 0
+            )
         text = version.strip()
         if not text.isdigit() or int(text) not in _VERSIONS:
             message = f"file format version '{escape(text.decode('latin-1'))}' is not known"
@@ -153,7 +182,11 @@ class _Reading:
         if record is None:
             return None
         data = self._reader.read(record.extent.offset, min(record.extent.length, _SMALL_BYTES))
-        if len(data) == record.extent.length and zlib.crc32(data) != record.crc32 and not self._absent_crcs:
+        if (
+            len(data) == record.extent.length
+            and zlib.crc32(data) != record.crc32
+            and not self._absent_crcs
+        ):
             message = f"the record '{name}' does not match its CRC-32"
             self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
         return data
@@ -162,21 +195,27 @@ class _Reading:
         try:
             result = unpickle(data)
         except PickleFaultError as fault:
-            self._fault("pickle-invalid", fault.message, record.extent.offset + fault.offset, fault.hint)
+            self._fault(
+                "pickle-invalid", fault.message, record.extent.offset + fault.offset, fault.hint
+            )
             return None
         if result.end != len(data):
             at = record.extent.offset + result.end
             self._fault("pickle-invalid", "bytes stand behind the pickle's STOP", at, _DECEIT)
         return result
 
-    def _storages(self, refs: Mapping[str, StorageRef], every: Mapping[str, Storage]) -> dict[str, Storage]:
+    def _storages(
+        self, refs: Mapping[str, StorageRef], every: Mapping[str, Storage]
+    ) -> dict[str, Storage]:
         """The storages that the pickle names, by key; `every` has those of all records, by name."""
         found: dict[str, Storage] = {}
         for key, ref in refs.items():
             storage = every.get(f"data/{key}")
             if storage is None:
                 message = f"the storage '{escape(key)}' has no record"
-                self._fault("zip-invalid", message, 0, "incomplete or damaged: fetch or save the file again")
+                self._fault(
+                    "zip-invalid", message, 0, "incomplete or damaged: fetch or save the file again"
+                )
             elif storage.extent.length != ref.nbytes:
                 message = (
                     f"the storage '{escape(key)}' should have {ref.nbytes:,} bytes, and its record has "
@@ -189,7 +228,11 @@ class _Reading:
 
     def _storage(self, name: str, record: ZipRecord) -> Storage:
         key = _DATA.fullmatch(name)
-        crc32 = None if self._absent_crcs and record.crc32 == 0 and record.extent.length else record.crc32
+        crc32 = (
+            None
+            if self._absent_crcs and record.crc32 == 0 and record.extent.length
+            else record.crc32
+        )
         return Storage(record.extent, key[1] if key else name, crc32)
 
     def _read(self, record: ZipRecord) -> bytes:
@@ -204,7 +247,9 @@ def _top_folder(directory: Directory) -> str:
     """The one folder that all records lie in; torch takes that of the first."""
     tops = {record.name.split("/", 1)[0] for record in directory.records}
     if not directory.records:
-        raise ZipFaultError("zip-invalid", "the zip is empty", 0, "name a file that torch.save wrote")
+        raise ZipFaultError(
+            "zip-invalid", "the zip is empty", 0, "name a file that torch.save wrote"
+        )
     for record in directory.records:
         if "\\" in record.name or record.name.startswith("/") or ".." in record.name.split("/"):
             message = f"the record '{escape(record.name)}' leads out of the file's folder"
@@ -212,5 +257,7 @@ def _top_folder(directory: Directory) -> str:
     if len(tops) > 1 or any("/" not in record.name for record in directory.records):
         some = ", ".join(map(escape, sorted(tops)[:5]))
         hint = "name a file that torch.save wrote; a plain zip must be unpacked first"
-        raise ZipFaultError("zip-ambiguous", f"the records do not lie in one folder, but in {some}", 0, hint)
+        raise ZipFaultError(
+            "zip-ambiguous", f"the records do not lie in one folder, but in {some}", 0, hint
+        )
     return next(iter(tops))

@@ -1,8 +1,9 @@
 """The records of an uncompressed zip, read strictly: what the central directory says must be what the file holds.
 
-Zip is ambiguous by nature: sizes and names stand twice, bytes may stand between records, before and after them, and
-readers differ in what they believe. Only files that all readers read alike are accepted: records one after another
-from byte 0, the directory behind them, the end at the end. Sources: PKWARE's APPNOTE 6.3.10; the files of torch.
+Zip is ambiguous by nature: sizes and names stand twice, bytes may stand between records, before and
+after them, and readers differ in what they believe. Only files that all readers read alike are
+accepted: records one after another from byte 0, the directory behind them, the end at the end.
+Sources: PKWARE's APPNOTE 6.3.10; the files of torch.
 """
 
 from __future__ import annotations
@@ -88,12 +89,16 @@ def read_directory(reader: Reader) -> Directory:
     for entry in by_place:
         if entry.at != at:
             what = "bytes stand before" if entry.at > at else "another record overlaps"
-            raise ZipFaultError("zip-ambiguous", f"{what} the record '{_shown(entry)}'", min(at, entry.at), _DECEIT)
+            raise ZipFaultError(
+                "zip-ambiguous", f"{what} the record '{_shown(entry)}'", min(at, entry.at), _DECEIT
+            )
         data = _data_offset(reader, entry, begin)
         extents[entry.name] = Extent(reader.path, data, entry.nbytes)
         at = data + entry.nbytes + _descriptor_bytes(reader, entry, data + entry.nbytes)
     if at != begin:
-        raise ZipFaultError("zip-ambiguous", "bytes stand between the last record and the directory", at, _DECEIT)
+        raise ZipFaultError(
+            "zip-ambiguous", "bytes stand between the last record and the directory", at, _DECEIT
+        )
     records = tuple(ZipRecord(entry.text, extents[entry.name], entry.crc32) for entry in entries)
     return Directory(records, raw)
 
@@ -109,7 +114,9 @@ def _find_directory(reader: Reader) -> tuple[int, int, int]:
         raise _no_end(reader, size)
     disk, first_disk, here, count, nbytes, begin, comment = struct.unpack("<4xHHHHIIH", end)
     if comment or disk or first_disk or here != count:
-        raise ZipFaultError("zip-ambiguous", "the end record speaks of a comment or of other disks", end_at, _DECEIT)
+        raise ZipFaultError(
+            "zip-ambiguous", "the end record speaks of a comment or of other disks", end_at, _DECEIT
+        )
     before = end_at
     locator_at = end_at - _LOCATOR_BYTES
     if locator_at >= 0 and reader.read(locator_at, 4) == _LOCATOR64:
@@ -117,17 +124,31 @@ def _find_directory(reader: Reader) -> tuple[int, int, int]:
     elif count == _IN_ZIP64_COUNT or _IN_ZIP64 in (nbytes, begin):
         raise ZipFaultError("zip-invalid", "the zip64 end record is missing", end_at)
     if begin + nbytes != before:
-        raise ZipFaultError("zip-ambiguous", "the directory does not end where the end record begins", before, _DECEIT)
+        raise ZipFaultError(
+            "zip-ambiguous",
+            "the directory does not end where the end record begins",
+            before,
+            _DECEIT,
+        )
     if nbytes > MAX_DIRECTORY_BYTES:
-        raise ZipFaultError("zip-invalid", f"a directory of {nbytes:,} bytes is beyond any checkpoint's", begin)
+        raise ZipFaultError(
+            "zip-invalid", f"a directory of {nbytes:,} bytes is beyond any checkpoint's", begin
+        )
     return begin, nbytes, count
 
 
-def _read_end64(reader: Reader, locator_at: int, short: tuple[int, int, int]) -> tuple[int, int, int, int]:
+def _read_end64(
+    reader: Reader, locator_at: int, short: tuple[int, int, int]
+) -> tuple[int, int, int, int]:
     at = locator_at - _END64_BYTES
     disk, end64_at, disks = struct.unpack("<4xIQI", reader.read(locator_at, _LOCATOR_BYTES))
     if disk or disks != 1 or end64_at != at or at < 0:
-        raise ZipFaultError("zip-ambiguous", "the zip64 end record is not where its locator says", locator_at, _DECEIT)
+        raise ZipFaultError(
+            "zip-ambiguous",
+            "the zip64 end record is not where its locator says",
+            locator_at,
+            _DECEIT,
+        )
     data = reader.read(at, _END64_BYTES)
     if not data.startswith(_END64):
         raise ZipFaultError("zip-invalid", "the zip64 end record is damaged", at)
@@ -137,7 +158,9 @@ def _read_end64(reader: Reader, locator_at: int, short: tuple[int, int, int]) ->
     limits = (_IN_ZIP64_COUNT, _IN_ZIP64, _IN_ZIP64)
     for long, brief, limit in zip((count, nbytes, begin), short, limits, strict=True):
         if brief not in (long, limit):
-            raise ZipFaultError("zip-ambiguous", "the two end records contradict each other", at, _DECEIT)
+            raise ZipFaultError(
+                "zip-ambiguous", "the two end records contradict each other", at, _DECEIT
+            )
     return at, count, nbytes, begin
 
 
@@ -147,35 +170,61 @@ def _no_end(reader: Reader, size: int) -> ZipFaultError:
     found = reader.read(begin, size - begin).rfind(_END)
     if found < 0 or begin + found + _END_BYTES > size:
         return _truncated(size)
-    return ZipFaultError("zip-ambiguous", "bytes stand behind the end record", begin + found, _DECEIT)
+    return ZipFaultError(
+        "zip-ambiguous", "bytes stand behind the end record", begin + found, _DECEIT
+    )
 
 
 def _truncated(size: int) -> ZipFaultError:
     message = "the file ends without the zip's directory"
-    return ZipFaultError("file-truncated", message, size, "incomplete download or save; fetch it again")
+    return ZipFaultError(
+        "file-truncated", message, size, "incomplete download or save; fetch it again"
+    )
 
 
 def _entries(raw: bytes, begin: int, count: int) -> Iterator[_Entry]:
     at = 0
     for _ in range(count):
         if raw[at : at + 4] != _CENTRAL or at + _CENTRAL_BYTES > len(raw):
-            raise ZipFaultError("zip-invalid", "the directory has fewer entries than it says", begin + at)
+            raise ZipFaultError(
+                "zip-invalid", "the directory has fewer entries than it says", begin + at
+            )
         fields = _CENTRAL_FORM.unpack_from(raw, at)
-        _, _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length, comment, disk, _, _, offset = (
-            fields
-        )
+        (
+            _,
+            _,
+            flags,
+            method,
+            _,
+            _,
+            crc32,
+            packed,
+            nbytes,
+            name_length,
+            extra_length,
+            comment,
+            disk,
+            _,
+            _,
+            offset,
+        ) = fields
         name_at = at + _CENTRAL_BYTES
         extra_at = name_at + name_length
         end = extra_at + extra_length
         if end > len(raw) or comment or disk:
-            raise ZipFaultError("zip-invalid", "a directory entry is damaged, or has a comment", begin + at)
+            raise ZipFaultError(
+                "zip-invalid", "a directory entry is damaged, or has a comment", begin + at
+            )
         name = raw[name_at:extra_at]
         wide = _zip64(raw[extra_at:end], begin + at)
         if _IN_ZIP64 in (nbytes, packed, offset):
             nbytes, packed, offset = (
-                _next(wide, begin + at) if value == _IN_ZIP64 else value for value in (nbytes, packed, offset)
+                _next(wide, begin + at) if value == _IN_ZIP64 else value
+                for value in (nbytes, packed, offset)
             )
-        entry = _Entry(name, _decoded(name, begin + at), flags, method, crc32, nbytes, offset, begin + at)
+        entry = _Entry(
+            name, _decoded(name, begin + at), flags, method, crc32, nbytes, offset, begin + at
+        )
         _check_entry(entry, packed, begin)
         yield entry
         at = end
@@ -184,23 +233,34 @@ def _entries(raw: bytes, begin: int, count: int) -> Iterator[_Entry]:
 
 
 def _check_entry(entry: _Entry, packed: int, limit: int) -> None:
-    # Some programs end a name at a NUL, and read bytes beyond ASCII in another alphabet where no flag says UTF-8.
+    # Some programs end a name at a NUL, and read bytes beyond ASCII in another alphabet where no
+    # flag says UTF-8.
     if not entry.text.isprintable() or not (entry.flags & _UTF8 or entry.name.isascii()):
         message = f"programs would read the name of the record '{_shown(entry)}' differently"
         raise ZipFaultError("zip-ambiguous", message, entry.where, _DECEIT)
     if entry.flags & _ENCRYPTED:
-        raise ZipFaultError("zip-invalid", f"the record '{_shown(entry)}' is encrypted", entry.where, _SAVE)
+        raise ZipFaultError(
+            "zip-invalid", f"the record '{_shown(entry)}' is encrypted", entry.where, _SAVE
+        )
     if entry.flags & ~(_HAS_DESCRIPTOR | _UTF8):
-        raise ZipFaultError("zip-invalid", f"the record '{_shown(entry)}' has unknown flags", entry.where, _SAVE)
+        raise ZipFaultError(
+            "zip-invalid", f"the record '{_shown(entry)}' has unknown flags", entry.where, _SAVE
+        )
     if entry.method == _DEFLATED:
-        raise ZipFaultError("zip-invalid", f"the record '{_shown(entry)}' is compressed", entry.where, _SAVE)
+        raise ZipFaultError(
+            "zip-invalid", f"the record '{_shown(entry)}' is compressed", entry.where, _SAVE
+        )
     if entry.method != _STORED:
-        raise ZipFaultError("zip-invalid", f"the record '{_shown(entry)}' has an unknown method", entry.where, _SAVE)
+        raise ZipFaultError(
+            "zip-invalid", f"the record '{_shown(entry)}' has an unknown method", entry.where, _SAVE
+        )
     if packed != entry.nbytes:
         message = f"the record '{_shown(entry)}' has two different sizes"
         raise ZipFaultError("zip-ambiguous", message, entry.where, _DECEIT)
     if entry.at + entry.nbytes > limit:
-        message = f"the record '{_shown(entry)}' of {entry.nbytes:,} bytes does not fit into the file"
+        message = (
+            f"the record '{_shown(entry)}' of {entry.nbytes:,} bytes does not fit into the file"
+        )
         raise ZipFaultError("zip-invalid", message, entry.where)
 
 
@@ -209,7 +269,9 @@ def _refuse_doubles(entries: list[_Entry]) -> None:
     for entry in entries:
         twin = seen.setdefault(entry.text.casefold(), entry)
         if twin is not entry:
-            message = f"the names '{_shown(twin)}' and '{_shown(entry)}' are the same, or but for case"
+            message = (
+                f"the names '{_shown(twin)}' and '{_shown(entry)}' are the same, or but for case"
+            )
             raise ZipFaultError("zip-ambiguous", message, entry.where, _DECEIT)
 
 
@@ -217,24 +279,34 @@ def _data_offset(reader: Reader, entry: _Entry, limit: int) -> int:
     """Where a record's data begins; its local header is compared with the directory."""
     head = reader.read(entry.at, min(_LOCAL_BYTES + len(entry.name), limit - entry.at))
     if len(head) < _LOCAL_BYTES or not head.startswith(_LOCAL):
-        raise ZipFaultError("zip-invalid", f"the record '{_shown(entry)}' has no local header", entry.at)
-    _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length = _LOCAL_FORM.unpack_from(head)
+        raise ZipFaultError(
+            "zip-invalid", f"the record '{_shown(entry)}' has no local header", entry.at
+        )
+    _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length = (
+        _LOCAL_FORM.unpack_from(head)
+    )
     if name_length != len(entry.name) or head[_LOCAL_BYTES:] != entry.name:
-        raise ZipFaultError("zip-ambiguous", f"the record '{_shown(entry)}' has another name", entry.at, _DECEIT)
+        raise ZipFaultError(
+            "zip-ambiguous", f"the record '{_shown(entry)}' has another name", entry.at, _DECEIT
+        )
     extra_at = entry.at + _LOCAL_BYTES + name_length
     data: int = extra_at + extra_length
     if flags != entry.flags or method != entry.method:
         message = f"the record '{_shown(entry)}' has other flags than in the directory"
         raise ZipFaultError("zip-ambiguous", message, entry.at, _DECEIT)
     if data + entry.nbytes > limit:
-        raise ZipFaultError("zip-invalid", f"the record '{_shown(entry)}' does not fit into the file", entry.at)
+        raise ZipFaultError(
+            "zip-invalid", f"the record '{_shown(entry)}' does not fit into the file", entry.at
+        )
     wide = _zip64(reader.read(extra_at, extra_length), extra_at)
     if flags & _HAS_DESCRIPTOR:
         # Torch leaves all three 0 and puts a large record's size into the zip64 field only.
         sizes = (0, entry.nbytes, _IN_ZIP64)
         agrees = crc32 in (0, entry.crc32) and packed in sizes and nbytes in sizes
     else:
-        actual = [_next(wide, extra_at) if value == _IN_ZIP64 else value for value in (nbytes, packed)]
+        actual = [
+            _next(wide, extra_at) if value == _IN_ZIP64 else value for value in (nbytes, packed)
+        ]
         agrees = crc32 == entry.crc32 and actual == [entry.nbytes, entry.nbytes]
     if not agrees:
         message = f"the record '{_shown(entry)}' has another size or checksum than in the directory"
@@ -267,13 +339,17 @@ def _zip64(extra: bytes, where: int) -> list[int]:
         kind, length = _EXTRA_FORM.unpack_from(extra, at)
         at += 4
         if at + length > len(extra):
-            raise ZipFaultError("zip-invalid", "an extra field is longer than its record's header", where)
+            raise ZipFaultError(
+                "zip-invalid", "an extra field is longer than its record's header", where
+            )
         if kind == _UNICODE_NAME or (kind == _ZIP64 and seen):
             message = "an extra field gives the record another name, or sizes twice"
             raise ZipFaultError("zip-ambiguous", message, where, _DECEIT)
         if kind == _ZIP64:
             seen = True
-            values = [value for (value,) in struct.iter_unpack("<Q", extra[at : at + length // 8 * 8])]
+            values = [
+                value for (value,) in struct.iter_unpack("<Q", extra[at : at + length // 8 * 8])
+            ]
         at += length
     return values
 

@@ -1,11 +1,13 @@
 """Laying out a torch zip: the very layout of torch 2.13's own writer, so that torch may compute every offset.
 
-Source: `_save` in torch/serialization.py and caffe2/serialize/inline_container.cc of torch 2.13, checked on its files.
-Each record is a local header without sizes, an extra field that pads to 64 bytes, the data, and a descriptor with CRC
-and sizes; then the central directory and both end records.
+Source: `_save` in torch/serialization.py and caffe2/serialize/inline_container.cc of torch 2.13,
+checked on its files. Each record is a local header without sizes, an extra field that pads to 64
+bytes, the data, and a descriptor with CRC and sizes; then the central directory and both end
+records.
 
-In a shareable file (`block` bytes) large records are padded further, until their data stands as in its source. The two
-records by which torch takes the right to compute offsets instead of reading them are left out then.
+In a shareable file (`block` bytes) large records are padded further, until their data stands as in
+its source. The two records by which torch takes the right to compute offsets instead of reading
+them are left out then.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from shardctl.text import escape
 
 TOP = "archive"
 ALIGNMENT = 64
-#: From so many bytes on a record's blocks are worth sharing: padding costs half a block of zeros on average.
+#: From so many bytes on a record's blocks are worth sharing: padding costs half a block of zeros on
+#: average.
 _WORTH_SHARING = 64 * 1024
 _LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
 _UTF8, _UTF8_WITH_DESCRIPTOR = 0x0800, 0x0808
@@ -56,7 +59,10 @@ class Record:
 def records_of(tensors: Sequence[Tensor], block: int | None = None) -> list[Record]:
     """The records of a file that holds these tensors, in torch's order; `block` is that of a shareable file."""
     views, storages = _views_and_storages(tensors)
-    computable = [_known(".format_version", b"1"), _known(".storage_alignment", str(ALIGNMENT).encode())]
+    computable = [
+        _known(".format_version", b"1"),
+        _known(".storage_alignment", str(ALIGNMENT).encode()),
+    ]
     return [
         _known("data.pkl", pickle_state_dict(views)),
         *(computable if block is None else ()),
@@ -80,7 +86,9 @@ def _views_and_storages(tensors: Sequence[Tensor]) -> tuple[Iterator[View], list
     for number, (identity, group) in enumerate(groups.items()):
         whole, used = group[0].storage.extent, used_extent(group)
         crc32 = group[0].storage.crc32 if used == whole else None
-        records.append(Record(f"{TOP}/data/{number}".encode(), used, 0 if used.length == 0 else crc32))
+        records.append(
+            Record(f"{TOP}/data/{number}".encode(), used, 0 if used.length == 0 else crc32)
+        )
         places[identity] = (str(number), used, len(group) > 1)
     return (_view(tensor, *places[tensor.storage.identity]) for tensor in tensors), records
 
@@ -224,13 +232,19 @@ def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: _P
     size = min(nbytes, _LIMIT)
     builder.literal(_CENTRAL + struct.pack("<HHHHHH", 0, 0, flags, 0, 0, 0))
     put_crc()
-    builder.literal(struct.pack("<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, _LIMIT)))
+    builder.literal(
+        struct.pack(
+            "<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, _LIMIT)
+        )
+    )
     builder.literal(record.name + extra)
 
 
 def _end(count: int, begin: int, nbytes: int) -> bytes:
     at = begin + nbytes
-    end64 = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 0x031E, 45, 0, 0, count, count, nbytes, begin)
+    end64 = b"PK\x06\x06" + struct.pack(
+        "<QHHIIQQQQ", 44, 0x031E, 45, 0, 0, count, count, nbytes, begin
+    )
     locator = b"PK\x06\x07" + struct.pack("<IQI", 0, at, 1)
     few, small, near = min(count, 0xFFFF), min(nbytes, _LIMIT), min(begin, _LIMIT)
     return end64 + locator + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, few, few, small, near, 0)

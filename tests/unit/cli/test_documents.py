@@ -1,0 +1,163 @@
+"""The JSON documents: their keys, in their order, are an interface."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shardctl.cli import documents
+from shardctl.cli.progress.observers import Silent
+from shardctl.commands import write as operations
+from shardctl.commands.index import make_index
+from shardctl.commands.inspect import inspect_checkpoint
+from shardctl.engine.run import RunOptions
+from shardctl.findings import strict
+from shardctl.planning.request import Limits, WriteOptions
+from shardctl.source.locate import find_source
+from shardctl.source.read import read_checkpoint
+from shardctl.stores.memory import MemoryStore
+from shardctl.verify.run import Thoroughness, verify
+from tests.small import put, sample, weights
+
+WRITING = [
+    "schema_version", "command", "done", "source", "target", "loads_from", "container", "total_size",
+    "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions", "superseded",
+]  # fmt: skip
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A store with the checkpoint `m` of six tensors of 100 bytes."""
+    store = MemoryStore()
+    sample(store)
+    return store
+
+
+def prepared(store: MemoryStore, source: str = "m") -> operations.Prepared:
+    """A split into shards of 250 bytes."""
+    options = WriteOptions(limits=Limits(max_shard_bytes=250), checksums=True)
+    return operations.prepare(store, source, "s", options, finish=True)
+
+
+def test_one_document_is_one_line() -> None:
+    """Whatever is in it, and in ASCII, so that any terminal and any pipe can take it."""
+    line = "".join(documents.dump({"name": "a\n\udce9漢"}))
+    assert line.count("\n") == 1
+    assert line.isascii()
+    assert json.loads(line) == {"name": "a\n\udce9漢"}
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 3000])
+def test_a_long_list_is_written_as_any_other(count: int) -> None:
+    """An iterator gives the very bytes that a list of its values would."""
+    values = [{"a": number} for number in range(count)]
+    text = "".join(documents.dump({"first": 1, "many": iter(values), "last": None}))
+    assert text == json.dumps({"first": 1, "many": values, "last": None}) + "\n"
+
+
+def test_inspect(store: MemoryStore) -> None:
+    """Keys in their order; sizes and offsets are integers of bytes in the file."""
+    located = find_source(store, "m")
+    checkpoint = read_checkpoint(store, located, strict, nested=True)
+    document = documents.inspection(inspect_checkpoint(store, "m", located, checkpoint, None, ()))
+    assert list(document) == [
+        "schema_version", "command", "source", "container", "index", "total_size", "total_parameters", "metadata",
+        "files", "tensors",
+    ]  # fmt: skip
+    assert (document["schema_version"], document["command"], document["index"]) == (
+        1,
+        "inspect",
+        None,
+    )
+    assert list(document["files"][0]) == ["name", "size", "tensors", "data_size"]
+    first = next(document["tensors"])
+    assert list(first) == ["name", "dtype", "shape", "nbytes", "file", "offset", "tied_to"]
+    with store.open("m/model.safetensors") as reader:
+        assert reader.read(first["offset"], first["nbytes"]) == b"\1" * 100
+
+
+def test_what_a_writer_did(store: MemoryStore) -> None:
+    """A finished run has digests where they were taken, and the way that the bytes took."""
+    ready = prepared(store)
+    receipts = operations.write(store, ready, RunOptions(jobs=1), Silent())
+    document = documents.writing("split", ready, store, receipts)
+    assert list(document) == WRITING
+    assert document["done"] is True
+    assert document["loads_from"] == "s/model.safetensors.index.json"
+    assert list(document["shards"][0]) == ["name", "size", "data_size", "tensors", "sha256"]
+    assert [shard["data_size"] for shard in document["shards"]] == [200, 200, 200]
+    assert all(len(shard["sha256"]) == 64 for shard in document["shards"])
+    assert list(document["copied"]) == ["kernel", "shared", "buffered"]
+    assert sum(document["copied"].values()) == sum(
+        task.layout.nbytes for task in operations.tasks_of(store, ready)
+    )
+    assert document["companions"] == ["config.json"]
+
+
+def test_a_plan(store: MemoryStore) -> None:
+    """A plan is the same document, not done, and says what it was made from."""
+    document = documents.plan_file("split", prepared(store), store)
+    assert list(document) == [*WRITING, "plan"]
+    assert document["done"] is False
+    assert {shard["sha256"] for shard in document["shards"]} == {None}
+    assert list(document["plan"]) == [
+        "layout_version",
+        "layout",
+        "block_size",
+        "options",
+        "sources",
+    ]
+    (source,) = document["plan"]["sources"]
+    assert list(source) == ["name", "size", "header_sha256"]
+    assert (source["name"], len(source["header_sha256"])) == ("model.safetensors", 64)
+    assert json.loads("".join(documents.dump(document))) == document
+
+
+def test_a_plans_sources_are_named_from_the_folder() -> None:
+    """Shards in folders below are told apart, in the plan and in the run's own record."""
+    store = MemoryStore()
+    wanted = {"a": "one/model.safetensors", "b": "two/model.safetensors"}
+    for name, path in wanted.items():
+        put(store, f"m/{path}", weights({name: b"1"}))
+    whole = {"metadata": {"total_size": 2}, "weight_map": wanted}
+    put(store, "m/model.safetensors.index.json", json.dumps(whole).encode())
+    ready = prepared(store)
+    document = documents.plan_file("split", ready, store)
+    assert [source["name"] for source in document["plan"]["sources"]] == list(wanted.values())
+    assert set(ready.job.header.sources) == set(wanted.values())
+
+
+def test_verify(store: MemoryStore) -> None:
+    """A verdict with its counts, and each finding with all its keys, also those that say nothing."""
+    put(store, "m/SHA256SUMS", b"")
+    document = documents.verdict("m", verify(store, "m", Thoroughness(deep=True)))
+    assert list(document) == [
+        "schema_version",
+        "command",
+        "source",
+        "ok",
+        "depth",
+        "checked",
+        "counts",
+        "findings",
+    ]
+    assert (document["ok"], document["depth"]) == (True, "deep")
+    assert list(document["checked"]) == ["files", "tensors", "bytes"]
+    assert document["counts"] == {"error": 0, "warning": 1, "note": 0}
+    (finding,) = document["findings"]
+    assert list(finding) == ["code", "severity", "file", "tensor", "offset", "message", "hint"]
+    assert (finding["code"], finding["tensor"], finding["offset"]) == ("digest-missing", None, None)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_index(store: MemoryStore, *, check: bool) -> None:
+    """What changes is listed, and nothing is done with `check`, nor where nothing changes."""
+    ready = prepared(store)
+    operations.write(store, ready, RunOptions(jobs=1), Silent())
+    sound = documents.indexing("s", make_index(store, "s"), check=check)
+    assert list(sound) == ["schema_version", "command", "done", "source", "index", "changes"]
+    assert (sound["done"], sound["changes"]) == (False, [])
+    store.remove("s/model.safetensors.index.json")
+    broken = documents.indexing("s", make_index(store, "s"), check=check)
+    assert (broken["done"], broken["changes"]) == (not check, ["the index is missing"])

@@ -1,0 +1,118 @@
+"""The start: what a short run imports, for a program that waits for imports feels slow whatever it
+does then.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.checkpoints import ROOT
+from tests.cli.files import write_safetensors
+
+#: What every run needs besides the standard library: Typer, and what Typer imports.
+ALWAYS = {"shardctl", "typer", "annotated_doc", "shellingham"}
+#: For each line, the packages besides those that it may import.
+LINES: dict[str, set[str]] = {
+    "--version": set(),
+    "--help": {"rich"},
+    "split --help": {"rich"},
+    "inspect small.safetensors": set(),
+    "inspect small.safetensors --json": set(),
+}
+#: Modules of the standard library that cost much, and that no short run has a use for.
+HEAVY = {
+    *(
+        "asyncio",
+        "concurrent",
+        "ctypes",
+        "doctest",
+        "email",
+        "ftplib",
+        "html",
+        "http",
+        "logging",
+        "multiprocessing",
+    ),
+    *(
+        "pdb",
+        "pydoc",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "tarfile",
+        "tempfile",
+        "unittest",
+        "xml",
+        "xmlrpc",
+        "zipfile",
+    ),
+}
+#: Parts of our own that only work on data needs, by the line that has no use for them.
+OWN = {
+    "--version": {
+        "shardctl.commands.write",
+        "shardctl.formats",
+        "shardctl.engine",
+        "shardctl.cli.help",
+    },
+    "--help": {"shardctl.commands.write", "shardctl.formats", "shardctl.engine"},
+    "split --help": {"shardctl.commands.write", "shardctl.formats", "shardctl.engine"},
+    "inspect small.safetensors": {
+        *("shardctl.commands.write", "shardctl.engine", "shardctl.verify", "shardctl.report"),
+        *(
+            "shardctl.formats.torch.zip",
+            "shardctl.formats.torch.legacy",
+            "shardctl.formats.torch.unpickle",
+        ),
+    },
+}
+# What the interpreter itself, or a file of `site`, has imported before is no matter of ours.
+_PROGRAM = """
+import sys
+before = set(sys.modules)
+import atexit, json
+atexit.register(lambda: print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr))
+from shardctl.__main__ import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The modules that each line imports, run by a new interpreter with its output in a pipe."""
+    folder = tmp_path_factory.mktemp("start")
+    write_safetensors(folder / "small.safetensors", {"a": 4})
+    return {line: _imported_by(line, folder) for line in LINES}
+
+
+def _imported_by(line: str, folder: Path) -> set[str]:
+    words = [str(folder / word) if word.endswith(".safetensors") else word for word in line.split()]
+    command = [sys.executable, "-c", _PROGRAM, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_only_these_packages(imported: dict[str, set[str]], line: str) -> None:
+    """A short run imports Typer, help Rich too, and nothing else that is not the standard
+    library's.
+    """
+    packages = {name.partition(".")[0] for name in imported[line]}
+    assert packages - sys.stdlib_module_names - ALWAYS == LINES[line]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_no_heavy_module(imported: dict[str, set[str]], line: str) -> None:
+    """No short run imports a part of the standard library that is heavy."""
+    assert {name.partition(".")[0] for name in imported[line]} & HEAVY == set()
+
+
+@pytest.mark.parametrize("line", OWN)
+def test_only_the_rooms_that_it_needs(imported: dict[str, set[str]], line: str) -> None:
+    """A run that only looks imports nothing of what writes."""
+    assert imported[line] & OWN[line] == set()

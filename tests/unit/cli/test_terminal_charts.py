@@ -1,0 +1,295 @@
+"""Pictures made of characters: they fit, they are to scale, and no name can harm them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.text import Text
+
+from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs, glyphs_for
+from shardctl.cli.terminal.charts import (
+    MOST_ROWS,
+    Mark,
+    Row,
+    bar,
+    file_map,
+    label,
+    ruler,
+    shards,
+    shares,
+)
+from shardctl.cli.terminal.findings import findings
+from shardctl.cli.terminal.views import endings
+from shardctl.findings import Finding
+from shardctl.model import DTYPES, Extent, Storage, Tensor
+from shardctl.planning.packing import pack
+from shardctl.planning.plan import Shard
+from shardctl.storages import Unit
+from shardctl.text import LEFT_TO_RIGHT_MARK, cells, elide, fitted
+
+MB = 1000 * 1000
+WIDTHS = (40, 60, 80, 200)
+HOSTILE = (
+    "[red]x[/red]", "line\nbreak", "esc\x1b[2Jape", "bidi\u202etxt", "名前" * 50, "e\u0301" * 120,
+    "שלום.עולם", "", "x" * 200,
+)  # fmt: skip
+
+
+def plain(lines: Iterable[Text]) -> list[str]:
+    """The lines without their colours."""
+    return [line.plain for line in lines]
+
+
+def numbered(count: int, nbytes: int = 50 * MB) -> list[Row]:
+    """Rows of a numbered set."""
+    return [
+        Row(f"model-{n:05d}-of-{count:05d}.safetensors", nbytes, nbytes + 100, 7)
+        for n in range(1, count + 1)
+    ]
+
+
+# names in columns
+
+
+@given(st.text(), st.integers(1, 60))
+def test_elided_names_fit(text: str, width: int) -> None:
+    """A shortened text takes no more columns than it may, and a fitted one exactly as many."""
+    assert cells(elide(text, width)) <= width
+    assert cells(fitted(text, width)) == width
+
+
+def test_the_middle_gives_way() -> None:
+    """Both ends of a name stay, no character is parted from its marks, and no escape is cut."""
+    assert elide("model.layers.0.weight", 11) == "model…eight"
+    assert elide("e\u0301" * 10, 5) == "e\u0301e\u0301…e\u0301e\u0301"
+    assert elide("名前名前", 6) == "名…前"
+    assert elide("abcdef", 3, "...") == "abc"
+    assert elide(r"\u05e9\u05db\u05d1", 14, "...") == r"\u05e9..."
+    assert elide(r"a\\b" * 3, 6) == r"a\\b…b"
+
+
+def test_names_keep_the_line_in_order() -> None:
+    """What follows a name that is written from right to left stays at its place; turned text is
+    written out.
+    """
+    on = Canvas(80)
+    assert on.name("שלום") == "שלום" + LEFT_TO_RIGHT_MARK
+    assert on.name("a\u202eb") == r"a\u202eb"
+    assert Canvas(80, ASCII).name("ü שלום") == r"\xfc \u05e9\u05dc\u05d5\u05dd"
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [(40, "model-00003-of-00012.bin"), (15, "shard 3 of 12"), (8, "3 of 12"), (3, "3")],
+)
+def test_numbered_names_are_told_apart(width: int, text: str) -> None:
+    """A numbered file that has no room for its name is called by its number."""
+    assert label("model-00003-of-00012.bin", width, Canvas(80)) == text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "env", "glyphs"),
+    [("utf-8", {"LANG": "de_DE.UTF-8"}, BLOCKS), ("utf-8", {}, BLOCKS), ("utf-8", {"LC_ALL": "C"}, ASCII),
+     ("utf-8", {"TERM": "dumb"}, ASCII), ("cp1252", {}, ASCII), ("ascii", {}, ASCII), ("gb18030", {}, BLOCKS)],
+)  # fmt: skip
+def test_characters_that_can_be_shown(encoding: str, env: dict[str, str], glyphs: Glyphs) -> None:
+    """Blocks only where the encoding, the locale and the terminal have them."""
+
+    class Stream:
+        pass
+
+    stream = Stream()
+    stream.encoding = encoding  # type: ignore[attr-defined] # all that is asked of it
+    assert glyphs_for(stream, env) is glyphs  # type: ignore[arg-type] # (the same)
+
+
+# bars
+
+
+@given(
+    st.integers(0, 10**13),
+    st.integers(1, 10**12),
+    st.integers(1, 200),
+    st.sampled_from([BLOCKS, ASCII]),
+)
+def test_bars_are_to_scale(nbytes: int, scale: int, width: int, glyphs: Glyphs) -> None:
+    """A bar is as wide as it should be, within one part of a column; something is never nothing."""
+    line = bar(nbytes, scale, width, Canvas(80, glyphs), style="").plain
+    assert len(line) == width
+    if nbytes > scale:
+        assert line.endswith(glyphs.onward)
+    else:
+        filled = len(line.rstrip(glyphs.empty))
+        assert filled == -(-nbytes * width // scale)
+
+
+def test_the_limit_is_marked_where_it_lies() -> None:
+    """A limit below the scale has its mark, in a bar that is past it too."""
+    on = Canvas(80)
+    assert bar(5, 10, 10, on, style="", limit=8).plain == "█████···│·"
+    assert bar(10, 10, 10, on, style="", limit=5).plain == "█████│████"
+    assert bar(5, 10, 10, on, style="", limit=10).plain == "█████·····"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("glyphs", [BLOCKS, ASCII])
+@pytest.mark.parametrize("limit", [None, 60 * MB, 20 * MB])
+@pytest.mark.parametrize("names", [["only.bin"], [], list(HOSTILE)])
+def test_shards_fit(width: int, glyphs: Glyphs, limit: int | None, names: list[str]) -> None:
+    """One row a shard, none as wide as the terminal, all of one width, whatever the names and the
+    limit.
+    """
+    on = Canvas(width, glyphs)
+    rows = [Row(name, 50 * MB, 50 * MB, 3) for name in names]
+    heading, *drawn = plain(shards(rows, limit, on, "shard"))
+    assert len(drawn) == len(names)
+    assert {cells(line) for line in (heading, *drawn)} == {cells(heading)}
+    assert cells(heading) < width
+    assert "".join(drawn).isprintable() or LEFT_TO_RIGHT_MARK in "".join(drawn)
+    assert glyphs is BLOCKS or "".join(drawn).isascii()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_many_shards_are_folded(width: int) -> None:
+    """Of hundreds of shards the first and the last are shown, and how many lie between."""
+    lines = plain(shards(numbered(260), 60 * MB, Canvas(width), "shard"))
+    assert len(lines) == MOST_ROWS + 2
+    assert lines[1 + MOST_ROWS // 2] == "… 240 more, 12.0 GB"
+    assert "260" in lines[-1].split()[0]
+    assert len(plain(shards(numbered(21), None, Canvas(width), "shard"))) == 22
+
+
+def test_what_closes_a_shard_is_told_below_it() -> None:
+    """The note stands under its row, with the name shortened to what is left of the line."""
+    row = Row(
+        "model-00001-of-00002.bin",
+        50 * MB,
+        50 * MB,
+        3,
+        ("did not fit: ", "layer." * 30 + "w", ", 9.4 MB"),
+    )
+    for width in WIDTHS:
+        note = plain(shards([row], 60 * MB, Canvas(width), "shard"))[2]
+        assert note.startswith("  └ did not fit: layer.")
+        assert cells(note) < width
+        assert note.endswith(", 9.4 MB") == (width > 40)
+
+
+def shard(*tensors: tuple[str, int]) -> Shard:
+    """A shard of byte tensors."""
+    made = tuple(
+        Tensor(n, DTYPES["U8"], (size,), Storage(Extent("f", 0, size), n)) for n, size in tensors
+    )
+    return Shard("s", made, sum(t.nbytes for t in made) + 10, sum(t.nbytes for t in made))
+
+
+def test_endings_are_those_of_the_packing() -> None:
+    """Each shard names the tensor that closed it, as packing met them; one over the limit names
+    itself.
+    """
+    sizes = [("a", 2), ("big", 9), ("b", 2), ("c", 2), ("d", 3), ("e", 4)]
+    units = [Unit((t,), t.nbytes) for t in shard(*sizes).tensors]
+    packed = [shard(*((u.tensors[0].name, u.nbytes) for u in units)) for units in pack(units, 5)]
+    assert [[t.name for t in one.tensors] for one in packed] == [
+        ["big"],
+        ["a", "b"],
+        ["c", "d"],
+        ["e"],
+    ]
+    assert endings(packed, 5, strict=False) == [
+        ("over the limit by itself: ", "big", ", 4 B too large"),
+        ("did not fit: ", "c", ", 2 B into 1 B"),
+        ("did not fit: ", "e", ", 4 B into 0 B"),
+        None,
+    ]
+    assert endings(packed, None, strict=False) == [None] * 4
+    assert endings([shard()], 5, strict=False) == [None]
+
+
+# before and after, shares
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=300), st.integers(8, 200))
+def test_rulers_have_one_width(sizes: list[int], width: int) -> None:
+    """However many files, a ruler is as wide as it should be, and ends where the last file does."""
+    line = ruler(sizes, max(sum(sizes), 1), width, Canvas(80)).plain
+    assert len(line) == width
+    assert line[0] in "├┤"
+    assert (line[-1] == "┤") == (sum(sizes) > 0)
+
+
+def test_rulers_are_scaled_alike() -> None:
+    """Half as many bytes are half as long, and stretches with room are numbered."""
+    on = Canvas(80)
+    assert ruler([50, 50], 100, 21, on).plain == "├─── 1 ───┼─── 2 ───┤"
+    assert ruler([50], 100, 21, on).plain.rstrip() == "├─── 1 ───┤"
+    assert ruler([10] * 10, 100, 21, Canvas(80, ASCII)).plain == "|-|-|-|-|-|-|-|-|-|-|"
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=12), st.integers(20, 200))
+def test_shares_fill_the_width(sizes: list[int], width: int) -> None:
+    """A bar of shares has its whole width, and a column at least for each part that is there."""
+    line = shares([(str(n), size) for n, size in enumerate(sizes)], width, Canvas(80))
+    assert len(line.plain) == (width if any(sizes) else 0)
+    assert len(line.spans) == sum(size > 0 for size in sizes)
+    assert all(span.end > span.start for span in line.spans)
+
+
+# places in a file
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("offset", [0, 10, 4999, 5000, 9999, 10_000, 10**15])
+def test_a_place_is_pointed_at(width: int, offset: int) -> None:
+    """The pointer stands under its place in the bar, one past the end at the end; the line fits."""
+    mark = Mark(offset, f"byte {offset} zip-crc-mismatch", "layer." * 40, "red")
+    line, pointer = plain(file_map(10_000, 300, [mark], Canvas(width)))
+    assert line.startswith("  ▓" if offset >= 300 else "  █")
+    assert pointer.index("▲") == 2 + min(offset * (width - 3) // 10_000, width - 4)
+    assert cells(pointer) < width
+    assert "zip-crc" in pointer or width < 60
+
+
+def test_findings_draw_the_files_that_have_places() -> None:
+    """Only a finding with file and offset is drawn, those of one file together; what cannot be read
+    is left out.
+    """
+
+    def finding(file: str | None, offset: int | None) -> Finding:
+        return Finding("zip-crc-mismatch", "error", "bad", "fetch it", file, "w", offset)
+
+    found = [
+        finding("a", 5),
+        finding("a", 900),
+        finding("b", None),
+        finding("gone", 1),
+        finding(None, 3),
+    ]
+    text = "\n".join(
+        line.plain
+        for line in findings(found, lambda path: (1000, 10) if path == "a" else None, Canvas(80))
+        if isinstance(line, Text)
+    )
+    assert text.count("▲") == 2
+    assert text.count("1.0 KB") == 1
+    assert "▓ header" in text
+
+
+def test_many_places_are_folded() -> None:
+    """Of hundreds of places in hundreds of files some are drawn, and the others counted."""
+    found = [
+        Finding("zip-crc-mismatch", "error", "bad", "fetch it", f"f{file}", None, offset)
+        for file in range(30)
+        for offset in range(20)
+    ]
+    lines = [
+        line.plain
+        for line in findings(found, lambda _: (100, None), Canvas(80))
+        if isinstance(line, Text)
+    ]
+    assert sum("▲" in line for line in lines) == 48
+    assert "… 22 more files with faults" in lines
+    assert lines.count("  … 14 more places") == 8

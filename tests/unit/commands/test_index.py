@@ -1,0 +1,247 @@
+"""Indexes written and repaired from what the shards' headers say."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shardctl.commands.index import make_index, reindex
+from shardctl.errors import InputError, ShardctlError, UsageError
+from shardctl.stores.local import LocalStore
+from shardctl.stores.memory import MemoryStore
+from tests.small import get, put, weights
+
+INDEX = "m/model.safetensors.index.json"
+
+
+def shard(number: int, count: int = 2) -> str:
+    """The name of a shard."""
+    return f"model-{number:05d}-of-{count:05d}.safetensors"
+
+
+def document(weight_map: dict[str, str], **metadata: object) -> bytes:
+    """An index, in the form that is written."""
+    whole = {"metadata": metadata, "weight_map": weight_map}
+    return (json.dumps(whole, indent=2, sort_keys=True) + "\n").encode()
+
+
+def index(store: MemoryStore) -> Any:
+    """The index that is there."""
+    return json.loads(get(store, INDEX))
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """Two shards, `a` and `b` in the first, `c` in the second, and their index."""
+    store = MemoryStore()
+    put(store, f"m/{shard(1)}", weights({"a": b"1" * 10, "b": b"2" * 20}))
+    put(store, f"m/{shard(2)}", weights({"c": b"3" * 30}))
+    put(store, INDEX, document({"a": shard(1), "b": shard(1), "c": shard(2)}, total_size=60))
+    return store
+
+
+def test_a_sound_index_is_left_alone(store: MemoryStore) -> None:
+    """Where nothing differs nothing is written: the file is the same one as before."""
+    version = store.version(INDEX)
+    assert reindex(store, "m", check=False).changes == ()
+    assert store.version(INDEX) == version
+
+
+def test_a_missing_index_is_written(store: MemoryStore) -> None:
+    """From the headers alone comes the index that was there."""
+    sound = get(store, INDEX)
+    store.remove(INDEX)
+    made = reindex(store, "m", check=False)
+    assert (made.path, made.changes) == (INDEX, ("the index is missing",))
+    assert get(store, INDEX) == sound
+
+
+def test_check_writes_nothing(store: MemoryStore) -> None:
+    """With `check` the changes are said and the folder stays as it is."""
+    store.remove(INDEX)
+    assert reindex(store, "m", check=True).changes
+    assert store.kind(INDEX) is None
+    assert {entry.name for entry in store.list("m")} == {shard(1), shard(2)}
+
+
+def test_a_wrong_total_is_corrected(store: MemoryStore) -> None:
+    """`total_size` becomes the bytes of the tensors; both numbers are said."""
+    put(store, INDEX, document({"a": shard(1), "b": shard(1), "c": shard(2)}, total_size=7))
+    made = reindex(store, "m", check=False)
+    assert "total_size is 7, and should be 60" in made.changes
+    assert index(store)["metadata"] == {"total_size": 60}
+
+
+def test_moved_stale_and_unlisted_tensors(store: MemoryStore) -> None:
+    """A tensor in another shard, one that is nowhere, and one that is not listed are each put right
+    and counted.
+    """
+    put(store, INDEX, document({"a": shard(2), "gone": shard(1), "c": shard(2)}, total_size=60))
+    changes = reindex(store, "m", check=False).changes
+    assert changes[:3] == (
+        "1 tensors not listed, the first is 'b'",
+        "1 tensors listed and not there, the first is 'gone'",
+        "1 tensors in another shard than listed, the first is 'a'",
+    )
+    assert index(store)["weight_map"] == {"a": shard(1), "b": shard(1), "c": shard(2)}
+    assert reindex(store, "m", check=True).changes == ()
+
+
+def test_names_of_another_set_are_stale(store: MemoryStore) -> None:
+    """An index that lists shards of another count, beside a whole set, is put right by the set that
+    is there.
+    """
+    put(store, INDEX, document({"a": shard(1, 3), "b": shard(1), "c": shard(3, 3)}, total_size=60))
+    reindex(store, "m", check=False)
+    assert index(store)["weight_map"] == {"a": shard(1), "b": shard(1), "c": shard(2)}
+
+
+def test_metadata_that_means_nothing_to_us_is_kept(store: MemoryStore) -> None:
+    """Whatever else an index says of itself stays, of any JSON type."""
+    extra = {"author": "someone", "list": [1, 2.5, None], "total_parameters": 60}
+    put(store, INDEX, document({"a": shard(1)}, **extra))
+    reindex(store, "m", check=False)
+    assert index(store)["metadata"] == {**extra, "total_size": 60}
+
+
+@pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"weight_map": 3}'])
+def test_an_unreadable_index_is_written_anew(store: MemoryStore, broken: bytes) -> None:
+    """What is no index gives way to one."""
+    sound = get(store, INDEX)
+    put(store, INDEX, broken)
+    assert reindex(store, "m", check=False).changes == ("the index cannot be read",)
+    assert get(store, INDEX) == sound
+
+
+def test_only_the_form_differs(store: MemoryStore) -> None:
+    """An index that says the same in other white space is written in the usual form, and that is
+    said.
+    """
+    put(store, INDEX, json.dumps(index(store)).encode())
+    assert reindex(store, "m", check=False).changes == (
+        "the file's form (order of keys, white space)",
+    )
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_an_incomplete_set_is_refused(store: MemoryStore, *, with_index: bool) -> None:
+    """An index of what is left would lose tensors for good."""
+    store.remove(f"m/{shard(2)}")
+    if not with_index:
+        store.remove(INDEX)
+    with pytest.raises(InputError, match="1 of 2 shards are missing: number 2"):
+        make_index(store, "m")
+
+
+def test_a_listed_shard_without_a_number_is_missed(store: MemoryStore) -> None:
+    """Where no number tells whether a set is whole, every listed shard must be there."""
+    put(store, "m/x.safetensors", weights({"x": b"9"}))
+    put(store, INDEX, document({"x": "x.safetensors", "y": "y.safetensors"}))
+    with pytest.raises(InputError, match=r"first is 'y\.safetensors'") as caught:
+        make_index(store, INDEX)
+    assert caught.value.code == "index-shard-missing"
+
+
+def test_an_index_with_no_shard_left_is_not_emptied() -> None:
+    """Where none of the listed shards is there, the index is all that is left, and stays."""
+    store = MemoryStore()
+    put(store, INDEX, document({"a": shard(1), "b": shard(2)}, total_size=60))
+    with pytest.raises(InputError, match="2 of the shards"):
+        reindex(store, INDEX, check=False)
+    assert index(store)["weight_map"] == {"a": shard(1), "b": shard(2)}
+
+
+def test_sets_that_count_from_zero() -> None:
+    """A set numbered from 0 is whole without the last number."""
+    store = MemoryStore()
+    for number in (0, 1):
+        put(store, f"m/{shard(number)}", weights({f"t{number}": b"1"}))
+    reindex(store, "m", check=False)
+    assert index(store)["weight_map"] == {"t0": shard(0), "t1": shard(1)}
+
+
+def test_shards_of_two_sets_are_refused(store: MemoryStore) -> None:
+    """Which set is meant, nobody can say."""
+    put(store, f"m/{shard(1, 3)}", weights({"a": b"1"}))
+    put(store, INDEX, document({"a": shard(1, 3), "c": shard(1)}))
+    with pytest.raises(InputError, match="several sets, of 2 and 3 files"):
+        make_index(store, "m")
+
+
+def test_a_tensor_in_two_shards_is_refused(store: MemoryStore) -> None:
+    """Two values for one name are no checkpoint."""
+    put(store, f"m/{shard(2)}", weights({"a": b"3" * 30}))
+    with pytest.raises(ShardctlError) as caught:
+        make_index(store, "m")
+    assert caught.value.code == "tensor-in-several-shards"
+
+
+def test_a_damaged_shard_is_refused(store: MemoryStore) -> None:
+    """An index of what could be read would lose the rest."""
+    put(store, f"m/{shard(2)}", get(store, f"m/{shard(2)}")[:-1])
+    with pytest.raises(InputError) as caught:
+        make_index(store, "m")
+    assert caught.value.code == "file-truncated"
+
+
+def test_one_file_needs_no_index() -> None:
+    """A single file is a usage error."""
+    store = MemoryStore()
+    put(store, "m/model.safetensors", weights({"a": b"1"}))
+    with pytest.raises(UsageError, match="needs no index"):
+        make_index(store, "m")
+
+
+def test_torch_shards_get_an_index_of_their_own_name() -> None:
+    """For `.bin` shards the index is `pytorch_model.bin.index.json`."""
+    store = MemoryStore()
+    for number in (1, 2):
+        put(
+            store,
+            f"m/pytorch_model-0000{number}-of-00002.bin",
+            weights({f"t{number}": b"1"}, "bin"),
+        )
+    assert reindex(store, "m", check=False).path == "m/pytorch_model.bin.index.json"
+
+
+def test_shards_in_folders_below_keep_their_names() -> None:
+    """A shard that the index lists as `sub/…` is still listed so."""
+    store = MemoryStore()
+    put(store, "m/one/model.safetensors", weights({"a": b"1" * 4}))
+    put(store, "m/two/model.safetensors", weights({"b": b"2" * 5}))
+    wanted = {"a": "one/model.safetensors", "b": "two/model.safetensors"}
+    put(store, INDEX, document({"a": wanted["b"], "b": wanted["b"], "x": wanted["a"]}))
+    reindex(store, "m", check=False)
+    assert index(store) == {"metadata": {"total_size": 9}, "weight_map": wanted}
+    assert reindex(store, INDEX, check=True).changes == ()
+
+
+def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    """An index that is a link, as in a cache, becomes a file; what the link led to stays as it was."""
+    for number in (1, 2):
+        (tmp_path / shard(number)).write_bytes(weights({f"t{number}": b"1"}))
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"{}")
+    path = tmp_path / "model.safetensors.index.json"
+    path.symlink_to(blob)
+    reindex(LocalStore(), str(tmp_path), check=False)
+    assert not path.is_symlink()
+    assert set(json.loads(path.read_bytes())["weight_map"]) == {"t1", "t2"}
+    assert blob.read_bytes() == b"{}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs permissions")
+def test_the_mode_of_the_index_is_kept(tmp_path: Path) -> None:
+    """A repaired index may be read by those who could read it before."""
+    for number in (1, 2):
+        (tmp_path / shard(number)).write_bytes(weights({f"t{number}": b"1"}))
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_bytes(b"{}")
+    path.chmod(0o640)
+    reindex(LocalStore(), str(tmp_path), check=False)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640

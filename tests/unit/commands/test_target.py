@@ -1,0 +1,211 @@
+"""What TARGET means, what is in the way there, and what gives way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shardctl.commands.companions import companions
+from shardctl.commands.replace import superseded
+from shardctl.commands.target import Target, in_place, kept_checksums, resolve_target, same_bytes
+from shardctl.errors import TargetExistsError, UsageError
+from shardctl.planning.request import Limits, Replace, Request
+from shardctl.source.locate import find_source
+from shardctl.stores.local import LocalStore
+from shardctl.stores.memory import MemoryStore
+from tests.small import put, sample, weights
+
+DIGEST = "0" * 64
+
+
+REQUEST = Request(Limits(), "safetensors", ".safetensors", "model")
+
+
+def giving_way(
+    store: MemoryStore,
+    target: str,
+    replace: Replace,
+    names: tuple[str, ...] = ("model.safetensors",),
+) -> tuple[str, ...]:
+    """What gives way to these names where `m` is the source."""
+    place = resolve_target(store, target, one_file=True)
+    return superseded(store, place, find_source(store, "m"), REQUEST, names, replace)
+
+
+@pytest.mark.parametrize("text", ["new", "new/", "m", "a.b"])
+def test_a_folder(text: str) -> None:
+    """A folder that is there, and any new name without a weights suffix, is a folder."""
+    store = MemoryStore()
+    sample(store)
+    place = resolve_target(store, text, one_file=False)
+    assert (place.folder, place.filename, place.container) == (text, None, None)
+    assert place.staging == store.join(text, ".shardctl")
+
+
+@pytest.mark.parametrize(
+    ("text", "container"), [("out/x.safetensors", "safetensors"), ("x.bin", "bin")]
+)
+def test_a_file(text: str, container: str) -> None:
+    """A weights suffix makes it a file, whose staging lies hidden beside it."""
+    store = MemoryStore()
+    place = resolve_target(store, text, one_file=True)
+    folder, name = store.split(text)
+    assert place == Target(folder, name, store.join(folder, f".{name}.shardctl"))
+    assert place.container == container
+
+
+def test_a_folder_with_a_weights_suffix_is_a_folder() -> None:
+    """What is there counts more than how it is called."""
+    store = MemoryStore()
+    store.make_folder("odd.bin")
+    assert resolve_target(store, "odd.bin", one_file=False).filename is None
+
+
+def test_a_file_for_several_is_refused() -> None:
+    """One file cannot hold what may be several, and the hint says how to get one."""
+    with pytest.raises(UsageError, match="may be several") as caught:
+        resolve_target(MemoryStore(), "x.safetensors", one_file=False)
+    assert "shardctl merge" in caught.value.hint
+
+
+def test_any_other_file_is_refused() -> None:
+    """A file that is there and has no weights suffix is no target."""
+    store = MemoryStore()
+    put(store, "notes.txt", b"mine")
+    with pytest.raises(UsageError, match="is a file"):
+        resolve_target(store, "notes.txt", one_file=True)
+
+
+def test_in_place() -> None:
+    """The source's folder and its file are the source itself; another file beside it is not."""
+    store = MemoryStore()
+    sample(store)
+    located = find_source(store, "m")
+    for text, itself in (
+        ("m", True),
+        ("m/", True),
+        ("m/model.safetensors", True),
+        ("m/x.bin", False),
+        ("n", False),
+    ):
+        assert in_place(store, resolve_target(store, text, one_file=True), located) is itself
+
+
+def test_in_place_through_a_link(tmp_path: Path) -> None:
+    """A link to the source's folder is the source itself."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.safetensors").write_bytes(weights({"a": b"1"}))
+    (tmp_path / "link").symlink_to(tmp_path / "m")
+    store = LocalStore()
+    place = resolve_target(store, str(tmp_path / "link"), one_file=False)
+    assert in_place(store, place, find_source(store, str(tmp_path / "m")))
+
+
+def test_the_source_itself_needs_replace() -> None:
+    """In place without --replace is refused; with it the files that were read go."""
+    store = MemoryStore()
+    sample(store)
+    with pytest.raises(TargetExistsError, match="source itself"):
+        giving_way(store, "m", "nothing")
+    assert giving_way(store, "m", "same", ("other.safetensors",)) == ("model.safetensors",)
+
+
+def test_in_place_takes_the_set_that_was_read_in_any_container() -> None:
+    """A `.bin` that is read gives way to safetensors with plain --replace."""
+    store = MemoryStore()
+    put(store, "m/pytorch_model.bin", weights({"a": b"1"}, "bin"))
+    assert giving_way(store, "m", "same") == ("pytorch_model.bin",)
+
+
+@pytest.mark.parametrize("name", ["model.fp16.safetensors", "pytorch_model.bin"])
+def test_another_variant_or_container_needs_replace_all(name: str) -> None:
+    """Each --replace says what the next step would be."""
+    store = MemoryStore()
+    sample(store)
+    put(store, f"t/{name}", weights({"a": b"1"}, "bin" if name.endswith("bin") else "safetensors"))
+    with pytest.raises(TargetExistsError) as caught:
+        giving_way(store, "t", "nothing")
+    assert "--replace" in caught.value.hint
+    with pytest.raises(TargetExistsError) as caught:
+        giving_way(store, "t", "same")
+    assert "--replace-all" in caught.value.hint
+    assert giving_way(store, "t", "all") == (name,)
+
+
+def test_a_file_in_the_way_of_a_new_name() -> None:
+    """A file of a new name, weights or not, gives way only with --replace; a folder never does."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "t/extra.json", b"{}")
+    with pytest.raises(TargetExistsError, match=r"extra\.json"):
+        giving_way(store, "t", "nothing", ("extra.json",))
+    assert giving_way(store, "t", "same", ("extra.json",)) == ("extra.json",)
+    store.make_folder("u/model.safetensors")
+    with pytest.raises(TargetExistsError, match="already there"):
+        giving_way(store, "u", "all")
+
+
+def test_a_file_target_leaves_its_neighbours_alone() -> None:
+    """Other checkpoints in the folder of a target file are not in its way."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "t/pytorch_model.bin", weights({"a": b"1"}, "bin"))
+    assert giving_way(store, "t/x.safetensors", "nothing", ("x.safetensors",)) == ()
+
+
+def test_companions() -> None:
+    """Config and tokenizer go along; weights of any framework, state, sums and hidden work do not."""
+    store = MemoryStore()
+    sample(store)
+    for name in (
+        "tokenizer.json",
+        "README.md",
+        "optimizer.pt",
+        "SHA256SUMS",
+        "tf_model.h5",
+        ".x.bin.shardctl",
+    ):
+        put(store, f"m/{name}", b"x")
+    store.make_folder("m/onnx")
+    named = [entry.name for entry in companions(store, find_source(store, "m"))]
+    assert named == ["README.md", "config.json", "tokenizer.json"]
+
+
+def test_companions_that_are_links_to_files(tmp_path: Path) -> None:
+    """A link to a file goes along, as caches have them; one to a folder or to nothing does not."""
+    (tmp_path / "model.safetensors").write_bytes(weights({"a": b"1"}))
+    (tmp_path / "blob").mkdir()
+    (tmp_path / "blob" / "1").write_bytes(b"{}")
+    for name, target in (("config.json", "blob/1"), ("folder", "blob"), ("gone", "nowhere")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+    store = LocalStore()
+    assert [entry.name for entry in companions(store, find_source(store, str(tmp_path)))] == [
+        "config.json"
+    ]
+
+
+def test_kept_checksums() -> None:
+    """The lines of files that go are dropped; without a list there is nothing to keep."""
+    store = MemoryStore()
+    place = resolve_target(store, "t", one_file=False)
+    assert kept_checksums(store, place, ()) is None
+    put(store, "t/SHA256SUMS", f"{DIGEST}  a\n{DIGEST}  b\n".encode())
+    assert kept_checksums(store, place, {"a"}) == {"b": DIGEST}
+
+
+def test_same_bytes() -> None:
+    """Files are the same where size and every byte are, past the first piece that is compared."""
+    store = MemoryStore()
+    data = bytes(1024 * 1024) + b"end"
+    for name, content in (
+        ("a", data),
+        ("b", data),
+        ("c", data[:-1] + b"!"),
+        ("d", data[:-1]),
+        ("e", b""),
+    ):
+        put(store, name, content)
+    assert same_bytes(store, "a", "b")
+    assert same_bytes(store, "e", "e")
+    assert not any(same_bytes(store, "a", other) for other in "cde")

@@ -1,0 +1,437 @@
+"""Preparing and carrying out runs, on the in-memory store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shardctl.commands import write as operations
+from shardctl.commands.write import Prepared
+from shardctl.engine.run import RunOptions, execute
+from shardctl.engine.task import Receipt
+from shardctl.errors import InputError, SourceChangedError, TargetExistsError
+from shardctl.findings import strict
+from shardctl.planning.request import Limits, WriteOptions
+from shardctl.stores.base import Store
+from shardctl.stores.local import LocalStore
+from shardctl.stores.memory import MemoryStore
+from shardctl.streams.pool import threads
+from shardctl.verify.against import named_tensors
+from shardctl.verify.run import Thoroughness, verify
+from tests.small import get, put, sample, weights
+
+BY_250 = WriteOptions(limits=Limits(max_shard_bytes=250))
+
+
+class Told:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.bytes = 0
+
+    def start(self, nbytes: int, files: Mapping[str, int]) -> None:
+        self.events.append(f"start {nbytes} {len(files)}")
+
+    def advance(self, filename: str, nbytes: int) -> None:  # noqa: ARG002 - the seam's signature
+        self.bytes += nbytes
+
+    def finished(self, receipt: Receipt, *, kept: bool) -> None:
+        self.events.append(f"{'kept' if kept else 'done'} {receipt.filename}")
+
+    def committing(self) -> None:
+        self.events.append("committing")
+
+
+def prepare(store: Store, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
+    """What would be done."""
+    return operations.prepare(store, source, target, options, finish=True)
+
+
+def run(store: Store, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
+    """Prepare, and carry out what is not done."""
+    prepared = prepare(store, source, target, options)
+    if not prepared.up_to_date:
+        operations.write(store, prepared, RunOptions(jobs=1), Told())
+    return prepared
+
+
+def damaged_bin() -> bytes:
+    """A .bin of two tensors, one of which has a changed byte."""
+    data = bytearray(weights({"a": b"1" * 200, "b": b"2" * 200}, "bin"))
+    data[data.index(b"2" * 200) + 7] ^= 1
+    return bytes(data)
+
+
+def names(store: MemoryStore, folder: str) -> list[str]:
+    """The files in a folder."""
+    return [entry.name for entry in store.list(folder) if entry.kind == "file"]
+
+
+def content(store: MemoryStore, source: str) -> dict[str, bytes]:
+    """Every tensor's bytes, aliases among them."""
+    located = operations.find_source(store, source)
+    checkpoint = operations.read_checkpoint(store, located, strict)
+    found = {}
+    for name, tensor in named_tensors(checkpoint).items():
+        with store.open(tensor.span.path) as reader:
+            found[name] = reader.read(tensor.span.offset, tensor.span.length)
+    return found
+
+
+def test_a_split_has_shards_index_companions_and_a_record() -> None:
+    """A split leaves shards, an index that names them, the companions, and in the hidden folder
+    only the record.
+    """
+    store = MemoryStore()
+    tensors = sample(store)
+    prepared = run(store, "m", "s")
+    shards = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    assert names(store, "s") == ["config.json", *shards, "model.safetensors.index.json"]
+    assert names(store, "s/.shardctl") == ["record.json"]
+    index = json.loads(get(store, "s/model.safetensors.index.json"))
+    assert index["metadata"] == {"total_size": 600}
+    assert sorted(set(index["weight_map"].values())) == shards
+    assert content(store, "s") == tensors
+    assert prepared.path(store) == "s/model.safetensors.index.json"
+
+
+def test_merging_gives_the_first_file_again() -> None:
+    """Split and merged again, a file is what it was, byte for byte."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    run(store, "s", "n", WriteOptions(limits=Limits()))
+    assert get(store, "n/model.safetensors") == get(store, "m/model.safetensors")
+
+
+def test_every_container_goes_into_every_other() -> None:
+    """Tensors survive safetensors → bin → safetensors with other shards each time."""
+    store = MemoryStore()
+    tensors = sample(store)
+    run(store, "m", "b", WriteOptions(limits=Limits(num_shards=4), container="bin"))
+    assert len([name for name in names(store, "b") if name.endswith(".bin")]) == 4
+    run(store, "b", "t", WriteOptions(limits=None, container="safetensors"))
+    assert content(store, "t") == tensors
+    assert len([name for name in names(store, "t") if name.endswith(".safetensors")]) == 4
+
+
+def test_the_same_run_again_is_up_to_date() -> None:
+    """Where the record proves that source and result are unchanged, nothing is left to do."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    assert prepare(store, "m", "s").up_to_date
+
+
+@pytest.mark.parametrize(
+    "path", ["m/model.safetensors", "s/model-00002-of-00003.safetensors", "m/config.json"]
+)
+def test_a_touched_file_is_not_up_to_date(path: str) -> None:
+    """A source or a written file with another version is work, even with the same bytes."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    put(store, path, get(store, path))
+    with pytest.raises(TargetExistsError):
+        prepare(store, "m", "s")
+
+
+def test_other_options_are_not_up_to_date() -> None:
+    """The record counts only for the options that it was made with."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    options = replace(BY_250, limits=Limits(max_shard_bytes=300), replace="same")
+    assert not prepare(store, "m", "s", options).up_to_date
+
+
+def test_a_checkpoint_in_the_target_is_refused_and_named() -> None:
+    """Without --replace a checkpoint in the target is an error that names it."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/pytorch_model.bin", weights({"a": b"1"}, "bin"))
+    with pytest.raises(TargetExistsError, match=r"pytorch_model\.bin"):
+        prepare(store, "m", "s")
+
+
+def test_replace_supersedes_only_the_same_container_and_variant() -> None:
+    """--replace leaves another container alone and refuses; --replace-all takes everything."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/pytorch_model.bin", weights({"a": b"1"}, "bin"))
+    with pytest.raises(TargetExistsError, match=r"pytorch_model\.bin"):
+        prepare(store, "m", "s", replace(BY_250, replace="same"))
+    run(store, "m", "s", replace(BY_250, replace="all"))
+    assert "pytorch_model.bin" not in names(store, "s")
+
+
+def test_replacing_in_place_leaves_the_new_set_only() -> None:
+    """With TARGET = SOURCE the old files go and every tensor stays."""
+    store = MemoryStore()
+    tensors = sample(store)
+    with pytest.raises(TargetExistsError, match="source itself"):
+        prepare(store, "m", "m")
+    run(store, "m", "m", replace(BY_250, replace="same"))
+    assert "model.safetensors" not in names(store, "m")
+    assert content(store, "m") == tensors
+    assert prepare(store, "m", "m", replace(BY_250, replace="same")).up_to_date
+    run(store, "m", "m", WriteOptions(limits=Limits(num_shards=3), replace="same", order="natural"))
+    assert content(store, "m") == tensors
+
+
+def test_other_files_in_the_target_stay() -> None:
+    """A replacement removes exactly the superseded set."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/notes.txt", b"mine")
+    run(store, "m", "s")
+    run(store, "m", "s", WriteOptions(limits=Limits(), replace="same"))
+    assert names(store, "s") == ["config.json", "model.safetensors", "notes.txt"]
+
+
+def test_a_different_companion_in_the_target_is_in_the_way() -> None:
+    """A companion that differs is refused, and replaced with --replace; an equal one is left alone."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/config.json", b'{"other": 1}')
+    with pytest.raises(TargetExistsError, match=r"config\.json"):
+        prepare(store, "m", "s")
+    run(store, "m", "s", replace(BY_250, replace="same"))
+    assert get(store, "s/config.json") == b"{}"
+    assert prepare(store, "m", "t", BY_250).companions == ("config.json",)
+
+
+def test_training_state_and_checksums_are_no_companions() -> None:
+    """Weights, training state, SHA256SUMS and hidden staging folders do not follow."""
+    store = MemoryStore()
+    sample(store)
+    for name in (
+        "optimizer.pt",
+        "training_args.bin",
+        "SHA256SUMS",
+        "flax_model.msgpack",
+        "tokenizer.json",
+    ):
+        put(store, f"m/{name}", b"x")
+    assert prepare(store, "m", "s").companions == ("config.json", "tokenizer.json")
+
+
+def test_a_source_that_changes_while_planning_is_noticed() -> None:
+    """A source with another version than its header was read at stops the run, and nothing has a
+    final name.
+    """
+    store = MemoryStore()
+    sample(store)
+    prepared = prepare(store, "m", "s")
+    put(store, "m/model.safetensors", get(store, "m/model.safetensors"))
+    with pytest.raises(SourceChangedError):
+        operations.write(store, prepared, RunOptions(jobs=1), Told())
+    assert names(store, "s") == []
+
+
+def test_a_failed_run_is_resumed() -> None:
+    """Files that were finished before a failure are kept by the same command, and the rest is
+    written.
+    """
+    store = MemoryStore()
+    tensors = sample(store)
+    prepared = prepare(store, "m", "s")
+    *first, broken, last = operations.tasks_of(store, prepared)
+    mark = replace(broken.sources["m/model.safetensors"], mark="?")
+    broken = replace(broken, sources={**broken.sources, "m/model.safetensors": mark})
+    job = replace(prepared.job, tasks=(*first, broken, last))
+    with pytest.raises(SourceChangedError):
+        execute(job, store, RunOptions(jobs=1), threads, Told())
+    assert "model-00001-of-00003.safetensors" in names(store, "s/.shardctl/files")
+    told = Told()
+    operations.write(store, prepare(store, "m", "s"), RunOptions(jobs=1), told)
+    assert "kept model-00001-of-00003.safetensors" in told.events
+    assert "done model-00003-of-00003.safetensors" in told.events
+    assert content(store, "s") == tensors
+
+
+def test_a_half_done_run_of_another_plan_is_refused() -> None:
+    """Another command says what differs and both ways out; --restart throws the half-done run away."""
+    store = MemoryStore()
+    sample(store)
+    prepared = prepare(store, "m", "s")
+    from shardctl.engine.journal import Journal
+
+    store.make_folder("s/.shardctl")
+    Journal(store, "s/.shardctl").begin(prepared.job.header)
+    other = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=2)))
+    with pytest.raises(TargetExistsError, match="max-shard-bytes was 250 and is None") as caught:
+        operations.write(store, other, RunOptions(jobs=1), Told())
+    assert "--restart" in caught.value.hint
+    operations.write(store, other, RunOptions(jobs=1, restart=True), Told())
+    assert len(names(store, "s")) == 4
+
+
+def test_the_plan_decides_the_bytes() -> None:
+    """With any number of workers, and written again, the files are the same."""
+    results = []
+    for jobs in (1, 4):
+        store = MemoryStore()
+        sample(store)
+        prepared = prepare(
+            store, "m", "s", WriteOptions(limits=Limits(num_shards=3), container="bin")
+        )
+        operations.write(store, prepared, RunOptions(jobs=jobs), Told())
+        results.append({name: get(store, f"s/{name}") for name in names(store, "s")})
+    assert results[0] == results[1]
+
+
+def test_progress_counts_every_byte_of_every_file() -> None:
+    """What is told while files are written adds up to their sizes."""
+    store = MemoryStore()
+    sample(store)
+    told = Told()
+    prepared = prepare(store, "m", "s")
+    operations.write(store, prepared, RunOptions(jobs=2), told)
+    assert told.bytes == sum(task.layout.nbytes for task in operations.tasks_of(store, prepared))
+    assert told.events[0] == f"start {told.bytes} 5"
+    assert told.events[-1] == "committing"
+
+
+def test_metadata_and_aliases_survive() -> None:
+    """A recorded alias goes into the index when sharded, back into the single file, and into a real
+    tie in a .bin.
+    """
+    store = MemoryStore()
+    data = weights(
+        {"a": b"1" * 200, "b": b"2" * 200}, metadata={"format": "pt", "z.tied": "a", "author": "me"}
+    )
+    put(store, "m/model.safetensors", data)
+    run(store, "m", "s")
+    index = json.loads(get(store, "s/model.safetensors.index.json"))
+    assert index["metadata"] == {"total_size": 400, "z.tied": "a"}
+    run(store, "s", "n", WriteOptions(limits=Limits()))
+    assert get(store, "n/model.safetensors") == data
+    run(store, "m", "b", WriteOptions(limits=Limits(), container="bin"))
+    assert content(store, "b")["z.tied"] == b"1" * 200
+    assert len(get(store, "b/pytorch_model.bin")) < 2000
+
+
+def test_a_bad_record_is_named_where_its_bytes_pass_our_hands() -> None:
+    """A record that does not match its CRC stops a copy through buffers, and nothing is put in
+    place.
+    """
+    store = MemoryStore()
+    put(store, "m/pytorch_model.bin", damaged_bin())
+    with pytest.raises(InputError, match="CRC-32"):
+        run(store, "m", "s")
+    assert names(store, "s") == []
+
+
+@pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="needs copies inside the kernel")
+def test_a_bad_record_stays_visible_where_its_bytes_are_not_seen(tmp_path: Path) -> None:
+    """A copy inside the kernel carries the recorded CRC over with the bytes; one that reads back
+    refuses them.
+    """
+    store = LocalStore()
+    source, target = str(tmp_path / "m.bin"), str(tmp_path / "s")
+    Path(source).write_bytes(damaged_bin())
+    with pytest.raises(InputError, match="CRC-32"):
+        run(store, source, target, replace(BY_250, read_back=True))
+    run(store, source, target, BY_250)
+    found = verify(store, target, Thoroughness(deep=True))
+    assert [finding.code for finding in found.findings] == ["zip-crc-mismatch"]
+
+
+def test_checksums_follow_what_is_written() -> None:
+    """SHA256SUMS lists what was written, keeps other lines, and loses those of files that go."""
+    import hashlib
+
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/SHA256SUMS", f"{'0' * 64}  notes.txt\n".encode())
+    run(store, "m", "s", replace(BY_250, checksums=True))
+    lines = get(store, "s/SHA256SUMS").decode().splitlines()
+    assert f"{'0' * 64}  notes.txt" in lines
+    shard = "model-00001-of-00003.safetensors"
+    assert f"{hashlib.sha256(get(store, f's/{shard}')).hexdigest()}  {shard}" in lines
+    assert verify(store, "s", Thoroughness(deep=True)).ok
+    run(store, "m", "s", WriteOptions(limits=Limits(), replace="same"))
+    assert get(store, "s/SHA256SUMS").decode() == f"{'0' * 64}  notes.txt\n"
+
+
+def test_replace_spares_weights_of_another_name() -> None:
+    """--replace takes the set of the same stem and the one that was read; adapters beside it are
+    refused, not lost.
+    """
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/adapter_model.safetensors", weights({"a": b"1"}))
+    options = replace(BY_250, replace="same")
+    with pytest.raises(TargetExistsError, match=r"adapter_model"):
+        prepare(store, "m/model.safetensors", "m", options)
+    assert "adapter_model.safetensors" in names(store, "m")
+
+
+def test_unrelated_weights_of_free_names_are_never_removed() -> None:
+    """Of two files with free names, replacing one in place leaves the other, even with
+    --replace-all.
+    """
+    store = MemoryStore()
+    for name in ("a", "b"):
+        put(store, f"k/{name}.safetensors", weights({name: b"1"}))
+    options = WriteOptions(limits=Limits(), replace="same")
+    with pytest.raises(TargetExistsError, match=r"b\.safetensors"):
+        prepare(store, "k/a.safetensors", "k", options)
+    run(store, "k/a.safetensors", "k", replace(options, replace="all"))
+    assert names(store, "k") == ["b.safetensors", "model.safetensors"]
+
+
+def test_a_file_of_a_set_is_not_replaced_alone() -> None:
+    """A file target that is a member of a set is refused: the index would name another shard."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    with pytest.raises(TargetExistsError, match=r"index\.json"):
+        prepare(
+            store,
+            "m",
+            "s/model-00001-of-00003.safetensors",
+            WriteOptions(limits=Limits(), replace="all"),
+        )
+
+
+def test_a_file_beside_another_checkpoint_is_refused() -> None:
+    """A file of a name that loaders know does not get a second model beside it; a free name does."""
+    store = MemoryStore()
+    sample(store)
+    run(store, "m", "s")
+    one = WriteOptions(limits=Limits())
+    with pytest.raises(TargetExistsError, match=r"index\.json"):
+        prepare(store, "m", "s/model.safetensors", one)
+    run(store, "m", "s/other.safetensors", one)
+    run(store, "m", "s/model.safetensors", replace(one, replace="same"))
+    assert names(store, "s") == ["config.json", "model.safetensors", "other.safetensors"]
+
+
+def test_a_missing_companion_is_work() -> None:
+    """Where a companion has gone from the target, the run is not up to date."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "s/config.json", b"{}")
+    run(store, "m", "s")
+    assert prepare(store, "m", "s").up_to_date
+    store.remove("s/config.json")
+    assert not prepare(store, "m", "s", replace(BY_250, replace="same")).up_to_date
+
+
+def test_files_of_the_journals_names_are_only_files() -> None:
+    """Companions that are called like the journal's files are copied, and read by nobody."""
+    store = MemoryStore()
+    sample(store)
+    for name in ("commit.json", "plan.json", "receipts.jsonl", "record.json", "lock"):
+        put(store, f"m/{name}", b"theirs")
+    run(store, "m", "s")
+    assert get(store, "s/commit.json") == b"theirs"
+    assert prepare(store, "m", "s").up_to_date

@@ -1,0 +1,61 @@
+"""From what was asked for to the complete request."""
+
+from __future__ import annotations
+
+import pytest
+
+from shardctl.commands.target import resolve_target
+from shardctl.commands.write import complete, measure_of
+from shardctl.errors import UsageError
+from shardctl.findings import strict
+from shardctl.planning.request import Limits, Request, WriteOptions
+from shardctl.source.locate import find_source
+from shardctl.source.read import read_checkpoint
+from shardctl.stores.memory import MemoryStore
+from tests.small import sample
+
+
+def request_for(target: str, options: WriteOptions) -> Request:
+    """The request for a small checkpoint of one safetensors file."""
+    store = MemoryStore()
+    sample(store)
+    located = find_source(store, "m")
+    place = resolve_target(store, target, one_file=options.limits == Limits())
+    return complete(options, place, located, read_checkpoint(store, located, strict))
+
+
+def test_what_was_not_asked_for_follows_from_the_source() -> None:
+    """Container, names and the number of shards are those of the source."""
+    request = request_for("out", WriteOptions(limits=None))
+    assert (request.container, request.suffix, request.stem) == (
+        "safetensors",
+        ".safetensors",
+        "model",
+    )
+    assert request.limits == Limits(num_shards=1, or_fewer=True)
+    assert (request.variant, request.filename) == (None, None)
+
+
+def test_the_suffix_of_the_target_says_the_container() -> None:
+    """A target that ends in `.bin` is one, under the name that was given."""
+    request = request_for("x.bin", WriteOptions(limits=Limits()))
+    assert (request.container, request.filename) == ("bin", "x.bin")
+
+
+def test_to_and_suffix_must_agree() -> None:
+    """--to that contradicts the target's suffix is a usage error."""
+    with pytest.raises(UsageError, match="contradicts"):
+        request_for("x.bin", WriteOptions(limits=Limits(), container="safetensors"))
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a\0b"])
+def test_names_must_be_parts_of_names(name: str) -> None:
+    """--name and --variant that lead elsewhere, or that no file can have, are usage errors."""
+    for options in (WriteOptions(limits=None, stem=name), WriteOptions(limits=None, variant=name)):
+        with pytest.raises(UsageError, match="cannot be part of a file's name"):
+            request_for("out", options)
+
+
+def test_a_request_is_measured_in_its_container() -> None:
+    """The size without a tensor is that of the container's empty file."""
+    assert measure_of(request_for("out", WriteOptions(limits=None)))([], {}) == 16

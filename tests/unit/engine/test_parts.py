@@ -1,0 +1,88 @@
+"""Cutting a file into parts, and folding what became of them."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardctl.engine import parts
+from shardctl.engine.parts import Handled, Part, checksums, handle_parts, stretches
+from shardctl.errors import FormatError
+from shardctl.layout import Layout, LayoutBuilder, Literal, Run
+from shardctl.model import Extent
+from shardctl.stores.base import Copied
+
+SOURCE = bytes(range(251)) * 2
+
+
+def summed_layout(lengths: list[int]) -> Layout:
+    """A literal, then runs that follow one another in the source, each with its checksum behind it."""
+    builder = LayoutBuilder()
+    builder.literal(b"head")
+    at = 0
+    for length in lengths:
+        builder.crc(
+            builder.record(Run(Extent("s", at, length), zlib.crc32(SOURCE[at : at + length])))
+        )
+        at += length
+    return builder.build()
+
+
+def read(part: Part) -> Handled:
+    """Sum a part, as if it had been copied inside the kernel."""
+    if isinstance(part.piece, Literal):
+        return Handled(Copied(buffered=part.piece.nbytes))
+    extent = part.piece.extent
+    return Handled(Copied(kernel=extent.length), zlib.crc32(SOURCE[extent.offset : extent.end]))
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of seven bytes."""
+    monkeypatch.setattr(parts, "PART_BYTES", 7)
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_checksums_of_parts_make_those_of_runs(threads: int) -> None:
+    """Whatever the cuts and the number of threads, a run's checksum is that of all its bytes."""
+    layout = summed_layout([20, 1, 7, 100])
+    outcome = handle_parts(layout, threads, read)
+    assert outcome.copied == Copied(kernel=128, buffered=4)
+    for offset, data in checksums(layout, outcome):
+        run = next(piece for at, piece in layout.placed() if at + piece.nbytes == offset)
+        assert isinstance(run, Run)
+        assert int.from_bytes(data, "little") == run.crc32
+
+
+@given(st.lists(st.integers(1, 40), max_size=8))
+def test_parts_cover_the_file_once(lengths: list[int]) -> None:
+    """All parts in order are the pieces but the checksums, and no cut run crosses a multiple of the
+    size of a part.
+    """
+    layout = summed_layout(lengths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "PART_BYTES", 7)
+        groups = list(stretches(layout))
+    found = [part for group in groups for part in group]
+    assert sum(part.piece.nbytes for part in found) == layout.nbytes - 4 * len(lengths)
+    runs = [part for part in found if isinstance(part.piece, Run)]
+    assert (
+        b"".join(SOURCE[run.piece.extent.offset : run.piece.extent.end] for run in runs)
+        == SOURCE[: sum(lengths)]
+    )
+    assert all(run.offset // 7 == (run.offset + run.piece.nbytes - 1) // 7 for run in runs)
+    assert all(sum(part.piece.nbytes for part in group) >= 7 for group in groups[:-1])
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_run_that_was_seen_whole_is_checked() -> None:
+    """A recorded checksum is compared where every part of a run was summed, and only there."""
+    layout = Layout((Run(Extent("s", 0, 30), 1),), 30)
+    with pytest.raises(FormatError, match="recorded 00000001"):
+        handle_parts(layout, 1, read)
+    unseen = handle_parts(layout, 1, lambda part: read(part) if part.offset else Handled())
+    assert unseen.crcs == {0: None}

@@ -1,0 +1,462 @@
+"""A job carried out: what is told, what is left behind, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shardctl.engine.guards import Surroundings
+from shardctl.engine.journal import (
+    COMMIT,
+    FILES,
+    LOCK,
+    PLAN,
+    RECEIPTS,
+    RECORD,
+    Commit,
+    Header,
+    Journal,
+)
+from shardctl.engine.run import Job, RunOptions, execute
+from shardctl.engine.task import Receipt, ShardTask
+from shardctl.errors import LockedError, SourceChangedError, StorageError, TargetExistsError
+from shardctl.layout import Layout, LayoutBuilder, Literal
+from shardctl.model import Extent, Version
+from shardctl.stores.atomic import make_durably
+from shardctl.stores.base import Copied
+from shardctl.stores.local import LocalStore
+from shardctl.stores.memory import MemoryStore
+from shardctl.streams.pool import threads
+from tests.small import get, put
+
+ONE, RESTART = RunOptions(jobs=1), RunOptions(jobs=1, restart=True)
+
+
+class Told:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def start(self, nbytes: int, files: Mapping[str, int]) -> None:
+        self.said.append(f"start {nbytes} {sorted(files)}")
+
+    def advance(self, filename: str, nbytes: int) -> None:
+        """Say nothing: how often it is told is a matter of time."""
+
+    def finished(self, receipt: Receipt, *, kept: bool) -> None:
+        self.said.append(f"{'kept' if kept else 'done'} {receipt.filename}")
+
+    def committing(self) -> None:
+        self.said.append("committing")
+
+
+def job(
+    store: MemoryStore,
+    names: tuple[str, ...] = ("a", "b"),
+    plan_id: str = "id",
+    *,
+    digest: bool = False,
+) -> Job:
+    """A job that copies the source `s` into each of these names in the folder `t`."""
+    builder = LayoutBuilder()
+    builder.run(Extent("s", 0, 9))
+    sources = {"s": store.version("s")}
+    tasks = tuple(
+        ShardTask(name, f"t/.j/files/{name}", builder.build(), sources, digest) for name in names
+    )
+    around = Surroundings.of(store, "t", names, weights=True)
+    return Job(Header(plan_id, {}, sources), "t", "t/.j", tasks, sources, around)
+
+
+def run(store: MemoryStore, work: Job, options: RunOptions = ONE) -> list[str]:
+    """Carry out a job; returns what was told."""
+    told = Told()
+    execute(work, store, options, threads, told)
+    return told.said
+
+
+def broken(work: Job) -> Job:
+    """The job with a last task that fails: its source is another now."""
+    last = replace(work.tasks[-1], sources={"s": Version(9, "?")})
+    return replace(work, tasks=(*work.tasks[:-1], last))
+
+
+def names(store: MemoryStore, folder: str) -> list[str]:
+    """What is in a folder."""
+    return [entry.name for entry in store.list(folder)]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A store with the source `s`."""
+    store = MemoryStore()
+    put(store, "s", b"some data")
+    return store
+
+
+def test_files_get_their_names_and_a_record_stays(store: MemoryStore) -> None:
+    """After a run the files are in place, and of the staging folder only the record is left."""
+    assert run(store, job(store)) == ["start 18 ['a', 'b']", "done a", "done b", "committing"]
+    assert names(store, "t") == [".j", "a", "b"]
+    assert names(store, "t/.j") == [RECORD]
+    record = Journal(store, "t/.j").record()
+    assert record is not None
+    assert record.written == {"a": store.version("t/a"), "b": store.version("t/b")}
+    assert record.loads_from == "b"
+
+
+class AtOnce(Executor):
+    """An executor whose every task is finished when it is submitted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Carry it out here and now."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_what_is_finished_at_one_moment_is_noted_in_order(store: MemoryStore) -> None:
+    """Files that are found finished together are told, and kept for a next run, in the order of the
+    tasks.
+    """
+    wanted = tuple("hgfedcba")
+    told = Told()
+    execute(job(store, wanted), store, ONE, lambda _: AtOnce(), told)
+    assert told.said[1:-1] == [f"done {name}" for name in wanted]
+
+
+def test_without_a_record_nothing_hidden_stays(store: MemoryStore) -> None:
+    """With `record` off the staging folder goes too."""
+    run(store, job(store), RunOptions(jobs=1, record=False))
+    assert names(store, "t") == ["a", "b"]
+
+
+def test_receipts_come_in_the_order_of_the_tasks(store: MemoryStore) -> None:
+    """However the threads take turns, the result is in order."""
+    wanted = tuple("hgfedcba")
+    receipts = execute(job(store, wanted), store, RunOptions(jobs=4), threads, Told())
+    assert tuple(receipt.filename for receipt in receipts) == wanted
+
+
+def test_a_first_failure_leaves_no_trace(store: MemoryStore) -> None:
+    """Where nothing was finished, the folders that the run made are gone again."""
+    with pytest.raises(SourceChangedError):
+        run(store, broken(job(store, ("a",))))
+    assert store.kind("t") is None
+
+
+def test_a_folder_that_was_there_stays(store: MemoryStore) -> None:
+    """A failed run removes only the folders that it made."""
+    store.make_folder("t")
+    with pytest.raises(SourceChangedError):
+        run(store, broken(job(store, ("a",))))
+    assert names(store, "t") == []
+
+
+def test_what_was_finished_is_kept_for_the_next_try(store: MemoryStore) -> None:
+    """After a failure the finished files stay staged, and the same job goes on from there."""
+    with pytest.raises(SourceChangedError):
+        run(store, broken(job(store)))
+    assert names(store, "t/.j") == [FILES, PLAN, RECEIPTS]
+    assert names(store, f"t/.j/{FILES}") == ["a"]
+    assert run(store, job(store)) == ["start 18 ['a', 'b']", "kept a", "done b", "committing"]
+
+
+@pytest.mark.parametrize("data", [b"other dat", b"short"])
+def test_a_staged_file_that_changed_is_written_again(store: MemoryStore, data: bytes) -> None:
+    """A file is only kept where its digest, or at least its size, is that of its receipt."""
+    with pytest.raises(SourceChangedError):
+        run(store, broken(job(store, digest=True)))
+    put(store, "t/.j/files/a", data)
+    assert "kept a" not in run(store, job(store, digest=True))
+    assert get(store, "t/a") == b"some data"
+
+
+def test_restart_throws_a_half_done_run_away(store: MemoryStore) -> None:
+    """With `restart` nothing is kept, even of the same plan."""
+    with pytest.raises(SourceChangedError):
+        run(store, broken(job(store)))
+    assert "kept a" not in run(store, job(store), RESTART)
+
+
+def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None:
+    """A half-done run of another plan stays as it is, and the error says both ways out."""
+    with pytest.raises(SourceChangedError):
+        run(store, broken(job(store)))
+    with pytest.raises(TargetExistsError, match="another plan") as caught:
+        run(store, job(store, plan_id="other"))
+    assert (caught.value.code, caught.value.exit_code) == ("half-done", 4)
+    assert "--restart" in caught.value.hint
+    assert names(store, "t/.j") == [FILES, PLAN, RECEIPTS]
+    assert names(store, f"t/.j/{FILES}") == ["a"]
+    run(store, job(store, plan_id="other"), RESTART)
+
+
+def test_a_commit_that_was_cut_short_comes_first(store: MemoryStore) -> None:
+    """Not even `restart` throws away what had begun to take its names."""
+    work = job(store)
+    store.make_folder("t/.j")
+    Journal(store, "t/.j").begin_commit(Commit(work.header, (), ("a",), (), ()))
+    with pytest.raises(TargetExistsError, match="putting in place"):
+        run(store, work, RESTART)
+    assert COMMIT in names(store, "t/.j")
+
+
+def test_a_locked_target_is_refused(store: MemoryStore) -> None:
+    """Two runs never work on one target."""
+    work = job(store)
+    store.make_folder("t/.j")
+    with store.lock(f"t/.j/{LOCK}"), pytest.raises(LockedError):
+        run(store, work)
+    run(store, work)
+
+
+@pytest.mark.parametrize("name", ["a", "pytorch_model.bin", "model.safetensors.index.json"])
+def test_a_rival_that_ended_before_the_lock_is_noticed(store: MemoryStore, name: str) -> None:
+    """What came into the target since the run was planned is neither replaced nor mixed, and no
+    trace is left.
+    """
+    work = job(store)
+    put(store, f"t/{name}", b"rival")
+    with pytest.raises(TargetExistsError, match=name) as caught:
+        run(store, work)
+    assert (caught.value.code, caught.value.exit_code, caught.value.file) == (
+        "target-changed",
+        4,
+        f"t/{name}",
+    )
+    assert "again" in caught.value.hint
+    assert names(store, "t") == [name]
+    assert get(store, f"t/{name}") == b"rival"
+
+
+def test_a_rival_that_changed_what_gives_way_is_noticed(store: MemoryStore) -> None:
+    """A set that is not the one that was to be replaced stays, and so do files that are gone
+    already.
+    """
+    for name in ("a", "old.bin"):
+        put(store, f"t/{name}", b"x")
+    work = replace(job(store), superseded=("a", "old.bin"))
+    put(store, "t/old.bin", b"y")
+    store.remove("t/a")
+    with pytest.raises(TargetExistsError, match=r"'t/a' \(and 1 more\) changed"):
+        run(store, work)
+    assert get(store, "t/old.bin") == b"y"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "optimizer.bin"])
+def test_other_files_may_come_and_go(store: MemoryStore, name: str) -> None:
+    """Files that are no weights, and training state, are no concern of a run."""
+    work = job(store)
+    put(store, f"t/{name}", b"x")
+    run(store, work)
+    assert get(store, "t/a") == b"some data"
+
+
+def test_a_run_for_one_file_looks_at_its_own_names_only(store: MemoryStore) -> None:
+    """Other weights that appear beside the file that the user named are left alone."""
+    work = job(store)
+    work = replace(work, surroundings=Surroundings.of(store, "t", ("a", "b"), weights=False))
+    put(store, "t/other.bin", b"x")
+    run(store, work)
+    assert names(store, "t") == [".j", "a", "b", "other.bin"]
+
+
+def test_a_file_that_appears_while_the_run_writes_is_not_overwritten(store: MemoryStore) -> None:
+    """Before files take their names the target is looked at once more; what is finished stays for
+    the next try.
+    """
+
+    class Intruder(Told):
+        def finished(self, receipt: Receipt, *, kept: bool) -> None:
+            super().finished(receipt, kept=kept)
+            put(store, "t/a", b"theirs")
+
+    with pytest.raises(TargetExistsError, match="'t/a' changed"):
+        execute(job(store), store, ONE, threads, Intruder())
+    assert get(store, "t/a") == b"theirs"
+    assert names(store, f"t/.j/{FILES}") == ["a", "b"]
+    again = replace(job(store), superseded=("a",))
+    assert run(store, again)[1:] == ["kept a", "kept b", "committing"]
+    assert get(store, "t/a") == b"some data"
+
+
+class Recording(MemoryStore):
+    """A store that remembers which folders were made and synced, and what got its final name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[str] = []
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder, and say so."""
+        self.done.append(f"make {path}")
+        super().make_folder(path)
+
+    def sync_folder(self, path: str) -> None:
+        """Sync a folder, and say so."""
+        self.done.append(f"sync {path}")
+        super().sync_folder(path)
+
+
+def test_new_folders_are_durable_one_by_one() -> None:
+    """Each new folder's name is synced before anything is made in it, and that of the innermost one
+    that was there.
+    """
+    store = Recording()
+    store.make_folder("x")
+    put(store, "s", b"some data")
+    work = job(store)
+    work = replace(work, folder="x/y/t", staging="x/y/t/.j")
+    tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
+    store.done.clear()
+    run(store, replace(work, tasks=tasks))
+    assert store.done[:7] == [
+        "sync ",
+        "make x/y",
+        "sync x",
+        "make x/y/t",
+        "sync x/y",
+        "make x/y/t/.j",
+        "sync x/y/t",
+    ]
+
+
+def test_all_new_folders_go_after_a_first_failure(store: MemoryStore) -> None:
+    """Where nothing was finished, the folders on the way that the run made are gone too."""
+    work = job(store, ("a",))
+    tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
+    with pytest.raises(SourceChangedError):
+        run(store, broken(replace(work, folder="x/y/t", staging="x/y/t/.j", tasks=tasks)))
+    assert store.kind("x") is None
+
+
+def test_a_folder_that_cannot_be_read_is_not_synced(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A parent that may be written to and not read is no reason to fail, but a failing disk is."""
+
+    def refusing(error: OSError) -> None:
+        def sync(path: str) -> None:
+            raise StorageError(path, hint="") from error
+
+        monkeypatch.setattr(store, "sync_folder", sync)
+
+    refusing(PermissionError())
+    assert make_durably(store, "p/t") == ("p/t", "p")
+    refusing(OSError())
+    with pytest.raises(StorageError):
+        make_durably(store, "q/t")
+
+
+def test_too_little_room_is_said_before_anything_is_written(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the files cannot fit, the error says how much is missing."""
+    monkeypatch.setattr(store, "free_bytes", lambda _: 1000)
+    with pytest.raises(StorageError, match=r"1\.0 KB free") as caught:
+        run(store, replace(job(store), superseded=("old",)))
+    assert caught.value.code == "disk-full"
+    assert "superseded" in caught.value.message
+    assert store.kind("t") is None
+
+
+def test_a_source_that_changed_meanwhile_stops_before_the_commit(store: MemoryStore) -> None:
+    """Every source is looked at again when the last file is written, also one that no task read."""
+    work = job(store)
+    put(store, "other", b"1")
+    work = replace(work, sources={**work.sources, "other": Version(1, "?")})
+    with pytest.raises(SourceChangedError, match="'other'"):
+        run(store, work)
+    assert names(store, "t") == [".j"]
+
+
+def test_superseded_files_go(store: MemoryStore) -> None:
+    """The old set is gone afterwards, and what is not there need not be removed."""
+    for name in ("old", "mine"):
+        put(store, f"t/{name}", b"x")
+    run(store, replace(job(store), superseded=("old", "gone")))
+    assert names(store, "t") == [".j", "a", "b", "mine"]
+
+
+def test_an_old_index_goes_first_where_names_are_shared(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a shard of the old set is overwritten its index is gone, so that no loader mixes the
+    two.
+    """
+    for name in ("a", "old.index.json"):
+        put(store, f"t/{name}", b"x")
+    done: list[str] = []
+    remove, rename = store.remove, store.rename
+    monkeypatch.setattr(
+        store, "remove", lambda path: (done.append(f"remove {path}"), remove(path))[1]
+    )
+    monkeypatch.setattr(
+        store, "rename", lambda old, new: (done.append(f"rename {new}"), rename(old, new))[1]
+    )
+    run(store, replace(job(store), superseded=("a", "old.index.json")))
+    assert (
+        done.index("remove t/old.index.json") < done.index("rename t/a") < done.index("rename t/b")
+    )
+
+
+def test_checksums_are_put_in_place_with_the_files(store: MemoryStore) -> None:
+    """Digests that were taken join the lines that stay; a list without lines goes."""
+    put(store, "t/SHA256SUMS", b"old")
+    run(store, replace(job(store, ("a",), digest=True), checksums={"mine": "0" * 64}))
+    lines = get(store, "t/SHA256SUMS").decode().splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["a", "mine"]
+    run(store, replace(job(store, ("b",)), checksums={}))
+    assert store.kind("t/SHA256SUMS") is None
+
+
+@pytest.mark.parametrize("name", ["lock", "receipts.jsonl", "files", "files/a"])
+def test_links_in_the_staging_folder_are_refused(tmp_path: Path, name: str) -> None:
+    """A link under any name that the run uses for itself never has the file changed to which it
+    leads.
+    """
+    precious, staging = tmp_path / "precious", tmp_path / "t" / ".j"
+    precious.write_bytes(b"mine")
+    (staging / name).parent.mkdir(parents=True)
+    (staging / name).symlink_to(precious)
+    task = ShardTask("a", f"{staging}/files/a", Layout((Literal(b"x"),), 1), {})
+    around = Surroundings.of(LocalStore(), str(staging.parent), ("a",), weights=True)
+    work = Job(Header("id", {}, {}), str(staging.parent), str(staging), (task,), {}, around)
+    with pytest.raises(TargetExistsError, match="is a link") as caught:
+        execute(work, LocalStore(), RESTART, threads, Told())
+    assert caught.value.file == str(staging / name)
+    assert precious.read_bytes() == b"mine"
+
+
+def test_staging_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    """A hidden folder that leads elsewhere, as a downloaded folder may bring it, sweeps nothing
+    away there.
+    """
+    precious, target = tmp_path / "precious", tmp_path / "t"
+    precious.mkdir()
+    target.mkdir()
+    (precious / "thesis").write_bytes(b"mine")
+    (target / ".j").symlink_to(precious)
+    staging = str(target / ".j")
+    task = ShardTask("a", f"{staging}/a", Layout((Literal(b"x"),), 1), {})
+    around = Surroundings.of(LocalStore(), str(target), ("a",), weights=True)
+    work = Job(Header("id", {}, {}), str(target), staging, (task,), {}, around)
+    with pytest.raises(TargetExistsError, match="is a link"):
+        execute(work, LocalStore(), RESTART, threads, Told())
+    assert (precious / "thesis").read_bytes() == b"mine"
+    assert [path.name for path in precious.iterdir()] == ["thesis"]
+
+
+def test_the_way_of_the_bytes_is_on_the_receipts(store: MemoryStore) -> None:
+    """Receipts of kept files say how their bytes came, as those of new ones do."""
+    with pytest.raises(SourceChangedError):
+        run(store, broken(job(store)))
+    receipts = execute(job(store), store, ONE, threads, Told())
+    assert [receipt.copied for receipt in receipts] == [Copied(buffered=9)] * 2

@@ -1,0 +1,104 @@
+"""Which container a file is: its content says, never its name."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+
+import pytest
+import torch
+from safetensors.torch import save as save_safetensors
+
+from shardctl.findings import Finding
+from shardctl.formats import READERS, WRITERS, read_file, recognise_file
+from shardctl.model import File
+from tests.support import BytesReader
+
+_LFS = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 4976698672\n"
+)
+
+
+def _torch(**options: object) -> bytes:
+    out = io.BytesIO()
+    torch.save({"a": torch.zeros(3)}, out, **options)
+    return out.getvalue()
+
+
+def _tar() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("storages"), io.BytesIO())
+    return out.getvalue()
+
+
+def _read(data: bytes) -> tuple[File | None, list[Finding]]:
+    findings: list[Finding] = []
+    return read_file(BytesReader("a/file", data), findings.append), findings
+
+
+@pytest.mark.parametrize(
+    ("data", "container"),
+    [
+        (save_safetensors({"a": torch.zeros(3)}), "safetensors"),
+        (save_safetensors({}), "safetensors"),
+        (_torch(), "bin"),
+        (_torch(_use_new_zipfile_serialization=False), "bin"),
+    ],
+    ids=["safetensors", "safetensors without tensors", "torch zip", "legacy torch"],
+)
+def test_the_content_says_the_container(data: bytes, container: str) -> None:
+    """Whatever its name, a file is of the container that its bytes are of, and exactly one claims
+    it.
+    """
+    file, findings = _read(data)
+    assert not findings
+    assert file is not None
+    assert file.container == container
+    claims = [
+        reader for reader in (load() for load in READERS) if reader.recognise(data[:64], data[-64:])
+    ]
+    assert len(claims) == 1
+    assert recognise_file(BytesReader("a/file", data)) is claims[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "words"),
+    [
+        (b"", "file-empty", "empty"),
+        (bytes(5), "file-zero-filled", "zero"),
+        (bytes(5000), "file-zero-filled", "zero-filled download"),
+        (_LFS, "file-lfs-pointer", "5.0 GB (4,976,698,672 bytes)"),
+        (b"<!DOCTYPE html>\n<html><head>", "file-html-page", "log in"),
+        (b"\xef\xbb\xbf \n<HTML>" + b" " * 80, "file-html-page", "log in"),
+        (
+            b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+            "file-html-page",
+            "web page",
+        ),
+        (b"GGUF\x03\0\0\0" + bytes(90), "header-invalid", "GGUF"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(90), "header-invalid", "Keras"),
+        (b"\x93NUMPY\x01\0" + bytes(90), "header-invalid", "NumPy"),
+        (gzip.compress(bytes(500), mtime=0), "header-invalid", "gzip"),
+        (b'{"error": "Repository not found", "more": "' + b"x" * 99, "header-invalid", "JSON"),
+        (b"\x28\xb5\x2f\xfd" + bytes(90), "header-invalid", "zstd"),
+        (_tar(), "header-invalid", "torch.load"),
+        (b"hello", "header-invalid", "68 65 6c 6c 6f"),
+        (b"\xff" * 100, "header-invalid", "neither safetensors nor a torch"),
+    ],
+)
+def test_what_is_no_checkpoint_is_said_to_be_what_it_is(data: bytes, code: str, words: str) -> None:
+    """A file that is no checkpoint has one finding, which says what it looks like and what to do."""
+    file, findings = _read(data)
+    assert file is None
+    assert [finding.code for finding in findings] == [code]
+    assert words in findings[0].message + " " + findings[0].hint
+    assert findings[0].file == "a/file"
+    assert findings[0].hint
+
+
+def test_every_writable_container_can_be_read() -> None:
+    """What can be written stands in both tables, under its own name."""
+    assert set(WRITERS) == {"safetensors", "bin"}
+    assert all(name == writer().name and writer in READERS for name, writer in WRITERS.items())

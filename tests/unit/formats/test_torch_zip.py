@@ -1,0 +1,274 @@
+"""Reading torch's zip files: everything that torch.save writes comes out as torch itself reads it."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import io
+import random
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from shardctl.findings import Finding, strict
+from shardctl.formats.torch.zip import TORCH_ZIP
+from shardctl.layout import Gather, tensor_piece
+from shardctl.model import File, NonTensor, Tensor, Tree
+from shardctl.source.state_dict import flatten, state_dict_keys
+from shardctl.streams.gather import gather
+from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
+from tests.support import BytesReader
+
+pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+
+_PATH = "pytorch_model.bin"
+_DTYPES = (*COMMON_DTYPES, "complex32", "complex128")
+
+
+def _save(value: object, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer, **options)
+    return buffer.getvalue()
+
+
+def _read(data: bytes) -> File:
+    findings: list[Finding] = []
+    file = TORCH_ZIP.read(BytesReader(_PATH, data), findings.append)
+    assert findings == []
+    assert file is not None
+    return file
+
+
+def _bits(tensor: Tensor, data: bytes) -> bytes:
+    piece = tensor_piece(tensor)
+    if not tensor.elements:
+        return b""
+    if isinstance(piece, Gather):
+        parts: list[bytes] = []
+        gather(BytesReader(_PATH, data), piece, lambda chunk: parts.append(bytes(chunk)))
+        return b"".join(parts)
+    return data[piece.extent.offset : piece.extent.end]
+
+
+def _tensor(tree: Tree, name: str) -> Tensor:
+    value = tree[name]
+    assert isinstance(value, Tensor)
+    return value
+
+
+def _assert_same(value: dict[str, torch.Tensor], data: bytes) -> None:
+    tree = _read(data).tree
+    assert list(tree) == list(value)
+    for name, theirs in value.items():
+        ours = _tensor(tree, name)
+        assert getattr(torch, str(theirs.dtype).removeprefix("torch.")) is theirs.dtype
+        assert ours.shape == tuple(theirs.shape), name
+        assert ours.nbytes == theirs.numel() * theirs.element_size()
+        assert _bits(ours, data) == bits(theirs), name
+
+
+@pytest.mark.parametrize("dtype", _DTYPES)
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (2, 3)], ids=str)
+def test_dtypes(dtype: str, shape: tuple[int, ...]) -> None:
+    """Every dtype and shape is read with its bits."""
+    value = {"w": random_tensor(random.Random(1), dtype, shape)}
+    _assert_same(value, _save(value))
+
+
+def test_views_and_strides() -> None:
+    """Transposed, sliced, stepped and expanded views are read element by element as torch sees
+    them.
+    """
+    base = torch.arange(60.0).reshape(3, 4, 5)
+    value = {
+        "base": base, "t": base.transpose(0, 2), "row": base[1], "column": base[:, 2], "step": base[::2, 1::2],
+        "expanded": torch.arange(3.0)[:, None].expand(3, 4), "scalar": base[1, 2, 3], "none": base[3:],
+        "flat": base.view(-1)[7:19], "one": base[:1, :, :1], "as": base.as_strided((2, 2), (1, 1), 3),
+    }  # fmt: skip
+    _assert_same(value, _save(value))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_checkpoints(seed: int) -> None:
+    """Checkpoints with everything in them are read alike."""
+    value = random_state_dict(seed)
+    _assert_same(value, _save(value))
+
+
+def test_tied_and_shared() -> None:
+    """Tied tensors have one identity; other views of the storage share the storage but not the
+    identity.
+    """
+    base = torch.ones(4, 4)
+    tree = _read(
+        _save({"a": base, "b": base, "t": base.t(), "row": base[0], "other": torch.ones(4, 4)})
+    ).tree
+    tensors = {name: _tensor(tree, name) for name in tree}
+    assert tensors["a"].identity == tensors["b"].identity
+    assert len({tensor.identity for tensor in tensors.values()}) == 4
+    assert len({tensor.storage.identity for tensor in tensors.values()}) == 2
+
+
+def test_parameters_and_attributes() -> None:
+    """Parameters, tensors with attributes of their own and buffers of a module are tensors."""
+    marked = torch.ones(3)
+    marked.mark = "x"
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.note = {"k": 1}
+    value: dict[str, torch.Tensor] = {
+        "p": torch.nn.Parameter(torch.arange(3.0)),
+        "m": marked,
+        "pm": parameter,
+    }
+    _assert_same(value, _save(value))
+    state = torch.nn.BatchNorm1d(3).state_dict()
+    _assert_same(state, _save(state))
+
+
+@pytest.mark.parametrize(
+    "lazy", [torch.ones(2, dtype=torch.complex64).conj(), torch._neg_view(torch.ones(2))]
+)
+def test_lazy_tensors_are_refused(lazy: torch.Tensor) -> None:
+    """A tensor that is to be conjugated or negated on loading is refused, never read with the wrong
+    sign.
+    """
+    findings: list[Finding] = []
+    assert TORCH_ZIP.read(BytesReader(_PATH, _save({"w": lazy})), findings.append) is None
+    assert [finding.code for finding in findings] == ["pickle-invalid"]
+    assert "resolve" in findings[0].hint
+
+
+def test_training_checkpoint() -> None:
+    """Of a training checkpoint every tensor is found; all else is a non-tensor of its kind."""
+    import numpy as np
+
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(3)).sum().backward()
+    optimizer.step()
+    value = {
+        "step": 7, "loss": np.float64(0.5), "args": argparse.Namespace(lr=0.1), "seen": {1, 2}, "name": "run",
+        "shape": torch.Size([1, 2]), "dtype": torch.float16, "device": torch.device("cpu"), "numbers": [1, 2],
+        "counter": collections.Counter("aab"), "array": np.ones(3), "default": collections.defaultdict(int, a=1),
+        "model": model.state_dict(), "optim": optimizer.state_dict(), "groups": [torch.ones(1), torch.ones(2)],
+    }  # fmt: skip
+    file = _read(_save(value))
+    found = flatten(file.tree)
+    kinds = {opaque.name: opaque.kind for opaque in found.non_tensors}
+    assert kinds["step"] == "builtins.int"
+    assert kinds["args"] == "argparse.Namespace"
+    assert kinds["dtype"] == "torch.float16"
+    assert kinds["device"] == "torch.device"
+    assert kinds["counter"] == "collections.Counter"
+    assert kinds["numbers"] == "builtins.list"
+    assert {"loss", "array", "seen", "default", "shape"} <= set(kinds)
+    assert {"model.weight", "model.bias", "optim.state.0.exp_avg", "groups.1"} <= {
+        t.name for t in found.tensors
+    }
+    assert "model" in state_dict_keys(file.tree)
+    assert any(name.startswith("numpy.") for name in file.unsafe_globals)
+    assert "argparse.Namespace" in file.unsafe_globals
+    assert not any(name.startswith("torch.") for name in file.unsafe_globals)
+
+
+def test_an_empty_checkpoint() -> None:
+    """A dict without entries is read."""
+    assert _read(_save({})).tree == {}
+
+
+@pytest.mark.parametrize(
+    "value", [torch.ones(2), [torch.ones(2)], 5, torch.nn.Linear(2, 2)], ids=lambda v: str(v)[:9]
+)
+def test_other_roots_are_refused(value: object) -> None:
+    """What is no dict is refused by its kind, with what to do."""
+    findings: list[Finding] = []
+    assert TORCH_ZIP.read(BytesReader(_PATH, _save(value)), findings.append) is None
+    assert [finding.code for finding in findings] == ["pickle-invalid"]
+
+
+def rename(data: bytes, names: dict[str, str]) -> bytes:
+    """The zip with records under other names, written by Python's zipfile: another valid layout."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for info in old.infolist():
+            content = old.read(info)
+            if info.filename.endswith("data.pkl"):
+                for before, after in names.items():
+                    old_key, new_key = before.encode(), after.encode()
+                    content = content.replace(
+                        b"X" + struct.pack("<I", len(old_key)) + old_key,
+                        b"X" + struct.pack("<I", len(new_key)) + new_key,
+                    )
+            folder, _, key = info.filename.rpartition("/")
+            new.writestr(f"{folder}/{names.get(key, key)}", content)
+    return buffer.getvalue()
+
+
+def test_keys_of_torch_1() -> None:
+    """Storage keys that are addresses, and zips of another writer, are read all the same; torch
+    reads them too.
+    """
+    value = {"a": torch.arange(3.0), "b": torch.arange(4)}
+    data = rename(_save(value), {"0": "94340341200128", "1": "94340341200256"})
+    _assert_same(value, data)
+    assert torch.equal(torch.load(io.BytesIO(data), weights_only=True)["b"], value["b"])
+    assert {_tensor(_read(data).tree, name).storage.key for name in "ab"} == {
+        "94340341200128",
+        "94340341200256",
+    }
+
+
+def test_records_carry_their_checksums(tmp_path: Path) -> None:
+    """Each record's extent and CRC-32 are those of the zip, for a file on disk with a top folder of
+    its own name.
+    """
+    path = tmp_path / "weights.bin"
+    torch.save({"a": torch.arange(3.0)}, path)
+    data = path.read_bytes()
+    file = _read(data)
+    assert len(file.records) == len(zipfile.ZipFile(path).namelist())
+    for record in file.records:
+        content = data[record.extent.offset : record.extent.end]
+        assert record.crc32 == zlib.crc32(content)
+
+
+def test_no_tensor_bytes_are_read() -> None:
+    """Reading asks for headers and the pickle only, never for the bytes of a storage."""
+    data = _save({"a": torch.ones(100_000)})
+    reader = BytesReader(_PATH, data)
+    file = TORCH_ZIP.read(reader, strict)
+    assert file is not None
+    extent = _tensor(file.tree, "a").storage.extent
+    assert sum(length for _, length in reader.ranges) < 5_000
+    assert all(
+        offset + length <= extent.offset or offset >= extent.end for offset, length in reader.ranges
+    )
+
+
+def test_absent_checksums_warn() -> None:
+    """A zip whose checksums are all 0 is read, with a warning and records without checksums."""
+    data = bytearray(_save({"a": torch.arange(3.0)}))
+    with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
+        for info in archive.infolist():
+            crc = struct.pack("<I", info.CRC)
+            for place in [i for i in range(len(data)) if info.CRC and data[i : i + 4] == crc]:
+                data[place : place + 4] = bytes(4)
+    findings: list[Finding] = []
+    file = TORCH_ZIP.read(BytesReader(_PATH, bytes(data)), findings.append)
+    assert [(finding.code, finding.severity) for finding in findings] == [
+        ("zip-crc-absent", "warning")
+    ]
+    assert file is not None
+    assert all(record.crc32 is None for record in file.records if record.extent.length)
+
+
+def test_non_tensors_are_inert() -> None:
+    """A value of a foreign class is a name and nothing else."""
+    tree = _read(_save({"w": torch.ones(1), "p": Path("x")})).tree
+    assert isinstance(tree["p"], NonTensor)
+    assert "pathlib" in tree["p"].kind

@@ -1,0 +1,364 @@
+"""Planning: which names are written, in which order, in which files, and when two plans are the
+same plan.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from huggingface_hub import split_state_dict_into_shards_factory
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardctl.errors import UsageError
+from shardctl.model import Checkpoint, Extent, Index, NonTensor, Storage, Tensor, Version
+from shardctl.planning.plan import Plan, make_plan, natural_key
+from shardctl.planning.request import Limits, Request
+from tests.small import F32, checkpoint_of, floats
+
+
+def request_for(container: str = "bin", **fields: Any) -> Request:
+    """A request with the names that are usual for the container."""
+    stem = "pytorch_model" if container == "bin" else "model"
+    return Request(
+        **{
+            "limits": Limits(),
+            "container": container,
+            "suffix": f".{container}",
+            "stem": stem,
+            **fields,
+        }
+    )
+
+
+def measure(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> int:
+    """A file's size in a container that costs ten bytes a tensor and as many as there are for the
+    metadata.
+    """
+    words = sum(len(key) + len(value) for key, value in metadata.items())
+    return 8 + words + sum(10 + tensor.nbytes for tensor in tensors)
+
+
+def plan(checkpoint: Checkpoint, request: Request) -> Plan:
+    """The plan, measured with the made-up container."""
+    return make_plan(checkpoint, request, measure)
+
+
+def names_of(made: Plan) -> list[list[str]]:
+    """The names in each shard."""
+    return [[tensor.name for tensor in shard.tensors] for shard in made.shards]
+
+
+def index_of(made: Plan) -> dict[str, Any]:
+    """The index, read back."""
+    assert made.index is not None
+    document: dict[str, Any] = json.loads(made.index)
+    return document
+
+
+@st.composite
+def tied_tensors(draw: st.DrawFn) -> list[Tensor]:
+    """Tensors with shuffled names, some of which are the same tensor under several names."""
+    counts = draw(st.lists(st.integers(1, 12), min_size=1, max_size=10))
+    storages = [
+        Storage(Extent("folder/f", 4 * start, 4 * count), str(key))
+        for key, (start, count) in enumerate(
+            zip([0, *itertools.accumulate(counts)], counts, strict=False)
+        )
+    ]
+    owners = draw(st.lists(st.sampled_from(storages), min_size=1, max_size=20))
+    names = draw(st.permutations([f"t{number}" for number in range(len(owners))]))
+    return [
+        Tensor(name, F32, (s.extent.length // 4,), s) for name, s in zip(names, owners, strict=True)
+    ]
+
+
+class TestHub:
+    """The plan is the hub's plan."""
+
+    @given(tied_tensors(), st.integers(4, 80))
+    def test_bin_equals_the_hubs_plan(self, tensors: list[Tensor], limit: int) -> None:
+        """File names, contents and total size of `.bin` shards are those of huggingface_hub, ties
+        included.
+        """
+        made = plan(
+            checkpoint_of(*tensors), request_for("bin", limits=Limits(max_shard_bytes=limit))
+        )
+        split = split_state_dict_into_shards_factory(
+            {tensor.name: tensor for tensor in tensors},
+            get_storage_size=lambda tensor: tensor.storage.extent.length,
+            get_storage_id=lambda tensor: tensor.storage.identity,
+            filename_pattern="pytorch_model{suffix}.bin",
+            max_shard_size=limit,
+        )
+        ours = {shard.filename: {tensor.name for tensor in shard.tensors} for shard in made.shards}
+        assert ours == {
+            filename: set(names) for filename, names in split.filename_to_tensors.items()
+        }
+        assert made.total_size == split.metadata["total_size"]
+        if split.is_sharded:
+            assert index_of(made) == {
+                "metadata": split.metadata,
+                "weight_map": split.tensor_to_filename,
+            }
+            assert made.loads_from == "pytorch_model.bin.index.json"
+        else:
+            assert made.index is None
+            assert made.loads_from == "pytorch_model.bin"
+
+    @given(tied_tensors(), st.integers(4, 80))
+    def test_safetensors_equals_the_hubs_plan(self, tensors: list[Tensor], limit: int) -> None:
+        """Of tied tensors the alphabetically first is planned, as in the hub, and the metadata
+        names the others.
+        """
+        first: dict[str, str] = {}
+        for tensor in tensors:
+            key = tensor.storage.key
+            first[key] = min(first.get(key, tensor.name), tensor.name)
+        dropped = {t.name: first[t.storage.key] for t in tensors if first[t.storage.key] != t.name}
+        split = split_state_dict_into_shards_factory(
+            {tensor.name: tensor for tensor in tensors if tensor.name not in dropped},
+            get_storage_size=lambda tensor: tensor.nbytes,
+            filename_pattern="model{suffix}.safetensors",
+            max_shard_size=limit,
+        )
+        made = plan(
+            checkpoint_of(*tensors),
+            request_for("safetensors", limits=Limits(max_shard_bytes=limit)),
+        )
+        ours = {shard.filename: [tensor.name for tensor in shard.tensors] for shard in made.shards}
+        assert ours == split.filename_to_tensors
+        if split.is_sharded:
+            assert index_of(made)["metadata"] == {**split.metadata, **dropped}
+            assert made.metadata == {"format": "pt"}
+        else:
+            assert made.metadata == {"format": "pt", **dropped}
+
+
+class TestTies:
+    """Tied tensors: shared, recorded, or each with bytes of its own."""
+
+    shared = Storage(Extent("folder/f", 0, 16), "0", crc32=7)
+    head, embed, other = (
+        floats("lm_head", 4, storage=shared),
+        floats("embed", 4, storage=shared),
+        floats("x", 2, 16),
+    )
+
+    def test_bin_keeps_both_names_on_one_storage(self) -> None:
+        """In a `.bin` tied tensors stay one storage, counted once."""
+        made = plan(checkpoint_of(self.head, self.embed, self.other), request_for("bin"))
+        assert names_of(made) == [["lm_head", "embed", "x"]]
+        assert made.total_size == 16 + 8
+
+    def test_recorded_aliases_stay_recorded_in_safetensors(self) -> None:
+        """From safetensors to safetensors a recorded alias stays one, wherever the index puts it."""
+        source = checkpoint_of(
+            self.embed, self.other, container="safetensors", aliases={"lm_head": "embed"}
+        )
+        single = plan(source, request_for("safetensors"))
+        assert single.metadata == {"format": "pt", "lm_head": "embed"}
+        sharded = plan(source, request_for("safetensors", limits=Limits(num_shards=2)))
+        assert sharded.metadata == {"format": "pt"}
+        assert index_of(sharded)["metadata"] == {"lm_head": "embed", "total_size": 24}
+
+    def test_aliases_count_in_a_strict_single_file(self) -> None:
+        """A file that only fits without the metadata of its aliases is divided."""
+        source = checkpoint_of(self.head, self.embed, self.other)
+        fits = plan(source, request_for("safetensors")).shards[0].size
+        for limit, files in ((fits, 1), (fits - 1, 2)):
+            made = plan(
+                source,
+                request_for("safetensors", limits=Limits(max_shard_bytes=limit, strict=True)),
+            )
+            assert len(made.shards) == files
+            assert all(shard.size <= limit for shard in made.shards)
+
+
+class TestOrder:
+    """The order in which tensors are packed."""
+
+    def test_natural_order_counts_numbers(self) -> None:
+        """`layers.2` stands before `layers.10`, in the shard's tensors as well."""
+        tensors = [floats(f"layers.{number}.w", 1, 4 * number) for number in (10, 1, 9, 2)]
+        made = plan(checkpoint_of(*tensors), request_for("bin", order="natural"))
+        assert names_of(made) == [["layers.1.w", "layers.2.w", "layers.9.w", "layers.10.w"]]
+
+    def test_source_order_is_kept(self) -> None:
+        """Without a wish the tensors stay in the order of the source."""
+        tensors = [floats(f"layers.{number}.w", 1, 4 * number) for number in (10, 1, 9, 2)]
+        assert names_of(plan(checkpoint_of(*tensors), request_for("bin"))) == [
+            [tensor.name for tensor in tensors]
+        ]
+
+    @given(st.lists(st.text(st.sampled_from("a.0123\u0663\u00b2")), min_size=2, max_size=8))
+    def test_any_names_can_be_compared(self, names: list[str]) -> None:
+        """The natural order is one order for every set of names, digits of other scripts among
+        them.
+        """
+        keys = [natural_key(name) for name in sorted(names, key=natural_key)]
+        assert all(one <= other for one, other in itertools.combinations(keys, 2))
+
+
+class TestNames:
+    """The files' names."""
+
+    tensors = tuple(floats(f"t{number}", 1, 4 * number) for number in range(4))
+
+    def test_shards_and_index(self) -> None:
+        """Shards are numbered from 1 with five digits, and the index is named after them."""
+        made = plan(
+            checkpoint_of(*self.tensors), request_for("safetensors", limits=Limits(num_shards=2))
+        )
+        assert [shard.filename for shard in made.shards] == [
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+        ]
+        assert made.loads_from == made.index_filename == "model.safetensors.index.json"
+
+    def test_a_variant_stands_where_loaders_look_for_it(self) -> None:
+        """A variant stands before the shard's number, and before `.json` in the index's name."""
+        request = request_for("safetensors", limits=Limits(num_shards=2), variant="fp16")
+        made = plan(checkpoint_of(*self.tensors), request)
+        assert made.shards[0].filename == "model.fp16-00001-of-00002.safetensors"
+        assert made.index_filename == "model.safetensors.index.fp16.json"
+
+    def test_one_file_may_have_any_name(self) -> None:
+        """The name that the user gave is used for a single file."""
+        made = plan(checkpoint_of(*self.tensors), request_for("bin", filename="weights.bin"))
+        assert made.loads_from == "weights.bin"
+
+    def test_more_shards_than_names_is_a_usage_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A plan of more shards than five digits can number is refused; one of just as many is not."""
+        request = request_for("bin", limits=Limits(num_shards=4))
+        monkeypatch.setattr("shardctl.planning.plan.MAX_SHARDS", 4)
+        assert len(plan(checkpoint_of(*self.tensors), request).shards) == 4
+        monkeypatch.setattr("shardctl.planning.plan.MAX_SHARDS", 3)
+        with pytest.raises(UsageError, match="4 shards"):
+            plan(checkpoint_of(*self.tensors), request)
+
+
+class TestIndex:
+    """What the index keeps of the source's."""
+
+    def test_unknown_metadata_is_kept_and_the_size_is_made_anew(self) -> None:
+        """Other keys of the source's index metadata are carried over; `total_size` is what is
+        written.
+        """
+        tensors = [floats("a", 1), floats("b", 1, 4)]
+        index = Index("folder/i", {"total_size": 1, "total_parameters": 2, "lm": "b"}, {})
+        source = checkpoint_of(*tensors, container="safetensors", index=index, aliases={"lm": "b"})
+        made = plan(source, request_for("bin", limits=Limits(num_shards=2)))
+        assert index_of(made)["metadata"] == {"total_size": 8, "total_parameters": 2}
+        assert index_of(made)["weight_map"]["lm"] == index_of(made)["weight_map"]["b"]
+
+
+class TestOversizeAndNotes:
+    """What the user should know before the work."""
+
+    def test_oversize_tensors_are_named(self) -> None:
+        """Tensors that alone are larger than the limit are listed."""
+        source = checkpoint_of(floats("big", 10), floats("small", 1, 40))
+        assert plan(source, request_for("bin", limits=Limits(max_shard_bytes=20))).oversize == (
+            "big",
+        )
+        assert plan(source, request_for("bin", limits=Limits(max_shard_bytes=40))).oversize == ()
+        assert plan(source, request_for("bin", limits=Limits(num_shards=2))).oversize == ()
+
+    def test_growth_of_an_expanded_tensor_is_said(self) -> None:
+        """A tensor that stands on one element and is written a thousandfold is reported, with the
+        bytes.
+        """
+        one = Storage(Extent("folder/f", 0, 4), "0")
+        expanded = Tensor("e", F32, (1000,), one, strides=(0,))
+        notes = plan(checkpoint_of(expanded), request_for("safetensors")).notes
+        assert any("3,996" in note and "'e'" in note for note in notes)
+
+    def test_lost_metadata_is_said(self) -> None:
+        """What a `.bin` cannot hold of a safetensors file's metadata is named."""
+        source = checkpoint_of(
+            floats("a", 1), container="safetensors", metadata={"format": "pt", "author": "x"}
+        )
+        assert any("author" in note for note in plan(source, request_for("bin")).notes)
+        assert plan(source, request_for("safetensors")).metadata == {"format": "pt", "author": "x"}
+
+    def test_dropped_entries_are_counted(self) -> None:
+        """Entries that are no tensors and were dropped are said to be left out."""
+        source = checkpoint_of(floats("a", 1), non_tensors=(NonTensor("step", "builtins.int"),))
+        assert any(note.startswith("1 entries") for note in plan(source, request_for("bin")).notes)
+
+
+class TestPlanId:
+    """The plan's name is the same exactly where the bytes would be."""
+
+    base = checkpoint_of(floats("a", 3), floats("b", 1, 12), floats("c", 2, 16))
+    (file,) = base.files
+
+    def moved(self, path: str) -> Checkpoint:
+        """The same checkpoint in another file."""
+        tensors = tuple(
+            replace(t, storage=replace(t.storage, extent=replace(t.storage.extent, path=path)))
+            for t in self.base.tensors
+        )
+        return replace(self.base, files=(replace(self.file, path=path),), tensors=tensors)
+
+    def plan_id(self, source: Checkpoint, **fields: Any) -> str:
+        """The id of a plan for two shards, unless the fields say otherwise."""
+        return plan(source, request_for(**{"limits": Limits(num_shards=2), **fields})).id
+
+    def test_the_same_request_has_the_same_id(self) -> None:
+        """Planning twice gives one id."""
+        assert self.plan_id(self.base) == self.plan_id(self.base)
+
+    def test_the_folder_and_the_time_do_not_matter(self) -> None:
+        """A source that was moved, or touched, has the same plan."""
+        touched = replace(self.base, files=(replace(self.file, version=Version(1000, "later")),))
+        assert (
+            self.plan_id(self.moved("elsewhere/f"))
+            == self.plan_id(touched)
+            == self.plan_id(self.base)
+        )
+
+    def test_the_source_matters(self) -> None:
+        """Another name, size, header, order of tensors or place of one gives another id."""
+        a, b, c = self.base.tensors
+        others = [
+            self.moved("folder/g"),
+            replace(self.base, files=(replace(self.file, version=Version(1001, "mark")),)),
+            replace(self.base, files=(replace(self.file, header_sha256="01"),)),
+            replace(self.base, tensors=(b, a, c)),
+            replace(self.base, tensors=(a, b, floats("c", 2, 100))),
+            replace(self.base, tensors=(a, b, Tensor("c", F32, (1, 2), c.storage))),
+        ]
+        ids = [self.plan_id(source) for source in (self.base, *others)]
+        assert len(set(ids)) == len(ids)
+
+    def test_the_options_matter(self) -> None:
+        """Every option that could change a byte or a name gives another id."""
+        options: list[dict[str, Any]] = [
+            {},
+            {"limits": Limits(num_shards=3)},
+            {"limits": Limits(max_shard_bytes=16)},
+            {"limits": Limits(max_shard_bytes=50, strict=True)},
+            {"container": "safetensors"},
+            {"stem": "model"},
+            {"variant": "fp16"},
+            {"order": "natural"},
+            {"tied": "expand"},
+        ]
+        ids = [self.plan_id(self.base, **fields) for fields in options]
+        assert len(set(ids)) == len(ids)
+
+    def test_metadata_that_is_written_matters(self) -> None:
+        """A recorded alias that only the single file's metadata holds gives another id."""
+        request = request_for("safetensors")
+        one, other = (
+            plan(replace(self.base, aliases=aliases), request) for aliases in ({}, {"z": "a"})
+        )
+        assert one.metadata != other.metadata
+        assert one.id != other.id

@@ -1,0 +1,69 @@
+"""Where tasks run."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+
+from shardctl.streams import pool as executors
+from shardctl.streams.pool import in_order
+
+
+@pytest.mark.parametrize(("cores", "jobs"), [(None, 2), (1, 2), (2, 2), (3, 3), (4, 4), (128, 4)])
+def test_the_default_is_small(
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, jobs: int
+) -> None:
+    """Two to four files at once, whatever the machine."""
+    monkeypatch.setattr(executors.os, "cpu_count", lambda: cores)
+    assert executors.default_jobs() == jobs
+
+
+def test_as_many_at_once_as_asked_for() -> None:
+    """Three tasks that wait for each other all get going on three threads."""
+    barrier = threading.Barrier(3, timeout=60)
+    with executors.threads(3) as executor:
+        waiting = [executor.submit(barrier.wait) for _ in range(3)]
+        assert sorted(each.result() for each in waiting) == [0, 1, 2]
+
+
+def test_one_at_a_time_is_in_order() -> None:
+    """With one job, tasks run one after another, as they were given, off the caller's thread."""
+    ran: list[int] = []
+    with executors.threads(1) as executor:
+        for number in range(20):
+            executor.submit(ran.append, number)
+        name = executor.submit(lambda: threading.current_thread().name).result()
+    assert ran == list(range(20))
+    assert name.startswith("shard")
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_results_come_in_the_order_of_the_items(jobs: int) -> None:
+    """Whatever ends first, results stand in the order of what they were made of."""
+    assert list(in_order(jobs, lambda number: number * number, range(50))) == [
+        number * number for number in range(50)
+    ]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_items_are_taken_as_there_is_room(jobs: int) -> None:
+    """An endless series of items gives results; what nobody asks for is not begun."""
+    results = in_order(jobs, abs, itertools.count())
+    assert [next(results) for _ in range(20)] == list(range(20))
+    results.close()
+
+
+def test_a_failure_ends_it() -> None:
+    """What the work raises is raised where its result is due, after the results before it."""
+
+    def fail_at_five(number: int) -> int:
+        if number == 5:
+            raise ValueError(number)
+        return number
+
+    results = in_order(2, fail_at_five, itertools.count())
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="5"):
+        next(results)

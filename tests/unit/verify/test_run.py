@@ -1,0 +1,381 @@
+"""Everything that is wrong is found: each check, the deep ones, the comparison with another
+checkpoint, and loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from shardctl.engine.journal import COMMIT, PLAN
+from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.source.candidates import Candidate, candidates
+from shardctl.source.read import loader_choices
+from shardctl.stores.local import LocalStore
+from shardctl.stores.memory import MemoryReader, MemoryStore
+from shardctl.verify.run import Thoroughness, Verdict, verify
+from tests.small import get, put, sample, weights
+
+DEEP = Thoroughness(deep=True)
+INDEX = "m/model.safetensors.index.json"
+
+
+def codes(found: Verdict) -> list[str]:
+    """The codes of what was found."""
+    return [finding.code for finding in found.findings]
+
+
+def check(store: MemoryStore, source: str = "m", **how: Any) -> list[str]:
+    """The codes of what is found."""
+    return codes(verify(store, source, Thoroughness(**how)))
+
+
+def sharded(total: object = 2, folder: str = "m") -> MemoryStore:
+    """A store with a set of two shards, of `a` and of `b`, and an index with this `total_size`."""
+    store = MemoryStore()
+    shards = {
+        name: f"model-0000{number}-of-00002.safetensors" for number, name in ((1, "a"), (2, "b"))
+    }
+    for name, shard in shards.items():
+        put(store, f"{folder}/{shard}", weights({name: name.encode()}))
+    metadata = {} if total is None else {"total_size": total}
+    whole = json.dumps({"metadata": metadata, "weight_map": shards})
+    put(store, f"{folder}/model.safetensors.index.json", whole.encode())
+    return store
+
+
+def test_a_sound_checkpoint() -> None:
+    """Nothing is found, and what was looked at is counted."""
+    store = MemoryStore()
+    sample(store)
+    found = verify(store, "m", Thoroughness())
+    assert (found.ok, found.findings, found.depth) == (True, (), "headers")
+    assert (found.files, found.tensors, found.bytes) == (1, 6, 0)
+    assert found.counts == {"error": 0, "warning": 0, "note": 0}
+    assert verify(store, "m", DEEP).bytes == len(get(store, "m/model.safetensors"))
+
+
+def test_strict_counts_warnings() -> None:
+    """A warning alone is fine, and with `strict` it is not."""
+    store = sharded()
+    store.remove(INDEX)
+    found = verify(store, "m", Thoroughness())
+    assert (codes(found), found.ok) == (["index-missing"], True)
+    assert not verify(store, "m", Thoroughness(strict=True)).ok
+
+
+def test_errors_come_first() -> None:
+    """What is worst is first, whenever it was found."""
+    store = sharded(total=9)
+    put(store, f"m/.shardctl/{PLAN}", b"{}")
+    found = verify(store, "m", Thoroughness())
+    assert [finding.severity for finding in found.findings] == ["error", "warning"]
+
+
+@pytest.mark.parametrize(("name", "severity"), [(PLAN, "warning"), (COMMIT, "error")])
+@pytest.mark.parametrize("staging", [".shardctl", ".x.bin.shardctl"])
+def test_leftovers(staging: str, name: str, severity: str) -> None:
+    """A half-done run is a warning, one that was replacing files an error; a record of a finished
+    one is neither.
+    """
+    store = MemoryStore()
+    sample(store)
+    put(store, f"m/{staging}/record.json", b"{}")
+    assert check(store) == []
+    put(store, f"m/{staging}/{name}", b"{}")
+    (finding,) = verify(store, "m", Thoroughness()).findings
+    assert (finding.code, finding.severity, finding.file) == (
+        "folder-leftover",
+        severity,
+        f"m/{staging}",
+    )
+
+
+@pytest.mark.parametrize("total", [2, 2.0])
+def test_a_right_total(total: object) -> None:
+    """An integer, or a float that is one, as some savers write it."""
+    assert check(sharded(total)) == []
+
+
+@pytest.mark.parametrize("total", [3, 2.5, "2", True, None, [2]])
+def test_a_wrong_total(total: object) -> None:
+    """Any other number, another type and none at all are errors."""
+    assert check(sharded(total)) == ["index-total-size"]
+
+
+def test_digests_that_are_missing() -> None:
+    """A file of the set without a line is a warning; other files need none."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/SHA256SUMS", b"")
+    assert check(store) == ["digest-missing"]
+
+
+def test_digests_of_shards_in_folders_below() -> None:
+    """A shard that the index lists in a folder below is listed so in the checksums too."""
+    store = MemoryStore()
+    data = weights({"a": b"1"})
+    put(store, "m/sub/x.safetensors", data)
+    whole = {"metadata": {"total_size": 1}, "weight_map": {"a": "sub/x.safetensors"}}
+    put(store, INDEX, json.dumps(whole).encode())
+    put(store, "m/SHA256SUMS", f"{hashlib.sha256(data).hexdigest()}  sub/x.safetensors\n".encode())
+    assert check(store, deep=True) == []
+    put(store, "m/SHA256SUMS", f"{'0' * 64}  sub/x.safetensors\n".encode())
+    assert check(store, deep=True) == ["digest-mismatch"]
+
+
+def test_a_wrong_digest() -> None:
+    """Only reading all the bytes finds it."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/SHA256SUMS", f"{'0' * 64}  model.safetensors\n".encode())
+    assert check(store) == []
+    assert check(store, deep=True) == ["digest-mismatch"]
+
+
+def test_every_bad_record_is_found() -> None:
+    """Each record that does not match its CRC is named by its tensor, and the search goes on."""
+    store = MemoryStore()
+    data = bytearray(weights({"a": b"1" * 50, "b": b"2" * 50, "c": b"3" * 50}, "bin"))
+    for content in (b"1" * 50, b"3" * 50):
+        data[data.index(content)] ^= 1
+    put(store, "m/pytorch_model.bin", bytes(data))
+    assert check(store) == []
+    found = verify(store, "m", DEEP).findings
+    assert [(finding.code, finding.tensor) for finding in found] == [
+        ("zip-crc-mismatch", "a"),
+        ("zip-crc-mismatch", "c"),
+    ]
+    assert found[0].offset == bytes(data).index(b"0" + b"1" * 49)
+
+
+def test_a_disk_that_cannot_be_read_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails while the bytes are read is found, and the other files are read all the same."""
+    store = sharded()
+    read = MemoryReader.read
+
+    def fail(self: MemoryReader, offset: int, length: int) -> bytes:
+        if offset == 0 and length > 64 and "00001" in self.path:
+            raise InputError("bad sector", hint="copy the rest", code="storage", file=self.path)
+        return read(self, offset, length)
+
+    monkeypatch.setattr(MemoryReader, "read", fail)
+    found = verify(store, "m", DEEP)
+    assert codes(found) == ["storage"]
+    assert found.bytes == len(get(store, "m/model-00002-of-00002.safetensors"))
+
+
+def test_all_that_is_wrong_is_found_at_once() -> None:
+    """A damaged shard does not hide what is wrong with the index or the other files."""
+    store = sharded(total=77)
+    put(store, "m/model-00001-of-00002.safetensors", b"")
+    put(store, "m/SHA256SUMS", b"")
+    assert set(check(store)) == {"file-empty", "index-total-size", "digest-missing"}
+
+
+def test_nothing_there_is_no_finding() -> None:
+    """Where there is nothing to look at, that is an error."""
+    with pytest.raises(MissingError):
+        verify(MemoryStore(), "nowhere", Thoroughness())
+
+
+def test_an_ambiguous_folder_is_looked_at_whole() -> None:
+    """Each checkpoint of it is checked, and what each loader would take is said."""
+    store = sharded(total=9)
+    put(store, "m/pytorch_model.bin", weights({"a": b"1"}, "bin"))
+    found = verify(store, "m", Thoroughness())
+    assert set(codes(found)) == {"folder-ambiguous", "index-total-size"}
+    message = next(
+        finding.message for finding in found.findings if finding.code == "folder-ambiguous"
+    )
+    assert "transformers takes model.safetensors.index.json; huggingface_hub takes model" in message
+    assert "accelerate takes pytorch_model.bin" in message
+
+
+def folder(*names: str) -> list[Candidate]:
+    """The checkpoints of a folder with these names, every index unread."""
+    return candidates(names, {})
+
+
+@pytest.mark.parametrize(
+    ("names", "transformers", "hub", "accelerate"),
+    [
+        (("model.safetensors", "pytorch_model.bin"), "model.safetensors", "model.safetensors", "pytorch_model.bin"),
+        (("model.safetensors", "model.safetensors.index.json"), "model.safetensors", "model.safetensors.index.json",
+         "model.safetensors"),
+        (("pytorch_model.bin", "pytorch_model.bin.index.json"), "pytorch_model.bin", "pytorch_model.bin.index.json",
+         "pytorch_model.bin"),
+        (("model.safetensors.index.json", "pytorch_model.bin.index.json"), "model.safetensors.index.json",
+         "model.safetensors.index.json", "none"),
+        (("model.fp16.safetensors", "consolidated.safetensors"), "none", "none", "none"),
+    ],
+)  # fmt: skip
+def test_loader_choices(
+    names: tuple[str, ...], transformers: str, hub: str, accelerate: str
+) -> None:
+    """Each loader's own order of names decides; a variant is taken by none of them unasked."""
+    wanted = {"transformers": transformers, "huggingface_hub": hub, "accelerate": accelerate}
+    assert loader_choices(folder(*names)) == wanted
+
+
+def test_against_itself_in_other_files() -> None:
+    """Containers and shards make no difference; with `deep` every tensor has its digest."""
+    store = sharded()
+    put(store, "o/pytorch_model.bin", weights({"b": b"b", "a": b"a"}, "bin"))
+    found = verify(store, "m", Thoroughness(against="o", deep=True, digests=True))
+    assert found.ok
+    assert found.digests == {name: hashlib.sha256(name.encode()).hexdigest() for name in "ab"}
+    assert verify(store, "m", Thoroughness(against="o")).digests == {}
+
+
+def test_against_another() -> None:
+    """A tensor too many, one too few, another shape, and with `deep` other bytes, are each found."""
+    store = MemoryStore()
+    put(
+        store,
+        "m/model.safetensors",
+        weights({"same": b"1", "shape": b"12", "data": b"1", "extra": b"1"}),
+    )
+    put(
+        store,
+        "o/model.safetensors",
+        weights({"same": b"1", "shape": b"1", "data": b"2", "missing": b"1"}),
+    )
+    wanted = [
+        ("against-extra", "extra"),
+        ("against-missing", "missing"),
+        ("against-shape", "shape"),
+    ]
+    found = verify(store, "m", Thoroughness(against="o"))
+    assert sorted((finding.code, str(finding.tensor)) for finding in found.findings) == wanted
+    found = verify(store, "m", Thoroughness(against="o", deep=True, digests=True))
+    assert sorted((f.code, str(f.tensor)) for f in found.findings) == [
+        ("against-data", "data"),
+        *wanted,
+    ]
+
+
+def test_against_another_type(tmp_path: Path) -> None:
+    """The same shape in another element type is one finding, and its bytes are not compared."""
+    save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors")
+    save_file({"w": torch.ones(2, dtype=torch.float64)}, tmp_path / "b.safetensors")
+    how = Thoroughness(against=str(tmp_path / "b.safetensors"), deep=True)
+    assert codes(verify(LocalStore(), str(tmp_path / "a.safetensors"), how)) == ["against-dtype"]
+
+
+def test_against_resolves_aliases_across_containers(tmp_path: Path) -> None:
+    """A tie in a `.bin` equals the name that a safetensors file only records, and its bytes are
+    compared.
+    """
+    weight = torch.arange(6.0).reshape(2, 3)
+    torch.save({"emb": weight, "head": weight}, tmp_path / "m.bin")
+    save_file({"emb": weight}, tmp_path / "m.safetensors", {"format": "pt", "head": "emb"})
+    one, other = str(tmp_path / "m.bin"), str(tmp_path / "m.safetensors")
+    for ours, theirs in ((one, other), (other, one)):
+        found = verify(LocalStore(), ours, Thoroughness(against=theirs, deep=True, digests=True))
+        assert found.ok
+        assert set(found.digests) == {"emb", "head"}
+    torch.save({"emb": weight, "head": weight + 1}, tmp_path / "m.bin")
+    assert codes(verify(LocalStore(), other, Thoroughness(against=one, deep=True))) == [
+        "against-data"
+    ]
+
+
+def test_against_a_strided_view(tmp_path: Path) -> None:
+    """A transposed tensor equals the same elements laid out in order."""
+    turned = torch.arange(12.0).reshape(3, 4).t()
+    torch.save({"w": turned}, tmp_path / "m.bin")
+    save_file({"w": turned.contiguous()}, tmp_path / "m.safetensors")
+    how = Thoroughness(against=str(tmp_path / "m.safetensors"), deep=True)
+    assert verify(LocalStore(), str(tmp_path / "m.bin"), how).ok
+
+
+def test_load_agrees_with_upstream(tmp_path: Path) -> None:
+    """What safetensors and torch load is what our reading says, scalars, empty and strided tensors
+    among it.
+    """
+    tensors = {
+        "s": torch.tensor(3.5),
+        "e": torch.empty(0, 2),
+        "b": torch.ones(3, dtype=torch.bfloat16),
+    }
+    save_file(tensors, tmp_path / "m.safetensors")
+    torch.save({**tensors, "t": torch.arange(6).reshape(2, 3).t()}, tmp_path / "m.bin")
+    for name in ("m.safetensors", "m.bin"):
+        found = verify(LocalStore(), str(tmp_path / name), Thoroughness(load=True))
+        assert codes(found) == []
+        assert found.bytes > 0
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("key", [None, "model", "model.ema"])
+def test_load_of_nested_and_legacy_files(tmp_path: Path, key: str | None, *, legacy: bool) -> None:
+    """A nested state dict, chosen or not, is compared in both of torch's formats; dotted names and
+    lists too.
+    """
+    weight = torch.arange(6.0)
+    state = {
+        "step": 3,
+        "model": {"a.w": weight, "ema": {"w": weight[2:5]}},
+        "groups": [{"p": weight * 2}],
+    }
+    torch.save(state, tmp_path / "m.bin", _use_new_zipfile_serialization=not legacy)
+    assert (
+        codes(verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True, key=key))) == []
+    )
+
+
+def test_load_finds_what_upstream_reads_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other bytes, another shape and a missing tensor are each found."""
+    torch.save(
+        {"data": torch.ones(2), "shape": torch.ones(2), "gone": torch.ones(2)}, tmp_path / "m.bin"
+    )
+    monkeypatch.setattr(
+        torch, "load", lambda *_, **__: {"data": torch.zeros(2), "shape": torch.ones(3)}
+    )
+    found = verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True))
+    assert [(f.code, f.tensor) for f in found.findings] == [
+        ("against-data", "data"), ("against-shape", "shape"), ("against-missing", "gone"),
+    ]  # fmt: skip
+
+
+def test_load_where_upstream_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the upstream loader raises is a finding, with its own words."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no such thing")
+
+    torch.save({"w": torch.ones(2)}, tmp_path / "m.bin")
+    monkeypatch.setattr(torch, "load", refuse)
+    (finding,) = verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True)).findings
+    assert finding.code == "header-invalid"
+    assert "RuntimeError: no such thing" in finding.message
+
+
+def test_load_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, --load is a usage error that says what to install."""
+    torch.save({"w": torch.ones(2)}, tmp_path / "m.bin")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UsageError, match="--load needs torch") as caught:
+        verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True))
+    assert "shardctl[torch]" in caught.value.hint
+
+
+def test_unsafe_names(tmp_path: Path) -> None:
+    """A file that would import what `weights_only` does not allow is an error, though its tensors
+    are sound.
+    """
+    torch.save({"w": torch.ones(2), "path": Path("x")}, tmp_path / "m.bin")
+    found = verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness())
+    assert codes(found) == ["pickle-unsafe"]
+    assert "pathlib." in found.findings[0].message
+    assert found.tensors == 1
