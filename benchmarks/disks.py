@@ -16,9 +16,9 @@ class NoRoomError(Exception):
     """There is not enough room, or no such disk can be made; the message says what is missing."""
 
 
-def need(folder: str, nbytes: int) -> None:
+def need(directory: str, nbytes: int) -> None:
     """Raise NoRoomError unless a folder's filesystem has so many bytes free."""
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(directory).free
     if free < nbytes:
         raise NoRoomError(
             f"needs {format_size(nbytes)} free, and there are {format_size(free)}: choose a smaller --size, "
@@ -26,9 +26,9 @@ def need(folder: str, nbytes: int) -> None:
         )
 
 
-def filesystem(folder: str) -> str:
+def filesystem(directory: str) -> str:
     """The kind of a folder's filesystem, as `ext4`; `unknown` where the system does not say."""
-    device = os.stat(folder).st_dev
+    device = os.stat(directory).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
         with open("/proc/self/mountinfo", encoding="utf-8") as file:
@@ -41,16 +41,16 @@ def filesystem(folder: str) -> str:
 
 
 @contextmanager
-def work_folder(parent: str | None) -> Iterator[str]:
+def work_directory(parent: str | None) -> Iterator[str]:
     """A folder of its own, gone afterwards."""
     with tempfile.TemporaryDirectory(
         prefix="shardctl-bench-", dir=parent, ignore_cleanup_errors=True
-    ) as folder:
-        yield folder
+    ) as directory:
+        yield directory
 
 
 @contextmanager
-def xfs(folder: str, nbytes: int) -> Iterator[str]:
+def xfs(directory: str, nbytes: int) -> Iterator[str]:
     """An XFS of so many bytes that shares blocks, in an image below `folder`; gone afterwards.
 
     Raises NoRoomError, with the reason, where there can be none: it takes root, loop devices and
@@ -58,7 +58,7 @@ def xfs(folder: str, nbytes: int) -> Iterator[str]:
     """
     if os.geteuid() != 0:
         raise NoRoomError("needs root, to mount an image")
-    image, mounted = os.path.join(folder, "image"), os.path.join(folder, "mounted")
+    image, mounted = os.path.join(directory, "image"), os.path.join(directory, "mounted")
     # What mkfs.xfs asks for at least.
     with open(image, "wb") as file:
         file.truncate(max(nbytes, 320 * 1024 * 1024))

@@ -92,39 +92,39 @@ def _io_of(pid: int) -> dict[str, int]:
     return {name: int(value) for name, value in pairs}
 
 
-def sync_files(folder: str) -> None:
+def sync_files(directory: str) -> None:
     """Make a folder's files durable, and the folder."""
-    for name in (*os.listdir(folder), "."):
-        number = os.open(os.path.join(folder, name), os.O_RDONLY)
+    for name in (*os.listdir(directory), "."):
+        number = os.open(os.path.join(directory, name), os.O_RDONLY)
         os.fsync(number)
         os.close(number)
 
 
-def warm(folder: str, most: int) -> None:
+def warm(directory: str, most: int) -> None:
     """Read the files of a folder into the page cache, where they have no more than `most` bytes each."""
-    for path in sorted(Path(folder).iterdir()):
+    for path in sorted(Path(directory).iterdir()):
         if path.is_file() and path.stat().st_size <= most:
             with path.open("rb", buffering=0) as file:
                 while file.read(_CHUNK_BYTES):
                     pass
 
 
-def used_bytes(folder: str) -> int:
+def used_bytes(directory: str) -> int:
     """The bytes in use on a folder's filesystem, exact where all is written."""
-    status = os.statvfs(folder)
+    status = os.statvfs(directory)
     return (status.f_blocks - status.f_bfree) * status.f_frsize
 
 
 def time_once(
-    contender: Contender, folder: str, check: Callable[[str], None] | None = None
+    contender: Contender, directory: str, check: Callable[[str], None] | None = None
 ) -> Sample:
     """Do the work once, into a new folder below `folder`, until it is durable; `check` gets that folder, untimed."""
     if not contender.writes:
         return run(contender.command)
-    target = os.path.join(folder, "out")
+    target = os.path.join(directory, "out")
     if not contender.name.startswith("cp"):
         os.mkdir(target)
-    before = used_bytes(folder)
+    before = used_bytes(directory)
     begun = time.perf_counter()
     try:
         sample = run([part.replace("{target}", target) for part in contender.command])
@@ -132,7 +132,7 @@ def time_once(
             sync_files(target)
         sample = replace(sample, seconds=time.perf_counter() - begun)
         os.sync()
-        sample = replace(sample, room=used_bytes(folder) - before)
+        sample = replace(sample, room=used_bytes(directory) - before)
         if check is not None:
             check(target)
     finally:
@@ -143,7 +143,7 @@ def time_once(
 
 
 def measure(
-    scene: Scene, rounds: int, peer_rounds: int, folder: str, check: Callable[[str], None]
+    scene: Scene, rounds: int, peer_rounds: int, directory: str, check: Callable[[str], None]
 ) -> dict[Contender, list[Sample]]:
     """Time every contender in every round, peers in the first `peer_rounds`; their order turns from round to round."""
     everyone = [*((scene.yardstick,) if scene.yardstick else ()), *scene.contenders]
@@ -152,7 +152,7 @@ def measure(
         group = [each for each in everyone if number < peer_rounds or not is_peer(each, scene)]
         turn = number % len(group)
         took = {
-            contender: time_once(contender, folder, None if number else check)
+            contender: time_once(contender, directory, None if number else check)
             for contender in group[turn:] + group[:turn]
         }
         unit = took[scene.yardstick].seconds if scene.yardstick else None

@@ -102,12 +102,15 @@ def write_weights(raw: str) -> None:
             left -= len(chunk)
 
 
-def make(folder: str) -> str:
+def make(directory: str) -> str:
     """Make the checkpoint in `folder`, unless it is there; returns the path of the weights file."""
-    final, raw = os.path.join(folder, "pytorch_model.bin"), os.path.join(folder, "weights.raw")
+    final, raw = (
+        os.path.join(directory, "pytorch_model.bin"),
+        os.path.join(directory, "weights.raw"),
+    )
     if os.path.exists(final):
         return final
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(directory, exist_ok=True)
     store = LocalStore()
     write_weights(raw)
     layout = WRITERS["bin"]().lay_out(tensors_in(raw), {})
@@ -118,7 +121,7 @@ def make(folder: str) -> str:
         store,
         lambda _: None,
     )
-    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
+    with open(os.path.join(directory, "config.json"), "w", encoding="utf-8") as file:
         json.dump(CONFIG, file, indent=2)
     store.rename(staged, final)
     store.remove(raw)
@@ -127,5 +130,5 @@ def make(folder: str) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("folder", help="where to make it")
-    print(make(parser.parse_args().folder))
+    parser.add_argument("directory", help="where to make it")
+    print(make(parser.parse_args().directory))

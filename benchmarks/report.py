@@ -23,14 +23,14 @@ SIZE_CHART, TENSORS_CHART = "performance-size.svg", "performance-tensors.svg"
 _NO_FIGURE = "-"
 
 
-def write(results: Results, folder: str) -> list[str]:
+def write(results: Results, directory: str) -> list[str]:
     """Write the page and its charts into a folder; returns their paths."""
     made = {os.path.join(IMAGES, name): text for name, text in charts(results).items()}
     written = {**made, PAGE: page(results)}
-    os.makedirs(os.path.join(folder, IMAGES), exist_ok=True)
+    os.makedirs(os.path.join(directory, IMAGES), exist_ok=True)
     for name, text in written.items():
-        Path(folder, name).write_text(text, encoding="utf-8")
-    return [os.path.join(folder, name) for name in written]
+        Path(directory, name).write_text(text, encoding="utf-8")
+    return [os.path.join(directory, name) for name in written]
 
 
 def page(results: Results) -> str:

@@ -113,7 +113,7 @@ def here(path: str) -> Results:
 
 
 def add(
-    results: Results, scene: Scene, measured: Mapping[Contender, list[Sample]], folder: str
+    results: Results, scene: Scene, measured: Mapping[Contender, list[Sample]], directory: str
 ) -> None:
     """Put the works of a scene in place of what was kept of them."""
     floor = run(("true",)).peak
@@ -121,7 +121,7 @@ def add(
         samples = {each.name: taken for each, taken in measured.items() if each.work in ("", work)}
         name = scene.yardstick.name if scene.yardstick else None
         results.works[work] = Measured(
-            filesystem(folder), scene.nbytes, scene.tensors, name, floor, samples
+            filesystem(directory), scene.nbytes, scene.tensors, name, floor, samples
         )
 
 

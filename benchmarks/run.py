@@ -71,28 +71,28 @@ class Bench:
             say("xfs was not measured: --no-xfs")
             return
         needed = round(stage.copies * self.size) + stage.extra
-        with disks.work_folder(self.parent) as folder:
-            disks.need(folder, needed)
+        with disks.work_directory(self.parent) as directory:
+            disks.need(directory, needed)
             if stage.name == "xfs":
-                with disks.xfs(folder, needed) as mounted:
+                with disks.xfs(directory, needed) as mounted:
                     self._scenes(stage, chosen, mounted)
             else:
-                self._scenes(stage, chosen, folder)
+                self._scenes(stage, chosen, directory)
 
-    def _scenes(self, stage: Stage, chosen: Sequence[str], folder: str) -> None:
-        for scene in stage.scenes(Request(folder, self.size, chosen, self._peers())):
+    def _scenes(self, stage: Stage, chosen: Sequence[str], directory: str) -> None:
+        for scene in stage.scenes(Request(directory, self.size, chosen, self._peers())):
             warm(scene.source, MOST_WARMED_BYTES if stage.copies else 0)
             rounds = stage.rounds_of(self.runs)
             try:
                 measured = measure(
-                    scene, rounds, self.peer_runs, folder, partial(check, scene.source)
+                    scene, rounds, self.peer_runs, directory, partial(check, scene.source)
                 )
             except subprocess.CalledProcessError as error:
                 reason = (error.stderr or b"").decode(errors="replace").strip()
                 self.failures.append(f"{error.cmd} ended with {error.returncode}: {reason}")
                 say(self.failures[-1])
                 continue
-            results.add(self.kept, scene, measured, folder)
+            results.add(self.kept, scene, measured, directory)
             if self.keep_in is not None:
                 self.kept.save(self.keep_in)
 

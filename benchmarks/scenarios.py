@@ -93,12 +93,14 @@ class Headers:
         """Their full names."""
         return tuple(f"headers/{verb}-{self.label}" for verb in self.verbs)
 
-    def make(self, folder: str) -> str:
+    def make(self, directory: str) -> str:
         """Make the set in a folder, and return the set's own."""
-        made = sparse(os.path.join(folder, "sparse"), self.files, self.tensors_each, self.elements)
+        made = sparse(
+            os.path.join(directory, "sparse"), self.files, self.tensors_each, self.elements
+        )
         if self.container == "safetensors":
             return made
-        target = os.path.join(folder, "single")
+        target = os.path.join(directory, "single")
         run(quiet("merge", made, target, "--to", self.container, "--no-record"))
         return target
 
@@ -137,7 +139,7 @@ STARTS = {
 class Request:
     """What was asked for: where, the bytes of tensors, which works, and which peers there are."""
 
-    folder: str
+    directory: str
     size: int
     works: Collection[str]
     peers: Collection[str]
@@ -160,8 +162,8 @@ class Stage:
 
 
 def _starts(request: Request) -> Iterator[Scene]:
-    folder = sparse(os.path.join(request.folder, "small"), 1, 10, 64)
-    (source,) = glob.glob(os.path.join(folder, "*.safetensors"))
+    directory = sparse(os.path.join(request.directory, "small"), 1, 10, 64)
+    (source,) = glob.glob(os.path.join(directory, "*.safetensors"))
     contenders = tuple(
         Contender(
             work,
@@ -172,31 +174,31 @@ def _starts(request: Request) -> Iterator[Scene]:
         for work, command in STARTS.items()
         if work in request.works
     )
-    yield Scene(contenders, bare_typer(), folder, os.path.getsize(source), 10)
+    yield Scene(contenders, bare_typer(), directory, os.path.getsize(source), 10)
 
 
 def _headers(request: Request) -> Iterator[Scene]:
     for group in HEADERS:
         if set(group.works) & set(request.works):
-            folder = os.path.join(request.folder, group.label)
-            os.mkdir(folder)
+            directory = os.path.join(request.directory, group.label)
+            os.mkdir(directory)
             tensors = group.files * group.tensors_each
-            source = group.make(folder)
+            source = group.make(directory)
             contenders = tuple(group.contenders(source, request.works))
             yield Scene(contenders, None, source, 2 * tensors * group.elements, tensors)
-            shutil.rmtree(folder)
+            shutil.rmtree(directory)
 
 
 def _sizes(request: Request) -> Iterator[Scene]:
     for name, part in SIZE_PARTS.items():
         work = replace(REWRITINGS[0], name=f"split-{name}", peers=())
-        sources = Sources(os.path.join(request.folder, name), request.size // part)
+        sources = Sources(os.path.join(request.directory, name), request.size // part)
         yield from _rewritten("size", (work,), sources, request)
         sources.remove()
 
 
 def _disk(request: Request) -> Iterator[Scene]:
-    sources = Sources(os.path.join(request.folder, "sources"), request.size)
+    sources = Sources(os.path.join(request.directory, "sources"), request.size)
     yield from _rewritten("disk", REWRITINGS, sources, request)
     for name, source in READINGS.items():
         if (work := f"disk/{name}") in request.works:
@@ -207,7 +209,7 @@ def _disk(request: Request) -> Iterator[Scene]:
 
 
 def _xfs(request: Request) -> Iterator[Scene]:
-    sources = Sources(os.path.join(request.folder, "sources"), request.size)
+    sources = Sources(os.path.join(request.directory, "sources"), request.size)
     same = tuple(replace(work, peers=()) for work in REWRITINGS if not work.converts)
     for found in _rewritten("xfs", same, sources, request):
         # A plain `cp` shares blocks here as well: it would be no measure of writing.

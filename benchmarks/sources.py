@@ -81,17 +81,19 @@ def make_full(path: str, hidden: int) -> None:
             file.write((chunk[turn:] + chunk[:turn])[: nbytes - start])
 
 
-def make_sparse(folder: str, files: int, tensors: int, elements: int) -> None:
+def make_sparse(directory: str, files: int, tensors: int, elements: int) -> None:
     """Write a set of `files` files of `tensors` tensors each, with an index; the tensors themselves take no room."""
-    os.makedirs(folder)
+    os.makedirs(directory)
     total = files * tensors * elements * ITEM_BYTES
-    with open(os.path.join(folder, "model.safetensors.index.json"), "w", encoding="utf-8") as index:
+    with open(
+        os.path.join(directory, "model.safetensors.index.json"), "w", encoding="utf-8"
+    ) as index:
         index.write(f'{{"metadata": {{"total_size": {total}}}, "weight_map": {{')
         for number in range(files):
             name = f"model-{number + 1:05d}-of-{files:05d}.safetensors"
             names = [f"model.layers.{number}.experts.{place}.weight" for place in range(tensors)]
             head, nbytes = header([(each, (elements,)) for each in sorted(names)])
-            with open(os.path.join(folder, name), "wb") as file:
+            with open(os.path.join(directory, name), "wb") as file:
                 file.write(head)
                 file.truncate(len(head) + nbytes)
             index.write(
@@ -103,10 +105,10 @@ def make_sparse(folder: str, files: int, tensors: int, elements: int) -> None:
         index.write("}}\n")
 
 
-def sparse(folder: str, files: int, tensors: int, elements: int) -> str:
+def sparse(directory: str, files: int, tensors: int, elements: int) -> str:
     """Have a sparse set made by another process; returns its folder."""
-    _make("sparse", folder, files, tensors, elements)
-    return folder
+    _make("sparse", directory, files, tensors, elements)
+    return directory
 
 
 def _make(*arguments: object) -> None:
@@ -117,7 +119,7 @@ def _make(*arguments: object) -> None:
 class Sources:
     """The full checkpoint of about `size` bytes in its four forms, each made in `folder` when it is first asked for."""
 
-    folder: str
+    directory: str
     size: int
 
     @property
@@ -136,7 +138,7 @@ class Sources:
 
     def path(self, name: str) -> str:
         """The folder of `safetensors`, `safetensors-shards`, `bin` or `bin-shards`."""
-        path = os.path.join(self.folder, name)
+        path = os.path.join(self.directory, name)
         if not os.path.isdir(path):
             _MAKERS[name](self, path)
             os.sync()
@@ -144,7 +146,7 @@ class Sources:
 
     def remove(self) -> None:
         """Remove all that was made."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def _single(sources: Sources, path: str) -> None:

@@ -134,7 +134,7 @@ __shardctl_options() {
 __shardctl_argument() {
     case $1:$2 in
         split:0) echo checkpoint ;;
-        split:1) echo folder ;;
+        split:1) echo directory ;;
         merge:0) echo checkpoint ;;
         merge:1) echo weights ;;
         reshard:0) echo checkpoint ;;
@@ -159,7 +159,7 @@ __shardctl_is_weights() {
     return 1
 }
 
-# Paths that begin with $1: folders, and files for which the command $2 succeeds.
+# Paths that begin with $1: directorys, and files for which the command $2 succeeds.
 __shardctl_paths() {
     local typed=$1 path
     # What readline hands over is still quoted.
@@ -178,7 +178,7 @@ __shardctl_value() {
         =*) COMPREPLY=($(compgen -W "${1#=}" -- "$2")) ;;
         checkpoint) __shardctl_paths "$2" __shardctl_is_checkpoint ;;
         weights) __shardctl_paths "$2" __shardctl_is_weights ;;
-        folder) __shardctl_paths "$2" false ;;
+        directory) __shardctl_paths "$2" false ;;
         file) __shardctl_paths "$2" true ;;
     esac
 }

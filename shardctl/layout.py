@@ -25,7 +25,7 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Copy:
     """Source bytes as they are. `crc32` is the checksum that the source records for exactly these bytes, if any."""
 
     extent: Extent
@@ -61,7 +61,7 @@ class Crc:
         return 4
 
 
-Piece = Literal | Run | Gather | Crc
+Piece = Literal | Copy | Gather | Crc
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Layout:
 
     def shareable(self, block: int) -> int:
         """Bytes that need no room where the file and its sources share blocks of that size."""
-        runs = ((offset, piece) for offset, piece in self.placed() if isinstance(piece, Run))
+        runs = ((offset, piece) for offset, piece in self.placed() if isinstance(piece, Copy))
         return sum(whole_blocks(offset, run.extent, block)[1] for offset, run in runs)
 
 
@@ -99,11 +99,11 @@ class LayoutBuilder:
     def literal(self, data: bytes) -> None:
         """Append known bytes."""
         if data:
-            self._flush_run()
+            self._flush_copy()
             self._pending.append(data)
             self.nbytes += len(data)
 
-    def run(self, extent: Extent) -> None:
+    def copy(self, extent: Extent) -> None:
         """Append source bytes, joined with the run before where both neighbour in the source as well."""
         if extent.length == 0:
             return
@@ -113,7 +113,7 @@ class LayoutBuilder:
         self._end = extent.offset + extent.length
         self.nbytes += extent.length
 
-    def record(self, piece: Run | Gather) -> int:
+    def record(self, piece: Copy | Gather) -> int:
         """Append a piece that keeps its own place, so that a checksum can name it; returns its index."""
         self._append(piece)
         return len(self._pieces) - 1
@@ -133,21 +133,21 @@ class LayoutBuilder:
         self.nbytes += piece.nbytes
 
     def _flush(self) -> None:
-        self._flush_run()
+        self._flush_copy()
         if self._pending:
             data = b"".join(self._pending)
             self._pending.clear()
             self._pieces.append(Literal(data))
 
-    def _flush_run(self) -> None:
+    def _flush_copy(self) -> None:
         if self._begin < self._end:
-            self._pieces.append(Run(Extent(self._path, self._begin, self._end - self._begin)))
+            self._pieces.append(Copy(Extent(self._path, self._begin, self._end - self._begin)))
             self._begin = self._end
 
 
-def tensor_piece(tensor: Tensor) -> Run | Gather:
+def tensor_piece(tensor: Tensor) -> Copy | Gather:
     """The piece that writes a tensor's own elements: a run where they stand in order, else a gather."""
     if tensor.strides is None:
         whole = tensor.offset == 0 and tensor.span.length == tensor.storage.extent.length
-        return Run(tensor.span, tensor.storage.crc32 if whole else None)
+        return Copy(tensor.span, tensor.storage.crc32 if whole else None)
     return Gather(tensor.span, tensor.dtype.itemsize, tensor.shape, tensor.strides)

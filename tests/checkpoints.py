@@ -174,9 +174,11 @@ def save(tensors: Mapping[str, torch.Tensor], path: Path) -> Path:
     return path
 
 
-def result(folder: Path) -> Path:
+def result(directory: Path) -> Path:
     """What a loader takes of a folder that was written: its index, or its only weights file."""
-    index = sorted(folder.glob("*.index.json"))
-    files = index or [path for path in folder.iterdir() if path.suffix in (".bin", ".safetensors")]
+    index = sorted(directory.glob("*.index.json"))
+    files = index or [
+        path for path in directory.iterdir() if path.suffix in (".bin", ".safetensors")
+    ]
     (path,) = files
     return path

@@ -71,12 +71,12 @@ class Disk:
 
 
 @contextmanager
-def mounted_disk(kind: str, folder: Path) -> Iterator[Disk]:
+def mounted_disk(kind: str, directory: Path) -> Iterator[Disk]:
     """A small disk of a kind, mounted below `folder` as long as the block lasts."""
     (program, *options), nbytes = KINDS[kind]
     if shutil.which(program) is None:
         pytest.skip(f"needs {program}")
-    disk = Disk(kind, folder / "image", folder / "mounted")
+    disk = Disk(kind, directory / "image", directory / "mounted")
     disk.mounted.mkdir()
     with disk.image.open("wb") as file:
         file.truncate(nbytes)

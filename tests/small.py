@@ -29,9 +29,9 @@ def checkpoint_of(*tensors: Tensor, container: str = "bin", **fields: Any) -> Ch
 
 def put(store: MemoryStore, path: str, data: bytes) -> None:
     """Give a file this content, whatever was there."""
-    folder, _ = store.split(path)
-    if folder:
-        store.make_folder(folder)
+    directory, _ = store.split(path)
+    if directory:
+        store.make_directory(directory)
     store.remove(path)
     with store.create(path, len(data)) as writer:
         writer.write(0, data)
@@ -60,12 +60,12 @@ def weights(
 
 
 def sample(
-    store: MemoryStore, folder: str = "m", count: int = 6, nbytes: int = 100
+    store: MemoryStore, directory: str = "m", count: int = 6, nbytes: int = 100
 ) -> dict[str, bytes]:
     """Put a single-file checkpoint of `count` tensors of `nbytes` bytes into a folder; returns its
     tensors.
     """
     tensors = {f"layer.{number}": bytes([number + 1]) * nbytes for number in range(count)}
-    put(store, store.join(folder, "model.safetensors"), weights(tensors))
-    put(store, store.join(folder, "config.json"), b"{}")
+    put(store, store.join(directory, "model.safetensors"), weights(tensors))
+    put(store, store.join(directory, "config.json"), b"{}")
     return tensors

@@ -15,7 +15,7 @@ _HEAD = """\
 # empty for a switch, `typed`, the kind of path, or `=` and the words to choose from.
 _BODY = """\
 
-# Paths that begin with $1: folders, and files for which the command $2 succeeds.
+# Paths that begin with $1: directorys, and files for which the command $2 succeeds.
 __shardctl_paths() {
     local typed=$1 path
     # What readline hands over is still quoted.
@@ -34,7 +34,7 @@ __shardctl_value() {
         =*) COMPREPLY=($(compgen -W "${1#=}" -- "$2")) ;;
         checkpoint) __shardctl_paths "$2" __shardctl_is_checkpoint ;;
         weights) __shardctl_paths "$2" __shardctl_is_weights ;;
-        folder) __shardctl_paths "$2" false ;;
+        directory) __shardctl_paths "$2" false ;;
         file) __shardctl_paths "$2" true ;;
     esac
 }
@@ -85,7 +85,7 @@ complete -F _shardctl shardctl
 
 
 def script() -> str:
-    """The script, ready for a folder `bash-completion/completions`."""
+    """The script, ready for a directory `bash-completion/completions`."""
     return "\n".join((_HEAD, *_tables())) + _BODY
 
 

@@ -126,7 +126,7 @@ def _offered(value: Value) -> str:
     patterns = {
         "checkpoint": rf"\.(?:{suffixes})",
         "weights": rf"\.(?:{'|'.join(values.TARGET_SUFFIXES)})",
-        "folder": "/",
+        "directory": "/",
         "file": ".",
     }
     if value.kind == "words":

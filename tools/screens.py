@@ -35,7 +35,7 @@ _NOT_OURS = re.compile(r"\s*@font-face \{.*?\}|<!--.*?-->\s*", re.DOTALL)
 _WORTH_SEEING = re.compile(r"syncing \d.*\b[1-9]\d?%", re.DOTALL)
 
 
-def on_terminal(command: str, folder: Path) -> str:
+def on_terminal(command: str, directory: Path) -> str:
     """All that a terminal gets of `shardctl` with these arguments."""
     variables = {
         **os.environ,
@@ -49,7 +49,7 @@ def on_terminal(command: str, folder: Path) -> str:
     child, terminal = pty.fork()
     if child == 0:
         fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        os.chdir(folder)
+        os.chdir(directory)
         os.execvpe(sys.executable, [sys.executable, "-m", *command.split()], variables)  # noqa: S606 - our own program
     got = b""
     while True:
@@ -104,8 +104,8 @@ def make(demo: Path, images: Path) -> None:
     """Make every picture."""
     images.mkdir(parents=True, exist_ok=True)
     damaged, out = demo / "damaged", demo / "resharded"
-    for folder in (damaged, out):
-        shutil.rmtree(folder, ignore_errors=True)
+    for directory in (damaged, out):
+        shutil.rmtree(directory, ignore_errors=True)
     damage(demo / "sharded", damaged)
     commands = {
         "inspect": "shardctl inspect sharded --depth 2",
@@ -119,8 +119,8 @@ def make(demo: Path, images: Path) -> None:
             command, moment(screen) if name == "split" else last(screen), images / f"{name}.svg"
         )
     on_terminal(f"shardctl inspect sharded --report {images.resolve() / 'report.svg'}", demo)
-    for folder in (damaged, out):
-        shutil.rmtree(folder)
+    for directory in (damaged, out):
+        shutil.rmtree(directory)
 
 
 if __name__ == "__main__":

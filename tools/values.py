@@ -10,7 +10,7 @@ from shardctl.naming import KNOWN_STEMS, WEIGHTS_SUFFIXES
 
 #: `checkpoint`: weights, indexes and folders; `weights`: folders, and files that a merge may be
 #: written to.
-Kind = Literal["words", "checkpoint", "weights", "folder", "file", "typed"]
+Kind = Literal["words", "checkpoint", "weights", "directory", "file", "typed"]
 
 SIZES = ("200MB", "500MB", "1GB", "2GB", "5GB", "10GB", "50GB")
 #: The endings of what a SOURCE can be, and of what a TARGET can be that is a file; the second are
@@ -54,5 +54,5 @@ def of_option(option: Option) -> Value | None:
 def of_argument(command: Command, argument: Argument) -> Value:
     """What an argument is completed with."""
     if argument.name == "TARGET":
-        return Value("weights" if command.name in INTO_A_FILE else "folder")
+        return Value("weights" if command.name in INTO_A_FILE else "directory")
     return _BY_NAME.get(argument.name, Value("typed"))

@@ -82,7 +82,7 @@ def _action(value: Value) -> str:
         "words": f"({' '.join(value.words)})",
         "checkpoint": f'_files -g "*.({suffixes}|{indexes})(-.)"',
         "weights": f'_files -g "*.({"|".join(values.TARGET_SUFFIXES)})(-.)"',
-        "folder": "_files -/",
+        "directory": "_files -/",
         "file": "_files",
         "typed": " ",
     }[value.kind]

@@ -44,7 +44,7 @@ def _hint(
     if guesses:
         return f"did you mean {' or '.join(f'`{guess}`' for guess in guesses)}? See {see}"
     if "unexpected extra argument" in message:
-        return f"SOURCE is one path: name the folder that holds the shards, as `{_with_folder(context)}`; see {see}"
+        return f"SOURCE is one path: name the folder that holds the shards, as `{_with_directory(context)}`; see {see}"
     if message.startswith("missing argument"):
         return f"type `{context.command_path} {' '.join(_arguments(context))}`; see {see}"
     variable = _variable(context, parameter)
@@ -61,10 +61,10 @@ def _arguments(context: typer.Context) -> list[str]:
     ]
 
 
-def _with_folder(context: typer.Context) -> str:
+def _with_directory(context: typer.Context) -> str:
     """The command with the folder of the first file in the place of all files."""
-    folder = os.path.dirname(str(context.params.get("source") or "")) or "."
-    return " ".join((context.command_path, folder, *_arguments(context)[1:]))
+    directory = os.path.dirname(str(context.params.get("source") or "")) or "."
+    return " ".join((context.command_path, directory, *_arguments(context)[1:]))
 
 
 def _variable(context: typer.Context, parameter: Parameter | None) -> str | None:

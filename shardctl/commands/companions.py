@@ -17,7 +17,7 @@ def companions(store: Store, located: Located) -> list[Entry]:
     """The other files at the top of the source folder, which a loader wants beside the weights (config, tokenizer)."""
     return [
         entry
-        for entry in store.list(located.folder)
+        for entry in store.list(located.directory)
         if entry.readable and _is_companion(entry.name)
     ]
 
@@ -32,11 +32,12 @@ def _companions(
     store: Store, located: Located, place: Target, options: WriteOptions
 ) -> dict[str, str]:
     """The companions of the source, by name with the path that each is read from."""
-    folders = located.is_folder and place.filename is None
-    if not options.companions or not folders or in_place(store, place, located):
+    directories = located.is_directory and place.filename is None
+    if not options.companions or not directories or in_place(store, place, located):
         return {}
     return {
-        entry.name: store.join(located.folder, entry.name) for entry in companions(store, located)
+        entry.name: store.join(located.directory, entry.name)
+        for entry in companions(store, located)
     }
 
 
@@ -46,7 +47,7 @@ def _to_copy(
     """Those companions that are not in the target already; raises TargetExistsError for a different file there."""
     wanted: dict[str, str] = {}
     for name, path in beside.items():
-        final = store.join(place.folder, name)
+        final = store.join(place.directory, name)
         kind = store.kind(final)
         if kind == "file" and same_bytes(store, path, final):
             continue

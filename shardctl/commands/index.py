@@ -65,7 +65,7 @@ def make_index(store: Store, source: str) -> Reindexed:
     checkpoint = read_checkpoint(store, whole, report)
     suffix = located.suffix or (".safetensors" if checkpoint.container == "safetensors" else ".bin")
     path = located.index_path or store.join(
-        located.folder, index_filename(located.stem, suffix, located.variant)
+        located.directory, index_filename(located.stem, suffix, located.variant)
     )
     held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
     total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
@@ -76,8 +76,8 @@ def make_index(store: Store, source: str) -> Reindexed:
 
 def write_index(store: Store, made: Reindexed) -> None:
     """Put the index in place, in one durable step."""
-    folder, name = store.split(made.path)
-    put(store, folder, name, made.data)
+    directory, name = store.split(made.path)
+    put(store, directory, name, made.data)
 
 
 def _shards(store: Store, located: Located) -> tuple[str, ...]:
@@ -89,10 +89,10 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
     counts = {name.count for name in parsed if name is not None and name.count is not None}
     if len(counts) > 1:
         raise InputError(
-            f"'{located.folder}' holds shards of several sets, of {' and '.join(map(str, sorted(counts)))} files",
+            f"'{located.directory}' holds shards of several sets, of {' and '.join(map(str, sorted(counts)))} files",
             hint="remove the set that is left over, or copy the right one to another folder",
             code="shard-unlisted",
-            file=located.folder,
+            file=located.directory,
         )
     _refuse_gone(store, located, numbers_tell=bool(counts))
     for count in counts:
@@ -104,7 +104,7 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
                 f"{len(missing)} of {count} shards are missing: number {', '.join(map(str, missing[:10]))}",
                 hint="fetch the missing shards; an index of the others would lose their tensors",
                 code="shard-set-incomplete",
-                file=located.folder,
+                file=located.directory,
             )
     return tuple(there)
 
@@ -157,8 +157,8 @@ def _changes(
 
 def reindex(store: Store, source: str, *, check: bool) -> Reindexed:
     """The index that the shards' headers say, written where it differs from what is there (not with `check`)."""
-    folder = source if store.kind(source) == "folder" else store.split(source)[0]
-    check_not_half_replaced(store, store.join(folder, STAGING))
+    directory = source if store.kind(source) == "directory" else store.split(source)[0]
+    check_not_half_replaced(store, store.join(directory, STAGING))
     made = make_index(store, source)
     if made.changes and not check:
         write_index(store, made)

@@ -9,7 +9,7 @@ from shardctl.errors import TargetExistsError
 from shardctl.naming import KNOWN_STEMS, parse_weights_name
 from shardctl.planning.request import Replace, Request
 from shardctl.source.candidates import Candidate
-from shardctl.source.locate import Located, folder_checkpoints
+from shardctl.source.locate import Located, directory_checkpoints
 from shardctl.stores.base import Store
 
 
@@ -29,24 +29,24 @@ def superseded(
     """
     if in_place(store, target, located) and replace == "nothing":
         raise TargetExistsError(
-            f"'{target.folder}' is the source itself",
+            f"'{target.directory}' is the source itself",
             hint="choose another target, or add --replace to put the new files in the old ones' place",
-            file=target.folder,
+            file=target.directory,
         )
     there = (
-        [entry.name for entry in store.list(target.folder)]
-        if store.kind(target.folder) == "folder"
+        [entry.name for entry in store.list(target.directory)]
+        if store.kind(target.directory) == "directory"
         else []
     )
     old: list[str] = []
-    for candidate in folder_checkpoints(store, target.folder):
+    for candidate in directory_checkpoints(store, target.directory):
         if _gives_way(store, target, located, request, candidate, replace):
             old += candidate.names
         elif _in_the_way(target, candidate, names, replace):
             raise _refusal(target, candidate, replace)
     for name in names:
         if name in there and name not in old:
-            if replace == "nothing" or store.kind(store.join(target.folder, name)) != "file":
+            if replace == "nothing" or store.kind(store.join(target.directory, name)) != "file":
                 raise exists(store, target, name)
             old.append(name)
     return tuple(dict.fromkeys(old))
@@ -77,7 +77,7 @@ def _gives_way(
 
 def _is_read(store: Store, target: Target, located: Located, candidate: Candidate) -> bool:
     """Whether a checkpoint of the target folder is the source."""
-    if not store.same(target.folder, located.folder):
+    if not store.same(target.directory, located.directory):
         return False
     read = {store.split(path)[1] for path in (*located.files, *filter(None, [located.index_path]))}
     return not read.isdisjoint(candidate.names)
@@ -118,7 +118,7 @@ def _refusal(target: Target, candidate: Candidate, replace: Replace) -> TargetEx
     if target.filename in candidate.names:
         hint = "name the folder to replace the whole set, or choose another file"
     return TargetExistsError(
-        f"'{target.folder or '.'}' already holds a checkpoint: {candidate.title}",
+        f"'{target.directory or '.'}' already holds a checkpoint: {candidate.title}",
         hint=hint,
-        file=target.folder or ".",
+        file=target.directory or ".",
     )

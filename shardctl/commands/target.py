@@ -28,7 +28,7 @@ SUFFIXES = {".safetensors": "safetensors", ".bin": "bin"}
 class Target:
     """A folder, and the one file in it where the user named a file. `staging` is the hidden folder for the work."""
 
-    folder: str
+    directory: str
     filename: str | None
     staging: str
 
@@ -56,7 +56,7 @@ def sharing_of(
 ) -> Sharing:
     """Whether blocks can be shared with the largest file of the source, and for which block files are laid out."""
     largest = max(checkpoint.files, key=lambda file: file.version.size)
-    possible = store.shared_block(largest.path, place.folder)
+    possible = store.shared_block(largest.path, place.directory)
     if layout == "shareable":
         return Sharing(possible, SHAREABLE_BLOCK)
     fits = layout == "auto" and possible is not None and possible <= _LARGEST_BLOCK
@@ -77,7 +77,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
             hint="remove the link, or make the folder that it leads to",
             file=text,
         )
-    if kind == "folder" or (kind is None and not named_as_file):
+    if kind == "directory" or (kind is None and not named_as_file):
         return Target(text, None, store.join(text, STAGING))
     if not named_as_file:
         raise UsageError(
@@ -91,28 +91,28 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
             hint="name a folder, or use `shardctl merge` for one file",
             file=text,
         )
-    folder, name = store.split(text)
-    return Target(folder, name, store.join(folder, f".{name}{STAGING}"))
+    directory, name = store.split(text)
+    return Target(directory, name, store.join(directory, f".{name}{STAGING}"))
 
 
 def _is_link(store: Store, path: str) -> bool:
-    folder, name = store.split(path)
-    if store.kind(folder) != "folder":
+    directory, name = store.split(path)
+    if store.kind(directory) != "directory":
         return False
-    return any(entry.name == name and entry.kind == "link" for entry in store.list(folder))
+    return any(entry.name == name and entry.kind == "link" for entry in store.list(directory))
 
 
 def in_place(store: Store, target: Target, located: Located) -> bool:
     """Whether the target is the source itself: its folder, or its only file."""
     if target.filename is not None:
-        final = store.join(target.folder, target.filename)
+        final = store.join(target.directory, target.filename)
         return any(store.same(final, path) for path in located.files)
-    return store.same(target.folder, located.folder)
+    return store.same(target.directory, located.directory)
 
 
 def exists(store: Store, target: Target, name: str) -> TargetExistsError:
     """The error for a file that is in the way."""
-    path = store.join(target.folder, name)
+    path = store.join(target.directory, name)
     return TargetExistsError(
         f"'{path}' is already there",
         hint="choose another target, or add --replace to replace it",
@@ -122,7 +122,7 @@ def exists(store: Store, target: Target, name: str) -> TargetExistsError:
 
 def kept_checksums(store: Store, target: Target, gone: Collection[str]) -> dict[str, str] | None:
     """The digests in the target's `SHA256SUMS`, less those of files that go; None where there is no such file."""
-    path = store.join(target.folder, CHECKSUMS)
+    path = store.join(target.directory, CHECKSUMS)
     if store.kind(path) != "file":
         return None
     with store.open(path) as reader:

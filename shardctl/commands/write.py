@@ -16,7 +16,7 @@ from shardctl.commands.replace import superseded
 from shardctl.commands.target import Target, in_place, kept_checksums, resolve_target, sharing_of
 from shardctl.engine.commit import check_not_half_replaced, recover
 from shardctl.engine.guards import Surroundings
-from shardctl.engine.journal import STAGING, Header, Journal, Record
+from shardctl.engine.journal import STAGING, Journal, RunIdentity, RunRecord
 from shardctl.engine.run import Job, Observer, RunOptions, execute
 from shardctl.engine.task import Receipt, ShardTask
 from shardctl.errors import TargetExistsError, UsageError
@@ -67,7 +67,9 @@ class Prepared:
     def path(self, store: Store) -> str:
         """What a loader takes: the index, or the single file; a file that the user named, as it was named."""
         named = self.target.filename is not None
-        return self.target_text if named else store.join(self.target.folder, self.plan.loads_from)
+        return (
+            self.target_text if named else store.join(self.target.directory, self.plan.loads_from)
+        )
 
 
 def prepare(
@@ -85,10 +87,12 @@ def prepare(
     )
     if finished is not None and store.kind(source) is None:
         # A file that was replaced by several lives on in them.
-        located = find_source(store, store.join(place.folder, finished.loads_from), whole_set=True)
+        located = find_source(
+            store, store.join(place.directory, finished.loads_from), whole_set=True
+        )
     else:
         located = find_source(store, source, whole_set=True)
-    check_not_half_replaced(store, store.join(located.folder, STAGING))
+    check_not_half_replaced(store, store.join(located.directory, STAGING))
     checkpoint = read_checkpoint(
         store, located, noting(notes), options.key, drop_non_tensors=options.drop_non_tensors
     )
@@ -99,7 +103,7 @@ def prepare(
     beside = _companions(store, located, place, options)
     sources = _versions(store, checkpoint, beside)
     names = located.names(store)
-    header = Header(
+    header = RunIdentity(
         plan_id=plan.id,
         options={**options_of(plan.request), "checksums": options.checksums},
         sources={
@@ -110,10 +114,10 @@ def prepare(
         store, place, located, header, beside, finished or Journal(store, place.staging).record()
     )
     around = Surroundings.of(
-        store, place.folder, {*_names(plan), *beside, CHECKSUMS}, weights=place.filename is None
+        store, place.directory, {*_names(plan), *beside, CHECKSUMS}, weights=place.filename is None
     )
     job = Job(
-        header, place.folder, place.staging, (), sources, around, shared_block=sharing.possible
+        header, place.directory, place.staging, (), sources, around, shared_block=sharing.possible
     )
     copies: Mapping[str, str] = {}
     if receipts is None:
@@ -151,17 +155,17 @@ def _leaving(store: Store, place: Target, located: Located, job: Job) -> Iterato
         yield f"the old shards in sub-folders stay: {escape(deep[0])}{', …' if len(deep) > 1 else ''}"
 
 
-def _finish_interrupted(store: Store, place: Target, *, finish: bool) -> Record | None:
+def _finish_interrupted(store: Store, place: Target, *, finish: bool) -> RunRecord | None:
     if not finish:
         if Journal(store, place.staging).commit() is not None:
             raise TargetExistsError(
-                f"'{place.folder}' holds a replacement that was cut short",
+                f"'{place.directory}' holds a replacement that was cut short",
                 hint="run the command without --dry-run or --check: it is finished first",
                 code="half-done",
                 file=place.staging,
             )
         return None
-    return recover(store, place.folder, place.staging)
+    return recover(store, place.directory, place.staging)
 
 
 def write(
@@ -193,19 +197,19 @@ def _up_to_date(
     store: Store,
     place: Target,
     located: Located,
-    header: Header,
+    header: RunIdentity,
     beside: Mapping[str, str],
-    record: Record | None,
+    record: RunRecord | None,
 ) -> tuple[Receipt, ...] | None:
     """The receipts of the run that made what is there, where its record proves that nothing is left to do."""
     if record is None or record.options != header.options:
         return None
     for name, version in record.written.items():
-        path = store.join(place.folder, name)
+        path = store.join(place.directory, name)
         if store.kind(path) != "file" or store.version(path) != version:
             return None
     for name in beside:
-        path = store.join(place.folder, name)
+        path = store.join(place.directory, name)
         if store.kind(path) != "file" or store.version(path).size != header.sources[name].size:
             return None
     # A set that was replaced in place is the source of the next run.
@@ -255,7 +259,7 @@ def _known(data: bytes) -> Layout:
 
 def _whole(path: str, size: int) -> Layout:
     builder = LayoutBuilder()
-    builder.run(Extent(path, 0, size))
+    builder.copy(Extent(path, 0, size))
     return builder.build()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from shardctl.engine.journal import Header, Journal
+from shardctl.engine.journal import Journal, RunIdentity
 from shardctl.errors import InputError, TargetExistsError
 from shardctl.model import Version
 from shardctl.naming import is_training_state, is_weights_or_index
@@ -27,23 +27,23 @@ class Surroundings:
 
     @classmethod
     def of(
-        cls, store: Store, folder: str, names: Collection[str], *, weights: bool
+        cls, store: Store, directory: str, names: Collection[str], *, weights: bool
     ) -> Surroundings:
         """Look at a folder, which need not exist."""
         wanted = frozenset(names)
-        if store.kind(folder) != "folder":
+        if store.kind(directory) != "directory":
             return cls(wanted, weights, {})
         entries = [
             entry
-            for entry in store.list(folder)
+            for entry in store.list(directory)
             if entry.name in wanted or (weights and _is_weights(entry.name))
         ]
-        files = {entry.name: _version(store, folder, entry) for entry in entries}
+        files = {entry.name: _version(store, directory, entry) for entry in entries}
         return cls(wanted, weights, files)
 
-    def changed(self, store: Store, folder: str) -> list[str]:
+    def changed(self, store: Store, directory: str) -> list[str]:
         """The names that are no longer what they were: new, gone, or of another version."""
-        now = Surroundings.of(store, folder, self.names, weights=self.weights).files
+        now = Surroundings.of(store, directory, self.names, weights=self.weights).files
         absent = object()
         return sorted(
             name
@@ -52,9 +52,9 @@ class Surroundings:
         )
 
 
-def _version(store: Store, folder: str, entry: Entry) -> Version | None:
+def _version(store: Store, directory: str, entry: Entry) -> Version | None:
     try:
-        return store.version(store.join(folder, entry.name)) if entry.readable else None
+        return store.version(store.join(directory, entry.name)) if entry.readable else None
     except InputError:
         # It went, or became something else, since the folder was listed: that counts as no file
         # too.
@@ -65,11 +65,11 @@ def _is_weights(name: str) -> bool:
     return is_weights_or_index(name) and not is_training_state(name)
 
 
-def refuse_changed(store: Store, folder: str, planned_for: Surroundings) -> None:
+def refuse_changed(store: Store, directory: str, planned_for: Surroundings) -> None:
     """Raise TargetExistsError where the target folder is not what the run was planned for."""
-    changed = planned_for.changed(store, folder)
+    changed = planned_for.changed(store, directory)
     if changed:
-        path = store.join(folder, changed[0])
+        path = store.join(directory, changed[0])
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise TargetExistsError(
             f"'{path}'{more} changed while this run was at work: something else writes to the target",
@@ -79,23 +79,23 @@ def refuse_changed(store: Store, folder: str, planned_for: Surroundings) -> None
         )
 
 
-def refuse_links(store: Store, folder: str, staging: str) -> None:
+def refuse_links(store: Store, directory: str, staging: str) -> None:
     """Raise TargetExistsError where the staging folder of a target, or anything in it, is a link.
 
     A folder from elsewhere may bring some, and files would be swept, written or opened to others
     wherever they lead.
     """
-    _refuse_links_in(store, folder, only=store.split(staging)[1])
+    _refuse_links_in(store, directory, only=store.split(staging)[1])
     for own in (staging, Journal(store, staging).files):
         _refuse_links_in(store, own)
 
 
-def _refuse_links_in(store: Store, folder: str, only: str | None = None) -> None:
-    if store.kind(folder) != "folder":
+def _refuse_links_in(store: Store, directory: str, only: str | None = None) -> None:
+    if store.kind(directory) != "directory":
         return
-    for entry in store.list(folder):
+    for entry in store.list(directory):
         if entry.kind == "link" and only in (None, entry.name):
-            own = store.join(folder, entry.name)
+            own = store.join(directory, entry.name)
             raise TargetExistsError(
                 f"'{own}' is a link, and the run's own files must lie beside the target",
                 hint="remove the link",
@@ -103,7 +103,7 @@ def _refuse_links_in(store: Store, folder: str, only: str | None = None) -> None
             )
 
 
-def refuse_foreign(folder: str, header: Header, journal: Journal, *, restart: bool) -> None:
+def refuse_foreign(directory: str, header: RunIdentity, journal: Journal, *, restart: bool) -> None:
     """Raise TargetExistsError where the journal is another run's. Nothing of it is touched then.
 
     With `restart` a half-done run of another plan may be thrown away; a commit that was begun
@@ -111,7 +111,7 @@ def refuse_foreign(folder: str, header: Header, journal: Journal, *, restart: bo
     """
     if journal.commit() is not None:
         raise TargetExistsError(
-            f"'{folder}' holds files that another run was putting in place when it was cut short",
+            f"'{directory}' holds files that another run was putting in place when it was cut short",
             hint="run the same command again: that is finished first",
             code="half-done",
             file=journal.staging,
@@ -120,7 +120,7 @@ def refuse_foreign(folder: str, header: Header, journal: Journal, *, restart: bo
     if earlier is not None and earlier != header:
         differs = "; ".join(earlier.differences(header))
         raise TargetExistsError(
-            f"'{folder}' holds a half-done run of another plan: {differs}",
+            f"'{directory}' holds a half-done run of another plan: {differs}",
             hint="run the earlier command again to finish it, or this one with --restart to throw it away",
             code="half-done",
             file=journal.staging,

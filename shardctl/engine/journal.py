@@ -43,14 +43,14 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class RunIdentity:
     """What a run is: only a run with an equal header may go on with its files."""
 
     plan_id: str
     options: Options
     sources: Mapping[str, Version]
 
-    def differences(self, other: Header) -> list[str]:
+    def differences(self, other: RunIdentity) -> list[str]:
         """In words, what `other` (the run now asked for) has different."""
         said = [
             f"{name.replace('_', '-')} was {self.options.get(name)!r} and is {other.options.get(name)!r}"
@@ -79,7 +79,7 @@ class Commit:
     superseded set. `record`: whether a record of the run shall stay.
     """
 
-    header: Header
+    header: RunIdentity
     remove_first: tuple[str, ...]
     renames: tuple[str, ...]
     remove_last: tuple[str, ...]
@@ -93,7 +93,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RunRecord:
     """The last finished run. `sources` and `written` give the versions of the files by path and by name."""
 
     plan_id: str
@@ -124,7 +124,7 @@ class Journal:
         """Where the file that shall get this name is written."""
         return self._store.join(self.files, name)
 
-    def header(self) -> Header | None:
+    def header(self) -> RunIdentity | None:
         """The run that is under way here, or None."""
         return self._parsed(PLAN, _header)
 
@@ -140,7 +140,7 @@ class Journal:
             raise self._foreign(COMMIT)
         return commit
 
-    def record(self) -> Record | None:
+    def record(self) -> RunRecord | None:
         """The last finished run, or None."""
         return self._parsed(RECORD, _record)
 
@@ -155,10 +155,10 @@ class Journal:
             found[receipt.filename] = receipt
         return found
 
-    def begin(self, header: Header) -> None:
+    def begin(self, header: RunIdentity) -> None:
         """Note what is about to be done."""
         self._write(PLAN, {**asdict(header)})
-        self._store.make_folder(self.files)
+        self._store.make_directory(self.files)
 
     def add(self, receipt: Receipt) -> None:
         """Note a finished file, durably. A line begins with a newline, so that a torn one before it ends there."""
@@ -179,7 +179,7 @@ class Journal:
         """From here on the run can only go forward."""
         self._write(COMMIT, asdict(commit))
 
-    def finish(self, record: Record | None) -> None:
+    def finish(self, record: RunRecord | None) -> None:
         """Leave the record (or nothing) and forget the run."""
         if record is None:
             self._store.remove(self.path(RECORD))
@@ -192,7 +192,7 @@ class Journal:
             self._store.remove(self.path(name))
         # After a power cut a commit must not come back: until it is finished again its files are no
         # source.
-        self._store.sync_folder(self.staging)
+        self._store.sync_directory(self.staging)
 
     def discard(self) -> None:
         """Throw a half-done run away: its files, and what the journal says of it. The record stays."""
@@ -204,13 +204,13 @@ class Journal:
         """Remove every staged file but the named ones, and the folder with the last; the journal's own files stay."""
         for name in (PLAN, RECEIPTS, COMMIT, RECORD):
             self._store.remove(self.path(f"{name}{FRESH}"))
-        if self._store.kind(self.files) != "folder":
+        if self._store.kind(self.files) != "directory":
             return
         for entry in self._store.list(self.files):
-            if entry.name not in keep and entry.kind != "folder":
+            if entry.name not in keep and entry.kind != "directory":
                 self._store.remove(self.staged(entry.name))
         if not keep:
-            self._store.remove_folder(self.files)
+            self._store.remove_directory(self.files)
 
     def _bytes(self, name: str) -> bytes:
         path = self.path(name)
@@ -275,8 +275,8 @@ def _commit(document: Mapping[str, Any]) -> Commit:
     )
 
 
-def _record(document: Mapping[str, Any]) -> Record:
-    return Record(
+def _record(document: Mapping[str, Any]) -> RunRecord:
+    return RunRecord(
         plan_id=document["plan_id"],
         options=document["options"],
         sources=_versions(document["sources"]),
@@ -286,8 +286,8 @@ def _record(document: Mapping[str, Any]) -> Record:
     )
 
 
-def _header(document: Mapping[str, Any]) -> Header:
-    return Header(document["plan_id"], document["options"], _versions(document["sources"]))
+def _header(document: Mapping[str, Any]) -> RunIdentity:
+    return RunIdentity(document["plan_id"], document["options"], _versions(document["sources"]))
 
 
 def _receipt(document: Mapping[str, Any]) -> Receipt:

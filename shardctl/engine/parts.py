@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from shardctl.checksums import combine
 from shardctl.errors import FormatError
-from shardctl.layout import Crc, Gather, Layout, Literal, Run
+from shardctl.layout import Copy, Crc, Gather, Layout, Literal
 from shardctl.stores.base import Copied
 from shardctl.streams.pool import in_order
 
@@ -32,7 +32,7 @@ class Part:
 
     number: int
     offset: int
-    piece: Literal | Run | Gather
+    piece: Literal | Copy | Gather
     summed: bool
 
 
@@ -78,7 +78,7 @@ def handle_parts(layout: Layout, threads: int, handle: Callable[[Part], Handled]
         for part, result in handled:
             outcome.add(part, result)
     for number, piece in enumerate(layout.pieces):
-        if isinstance(piece, Run):
+        if isinstance(piece, Copy):
             _check_crc(piece, outcome.crcs.get(number))
     return outcome
 
@@ -107,10 +107,10 @@ def stretches(layout: Layout) -> Iterator[list[Part]]:
 def _parts(layout: Layout) -> Iterator[Part]:
     summed = {piece.of for piece in layout.pieces if isinstance(piece, Crc)}
     for number, (offset, piece) in enumerate(layout.placed()):
-        if isinstance(piece, Run):
+        if isinstance(piece, Copy):
             for begin, end in _cuts(offset, piece.nbytes):
                 extent = piece.extent.part(begin - offset, end - begin)
-                yield Part(number, begin, Run(extent, piece.crc32), number in summed)
+                yield Part(number, begin, Copy(extent, piece.crc32), number in summed)
         elif not isinstance(piece, Crc):
             yield Part(number, offset, piece, number in summed)
 
@@ -124,7 +124,7 @@ def _cuts(offset: int, nbytes: int) -> Iterator[tuple[int, int]]:
         begin = end
 
 
-def _check_crc(run: Run, crc32: int | None) -> None:
+def _check_crc(run: Copy, crc32: int | None) -> None:
     """Raise FormatError where the bytes of a run were summed and do not have the checksum recorded for them."""
     if run.crc32 is not None and crc32 is not None and run.crc32 != crc32:
         extent = run.extent

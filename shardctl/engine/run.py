@@ -16,7 +16,7 @@ from shardctl.checksums import CHECKSUMS, format_checksums
 from shardctl.engine import journal as journals
 from shardctl.engine.commit import finish, leave_nothing
 from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign, refuse_links
-from shardctl.engine.journal import Commit, Header, Journal
+from shardctl.engine.journal import Commit, Journal, RunIdentity
 from shardctl.engine.parts import PART_BYTES
 from shardctl.engine.sources import source_changed
 from shardctl.engine.task import Receipt, ShardTask, digest, write
@@ -42,8 +42,8 @@ class Job:
     in which the target can share what stands alike in the sources.
     """
 
-    header: Header
-    folder: str
+    header: RunIdentity
+    directory: str
     staging: str
     tasks: tuple[ShardTask, ...]
     sources: Mapping[str, Version]
@@ -84,24 +84,24 @@ def execute(
     link in the way), StorageError, SourceChangedError or FormatError; then no final name has
     changed, unless the commit had begun, which the next run finishes.
     """
-    refuse_links(store, job.folder, job.staging)
+    refuse_links(store, job.directory, job.staging)
     made = make_durably(store, job.staging)
     with store.lock(store.join(job.staging, journals.LOCK)):
         journal = Journal(store, job.staging)
-        refuse_foreign(job.folder, job.header, journal, restart=options.restart)
+        refuse_foreign(job.directory, job.header, journal, restart=options.restart)
         try:
             # Another run may have ended here since the plan was made, and other programs may write
             # at any time.
-            refuse_changed(store, job.folder, job.surroundings)
+            refuse_changed(store, job.directory, job.surroundings)
             receipts = _stage(job, store, options, executor, observe, journal)
-            refuse_changed(store, job.folder, job.surroundings)
+            refuse_changed(store, job.directory, job.surroundings)
         except Exception:
             _tidy(journal, store, job, made)
             raise
         observe.committing()
         commit = _commit_of(job, receipts, store, record=options.record)
         journal.begin_commit(commit)
-        finish(store, job.folder, journal, commit)
+        finish(store, job.directory, journal, commit)
     leave_nothing(store, job.staging, commit)
     return receipts
 
@@ -119,7 +119,7 @@ def _stage_checksums(job: Job, receipts: tuple[Receipt, ...], store: Store) -> b
 def _commit_of(job: Job, receipts: tuple[Receipt, ...], store: Store, *, record: bool) -> Commit:
     new = tuple(task.filename for task in job.tasks)
     old = tuple(
-        name for name in job.superseded if store.kind(store.join(job.folder, name)) is not None
+        name for name in job.superseded if store.kind(store.join(job.directory, name)) is not None
     )
     indexes = tuple(name for name in old if name.endswith(".json"))
     # An index whose shards are about to be overwritten must not be there to be loaded.
@@ -162,8 +162,8 @@ def _stage(
     for path, version in job.sources.items():
         if store.version(path) != version:
             raise source_changed(path)
-    for folder in (journal.files, job.staging):
-        store.sync_folder(folder)
+    for directory in (journal.files, job.staging):
+        store.sync_directory(directory)
     return tuple(done[task.filename] for task in job.tasks)
 
 
@@ -201,7 +201,7 @@ def _no_tick(_: int) -> None:
 
 
 def _check_space(job: Job, store: Store, todo: Sequence[ShardTask]) -> None:
-    free = store.free_bytes(job.folder)
+    free = store.free_bytes(job.directory)
     need = SLACK_BYTES + sum(task.layout.nbytes for task in todo)
     if job.shared_block is not None:
         need -= sum(task.layout.shareable(job.shared_block) for task in todo)
@@ -212,10 +212,10 @@ def _check_space(job: Job, store: Store, todo: Sequence[ShardTask]) -> None:
             else ""
         )
         raise StorageError(
-            f"'{job.folder}' has {format_size(free)} free, and {format_size(need)} are needed{old}",
+            f"'{job.directory}' has {format_size(free)} free, and {format_size(need)} are needed{old}",
             hint=f"free {format_size(need - free)} there, or choose a target on another filesystem",
             code="disk-full",
-            file=job.folder,
+            file=job.directory,
         )
 
 
@@ -273,8 +273,8 @@ def _tidy(journal: Journal, store: Store, job: Job, made: Sequence[str]) -> None
         if journal.record() is not None:
             return
         store.remove(journal.path(journals.LOCK))
-        for folder in dict.fromkeys((job.staging, *made)):
-            store.remove_folder(folder)
+        for directory in dict.fromkeys((job.staging, *made)):
+            store.remove_directory(directory)
     except ShardctlError:
         # The failure that is under way says more than one of cleaning up after it.
         return

@@ -14,7 +14,7 @@ from shardctl.checksums import crc32
 from shardctl.engine.parts import Handled, Part, checksums, handle_parts
 from shardctl.engine.sources import Sources
 from shardctl.errors import StorageError
-from shardctl.layout import Gather, Layout, Literal, Run
+from shardctl.layout import Copy, Gather, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
 from shardctl.streams.gather import chunks, gather
@@ -87,7 +87,7 @@ def _fill(task: ShardTask, sources: Sources, writer: Writer, tick: Tick) -> Copi
             case Literal(data):
                 writer.write(part.offset, data)
                 handled = Handled(Copied(buffered=len(data)))
-            case Run():
+            case Copy():
                 handled = _put_run(part, part.piece, sources, writer)
             case Gather():
                 return _put_gathered(part, part.piece, sources, writer, tick)
@@ -102,7 +102,7 @@ def _fill(task: ShardTask, sources: Sources, writer: Writer, tick: Tick) -> Copi
     return outcome.copied
 
 
-def _put_run(part: Part, run: Run, sources: Sources, writer: Writer) -> Handled:
+def _put_run(part: Part, run: Copy, sources: Sources, writer: Writer) -> Handled:
     """Copy by the cheapest way. Where a checksum is needed the bytes, in memory by now, are read once more for it."""
     with sources.reader(run.extent.path) as reader:
         copied = writer.copy(part.offset, reader, run.extent)
@@ -165,7 +165,7 @@ def _compare_part(part: Part, written: Reader, sources: Sources, tick: Tick) -> 
         case Gather():
             with sources.reader(part.piece.extent.path) as reader:
                 gather(reader, part.piece, expect)
-        case Run():
+        case Copy():
             with sources.reader(part.piece.extent.path) as reader:
                 for chunk in chunks(reader, part.piece.extent):
                     expect(chunk)

@@ -8,35 +8,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from shardctl.findings import Report
-from shardctl.formats.base import Container, WritableContainer
+from shardctl.formats.base import Format, WritableFormat
 from shardctl.formats.sniff import SNIFFED_BYTES, unknown
 from shardctl.model import File
 from shardctl.stores.base import Reader
 
 
-def _safetensors() -> WritableContainer:
+def _safetensors() -> WritableFormat:
     from shardctl.formats.safetensors.container import SAFETENSORS  # noqa: PLC0415 - when it is asked for
 
     return SAFETENSORS
 
 
-def _torch_zip() -> WritableContainer:
+def _torch_zip() -> WritableFormat:
     from shardctl.formats.torch.zip import TORCH_ZIP  # noqa: PLC0415 - (the same)
 
     return TORCH_ZIP
 
 
-def _torch_legacy() -> Container:
+def _torch_legacy() -> Format:
     from shardctl.formats.torch.legacy import TORCH_LEGACY  # noqa: PLC0415 - (the same)
 
     return TORCH_LEGACY
 
 
 #: Every container that can be read, in the order in which they are asked whether a file is theirs.
-READERS: tuple[Callable[[], Container], ...] = (_safetensors, _torch_zip, _torch_legacy)
+READERS: tuple[Callable[[], Format], ...] = (_safetensors, _torch_zip, _torch_legacy)
 
 #: Every container that can be written, by the name that `--to` takes.
-WRITERS: Mapping[str, Callable[[], WritableContainer]] = {
+WRITERS: Mapping[str, Callable[[], WritableFormat]] = {
     "safetensors": _safetensors,
     "bin": _torch_zip,
 }
@@ -45,7 +45,7 @@ WRITERS: Mapping[str, Callable[[], WritableContainer]] = {
 _END_BYTES = 64
 
 
-def recognise_file(reader: Reader) -> Container | None:
+def recognise_file(reader: Reader) -> Format | None:
     """The container that claims the file by its first and last bytes; None where none does."""
     size = reader.version.size
     length = min(size, _END_BYTES)

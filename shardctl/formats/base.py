@@ -15,7 +15,7 @@ from shardctl.model import File, Tensor
 from shardctl.stores.base import Reader
 
 
-class Container(Protocol):
+class Format(Protocol):
     """A file format for weights that can be read."""
 
     @property
@@ -33,7 +33,7 @@ class Container(Protocol):
         """
 
 
-class WritableContainer(Container, Protocol):
+class WritableFormat(Format, Protocol):
     """A format that can be written as well."""
 
     @property

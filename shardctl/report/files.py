@@ -22,16 +22,16 @@ def check(store: Store, path: str) -> None:
     Raises UsageError for another suffix or a folder that is not there, TargetExistsError for a file
     that is not a report.
     """
-    folder, _ = store.split(path)
+    directory, _ = store.split(path)
     if not path.lower().endswith(tuple(_FORMS)):
         raise UsageError(
             f"--report '{escape(path)}' ends in neither .html nor .svg",
             hint="name a page, as report.html, or a picture, as report.svg",
         )
-    if folder and store.kind(folder) != "folder":
+    if directory and store.kind(directory) != "directory":
         raise UsageError(
             f"--report '{escape(path)}' is in a folder that is not there",
-            hint=f"make '{escape(folder)}' first",
+            hint=f"make '{escape(directory)}' first",
         )
     kind = store.kind(path)
     if kind is not None and (kind != "file" or not _is_report(store, path)):
@@ -54,9 +54,9 @@ def write(store: Store, path: str, content: Content) -> None:
     check(store, path)
     form = next(form for suffix, form in _FORMS.items() if path.lower().endswith(suffix))
     data = form(content).encode()
-    folder, name = store.split(path)
+    directory, name = store.split(path)
     staged = f".{name}.new"
-    staged = store.join(folder, staged) if folder else staged
+    staged = store.join(directory, staged) if directory else staged
     store.remove(staged)
     with _removed_on_failure(store, staged):
         with store.create(staged, len(data)) as writer:

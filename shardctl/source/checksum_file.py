@@ -8,9 +8,9 @@ from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.stores.base import Store
 
 
-def read_checksums(store: Store, folder: str) -> Mapping[str, str] | None:
+def read_checksums(store: Store, directory: str) -> Mapping[str, str] | None:
     """The digests of a folder's `SHA256SUMS` by file name, None where there is none. Other lines are passed over."""
-    path = store.join(folder, CHECKSUMS)
+    path = store.join(directory, CHECKSUMS)
     if store.kind(path) != "file":
         return None
     with store.open(path) as reader:

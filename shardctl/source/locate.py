@@ -34,13 +34,13 @@ class Located:
     """
 
     root: str
-    folder: str
+    directory: str
     files: tuple[str, ...]
     stem: str
     variant: str | None = None
     suffix: str = ""
     is_set: bool = False
-    is_folder: bool = False
+    is_directory: bool = False
     index_path: str | None = None
     index: Index | None = None
     unlisted: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Located:
         """By path, the names of the files in the folder: as the index lists them, also in folders below (`sub/a`)."""
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
         return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
-            store.join(self.folder, *name.split("/")): name for name in listed
+            store.join(self.directory, *name.split("/")): name for name in listed
         }
 
 
@@ -77,38 +77,42 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
             hint="check the path; a model on the hub must be downloaded first; a link may lead to a file that is gone",
             file=source,
         )
-    if kind == "folder":
-        return _in_folder(store, source)
-    folder, name = store.split(source)
+    if kind == "directory":
+        return _in_directory(store, source)
+    directory, name = store.split(source)
     if name.endswith(".json"):
-        return _of_index(store, source, folder, name)
-    return _of_file(store, source, folder, name) if whole_set else _alone(source, folder, name)
+        return _of_index(store, source, directory, name)
+    return (
+        _of_file(store, source, directory, name) if whole_set else _alone(source, directory, name)
+    )
 
 
-def folder_checkpoints(store: Store, folder: str) -> list[Candidate]:
+def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
     """The checkpoints that a folder holds, one for each that could be meant by it; none where it does not exist.
 
     Files that loaders know by name, and indexes; only where there are none, whatever else has
     weights in it.
     """
-    return _survey(store, folder)[0] if store.kind(folder) == "folder" else []
+    return _survey(store, directory)[0] if store.kind(directory) == "directory" else []
 
 
-def _survey(store: Store, folder: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
+def _survey(store: Store, directory: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
     """The checkpoints of a folder, and its indexes by name."""
-    every, indexes = _all_candidates(store, folder)
+    every, indexes = _all_candidates(store, directory)
     known = [candidate for candidate in every if candidate.known]
     return known or [
-        candidate for candidate in every if _has_weights(store, folder, candidate)
+        candidate for candidate in every if _has_weights(store, directory, candidate)
     ], indexes
 
 
-def _all_candidates(store: Store, folder: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
+def _all_candidates(store: Store, directory: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
     names = [
-        entry.name for entry in store.list(folder) if "folder" not in (entry.kind, entry.target)
+        entry.name
+        for entry in store.list(directory)
+        if "directory" not in (entry.kind, entry.target)
     ]
     indexes = {
-        name: _read_index(store, store.join(folder, name))
+        name: _read_index(store, store.join(directory, name))
         for name in names
         if parse_index_name(name)
     }
@@ -120,11 +124,11 @@ def _all_candidates(store: Store, folder: str) -> tuple[list[Candidate], dict[st
     return candidates(names, listed), indexes
 
 
-def _has_weights(store: Store, folder: str, candidate: Candidate) -> bool:
+def _has_weights(store: Store, directory: str, candidate: Candidate) -> bool:
     """Whether a candidate of an unknown name is one: many a `.bin` has no weights. Only its first file is opened."""
     if candidate.suffix == ".safetensors":
         return True
-    path = store.join(folder, candidate.files[0])
+    path = store.join(directory, candidate.files[0])
     if store.kind(path) != "file":
         return False
     with store.open(path) as reader:
@@ -149,17 +153,17 @@ def _read_index(store: Store, path: str) -> _IndexFile:
     return _IndexFile(index, tuple(findings))
 
 
-def _in_folder(store: Store, folder: str) -> Located:
-    found, indexes = _survey(store, folder)
+def _in_directory(store: Store, directory: str) -> Located:
+    found, indexes = _survey(store, directory)
     if not found:
-        raise _nothing_in(store, folder)
+        raise _nothing_in(store, directory)
     if len(found) > 1:
-        raise _ambiguous(store, folder, found)
-    return _of_candidate(store, folder, folder, found[0], indexes, is_folder=True)
+        raise _ambiguous(store, directory, found)
+    return _of_candidate(store, directory, directory, found[0], indexes, is_directory=True)
 
 
-def _of_index(store: Store, source: str, folder: str, name: str) -> Located:
-    every, indexes = _all_candidates(store, folder)
+def _of_index(store: Store, source: str, directory: str, name: str) -> Located:
+    every, indexes = _all_candidates(store, directory)
     candidate = next((candidate for candidate in every if candidate.index == name), None)
     if candidate is None:
         # A name that no loader would take for an index; what it lists is all there is to go by.
@@ -167,16 +171,16 @@ def _of_index(store: Store, source: str, folder: str, name: str) -> Located:
             Candidate("model", None, "", (), name),
             {name: _read_index(store, source)},
         )
-    return _of_candidate(store, source, folder, candidate, indexes)
+    return _of_candidate(store, source, directory, candidate, indexes)
 
 
-def _of_file(store: Store, source: str, folder: str, name: str) -> Located:
-    every, indexes = _all_candidates(store, folder)
+def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
+    every, indexes = _all_candidates(store, directory)
     homes = [candidate for candidate in every if candidate.is_set and name in candidate.names]
     if not homes:
-        return _alone(source, folder, name)
+        return _alone(source, directory, name)
     if len(homes) > 1:
-        raise _ambiguous(store, folder, homes)
+        raise _ambiguous(store, directory, homes)
     home = homes[0]
     if name in home.unlisted:
         raise InputError(
@@ -185,7 +189,7 @@ def _of_file(store: Store, source: str, folder: str, name: str) -> Located:
             code="shard-unlisted",
             file=source,
         )
-    located = _of_candidate(store, source, folder, home, indexes)
+    located = _of_candidate(store, source, directory, home, indexes)
     if home.missing:
         finding = _incomplete(home, source)
         raise InputError(finding.message, hint=finding.hint, code=finding.code, file=source)
@@ -195,42 +199,42 @@ def _of_file(store: Store, source: str, folder: str, name: str) -> Located:
     return replace(located, notes=(note,))
 
 
-def _alone(source: str, folder: str, name: str) -> Located:
+def _alone(source: str, directory: str, name: str) -> Located:
     parsed = parse_weights_name(name)
     if parsed is None:
-        return Located(source, folder, (source,), name)
-    return Located(source, folder, (source,), parsed.stem, parsed.variant, parsed.suffix)
+        return Located(source, directory, (source,), name)
+    return Located(source, directory, (source,), parsed.stem, parsed.variant, parsed.suffix)
 
 
 def _of_candidate(
     store: Store,
     source: str,
-    folder: str,
+    directory: str,
     candidate: Candidate,
     indexes: dict[str, _IndexFile],
     *,
-    is_folder: bool = False,
+    is_directory: bool = False,
 ) -> Located:
     read = _IndexFile(None, ()) if candidate.index is None else indexes[candidate.index]
     names: Sequence[str] = (
         candidate.files if read.index is None else sorted(set(read.index.weight_map.values()))
     )
-    unlisted = tuple(store.join(folder, name) for name in candidate.unlisted)
+    unlisted = tuple(store.join(directory, name) for name in candidate.unlisted)
     return Located(
         root=source,
-        folder=folder,
-        files=tuple(store.join(folder, *name.split("/")) for name in names),
+        directory=directory,
+        files=tuple(store.join(directory, *name.split("/")) for name in names),
         stem=candidate.stem,
         variant=candidate.variant,
         suffix=candidate.suffix,
         is_set=candidate.is_set,
-        is_folder=is_folder,
-        index_path=None if candidate.index is None else store.join(folder, candidate.index),
+        is_directory=is_directory,
+        index_path=None if candidate.index is None else store.join(directory, candidate.index),
         index=read.index,
         unlisted=unlisted,
         findings=(
             *read.findings,
-            *_set_findings(candidate, store.join(folder, candidate.choice), unlisted),
+            *_set_findings(candidate, store.join(directory, candidate.choice), unlisted),
         ),
     )
 
@@ -265,23 +269,25 @@ def _incomplete(candidate: Candidate, path: str) -> Finding:
     return Finding("shard-set-incomplete", "error", message, "fetch the missing files", path)
 
 
-def _ambiguous(store: Store, folder: str, found: Sequence[Candidate]) -> UsageError:
+def _ambiguous(store: Store, directory: str, found: Sequence[Candidate]) -> UsageError:
     choices = "; ".join(
-        escape(store.join(folder, candidate.choice)) for candidate in found[:_SHOWN_CHOICES]
+        escape(store.join(directory, candidate.choice)) for candidate in found[:_SHOWN_CHOICES]
     )
     more = "; …" if len(found) > _SHOWN_CHOICES else ""
     titles = ", ".join(candidate.title for candidate in found[:_SHOWN_CHOICES])
     return UsageError(
-        f"'{escape(folder)}' holds {len(found):,} checkpoints, and loaders differ in which they take: {titles}",
+        f"'{escape(directory)}' holds {len(found):,} checkpoints, and loaders differ in which they take: {titles}",
         hint=f"name the one that is meant: {choices}{more}",
         code="folder-ambiguous",
-        file=folder,
+        file=directory,
     )
 
 
-def _nothing_in(store: Store, folder: str) -> MissingError:
-    inner = [entry.name for entry in store.list(folder) if "folder" in (entry.kind, entry.target)]
+def _nothing_in(store: Store, directory: str) -> MissingError:
+    inner = [
+        entry.name for entry in store.list(directory) if "directory" in (entry.kind, entry.target)
+    ]
     hint = "name a folder with model.safetensors, pytorch_model.bin or an index, or the weights file itself"
     if inner:
         hint += f"; folders in it: {', '.join(map(escape, inner[:_SHOWN_CHOICES]))}"
-    return MissingError(f"'{escape(folder)}' holds no checkpoint", hint=hint, file=folder)
+    return MissingError(f"'{escape(directory)}' holds no checkpoint", hint=hint, file=directory)

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, Self
 
 from shardctl.model import Extent, Version
 
-EntryKind = Literal["file", "folder", "link", "other"]
+EntryKind = Literal["file", "directory", "link", "other"]
 
 #: Bytes that pass through one buffer at a time, wherever they cannot be copied inside the kernel.
 BUFFER_BYTES = 4 * 1024 * 1024
@@ -130,7 +130,7 @@ class Store(Protocol):
     @property
     def properties(self) -> Properties: ...
 
-    def join(self, folder: str, *names: str) -> str:
+    def join(self, directory: str, *names: str) -> str:
         """The path of a name in a folder."""
 
     def split(self, path: str) -> tuple[str, str]:
@@ -145,7 +145,7 @@ class Store(Protocol):
     def version(self, path: str) -> Version:
         """Size and mark of the file at `path`, links followed; MissingError where there is none."""
 
-    def list(self, folder: str) -> list[Entry]:
+    def list(self, directory: str) -> list[Entry]:
         """The names in a folder, sorted."""
 
     def open(self, path: str) -> Reader:
@@ -163,10 +163,10 @@ class Store(Protocol):
     def copy_mode(self, path: str, fresh: str) -> None:
         """Give a new file the permissions of the file that it will replace, where the store has permissions."""
 
-    def make_folder(self, path: str) -> None:
+    def make_directory(self, path: str) -> None:
         """Make a folder and its parents; one that is there is fine."""
 
-    def remove_folder(self, path: str) -> None:
+    def remove_directory(self, path: str) -> None:
         """Remove an empty folder."""
 
     def rename(self, old: str, new: str) -> None:
@@ -175,17 +175,17 @@ class Store(Protocol):
     def remove(self, path: str) -> None:
         """Remove a file or a link; one that is gone already is fine."""
 
-    def sync_folder(self, path: str) -> None:
+    def sync_directory(self, path: str) -> None:
         """Make the names in a folder durable, where the store can."""
 
     def drop_cache(self, path: str) -> None:
         """Let the next read of a synced file come from where it is kept, not from a cache, where the system can."""
 
-    def shared_block(self, path: str, folder: str) -> int | None:
+    def shared_block(self, path: str, directory: str) -> int | None:
         """The block, in bytes, that a new file in `folder` could share with the file at `path`.
 
         The folder need not exist yet. None where blocks cannot be shared. Leaves nothing behind.
         """
 
-    def free_bytes(self, folder: str) -> int | None:
+    def free_bytes(self, directory: str) -> int | None:
         """Bytes that can still be written below `folder` (which need not exist yet); None where unknown."""

@@ -35,17 +35,17 @@ class LocalStore:
             atomic_rename=True,
             server_copy=False,
             shared_blocks=sys.platform == "linux",
-            durable=syscalls.FOLDERS_SYNC,
+            durable=syscalls.DIRECTORIES_SYNC,
         )
 
-    def join(self, folder: str, *names: str) -> str:
+    def join(self, directory: str, *names: str) -> str:
         """The path of a name in a folder."""
-        return os.path.join(folder, *names)
+        return os.path.join(directory, *names)
 
     def split(self, path: str) -> tuple[str, str]:
         """The folder and the last name of a path; separators at its end do not count."""
-        folder, name = os.path.split(path)
-        return (folder, name) if name or folder == path else os.path.split(folder)
+        directory, name = os.path.split(path)
+        return (directory, name) if name or directory == path else os.path.split(directory)
 
     def same(self, one: str, other: str) -> bool:
         """Whether two paths lead to the same file or folder; false where one leads to nothing."""
@@ -65,15 +65,15 @@ class LocalStore:
             raise not_regular(path)
         return version_of(status)
 
-    def list(self, folder: str) -> list[Entry]:
+    def list(self, directory: str) -> list[Entry]:
         """The names in a folder, sorted; raises MissingError, or InputError where it is no folder."""
-        if self.kind(folder) in ("file", "other"):
+        if self.kind(directory) in ("file", "other"):
             raise InputError(
-                f"{shown(folder)} is not a folder",
+                f"{shown(directory)} is not a folder",
                 hint="name a folder, or a file alone",
-                file=folder,
+                file=directory,
             )
-        with reading(folder), os.scandir(folder or os.curdir) as found:
+        with reading(directory), os.scandir(directory or os.curdir) as found:
             entries = [_entry(item) for item in found]
         return sorted(
             (entry for entry in entries if entry is not None), key=lambda entry: entry.name
@@ -112,12 +112,12 @@ class LocalStore:
                 if error.errno not in syscalls.UNSUPPORTED | {errno.EPERM}:
                     raise
 
-    def make_folder(self, path: str) -> None:
+    def make_directory(self, path: str) -> None:
         """Make a folder and its parents; raises TargetExistsError where something else has that name."""
         with writing(path):
             os.makedirs(path or os.curdir, exist_ok=True)
 
-    def remove_folder(self, path: str) -> None:
+    def remove_directory(self, path: str) -> None:
         """Remove an empty folder; one that is gone already is fine."""
         with writing(path), contextlib.suppress(FileNotFoundError):
             os.rmdir(path)
@@ -132,29 +132,29 @@ class LocalStore:
         with writing(path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
-    def sync_folder(self, path: str) -> None:
+    def sync_directory(self, path: str) -> None:
         """Make the names in a folder durable, where the system can."""
         with writing(path):
-            syscalls.sync_folder(path or os.curdir)
+            syscalls.sync_directory(path or os.curdir)
 
     def drop_cache(self, path: str) -> None:
         """Drop the file's clean pages, where the system can."""
         with reading(path):
             syscalls.drop_cache(path)
 
-    def shared_block(self, path: str, folder: str) -> int | None:
+    def shared_block(self, path: str, directory: str) -> int | None:
         """The block, in bytes, that a new file in `folder` could share with the file at `path`; None where none."""
         try:
-            return syscalls.shared_block(path, _nearest(folder))
+            return syscalls.shared_block(path, _nearest(directory))
         except (OSError, ValueError):
             # No unnamed files there, or none that may be written: nothing was shared, and the run
             # will say the rest.
             return None
 
-    def free_bytes(self, folder: str) -> int | None:
+    def free_bytes(self, directory: str) -> int | None:
         """Bytes that this user can still write below `folder`, or below where it would be made; None where unknown."""
         try:
-            usage = shutil.disk_usage(_nearest(folder))
+            usage = shutil.disk_usage(_nearest(directory))
         except (OSError, ValueError):
             return None
         # Some filesystems in user space say zero of everything.
@@ -175,17 +175,17 @@ def _look(path: str) -> os.stat_result | None:
     return None
 
 
-def _nearest(folder: str) -> str:
-    folder = os.path.abspath(folder)
-    while not os.path.exists(folder) and os.path.dirname(folder) != folder:
-        folder = os.path.dirname(folder)
-    return folder
+def _nearest(directory: str) -> str:
+    directory = os.path.abspath(directory)
+    while not os.path.exists(directory) and os.path.dirname(directory) != directory:
+        directory = os.path.dirname(directory)
+    return directory
 
 
 def _kind_of(status: os.stat_result) -> EntryKind:
     if stat.S_ISREG(status.st_mode):
         return "file"
-    return "folder" if stat.S_ISDIR(status.st_mode) else "other"
+    return "directory" if stat.S_ISDIR(status.st_mode) else "other"
 
 
 def _entry(item: os.DirEntry[str]) -> Entry | None:

@@ -277,4 +277,4 @@ def append(path: str, data: bytes) -> None:
         finally:
             descriptor.close()
         if is_new:
-            syscalls.sync_folder(os.path.dirname(path) or os.curdir)
+            syscalls.sync_directory(os.path.dirname(path) or os.curdir)

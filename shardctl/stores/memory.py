@@ -114,7 +114,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
-        self._folders = {"", "/"}
+        self._directories = {"", "/"}
         self._locked: set[str] = set()
         self._guard = RLock()
 
@@ -123,9 +123,9 @@ class MemoryStore:
         """Renames are atomic; nothing outlives the process."""
         return Properties(atomic_rename=True, server_copy=False, shared_blocks=False, durable=False)
 
-    def join(self, folder: str, *names: str) -> str:
+    def join(self, directory: str, *names: str) -> str:
         """The path of a name in a folder."""
-        return posixpath.join(folder, *names)
+        return posixpath.join(directory, *names)
 
     def split(self, path: str) -> tuple[str, str]:
         """The folder and the last name of a path."""
@@ -139,32 +139,32 @@ class MemoryStore:
         """`file`, `folder`, or None where there is neither."""
         if _plain(path) in self._files:
             return "file"
-        return "folder" if _plain(path) in self._folders else None
+        return "directory" if _plain(path) in self._directories else None
 
     def version(self, path: str) -> Version:
         """Size and mark of a file; raises MissingError or InputError."""
         return self._at(path).version
 
-    def list(self, folder: str) -> list[Entry]:
+    def list(self, directory: str) -> list[Entry]:
         """The names in a folder, sorted; raises MissingError, or InputError where it is no folder."""
-        kind = self.kind(folder)
+        kind = self.kind(directory)
         if kind is None:
-            raise _missing(folder)
-        if kind != "folder":
-            raise InputError(f"'{folder}' is not a folder", hint="name a folder", file=folder)
+            raise _missing(directory)
+        if kind != "directory":
+            raise InputError(f"'{directory}' is not a folder", hint="name a folder", file=directory)
         with self._guard:
             files = {
                 path: Entry(self.split(path)[1], "file", None, len(f.data))
                 for path, f in self._files.items()
             }
-            folders = {
-                path: Entry(self.split(path)[1], "folder", None, 0)
-                for path in self._folders - {"", "/"}
+            directories = {
+                path: Entry(self.split(path)[1], "directory", None, 0)
+                for path in self._directories - {"", "/"}
             }
         inside = [
             entry
-            for path, entry in {**files, **folders}.items()
-            if self.split(path)[0] == _plain(folder)
+            for path, entry in {**files, **directories}.items()
+            if self.split(path)[0] == _plain(directory)
         ]
         return sorted(inside, key=lambda entry: entry.name)
 
@@ -210,24 +210,24 @@ class MemoryStore:
             if self.kind(each) is None:
                 raise _failed(each, "is not there")
 
-    def make_folder(self, path: str) -> None:
+    def make_directory(self, path: str) -> None:
         """Make a folder and its parents; raises TargetExistsError where a file has that name."""
         with self._guard:
-            folder = _plain(path)
-            if folder in self._files:
+            directory = _plain(path)
+            if directory in self._files:
                 raise TargetExistsError(
                     f"'{path}' is a file", hint="choose another name", file=path
                 )
-            while folder not in self._folders:
-                self._folders.add(folder)
-                folder = posixpath.dirname(folder)
+            while directory not in self._directories:
+                self._directories.add(directory)
+                directory = posixpath.dirname(directory)
 
-    def remove_folder(self, path: str) -> None:
+    def remove_directory(self, path: str) -> None:
         """Remove an empty folder; one that is gone already is fine."""
         with self._guard:
-            if self.kind(path) == "folder" and self.list(path):
+            if self.kind(path) == "directory" and self.list(path):
                 raise _failed(path, "is not empty")
-            self._folders.discard(_plain(path))
+            self._directories.discard(_plain(path))
 
     def rename(self, old: str, new: str) -> None:
         """Give a file its final name; a file of that name is replaced."""
@@ -242,24 +242,24 @@ class MemoryStore:
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone already is fine."""
         with self._guard:
-            if self.kind(path) == "folder":
+            if self.kind(path) == "directory":
                 raise _failed(path, "is a folder")
             self._files.pop(_plain(path), None)
 
-    def sync_folder(self, path: str) -> None:
+    def sync_directory(self, path: str) -> None:
         """Only looks whether the folder is there."""
-        if self.kind(path) != "folder":
+        if self.kind(path) != "directory":
             raise _failed(path, "is not a folder")
 
     def drop_cache(self, path: str) -> None:
         """Only looks whether the file is there."""
         self.version(path)
 
-    def shared_block(self, path: str, folder: str) -> int | None:  # noqa: ARG002 - memory has no blocks
+    def shared_block(self, path: str, directory: str) -> int | None:  # noqa: ARG002 - memory has no blocks
         """None: bytes in memory are copied."""
         return None
 
-    def free_bytes(self, folder: str) -> int | None:  # noqa: ARG002 - memory has no folder that fills up
+    def free_bytes(self, directory: str) -> int | None:  # noqa: ARG002 - memory has no folder that fills up
         """Unknown."""
         return None
 
@@ -274,7 +274,7 @@ class MemoryStore:
         )
 
     def _put(self, path: str, file: _File) -> _File:
-        if self.kind(posixpath.dirname(_plain(path))) != "folder":
+        if self.kind(posixpath.dirname(_plain(path))) != "directory":
             raise _failed(path, "lies in no folder")
         self._files[_plain(path)] = file
         return file

@@ -26,7 +26,7 @@ _FICLONERANGE = 0x4020940D
 #: rest, wait for it.
 _SYNC_WRITE, _SYNC_WAIT = 2, 1 | 2 | 4
 #: Folders can be opened and synced (not on Windows).
-FOLDERS_SYNC = hasattr(os, "O_DIRECTORY")
+DIRECTORIES_SYNC = hasattr(os, "O_DIRECTORY")
 
 # Windows alone has O_BINARY, and needs it. A pipe put in the place of a file must not be waited
 # for, nor a terminal be taken over. (Python opens every file with O_CLOEXEC.)
@@ -141,7 +141,7 @@ def block_of(descriptor: int) -> int | None:
     return os.fstatvfs(descriptor).f_bsize if hasattr(os, "fstatvfs") else None
 
 
-def shared_block(path: str, folder: str) -> int | None:
+def shared_block(path: str, directory: str) -> int | None:
     """The block, in bytes, that a new file in `folder` can share with the file at `path`; None where it can share none.
 
     The only answer that can be trusted is the filesystem's own: one block is shared with a file
@@ -152,7 +152,7 @@ def shared_block(path: str, folder: str) -> int | None:
     with contextlib.ExitStack() as opened:
         source = os.open(path, _READ_FLAGS)
         opened.callback(os.close, source)
-        target = os.open(folder, os.O_TMPFILE | os.O_WRONLY, _NEW_FILE_MODE)
+        target = os.open(directory, os.O_TMPFILE | os.O_WRONLY, _NEW_FILE_MODE)
         opened.callback(os.close, target)
         block = block_of(target)
         enough = block is not None and os.fstat(source).st_size >= block
@@ -211,9 +211,9 @@ def sync_file(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def sync_folder(path: str) -> None:
+def sync_directory(path: str) -> None:
     """Make the names in a folder durable; nothing is done where folders cannot be synced."""
-    if not FOLDERS_SYNC:
+    if not DIRECTORIES_SYNC:
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from shardctl.layout import Gather, Run
+from shardctl.layout import Copy, Gather
 from shardctl.model import Extent
 from shardctl.stores.base import BUFFER_BYTES, Reader
 
@@ -219,7 +219,7 @@ def chunks(reader: Reader, extent: Extent) -> Iterator[bytes]:
         yield reader.read(offset, min(CHUNK_BYTES, extent.end - offset))
 
 
-def feed(reader: Reader, piece: Run | Gather, take: Emit) -> None:
+def feed(reader: Reader, piece: Copy | Gather, take: Emit) -> None:
     """Give the elements of a tensor to `take`, row-major, a chunk at a time."""
     if isinstance(piece, Gather):
         gather(reader, piece, take)

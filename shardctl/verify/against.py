@@ -9,7 +9,7 @@ from typing import Protocol
 
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding
-from shardctl.layout import Gather, Run, tensor_piece
+from shardctl.layout import Copy, Gather, tensor_piece
 from shardctl.model import Checkpoint, Tensor
 from shardctl.stores.base import Store
 from shardctl.streams.gather import feed
@@ -120,7 +120,7 @@ def _compare(store: Store, tensor: Tensor, twin: Tensor, other: str, how: Compar
 
 
 def _first_difference(
-    store: Store, mine: Run | Gather, its: Run | Gather, sha: Hash | None, tick: Tick
+    store: Store, mine: Copy | Gather, its: Copy | Gather, sha: Hash | None, tick: Tick
 ) -> int | None:
     """Where the elements of two tensors differ first, in bytes from the start, to within a chunk; None: nowhere.
 
@@ -129,7 +129,7 @@ def _first_difference(
     """
     if isinstance(mine, Gather) and isinstance(its, Gather):
         return _difference_of_digests(store, mine, its, sha)
-    (stream, straight) = (mine, its) if isinstance(its, Run) else (its, mine)
+    (stream, straight) = (mine, its) if isinstance(its, Copy) else (its, mine)
     done = 0
     differs: int | None = None
     with store.open(stream.extent.path) as reader, store.open(straight.extent.path) as twin:

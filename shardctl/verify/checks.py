@@ -22,11 +22,11 @@ Check = Callable[[Subject], Iterable[Finding]]
 
 def leftover(subject: Subject) -> Iterator[Finding]:
     """A half-done run in the folder."""
-    store, folder = subject.store, subject.located.folder
-    for entry in store.list(folder):
-        if entry.kind != "folder" or not entry.name.endswith(STAGING):
+    store, directory = subject.store, subject.located.directory
+    for entry in store.list(directory):
+        if entry.kind != "directory" or not entry.name.endswith(STAGING):
             continue
-        staging = store.join(folder, entry.name)
+        staging = store.join(directory, entry.name)
         if store.kind(store.join(staging, COMMIT)) == "file":
             yield Finding(
                 "folder-leftover",
@@ -108,8 +108,8 @@ def unread_tensors(subject: Subject) -> Iterator[Finding]:
 
 def digests_missing(subject: Subject) -> Iterator[Finding]:
     """Files of the set that the folder's SHA256SUMS does not list."""
-    store, folder = subject.store, subject.located.folder
-    sums = read_checksums(store, folder)
+    store, directory = subject.store, subject.located.directory
+    sums = read_checksums(store, directory)
     if sums is None:
         return
     names = subject.names

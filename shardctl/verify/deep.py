@@ -62,7 +62,7 @@ def check_deep(
     thread waits.
     """
     store, names = subject.store, subject.names
-    sums = read_checksums(store, subject.located.folder) or {}
+    sums = read_checksums(store, subject.located.directory) or {}
     readings = (
         reading
         for file in subject.checkpoint.files
@@ -80,7 +80,7 @@ def check_deep(
 
 def deep_bytes(subject: Subject) -> dict[str, int]:
     """The bytes that `check_deep` reads of each file, by name."""
-    sums = read_checksums(subject.store, subject.located.folder) or {}
+    sums = read_checksums(subject.store, subject.located.directory) or {}
     return {
         subject.names[file.path]: sum(
             s.extent.length for s in _segments(file, gaps=subject.names[file.path] in sums)

@@ -13,7 +13,7 @@ from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, as_finding
 from shardctl.model import Checkpoint, Tensor
 from shardctl.source.candidates import Candidate
-from shardctl.source.locate import Located, find_source, folder_checkpoints
+from shardctl.source.locate import Located, directory_checkpoints, find_source
 from shardctl.source.read import loader_choices, read_checkpoint
 from shardctl.stores.base import Copied, Store
 from shardctl.streams.progress import Ticks
@@ -192,7 +192,7 @@ def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Loca
     except UsageError as error:
         if error.code != "folder-ambiguous":
             raise
-        choices = folder_checkpoints(store, source)
+        choices = directory_checkpoints(store, source)
         findings.append(_ambiguous(error, choices))
         for candidate in choices:
             try:

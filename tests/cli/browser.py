@@ -163,13 +163,13 @@ class Page:
 
 
 @contextmanager
-def browser(folder: Path) -> Iterator[Page]:
+def browser(directory: Path) -> Iterator[Page]:
     """A browser with a profile of its own in `folder`, until the block ends."""
     command = found()
     assert command is not None
     to_browser, from_us = os.pipe()
     from_browser, to_us = os.pipe()
-    profile = f"--user-data-dir={folder / 'profile'}"
+    profile = f"--user-data-dir={directory / 'profile'}"
     with subprocess.Popen(
         [
             sys.executable,

@@ -37,11 +37,11 @@ def write_safetensors(
     return path
 
 
-def plain_folder(folder: Path, names: Iterable[str] = ("a", "b", "c")) -> Path:
+def plain_directory(directory: Path, names: Iterable[str] = ("a", "b", "c")) -> Path:
     """A folder with one safetensors file of equal tensors, and a config beside it."""
-    write_safetensors(folder / "model.safetensors", dict.fromkeys(names, TENSOR_BYTES))
-    (folder / "config.json").write_text("{}")
-    return folder
+    write_safetensors(directory / "model.safetensors", dict.fromkeys(names, TENSOR_BYTES))
+    (directory / "config.json").write_text("{}")
+    return directory
 
 
 def write_torch(path: Path, value: object) -> Path:

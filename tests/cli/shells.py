@@ -57,17 +57,17 @@ print READY\!
 """
 
 
-def bash(lines: Sequence[str], folder: Path) -> Offers:
+def bash(lines: Sequence[str], directory: Path) -> Offers:
     """What bash offers, with the script sourced as bash-completion sources it."""
     command = ["bash", "--norc", "-c", _BASH, "bash", str(COMPLETIONS / "shardctl.bash"), *lines]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return _parsed(done.stdout)
 
 
-def zsh(lines: Sequence[str], folder: Path) -> Offers:
+def zsh(lines: Sequence[str], directory: Path) -> Offers:
     """What zsh offers, with the script in a folder of its `fpath`."""
-    setup, asked, out = (folder.parent / name for name in ("setup.zsh", "lines", "offers"))
+    setup, asked, out = (directory.parent / name for name in ("setup.zsh", "lines", "offers"))
     setup.write_text(_ZSH)
     asked.write_text("\n".join(lines))
     variables = {
@@ -77,7 +77,7 @@ def zsh(lines: Sequence[str], folder: Path) -> Offers:
     }
     child, terminal = pty.fork()
     if child == 0:
-        os.chdir(folder)
+        os.chdir(directory)
         command = ["zsh", "-f", "-i"]
         os.execvpe(command[0], command, {**os.environ, **variables, "TERM": "xterm"})  # noqa: S606 - the shell itself
     os.write(terminal, f"source {setup}\n".encode())
@@ -100,11 +100,11 @@ def _read_until(terminal: int, end: bytes | None) -> None:
             return
 
 
-def fish(lines: Sequence[str], folder: Path) -> Offers:
+def fish(lines: Sequence[str], directory: Path) -> Offers:
     """What fish offers, with the script in a vendor's folder, from where it is loaded when it is
     needed.
     """
-    data = folder.parent / "data"
+    data = directory.parent / "data"
     vendor = data / "fish" / "vendor_completions.d"
     vendor.mkdir(parents=True, exist_ok=True)
     shutil.copy(COMPLETIONS / "shardctl.fish", vendor)
@@ -114,13 +114,13 @@ def fish(lines: Sequence[str], folder: Path) -> Offers:
     command_file.chmod(0o755)
     environment = {
         **os.environ,
-        "HOME": str(folder.parent),
+        "HOME": str(directory.parent),
         "PATH": f"{data}:{os.environ['PATH']}",
         "XDG_DATA_DIRS": f"{data}:/usr/local/share:/usr/share",
     }
     command = ["fish", "-c", script, *lines]
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+        command, cwd=directory, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
     return _parsed(done.stdout)

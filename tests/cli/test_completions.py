@@ -24,7 +24,7 @@ FILES = (
     "model.safetensors.index.fp16.json",
 )
 OTHERS = ("config.json", "notes.txt")
-FOLDERS = ("weights", "with space")
+DIRECTORIES = ("weights", "with space")
 
 #: A line up to the cursor, what is offered there, and what is not.
 LINES: dict[str, tuple[set[str], set[str]]] = {
@@ -55,7 +55,7 @@ LINES: dict[str, tuple[set[str], set[str]]] = {
     "shardctl split ": ({*FILES, "weights"}, set(OTHERS)),
     "shardctl split m": ({"model.safetensors", "model.safetensors.index.json"}, {"old.bin", "config.json"}),
     "shardctl split --to bin --json ": ({*FILES, "weights"}, {"bin", *OTHERS}),
-    "shardctl split old.bin ": (set(FOLDERS), {*FILES, *OTHERS}),
+    "shardctl split old.bin ": (set(DIRECTORIES), {*FILES, *OTHERS}),
     "shardctl split --num-shards 2 old.bin ": ({"weights"}, {*FILES, *OTHERS}),
     "shardctl merge weights ": ({"weights", "model.safetensors", "old.bin"}, {"last.ckpt", *OTHERS}),
     "shardctl split old.bin weights ": (set(), {"weights", *FILES}),
@@ -73,12 +73,12 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Offers]:
 
     @cache
     def offers(shell: str) -> Offers:
-        folder: Path = tmp_path_factory.mktemp(shell) / "here"
-        for name in FOLDERS:
-            (folder / name).mkdir(parents=True)
+        directory: Path = tmp_path_factory.mktemp(shell) / "here"
+        for name in DIRECTORIES:
+            (directory / name).mkdir(parents=True)
         for name in (*FILES, *OTHERS):
-            (folder / name).write_text("")
-        return SHELLS[shell]([*LINES, *WITH_EQUALS], folder)
+            (directory / name).write_text("")
+        return SHELLS[shell]([*LINES, *WITH_EQUALS], directory)
 
     def installed(shell: str) -> Offers:
         if shutil.which(shell) is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import ROOT, RunCli
-from tests.cli.files import plain_folder, write_safetensors
+from tests.cli.files import plain_directory, write_safetensors
 
 ERROR_KEYS = ["error", "message", "file", "tensor", "offset", "hint", "exit_code"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -20,7 +20,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A folder with one file and a config."""
-    return plain_folder(tmp_path / "source")
+    return plain_directory(tmp_path / "source")
 
 
 def error(stderr: str) -> dict[str, object]:
@@ -139,7 +139,7 @@ def test_json_is_asked_for_by_the_environment_too(run_cli: RunCli) -> None:
     ).stderr.startswith("error: ")
 
 
-def test_an_ambiguous_folder_lists_the_choices(
+def test_an_ambiguous_directory_lists_the_choices(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
     """Several checkpoints are never guessed at: 2, with each one's name to type."""
@@ -152,7 +152,7 @@ def test_an_ambiguous_folder_lists_the_choices(
     run_cli("inspect", source / "model.fp16.safetensors")
 
 
-def test_several_sources_name_the_folder_form(source: Path, run_cli: RunCli) -> None:
+def test_several_sources_name_the_directory_form(source: Path, run_cli: RunCli) -> None:
     """A shell's glob becomes several arguments: the hint says to name the folder."""
     for command in ("inspect", "verify"):
         done = run_cli(command, source / "a.safetensors", source / "b.safetensors", code=2)

@@ -8,7 +8,7 @@ import pytest
 
 from shardctl.cli.spec import Command
 from tests.checkpoints import run_cli
-from tests.cli.files import plain_folder
+from tests.cli.files import plain_directory
 from tools import source
 
 ROOT, *COMMANDS = source.commands()
@@ -78,12 +78,12 @@ def test_the_short_form_is_the_same(pages: dict[str, str]) -> None:
 
 def test_no_variable_asks_for_help_or_version(tmp_path: Path) -> None:
     """SHARDCTL_SPLIT_HELP=1 in an environment does not keep the command from its work."""
-    folder = plain_folder(tmp_path / "source")
+    directory = plain_directory(tmp_path / "source")
     names = ("HELP", "VERSION", "SPLIT_HELP", "SPLIT_VERSION")
     done = run_cli(
         "split",
-        folder,
-        folder / "out",
+        directory,
+        directory / "out",
         "--dry-run",
         env={f"SHARDCTL_{name}": "1" for name in names},
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import RunCli
-from tests.cli.files import TENSOR_BYTES, plain_folder, write_safetensors, write_torch
+from tests.cli.files import TENSOR_BYTES, plain_directory, write_safetensors, write_torch
 
 HEADER = ["name", "dtype", "shape", "nbytes", "file", "offset", "tied_to"]
 
@@ -22,9 +22,9 @@ def rows(text: str) -> list[list[str]]:
 
 def test_rows(tmp_path: Path, run_cli: RunCli) -> None:
     """In a pipe there is one header row and one row a tensor, with absolute offsets."""
-    folder = plain_folder(tmp_path / "m")
-    found = rows(run_cli("inspect", folder).stdout)
-    start = (folder / "model.safetensors").stat().st_size - 3 * TENSOR_BYTES
+    directory = plain_directory(tmp_path / "m")
+    found = rows(run_cli("inspect", directory).stdout)
+    start = (directory / "model.safetensors").stat().st_size - 3 * TENSOR_BYTES
     assert found == [
         [name, "F32", "[100]", "400", "model.safetensors", str(start + number * TENSOR_BYTES), ""]
         for number, name in enumerate("abc")
@@ -54,7 +54,7 @@ def test_rows_stay_rows(tmp_path: Path, run_cli: RunCli, option: tuple[str, str]
 def test_json(tmp_path: Path, run_cli: RunCli) -> None:
     """The document has the documented keys, in order, and sizes in bytes."""
     sharded = tmp_path / "s"
-    run_cli("split", plain_folder(tmp_path / "m"), sharded, "--max-shard-size", "800")
+    run_cli("split", plain_directory(tmp_path / "m"), sharded, "--max-shard-size", "800")
     done = run_cli("inspect", "s", "--json", cwd=tmp_path)
     document = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
@@ -120,17 +120,18 @@ def test_nested_dictionaries_are_shown(tmp_path: Path, run_cli: RunCli) -> None:
 
 def test_filter(tmp_path: Path, run_cli: RunCli) -> None:
     """--filter, or its variable, keeps the names that match; none is 3, with what comes near."""
-    folder = plain_folder(tmp_path / "m", ["layer.0.weight", "layer.1.weight", "head"])
-    assert len(rows(run_cli("inspect", folder, "--filter", "layer.*").stdout)) == 2
+    directory = plain_directory(tmp_path / "m", ["layer.0.weight", "layer.1.weight", "head"])
+    assert len(rows(run_cli("inspect", directory, "--filter", "layer.*").stdout)) == 2
     assert (
-        len(rows(run_cli("inspect", folder, env={"SHARDCTL_INSPECT_FILTER": "head"}).stdout)) == 1
+        len(rows(run_cli("inspect", directory, env={"SHARDCTL_INSPECT_FILTER": "head"}).stdout))
+        == 1
     )
-    assert "head" in run_cli("inspect", folder, "--filter", "heat", code=3).stderr
+    assert "head" in run_cli("inspect", directory, "--filter", "heat", code=3).stderr
 
 
 def test_a_named_shard_is_looked_at_alone(tmp_path: Path, run_cli: RunCli) -> None:
     """Inspect takes the file that was named, and not the set it belongs to."""
-    run_cli("split", plain_folder(tmp_path / "m"), tmp_path / "s", "--max-shard-size", "400")
+    run_cli("split", plain_directory(tmp_path / "m"), tmp_path / "s", "--max-shard-size", "400")
     found = rows(run_cli("inspect", tmp_path / "s" / "model-00002-of-00003.safetensors").stdout)
     assert [row[0] for row in found] == ["b"]
 
@@ -141,16 +142,16 @@ def test_content_says_what_a_file_is(tmp_path: Path, run_cli: RunCli) -> None:
 
     write_safetensors(tmp_path / "a" / "pytorch_model.bin", {"w": 4})
     write_torch(tmp_path / "b" / "net.pth", {"w": torch.ones(1)})
-    for folder, container in (("a", "safetensors"), ("b", "bin")):
+    for directory, container in (("a", "safetensors"), ("b", "bin")):
         assert (
-            json.loads(run_cli("inspect", tmp_path / folder, "--json").stdout)["container"]
+            json.loads(run_cli("inspect", tmp_path / directory, "--json").stdout)["container"]
             == container
         )
 
 
 def test_training_state_is_no_candidate(tmp_path: Path, run_cli: RunCli) -> None:
     """An optimizer beside the weights makes no folder ambiguous."""
-    folder = plain_folder(tmp_path / "m")
+    directory = plain_directory(tmp_path / "m")
     for name in (
         "optimizer.bin",
         "scheduler.pt",
@@ -158,5 +159,5 @@ def test_training_state_is_no_candidate(tmp_path: Path, run_cli: RunCli) -> None
         "training_args.bin",
         "scaler.pt",
     ):
-        (folder / name).write_bytes(b"whatever")
-    assert len(rows(run_cli("inspect", folder).stdout)) == 3
+        (directory / name).write_bytes(b"whatever")
+    assert len(rows(run_cli("inspect", directory).stdout)) == 3

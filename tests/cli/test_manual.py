@@ -16,7 +16,7 @@ import pytest
 
 from shardctl.cli.spec import Command
 from tests.checkpoints import ROOT, call_cli
-from tests.cli.files import plain_folder, write_safetensors
+from tests.cli.files import plain_directory, write_safetensors
 from tools import manual, prose, source
 
 COMMANDS = source.commands()
@@ -108,7 +108,7 @@ def test_every_detail_is_of_an_option() -> None:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the examples name."""
     monkeypatch.chdir(tmp_path)
-    plain_folder(tmp_path / "model", ["layer.0.weight", "layer.0.bias", "head"])
+    plain_directory(tmp_path / "model", ["layer.0.weight", "layer.0.bias", "head"])
     write_safetensors(
         tmp_path / "model.safetensors", {"layer.0.weight": 400, "layer.0.bias": 400, "head": 400}
     )

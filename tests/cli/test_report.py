@@ -18,7 +18,7 @@ from shardctl.cli.app import app
 from shardctl.cli.exits import run
 from shardctl.report.page import MARKER
 from tests.cli import browser
-from tests.cli.files import plain_folder, write_safetensors
+from tests.cli.files import plain_directory, write_safetensors
 
 HOSTILE = {
     "<img src=x onerror=alert(1)>.w": 400, "</script><script>alert(2)</script>": 400, "nul\x00.w": 800,
@@ -46,7 +46,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A folder with one file of a few layers."""
-    return plain_folder(
+    return plain_directory(
         tmp_path / "source", [f"model.layers.{n}.{part}.w" for n in range(4) for part in "abc"]
     )
 
@@ -124,7 +124,7 @@ def test_other_suffixes_are_usage_errors(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_not_there(source: Path, tmp_path: Path, call: Call) -> None:
+def test_a_directory_that_is_not_there(source: Path, tmp_path: Path, call: Call) -> None:
     """The folder of a report is not made, and its lack is said before any work."""
     assert (
         "is not there" in call("inspect", source, "--report", tmp_path / "no" / "r.html", code=2)[1]

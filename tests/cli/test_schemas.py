@@ -21,7 +21,7 @@ from shardctl.commands import write as operations
 from shardctl.errors import Stopped
 from shardctl.stores.local import LocalStore
 from tests.checkpoints import ROOT, call_cli
-from tests.cli.files import TENSOR_BYTES, plain_folder, write_safetensors, write_torch
+from tests.cli.files import TENSOR_BYTES, plain_directory, write_safetensors, write_torch
 
 SCHEMAS = {
     path.name: json.loads(path.read_text("utf-8"))
@@ -73,15 +73,15 @@ Document = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A single file and a sharded set in either container, each with a config."""
-    folder = tmp_path_factory.mktemp("made")
-    single = plain_folder(folder / "single")
+    directory = tmp_path_factory.mktemp("made")
+    single = plain_directory(directory / "single")
     for name, command, *options in (
         ("sharded", "split", "--max-shard-size", "800"),
         ("bin", "reshard", "--to", "bin"),
         ("sharded-bin", "reshard", "--to", "bin", "--num-shards", "2"),
     ):
-        call_cli(command, single, folder / name, *options)
-    return folder
+        call_cli(command, single, directory / name, *options)
+    return directory
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import RunCli
-from tests.cli.files import plain_folder, write_safetensors
+from tests.cli.files import plain_directory, write_safetensors
 from tests.cli.test_terminal import on_terminal
 
 SURROUNDINGS = {
@@ -31,12 +31,12 @@ _COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|38|9[0-7])(?:;\d+)*m")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a good checkpoint and a damaged one, with names that most encodings lack."""
-    folder = tmp_path_factory.mktemp("place")
+    directory = tmp_path_factory.mktemp("place")
     names = ["layer.0.重み", "layer.0.ключ", "head"]
-    plain_folder(folder / "good", names)
-    path = write_safetensors(folder / "bad" / "model.safetensors", dict.fromkeys(names, 400))
+    plain_directory(directory / "good", names)
+    path = write_safetensors(directory / "bad" / "model.safetensors", dict.fromkeys(names, 400))
     path.write_bytes(path.read_bytes()[:-1])
-    return folder
+    return directory
 
 
 def words_of(line: str, place: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import ROOT, RunCli
-from tests.cli.files import plain_folder, write_safetensors
+from tests.cli.files import plain_directory, write_safetensors
 
 pty = pytest.importorskip("pty")
 
@@ -66,7 +66,7 @@ def on_terminal(*arguments: object, code: int = 0, env: Mapping[str, str] | None
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A folder with one file of three layers."""
-    return plain_folder(tmp_path / "source", ["layer.0.w", "layer.1.w", "head"])
+    return plain_directory(tmp_path / "source", ["layer.0.w", "layer.1.w", "head"])
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import RunCli
-from tests.cli.files import loud_pickle, plain_folder, write_safetensors, write_torch
+from tests.cli.files import loud_pickle, plain_directory, write_safetensors, write_torch
 
 VERIFY_KEYS = [
     "schema_version",
@@ -28,7 +28,11 @@ FINDING_KEYS = ["code", "severity", "file", "tensor", "offset", "message", "hint
 def sharded(tmp_path: Path, run_cli: RunCli) -> Path:
     """A folder with three shards."""
     run_cli(
-        "split", plain_folder(tmp_path / "source"), tmp_path / "sharded", "--max-shard-size", "400"
+        "split",
+        plain_directory(tmp_path / "source"),
+        tmp_path / "sharded",
+        "--max-shard-size",
+        "400",
     )
     return tmp_path / "sharded"
 
@@ -112,11 +116,11 @@ def test_warnings_count_only_with_strict(sharded: Path, run_cli: RunCli) -> None
     run_cli("verify", sharded, "--strict", code=1)
 
 
-def test_an_ambiguous_folder_is_a_finding(tmp_path: Path, run_cli: RunCli) -> None:
+def test_an_ambiguous_directory_is_a_finding(tmp_path: Path, run_cli: RunCli) -> None:
     """Where loaders differ in what they take, verify says which takes what."""
-    folder = plain_folder(tmp_path / "m")
-    write_safetensors(folder / "pytorch_model.bin", {"a": 4})
-    assert "folder-ambiguous" in codes(run_cli("verify", folder, "--json", code=1).stdout)
+    directory = plain_directory(tmp_path / "m")
+    write_safetensors(directory / "pytorch_model.bin", {"a": 4})
+    assert "folder-ambiguous" in codes(run_cli("verify", directory, "--json", code=1).stdout)
 
 
 def test_a_named_shard_is_looked_at_alone(sharded: Path, run_cli: RunCli) -> None:
@@ -137,7 +141,7 @@ def test_against(tmp_path: Path, sharded: Path, run_cli: RunCli) -> None:
 
 def test_digests(tmp_path: Path, run_cli: RunCli) -> None:
     """--deep compares with SHA256SUMS, and finds a byte that changed."""
-    run_cli("split", plain_folder(tmp_path / "m"), tmp_path / "out", "--checksums")
+    run_cli("split", plain_directory(tmp_path / "m"), tmp_path / "out", "--checksums")
     run_cli("verify", tmp_path / "out", "--deep", "--strict")
     with (tmp_path / "out" / "model.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
@@ -211,7 +215,7 @@ def test_index_json(sharded: Path, run_cli: RunCli) -> None:
 
 def test_index_needs_shards(tmp_path: Path, sharded: Path, run_cli: RunCli) -> None:
     """One file needs no index (2), and an index of an incomplete set would lose tensors (3)."""
-    run_cli("index", plain_folder(tmp_path / "m"), code=2)
+    run_cli("index", plain_directory(tmp_path / "m"), code=2)
     (sharded / "model.safetensors.index.json").unlink()
     (sharded / "model-00002-of-00003.safetensors").unlink()
     run_cli("index", sharded, code=3)

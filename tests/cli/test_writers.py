@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import RunCli, load
-from tests.cli.files import TENSOR_BYTES, plain_folder, write_safetensors, write_torch
+from tests.cli.files import TENSOR_BYTES, plain_directory, write_safetensors, write_torch
 
 WRITER_KEYS = [
     "schema_version", "command", "done", "source", "target", "loads_from", "container", "total_size", "max_shard_size",
@@ -22,12 +22,12 @@ PLAN_KEYS = ["layout_version", "layout", "block_size", "options", "sources"]
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A folder with one file of three equal tensors, and a config."""
-    return plain_folder(tmp_path / "source")
+    return plain_directory(tmp_path / "source")
 
 
-def names(folder: Path) -> list[str]:
+def names(directory: Path) -> list[str]:
     """The names in a folder, without the hidden ones."""
-    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
 
 
 # stdout and stderr
@@ -286,11 +286,18 @@ def test_name_and_variant(source: Path, tmp_path: Path, run_cli: RunCli) -> None
 
 def test_order_natural(tmp_path: Path, run_cli: RunCli) -> None:
     """--order natural packs layer 2 before layer 10; the default keeps the source's order."""
-    folder = plain_folder(tmp_path / "source", ["l.10", "l.2", "l.1"])
+    directory = plain_directory(tmp_path / "source", ["l.10", "l.2", "l.1"])
 
     def packed(*options: str) -> list[str]:
         done = run_cli(
-            "split", folder, tmp_path / "out", "--max-shard-size", "400", "-n", "--json", *options
+            "split",
+            directory,
+            tmp_path / "out",
+            "--max-shard-size",
+            "400",
+            "-n",
+            "--json",
+            *options,
         )
         return [name for shard in json.loads(done.stdout)["shards"] for name in shard["tensors"]]
 
@@ -494,7 +501,7 @@ def test_a_shard_stands_for_its_set(tmp_path: Path, run_cli: RunCli) -> None:
     3.
     """
     sharded = tmp_path / "sharded"
-    run_cli("split", plain_folder(tmp_path / "source"), sharded, "--max-shard-size", "400")
+    run_cli("split", plain_directory(tmp_path / "source"), sharded, "--max-shard-size", "400")
     first = sharded / "model-00001-of-00003.safetensors"
     done = run_cli("merge", first, tmp_path / "one.safetensors")
     assert "one of 3 files" in done.stderr
@@ -506,7 +513,9 @@ def test_a_shard_stands_for_its_set(tmp_path: Path, run_cli: RunCli) -> None:
 
 def test_reshard_keeps_the_number_of_shards(tmp_path: Path, run_cli: RunCli) -> None:
     """Without an option, reshard changes the container only."""
-    run_cli("split", plain_folder(tmp_path / "source"), tmp_path / "sharded", "--num-shards", "2")
+    run_cli(
+        "split", plain_directory(tmp_path / "source"), tmp_path / "sharded", "--num-shards", "2"
+    )
     run_cli("reshard", tmp_path / "sharded", tmp_path / "out", "--to", "bin")
     assert [name for name in names(tmp_path / "out") if name.endswith(".bin")] == [
         "pytorch_model-00001-of-00002.bin",

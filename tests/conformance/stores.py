@@ -120,7 +120,7 @@ class StoreSuite:
         with pytest.raises(MissingError):
             store.open(below)
 
-    def test_folder_is_no_file(self, store: Store, root: str) -> None:
+    def test_directory_is_no_file(self, store: Store, root: str) -> None:
         """A folder cannot be opened and has no version; the code says why."""
         for look in (store.open, store.version):
             with pytest.raises(InputError) as caught:
@@ -147,7 +147,7 @@ class StoreSuite:
             assert caught.value.file == taken
         assert read(store, path) == DATA
 
-    def test_new_file_needs_its_folder(self, store: Store, root: str) -> None:
+    def test_new_file_needs_its_directory(self, store: Store, root: str) -> None:
         """A file in a folder that is not there is a failure to write, not a missing input."""
         path = store.join(root, "missing", "new")
         for make in (lambda: store.create(path, 1), lambda: store.append(path, b"x")):
@@ -222,16 +222,16 @@ class StoreSuite:
 
     def test_join_and_split(self, store: Store, root: str) -> None:
         """`split` takes apart what `join` puts together, whether or not a separator ends it."""
-        path = store.join(root, "folder", "name")
-        assert store.split(path) == (store.join(root, "folder"), "name")
+        path = store.join(root, "directory", "name")
+        assert store.split(path) == (store.join(root, "directory"), "name")
         assert store.split(store.join(path, "")) == store.split(path)
         assert store.split(store.join("", "name")) == ("", "name")
 
-    def test_current_folder(self, store: Store) -> None:
+    def test_current_directory(self, store: Store) -> None:
         """The folder of a bare name is the current one."""
-        assert store.kind("") == "folder"
+        assert store.kind("") == "directory"
         store.list("")
-        store.make_folder("")
+        store.make_directory("")
         assert store.same("", ".")
 
     def test_same(self, store: Store, root: str, path: str) -> None:
@@ -262,36 +262,36 @@ class StoreSuite:
 
     def test_remove_is_for_files(self, store: Store, root: str) -> None:
         """`remove` never removes a folder."""
-        folder = store.join(root, "folder")
-        store.make_folder(folder)
+        directory = store.join(root, "directory")
+        store.make_directory(directory)
         with pytest.raises(ShardctlError):
-            store.remove(folder)
-        assert store.kind(folder) == "folder"
+            store.remove(directory)
+        assert store.kind(directory) == "directory"
 
-    def test_folders(self, store: Store, root: str, path: str) -> None:
+    def test_directories(self, store: Store, root: str, path: str) -> None:
         """Folders are made with their parents, and again; removed when empty, and again."""
-        folder = store.join(root, "a", "b")
+        directory = store.join(root, "a", "b")
         for _ in range(2):
-            store.make_folder(folder)
-            assert store.kind(folder) == "folder"
+            store.make_directory(directory)
+            assert store.kind(directory) == "directory"
         with pytest.raises(StorageError):
-            store.remove_folder(store.join(root, "a"))
+            store.remove_directory(store.join(root, "a"))
         for _ in range(2):
-            store.remove_folder(folder)
-            assert store.kind(folder) is None
+            store.remove_directory(directory)
+            assert store.kind(directory) is None
         with pytest.raises(TargetExistsError):
-            store.make_folder(path)
+            store.make_directory(path)
 
     def test_list(self, store: Store, root: str, path: str) -> None:
         """A folder lists the names in it and not those below: sorted, with kinds and sizes in
         bytes.
         """
-        store.make_folder(store.join(root, "b", "below"))
+        store.make_directory(store.join(root, "b", "below"))
         put(store, store.join(root, "a"), b"")
         put(store, store.join(root, "é"), b"123")
         assert store.list(root) == [
             Entry("a", "file", None, 0),
-            Entry("b", "folder", None, 0),
+            Entry("b", "directory", None, 0),
             Entry("data", "file", None, len(DATA)),
             Entry("é", "file", None, 3),
         ]
@@ -311,14 +311,14 @@ class StoreSuite:
         with pytest.raises(MissingError):
             store.drop_cache(store.join(root, "missing"))
 
-    def test_sync_folder(self, store: Store, root: str) -> None:
+    def test_sync_directory(self, store: Store, root: str) -> None:
         """A folder that is there can be synced, whatever that is worth here; one that is not is a
         failure.
         """
-        store.sync_folder(root)
+        store.sync_directory(root)
         if store.properties.durable:
             with pytest.raises(StorageError):
-                store.sync_folder(store.join(root, "missing"))
+                store.sync_directory(store.join(root, "missing"))
 
     def test_copy_mode(self, store: Store, root: str, path: str) -> None:
         """Permissions can be taken over from a file that is there."""
@@ -329,8 +329,8 @@ class StoreSuite:
 
     def test_free_bytes(self, store: Store, root: str) -> None:
         """Free space is a number or unknown, also for a folder that is yet to be made."""
-        for folder in (root, store.join(root, "not", "yet"), ""):
-            free = store.free_bytes(folder)
+        for directory in (root, store.join(root, "not", "yet"), ""):
+            free = store.free_bytes(directory)
             assert free is None or free > 0
 
     # Locks

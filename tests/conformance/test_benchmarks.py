@@ -20,16 +20,16 @@ from tests.checkpoints import ROOT
 KEPT = ROOT / "benchmarks" / "results.json"
 
 
-def bench(folder: Path, *arguments: str) -> list[str]:
+def bench(directory: Path, *arguments: str) -> list[str]:
     """The command of a small run that leaves everything below `folder`."""
-    (folder / "work").mkdir(exist_ok=True)
+    (directory / "work").mkdir(exist_ok=True)
     places = (
         "--dir",
-        folder / "work",
+        directory / "work",
         "--results",
-        folder / "kept.json",
+        directory / "kept.json",
         "--docs",
-        folder / "docs",
+        directory / "docs",
     )
     return [
         sys.executable,

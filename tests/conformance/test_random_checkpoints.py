@@ -45,7 +45,7 @@ def test_any_route_keeps_every_bit(tmp_path: Path, seed: int, first: str) -> Non
     draw = random.Random(f"{seed} {first}")
     at = save(expected, tmp_path / "0" / f"model.{first}")
     for step in range(1, 4):
-        folder = tmp_path / str(step)
+        directory = tmp_path / str(step)
         size = draw.choice(
             [
                 ["--single"],
@@ -57,7 +57,7 @@ def test_any_route_keeps_every_bit(tmp_path: Path, seed: int, first: str) -> Non
         call_cli(
             "reshard",
             at.parent,
-            folder,
+            directory,
             "--to",
             draw.choice(["safetensors", "bin"]),
             "--tied",
@@ -65,7 +65,7 @@ def test_any_route_keeps_every_bit(tmp_path: Path, seed: int, first: str) -> Non
             *size,
             "-q",
         )
-        at = result(folder)
+        at = result(directory)
         assert_equal(load(at), expected)
 
 

@@ -27,34 +27,34 @@ POSITIONS = "embeddings.position_ids"
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the unsharded checkpoint: `config.json` and `pytorch_model.bin`."""
-    folder = tmp_path_factory.mktemp("reference") / "whole"
+    directory = tmp_path_factory.mktemp("reference") / "whole"
     subprocess.run(
-        [sys.executable, "benchmarks/reference.py", folder],
+        [sys.executable, "benchmarks/reference.py", directory],
         cwd=ROOT,
         check=True,
         capture_output=True,
     )
-    yield folder
-    remove(folder)
+    yield directory
+    remove(directory)
 
 
 @pytest.fixture(scope="module")
 def sharded(whole: Path) -> Iterator[Path]:
     """The folder that the split wrote."""
-    folder = whole.parent / "sharded"
-    done = run_cli("split", whole, folder, "--max-shard-size", "200MB")
-    assert done.stdout == f"{folder / 'pytorch_model.bin.index.json'}\n"
-    yield folder
-    remove(folder)
+    directory = whole.parent / "sharded"
+    done = run_cli("split", whole, directory, "--max-shard-size", "200MB")
+    assert done.stdout == f"{directory / 'pytorch_model.bin.index.json'}\n"
+    yield directory
+    remove(directory)
 
 
 @pytest.fixture(scope="module")
 def safe(whole: Path) -> Iterator[Path]:
     """The folder of the same shards in safetensors."""
-    folder = whole.parent / "safe"
-    run_cli("reshard", whole, folder, "--to", "safetensors", "--max-shard-size", "200MB")
-    yield folder
-    remove(folder)
+    directory = whole.parent / "safe"
+    run_cli("reshard", whole, directory, "--to", "safetensors", "--max-shard-size", "200MB")
+    yield directory
+    remove(directory)
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +68,16 @@ def weights(whole: Path) -> dict[str, torch.Tensor]:
     return loaded
 
 
-def remove(folder: Path) -> None:
+def remove(directory: Path) -> None:
     """Free the space of a folder of files at once; pytest would keep it for three sessions."""
-    for path in folder.rglob("*"):
+    for path in directory.rglob("*"):
         if path.is_file():
             path.unlink()
 
 
-def index_of(folder: Path, name: str) -> dict[str, dict[str, object]]:
+def index_of(directory: Path, name: str) -> dict[str, dict[str, object]]:
     """The index of a folder."""
-    document: dict[str, dict[str, object]] = json.loads((folder / name).read_text())
+    document: dict[str, dict[str, object]] = json.loads((directory / name).read_text())
     return document
 
 
@@ -137,11 +137,11 @@ def test_the_index_is_the_one_that_is_known(sharded: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "pattern"),
+    ("directory", "pattern"),
     [("sharded", "pytorch_model{suffix}.bin"), ("safe", "model{suffix}.safetensors")],
 )
 def test_the_index_equals_the_hubs(
-    folder: str, pattern: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
+    directory: str, pattern: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
 ) -> None:
     """In both containers the shards are those that huggingface_hub plans for the same state dict."""
     from huggingface_hub import split_torch_state_dict_into_shards
@@ -150,7 +150,7 @@ def test_the_index_equals_the_hubs(
     # own.
     own = {name: tensor.clone() for name, tensor in weights.items()}
     plan = split_torch_state_dict_into_shards(own, filename_pattern=pattern, max_shard_size="200MB")
-    index = index_of(request.getfixturevalue(folder), pattern.format(suffix="") + ".index.json")
+    index = index_of(request.getfixturevalue(directory), pattern.format(suffix="") + ".index.json")
     assert index == {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
 
 
@@ -161,16 +161,16 @@ def test_every_shard_holds_what_the_index_says(
     assert_same(load(sharded / "pytorch_model.bin.index.json"), weights)
 
 
-@pytest.mark.parametrize("folder", ["sharded", "safe"])
+@pytest.mark.parametrize("directory", ["sharded", "safe"])
 def test_from_pretrained_loads_it(
-    folder: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
+    directory: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
 ) -> None:
     """The folder is loaded by transformers with nothing missing, and every parameter equal."""
     from transformers import BertModel
 
-    path = request.getfixturevalue(folder)
+    path = request.getfixturevalue(directory)
     model, loading = BertModel.from_pretrained(
-        path, output_loading_info=True, use_safetensors=folder == "safe"
+        path, output_loading_info=True, use_safetensors=directory == "safe"
     )
     assert not loading["missing_keys"]
     assert not loading["mismatched_keys"]
@@ -179,15 +179,15 @@ def test_from_pretrained_loads_it(
     )
 
 
-@pytest.mark.parametrize("folder", ["sharded", "safe"])
+@pytest.mark.parametrize("directory", ["sharded", "safe"])
 def test_load_sharded_checkpoint_loads_it(
-    folder: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
+    directory: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
 ) -> None:
     """The loader of transformers that takes one shard after another finds every key."""
     from transformers.trainer_utils import load_sharded_checkpoint
 
     model = empty_model()
-    result = load_sharded_checkpoint(model, str(request.getfixturevalue(folder)), strict=False)
+    result = load_sharded_checkpoint(model, str(request.getfixturevalue(directory)), strict=False)
     assert not result.missing_keys
     assert list(result.unexpected_keys) == [POSITIONS]
     assert_same(
@@ -195,15 +195,15 @@ def test_load_sharded_checkpoint_loads_it(
     )
 
 
-@pytest.mark.parametrize("folder", ["sharded", "safe"])
+@pytest.mark.parametrize("directory", ["sharded", "safe"])
 def test_accelerate_loads_it(
-    folder: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
+    directory: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
 ) -> None:
     """The loader of accelerate for little memory reads the same folder."""
     from accelerate import load_checkpoint_in_model
 
     model = empty_model()
-    load_checkpoint_in_model(model, str(request.getfixturevalue(folder)))
+    load_checkpoint_in_model(model, str(request.getfixturevalue(directory)))
     assert_same(
         model.state_dict(), {name: tensor for name, tensor in weights.items() if name != POSITIONS}
     )
@@ -228,10 +228,10 @@ def test_safetensors_merge_back_to_equal_tensors(
     remove(merged.parent)
 
 
-@pytest.mark.parametrize("folder", ["whole", "sharded", "safe"])
-def test_it_verifies(folder: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("directory", ["whole", "sharded", "safe"])
+def test_it_verifies(directory: str, request: pytest.FixtureRequest) -> None:
     """All bytes of what was made and written are found sound, and nothing is even odd."""
-    done = run_cli("verify", request.getfixturevalue(folder), "--deep", "--strict", "--json")
+    done = run_cli("verify", request.getfixturevalue(directory), "--deep", "--strict", "--json")
     document = json.loads(done.stdout)
     assert document["ok"]
     assert document["findings"] == []

@@ -72,21 +72,21 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         yield disk
 
 
-def make_source(folder: Path, container: str) -> Path:
+def make_source(directory: Path, container: str) -> Path:
     """A checkpoint of random 16-bit tensors, saved by its own library."""
     import torch
     from safetensors.torch import save_file
 
-    folder.mkdir()
+    directory.mkdir()
     weights = {
         f"layer.{number}.weight": torch.randint(-(2**15), 2**15 - 1, (ELEMENTS,), dtype=torch.int16)
         for number in range(TENSORS)
     }
     if container == "bin":
-        torch.save(weights, folder / "pytorch_model.bin")
+        torch.save(weights, directory / "pytorch_model.bin")
     else:
-        save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    return folder
+        save_file(weights, directory / "model.safetensors", {"format": "pt"})
+    return directory
 
 
 def convert(source: Path, target: Path, options: WriteOptions) -> Copied:
@@ -101,13 +101,13 @@ def convert(source: Path, target: Path, options: WriteOptions) -> Copied:
     return copied
 
 
-def load(folder: Path) -> dict[str, object]:
+def load(directory: Path) -> dict[str, object]:
     """All tensors of a folder, by upstream's loaders; torch files mapped and not."""
     import torch
     from safetensors.torch import load_file
 
     found: dict[str, object] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(directory.iterdir()):
         if path.suffix == ".safetensors":
             found |= load_file(path)
         elif path.suffix == ".bin":
@@ -140,8 +140,8 @@ def test_split_and_merge_share_blocks(disk: Disk, container: str) -> None:
     # Two copies of 4 MB in less than a quarter of one: filesystems' own records are in it too.
     assert used_bytes(disk) - before < TENSORS * NBYTES / 4
     original = load(source)
-    for folder in (split, merged):
-        loaded = load(folder)
+    for directory in (split, merged):
+        loaded = load(directory)
         assert loaded.keys() == original.keys()
         assert all(torch.equal(loaded[name], original[name]) for name in original)
 

@@ -44,7 +44,7 @@ class TestMemoryStore(StoreSuite):
     @pytest.fixture
     def store(self, root: str) -> Store:
         store = MemoryStore()
-        store.make_folder(root)
+        store.make_directory(root)
         return store
 
     @pytest.fixture

@@ -19,7 +19,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + 
 
 
 @dataclass(frozen=True)
-class FolderCase:
+class DirectoryCase:
     """A folder that `make` fills, and what reading it must say.
 
     `code` None: it is sound; `exit_code` is what a writer ends with; `source` is what is given as
@@ -49,51 +49,53 @@ def index(weight_map: dict[str, str]) -> bytes:
     return json.dumps({"metadata": {"total_size": 24}, "weight_map": weight_map}).encode()
 
 
-def sound(folder: Path) -> None:
+def sound(directory: Path) -> None:
     """Three shards and their index."""
     for name, tensor in ((A, "a"), (B, "b"), (C, "c")):
-        (folder / name).write_bytes(weights(tensor))
-    (folder / INDEX).write_bytes(index({"a": A, "b": B, "c": C}))
+        (directory / name).write_bytes(weights(tensor))
+    (directory / INDEX).write_bytes(index({"a": A, "b": B, "c": C}))
 
 
 def _but(*changes: Callable[[Path], object]) -> Callable[[Path], None]:
     """The sound folder with changes."""
 
-    def make(folder: Path) -> None:
-        sound(folder)
+    def make(directory: Path) -> None:
+        sound(directory)
         for change in changes:
-            change(folder)
+            change(directory)
 
     return make
 
 
 def _put(name: str, data: bytes) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_bytes(data)
+    return lambda directory: (directory / name).write_bytes(data)
 
 
 def _remove(name: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).unlink()
+    return lambda directory: (directory / name).unlink()
 
 
 def _cut(name: str, nbytes: int) -> Callable[[Path], object]:
-    return lambda folder: os.truncate(folder / name, (folder / name).stat().st_size - nbytes)
+    return lambda directory: os.truncate(
+        directory / name, (directory / name).stat().st_size - nbytes
+    )
 
 
 def _pipe(name: str) -> Callable[[Path], object]:
-    return lambda folder: os.mkfifo(folder / name)
+    return lambda directory: os.mkfifo(directory / name)
 
 
 def _link(name: str, target: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).symlink_to(target)
+    return lambda directory: (directory / name).symlink_to(target)
 
 
 def _hidden(name: str) -> Callable[[Path], object]:
     """Move a file away and put a link to it in its place, as in the hub's cache."""
 
-    def change(folder: Path) -> None:
-        (folder / "blobs").mkdir(exist_ok=True)
-        (folder / name).rename(folder / "blobs" / name)
-        (folder / name).symlink_to(Path("blobs") / name)
+    def change(directory: Path) -> None:
+        (directory / "blobs").mkdir(exist_ok=True)
+        (directory / name).rename(directory / "blobs" / name)
+        (directory / name).symlink_to(Path("blobs") / name)
 
     return change
 
@@ -101,99 +103,101 @@ def _hidden(name: str) -> Callable[[Path], object]:
 def _only(*changes: Callable[[Path], object]) -> Callable[[Path], None]:
     """An empty folder with changes."""
 
-    def make(folder: Path) -> None:
+    def make(directory: Path) -> None:
         for change in changes:
-            change(folder)
+            change(directory)
 
     return make
 
 
 _SHARDS = [
-    FolderCase("sound", sound, None),
-    FolderCase("shard missing", _but(_remove(B)), "index-shard-missing"),
-    FolderCase(
+    DirectoryCase("sound", sound, None),
+    DirectoryCase("shard missing", _but(_remove(B)), "index-shard-missing"),
+    DirectoryCase(
         "shard is a folder",
-        _but(_remove(B), lambda folder: (folder / B).mkdir()),
+        _but(_remove(B), lambda directory: (directory / B).mkdir()),
         "file-not-regular",
     ),
-    FolderCase("shard is a pipe", _but(_remove(B), _pipe(B)), "file-not-regular"),
-    FolderCase("shard is a device", _but(_remove(B), _link(B, "/dev/zero")), "file-not-regular"),
-    FolderCase("shard is a link to a file", _but(_hidden(B)), None),
-    FolderCase("everything is a link", _but(*map(_hidden, (A, B, C, INDEX))), None),
-    FolderCase(
+    DirectoryCase("shard is a pipe", _but(_remove(B), _pipe(B)), "file-not-regular"),
+    DirectoryCase("shard is a device", _but(_remove(B), _link(B, "/dev/zero")), "file-not-regular"),
+    DirectoryCase("shard is a link to a file", _but(_hidden(B)), None),
+    DirectoryCase("everything is a link", _but(*map(_hidden, (A, B, C, INDEX))), None),
+    DirectoryCase(
         "shard is a link to nothing", _but(_remove(B), _link(B, "gone")), "index-shard-missing"
     ),
-    FolderCase("shard is a link to itself", _but(_remove(B), _link(B, B)), "index-shard-missing"),
-    FolderCase("shard is empty", _but(_put(B, b"")), "file-empty"),
-    FolderCase("shard is zero-filled", _but(_put(B, bytes(4096))), "file-zero-filled"),
-    FolderCase("shard is a pointer of Git LFS", _but(_put(B, LFS)), "file-lfs-pointer"),
-    FolderCase(
+    DirectoryCase(
+        "shard is a link to itself", _but(_remove(B), _link(B, B)), "index-shard-missing"
+    ),
+    DirectoryCase("shard is empty", _but(_put(B, b"")), "file-empty"),
+    DirectoryCase("shard is zero-filled", _but(_put(B, bytes(4096))), "file-zero-filled"),
+    DirectoryCase("shard is a pointer of Git LFS", _but(_put(B, LFS)), "file-lfs-pointer"),
+    DirectoryCase(
         "shard is a web page",
         _but(_put(B, b"<!doctype html><html>Sign in</html>")),
         "file-html-page",
     ),
-    FolderCase(
+    DirectoryCase(
         "shard is JSON", _but(_put(B, b'{"error": "not found"}' + b" " * 80)), "header-invalid"
     ),
-    FolderCase("shard is cut off", _but(_cut(B, 3)), "file-truncated"),
-    FolderCase("shard is cut off within its header", _but(_cut(B, 60)), "file-truncated"),
-    FolderCase(
+    DirectoryCase("shard is cut off", _but(_cut(B, 3)), "file-truncated"),
+    DirectoryCase("shard is cut off within its header", _but(_cut(B, 60)), "file-truncated"),
+    DirectoryCase(
         "shard has more at its end", _but(_put(B, weights("b") + b"more")), "file-trailing-bytes"
     ),
 ]
 
 _INDEX = [
-    FolderCase("tensor absent", _but(_put(B, weights("other"))), "index-tensor-missing"),
-    FolderCase("tensor in another shard", _but(_put(INDEX, index({"a": B, "b": A, "c": C}))), "index-tensor-misplaced"),
-    FolderCase("tensor in two shards", _but(_put(B, weights("b", "a"))), "tensor-in-several-shards"),
-    FolderCase("tensor not listed", _but(_put(B, weights("b", "more"))), "index-tensor-unlisted"),
-    FolderCase("shard not listed", _but(_put(INDEX, index({"a": A, "b": B}))), "shard-unlisted"),
-    FolderCase("index cut off", _but(_cut(INDEX, 5)), "index-invalid"),
-    FolderCase("index is a pointer of Git LFS", _but(_put(INDEX, LFS)), "file-lfs-pointer"),
-    FolderCase("index is a pipe", _but(_remove(INDEX), _pipe(INDEX)), "file-not-regular"),
-    FolderCase("index is a link to nothing", _but(_remove(INDEX), _link(INDEX, "gone")), "file-not-regular"),
-    FolderCase("index leads out", _but(_put(INDEX, index({"a": f"../{A}", "b": B, "c": C}))), "shard-name-unsafe"),
-    FolderCase("index lists a torch file", _but(_put(INDEX, index({"a": "a.bin", "c": C}))), "shard-name-unsafe"),
-    FolderCase("index names a pipe in a folder", _but(
-        lambda folder: (folder / "sub").mkdir(), _pipe("sub/x.safetensors"),
+    DirectoryCase("tensor absent", _but(_put(B, weights("other"))), "index-tensor-missing"),
+    DirectoryCase("tensor in another shard", _but(_put(INDEX, index({"a": B, "b": A, "c": C}))), "index-tensor-misplaced"),
+    DirectoryCase("tensor in two shards", _but(_put(B, weights("b", "a"))), "tensor-in-several-shards"),
+    DirectoryCase("tensor not listed", _but(_put(B, weights("b", "more"))), "index-tensor-unlisted"),
+    DirectoryCase("shard not listed", _but(_put(INDEX, index({"a": A, "b": B}))), "shard-unlisted"),
+    DirectoryCase("index cut off", _but(_cut(INDEX, 5)), "index-invalid"),
+    DirectoryCase("index is a pointer of Git LFS", _but(_put(INDEX, LFS)), "file-lfs-pointer"),
+    DirectoryCase("index is a pipe", _but(_remove(INDEX), _pipe(INDEX)), "file-not-regular"),
+    DirectoryCase("index is a link to nothing", _but(_remove(INDEX), _link(INDEX, "gone")), "file-not-regular"),
+    DirectoryCase("index leads out", _but(_put(INDEX, index({"a": f"../{A}", "b": B, "c": C}))), "shard-name-unsafe"),
+    DirectoryCase("index lists a torch file", _but(_put(INDEX, index({"a": "a.bin", "c": C}))), "shard-name-unsafe"),
+    DirectoryCase("index names a pipe in a folder", _but(
+        lambda directory: (directory / "sub").mkdir(), _pipe("sub/x.safetensors"),
         _put(INDEX, index({"a": A, "b": B, "c": C, "x": "sub/x.safetensors"})),
     ), "file-not-regular"),
 ]  # fmt: skip
 
 _SETS = [
-    FolderCase("no index", _but(_remove(INDEX)), "index-missing", severity="warning"),
-    FolderCase("no index and a file missing", _but(_remove(INDEX), _remove(B)), "shard-set-incomplete"),
-    FolderCase("no index and a tensor twice", _but(_remove(INDEX), _put(B, weights("a"))), "tensor-in-several-shards"),
-    FolderCase("slices of a model", _only(
+    DirectoryCase("no index", _but(_remove(INDEX)), "index-missing", severity="warning"),
+    DirectoryCase("no index and a file missing", _but(_remove(INDEX), _remove(B)), "shard-set-incomplete"),
+    DirectoryCase("no index and a tensor twice", _but(_remove(INDEX), _put(B, weights("a"))), "tensor-in-several-shards"),
+    DirectoryCase("slices of a model", _only(
         _put("consolidated.00.pth", weights("a")), _put("consolidated.01.pth", weights("a")),
     ), "tensor-in-several-shards"),
-    FolderCase("a single file beside a set", _but(_put("model.safetensors", weights("old"))), "folder-ambiguous", 2),
-    FolderCase("two containers", _but(_put("pytorch_model.bin", b"")), "folder-ambiguous", 2),
-    FolderCase("two variants", _but(_put("model.fp16.safetensors", weights("a"))), "folder-ambiguous", 2),
-    FolderCase("left over from another count", _but(_put("model-00001-of-00005.safetensors", weights("a"))),
+    DirectoryCase("a single file beside a set", _but(_put("model.safetensors", weights("old"))), "folder-ambiguous", 2),
+    DirectoryCase("two containers", _but(_put("pytorch_model.bin", b"")), "folder-ambiguous", 2),
+    DirectoryCase("two variants", _but(_put("model.fp16.safetensors", weights("a"))), "folder-ambiguous", 2),
+    DirectoryCase("left over from another count", _but(_put("model-00001-of-00005.safetensors", weights("a"))),
                "folder-ambiguous", 2),
-    FolderCase("a stale index", _only(
+    DirectoryCase("a stale index", _only(
         _put("model.safetensors", weights("a")), _put(INDEX, index({"a": A})),
     ), "folder-ambiguous", 2),
-    FolderCase("nothing", _only(), "not-found"),
-    FolderCase("nothing but training state", _only(_put("optimizer.bin", weights("a"))), "not-found"),
-    FolderCase("a single link to nothing", _only(_link("model.safetensors", "gone")), "file-not-regular"),
-    FolderCase("a single pipe", _only(_pipe("model.safetensors")), "file-not-regular"),
-    FolderCase("a named pipe", _only(_pipe("model.safetensors")), "file-not-regular", source="model.safetensors"),
-    FolderCase("a named shard of a set that lacks one", _but(_remove(INDEX), _remove(B)), "shard-set-incomplete",
+    DirectoryCase("nothing", _only(), "not-found"),
+    DirectoryCase("nothing but training state", _only(_put("optimizer.bin", weights("a"))), "not-found"),
+    DirectoryCase("a single link to nothing", _only(_link("model.safetensors", "gone")), "file-not-regular"),
+    DirectoryCase("a single pipe", _only(_pipe("model.safetensors")), "file-not-regular"),
+    DirectoryCase("a named pipe", _only(_pipe("model.safetensors")), "file-not-regular", source="model.safetensors"),
+    DirectoryCase("a named shard of a set that lacks one", _but(_remove(INDEX), _remove(B)), "shard-set-incomplete",
                source=A),
-    FolderCase("a named link to nothing", _only(_link("x.bin", "gone")), "not-found", source="x.bin"),
-    FolderCase("a named configuration", _but(_put("config.json", b'{"hidden_size": 4}')), "index-invalid",
+    DirectoryCase("a named link to nothing", _only(_link("x.bin", "gone")), "not-found", source="x.bin"),
+    DirectoryCase("a named configuration", _but(_put("config.json", b'{"hidden_size": 4}')), "index-invalid",
                source="config.json"),
 ]  # fmt: skip
 
 CASES = [*_SHARDS, *_INDEX, *_SETS]
 
 
-def main(folder: Path) -> None:
+def main(directory: Path) -> None:
     """Write every case to a folder of its own."""
     for case in CASES:
-        place = folder / case.name.replace(" ", "-")
+        place = directory / case.name.replace(" ", "-")
         place.mkdir(parents=True)
         case.make(place)
 

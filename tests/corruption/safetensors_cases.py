@@ -446,10 +446,10 @@ def _add_sound(add: _Add) -> None:
 CASES = _cases()
 
 
-def main(folder: str) -> None:
+def main(directory: str) -> None:
     """Write every case into a folder, named after the case."""
     for case in CASES:
-        path = Path(folder) / (case.name.replace(" ", "-").replace(",", "") + case.suffix)
+        path = Path(directory) / (case.name.replace(" ", "-").replace(",", "") + case.suffix)
         path.write_bytes(case.make())
 
 

@@ -52,8 +52,8 @@ MOST_SECONDS = 2.0
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
-def _put(case: Case, folder: Path) -> Path:
-    path = folder / f"case{case.suffix}"
+def _put(case: Case, directory: Path) -> Path:
+    path = directory / f"case{case.suffix}"
     path.write_bytes(case.make())
     return path
 
@@ -92,13 +92,13 @@ def test_no_file_costs_much_memory(tmp_path: Path) -> None:
     """All files of the corpus, one after another in one process, raise its peak memory by less than
     100 MiB.
     """
-    folder, sound = tmp_path / "cases", tmp_path / "sound.safetensors"
-    folder.mkdir()
+    directory, sound = tmp_path / "cases", tmp_path / "sound.safetensors"
+    directory.mkdir()
     for number, case in enumerate(CASES):
-        (folder / f"{number:04}{case.suffix}").write_bytes(case.make())
+        (directory / f"{number:04}{case.suffix}").write_bytes(case.make())
     sound.write_bytes(next(case.make() for case in CASES if case.code is None))
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, str(sound), str(folder)],
+        [sys.executable, "-c", PEAK, str(sound), str(directory)],
         capture_output=True,
         text=True,
         check=True,

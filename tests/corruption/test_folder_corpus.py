@@ -12,16 +12,16 @@ from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.local import LocalStore
-from tests.corruption.folder_cases import CASES, FolderCase
+from tests.corruption.directory_cases import CASES, DirectoryCase
 
 STORE = LocalStore()
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
-def _source(case: FolderCase, folder: Path) -> str:
-    case.make(folder)
-    return str(folder / case.source)
+def _source(case: DirectoryCase, directory: Path) -> str:
+    case.make(directory)
+    return str(directory / case.source)
 
 
 def _read_strictly(source: str) -> Checkpoint:
@@ -34,7 +34,7 @@ def test_the_names_differ() -> None:
 
 
 @each
-def test_strict(case: FolderCase, tmp_path: Path) -> None:
+def test_strict(case: DirectoryCase, tmp_path: Path) -> None:
     """A writer ends with the case's code and exit code, a message, a file and a next step; else it
     reads all of it.
     """
@@ -52,7 +52,7 @@ def test_strict(case: FolderCase, tmp_path: Path) -> None:
 
 
 @each
-def test_collecting(case: FolderCase, tmp_path: Path) -> None:
+def test_collecting(case: DirectoryCase, tmp_path: Path) -> None:
     """A collecting report is told the case's code and no crowd of others, and what is sound is
     still read.
     """
@@ -72,7 +72,7 @@ def test_collecting(case: FolderCase, tmp_path: Path) -> None:
 
 
 @each
-def test_nothing_is_changed(case: FolderCase, tmp_path: Path) -> None:
+def test_nothing_is_changed(case: DirectoryCase, tmp_path: Path) -> None:
     """Whatever is wrong, looking changes no name, size or time in the folder."""
 
     def state() -> list[tuple[str, int, int]]:

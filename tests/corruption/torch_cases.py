@@ -73,7 +73,7 @@ def _cases() -> list[Case]:
         _ends,
         _directory,
         _locals,
-        _folders,
+        _directories,
         _marks,
         _storages,
         _views,
@@ -261,7 +261,7 @@ def _undescribed(**local: int) -> bytes:
     return pack(list(entries.values()))
 
 
-def _folders(add: Add) -> None:
+def _directories(add: Add) -> None:
     """The folder that all records lie in."""
     add("two folders", "zip-ambiguous", lambda: archive(extra=Entry("other/data.pkl", ROOT)))
     add("record outside", "zip-ambiguous", lambda: archive(extra=Entry("data.pkl", ROOT)))
@@ -459,11 +459,11 @@ CASES = _cases()
 
 def main() -> None:
     """Write the corpus to the folder that is named."""
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
     for case in CASES:
         name = "".join(character if character.isalnum() else "-" for character in case.name)
-        (folder / f"{name}{case.suffix}").write_bytes(case.make())
+        (directory / f"{name}{case.suffix}").write_bytes(case.make())
 
 
 if __name__ == "__main__":

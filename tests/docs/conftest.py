@@ -21,8 +21,8 @@ SMALL, LARGE = 4_000, 40_000
 @pytest.fixture(scope="session")
 def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for the PATH with `shardctl` in it."""
-    with served(tmp_path_factory.mktemp("program")) as folder:
-        yield folder
+    with served(tmp_path_factory.mktemp("program")) as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`model`: a safetensors file with a config and a tokenizer; `bert-base-cased`: the reference
     case, scaled down.
     """
-    folder = tmp_path_factory.mktemp("checkpoints")
+    directory = tmp_path_factory.mktemp("checkpoints")
     sizes = {"model.embed_tokens.weight": LARGE}
     for layer in range(3):
         sizes |= {
@@ -39,13 +39,13 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         sizes |= {f"model.layers.{layer}.norm.weight": SMALL}
     sizes |= {"lm_head.weight": LARGE}
-    write_safetensors(folder / "model" / "model.safetensors", sizes, fill=1)
-    (folder / "model" / "config.json").write_text(json.dumps({"model_type": "small"}))
-    (folder / "model" / "tokenizer.json").write_text("{}")
+    write_safetensors(directory / "model" / "model.safetensors", sizes, fill=1)
+    (directory / "model" / "config.json").write_text(json.dumps({"model_type": "small"}))
+    (directory / "model" / "tokenizer.json").write_text("{}")
     with pytest.MonkeyPatch.context() as patch:
         scale_down(patch)
-        reference.make(str(folder / "bert-base-cased"))
-    return folder
+        reference.make(str(directory / "bert-base-cased"))
+    return directory
 
 
 def scale_down(patch: pytest.MonkeyPatch, by: int = 16) -> None:
@@ -61,6 +61,6 @@ def scale_down(patch: pytest.MonkeyPatch, by: int = 16) -> None:
 @pytest.fixture
 def shell(binaries: Path, checkpoints: Path, tmp_path: Path) -> Shell:
     """A shell in a fresh folder that holds the checkpoints."""
-    folder = tmp_path / "work"
-    shutil.copytree(checkpoints, folder)
-    return Shell(folder, binaries)
+    directory = tmp_path / "work"
+    shutil.copytree(checkpoints, directory)
+    return Shell(directory, binaries)

@@ -142,12 +142,12 @@ class Shell:
     own comes in.
     """
 
-    def __init__(self, folder: Path, binaries: Path) -> None:
-        self._folder = folder
+    def __init__(self, directory: Path, binaries: Path) -> None:
+        self._directory = directory
         self._code = 0
         self._environment = {
             "PATH": os.pathsep.join([str(binaries), "/usr/local/bin", "/usr/bin", "/bin"]),
-            "HOME": str(folder),
+            "HOME": str(directory),
             "LANG": "C.UTF-8",
             "TERM": "xterm",
             "COLUMNS": "120",
@@ -163,7 +163,7 @@ class Shell:
         script = f"(exit {self._code}); {command}"
         with os.fdopen(master, "rb", buffering=0) as terminal:
             process = subprocess.Popen(
-                ["bash", "-c", script], cwd=self._folder, env=self._environment, stdin=subprocess.DEVNULL, stdout=slave,
+                ["bash", "-c", script], cwd=self._directory, env=self._environment, stdin=subprocess.DEVNULL, stdout=slave,
                 stderr=slave,
             )  # fmt: skip
             os.close(slave)

@@ -26,7 +26,7 @@ SHIM = """\
 import json, os, resource, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({path!r})
-    call = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
+    call = {{"arguments": sys.argv[1:], "directory": os.getcwd(), "environment": dict(os.environ)}}
     call["largest_file"] = resource.getrlimit(resource.RLIMIT_FSIZE)
     socket.send_fds(server, [b"-"], [0, 1, 2])
     server.sendall(json.dumps(call).encode() + b"\\n")
@@ -35,9 +35,9 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Path]:
+def served(directory: Path) -> Iterator[Path]:
     """A server at work; gives the folder for the PATH that has `shardctl` in it."""
-    binaries, path = folder / "bin", folder / "socket"
+    binaries, path = directory / "bin", directory / "socket"
     binaries.mkdir(parents=True)
     shim = binaries / "shardctl"
     shim.write_text(SHIM.format(python=sys.executable, path=str(path)))
@@ -81,7 +81,7 @@ def _answer(connection: socket.socket) -> None:
         os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2)
     )
     resource.setrlimit(resource.RLIMIT_FSIZE, call["largest_file"])
-    os.chdir(call["folder"])
+    os.chdir(call["directory"])
     os.environ.clear()
     os.environ.update(call["environment"])
     code = run(app, call["arguments"])

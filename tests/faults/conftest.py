@@ -16,5 +16,5 @@ def memory_path(tmp_path: Path) -> Iterator[Path]:
     if not os.access("/dev/shm", os.W_OK):  # noqa: S108 - a folder of our own is made there
         yield tmp_path
         return
-    with tempfile.TemporaryDirectory(prefix="shardctl-", dir="/dev/shm") as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="shardctl-", dir="/dev/shm") as directory:
+        yield Path(directory)

@@ -44,42 +44,51 @@ class Scenario:
         """Whether the command replaces what it reads."""
         return self.source == self.target
 
-    def arguments(self, folder: Path) -> list[str]:
+    def arguments(self, directory: Path) -> list[str]:
         """The command line below a folder. One job, so that the moments are the same in every run."""
         name, *options = self.command
-        paths = [str(folder / self.source), str(folder / self.target)]
+        paths = [str(directory / self.source), str(directory / self.target)]
         return [name, *paths, *options, "--jobs", "1", "--quiet"]
 
 
-def _single(folder: Path) -> None:
-    write_safetensors(folder / "model" / "model.safetensors", tensors())
-    (folder / "model" / "config.json").write_text("{}")
+def _single(directory: Path) -> None:
+    write_safetensors(directory / "model" / "model.safetensors", tensors())
+    (directory / "model" / "config.json").write_text("{}")
 
 
-def _bin_shards(folder: Path) -> None:
-    write_safetensors(folder / "single" / "model.safetensors", tensors(4))
+def _bin_shards(directory: Path) -> None:
+    write_safetensors(directory / "single" / "model.safetensors", tensors(4))
     run_here(
-        "reshard", folder / "single", folder / "model", "--to", "bin", "--num-shards", 3, "--quiet"
+        "reshard",
+        directory / "single",
+        directory / "model",
+        "--to",
+        "bin",
+        "--num-shards",
+        3,
+        "--quiet",
     ).expect(0)
-    shutil.rmtree(folder / "model" / ".shardctl")
+    shutil.rmtree(directory / "model" / ".shardctl")
 
 
-def _shards(folder: Path) -> None:
+def _shards(directory: Path) -> None:
     """Three shards whose tensors stand in an order that packing again by name changes: other
     shards, same names.
     """
     names = [f"layer.{number}.weight" for number in (10, 9, 2, 1, 11, 3)]
     held = {name: bytes([number + 1]) * (500 + 97 * number) for number, name in enumerate(names)}
-    write_safetensors(folder / "single" / "model.safetensors", held)
-    run_here("split", folder / "single", folder / "model", "--num-shards", 3, "--quiet").expect(0)
-    shutil.rmtree(folder / "model" / ".shardctl")
+    write_safetensors(directory / "single" / "model.safetensors", held)
+    run_here(
+        "split", directory / "single", directory / "model", "--num-shards", 3, "--quiet"
+    ).expect(0)
+    shutil.rmtree(directory / "model" / ".shardctl")
 
 
-def _shards_in_target(folder: Path) -> None:
+def _shards_in_target(directory: Path) -> None:
     """A source of one file, and a target that holds three shards of other weights."""
-    _shards(folder)
-    (folder / "model").rename(folder / "target")
-    write_safetensors(folder / "model" / "model.safetensors", tensors())
+    _shards(directory)
+    (directory / "model").rename(directory / "target")
+    write_safetensors(directory / "model" / "model.safetensors", tensors())
 
 
 INDEX = "model.safetensors.index.json"
@@ -108,7 +117,7 @@ def kill_everywhere(scenario: Scenario, pristine: Path, begin: Path, memory_path
     `pristine` is what was there before anything was run: what that run must end with is what a run
     from there does.
     """
-    before = {folder.name: digests(folder) for folder in pristine.iterdir()}
+    before = {directory.name: digests(directory) for directory in pristine.iterdir()}
     old = before.get(scenario.target, {})
     work = memory_path / "work"
     _restore(pristine, work)
@@ -126,7 +135,7 @@ def kill_everywhere(scenario: Scenario, pristine: Path, begin: Path, memory_path
             f"{point} was not reached"
         )
         _check(scenario, work, before, after, str(point))
-    assert {folder.name: digests(folder) for folder in pristine.iterdir()} == before
+    assert {directory.name: digests(directory) for directory in pristine.iterdir()} == before
     return len(points)
 
 

@@ -77,14 +77,14 @@ def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
     return path
 
 
-def read_tensors(folder: Path) -> dict[str, bytes]:
+def read_tensors(directory: Path) -> dict[str, bytes]:
     """Every tensor of a folder's safetensors files by name: through its index where it has one."""
-    names = sorted(path.name for path in folder.glob("*.safetensors"))
-    for index in folder.glob("*.index.json"):
+    names = sorted(path.name for path in directory.glob("*.safetensors"))
+    for index in directory.glob("*.index.json"):
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
     held: dict[str, bytes] = {}
     for name in names:
-        data = (folder / name).read_bytes()
+        data = (directory / name).read_bytes()
         begin = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(data[8:begin])
         header.pop("__metadata__", None)
@@ -94,15 +94,17 @@ def read_tensors(folder: Path) -> dict[str, bytes]:
     return held
 
 
-def digests(folder: Path) -> dict[str, str]:
+def digests(directory: Path) -> dict[str, str]:
     """The files of a folder, without the staging, by name with their SHA-256."""
-    if not folder.is_dir():
+    if not directory.is_dir():
         return {}
     files = [
-        path for path in sorted(folder.rglob("*")) if path.is_file() and STAGING not in path.parts
+        path
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and STAGING not in path.parts
     ]
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
     }
 

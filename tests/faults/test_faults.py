@@ -55,18 +55,18 @@ def source(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A filesystem in memory with room for 2 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(directory)]
     if (
         shutil.which("mount") is None
         or subprocess.run(mount, capture_output=True, check=False).returncode
     ):
         pytest.skip("needs to mount a tmpfs")
     try:
-        yield folder
+        yield directory
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def _split(source: Path, target: Path) -> tuple[object, ...]:
@@ -255,11 +255,11 @@ def test_a_target_that_is_mounted_read_only(source: Path, small_disk: Path) -> N
 
 def test_a_target_without_permission(source: Path, tmp_path: Path) -> None:
     """A folder that may not be written to is exit 5 that says so."""
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o555)
-    if os.access(folder, os.W_OK):
+    directory = tmp_path / "closed"
+    directory.mkdir(mode=0o555)
+    if os.access(directory, os.W_OK):
         pytest.skip("needs a user who is not root")
-    failed = run_here(*_split(source, folder / "target")).expect(5)
+    failed = run_here(*_split(source, directory / "target")).expect(5)
     assert "permission" in failed.stderr.lower()
 
 
@@ -268,9 +268,9 @@ def test_a_target_on_another_filesystem(source: Path) -> None:
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made there
     if not os.access(memory, os.W_OK) or memory.stat().st_dev == source.stat().st_dev:
         pytest.skip("needs a second filesystem at /dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        run_here(*_split(source, Path(folder) / "target")).expect(0)
-        assert read_tensors(Path(folder) / "target") == tensors()
+    with tempfile.TemporaryDirectory(dir=memory) as directory:
+        run_here(*_split(source, Path(directory) / "target")).expect(0)
+        assert read_tensors(Path(directory) / "target") == tensors()
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_a_rival_that_ends_in_between(source: Path, tmp_path: Path) -> None:
 
 
 @needs_strace
-def test_every_new_folder_is_synced_into_its_parent(source: Path, tmp_path: Path) -> None:
+def test_every_new_directory_is_synced_into_its_parent(source: Path, tmp_path: Path) -> None:
     """The names of the target and of the folders made on the way to it are durable before anything
     is made there.
     """
@@ -338,15 +338,15 @@ def test_every_new_folder_is_synced_into_its_parent(source: Path, tmp_path: Path
         for number, call in enumerate(calls)
         if call.startswith("mkdir(") and call.endswith("= 0")
     ]
-    folders = [
+    directories = [
         tmp_path / "deep",
         tmp_path / "deep" / "target",
         tmp_path / "deep" / "target" / STAGING,
     ]
-    for number, folder in zip(made[:3], folders, strict=True):
-        assert f'"{folder}"' in calls[number]
+    for number, directory in zip(made[:3], directories, strict=True):
+        assert f'"{directory}"' in calls[number]
         assert re.fullmatch(
-            rf"fsync\(\d+<{re.escape(str(folder.parent))}>\) += 0", calls[number + 1]
+            rf"fsync\(\d+<{re.escape(str(directory.parent))}>\) += 0", calls[number + 1]
         )
 
 

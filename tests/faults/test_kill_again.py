@@ -29,9 +29,9 @@ class Interruption:
     call: str
     name: str
 
-    def point(self, folder: Path) -> Point:
+    def point(self, directory: Path) -> Point:
         """The moment, for a run below a folder."""
-        target = folder / SCENARIOS[self.scenario].target
+        target = directory / SCENARIOS[self.scenario].target
         return Point(self.call, str(target / self.name), 1)
 
 

@@ -105,10 +105,10 @@ def test_every_route_keeps_every_tensor(
     """After each step of any route, upstream's loaders find the names, types, shapes and bits of
     the beginning.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        at = save(expected, Path(folder, "0", f"model.{first}"))
+    with tempfile.TemporaryDirectory() as directory:
+        at = save(expected, Path(directory, "0", f"model.{first}"))
         for number, (container, size, tied, order) in enumerate(route, start=1):
-            target = Path(folder, str(number))
+            target = Path(directory, str(number))
             options = ["--to", container, *size, "--tied", tied, "--order", order, "-q"]
             call_cli("reshard", at.parent, target, *options)
             at = result(target)
@@ -121,9 +121,9 @@ def test_what_is_written_verifies(
     expected: dict[str, torch.Tensor], limit: int, container: str
 ) -> None:
     """What is written is sound in every byte, and the same as what it was made from."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = save(expected, Path(folder, "a", "pytorch_model.bin"))
-        target = Path(folder, "b")
+    with tempfile.TemporaryDirectory() as directory:
+        source = save(expected, Path(directory, "a", "pytorch_model.bin"))
+        target = Path(directory, "b")
         call_cli(
             "reshard", source.parent, target, "--to", container, "--max-shard-size", limit, "-q"
         )

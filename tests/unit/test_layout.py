@@ -7,7 +7,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.layout import Crc, Gather, LayoutBuilder, Literal, Run, tensor_piece
+from shardctl.layout import Copy, Crc, Gather, LayoutBuilder, Literal, tensor_piece
 from shardctl.model import DTYPES, Extent, Storage, Tensor, whole_blocks
 from tests.support import materialise
 
@@ -31,11 +31,11 @@ def test_runs_are_joined_where_the_source_goes_on() -> None:
         Extent("g", 10, 2),
         Extent("g", 10, 2),
     ):
-        builder.run(extent)
-    builder.run(Extent("g", 12, 0))
+        builder.copy(extent)
+    builder.copy(Extent("g", 12, 0))
     layout = builder.build()
     assert layout.pieces == (
-        Run(Extent("f", 0, 8)), Run(Extent("f", 9, 1)), Run(Extent("g", 10, 2)), Run(Extent("g", 10, 2)),
+        Copy(Extent("f", 0, 8)), Copy(Extent("f", 9, 1)), Copy(Extent("g", 10, 2)), Copy(Extent("g", 10, 2)),
     )  # fmt: skip
     assert layout.nbytes == sum(piece.nbytes for piece in layout.pieces) == 13
 
@@ -43,18 +43,18 @@ def test_runs_are_joined_where_the_source_goes_on() -> None:
 def test_a_literal_between_two_runs_keeps_them_apart() -> None:
     """Bytes in between stand in between, even where the source goes on."""
     builder = LayoutBuilder()
-    builder.run(Extent("f", 0, 2))
+    builder.copy(Extent("f", 0, 2))
     builder.literal(b"-")
-    builder.run(Extent("f", 2, 2))
+    builder.copy(Extent("f", 2, 2))
     assert materialise(builder.build(), {"f": b"abcd"}) == b"ab-cd"
 
 
 def test_a_recorded_run_is_not_joined() -> None:
     """A piece that a checksum names keeps its own place before and after another run."""
     builder = LayoutBuilder()
-    builder.run(Extent("f", 0, 2))
-    at = builder.record(Run(Extent("f", 2, 2), crc32=5))
-    builder.run(Extent("f", 4, 2))
+    builder.copy(Extent("f", 0, 2))
+    at = builder.record(Copy(Extent("f", 2, 2), crc32=5))
+    builder.copy(Extent("f", 4, 2))
     assert at == 1
     assert [piece.nbytes for piece in builder.build().pieces] == [2, 2, 2]
 
@@ -79,7 +79,7 @@ def test_every_piece_has_its_offset() -> None:
     builder.literal(b"abc")
     at = builder.record(Gather(Extent("f", 0, 12), 4, (3,), (1,)))
     builder.crc(at)
-    builder.run(Extent("f", 0, 7))
+    builder.copy(Extent("f", 0, 7))
     layout = builder.build()
     assert [offset for offset, _ in layout.placed()] == [0, 3, 15, 19]
     assert layout.nbytes == 26
@@ -91,8 +91,8 @@ def test_the_piece_of_a_tensor() -> None:
     whole = Tensor("t", DTYPES["F32"], (4,), storage)
     part = Tensor("t", DTYPES["F32"], (2,), storage, 1)
     turned = Tensor("t", DTYPES["F32"], (2, 2), storage, 0, (1, 2))
-    assert tensor_piece(whole) == Run(Extent("f", 64, 16), 9)
-    assert tensor_piece(part) == Run(Extent("f", 68, 8), None)
+    assert tensor_piece(whole) == Copy(Extent("f", 64, 16), 9)
+    assert tensor_piece(part) == Copy(Extent("f", 68, 8), None)
     assert tensor_piece(turned) == Gather(Extent("f", 64, 16), 4, (2, 2), (1, 2))
 
 
@@ -129,8 +129,8 @@ def test_a_layout_counts_what_it_can_share() -> None:
     """Only runs that stand alike in both files, and only their whole blocks, need no room."""
     builder = LayoutBuilder()
     builder.literal(b"-" * 4)
-    builder.run(Extent("f", 20, 30))
-    builder.run(Extent("g", 21, 30))
+    builder.copy(Extent("f", 20, 30))
+    builder.copy(Extent("g", 21, 30))
     layout = builder.build()
     assert layout.shareable(8) == 24
     assert layout.shareable(64) == 0

@@ -20,7 +20,7 @@ from shardctl.formats.limits import MAX_HEADER_BYTES
 from shardctl.formats.safetensors.check import METADATA_KEY, HeaderCheck, amounts
 from shardctl.formats.safetensors.header import HeaderError, as_text, is_text, parse
 from shardctl.formats.safetensors.scan import scan
-from shardctl.layout import Layout, LayoutBuilder, Run, tensor_piece
+from shardctl.layout import Copy, Layout, LayoutBuilder, tensor_piece
 from shardctl.model import File, Tensor, Tree
 from shardctl.stores.base import Reader
 
@@ -80,8 +80,8 @@ class Safetensors:
         builder.literal(planned.header)
         for tensor in planned.tensors:
             piece = tensor_piece(tensor)
-            if isinstance(piece, Run):
-                builder.run(piece.extent)
+            if isinstance(piece, Copy):
+                builder.copy(piece.extent)
             elif piece.nbytes:
                 builder.record(piece)
         return builder.build()

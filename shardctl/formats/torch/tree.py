@@ -45,7 +45,7 @@ def build_tree(root: object, storages: Places[str, Storage], path: str, report: 
             f"the file holds {_kind(root)}, not a state dict", "save a dict of named tensors"
         )
     builder = _Builder(storages, path, report)
-    return builder.folder(root, "", 0)
+    return builder.directory(root, "", 0)
 
 
 class _Builder:
@@ -59,7 +59,9 @@ class _Builder:
         self._seen: set[int] = set()
         self._has_tensors: dict[int, bool] = {}
 
-    def folder(self, value: Mapping | Sequence | tuple[object, ...], name: str, depth: int) -> Tree:
+    def directory(
+        self, value: Mapping | Sequence | tuple[object, ...], name: str, depth: int
+    ) -> Tree:
         if depth > MAX_DEPTH or id(value) in self._open:
             raise TreeError(
                 "dictionaries nest too deep, or one holds itself", "save a plain state dict"
@@ -98,9 +100,9 @@ class _Builder:
             self._report(Finding("tensor-dtype-unknown", "error", message, hint, self._path, full))
             return None
         if isinstance(item, Mapping):
-            return self.folder(item, full, depth + 1)
+            return self.directory(item, full, depth + 1)
         if isinstance(item, Sequence | tuple) and self._holds_tensors(item, depth):
-            return self.folder(item, full, depth + 1)
+            return self.directory(item, full, depth + 1)
         return NonTensor(text, _kind(item))
 
     def _holds_tensors(self, value: Sequence | tuple[object, ...], depth: int) -> bool:

@@ -90,7 +90,7 @@ class _Reading:
     def file(self) -> File | None:
         reader = self._reader
         directory = read_directory(reader)
-        top = _top_folder(directory)
+        top = _top_directory(directory)
         records = {record.name[len(top) + 1 :]: record for record in directory.records}
         self._refuse_others(records)
         data = self._pickle(records)
@@ -243,7 +243,7 @@ class _Reading:
         self._report(Finding(code, "error", message, hint, self._reader.path, offset=offset))
 
 
-def _top_folder(directory: Directory) -> str:
+def _top_directory(directory: Directory) -> str:
     """The one folder that all records lie in; torch takes that of the first."""
     tops = {record.name.split("/", 1)[0] for record in directory.records}
     if not directory.records:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from shardctl.errors import UsageError
 from shardctl.formats.torch.pickler import View, pickle_state_dict
 from shardctl.formats.torch.types import STORAGE_OF, TORCH_NAME_OF, torch_packing
-from shardctl.layout import Layout, LayoutBuilder, Run
+from shardctl.layout import Copy, Layout, LayoutBuilder
 from shardctl.model import Extent, Tensor, contiguous_strides
 from shardctl.storages import used_extent
 from shardctl.text import escape
@@ -176,7 +176,7 @@ def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
     if isinstance(record.data, bytes):
         builder.literal(record.data)
     elif record.nbytes:
-        index = builder.record(Run(record.data, record.crc32))
+        index = builder.record(Copy(record.data, record.crc32))
         if record.crc32 is None:
             return lambda: builder.crc(index)
     known = struct.pack("<I", record.crc32 or 0)

@@ -114,7 +114,7 @@ def test_a_plan(store: MemoryStore) -> None:
     assert json.loads("".join(documents.dump(document))) == document
 
 
-def test_a_plans_sources_are_named_from_the_folder() -> None:
+def test_a_plans_sources_are_named_from_the_directory() -> None:
     """Shards in folders below are told apart, in the plan and in the run's own record."""
     store = MemoryStore()
     wanted = {"a": "one/model.safetensors", "b": "two/model.safetensors"}

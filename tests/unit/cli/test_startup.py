@@ -85,13 +85,15 @@ main()
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The modules that each line imports, run by a new interpreter with its output in a pipe."""
-    folder = tmp_path_factory.mktemp("start")
-    write_safetensors(folder / "small.safetensors", {"a": 4})
-    return {line: _imported_by(line, folder) for line in LINES}
+    directory = tmp_path_factory.mktemp("start")
+    write_safetensors(directory / "small.safetensors", {"a": 4})
+    return {line: _imported_by(line, directory) for line in LINES}
 
 
-def _imported_by(line: str, folder: Path) -> set[str]:
-    words = [str(folder / word) if word.endswith(".safetensors") else word for word in line.split()]
+def _imported_by(line: str, directory: Path) -> set[str]:
+    words = [
+        str(directory / word) if word.endswith(".safetensors") else word for word in line.split()
+    ]
     command = [sys.executable, "-c", _PROGRAM, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     return set(json.loads(done.stderr.splitlines()[-1]))

@@ -209,7 +209,7 @@ def test_torch_shards_get_an_index_of_their_own_name() -> None:
     assert reindex(store, "m", check=False).path == "m/pytorch_model.bin.index.json"
 
 
-def test_shards_in_folders_below_keep_their_names() -> None:
+def test_shards_in_directories_below_keep_their_names() -> None:
     """A shard that the index lists as `sub/…` is still listed so."""
     store = MemoryStore()
     put(store, "m/one/model.safetensors", weights({"a": b"1" * 4}))

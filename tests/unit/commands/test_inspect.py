@@ -110,7 +110,7 @@ def test_a_glob_that_matches_nothing_names_what_is_near() -> None:
     assert "\n" not in caught.value.message + caught.value.hint
 
 
-def test_shards_in_folders_below_keep_their_names() -> None:
+def test_shards_in_directories_below_keep_their_names() -> None:
     """Two shards of one last name are told apart by the folder that the index names."""
     store = MemoryStore()
     put(store, "m/one/model.safetensors", weights({"a": b"1"}))

@@ -34,12 +34,12 @@ def giving_way(
 
 
 @pytest.mark.parametrize("text", ["new", "new/", "m", "a.b"])
-def test_a_folder(text: str) -> None:
+def test_a_directory(text: str) -> None:
     """A folder that is there, and any new name without a weights suffix, is a folder."""
     store = MemoryStore()
     sample(store)
     place = resolve_target(store, text, one_file=False)
-    assert (place.folder, place.filename, place.container) == (text, None, None)
+    assert (place.directory, place.filename, place.container) == (text, None, None)
     assert place.staging == store.join(text, ".shardctl")
 
 
@@ -50,15 +50,15 @@ def test_a_file(text: str, container: str) -> None:
     """A weights suffix makes it a file, whose staging lies hidden beside it."""
     store = MemoryStore()
     place = resolve_target(store, text, one_file=True)
-    folder, name = store.split(text)
-    assert place == Target(folder, name, store.join(folder, f".{name}.shardctl"))
+    directory, name = store.split(text)
+    assert place == Target(directory, name, store.join(directory, f".{name}.shardctl"))
     assert place.container == container
 
 
-def test_a_folder_with_a_weights_suffix_is_a_folder() -> None:
+def test_a_directory_with_a_weights_suffix_is_a_directory() -> None:
     """What is there counts more than how it is called."""
     store = MemoryStore()
-    store.make_folder("odd.bin")
+    store.make_directory("odd.bin")
     assert resolve_target(store, "odd.bin", one_file=False).filename is None
 
 
@@ -141,7 +141,7 @@ def test_a_file_in_the_way_of_a_new_name() -> None:
     with pytest.raises(TargetExistsError, match=r"extra\.json"):
         giving_way(store, "t", "nothing", ("extra.json",))
     assert giving_way(store, "t", "same", ("extra.json",)) == ("extra.json",)
-    store.make_folder("u/model.safetensors")
+    store.make_directory("u/model.safetensors")
     with pytest.raises(TargetExistsError, match="already there"):
         giving_way(store, "u", "all")
 
@@ -167,7 +167,7 @@ def test_companions() -> None:
         ".x.bin.shardctl",
     ):
         put(store, f"m/{name}", b"x")
-    store.make_folder("m/onnx")
+    store.make_directory("m/onnx")
     named = [entry.name for entry in companions(store, find_source(store, "m"))]
     assert named == ["README.md", "config.json", "tokenizer.json"]
 
@@ -177,7 +177,7 @@ def test_companions_that_are_links_to_files(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(weights({"a": b"1"}))
     (tmp_path / "blob").mkdir()
     (tmp_path / "blob" / "1").write_bytes(b"{}")
-    for name, target in (("config.json", "blob/1"), ("folder", "blob"), ("gone", "nowhere")):
+    for name, target in (("config.json", "blob/1"), ("directory", "blob"), ("gone", "nowhere")):
         (tmp_path / name).symlink_to(tmp_path / target)
     store = LocalStore()
     assert [entry.name for entry in companions(store, find_source(store, str(tmp_path)))] == [

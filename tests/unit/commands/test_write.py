@@ -68,9 +68,9 @@ def damaged_bin() -> bytes:
     return bytes(data)
 
 
-def names(store: MemoryStore, folder: str) -> list[str]:
+def names(store: MemoryStore, directory: str) -> list[str]:
     """The files in a folder."""
-    return [entry.name for entry in store.list(folder) if entry.kind == "file"]
+    return [entry.name for entry in store.list(directory) if entry.kind == "file"]
 
 
 def content(store: MemoryStore, source: str) -> dict[str, bytes]:
@@ -263,7 +263,7 @@ def test_a_half_done_run_of_another_plan_is_refused() -> None:
     prepared = prepare(store, "m", "s")
     from shardctl.engine.journal import Journal
 
-    store.make_folder("s/.shardctl")
+    store.make_directory("s/.shardctl")
     Journal(store, "s/.shardctl").begin(prepared.job.header)
     other = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=2)))
     with pytest.raises(TargetExistsError, match="max-shard-bytes was 250 and is None") as caught:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardctl.engine.commit import check_not_half_replaced, finish, leave_nothing, recover
-from shardctl.engine.journal import COMMIT, LOCK, RECORD, Commit, Header, Journal, Record
+from shardctl.engine.journal import COMMIT, LOCK, RECORD, Commit, Journal, RunIdentity, RunRecord
 from shardctl.engine.task import Receipt
 from shardctl.errors import InputError, LockedError, StorageError, TargetExistsError
 from shardctl.stores.base import Copied
@@ -17,7 +17,7 @@ from shardctl.stores.memory import MemoryStore
 from tests.small import get, put
 
 COMMITTED = Commit(
-    header=Header("id", {"to": "bin"}, {}),
+    header=RunIdentity("id", {"to": "bin"}, {}),
     remove_first=("i.index.json",),
     renames=("a", "b", "i.index.json"),
     remove_last=("old",),
@@ -45,9 +45,9 @@ def begun(commit: Commit = COMMITTED) -> MemoryStore:
     return store
 
 
-def names(store: MemoryStore, folder: str) -> list[str]:
+def names(store: MemoryStore, directory: str) -> list[str]:
     """What is in a folder."""
-    return [entry.name for entry in store.list(folder)]
+    return [entry.name for entry in store.list(directory)]
 
 
 def check_finished(store: MemoryStore) -> None:
@@ -62,7 +62,7 @@ def test_recovery_finishes_what_was_begun() -> None:
     store = begun()
     record = recover(store, "t", "t/.j")
     check_finished(store)
-    assert record == Record(
+    assert record == RunRecord(
         plan_id="id",
         options={"to": "bin"},
         sources={},
@@ -120,7 +120,7 @@ def test_nothing_to_recover() -> None:
     """Without a staging folder, or without a commit in it, nothing is done and no lock is taken."""
     store = MemoryStore()
     assert recover(store, "t", "t/.j") is None
-    store.make_folder("t/.j")
+    store.make_directory("t/.j")
     assert recover(store, "t", "t/.j") is None
     assert names(store, "t/.j") == []
 
@@ -132,14 +132,14 @@ def test_recovery_waits_for_no_one() -> None:
         recover(store, "t", "t/.j")
 
 
-def test_without_a_record_the_staging_folder_goes() -> None:
+def test_without_a_record_the_staging_directory_goes() -> None:
     """A recovered commit leaves as little as its run would have."""
     store = begun(replace(COMMITTED, record=False))
     assert recover(store, "t", "t/.j") is not None
     assert store.kind("t/.j") is None
 
 
-def test_a_folder_in_use_again_stays() -> None:
+def test_a_directory_in_use_again_stays() -> None:
     """What another run put into the staging folder meanwhile is no error."""
     store = MemoryStore()
     put(store, "t/.j/lock", b"")
@@ -157,7 +157,7 @@ def test_a_staged_file_that_is_gone_is_said() -> None:
     assert COMMIT in names(store, "t/.j")
 
 
-def test_a_half_replaced_folder_is_no_source() -> None:
+def test_a_half_replaced_directory_is_no_source() -> None:
     """While a commit is open the files beside it may be of two sets; afterwards they are one."""
     store = begun()
     with pytest.raises(InputError, match="cut short") as caught:

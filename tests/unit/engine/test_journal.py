@@ -16,9 +16,9 @@ from shardctl.engine.journal import (
     RECEIPTS,
     RECORD,
     Commit,
-    Header,
     Journal,
-    Record,
+    RunIdentity,
+    RunRecord,
 )
 from shardctl.engine.task import Receipt
 from shardctl.errors import StorageError
@@ -30,19 +30,19 @@ from shardctl.stores.memory import MemoryStore
 from tests.small import get
 from tests.small import put as put_file
 
-HEADER = Header(
+HEADER = RunIdentity(
     "id", {"max_shard_bytes": 5, "stem": None}, {"a": Version(1, "x"), "b": Version(2, "y")}
 )
 RECEIPT = Receipt("s1", 10, "ab", Copied(1, 2, 3))
 COMMITTED = Commit(HEADER, ("old.index.json",), ("s1", "new.index.json"), ("old",), (RECEIPT,))
-DONE = Record("id", HEADER.options, HEADER.sources, {"s1": Version(10, "z")}, "s1", {"s1": "ab"})
+DONE = RunRecord("id", HEADER.options, HEADER.sources, {"s1": Version(10, "z")}, "s1", {"s1": "ab"})
 
 
 @pytest.fixture
 def store() -> MemoryStore:
     """A store with an empty staging folder `j`."""
     store = MemoryStore()
-    store.make_folder("j")
+    store.make_directory("j")
     return store
 
 
@@ -129,7 +129,7 @@ def test_a_foreign_journal_is_refused(
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "sub/x", "..", ".", "", 7, None])
 @pytest.mark.parametrize("place", ["remove_first", "renames", "remove_last"])
-def test_a_commit_stays_in_its_folder(
+def test_a_commit_stays_in_its_directory(
     journal: Journal, store: MemoryStore, place: str, name: Any
 ) -> None:
     """A commit that came with a folder from elsewhere removes and replaces nothing outside it."""
@@ -155,7 +155,7 @@ def test_keeping_some_forgets_the_others(journal: Journal, store: MemoryStore) -
         put_file(store, f"j/{FILES}/{name}", b"x")
         journal.add(replace(RECEIPT, filename=name))
     put_file(store, f"j/{FILES}/half", b"x")
-    store.make_folder("j/folder")
+    store.make_directory("j/folder")
     journal.keep({"s1": RECEIPT})
     assert set(journal.receipts()) == {"s1"}
     assert [entry.name for entry in store.list("j")] == [FILES, "folder", PLAN, RECEIPTS]
@@ -175,7 +175,7 @@ def test_discarding_leaves_the_record(journal: Journal, store: MemoryStore) -> N
 
 def test_differences_in_words() -> None:
     """Each option and each source that differs is said; equal headers have no differences."""
-    other = Header(
+    other = RunIdentity(
         "other", {"max_shard_bytes": 6, "stem": None}, {"a": Version(1, "!"), "c": Version(3, "z")}
     )
     assert HEADER.differences(other) == [

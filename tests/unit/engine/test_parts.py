@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shardctl.engine import parts
 from shardctl.engine.parts import Handled, Part, checksums, handle_parts, stretches
 from shardctl.errors import FormatError
-from shardctl.layout import Layout, LayoutBuilder, Literal, Run
+from shardctl.layout import Copy, Layout, LayoutBuilder, Literal
 from shardctl.model import Extent
 from shardctl.stores.base import Copied
 
@@ -25,7 +25,7 @@ def summed_layout(lengths: list[int]) -> Layout:
     at = 0
     for length in lengths:
         builder.crc(
-            builder.record(Run(Extent("s", at, length), zlib.crc32(SOURCE[at : at + length])))
+            builder.record(Copy(Extent("s", at, length), zlib.crc32(SOURCE[at : at + length])))
         )
         at += length
     return builder.build()
@@ -54,7 +54,7 @@ def test_checksums_of_parts_make_those_of_runs(threads: int) -> None:
     assert outcome.copied == Copied(kernel=128, buffered=4)
     for offset, data in checksums(layout, outcome):
         run = next(piece for at, piece in layout.placed() if at + piece.nbytes == offset)
-        assert isinstance(run, Run)
+        assert isinstance(run, Copy)
         assert int.from_bytes(data, "little") == run.crc32
 
 
@@ -69,7 +69,7 @@ def test_parts_cover_the_file_once(lengths: list[int]) -> None:
         groups = list(stretches(layout))
     found = [part for group in groups for part in group]
     assert sum(part.piece.nbytes for part in found) == layout.nbytes - 4 * len(lengths)
-    runs = [part for part in found if isinstance(part.piece, Run)]
+    runs = [part for part in found if isinstance(part.piece, Copy)]
     assert (
         b"".join(SOURCE[run.piece.extent.offset : run.piece.extent.end] for run in runs)
         == SOURCE[: sum(lengths)]
@@ -81,7 +81,7 @@ def test_parts_cover_the_file_once(lengths: list[int]) -> None:
 @pytest.mark.usefixtures("small_parts")
 def test_a_run_that_was_seen_whole_is_checked() -> None:
     """A recorded checksum is compared where every part of a run was summed, and only there."""
-    layout = Layout((Run(Extent("s", 0, 30), 1),), 30)
+    layout = Layout((Copy(Extent("s", 0, 30), 1),), 30)
     with pytest.raises(FormatError, match="recorded 00000001"):
         handle_parts(layout, 1, read)
     unseen = handle_parts(layout, 1, lambda part: read(part) if part.offset else Handled())

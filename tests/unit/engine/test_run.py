@@ -19,8 +19,8 @@ from shardctl.engine.journal import (
     RECEIPTS,
     RECORD,
     Commit,
-    Header,
     Journal,
+    RunIdentity,
 )
 from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.task import Receipt, ShardTask
@@ -65,13 +65,13 @@ def job(
 ) -> Job:
     """A job that copies the source `s` into each of these names in the folder `t`."""
     builder = LayoutBuilder()
-    builder.run(Extent("s", 0, 9))
+    builder.copy(Extent("s", 0, 9))
     sources = {"s": store.version("s")}
     tasks = tuple(
         ShardTask(name, f"t/.j/files/{name}", builder.build(), sources, digest) for name in names
     )
     around = Surroundings.of(store, "t", names, weights=True)
-    return Job(Header(plan_id, {}, sources), "t", "t/.j", tasks, sources, around)
+    return Job(RunIdentity(plan_id, {}, sources), "t", "t/.j", tasks, sources, around)
 
 
 def run(store: MemoryStore, work: Job, options: RunOptions = ONE) -> list[str]:
@@ -87,9 +87,9 @@ def broken(work: Job) -> Job:
     return replace(work, tasks=(*work.tasks[:-1], last))
 
 
-def names(store: MemoryStore, folder: str) -> list[str]:
+def names(store: MemoryStore, directory: str) -> list[str]:
     """What is in a folder."""
-    return [entry.name for entry in store.list(folder)]
+    return [entry.name for entry in store.list(directory)]
 
 
 @pytest.fixture
@@ -151,9 +151,9 @@ def test_a_first_failure_leaves_no_trace(store: MemoryStore) -> None:
     assert store.kind("t") is None
 
 
-def test_a_folder_that_was_there_stays(store: MemoryStore) -> None:
+def test_a_directory_that_was_there_stays(store: MemoryStore) -> None:
     """A failed run removes only the folders that it made."""
-    store.make_folder("t")
+    store.make_directory("t")
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store, ("a",))))
     assert names(store, "t") == []
@@ -201,7 +201,7 @@ def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None
 def test_a_commit_that_was_cut_short_comes_first(store: MemoryStore) -> None:
     """Not even `restart` throws away what had begun to take its names."""
     work = job(store)
-    store.make_folder("t/.j")
+    store.make_directory("t/.j")
     Journal(store, "t/.j").begin_commit(Commit(work.header, (), ("a",), (), ()))
     with pytest.raises(TargetExistsError, match="putting in place"):
         run(store, work, RESTART)
@@ -211,7 +211,7 @@ def test_a_commit_that_was_cut_short_comes_first(store: MemoryStore) -> None:
 def test_a_locked_target_is_refused(store: MemoryStore) -> None:
     """Two runs never work on one target."""
     work = job(store)
-    store.make_folder("t/.j")
+    store.make_directory("t/.j")
     with store.lock(f"t/.j/{LOCK}"), pytest.raises(LockedError):
         run(store, work)
     run(store, work)
@@ -294,26 +294,26 @@ class Recording(MemoryStore):
         super().__init__()
         self.done: list[str] = []
 
-    def make_folder(self, path: str) -> None:
+    def make_directory(self, path: str) -> None:
         """Make a folder, and say so."""
         self.done.append(f"make {path}")
-        super().make_folder(path)
+        super().make_directory(path)
 
-    def sync_folder(self, path: str) -> None:
+    def sync_directory(self, path: str) -> None:
         """Sync a folder, and say so."""
         self.done.append(f"sync {path}")
-        super().sync_folder(path)
+        super().sync_directory(path)
 
 
-def test_new_folders_are_durable_one_by_one() -> None:
+def test_new_directories_are_durable_one_by_one() -> None:
     """Each new folder's name is synced before anything is made in it, and that of the innermost one
     that was there.
     """
     store = Recording()
-    store.make_folder("x")
+    store.make_directory("x")
     put(store, "s", b"some data")
     work = job(store)
-    work = replace(work, folder="x/y/t", staging="x/y/t/.j")
+    work = replace(work, directory="x/y/t", staging="x/y/t/.j")
     tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
     store.done.clear()
     run(store, replace(work, tasks=tasks))
@@ -328,16 +328,16 @@ def test_new_folders_are_durable_one_by_one() -> None:
     ]
 
 
-def test_all_new_folders_go_after_a_first_failure(store: MemoryStore) -> None:
+def test_all_new_directories_go_after_a_first_failure(store: MemoryStore) -> None:
     """Where nothing was finished, the folders on the way that the run made are gone too."""
     work = job(store, ("a",))
     tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
     with pytest.raises(SourceChangedError):
-        run(store, broken(replace(work, folder="x/y/t", staging="x/y/t/.j", tasks=tasks)))
+        run(store, broken(replace(work, directory="x/y/t", staging="x/y/t/.j", tasks=tasks)))
     assert store.kind("x") is None
 
 
-def test_a_folder_that_cannot_be_read_is_not_synced(
+def test_a_directory_that_cannot_be_read_is_not_synced(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A parent that may be written to and not read is no reason to fail, but a failing disk is."""
@@ -346,7 +346,7 @@ def test_a_folder_that_cannot_be_read_is_not_synced(
         def sync(path: str) -> None:
             raise StorageError(path, hint="") from error
 
-        monkeypatch.setattr(store, "sync_folder", sync)
+        monkeypatch.setattr(store, "sync_directory", sync)
 
     refusing(PermissionError())
     assert make_durably(store, "p/t") == ("p/t", "p")
@@ -418,7 +418,7 @@ def test_checksums_are_put_in_place_with_the_files(store: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["lock", "receipts.jsonl", "files", "files/a"])
-def test_links_in_the_staging_folder_are_refused(tmp_path: Path, name: str) -> None:
+def test_links_in_the_staging_directory_are_refused(tmp_path: Path, name: str) -> None:
     """A link under any name that the run uses for itself never has the file changed to which it
     leads.
     """
@@ -428,7 +428,7 @@ def test_links_in_the_staging_folder_are_refused(tmp_path: Path, name: str) -> N
     (staging / name).symlink_to(precious)
     task = ShardTask("a", f"{staging}/files/a", Layout((Literal(b"x"),), 1), {})
     around = Surroundings.of(LocalStore(), str(staging.parent), ("a",), weights=True)
-    work = Job(Header("id", {}, {}), str(staging.parent), str(staging), (task,), {}, around)
+    work = Job(RunIdentity("id", {}, {}), str(staging.parent), str(staging), (task,), {}, around)
     with pytest.raises(TargetExistsError, match="is a link") as caught:
         execute(work, LocalStore(), RESTART, threads, Told())
     assert caught.value.file == str(staging / name)
@@ -447,7 +447,7 @@ def test_staging_that_is_a_link_is_refused(tmp_path: Path) -> None:
     staging = str(target / ".j")
     task = ShardTask("a", f"{staging}/a", Layout((Literal(b"x"),), 1), {})
     around = Surroundings.of(LocalStore(), str(target), ("a",), weights=True)
-    work = Job(Header("id", {}, {}), str(target), staging, (task,), {}, around)
+    work = Job(RunIdentity("id", {}, {}), str(target), staging, (task,), {}, around)
     with pytest.raises(TargetExistsError, match="is a link"):
         execute(work, LocalStore(), RESTART, threads, Told())
     assert (precious / "thesis").read_bytes() == b"mine"

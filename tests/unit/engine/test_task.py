@@ -14,7 +14,7 @@ from shardctl.engine import parts
 from shardctl.engine.sources import Sources
 from shardctl.engine.task import ShardTask, compare, digest, write
 from shardctl.errors import FormatError, SourceChangedError, StorageError
-from shardctl.layout import Gather, Layout, LayoutBuilder, Run
+from shardctl.layout import Copy, Gather, Layout, LayoutBuilder
 from shardctl.model import Extent
 from shardctl.stores.base import Copied
 from shardctl.stores.memory import MemoryStore, MemoryWriter
@@ -35,11 +35,11 @@ def layout_of_all() -> Layout:
     """One piece of each kind, the checksums of a run and of a gather among them."""
     builder = LayoutBuilder()
     builder.literal(b"head")
-    run = builder.record(Run(Extent("s", 10, 20), zlib.crc32(SOURCE[10:30])))
+    run = builder.record(Copy(Extent("s", 10, 20), zlib.crc32(SOURCE[10:30])))
     builder.crc(run)
     gathered = builder.record(Gather(Extent("s", 40, 12), 2, (2, 3), (1, 2)))
     builder.crc(gathered)
-    builder.run(Extent("s", 90, 10))
+    builder.copy(Extent("s", 90, 10))
     return builder.build()
 
 
@@ -96,7 +96,7 @@ def test_a_bad_record_is_refused_where_buffers_carry_it(store: MemoryStore) -> N
     needed or not.
     """
     with pytest.raises(FormatError, match="CRC-32"):
-        write(task(store, Layout((Run(Extent("s", 10, 20), 1),), 20)), store, tick)
+        write(task(store, Layout((Copy(Extent("s", 10, 20), 1),), 20)), store, tick)
 
 
 def test_threads_change_nothing(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_threads_change_nothing(store: MemoryStore, monkeypatch: pytest.MonkeyPa
 def test_a_bad_record_is_refused_where_it_passes_through(store: MemoryStore) -> None:
     """A run whose bytes do not match their recorded checksum is an error that names the place."""
     builder = LayoutBuilder()
-    builder.crc(builder.record(Run(Extent("s", 10, 20), 1)))
+    builder.crc(builder.record(Copy(Extent("s", 10, 20), 1)))
     with pytest.raises(FormatError, match="CRC-32") as caught:
         write(task(store, builder.build()), store, tick)
     assert (caught.value.code, caught.value.file, caught.value.offset) == (
@@ -181,7 +181,7 @@ def test_reading_back_finds_a_bad_record_too(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that was copied unseen is compared with its checksum when it is read back."""
-    layout = Layout((Run(Extent("s", 0, 10), 1),), 10)
+    layout = Layout((Copy(Extent("s", 0, 10), 1),), 10)
     copy = MemoryWriter.copy
     monkeypatch.setattr(MemoryWriter, "copy", lambda *of: Copied(kernel=copy(*of).buffered))
     write(task(store, layout), store, tick)

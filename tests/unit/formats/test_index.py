@@ -70,7 +70,7 @@ def test_transformers_writes_the_same(tmp_path_factory: pytest.TempPathFactory) 
     """
     from transformers import BertConfig, BertModel
 
-    folder = tmp_path_factory.mktemp("sharded")
+    directory = tmp_path_factory.mktemp("sharded")
     config = BertConfig(
         vocab_size=64,
         hidden_size=16,
@@ -78,8 +78,8 @@ def test_transformers_writes_the_same(tmp_path_factory: pytest.TempPathFactory) 
         num_attention_heads=2,
         intermediate_size=32,
     )
-    BertModel(config).save_pretrained(folder, max_shard_size="8KB")
-    data = (folder / "model.safetensors.index.json").read_bytes()
+    BertModel(config).save_pretrained(directory, max_shard_size="8KB")
+    data = (directory / "model.safetensors.index.json").read_bytes()
     index = parse_index(data, _PATH, _refuse)
     assert index is not None
     assert build_index(index.metadata, index.weight_map) == data

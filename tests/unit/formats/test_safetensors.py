@@ -25,7 +25,7 @@ from shardctl.errors import FormatError, UsageError
 from shardctl.findings import Finding, strict
 from shardctl.formats.safetensors import container as module
 from shardctl.formats.safetensors.container import SAFETENSORS
-from shardctl.layout import Gather, Layout, Literal, Run
+from shardctl.layout import Copy, Gather, Layout, Literal
 from shardctl.model import DTYPES, Extent, File, Storage, Tensor, Version, contiguous_strides
 from tests.support import BytesReader
 
@@ -96,7 +96,7 @@ def _materialise(layout: Layout, source: bytes) -> bytes:
     for piece in layout.pieces:
         if isinstance(piece, Literal):
             parts.append(piece.data)
-        elif isinstance(piece, Run):
+        elif isinstance(piece, Copy):
             parts.append(source[piece.extent.offset : piece.extent.end])
         else:
             assert isinstance(piece, Gather)
@@ -376,7 +376,7 @@ def test_save_file_is_equalled(tmp_path: Path) -> None:
     data = path.read_bytes()
     layout = SAFETENSORS.lay_out(_tensors(_read(data))[::-1], {"format": "pt"})
     assert _materialise(layout, data) == data
-    assert [type(piece) for piece in layout.pieces] == [Literal, Run]
+    assert [type(piece) for piece in layout.pieces] == [Literal, Copy]
 
 
 @given(_state_dicts(), _metadata)

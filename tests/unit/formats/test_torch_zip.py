@@ -204,8 +204,8 @@ def rename(data: bytes, names: dict[str, str]) -> bytes:
                         b"X" + struct.pack("<I", len(old_key)) + old_key,
                         b"X" + struct.pack("<I", len(new_key)) + new_key,
                     )
-            folder, _, key = info.filename.rpartition("/")
-            new.writestr(f"{folder}/{names.get(key, key)}", content)
+            directory, _, key = info.filename.rpartition("/")
+            new.writestr(f"{directory}/{names.get(key, key)}", content)
     return buffer.getvalue()
 
 

@@ -21,7 +21,7 @@ from shardctl.errors import UsageError
 from shardctl.findings import strict
 from shardctl.formats.torch.zip import TORCH_ZIP
 from shardctl.formats.torch.zip_writer import Record, lay_out, measure, records_of
-from shardctl.layout import Layout, Literal, Run
+from shardctl.layout import Copy, Layout, Literal
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
 from shardctl.source.state_dict import flatten
 from tests.checkpoints import assert_equal, random_state_dict
@@ -203,7 +203,7 @@ def test_large_records_keep_their_place_in_blocks(
     layout = lay_out(records, block)
     assert measure(records, block) == layout.nbytes
     for offset, piece in layout.placed():
-        if isinstance(piece, Run):
+        if isinstance(piece, Copy):
             modulus, place = (block, piece.extent.offset) if piece.nbytes >= 64 * 1024 else (64, 0)
             assert (offset - place) % modulus == 0
 

@@ -315,7 +315,7 @@ class TestPlanId:
         """Planning twice gives one id."""
         assert self.plan_id(self.base) == self.plan_id(self.base)
 
-    def test_the_folder_and_the_time_do_not_matter(self) -> None:
+    def test_the_directory_and_the_time_do_not_matter(self) -> None:
         """A source that was moved, or touched, has the same plan."""
         touched = replace(self.base, files=(replace(self.file, version=Version(1000, "later")),))
         assert (

@@ -13,7 +13,7 @@ from shardctl.errors import InputError, MissingError, ShardctlError, UsageError
 from shardctl.findings import Finding, strict
 from shardctl.model import DTYPES, Extent, NonTensor, Storage, Tensor, Tree
 from shardctl.source.candidates import candidates
-from shardctl.source.locate import find_source, folder_checkpoints
+from shardctl.source.locate import directory_checkpoints, find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.source.state_dict import flatten, select, state_dict_keys
 from shardctl.stores.local import LocalStore
@@ -23,19 +23,19 @@ A, B = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"
 
 
-def put(folder: Path, name: str, *tensors: str, **metadata: str) -> Path:
+def put(directory: Path, name: str, *tensors: str, **metadata: str) -> Path:
     """A safetensors file with small tensors of those names."""
-    path = folder / name
+    path = directory / name
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({tensor: torch.ones(2) for tensor in tensors}, path, metadata or {"format": "pt"})
     return path
 
 
 def put_index(
-    folder: Path, weight_map: dict[str, str], name: str = INDEX, **metadata: object
+    directory: Path, weight_map: dict[str, str], name: str = INDEX, **metadata: object
 ) -> Path:
     """An index file."""
-    path = folder / name
+    path = directory / name
     path.write_text(
         json.dumps({"metadata": {"total_size": 8, **metadata}, "weight_map": weight_map})
     )
@@ -114,14 +114,14 @@ def test_an_index_takes_what_it_lists() -> None:
 # -- SOURCE --------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_with_one_checkpoint_is_that_checkpoint(sharded: Path) -> None:
+def test_a_directory_with_one_checkpoint_is_that_checkpoint(sharded: Path) -> None:
     """A folder stands for the only checkpoint in it."""
     located = find_source(STORE, str(sharded))
     assert _names(located.files) == [A, B]
     assert located.index_path == str(sharded / INDEX)
-    assert (located.root, located.folder, located.stem) == (str(sharded), str(sharded), "model")
+    assert (located.root, located.directory, located.stem) == (str(sharded), str(sharded), "model")
     assert located.is_set
-    assert located.is_folder
+    assert located.is_directory
     assert not located.notes
 
 
@@ -130,7 +130,7 @@ def test_an_index_stands_for_its_set(sharded: Path) -> None:
     put(sharded, "model.safetensors", "old")
     located = find_source(STORE, str(sharded / INDEX))
     assert _names(located.files) == [A, B]
-    assert not located.is_folder
+    assert not located.is_directory
 
 
 def test_a_shard_stands_for_its_set(sharded: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_set_without_an_index_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_the_only_weights_file_of_a_folder_is_taken(tmp_path: Path) -> None:
+def test_the_only_weights_file_of_a_directory_is_taken(tmp_path: Path) -> None:
     """A file that no loader knows by name is taken where it is the only one with weights."""
     path = put(tmp_path, "lora.safetensors", "a")
     (tmp_path / "vocab.bin").write_bytes(b"no weights at all")
@@ -222,11 +222,11 @@ def test_the_only_weights_file_of_a_folder_is_taken(tmp_path: Path) -> None:
 def test_training_state_is_taken_only_by_name(tmp_path: Path) -> None:
     """An optimizer's state is no candidate of a folder, and is one when it is named."""
     path = put(tmp_path, "optimizer.safetensors", "a")
-    assert folder_checkpoints(STORE, str(tmp_path)) == []
+    assert directory_checkpoints(STORE, str(tmp_path)) == []
     assert find_source(STORE, str(path)).files == (str(path),)
 
 
-def test_a_folder_without_a_checkpoint_says_what_is_in_it(tmp_path: Path) -> None:
+def test_a_directory_without_a_checkpoint_says_what_is_in_it(tmp_path: Path) -> None:
     """An empty folder is exit 3, and the hint names the folders in it."""
     (tmp_path / "transformer").mkdir()
     with pytest.raises(MissingError) as caught:
@@ -240,7 +240,7 @@ def test_nothing_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError) as caught:
         find_source(STORE, str(tmp_path / "nothing"))
     assert caught.value.hint
-    assert folder_checkpoints(STORE, str(tmp_path / "nothing")) == []
+    assert directory_checkpoints(STORE, str(tmp_path / "nothing")) == []
 
 
 def test_the_links_of_the_hubs_cache_are_followed(
@@ -254,7 +254,7 @@ def test_the_links_of_the_hubs_cache_are_followed(
     assert [tensor.name for tensor in checkpoint.tensors] == ["a", "b"]
 
 
-def test_a_shard_in_a_folder_of_its_own_is_read(tmp_path: Path) -> None:
+def test_a_shard_in_a_directory_of_its_own_is_read(tmp_path: Path) -> None:
     """An index may list shards in folders below its own."""
     put(tmp_path, "sub/x.safetensors", "a")
     put_index(tmp_path, {"a": "sub/x.safetensors"})
@@ -414,7 +414,7 @@ def test_a_training_checkpoint_of_torch_is_reached_by_its_key(tmp_path: Path) ->
     assert [tensor.name for tensor in shown.tensors] == ["model_state.w"]
 
 
-def test_a_bare_name_is_found_in_the_current_folder(
+def test_a_bare_name_is_found_in_the_current_directory(
     sharded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SOURCE may be a name without a folder, or the dot that stands for this one."""

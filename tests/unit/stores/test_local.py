@@ -205,21 +205,23 @@ def test_short_reads_and_writes(path: str, tmp_path: Path, monkeypatch: pytest.M
     assert Path(path).read_bytes() == DATA * 2
 
 
-def test_folders_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directories_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where folders cannot be opened the store says that it is not durable, and does nothing."""
-    monkeypatch.setattr(syscalls, "FOLDERS_SYNC", False)
+    monkeypatch.setattr(syscalls, "DIRECTORIES_SYNC", False)
     assert STORE.properties.durable is False
-    STORE.sync_folder(str(tmp_path))
+    STORE.sync_directory(str(tmp_path))
 
 
 @posix
-def test_filesystem_that_syncs_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filesystem_that_syncs_no_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A filesystem that knows no sync of folders is no failure; one whose sync fails is."""
     monkeypatch.setattr(os, "fsync", failing(errno.EINVAL))
-    STORE.sync_folder(str(tmp_path))
+    STORE.sync_directory(str(tmp_path))
     monkeypatch.setattr(os, "fsync", failing(errno.EIO))
     with pytest.raises(StorageError):
-        STORE.sync_folder(str(tmp_path))
+        STORE.sync_directory(str(tmp_path))
 
 
 # What can be opened
@@ -309,7 +311,7 @@ def test_list_tells_links_from_files(tmp_path: Path, path: str) -> None:
         Entry("data", "file", None, len(DATA)),
         Entry("pipe", "other", None, 0),
         Entry("to-file", "link", "file", len(DATA)),
-        Entry("to-folder", "link", "folder", 0),
+        Entry("to-folder", "link", "directory", 0),
         Entry("to-itself", "link", None, 0),
         Entry("to-nothing", "link", None, 0),
         Entry("to-pipe", "link", "other", 0),
@@ -339,7 +341,7 @@ def test_undecodable_name(tmp_path: Path) -> None:
 def test_name_too_long(tmp_path: Path) -> None:
     """A name that the filesystem cannot hold is said to be too long."""
     path = str(tmp_path / ("x" * 300))
-    for use in (STORE.open, STORE.kind, STORE.make_folder, lambda path: STORE.create(path, 1)):
+    for use in (STORE.open, STORE.kind, STORE.make_directory, lambda path: STORE.create(path, 1)):
         with pytest.raises(StorageError) as caught:
             use(path)
         assert caught.value.file == path
@@ -352,7 +354,7 @@ def test_impossible_name(tmp_path: Path, name: str) -> None:
     path = STORE.join(str(tmp_path), name)
     assert STORE.kind(path) is None
     assert not STORE.same(path, path)
-    for use in (STORE.open, STORE.make_folder, STORE.remove, lambda path: STORE.create(path, 1)):
+    for use in (STORE.open, STORE.make_directory, STORE.remove, lambda path: STORE.create(path, 1)):
         with pytest.raises(StorageError) as caught:
             use(path)
         assert caught.value.message.isprintable()

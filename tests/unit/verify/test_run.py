@@ -37,17 +37,17 @@ def check(store: MemoryStore, source: str = "m", **how: Any) -> list[str]:
     return codes(verify(store, source, Thoroughness(**how)))
 
 
-def sharded(total: object = 2, folder: str = "m") -> MemoryStore:
+def sharded(total: object = 2, directory: str = "m") -> MemoryStore:
     """A store with a set of two shards, of `a` and of `b`, and an index with this `total_size`."""
     store = MemoryStore()
     shards = {
         name: f"model-0000{number}-of-00002.safetensors" for number, name in ((1, "a"), (2, "b"))
     }
     for name, shard in shards.items():
-        put(store, f"{folder}/{shard}", weights({name: name.encode()}))
+        put(store, f"{directory}/{shard}", weights({name: name.encode()}))
     metadata = {} if total is None else {"total_size": total}
     whole = json.dumps({"metadata": metadata, "weight_map": shards})
-    put(store, f"{folder}/model.safetensors.index.json", whole.encode())
+    put(store, f"{directory}/model.safetensors.index.json", whole.encode())
     return store
 
 
@@ -118,7 +118,7 @@ def test_digests_that_are_missing() -> None:
     assert check(store) == ["digest-missing"]
 
 
-def test_digests_of_shards_in_folders_below() -> None:
+def test_digests_of_shards_in_directories_below() -> None:
     """A shard that the index lists in a folder below is listed so in the checksums too."""
     store = MemoryStore()
     data = weights({"a": b"1"})
@@ -186,7 +186,7 @@ def test_nothing_there_is_no_finding() -> None:
         verify(MemoryStore(), "nowhere", Thoroughness())
 
 
-def test_an_ambiguous_folder_is_looked_at_whole() -> None:
+def test_an_ambiguous_directory_is_looked_at_whole() -> None:
     """Each checkpoint of it is checked, and what each loader would take is said."""
     store = sharded(total=9)
     put(store, "m/pytorch_model.bin", weights({"a": b"1"}, "bin"))
@@ -199,7 +199,7 @@ def test_an_ambiguous_folder_is_looked_at_whole() -> None:
     assert "accelerate takes pytorch_model.bin" in message
 
 
-def folder(*names: str) -> list[Candidate]:
+def directory(*names: str) -> list[Candidate]:
     """The checkpoints of a folder with these names, every index unread."""
     return candidates(names, {})
 
@@ -222,7 +222,7 @@ def test_loader_choices(
 ) -> None:
     """Each loader's own order of names decides; a variant is taken by none of them unasked."""
     wanted = {"transformers": transformers, "huggingface_hub": hub, "accelerate": accelerate}
-    assert loader_choices(folder(*names)) == wanted
+    assert loader_choices(directory(*names)) == wanted
 
 
 def test_against_itself_in_other_files() -> None:
