@@ -13,13 +13,13 @@ _NEW_OBJECTS = 100_000
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    from shardctl.cli import process  # noqa: PLC0415 - importing this module must cost nothing
+
+    process.prepare_streams()
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
-    from shardctl.cli.app import app  # noqa: PLC0415 - importing this module must cost nothing
+    from shardctl.cli.app import app  # noqa: PLC0415 - (the same)
     from shardctl.cli.exits import run  # noqa: PLC0415 - (the same)
 
-    if sys.stderr is None:
-        # Closed before the start (`2>&-`): without this `print` would talk on stdout instead.
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
     code = run(app, sys.argv[1:])
     if code > 128:
         # A stopped run may have a thread inside a long sync; the journal is in order, so it is not waited for.

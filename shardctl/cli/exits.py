@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 import typer
 
+from shardctl.cli.process import discard
 from shardctl.cli.usage import explain
 from shardctl.errors import ShardctlError, Stopped, StorageError, UsageError
 
@@ -33,10 +34,7 @@ def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
     except Stopped as stopped:
         return _say_stopped(stopped, as_json=_wants_json(arguments))
     except (BrokenPipeError, SystemExit):  # Typer makes SystemExit(1) of a closed pipe, and of nothing else here
-        # Somebody who no longer reads (`| head`) is told nothing; the interpreter's own flush must not speak either.
-        if sys.stdout is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
+        return CLOSED_PIPE  # without a message: the reader has what it wanted (`| head`)
     except Exception as caught:  # the last line of defence: a bug must not look like exit code 1
         if "--debug" in arguments:
             traceback.print_exc()
@@ -139,19 +137,20 @@ def _say_stopped(stopped: Stopped, *, as_json: bool) -> int:
 
 
 def write_stdout(text: str | Iterable[str]) -> None:
-    """Print data, whole or in pieces. A closed stdout is BrokenPipeError (exit 141); a full one is StorageError."""
+    """Print results, whole or in pieces. Raise BrokenPipeError for a closed stdout, StorageError for a full one."""
     if sys.stdout is None:  # closed before the start, as `>&-` does
         raise BrokenPipeError
     try:
         for piece in (text,) if isinstance(text, str) else text:
             _write_whole(sys.stdout, piece)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        discard(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            raise
         raise StorageError(
-            f"standard output cannot be written: {error.strerror}",
-            hint="free space where the output goes; the work itself is complete",
+            f"cannot write to standard output: {error.strerror}",
+            hint="free space where the output goes; the files that the command wrote are complete",
         ) from None
 
 

@@ -199,46 +199,6 @@ def test_version(run_cli: RunCli) -> None:
     assert run_cli("inspect", "nowhere", env={"SHARDCTL_VERSION": "1"}, code=3).stdout == ""
 
 
-# the streams themselves
-
-
-def test_a_closed_pipe_is_141(source: Path, tmp_path: Path) -> None:
-    """A reader that went away gets 141 and no words, and the work is complete."""
-    read, write = os.pipe()
-    os.close(read)
-    command = [sys.executable, "-m", "shardctl", "split", str(source), str(tmp_path / "out"), "-q"]
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
-    os.close(write)
-    assert (done.returncode, done.stderr) == (141, "")
-    assert (tmp_path / "out" / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize("command", [("inspect",), ("inspect", "--json"), ("verify", "--json")])
-def test_stdout_closed_from_the_start_is_141(source: Path, command: tuple[str, ...]) -> None:
-    """`>&-` is a closed pipe like any other."""
-    words = " ".join([sys.executable, "-m", "shardctl", *command, str(source), ">&-"])
-    done = subprocess.run(["sh", "-c", words], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
-    assert (done.returncode, done.stderr) == (141, "")
-
-
-def test_talk_never_takes_the_place_of_data(source: Path, tmp_path: Path) -> None:
-    """With stderr closed from the start, stdout still has the path alone."""
-    words = f"{sys.executable} -m shardctl split {source} {tmp_path / 'out'} 2>&-"
-    done = subprocess.run(["sh", "-c", words], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
-    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out' / 'model.safetensors'}\n")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_stdout_is_5(source: Path, tmp_path: Path) -> None:
-    """The path could not be printed: 5, and the work is complete."""
-    command = [sys.executable, "-m", "shardctl", "split", str(source), str(tmp_path / "out")]
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
-    assert done.returncode == 5
-    assert "standard output" in done.stderr
-    assert (tmp_path / "out" / "model.safetensors").exists()
-
-
 # what is imported
 
 
