@@ -13,10 +13,17 @@ _NEW_OBJECTS = 100_000
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    from shardctl.cli import process  # noqa: PLC0415 - importing this module must cost nothing
-
-    process.prepare_streams()
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
+    try:
+        from shardctl.cli import process  # noqa: PLC0415 - importing this module must cost nothing
+
+        process.prepare()
+    except KeyboardInterrupt:  # Ctrl-C before `prepare` has seen to the signals
+        from signal import SIGINT  # noqa: PLC0415 - (the same)
+
+        from shardctl.cli import process  # noqa: PLC0415 - (the same)
+
+        process.end(SIGINT)
     from shardctl.cli.app import app  # noqa: PLC0415 - (the same)
     from shardctl.cli.exits import run  # noqa: PLC0415 - (the same)
 
