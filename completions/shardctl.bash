@@ -126,7 +126,8 @@ __shardctl_options() {
 -h --help|help|
 --debug|debug|' ;;
         *) echo '--version|version|
--h --help|help|' ;;
+-h --help|help|
+--debug|debug|' ;;
     esac
 }
 

@@ -55,6 +55,7 @@ complete -c shardctl -f
 
 complete -c shardctl -n __shardctl_needs_command -l version -d 'Print the version.'
 complete -c shardctl -n __shardctl_needs_command -s h -l help -d 'Show the help.'
+complete -c shardctl -n __shardctl_needs_command -l debug -d 'Show the traceback of an error.'
 complete -c shardctl -n __shardctl_needs_command -a split -d 'Divide a checkpoint into shards of limited size, with an index.'
 complete -c shardctl -n __shardctl_needs_command -a merge -d 'Join the shards of a checkpoint into one file.'
 complete -c shardctl -n __shardctl_needs_command -a reshard -d 'Write a checkpoint anew: other shards, another container, or both.'

@@ -31,7 +31,11 @@ WORK_TO_DO = 1
 
 
 @app.callback()
-def _root(version: o.Version = False, help: o.Help = False) -> None:  # noqa: A002 - the option's name
+def _root(
+    version: o.Version = False,
+    help: o.Help = False,  # noqa: A002 - the option's name
+    debug: o.Debug = False,
+) -> None:
     """Hold what is common to all commands."""
 
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import typer
 
-from shardctl.cli.process import asked, command_of, discard, stoppable, stopped
+from shardctl.cli.process import asked, command_of, debugging, discard, stoppable, stopped
 from shardctl.errors import ShardctlError, Stopped, StorageError, UsageError
 
 CLOSED_PIPE = 141
@@ -34,7 +34,7 @@ def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
     except (BrokenPipeError, SystemExit):  # Typer makes SystemExit(1) of a closed pipe, and of nothing else here
         return CLOSED_PIPE  # without a message: the reader has what it wanted (`| head`)
     except Exception as caught:  # the last line of defence: a bug must not look like exit code 1
-        if "--debug" in arguments:
+        if debugging(arguments):
             traceback.print_exc()
         error = _as_ours(caught)
         say_error(error, as_json=as_json)

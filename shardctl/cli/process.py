@@ -83,8 +83,23 @@ def stopped(signum: int, *, resumable: bool) -> dict[str, Any]:
 
 def asked(switch: str, arguments: Sequence[str]) -> bool:
     """Return whether a switch is on, by an argument or a variable. The parser cannot say it: it may be what failed."""
-    value = os.environ.get(f"SHARDCTL_{command_of(arguments)}_{switch}".upper(), "")
-    return f"--{switch}" in arguments or value.lower() in {"1", "true", "t", "yes", "y", "on"}
+    return f"--{switch}" in arguments or _is_on(f"SHARDCTL_{command_of(arguments)}_{switch}".upper())
+
+
+def debugging(arguments: Sequence[str]) -> bool:
+    """Return whether tracebacks are asked for. The program itself has this switch too, before the command."""
+    return asked("debug", arguments) or _is_on("SHARDCTL_DEBUG")
+
+
+def _is_on(variable: str) -> bool:
+    return os.environ.get(variable, "").strip().lower() in {
+        "1",
+        "true",
+        "t",
+        "yes",
+        "y",
+        "on",
+    }  # as the parser takes them
 
 
 def command_of(arguments: Sequence[str]) -> str:

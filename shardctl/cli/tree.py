@@ -150,6 +150,6 @@ def _default(option: TyperOption) -> str | None:
 
 
 def _variable(option: TyperOption, command: str) -> str | None:
-    if not option.allow_from_autoenv or not command:
+    if not option.allow_from_autoenv:
         return None
-    return str(option.envvar or f"SHARDCTL_{command}_{option.name}".upper())
+    return str(option.envvar or "_".join(filter(None, ("SHARDCTL", command, option.name))).upper())

@@ -132,6 +132,30 @@ def test_json_is_asked_for_by_the_environment_too(run_cli: RunCli) -> None:
     assert run_cli("inspect", "nowhere", env={"SHARDCTL_INSPECT_JSON": "0"}, code=3).stderr.startswith("error: ")
 
 
+@pytest.mark.parametrize("line", ["inspect nowhere", "split nowhere out", "verify --frob", "index"])
+def test_debug_holds_everywhere(run_cli: RunCli, line: str) -> None:
+    """--debug before or after the command, and its variables, show the traceback of any error."""
+    command, code = line.split(maxsplit=1)[0], 3 if "nowhere" in line else 2
+    assert "Traceback" not in run_cli(*line.split(), code=code).stderr
+    for words in (["--debug", *line.split()], [*line.split(), "--debug"]):
+        assert run_cli(*words, code=code).stderr.startswith("Traceback ")
+    for variable in ("SHARDCTL_DEBUG", f"SHARDCTL_{command.upper()}_DEBUG"):
+        assert run_cli(*line.split(), code=code, env={variable: "1"}).stderr.startswith("Traceback ")
+        assert "Traceback" not in run_cli(*line.split(), code=code, env={variable: "0"}).stderr
+
+
+def test_a_variable_is_of_its_command_alone(run_cli: RunCli) -> None:
+    """SHARDCTL_SPLIT_DEBUG changes nothing for another command."""
+    assert "Traceback" not in run_cli("inspect", "nowhere", env={"SHARDCTL_SPLIT_DEBUG": "1"}, code=3).stderr
+
+
+def test_debug_leaves_the_json_line_last(run_cli: RunCli) -> None:
+    """With --debug and --json the error is still one JSON line, below the traceback."""
+    *trace, line = run_cli("inspect", "nowhere", "--json", "--debug", code=3).stderr.splitlines()
+    assert trace[0].startswith("Traceback ")
+    assert error(line)["error"] == "not-found"
+
+
 def test_an_ambiguous_folder_lists_the_choices(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
     """Several checkpoints are never guessed at: 2, with each one's name to type."""
     write_safetensors(source / "model.fp16.safetensors", {"a": 4})
