@@ -24,6 +24,8 @@ def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
     """Run the application; returns the exit code. Nothing but the code and one rendered error leaves here."""
     if not arguments:
         return _show_help(app)
+    if arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
     as_json = asked("json", arguments)
     try:
         with stoppable():
@@ -42,9 +44,9 @@ def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
 
 
 def _show_help(app: Callable[..., object]) -> int:
-    """Nothing was asked for: the help is talk then, not data."""
+    """Without a command the help is a message on stderr, not a result."""
     with redirect_stdout(sys.stderr):
-        app(args=["--help"], prog_name="shardctl", standalone_mode=False)
+        app(args=["-h"], prog_name="shardctl", standalone_mode=False)
     return UsageError.exit_code
 
 
