@@ -34,6 +34,8 @@ def main() -> None:
             if stream is not None:
                 stream.flush()
         os._exit(code)
+    # Python searches all objects for garbage once more when it exits; those that are frozen it leaves alone.
+    gc.freeze()
     sys.exit(code)
 
 
