@@ -106,7 +106,7 @@ def test_storage_is_5(source: Path, run_cli: RunCli) -> None:
 def test_a_bug_is_70(source: Path) -> None:
     """An exception that nobody foresaw never looks like the 1 of a check, and asks to be reported."""
     script = (
-        "import sys, shardctl.inspection as o\n"
+        "import sys, shardctl.commands.inspect as o\n"
         "def broken(*a, **k): raise RuntimeError('boom')\n"
         "o.inspect = broken\n"
         "from shardctl.cli.app import app\n"
