@@ -57,7 +57,7 @@ test-all: $(VENV)/.test ## Run all tests, slow ones too.
 # Without three suites: tests/corruption limits the processor time of each case, and measuring takes
 # more of it; tests/faults and tests/docs run the program in processes that are not measured.
 coverage: $(VENV)/.test ## Measure which lines and branches the tests of the code itself run.
-	$(PYTEST) --cov tests/unit tests/cli tests/conformance tests/properties
+	$(PYTEST) tests/unit tests/cli tests/conformance tests/properties --cov
 
 lint: $(VENV)/.lint ## Check style, formatting and types.
 	$(BIN)/ruff check .
