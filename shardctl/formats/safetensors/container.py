@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.errors import UsageError
-from shardctl.findings import Faults, Report
+from shardctl.findings import Report
 from shardctl.formats.limits import MAX_HEADER_BYTES
 from shardctl.formats.safetensors.check import METADATA_KEY, HeaderCheck, amounts
+from shardctl.formats.safetensors.findings import FileFindings
 from shardctl.formats.safetensors.header import HeaderError, as_text, is_text, parse
 from shardctl.formats.safetensors.scan import scan
 from shardctl.layout import Copy, Layout, LayoutBuilder, tensor_piece
@@ -57,9 +58,9 @@ class Safetensors:
 
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read and check the header, at most 100 MB; every fault goes to `report`, None where no header is usable."""
-        faults = Faults(reader.path, report)
-        file = _read(reader, faults)
-        faults.close()
+        findings = FileFindings(reader.path, report)
+        file = _read(reader, findings)
+        findings.close()
         return file
 
     def measure(
@@ -90,11 +91,11 @@ class Safetensors:
 SAFETENSORS = Safetensors()
 
 
-def _read(reader: Reader, faults: Faults) -> File | None:
+def _read(reader: Reader, findings: FileFindings) -> File | None:
     size = reader.version.size
     prefix = reader.read(0, min(size, _LENGTH_BYTES))
     length = int.from_bytes(prefix, "little")
-    if not _length_is_sound(reader, length, faults):
+    if not _length_is_sound(reader, length, findings):
         return None
     header = reader.read(_LENGTH_BYTES, length)
     digest = hashlib.sha256(prefix)
@@ -104,10 +105,10 @@ def _read(reader: Reader, faults: Faults) -> File | None:
         text = as_text(header)
         del header  # up to 100 MB that are not needed while the tensors are made
         tree, metadata = scan(text, reader.path, data_offset, size) or _check(
-            text, reader, data_offset, faults
+            text, reader, data_offset, findings
         )
     except HeaderError as error:
-        faults.add("header-invalid", error.message, offset=_LENGTH_BYTES + error.position)
+        findings.add("header-invalid", error.message, offset=_LENGTH_BYTES + error.position)
         return None
     return File(
         reader.path,
@@ -121,49 +122,49 @@ def _read(reader: Reader, faults: Faults) -> File | None:
 
 
 def _check(
-    text: str, reader: Reader, data_offset: int, faults: Faults
+    text: str, reader: Reader, data_offset: int, findings: FileFindings
 ) -> tuple[Tree, dict[str, str]]:
     """The tensors and metadata of a header that may be unsound; raises HeaderError where it has none."""
     root = parse(text)
     if text.startswith(_WHITE_SPACE):
         message = "white space stands before the header's object"
         hint = "this file can be read here; write it again (`shardctl reshard`) for readers that refuse it"
-        faults.add("header-invalid", message, hint, severity="warning", offset=_LENGTH_BYTES)
-    check = HeaderCheck(reader.path, data_offset, reader.version.size, faults)
+        findings.add("header-invalid", message, hint, severity="warning", offset=_LENGTH_BYTES)
+    check = HeaderCheck(reader.path, data_offset, reader.version.size, findings)
     check.keys(root)
     metadata = check.metadata(root.pop(METADATA_KEY)) if METADATA_KEY in root else {}
     return {tensor.name: tensor for tensor in check.tensors(root)}, metadata
 
 
-def _length_is_sound(reader: Reader, length: int, faults: Faults) -> bool:
+def _length_is_sound(reader: Reader, length: int, findings: FileFindings) -> bool:
     """Whether a header of that many bytes can be read; checked before anything of its size is allocated."""
     size = reader.version.size
     if size == 0:
-        faults.add("file-empty", "the file is empty", _FETCH_AGAIN, offset=0)
+        findings.add("file-empty", "the file is empty", _FETCH_AGAIN, offset=0)
     elif size < _LENGTH_BYTES:
-        faults.add(
+        findings.add(
             "file-truncated",
             f"the file ends after {size} bytes, within its first field",
             _FETCH_AGAIN,
             offset=size,
         )
     elif length == 0 and not any(reader.read(0, min(size, 64))):
-        faults.add(
+        findings.add(
             "file-zero-filled",
             "the file begins with zeros",
             "zero-filled download; fetch it again",
             offset=0,
         )
     elif length < 2:
-        faults.add("header-invalid", f"a header of {length} bytes holds no object", offset=0)
+        findings.add("header-invalid", f"a header of {length} bytes holds no object", offset=0)
     elif length > MAX_HEADER_BYTES:
         message = f"the header's length is {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are allowed"
         hint = "this is no safetensors file, or one of too many tensors: save it as several shards"
-        faults.add("header-too-large", message, hint, offset=0)
+        findings.add("header-too-large", message, hint, offset=0)
     elif _LENGTH_BYTES + length > size:
         message = f"the file ends at byte {size:,}, within its header of {length:,} bytes"
         hint = f"incomplete download: {amounts(size, _LENGTH_BYTES + length)} of the header alone; fetch it again"
-        faults.add("file-truncated", message, hint, offset=size)
+        findings.add("file-truncated", message, hint, offset=size)
     else:
         return True
     return False
