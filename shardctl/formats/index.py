@@ -8,13 +8,18 @@ shard.
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from shardctl.findings import Finding, Severity, report_some
 from shardctl.formats.limits import MAX_INDEX_BYTES
 from shardctl.formats.sniff import SNIFFED_BYTES, impostor
+from shardctl.formats.strict_json import (
+    InvalidJsonError,
+    decode,
+    duplicate_keys,
+    finite_float,
+    parse_object,
+)
 from shardctl.model import Index
 from shardctl.naming import check_shard_name, parse_index_name
 from shardctl.text import escape
@@ -25,18 +30,6 @@ _REPAIR = "write the index anew from the shards' headers: `shardctl index`"
 _NAMES_AT_A_TIME = 10_000
 
 _Report = Callable[[Finding], None]
-
-
-class _InvalidError(ValueError):
-    """The text is not an acceptable index; the message says why."""
-
-
-class _Repeated(dict[str, object]):
-    """A JSON object with keys that stand more than once (`twice`); the last value counts, as for loaders."""
-
-    def __init__(self, pairs: list[tuple[str, object]]) -> None:
-        super().__init__(pairs)
-        self.twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
 
 
 def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
@@ -50,11 +43,13 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
         report(faulty)
         return None
     try:
-        root = _load(data)
-    except _InvalidError as error:
-        report(_finding("index-invalid", str(error), path))
+        # What is read is written again by `build_index`, which cannot write infinity.
+        root = parse_object(decode(data), parse_float=finite_float)
+    except InvalidJsonError as error:
+        place = f" ({error.place})" if error.place else ""
+        report(_finding("index-invalid", f"the index {error.message}{place}", path))
         return None
-    report_some(_repeated(root, path), report)
+    report_some(_duplicates(root, path), report)
     metadata = _metadata(root, path, report)
     weight_map = root.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -103,63 +98,16 @@ def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -
     return b"".join((*parts, b"\n  }\n}\n"))
 
 
-def _load(data: bytes) -> dict[str, object]:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise _InvalidError(
-            f"the index is not UTF-8: {error.reason} at byte {error.start:,}"
-        ) from None
-    if text.startswith("\ufeff"):
-        raise _InvalidError("the index begins with a byte order mark")
-    try:
-        root = json.loads(
-            text,
-            object_pairs_hook=_make_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-        )
-    except json.JSONDecodeError as error:
-        message = (
-            f"the index is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
-        )
-        raise _InvalidError(message) from None
-    except RecursionError:
-        raise _InvalidError("the index is nested too deeply") from None
-    except ValueError as error:
-        raise _InvalidError(f"the index is not valid JSON: {error}") from None
-    if not isinstance(root, dict):
-        raise _InvalidError("the index is not a JSON object")
-    return root
-
-
-def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    return members if len(members) == len(pairs) else _Repeated(pairs)
-
-
-def _refuse_constant(name: str) -> object:
-    raise _InvalidError(f"{name} is not a JSON number")
-
-
-def _finite_float(text: str) -> float:
-    # A number such as 1e999 becomes infinity, which could not be written again.
-    number = float(text)
-    if not math.isfinite(number):
-        raise _InvalidError(f"the number {text[:40]} is too large")
-    return number
-
-
-def _repeated(root: dict[str, object], path: str) -> Iterator[Finding]:
+def _duplicates(root: dict[str, object], path: str) -> Iterator[Finding]:
     places = (
         ("the index", root),
         ("metadata", root.get("metadata")),
         ("weight_map", root.get("weight_map")),
     )
     for place, members in places:
-        for key in members.twice if isinstance(members, _Repeated) else ():
+        for key in duplicate_keys(members):
             tensor = key if place == "weight_map" else None
-            message = f"the key '{escape(key)}' stands twice in {place}"
+            message = f"duplicate key '{escape(key)}' in {place}"
             yield _finding("index-duplicate-key", message, path, tensor=tensor)
 
 

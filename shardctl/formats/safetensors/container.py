@@ -19,8 +19,15 @@ from shardctl.findings import Report
 from shardctl.formats.limits import MAX_HEADER_BYTES
 from shardctl.formats.safetensors.check import METADATA_KEY, HeaderCheck, amounts
 from shardctl.formats.safetensors.findings import FileFindings
-from shardctl.formats.safetensors.header import HeaderError, as_text, is_text, parse
 from shardctl.formats.safetensors.scan import scan
+from shardctl.formats.strict_json import (
+    InvalidJsonError,
+    decode,
+    integer_without_sign_of_zero,
+    is_unicode,
+    parse_object,
+    refuse_lone_surrogates,
+)
 from shardctl.layout import Copy, Layout, LayoutBuilder, tensor_piece
 from shardctl.model import File, Tensor, Tree
 from shardctl.stores.base import Reader
@@ -102,13 +109,14 @@ def _read(reader: Reader, findings: FileFindings) -> File | None:
     digest.update(header)
     data_offset = _LENGTH_BYTES + length
     try:
-        text = as_text(header)
+        text = decode(header)
         del header  # up to 100 MB that are not needed while the tensors are made
         tree, metadata = scan(text, reader.path, data_offset, size) or _check(
             text, reader, data_offset, findings
         )
-    except HeaderError as error:
-        findings.add("header-invalid", error.message, offset=_LENGTH_BYTES + error.position)
+    except InvalidJsonError as error:
+        offset = _LENGTH_BYTES + error.position
+        findings.add("header-invalid", f"the header {error.message}", offset=offset)
         return None
     return File(
         reader.path,
@@ -124,8 +132,11 @@ def _read(reader: Reader, findings: FileFindings) -> File | None:
 def _check(
     text: str, reader: Reader, data_offset: int, findings: FileFindings
 ) -> tuple[Tree, dict[str, str]]:
-    """The tensors and metadata of a header that may be unsound; raises HeaderError where it has none."""
-    root = parse(text)
+    """The tensors and metadata of a header that may be unsound; raises InvalidJsonError where it has none."""
+    # The slower function is only needed where -0 can occur.
+    parse_int = integer_without_sign_of_zero if "-0" in text else int
+    root = parse_object(text, parse_int=parse_int)
+    refuse_lone_surrogates(text, root)
     if text.startswith(_WHITE_SPACE):
         message = "white space stands before the header's object"
         hint = "this file can be read here; write it again (`shardctl reshard`) for readers that refuse it"
@@ -244,19 +255,15 @@ def _refuse_unwritable(tensor: Tensor) -> None:
             hint="rename the tensor, or write a .bin instead (`--to bin`)",
             tensor=tensor.name,
         )
-    if not is_text(tensor.name):
-        message = (
-            f"the name {tensor.name!a} holds half a surrogate pair, which safetensors cannot store"
-        )
+    if not is_unicode(tensor.name):
+        message = f"the name {tensor.name!a} has a lone surrogate, which safetensors cannot store"
         raise UsageError(message, hint="rename the tensor, or write a .bin instead (`--to bin`)")
 
 
 def _metadata_member(metadata: Mapping[str, str]) -> str:
     for key, value in metadata.items():
-        if not (is_text(key) and is_text(value)):
-            message = (
-                f"the metadata {key!a} holds half a surrogate pair, which safetensors cannot store"
-            )
+        if not (is_unicode(key) and is_unicode(value)):
+            message = f"the metadata {key!a} has a lone surrogate, which safetensors cannot store"
             raise UsageError(
                 message, hint="rename what it names, or write a .bin instead (`--to bin`)"
             )
