@@ -60,7 +60,7 @@ class WriterArguments:
 
         return WriteOptions(
             limits=limits,
-            container=None if self.to is None else self.to.value,
+            container=self.to,
             order=self.order.value,
             stem=self.name,
             variant=self.variant,

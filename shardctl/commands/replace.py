@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from shardctl.commands.target import Target, exists, in_place
 from shardctl.errors import TargetExistsError
+from shardctl.formats.registry import all_suffixes
 from shardctl.naming import KNOWN_STEMS, parse_weights_name
 from shardctl.planning.request import Replace, Request
 from shardctl.source.candidates import Candidate
@@ -86,7 +87,7 @@ def _is_read(store: Store, target: Target, located: Located, candidate: Candidat
 def _identity(target: Target, request: Request) -> tuple[str, str | None]:
     """Stem and variant of what is written; where the user named the file, by that name."""
     if target.filename is not None:
-        parsed = parse_weights_name(target.filename)
+        parsed = parse_weights_name(target.filename, all_suffixes())
         return (target.filename, None) if parsed is None else (parsed.stem, parsed.variant)
     return request.stem, request.variant
 
@@ -102,7 +103,7 @@ def _in_the_way(
     """
     if target.filename is None:
         return candidate.known or replace != "all" or not set(names).isdisjoint(candidate.names)
-    parsed = parse_weights_name(target.filename)
+    parsed = parse_weights_name(target.filename, all_suffixes())
     if target.filename in candidate.names:
         return candidate.is_set
     return candidate.known and parsed is not None and parsed.known

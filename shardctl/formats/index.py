@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from shardctl.findings import Finding, Severity, report_some
 from shardctl.formats.limits import MAX_INDEX_BYTES
+from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.formats.sniff import SNIFFED_BYTES, impostor
 from shardctl.formats.strict_json import (
     InvalidJsonError,
@@ -21,7 +22,7 @@ from shardctl.formats.strict_json import (
     parse_object,
 )
 from shardctl.model import Index
-from shardctl.naming import check_shard_name, parse_index_name
+from shardctl.naming import IndexName, check_shard_name, parse_index_name
 from shardctl.text import escape
 
 _REPAIR = "write the index anew from the shards' headers: `shardctl index`"
@@ -152,11 +153,24 @@ def _usable(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
 
 def _unsafe_names(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
     """Each unsafe name of a shard, once, with the reason."""
-    index_name = parse_index_name(path.replace("\\", "/").rsplit("/", 1)[-1])
-    suffix = None if index_name is None else index_name.suffix
+    index_name = parse_index_name(path.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
     names = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
-    reasons = {name: check_shard_name(name, suffix) for name in names}
+    reasons = {name: check_shard_name(name) or _check_format(name, index_name) for name in names}
     return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _check_format(name: str, index: IndexName | None) -> str | None:
+    """Why an index of that name may not list a shard of this name; None where it may.
+
+    A loader that was promised one format (safetensors) must never be led to another (a pickle). An
+    index whose own name promises none may list any.
+    """
+    expected = None if index is None else promised_by(index.suffix)
+    if index is None or expected is None:
+        return None
+    found = promised_by(name)
+    allowed = found is expected or (found is None and expected.lists_any_suffix)
+    return None if allowed else f"it is not a {index.suffix} file"
 
 
 def _finding(

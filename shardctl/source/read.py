@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.findings import Finding, Report, report_some
-from shardctl.formats import read_file
+from shardctl.formats.detection import read_file
+from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Checkpoint, File, Index, Tensor
 from shardctl.naming import parse_weights_name
 from shardctl.source.candidates import Candidate
@@ -61,7 +62,7 @@ def read_checkpoint(
     if located.index is not None:
         report_some(_misplaced(store, located, located.index, parts, aliases), report)
     return Checkpoint(
-        container=parts[0].file.container if parts else _promised_container(located),
+        container=parts[0].file.container if parts else located.container,
         files=tuple(part.file for part in parts),
         tensors=tuple(tensors.values()),
         metadata={name: value for name, value in metadata.items() if name not in aliases},
@@ -125,10 +126,6 @@ def _mixed_containers(parts: Sequence[_Part]) -> Iterator[Finding]:
             yield Finding("header-invalid", "error", message, hint, part.path)
 
 
-def _promised_container(located: Located) -> str:
-    return "safetensors" if located.suffix == ".safetensors" else "bin"
-
-
 def _unite(parts: Sequence[_Part], tensors: dict[str, Tensor]) -> Iterator[Finding]:
     """Fill `tensors` by name, in source order; of one that several files hold, the first file's counts."""
     for part in parts:
@@ -139,7 +136,7 @@ def _unite(parts: Sequence[_Part], tensors: dict[str, Tensor]) -> Iterator[Findi
 
 
 def _twice(path: str, name: str, other: str) -> Finding:
-    parsed = parse_weights_name(other.replace("\\", "/").rsplit("/", 1)[-1])
+    parsed = parse_weights_name(other.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
     if parsed is not None and parsed.style == "rank":
         hint = "these are slices for several devices, not shards: join them with the model's own conversion script"
     else:
@@ -166,10 +163,14 @@ def _united_metadata(parts: Sequence[_Part], united: dict[str, str]) -> Iterator
 
 def _aliases(metadata: Mapping[str, object], tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """The names that are recorded as tied to a tensor, as the hub records them: `dropped: kept`."""
+    reserved = reserved_metadata()
     return {
         name: kept
         for name, kept in metadata.items()
-        if name != "format" and name not in tensors and isinstance(kept, str) and kept in tensors
+        if name not in reserved
+        and name not in tensors
+        and isinstance(kept, str)
+        and kept in tensors
     }
 
 

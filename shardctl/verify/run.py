@@ -212,7 +212,7 @@ def _read(store: Store, located: Located, findings: list[Finding], key: str | No
         raise
     except InputError as error:
         findings.append(as_finding(error))
-        return Checkpoint("safetensors" if located.suffix == ".safetensors" else "bin", (), ())
+        return Checkpoint(located.container, (), ())
 
 
 def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:

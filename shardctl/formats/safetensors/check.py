@@ -14,6 +14,8 @@ from shardctl.formats.strict_json import duplicate_keys, kind, walk
 from shardctl.model import DTYPES, Dtype, Extent, Storage, Tensor
 
 METADATA_KEY = "__metadata__"
+#: Bytes of the header's length, with which a file begins.
+LENGTH_BYTES = 8
 
 #: The types of the format, by name.
 KNOWN_DTYPES = {name: dtype for name, dtype in DTYPES.items() if dtype.rank is not None}
