@@ -60,7 +60,7 @@ class WriterArguments:
 
         return WriteOptions(
             limits=limits,
-            container=self.to,
+            format=self.to,
             order=self.order.value,
             stem=self.name,
             variant=self.variant,

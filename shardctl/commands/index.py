@@ -64,7 +64,7 @@ def make_index(store: Store, source: str) -> Reindexed:
     names = located.names(store)
     whole = replace(located, files=files, index=None, unlisted=(), findings=())
     checkpoint = read_checkpoint(store, whole, report)
-    suffix = located.suffix or by_name(checkpoint.container).suffix
+    suffix = located.suffix or by_name(checkpoint.format).suffix
     path = located.index_path or store.join(
         located.directory, index_filename(located.stem, suffix, located.variant)
     )

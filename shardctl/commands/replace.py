@@ -24,7 +24,7 @@ def superseded(
 ) -> tuple[str, ...]:
     """The names in the target folder that give way to the new files `names`.
 
-    That is the set of the same stem, container and variant and, in place, the set that was read;
+    That is the set of the same stem, format and variant and, in place, the set that was read;
     with "all", every checkpoint that loaders know by name. Raises TargetExistsError for whatever
     else is there that would be mixed with the new set or overwritten.
     """
@@ -68,10 +68,10 @@ def _gives_way(
         return True
     if target.filename is not None and stem not in KNOWN_STEMS:
         return False  # a file of a free name is no other checkpoint's successor
-    same = (candidate.stem, candidate.variant, candidate.container) == (
+    same = (candidate.stem, candidate.variant, candidate.format) == (
         stem,
         variant,
-        request.container,
+        request.format,
     )
     return candidate.known and (replace == "all" or same)
 

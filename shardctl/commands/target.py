@@ -31,7 +31,7 @@ class Target:
     staging: str
 
     @property
-    def container(self) -> str | None:
+    def format(self) -> str | None:
         """The format that the file's suffix names, None for a folder."""
         written = None if self.filename is None else written_as(self.filename)
         return None if written is None else written.name

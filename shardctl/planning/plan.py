@@ -74,7 +74,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
 
     Raises UsageError where a limit cannot be kept, or the number of shards cannot be named.
     """
-    written = by_name(request.container)
+    written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))

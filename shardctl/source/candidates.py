@@ -36,7 +36,7 @@ class Candidate:
     unlisted: tuple[str, ...] = ()
 
     @property
-    def container(self) -> str:
+    def format(self) -> str:
         """The name of the format that the suffix promises; empty where it promises none."""
         promised = promised_by(self.suffix)
         return "" if promised is None else promised.name

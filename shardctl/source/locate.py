@@ -49,7 +49,7 @@ class Located:
     notes: tuple[str, ...] = ()
 
     @property
-    def container(self) -> str:
+    def format(self) -> str:
         """The name of the format that the files' suffix promises; empty where it promises none."""
         promised = promised_by(self.suffix)
         return "" if promised is None else promised.name

@@ -52,7 +52,7 @@ def read_checkpoint(
         )
         for path, file in _read_files(store, located, report)
     ]
-    report_some(_mixed_containers(parts), report)
+    report_some(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
     report_some(_unite(parts, tensors), report)
     metadata: dict[str, str] = {}
@@ -62,7 +62,7 @@ def read_checkpoint(
     if located.index is not None:
         report_some(_misplaced(store, located, located.index, parts, aliases), report)
     return Checkpoint(
-        container=parts[0].file.container if parts else located.container,
+        format=parts[0].file.format if parts else located.format,
         files=tuple(part.file for part in parts),
         tensors=tuple(tensors.values()),
         metadata={name: value for name, value in metadata.items() if name not in aliases},
@@ -117,11 +117,13 @@ def _choose(
     return select(file.tree, path, key, drop_non_tensors=drop_non_tensors)
 
 
-def _mixed_containers(parts: Sequence[_Part]) -> Iterator[Finding]:
+def _mixed_formats(parts: Sequence[_Part]) -> Iterator[Finding]:
     for part in parts:
         first = parts[0]
-        if part.file.container != first.file.container:
-            message = f"the file is {part.file.container}, and '{escape(first.path)}' of the same set is not"
+        if part.file.format != first.file.format:
+            message = (
+                f"the file is {part.file.format}, and '{escape(first.path)}' of the same set is not"
+            )
             hint = "the files are of different checkpoints; fetch the set again"
             yield Finding("header-invalid", "error", message, hint, part.path)
 

@@ -212,7 +212,7 @@ def _read(store: Store, located: Located, findings: list[Finding], key: str | No
         raise
     except InputError as error:
         findings.append(as_finding(error))
-        return Checkpoint(located.container, (), ())
+        return Checkpoint(located.format, (), ())
 
 
 def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:

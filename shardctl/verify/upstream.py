@@ -39,9 +39,7 @@ def _check_file(
     store: Store, file: File, tensors: list[Tensor], key: str | None
 ) -> tuple[int, list[Finding]]:
     try:
-        load = (
-            _open_safetensors(file) if file.container == "safetensors" else _open_torch(file, key)
-        )
+        load = _open_safetensors(file) if file.format == "safetensors" else _open_torch(file, key)
     except ImportError as error:
         raise UsageError(
             f"--load needs torch and safetensors ({error})",

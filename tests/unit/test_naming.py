@@ -61,7 +61,7 @@ _INDEXES = {
 
 @pytest.mark.parametrize(("name", "expected"), _WEIGHTS.items())
 def test_the_name_of_weights_is_understood(name: str, expected: WeightsName) -> None:
-    """Every form of name that is in use says its stem, variant, container and number."""
+    """Every form of name that is in use says its stem, variant, suffix and number."""
     assert parse_weights_name(name, SUFFIXES) == expected
 
 
@@ -157,8 +157,8 @@ def test_other_files_are_no_training_state(name: str) -> None:
         "tf_model.h5.index.json",
     ],
 )
-def test_weights_and_indexes_of_any_container(name: str) -> None:
-    """Weights and indexes are known as such, of other containers too."""
+def test_weights_and_indexes_of_any_format(name: str) -> None:
+    """Weights and indexes are known as such, of other formats too."""
     assert is_weights_or_index(name, SUFFIXES)
 
 

@@ -106,7 +106,7 @@ def _read(reader: Reader, report: Report) -> File | None:
         )
     return File(
         path=reader.path,
-        container="bin",
+        format="bin",
         version=reader.version,
         tree=build_tree(root, _storages(reader, report, listed, refs, at), reader.path, report),
         header_sha256=hashlib.sha256(head[:at]).hexdigest(),

@@ -1,4 +1,4 @@
-"""Which container a file is: its content says, never its name."""
+"""Which format a file has: its contents say, never its name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _read(data: bytes) -> tuple[File | None, list[Finding]]:
 
 
 @pytest.mark.parametrize(
-    ("data", "container"),
+    ("data", "expected"),
     [
         (save_safetensors({"a": torch.zeros(3)}), "safetensors"),
         (save_safetensors({}), "safetensors"),
@@ -49,14 +49,14 @@ def _read(data: bytes) -> tuple[File | None, list[Finding]]:
     ],
     ids=["safetensors", "safetensors without tensors", "torch zip", "legacy torch"],
 )
-def test_the_content_says_the_container(data: bytes, container: str) -> None:
-    """Whatever its name, a file is of the container that its bytes are of, and exactly one claims
+def test_the_contents_say_the_format(data: bytes, expected: str) -> None:
+    """Whatever its name, a file has the format that its bytes are of, and exactly one claims
     it.
     """
     file, findings = _read(data)
     assert not findings
     assert file is not None
-    assert file.container == container
+    assert file.format == expected
     readers = [load() for known in formats() for load in known.load_readers]
     claims = [reader for reader in readers if reader.recognise(data[:64], data[-64:])]
     assert len(claims) == 1

@@ -110,7 +110,7 @@ def test_the_traits_are_true(known: Format) -> None:
     data = materialise(layout, {"source": bytes(range(8))})
     file = read_file(BytesReader(f"a/file{known.suffix}", data), strict)
     assert file is not None
-    assert file.container == known.name
+    assert file.format == known.name
     assert file.metadata == pairs
     storages = {each.storage.identity for each in file.tree.values() if isinstance(each, Tensor)}
     assert len(storages) == (1 if known.shares_storages else 2)

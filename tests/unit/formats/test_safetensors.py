@@ -1,4 +1,4 @@
-"""The safetensors container: what is read agrees with upstream, what is written equals it byte for
+"""The safetensors format: what is read agrees with upstream, what is written equals it byte for
 byte.
 """
 
@@ -165,7 +165,7 @@ def test_what_a_file_says_of_its_header() -> None:
     length = 8 + int.from_bytes(data[:8], "little")
     assert file.data_offset == length
     assert file.header_sha256 == hashlib.sha256(data[:length]).hexdigest()
-    assert file.container == "safetensors"
+    assert file.format == "safetensors"
     assert file.version.size == len(data)
     assert [tensor.storage.key for tensor in _tensors(file)] == ["a"]
 

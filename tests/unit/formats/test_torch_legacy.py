@@ -37,7 +37,7 @@ def _read(data: bytes) -> File:
     file = read_file(BytesReader(_PATH, data), findings.append)
     assert findings == []
     assert file is not None
-    assert file.container == "bin"
+    assert file.format == "bin"
     return file
 
 

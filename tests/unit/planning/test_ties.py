@@ -1,4 +1,4 @@
-"""Tied tensors: which are, and what becomes of them in each container."""
+"""Tied tensors: which are, and what becomes of them in each format."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_safetensors_writes_one_name_and_records_the_others() -> None:
     assert aliases == {"lm_head": "embed"}
 
 
-@pytest.mark.parametrize("container", ["bin", "safetensors"])
-def test_expand_gives_every_name_its_own_bytes(container: str) -> None:
+@pytest.mark.parametrize("name", ["bin", "safetensors"])
+def test_expand_gives_every_name_its_own_bytes(name: str) -> None:
     """With `expand` nothing is tied any more, and each copy carries the checksum of the whole
     storage.
     """
-    tensors, aliases = resolve_ties(checkpoint_of(HEAD, EMBED), by_name(container), "expand")
+    tensors, aliases = resolve_ties(checkpoint_of(HEAD, EMBED), by_name(name), "expand")
     assert [tensor.name for tensor in tensors] == ["lm_head", "embed"]
     assert aliases == {}
     assert len({tensor.storage.identity for tensor in tensors}) == 2

@@ -83,7 +83,7 @@ class _Reading:
             return None
         return File(
             path=reader.path,
-            container="bin",
+            format="bin",
             version=reader.version,
             tree=tree,
             header_sha256=hashlib.sha256(data + directory.raw).hexdigest(),

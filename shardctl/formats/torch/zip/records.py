@@ -38,7 +38,7 @@ _SAVE = "load the checkpoint with torch and save it again with torch.save"
 
 
 class ZipFaultError(Exception):
-    """What is wrong with a zip: the finding's code, and at which byte. Turned into a finding by the container."""
+    """What is wrong with a zip: the finding's code, and at which byte. Turned into a finding by the reader."""
 
     def __init__(self, code: str, message: str, offset: int, hint: str = _DAMAGED) -> None:
         super().__init__(message)
