@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # the traits are needed for `--help`, which has no use for these
     from shardctl.findings import Report
@@ -57,6 +57,20 @@ class FormatWriter(Protocol):
         """The file that holds these tensors. Raises UsageError for a tensor that the format cannot hold."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A tensor as another loader reads it: its shape in elements, and their bytes, row-major."""
+
+    shape: tuple[int, ...]
+    data: memoryview
+
+
+#: Loads one tensor of an open file. Raises KeyError where the loader has none of that name.
+LoadTensor: TypeAlias = "Callable[[Tensor], Loaded]"
+#: Opens a local file with the format's own loader; a nested state dict is named by its key.
+OpenUpstream: TypeAlias = "Callable[[File, str | None], LoadTensor]"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """A format, by its traits. Whatever a run may not need is imported by the `load_…` functions.
@@ -76,6 +90,8 @@ class Format:
     load_readers: tuple[Callable[[], FormatReader], ...]
     #: What lays its files out; None for a format that is only read.
     load_writer: Callable[[], FormatWriter] | None = None
+    #: What opens its files with upstream's own loader, to compare with; it may raise ImportError.
+    load_upstream: Callable[[], OpenUpstream] | None = None
     #: String pairs that each file of it needs in its metadata; None for a format without metadata.
     metadata: Mapping[str, str] | None = None
     #: Whether several tensors may view one storage, with offsets and strides.

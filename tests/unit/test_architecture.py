@@ -54,8 +54,8 @@ OUTSIDERS = {
     "typer": "cli",
     "rich": "cli",
     "jinja2": "report.page",
-    "safetensors": "verify.upstream",
-    "torch": "verify.upstream",
+    "safetensors": "formats.safetensors.upstream",
+    "torch": "formats.torch.upstream",
 }
 
 #: Modules of the standard library that reach outside the process, for the layers that must not.

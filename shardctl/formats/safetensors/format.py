@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shardctl.formats.base import Format, FormatReader, FormatWriter
+from shardctl.formats.base import Format, FormatReader, FormatWriter, OpenUpstream
 
 
 def _reader() -> FormatReader:
@@ -17,6 +17,14 @@ def _writer() -> FormatWriter:
     return SafetensorsWriter()
 
 
+def _upstream() -> OpenUpstream:
+    from shardctl.formats.safetensors.upstream import (  # noqa: PLC0415 - an optional dependency
+        open_with_safetensors,
+    )
+
+    return open_with_safetensors
+
+
 SAFETENSORS = Format(
     name="safetensors",
     suffix=".safetensors",
@@ -24,6 +32,7 @@ SAFETENSORS = Format(
     default_stem="model",
     load_readers=(_reader,),
     load_writer=_writer,
+    load_upstream=_upstream,
     # transformers refuses a file that does not say which framework wrote it.
     metadata={"format": "pt"},
 )

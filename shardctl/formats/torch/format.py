@@ -5,7 +5,7 @@ Files of before torch 1.6 are read, and written as the zip files that came after
 
 from __future__ import annotations
 
-from shardctl.formats.base import Format, FormatReader, FormatWriter
+from shardctl.formats.base import Format, FormatReader, FormatWriter, OpenUpstream
 
 
 def _zip_reader() -> FormatReader:
@@ -26,6 +26,12 @@ def _writer() -> FormatWriter:
     return TorchZipWriter()
 
 
+def _upstream() -> OpenUpstream:
+    from shardctl.formats.torch.upstream import open_with_torch  # noqa: PLC0415 - an optional dependency
+
+    return open_with_torch
+
+
 TORCH = Format(
     name="bin",
     suffix=".bin",
@@ -33,6 +39,7 @@ TORCH = Format(
     default_stem="pytorch_model",
     load_readers=(_zip_reader, _legacy_reader),
     load_writer=_writer,
+    load_upstream=_upstream,
     shares_storages=True,
     ambiguous_suffixes=True,
     lists_any_suffix=True,
