@@ -10,7 +10,6 @@ from shardctl.formats.detection import read_file
 from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Checkpoint, File, Index, Tensor
 from shardctl.naming import parse_weights_name
-from shardctl.source.candidates import Candidate
 from shardctl.source.locate import Located
 from shardctl.source.state_dict import Selection, flatten, select
 from shardctl.stores.base import Store
@@ -206,25 +205,3 @@ def _misplaced(
         if tensor not in listed:
             message = f"the tensor is in '{escape(shard)}', and the index does not list it"
             yield Finding("index-tensor-unlisted", "error", message, _REPAIR, index.path, tensor)
-
-
-def loader_choices(choices: list[Candidate]) -> dict[str, str]:
-    """Which file each loader would take of a folder with these checkpoints.
-
-    Source: `_get_resolved_checkpoint_files` of transformers, `load_torch_model` of huggingface_hub,
-    `load_checkpoint_in_model` of accelerate.
-    """
-    plain = [candidate for candidate in choices if candidate.variant is None]
-    there = {candidate.choice for candidate in plain}
-    indexes = sorted(candidate.choice for candidate in choices if candidate.index is not None)
-    single, single_bin = "model.safetensors", "pytorch_model.bin"
-    sharded, sharded_bin = f"{single}.index.json", f"{single_bin}.index.json"
-    orders = {
-        "transformers": (single, sharded, single_bin, sharded_bin),
-        "huggingface_hub": (sharded, single, sharded_bin, single_bin),
-        "accelerate": (single_bin, single, *(indexes if len(indexes) == 1 else ())),
-    }
-    return {
-        loader: next((name for name in order if name in there), "none")
-        for loader, order in orders.items()
-    }
