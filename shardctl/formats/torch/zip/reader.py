@@ -18,7 +18,8 @@ from shardctl.formats.pickle.values import PickleFaultError, StorageRef
 from shardctl.formats.torch.tree import TreeError, build_tree
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
-from shardctl.formats.torch.zip.records import Directory, ZipFaultError, ZipRecord, read_directory
+from shardctl.formats.torch.zip.records import Directory, ZipRecord, read_directory
+from shardctl.formats.torch.zip.structure import AMBIGUOUS, ZipFaultError
 from shardctl.model import Extent, File, Storage
 from shardctl.stores.base import Reader
 from shardctl.text import escape
@@ -27,7 +28,6 @@ from shardctl.text import escape
 #: kMaxSupported…).
 _VERSIONS = range(1, 11)
 _FETCH = "the file is damaged: fetch or save it again"
-_DECEIT = "programs would read this file differently; load it where it is trusted and save it again with torch.save"
 #: What is read of a record that should have a few bytes: too many are as wrong as others.
 _SMALL_BYTES = 64
 _DATA = re.compile(r"data/([^/]+)")
@@ -175,7 +175,9 @@ class _Reading:
             return None
         if result.end != len(data):
             at = record.extent.offset + result.end
-            self._fault("pickle-invalid", "bytes stand behind the pickle's STOP", at, _DECEIT)
+            self._fault(
+                "pickle-invalid", "trailing data after the pickle's STOP opcode", at, AMBIGUOUS
+            )
         return result
 
     def _storages(
@@ -227,7 +229,7 @@ def _top_directory(directory: Directory) -> str:
     for record in directory.records:
         if "\\" in record.name or record.name.startswith("/") or ".." in record.name.split("/"):
             message = f"the record '{escape(record.name)}' leads out of the file's folder"
-            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, _DECEIT)
+            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, AMBIGUOUS)
     if len(tops) > 1 or any("/" not in record.name for record in directory.records):
         some = ", ".join(map(escape, sorted(tops)[:5]))
         hint = "name a file that torch.save wrote; a plain zip must be unpacked first"
