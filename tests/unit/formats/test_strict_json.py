@@ -114,7 +114,7 @@ def test_lone_surrogates_are_found_at_any_depth(text: str) -> None:
 
 def test_every_kind_of_value_has_a_name() -> None:
     """A message can name what was found instead of what should be there."""
-    values = (None, {}, [], "", True, 1, 1.5)
+    values: tuple[object, ...] = (None, {}, [], "", True, 1, 1.5)
     assert [kind(value) for value in values] == [
         *("null", "an object", "a list", "a string", "a boolean", "a number", "a number")
     ]
