@@ -51,6 +51,7 @@ class WriterArguments:
     quiet: o.Quiet = False
     verbose: o.Verbose = False
     version: o.Version = False
+    short_help: o.ShortHelp = False
     help: o.Help = False
     debug: o.Debug = False
 

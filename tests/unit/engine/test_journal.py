@@ -158,7 +158,7 @@ def test_keeping_some_forgets_the_others(journal: Journal, store: MemoryStore) -
     store.make_directory("j/folder")
     journal.keep({"s1": RECEIPT})
     assert set(journal.receipts()) == {"s1"}
-    assert [entry.name for entry in store.list("j")] == [FILES, "folder", PLAN, RECEIPTS]
+    assert [entry.name for entry in store.list("j")] == [FILES, "directory", PLAN, RECEIPTS]
     assert [entry.name for entry in store.list(f"j/{FILES}")] == ["s1"]
 
 
