@@ -39,9 +39,9 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
     Everything wrong with it goes to `report`. None where no weight map can be made out; shards with
     unsafe names are left out of the one that is returned.
     """
-    faulty = too_large(len(data), path) or impostor(data[:SNIFFED_BYTES], path, len(data))
-    if faulty is not None:
-        report(faulty)
+    wrong = too_large(len(data), path) or impostor(data[:SNIFFED_BYTES], path, len(data))
+    if wrong is not None:
+        report(wrong)
         return None
     try:
         # What is read is written again by `build_index`, which cannot write infinity.
@@ -61,8 +61,9 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
         )
         report(_finding("index-invalid", message, path))
         return None
-    report_some(_faulty_entries(weight_map, path), report)
-    return Index(path, metadata, _usable(weight_map, path))
+    unsafe = _unsafe_names(weight_map, path)
+    report_some(_wrong_entries(weight_map, unsafe, path), report)
+    return Index(path, metadata, _usable(weight_map, unsafe))
 
 
 def too_large(size: int, path: str) -> Finding | None:
@@ -124,20 +125,21 @@ def _metadata(root: dict[str, object], path: str, report: _Report) -> dict[str, 
     return metadata
 
 
-def _faulty_entries(weight_map: Mapping[str, object], path: str) -> Iterator[Finding]:
+def _wrong_entries(
+    weight_map: Mapping[str, object], unsafe: Mapping[str, str], path: str
+) -> Iterator[Finding]:
     for name, shard in weight_map.items():
         if not isinstance(shard, str):
             message = f"'{escape(name)}' is not mapped to the name of a shard"
             yield _finding("index-invalid", message, path, tensor=name)
-    for shard, reason in _unsafe_names(weight_map, path).items():
+    for shard, reason in unsafe.items():
         hint = f"do not load this checkpoint unless you know where it comes from; {_REPAIR}"
         yield Finding(
             "shard-name-unsafe", "error", f"the index lists '{escape(shard)}': {reason}", hint, path
         )
 
 
-def _usable(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
-    unsafe = _unsafe_names(weight_map, path)
+def _usable(weight_map: Mapping[str, object], unsafe: Mapping[str, str]) -> dict[str, str]:
     # One string for each shard: a map of a million tensors has a few hundred of them.
     shards = {
         shard: shard
