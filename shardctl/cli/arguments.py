@@ -61,7 +61,7 @@ class WriterArguments:
 
         return WriteOptions(
             limits=limits,
-            container=None if self.to is None else self.to.value,
+            format=self.to,
             order=self.order.value,
             stem=self.name,
             variant=self.variant,

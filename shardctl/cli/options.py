@@ -16,11 +16,29 @@ from shardctl.cli.panels import LOOK, OUTPUT, SAFETY, WHAT, WHERE
 DEFAULT_SHARD_SIZE = "5GB"
 
 
-class ContainerName(StrEnum):
-    """Containers that can be written."""
+class FormatName:
+    """Parses the name of a format that can be written.
 
-    safetensors = "safetensors"
-    bin = "bin"
+    The registry is asked when a value or the help needs it: `--version` needs no format, and a
+    program may add one.
+    """
+
+    __name__ = "format"  # what Typer calls the type of the value
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names to choose from."""
+        from shardctl.formats.registry import writable  # noqa: PLC0415 - `--version` needs no format
+
+        return tuple(known.name for known in writable())
+
+    def __call__(self, text: str) -> str:
+        """The name, or a usage error."""
+        if text not in self.choices:
+            raise typer.BadParameter(
+                f"{text!r} is not one of {', '.join(map(repr, self.choices))}."
+            )
+        return text
 
 
 class OrderName(StrEnum):
@@ -131,7 +149,8 @@ NumShards = Annotated[
 ]
 Single = Annotated[bool, option(WHAT, "--single", text="Write a single file")]
 To = Annotated[
-    ContainerName | None, option(WHAT, "--to", show_default="same as SOURCE", text="Output format")
+    str | None,
+    option(WHAT, "--to", parser=FormatName(), show_default="same as SOURCE", text="Output format"),
 ]
 StrictSize = Annotated[
     bool,

@@ -139,7 +139,9 @@ def _argument(argument: TyperArgument) -> Argument:
 def _option(option: TyperOption, command: str) -> Option:
     name = option.name or ""
     text, _, details = (option.help or "").partition("\n\n")
-    choices = tuple(str(choice) for choice in getattr(option.type, "choices", ()))
+    # An option's own parser lists its choices itself.
+    kind = getattr(option.type, "func", option.type)
+    choices = tuple(str(choice) for choice in getattr(kind, "choices", ()))
     return Option(
         flags=_short_first(option.opts),
         negative=_short_first(option.secondary_opts),

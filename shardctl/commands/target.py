@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.engine.journal import STAGING
 from shardctl.errors import TargetExistsError, UsageError
+from shardctl.formats.registry import writable, written_as
 from shardctl.model import Checkpoint
 from shardctl.planning.request import LayoutChoice
 from shardctl.source.locate import Located
@@ -20,9 +21,6 @@ SHAREABLE_BLOCK = 4096
 #: and costs room.
 _LARGEST_BLOCK = 16 * 1024
 
-#: A target file's suffix says its container.
-SUFFIXES = {".safetensors": "safetensors", ".bin": "bin"}
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -33,11 +31,10 @@ class Target:
     staging: str
 
     @property
-    def container(self) -> str | None:
-        """The container that the file's suffix names, None for a folder."""
-        if self.filename is None:
-            return None
-        return next(name for suffix, name in SUFFIXES.items() if self.filename.endswith(suffix))
+    def format(self) -> str | None:
+        """The format that the file's suffix names, None for a folder."""
+        written = None if self.filename is None else written_as(self.filename)
+        return None if written is None else written.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     suffix is there.
     """
     kind = store.kind(text)
-    named_as_file = text.endswith(tuple(SUFFIXES))
+    named_as_file = written_as(text) is not None
     if kind is None and _is_link(store, text):
         raise UsageError(
             f"the target '{text}' is a link that leads to nothing",
@@ -82,7 +79,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     if not named_as_file:
         raise UsageError(
             f"the target '{text}' is a file",
-            hint="name a folder, or a file that ends in .safetensors or .bin",
+            hint=f"name a folder, or a file that ends in {' or '.join(known.suffix for known in writable())}",
             file=text,
         )
     if not one_file:

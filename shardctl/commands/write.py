@@ -21,7 +21,7 @@ from shardctl.engine.run import Job, Observer, RunOptions, execute
 from shardctl.engine.task import Receipt, ShardTask
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.findings import noting
-from shardctl.formats import WRITERS
+from shardctl.formats.registry import by_name, writer_of
 from shardctl.layout import Layout, LayoutBuilder
 from shardctl.model import Checkpoint, Extent, Version
 from shardctl.naming import check_shard_name, default_stem
@@ -225,7 +225,7 @@ def _up_to_date(
 def tasks_of(store: Store, prepared: Prepared) -> tuple[ShardTask, ...]:
     """Every file to write, the one that makes the set visible last."""
     plan, sources = prepared.plan, prepared.job.sources
-    container = WRITERS[plan.request.container]()
+    writer = writer_of(plan.request.format)
     journal = Journal(store, prepared.job.staging)
 
     def task(filename: str, layout: Layout, *, digest: bool) -> ShardTask:
@@ -236,7 +236,7 @@ def tasks_of(store: Store, prepared: Prepared) -> tuple[ShardTask, ...]:
     shards = [
         task(
             shard.filename,
-            container.lay_out(shard.tensors, plan.metadata, plan.request.block),
+            writer.lay_out(shard.tensors, plan.metadata, plan.request.block),
             digest=prepared.options.checksums,
         )
         for shard in plan.shards
@@ -270,14 +270,13 @@ def complete(
 
     Raises UsageError for options that contradict the target, or that no file can be named by.
     """
-    named, suffix = options.container, place.container
+    named, suffix = options.format, place.format
     if named is not None and suffix is not None and named != suffix:
         raise UsageError(
             f"--to {named} contradicts the target's suffix",
             hint="leave out --to, or give the target the other suffix",
         )
-    container = named or suffix or checkpoint.container
-    writer = WRITERS[container]()
+    written = by_name(named or suffix or checkpoint.format)
     limits = (
         options.limits
         if options.limits is not None
@@ -288,9 +287,9 @@ def complete(
     variant = located.variant if options.variant is None else options.variant
     return Request(
         limits=limits,
-        container=container,
-        suffix=writer.suffix,
-        stem=options.stem or default_stem(container, located.stem),
+        format=written.name,
+        suffix=written.suffix,
+        stem=options.stem or default_stem(written.default_stem, located.stem),
         variant=variant or None,
         filename=place.filename,
         order=options.order,
@@ -309,6 +308,6 @@ def _check_name_part(option: str, text: str | None) -> None:
 
 
 def measure_of(request: Request) -> Measure:
-    """The exact size of a file in the container that is asked for."""
-    container = WRITERS[request.container]()
-    return lambda tensors, metadata: container.measure(tensors, metadata, request.block)
+    """The exact size of a file in the format that is asked for."""
+    writer = writer_of(request.format)
+    return lambda tensors, metadata: writer.measure(tensors, metadata, request.block)

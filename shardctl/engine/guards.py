@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shardctl.engine.journal import Journal, RunIdentity
 from shardctl.errors import InputError, TargetExistsError
+from shardctl.formats.registry import all_suffixes
 from shardctl.model import Version
 from shardctl.naming import is_training_state, is_weights_or_index
 from shardctl.stores.base import Entry, Store
@@ -62,7 +63,7 @@ def _version(store: Store, directory: str, entry: Entry) -> Version | None:
 
 
 def _is_weights(name: str) -> bool:
-    return is_weights_or_index(name) and not is_training_state(name)
+    return is_weights_or_index(name, all_suffixes()) and not is_training_state(name)
 
 
 def refuse_changed(store: Store, directory: str, planned_for: Surroundings) -> None:

@@ -105,7 +105,7 @@ def of_inspection(found: Inspection) -> Content:
         title=escape(found.source),
         kind="checkpoint",
         facts=(
-            ("container", checkpoint.container),
+            ("container", checkpoint.format),
             ("files", f"{len(found.files):,}"),
             ("tensors", f"{len(found.tensors):,}"),
             ("parameters", f"{found.total_parameters:,}"),
@@ -133,7 +133,7 @@ def of_plan(prepared: Prepared) -> Content:
         kind="plan",
         facts=(
             ("target", escape(prepared.target_text)),
-            ("container", plan.request.container),
+            ("container", plan.request.format),
             ("files", f"{len(names):,} → {len(shards):,}"),
             ("tensors", f"{sum(len(s.tensors) for s in plan.shards):,}"),
             ("size", format_size(plan.total_size)),

@@ -13,8 +13,9 @@ from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, as_finding
 from shardctl.model import Checkpoint, Tensor
 from shardctl.source.candidates import Candidate
+from shardctl.source.loaders import loader_choices
 from shardctl.source.locate import Located, directory_checkpoints, find_source
-from shardctl.source.read import loader_choices, read_checkpoint
+from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Copied, Store
 from shardctl.streams.progress import Ticks
 from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
@@ -212,7 +213,7 @@ def _read(store: Store, located: Located, findings: list[Finding], key: str | No
         raise
     except InputError as error:
         findings.append(as_finding(error))
-        return Checkpoint("safetensors" if located.suffix == ".safetensors" else "bin", (), ())
+        return Checkpoint(located.format, (), ())
 
 
 def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:

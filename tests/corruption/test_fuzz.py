@@ -15,7 +15,7 @@ from safetensors.torch import save as save_safetensors
 
 from shardctl.errors import FormatError
 from shardctl.findings import Finding, strict
-from shardctl.formats import read_file
+from shardctl.formats.detection import read_file
 from shardctl.layout import tensor_piece
 from shardctl.model import File, Tensor
 from shardctl.source.state_dict import flatten

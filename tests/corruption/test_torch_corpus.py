@@ -16,7 +16,7 @@ import torch
 
 from shardctl.errors import FormatError
 from shardctl.findings import Finding, strict
-from shardctl.formats import read_file
+from shardctl.formats.detection import read_file
 from shardctl.model import File
 from shardctl.source.state_dict import flatten
 from shardctl.stores.local import LocalStore

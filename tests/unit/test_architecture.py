@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import shardctl
+from shardctl.formats.registry import all_suffixes, formats
 
 PACKAGE = Path(__file__).parents[2] / "shardctl"
 
@@ -54,8 +55,8 @@ OUTSIDERS = {
     "typer": "cli",
     "rich": "cli",
     "jinja2": "report.page",
-    "safetensors": "verify.upstream",
-    "torch": "verify.upstream",
+    "safetensors": "formats.safetensors.upstream",
+    "torch": "formats.torch.upstream",
 }
 
 #: Modules of the standard library that reach outside the process, for the layers that must not.
@@ -161,6 +162,15 @@ def test_only_stores_reach_outside(module: str) -> None:
     # Where tasks run is the one question that only the machine can answer.
     allowed = {"os"} if module == "streams.pool" else set()
     assert reached <= allowed, f"shardctl.{module} imports {', '.join(sorted(reached))}"
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if layer_of(name) != "formats"])
+def test_formats_are_asked_and_never_named(module: str) -> None:
+    """No module outside `formats` has the name or a suffix of a format as a value to compare with."""
+    words = {known.name for known in formats()} | set(all_suffixes())
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & words
+    assert not named, f"shardctl.{module} names {', '.join(sorted(map(str, named)))}"
 
 
 HEAVY = ("torch", "numpy", "rich", "transformers", "safetensors")

@@ -13,6 +13,7 @@ from itertools import pairwise
 from rich.text import Text
 
 from shardctl.cli.terminal.canvas import Canvas
+from shardctl.formats.registry import all_suffixes
 from shardctl.naming import parse_weights_name
 from shardctl.sizes import format_size
 from shardctl.text import cells, fitted
@@ -87,13 +88,13 @@ class _Columns:
 
 def _number(name: str) -> str:
     """What tells a shard from the others of its set; nothing for a name without a number."""
-    parsed = parse_weights_name(name)
+    parsed = parse_weights_name(name, all_suffixes())
     return "" if parsed is None or parsed.number is None else str(parsed.number)
 
 
 def label(name: str, width: int, on: Canvas) -> str:
     """A file's name in a column of its own width; of a numbered one that is too long, what tells it from the others."""
-    parsed = parse_weights_name(name)
+    parsed = parse_weights_name(name, all_suffixes())
     if cells(on.name(name)) > width and parsed is not None and parsed.number is not None:
         forms = [
             f"shard {parsed.number} of {parsed.count}",

@@ -45,7 +45,7 @@ def inspection(
 ) -> Iterator[RenderableType]:
     """Files, dtypes, layers, and the largest tensors where asked for."""
     yield Text(
-        f"{on.name(found.source)}: {found.checkpoint.container}, {count(len(found.files), 'file')}, "
+        f"{on.name(found.source)}: {found.checkpoint.format}, {count(len(found.files), 'file')}, "
         f"{count(len(found.tensors), 'tensor')}, "
         f"{count(found.total_parameters, 'parameter')}, {format_size(found.total_size)}"
     )
@@ -196,7 +196,7 @@ def _before_and_after(prepared: Prepared, on: Canvas) -> Iterator[Text]:
     old = [file.version.size for file in prepared.checkpoint.files]
     new = [shard.size for shard in prepared.plan.shards]
     scale = max(sum(old), sum(new), 1)
-    old_kind, new_kind = prepared.checkpoint.container, prepared.plan.request.container
+    old_kind, new_kind = prepared.checkpoint.format, prepared.plan.request.format
     tails = [f"{count(len(old), 'file')}, {old_kind}", f"{count(len(new), 'file')}, {new_kind}"]
     if on.width < NARROW:
         tails = [f"{len(old):,}", f"{len(new):,}"]

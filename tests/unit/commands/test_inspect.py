@@ -9,7 +9,7 @@ import pytest
 from shardctl.commands.inspect import FileSums, Inspection, inspect_checkpoint
 from shardctl.errors import MissingError
 from shardctl.findings import strict
-from shardctl.formats import WRITERS
+from shardctl.formats.registry import writer_of
 from shardctl.layout import Layout
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.source.locate import find_source
@@ -34,7 +34,7 @@ def tied(container: str = "bin") -> bytes:
         Tensor("b", DTYPES["F32"], (10,), one),
         Tensor("c", DTYPES["I64"], (10,), other),
     ]
-    layout: Layout = WRITERS[container]().lay_out(tensors, {})
+    layout: Layout = writer_of(container).lay_out(tensors, {})
     return materialise(layout, {"x": bytes(range(120))})
 
 

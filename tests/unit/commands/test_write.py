@@ -114,9 +114,9 @@ def test_every_container_goes_into_every_other() -> None:
     """Tensors survive safetensors → bin → safetensors with other shards each time."""
     store = MemoryStore()
     tensors = sample(store)
-    run(store, "m", "b", WriteOptions(limits=Limits(num_shards=4), container="bin"))
+    run(store, "m", "b", WriteOptions(limits=Limits(num_shards=4), format="bin"))
     assert len([name for name in names(store, "b") if name.endswith(".bin")]) == 4
-    run(store, "b", "t", WriteOptions(limits=None, container="safetensors"))
+    run(store, "b", "t", WriteOptions(limits=None, format="safetensors"))
     assert content(store, "t") == tensors
     assert len([name for name in names(store, "t") if name.endswith(".safetensors")]) == 4
 
@@ -279,9 +279,7 @@ def test_the_plan_decides_the_bytes() -> None:
     for jobs in (1, 4):
         store = MemoryStore()
         sample(store)
-        prepared = prepare(
-            store, "m", "s", WriteOptions(limits=Limits(num_shards=3), container="bin")
-        )
+        prepared = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=3), format="bin"))
         operations.write(store, prepared, RunOptions(jobs=jobs), Told())
         results.append({name: get(store, f"s/{name}") for name in names(store, "s")})
     assert results[0] == results[1]
@@ -313,7 +311,7 @@ def test_metadata_and_aliases_survive() -> None:
     assert index["metadata"] == {"total_size": 400, "z.tied": "a"}
     run(store, "s", "n", WriteOptions(limits=Limits()))
     assert get(store, "n/model.safetensors") == data
-    run(store, "m", "b", WriteOptions(limits=Limits(), container="bin"))
+    run(store, "m", "b", WriteOptions(limits=Limits(), format="bin"))
     assert content(store, "b")["z.tied"] == b"1" * 200
     assert len(get(store, "b/pytorch_model.bin")) < 2000
 

@@ -16,8 +16,6 @@ from safetensors.torch import save_file
 
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.source.candidates import Candidate, candidates
-from shardctl.source.read import loader_choices
 from shardctl.stores.local import LocalStore
 from shardctl.stores.memory import MemoryReader, MemoryStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
@@ -199,32 +197,6 @@ def test_an_ambiguous_directory_is_looked_at_whole() -> None:
     assert "accelerate takes pytorch_model.bin" in message
 
 
-def directory(*names: str) -> list[Candidate]:
-    """The checkpoints of a folder with these names, every index unread."""
-    return candidates(names, {})
-
-
-@pytest.mark.parametrize(
-    ("names", "transformers", "hub", "accelerate"),
-    [
-        (("model.safetensors", "pytorch_model.bin"), "model.safetensors", "model.safetensors", "pytorch_model.bin"),
-        (("model.safetensors", "model.safetensors.index.json"), "model.safetensors", "model.safetensors.index.json",
-         "model.safetensors"),
-        (("pytorch_model.bin", "pytorch_model.bin.index.json"), "pytorch_model.bin", "pytorch_model.bin.index.json",
-         "pytorch_model.bin"),
-        (("model.safetensors.index.json", "pytorch_model.bin.index.json"), "model.safetensors.index.json",
-         "model.safetensors.index.json", "none"),
-        (("model.fp16.safetensors", "consolidated.safetensors"), "none", "none", "none"),
-    ],
-)  # fmt: skip
-def test_loader_choices(
-    names: tuple[str, ...], transformers: str, hub: str, accelerate: str
-) -> None:
-    """Each loader's own order of names decides; a variant is taken by none of them unasked."""
-    wanted = {"transformers": transformers, "huggingface_hub": hub, "accelerate": accelerate}
-    assert loader_choices(directory(*names)) == wanted
-
-
 def test_against_itself_in_other_files() -> None:
     """Containers and shards make no difference; with `deep` every tensor has its digest."""
     store = sharded()
@@ -365,6 +337,7 @@ def test_load_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Without the extra, --load is a usage error that says what to install."""
     torch.save({"w": torch.ones(2)}, tmp_path / "m.bin")
     monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "shardctl.formats.torch.upstream", raising=False)
     with pytest.raises(UsageError, match="--load needs torch") as caught:
         verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True))
     assert "shardctl[torch]" in caught.value.hint
