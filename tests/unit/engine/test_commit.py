@@ -9,15 +9,15 @@ import pytest
 
 from shardctl.engine.commit import check_not_half_replaced, finish, leave_nothing, recover
 from shardctl.engine.journal import COMMIT, LOCK, RECORD, Commit, Journal, RunIdentity, RunRecord
-from shardctl.engine.task import Receipt
+from shardctl.engine.receipts import Receipt
 from shardctl.errors import InputError, LockedError, StorageError, TargetExistsError
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from tests.small import get, put
 
 COMMITTED = Commit(
-    header=RunIdentity("id", {"to": "bin"}, {}),
+    identity=RunIdentity("id", {"to": "bin"}, {}),
     remove_first=("i.index.json",),
     renames=("a", "b", "i.index.json"),
     remove_last=("old",),
@@ -160,7 +160,7 @@ def test_a_staged_file_that_is_gone_is_said() -> None:
 def test_a_half_replaced_directory_is_no_source() -> None:
     """While a commit is open the files beside it may be of two sets; afterwards they are one."""
     store = begun()
-    with pytest.raises(InputError, match="cut short") as caught:
+    with pytest.raises(InputError, match="interrupted") as caught:
         check_not_half_replaced(store, "t/.j")
     assert caught.value.code == "half-done"
     recover(store, "t", "t/.j")

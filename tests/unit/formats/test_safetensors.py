@@ -27,7 +27,7 @@ from shardctl.formats.safetensors import container as module
 from shardctl.formats.safetensors.container import SAFETENSORS
 from shardctl.layout import Copy, Gather, Layout, Literal
 from shardctl.model import DTYPES, Extent, File, Storage, Tensor, Version, contiguous_strides
-from tests.support import BytesReader
+from shardctl.testing.builders import BytesReader
 
 _PATH = "model.safetensors"
 _TORCH_DTYPES = (

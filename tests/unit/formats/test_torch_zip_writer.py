@@ -24,8 +24,8 @@ from shardctl.formats.torch.zip_writer import Record, lay_out, measure, records_
 from shardctl.layout import Copy, Layout, Literal
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
 from shardctl.source.state_dict import flatten
+from shardctl.testing.builders import BytesReader, materialise
 from tests.checkpoints import assert_equal, random_state_dict
-from tests.support import BytesReader, materialise
 
 _SOURCE = "source.bin"
 _GIB = 2**30

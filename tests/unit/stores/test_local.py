@@ -16,7 +16,7 @@ import pytest
 from shardctl.errors import InputError, LockedError, MissingError, SourceChangedError, StorageError
 from shardctl.model import Extent
 from shardctl.stores import local_files, locking, syscalls
-from shardctl.stores.base import Copied, Entry
+from shardctl.stores.base import Copied, Entry, SyncsDirectories
 from shardctl.stores.local import LocalStore
 
 STORE = LocalStore()
@@ -206,10 +206,12 @@ def test_short_reads_and_writes(path: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_directories_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where folders cannot be opened the store says that it is not durable, and does nothing."""
+    """Only where the system can sync directories the store says so; elsewhere files are appended."""
+    assert isinstance(STORE, SyncsDirectories) == syscalls.DIRECTORIES_SYNC
     monkeypatch.setattr(syscalls, "DIRECTORIES_SYNC", False)
-    assert STORE.properties.durable is False
-    STORE.sync_directory(str(tmp_path))
+    monkeypatch.setattr(os, "O_DIRECTORY", 0)
+    STORE.append(str(tmp_path / "log"), b"x")
+    assert (tmp_path / "log").read_bytes() == b"x"
 
 
 @posix
@@ -321,6 +323,20 @@ def test_list_tells_links_from_files(tmp_path: Path, path: str) -> None:
 # Names
 
 
+def test_spellings(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is the same as itself in another spelling; the current directory is "" and "."."""
+    assert STORE.same(path, STORE.join(str(tmp_path), ".", "data"))
+    monkeypatch.chdir(tmp_path)
+    assert STORE.same("", ".")
+    assert STORE.same("data", path)
+
+
+def test_a_new_file_has_its_size_at_once(tmp_path: Path) -> None:
+    """A file shows its final size before anything is written to it."""
+    with STORE.create(str(tmp_path / "new"), 5000):
+        assert (tmp_path / "new").stat().st_size == 5000
+
+
 @posix
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no such names")
 def test_undecodable_name(tmp_path: Path) -> None:
@@ -395,7 +411,12 @@ def test_filesystem_without_modes(path: str, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("number", "hint"),
-    [(errno.EACCES, "permissions"), (errno.EROFS, "read-only"), (errno.EMFILE, "--jobs")],
+    [
+        (errno.EACCES, "permissions"),
+        (errno.EROFS, "read-only"),
+        (errno.EMFILE, "in parallel"),
+        (errno.EFBIG, "smaller shards"),
+    ],
 )
 def test_refusals_have_a_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
@@ -593,20 +614,19 @@ def test_ranges_reach_the_disk(tmp_path: Path) -> None:
 def test_sharing_is_asked_of_the_filesystem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One block is shared with a nameless file; where that is refused, or the source is too small,
-    there is none.
-    """
-    path = tmp_path / "a"
+    """One block is shared with a nameless file; None where that is refused, or for a small source."""
+    path, small = tmp_path / "a", tmp_path / "small"
     path.write_bytes(bytes(100_000))
-    monkeypatch.setattr(syscalls, "share_range", lambda *_: True)
-    block = LocalStore().shared_block(str(path), str(tmp_path / "not" / "yet"))
-    assert block == os.statvfs(tmp_path).f_bsize
-    small = tmp_path / "small"
     small.write_bytes(b"1")
-    assert LocalStore().shared_block(str(small), str(tmp_path)) is None
-    assert LocalStore().shared_block(str(tmp_path / "gone"), str(tmp_path)) is None
-    monkeypatch.setattr(syscalls, "share_range", lambda *_: False)
-    assert LocalStore().shared_block(str(path), str(tmp_path)) is None
+    with STORE.open(str(path)) as reader, STORE.open(str(small)) as short:
+        monkeypatch.setattr(syscalls, "share_range", lambda *_: True)
+        block = STORE.shared_block(reader, str(tmp_path / "not" / "yet"))
+        assert block == os.statvfs(tmp_path).f_bsize
+        assert STORE.shared_block(short, str(tmp_path)) is None
+        monkeypatch.setattr(syscalls, "share_range", lambda *_: False)
+        assert STORE.shared_block(reader, str(tmp_path)) is None
+        monkeypatch.setattr(syscalls, "share_range", failing(errno.EIO))
+        assert STORE.shared_block(reader, str(tmp_path)) is None
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "small"]
 
 

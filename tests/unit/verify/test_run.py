@@ -19,7 +19,7 @@ from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.source.candidates import Candidate, candidates
 from shardctl.source.read import loader_choices
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryReader, MemoryStore
+from shardctl.testing.memory import MemoryReader, MemoryStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
 from tests.small import get, put, sample, weights
 
@@ -195,8 +195,8 @@ def test_an_ambiguous_directory_is_looked_at_whole() -> None:
     message = next(
         finding.message for finding in found.findings if finding.code == "folder-ambiguous"
     )
-    assert "transformers takes model.safetensors.index.json; huggingface_hub takes model" in message
-    assert "accelerate takes pytorch_model.bin" in message
+    assert "transformers loads model.safetensors.index.json; huggingface_hub loads model" in message
+    assert "accelerate loads pytorch_model.bin" in message
 
 
 def directory(*names: str) -> list[Candidate]:
