@@ -292,21 +292,32 @@ def test_a_file_that_appears_while_the_run_writes_is_not_overwritten(store: Memo
 
 
 class Recording(MemoryStore):
-    """A store that remembers which folders were made and synced, and what got its final name."""
+    """A store that remembers what was made, synced, removed and renamed, in order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.done: list[str] = []
 
     def make_directory(self, path: str) -> None:
-        """Make a folder, and say so."""
+        """Make a directory, and note it."""
         self.done.append(f"make {path}")
         super().make_directory(path)
 
     def sync_directory(self, path: str) -> None:
-        """Sync a folder, and say so."""
+        """Sync a directory, and note it."""
         self.done.append(f"sync {path}")
         super().sync_directory(path)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, and note it where there is one."""
+        if self.kind(path) == "file":
+            self.done.append(f"remove {path}")
+        super().remove(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file, and note its new name."""
+        self.done.append(f"rename {new}")
+        super().rename(old, new)
 
 
 def test_new_directories_are_durable_one_by_one() -> None:
@@ -396,26 +407,16 @@ def test_superseded_files_go(store: MemoryStore) -> None:
     assert names(store, "t") == [".j", "a", "b", "mine"]
 
 
-def test_an_old_index_goes_first_where_names_are_shared(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before a shard of the old set is overwritten its index is gone, so that no loader mixes the
-    two.
-    """
-    for name in ("a", "old.index.json"):
-        put(store, f"t/{name}", b"x")
-    done: list[str] = []
-    remove, rename = store.remove, store.rename
-    monkeypatch.setattr(
-        store, "remove", lambda path: (done.append(f"remove {path}"), remove(path))[1]
-    )
-    monkeypatch.setattr(
-        store, "rename", lambda old, new: (done.append(f"rename {new}"), rename(old, new))[1]
-    )
+def test_an_old_index_goes_first_where_names_are_shared() -> None:
+    """The old index is removed before one of its shards is replaced, so that no loader mixes both."""
+    store = Recording()
+    for name in ("s", "t/a", "t/old.index.json"):
+        put(store, name, b"some data")
     run(store, replace(job(store), superseded=("a", "old.index.json")))
-    assert (
-        done.index("remove t/old.index.json") < done.index("rename t/a") < done.index("rename t/b")
+    first, second, third = map(
+        store.done.index, ("remove t/old.index.json", "rename t/a", "rename t/b")
     )
+    assert first < second < third
 
 
 def test_checksums_are_put_in_place_with_the_files(store: MemoryStore) -> None:
