@@ -54,10 +54,13 @@ def write(task: ShardTask, source: Store, target: Store, tick: Tick) -> Receipt:
         with target.create(task.staged, task.layout.nbytes) as writer:
             copied = _fill(task, sources, writer, tick)
             sources.check_unchanged()
-            # The disk writes meanwhile: the bytes are still in memory, and the sync after this is a
-            # short one.
-            sha256 = digest(target, task.staged, tick) if task.digest else None
+            # Where the file can be read before it is closed, the disk writes meanwhile: the bytes
+            # are still in memory, and the sync after this is a short one.
+            early = task.digest and target.kind(task.staged) == "file"
+            sha256 = digest(target, task.staged, tick) if early else None
             writer.sync()
+        if task.digest and not early:
+            sha256 = digest(target, task.staged, tick)
         if task.read_back:
             drop_cache(target, task.staged)
             compare(task, target, sources, tick)

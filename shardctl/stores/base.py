@@ -100,7 +100,8 @@ class Reader(Protocol):
 class Writer(Protocol):
     """A new file that is being written. Any number of threads may write to it at once.
 
-    Each byte is written once, in any order.
+    Each byte is written once, in any order. Some stores show the file only once it is closed. After
+    an error within its block, part of a file may be left, which is for the caller to remove.
     """
 
     @property

@@ -20,6 +20,8 @@ Loader = Callable[[str], tuple[Store, str]]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
+#: Loaders by scheme, in lower case. One that comes with the package is a line here; it imports its
+#: store when it is called.
 _loaders: dict[str, Loader] = {}
 
 
