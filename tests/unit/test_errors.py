@@ -19,7 +19,7 @@ def classes() -> list[type[ShardctlError]]:
 
 
 def test_the_tree_is_the_one_in_the_docstring() -> None:
-    """Each class stands there once, below its parent, with its exit code, in the order in which
+    """Each class is in it once, below its parent, with its exit code, in the order in which
     they are written.
     """
     assert errors.__doc__ is not None

@@ -41,7 +41,7 @@ DONE = RunRecord(
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """A store with an empty staging folder `j`."""
+    """A store with an empty staging directory `j`."""
     store = MemoryStore()
     store.make_directory("j")
     return store
@@ -54,7 +54,7 @@ def journal(store: MemoryStore) -> Journal:
 
 
 def test_nothing_is_there_at_first(journal: Journal) -> None:
-    """An empty folder has no run, no commit, no record and no receipts."""
+    """An empty directory has no run, no commit, no record and no receipts."""
     assert (journal.identity(), journal.commit(), journal.record(), journal.receipts()) == (
         None,
         None,
@@ -84,7 +84,7 @@ def test_any_name_is_kept(journal: Journal) -> None:
 
 
 def test_without_a_record_the_old_one_goes(journal: Journal, store: MemoryStore) -> None:
-    """Where no record shall stay, that of an earlier run does not stay either."""
+    """Without a record, that of an earlier run is removed too."""
     journal.finish(DONE)
     journal.begin_commit(COMMITTED)
     journal.finish(None)
@@ -95,7 +95,7 @@ def test_without_a_record_the_old_one_goes(journal: Journal, store: MemoryStore)
     "torn", [b"", b"{", b'{"filename": "s2", "nbytes"', b"\0" * 50, b"\xff\xfe", b"7", b"[]"]
 )
 def test_a_torn_last_line_is_passed_over(journal: Journal, store: MemoryStore, torn: bytes) -> None:
-    """A line that a crash cut short costs that file only, and the next line still counts."""
+    """A torn line costs that file only, and the next line still counts."""
     journal.add(RECEIPT)
     store.append(journal.path(LINES), b"\n" + torn)
     other = replace(RECEIPT, filename="s3", sha256=None)
@@ -133,7 +133,7 @@ def test_a_foreign_journal_is_refused(
 def test_a_commit_stays_in_its_directory(
     journal: Journal, store: MemoryStore, place: str, name: Any
 ) -> None:
-    """A commit that came with a folder from elsewhere removes and replaces nothing outside it."""
+    """A commit in a directory from elsewhere removes and replaces nothing outside it."""
     journal.begin_commit(COMMITTED)
     document = json.loads(get(store, f"j/{COMMIT}"))
     document[place] = [name]
@@ -143,14 +143,14 @@ def test_a_commit_stays_in_its_directory(
 
 
 def test_a_commit_without_files_is_refused(journal: Journal) -> None:
-    """A commit that puts nothing in place is none of ours."""
+    """A commit that renames nothing is not valid."""
     journal.begin_commit(replace(COMMITTED, renames=()))
     with pytest.raises(StorageError):
         journal.commit()
 
 
 def test_keeping_some_forgets_the_others(journal: Journal, store: MemoryStore) -> None:
-    """Receipts and staged files stay or go together; folders and the journal's own files stay."""
+    """Receipts and staged files are kept or removed together; the journal's own files stay."""
     journal.begin(IDENTITY)
     for name in ("s1", "s2"):
         put_file(store, f"j/{FILES}/{name}", b"x")
@@ -164,7 +164,7 @@ def test_keeping_some_forgets_the_others(journal: Journal, store: MemoryStore) -
 
 
 def test_discarding_leaves_the_record(journal: Journal, store: MemoryStore) -> None:
-    """A half-done run is thrown away whole; what the run before it left stays."""
+    """An unfinished run is discarded whole; the record of the run before it stays."""
     journal.finish(DONE)
     journal.begin(IDENTITY)
     journal.add(RECEIPT)
@@ -203,7 +203,7 @@ def test_a_difference_that_shows_nowhere_else() -> None:
 
 
 def test_a_small_file_is_replaced_in_one_step(store: MemoryStore) -> None:
-    """New content takes the name whole; a rest of an earlier try is no hindrance and does not stay."""
+    """New content gets the name whole, and the rest of an earlier try is removed."""
     put_file(store, "j/x.new", b"rest")
     put(store, "j", "x", b"one")
     put(store, "j", "x", b"two")

@@ -1,4 +1,4 @@
-"""A job carried out: what is told, what is left behind, and what is refused."""
+"""A job carried out: what is observed, what is left, and what is refused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Told:
         self.said.append(f"start {nbytes} {sorted(files)}")
 
     def advance(self, filename: str, nbytes: int) -> None:
-        """Say nothing: how often it is told is a matter of time."""
+        """Do nothing: how often it is called depends on time."""
 
     def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:  # noqa: ARG002 - the seam
         self.said.append(f"{'kept' if kept else 'done'} {filename}")
@@ -64,7 +64,7 @@ def job(
     *,
     digest: bool = False,
 ) -> Job:
-    """A job that copies the source `s` into each of these names in the folder `t`."""
+    """A job that copies the source `s` into each of these names in the directory `t`."""
     builder = LayoutBuilder()
     builder.copy(Extent("s", 0, 9))
     sources = {"s": store.version("s")}
@@ -76,7 +76,7 @@ def job(
 
 
 def run(store: MemoryStore, work: Job, options: RunOptions = ONE) -> list[str]:
-    """Carry out a job; returns what was told."""
+    """Carry out a job; return what was observed."""
     told = Told()
     execute(work, store, store, options, Threads, told)
     return told.said
@@ -89,7 +89,7 @@ def broken(work: Job) -> Job:
 
 
 def names(store: MemoryStore, directory: str) -> list[str]:
-    """What is in a folder."""
+    """What is in a directory."""
     return [entry.name for entry in store.list(directory)]
 
 
@@ -102,7 +102,7 @@ def store() -> MemoryStore:
 
 
 def test_files_get_their_names_and_a_record_stays(store: MemoryStore) -> None:
-    """After a run the files are in place, and of the staging folder only the record is left."""
+    """After a run the files have their names, and only the record is left beside them."""
     assert run(store, job(store)) == ["start 18 ['a', 'b']", "done a", "done b", "committing"]
     assert names(store, "t") == [".j", "a", "b"]
     assert names(store, "t/.j") == [RECORD]
@@ -126,9 +126,7 @@ class AtOnce(Executor):
 
 
 def test_what_is_finished_at_one_moment_is_noted_in_order(store: MemoryStore) -> None:
-    """Files that are found finished together are told, and kept for a next run, in the order of the
-    tasks.
-    """
+    """Files that are finished at one moment are observed and kept in the order of the tasks."""
     wanted = tuple("hgfedcba")
     told = Told()
     execute(job(store, wanted), store, store, ONE, lambda _: AtOnce(), told)
@@ -136,7 +134,7 @@ def test_what_is_finished_at_one_moment_is_noted_in_order(store: MemoryStore) ->
 
 
 def test_without_a_record_nothing_hidden_stays(store: MemoryStore) -> None:
-    """With `record` off the staging folder goes too."""
+    """With `record` off the staging directory goes too."""
     run(store, job(store), RunOptions(jobs=1, record=False))
     assert names(store, "t") == ["a", "b"]
 
@@ -149,14 +147,14 @@ def test_receipts_come_in_the_order_of_the_tasks(store: MemoryStore) -> None:
 
 
 def test_a_first_failure_leaves_no_trace(store: MemoryStore) -> None:
-    """Where nothing was finished, the folders that the run made are gone again."""
+    """Where nothing was finished, the directories that the run made are gone again."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store, ("a",))))
     assert store.kind("t") is None
 
 
 def test_a_directory_that_was_there_stays(store: MemoryStore) -> None:
-    """A failed run removes only the folders that it made."""
+    """A failed run removes only the directories that it made."""
     store.make_directory("t")
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store, ("a",))))
@@ -182,7 +180,7 @@ def test_a_staged_file_that_changed_is_written_again(store: MemoryStore, data: b
     assert get(store, "t/a") == b"some data"
 
 
-def test_restart_throws_a_half_done_run_away(store: MemoryStore) -> None:
+def test_restart_discards_an_unfinished_run(store: MemoryStore) -> None:
     """With `restart` nothing is kept, even of the same plan."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
@@ -190,7 +188,7 @@ def test_restart_throws_a_half_done_run_away(store: MemoryStore) -> None:
 
 
 def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None:
-    """A half-done run of another plan stays as it is, and the error says both ways out."""
+    """An unfinished run of another plan stays as it is, and the error says both ways out."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
     with pytest.raises(TargetExistsError, match="other options") as caught:
@@ -202,8 +200,8 @@ def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None
     run(store, job(store, plan_id="other"), RESTART)
 
 
-def test_a_commit_that_was_cut_short_comes_first(store: MemoryStore) -> None:
-    """Not even `restart` throws away what had begun to take its names."""
+def test_an_interrupted_commit_comes_first(store: MemoryStore) -> None:
+    """Not even `restart` discards files that were being renamed."""
     work = job(store)
     store.make_directory("t/.j")
     Journal(store, "t/.j").begin_commit(Commit(work.identity, (), ("a",), (), ()))
@@ -321,9 +319,7 @@ class Recording(MemoryStore):
 
 
 def test_new_directories_are_durable_one_by_one() -> None:
-    """Each new folder's name is synced before anything is made in it, and that of the innermost one
-    that was there.
-    """
+    """The name of each new directory, and of its parent, is synced before anything is in it."""
     store = Recording()
     store.make_directory("x")
     put(store, "s", b"some data")
@@ -344,7 +340,7 @@ def test_new_directories_are_durable_one_by_one() -> None:
 
 
 def test_all_new_directories_go_after_a_first_failure(store: MemoryStore) -> None:
-    """Where nothing was finished, the folders on the way that the run made are gone too."""
+    """Where nothing was finished, the directories on the way that the run made are gone too."""
     work = job(store, ("a",))
     tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
     with pytest.raises(SourceChangedError):
@@ -355,7 +351,7 @@ def test_all_new_directories_go_after_a_first_failure(store: MemoryStore) -> Non
 def test_a_directory_that_cannot_be_read_is_not_synced(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A parent that may be written to and not read is no reason to fail, but a failing disk is."""
+    """A parent that can be written but not read is not a failure, but a failing disk is."""
 
     def refusing(error: OSError) -> None:
         def sync(path: str) -> None:
@@ -408,7 +404,7 @@ def test_superseded_files_go(store: MemoryStore) -> None:
 
 
 def test_an_old_index_goes_first_where_names_are_shared() -> None:
-    """The old index is removed before one of its shards is replaced, so that no loader mixes both."""
+    """The old index is removed before one of its shards is replaced: no loader mixes both."""
     store = Recording()
     for name in ("s", "t/a", "t/old.index.json"):
         put(store, name, b"some data")
@@ -448,7 +444,7 @@ def test_links_in_the_staging_directory_are_refused(tmp_path: Path, name: str) -
 
 
 def test_staging_that_is_a_link_is_refused(tmp_path: Path) -> None:
-    """A hidden folder that leads elsewhere, as a downloaded folder may bring it, sweeps nothing
+    """A hidden directory that is a link, as a download may contain it, removes nothing
     away there.
     """
     precious, target = tmp_path / "precious", tmp_path / "t"

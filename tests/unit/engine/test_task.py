@@ -28,7 +28,7 @@ SOURCE = bytes(range(100))
 
 
 def tick(_: int) -> None:
-    """Nobody is told."""
+    """Do nothing."""
 
 
 def layout_of_all() -> Layout:
@@ -67,12 +67,12 @@ def test_every_kind_of_piece(store: MemoryStore) -> None:
     assert receipt.copied == Copied(buffered=layout.nbytes)
 
 
-def test_what_is_told_adds_up(store: MemoryStore) -> None:
+def test_ticks_add_up(store: MemoryStore) -> None:
     """Ticks count each byte of the file once, reading back and hashing none."""
-    told: list[int] = []
+    ticked: list[int] = []
     layout = layout_of_all()
-    write(task(store, layout, digest=True, read_back=True), store, store, told.append)
-    assert sum(told) == layout.nbytes
+    write(task(store, layout, digest=True, read_back=True), store, store, ticked.append)
+    assert sum(ticked) == layout.nbytes
 
 
 def test_large_reads_come_in_buffers(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,14 +105,14 @@ def test_threads_change_nothing(store: MemoryStore, monkeypatch: pytest.MonkeyPa
     """
     monkeypatch.setattr(parts, "PART_BYTES", 7)
     layout = layout_of_all()
-    told: list[int] = []
-    write(replace(task(store, layout, read_back=True), threads=3), store, store, told.append)
+    ticked: list[int] = []
+    write(replace(task(store, layout, read_back=True), threads=3), store, store, ticked.append)
     assert get(store, "t") == materialise(layout, {"s": SOURCE})
-    assert sum(told) == layout.nbytes
+    assert sum(ticked) == layout.nbytes
 
 
 def test_a_bad_record_is_refused_where_it_passes_through(store: MemoryStore) -> None:
-    """A run whose bytes do not match their recorded checksum is an error that names the place."""
+    """A copy whose bytes do not match their recorded checksum is an error with file and offset."""
     builder = LayoutBuilder()
     builder.crc(builder.record(Copy(Extent("s", 10, 20), 1)))
     with pytest.raises(FormatError, match="CRC-32") as caught:

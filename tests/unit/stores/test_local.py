@@ -117,7 +117,7 @@ def test_copy_takes_zero_for_no(path: str, tmp_path: Path, monkeypatch: pytest.M
 def test_copy_goes_on_after_a_signal(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A copy that a signal cut short is taken up again."""
+    """A copy that a signal interrupted is continued."""
     real, signals = os.copy_file_range, [InterruptedError(errno.EINTR, "signal")]
 
     def interrupted(*arguments: int) -> int:
@@ -163,7 +163,7 @@ def test_full_disk_while_copying(
     assert "free space" in caught.value.hint
 
 
-def test_source_cut_short_while_copying(path: str, tmp_path: Path) -> None:
+def test_source_truncated_while_copying(path: str, tmp_path: Path) -> None:
     """A source that ends too early is named, with the byte at which it ends, whichever way the copy
     went.
     """
@@ -180,7 +180,7 @@ def test_source_cut_short_while_copying(path: str, tmp_path: Path) -> None:
 def test_without_positioned_calls(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is no pread, pwrite or copy_file_range, seeking does as well."""
+    """Without pread, pwrite and copy_file_range, files are read and written by seeking."""
     for name in (
         "pread",
         "pwrite",
@@ -206,7 +206,7 @@ def test_short_reads_and_writes(path: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_directories_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only where the system can sync directories the store says so; elsewhere files are appended."""
+    """Where directories cannot be synced the store does not say so, and files still grow."""
     assert isinstance(STORE, SyncsDirectories) == syscalls.DIRECTORIES_SYNC
     monkeypatch.setattr(syscalls, "DIRECTORIES_SYNC", False)
     monkeypatch.setattr(os, "O_DIRECTORY", 0)
@@ -218,7 +218,7 @@ def test_directories_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.M
 def test_filesystem_that_syncs_no_directories(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A filesystem that knows no sync of folders is no failure; one whose sync fails is."""
+    """A filesystem without a sync of directories is not a failure; a sync that fails is."""
     monkeypatch.setattr(os, "fsync", failing(errno.EINVAL))
     STORE.sync_directory(str(tmp_path))
     monkeypatch.setattr(os, "fsync", failing(errno.EIO))
@@ -256,7 +256,7 @@ def test_pipe_that_takes_the_place_of_a_file(
 
 @posix
 def test_device_is_refused() -> None:
-    """A device is no file, however much can be read from it."""
+    """A device is not a file, however much can be read from it."""
     with pytest.raises(InputError) as caught:
         STORE.open("/dev/zero")
     assert caught.value.code == "file-not-regular"
@@ -340,7 +340,7 @@ def test_a_new_file_has_its_size_at_once(tmp_path: Path) -> None:
 @posix
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no such names")
 def test_undecodable_name(tmp_path: Path) -> None:
-    """A name that is no UTF-8 works like any other, and an error about it can be printed."""
+    """A name that is not UTF-8 works like any other, and an error about it can be printed."""
     name = os.fsdecode(b"weights-\xff")
     path = STORE.join(str(tmp_path), name)
     STORE.create(path, 3).close()
@@ -366,7 +366,7 @@ def test_name_too_long(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nul\0", "lone-\ud800"])
 def test_impossible_name(tmp_path: Path, name: str) -> None:
-    """A name that no file can have leads to nothing, and cannot be given."""
+    """A name that no file can have does not exist, and cannot be given."""
     path = STORE.join(str(tmp_path), name)
     assert STORE.kind(path) is None
     assert not STORE.same(path, path)
@@ -404,7 +404,7 @@ def test_mode_is_taken_over(tmp_path: Path, path: str) -> None:
 
 @posix
 def test_filesystem_without_modes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A filesystem that has no permissions to give is no failure."""
+    """A filesystem without permissions is not a failure."""
     monkeypatch.setattr(os, "chmod", failing(errno.EPERM))
     STORE.copy_mode(path, path)
 
@@ -476,7 +476,7 @@ def test_no_room_for_a_new_file(
 
 
 def test_failed_sync_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sync that failed once fails ever after, though the system would then say that all is well."""
+    """A sync that failed once always fails, though the system would report success then."""
     with STORE.create(str(tmp_path / "new"), 10) as writer:
         with monkeypatch.context() as patch:
             patch.setattr(syscalls, "sync_file", failing(errno.EIO))
@@ -534,7 +534,7 @@ def test_unknown_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lock_names_its_holder(tmp_path: Path) -> None:
-    """Who finds a target locked is told by which process."""
+    """The error for a locked target names the process that holds it."""
     path = str(tmp_path / "lock")
     with STORE.lock(path), pytest.raises(LockedError) as caught, STORE.lock(path):
         pass
@@ -543,7 +543,7 @@ def test_lock_names_its_holder(tmp_path: Path) -> None:
 
 @posix
 def test_lock_of_a_dead_process(tmp_path: Path) -> None:
-    """A lock file that nobody holds any more is no obstacle."""
+    """A lock file that no process holds is taken over."""
     (tmp_path / "lock").write_bytes(b'{"pid": 1, "host": "elsewhere"}')
     with STORE.lock(str(tmp_path / "lock")):
         pass
@@ -563,15 +563,15 @@ def test_lock_without_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_large_writes_are_begun_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is told of each large piece, waits are for pieces some way back, and small pieces
+    """The disk is seen of each large piece, waits are for pieces some way back, and small pieces
     are not worth it.
     """
-    told: list[tuple[str, int]] = []
+    seen: list[tuple[str, int]] = []
     monkeypatch.setattr(
-        syscalls, "start_writing", lambda _, offset, __: told.append(("start", offset))
+        syscalls, "start_writing", lambda _, offset, __: seen.append(("start", offset))
     )
     monkeypatch.setattr(
-        syscalls, "finish_writing", lambda _, offset, __: told.append(("finish", offset))
+        syscalls, "finish_writing", lambda _, offset, __: seen.append(("finish", offset))
     )
     piece = bytes(local_files._WORTH_WRITING)
     monkeypatch.setattr(local_files, "_AHEAD_BYTES", 2 * len(piece))
@@ -580,7 +580,7 @@ def test_large_writes_are_begun_at_once(tmp_path: Path, monkeypatch: pytest.Monk
             writer.write(number * len(piece), piece)
         writer.write(4 * len(piece), b"-")
     starts = [("start", number * len(piece)) for number in range(4)]
-    assert told == [*starts[:3], ("finish", 0), starts[3], ("finish", len(piece))]
+    assert seen == [*starts[:3], ("finish", 0), starts[3], ("finish", len(piece))]
 
 
 @pytest.mark.parametrize("call", ["start_writing", "finish_writing"])
@@ -614,7 +614,7 @@ def test_ranges_reach_the_disk(tmp_path: Path) -> None:
 def test_sharing_is_asked_of_the_filesystem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One block is shared with a nameless file; None where that is refused, or for a small source."""
+    """One block is shared with an unnamed file; None where that fails, or the source is small."""
     path, small = tmp_path / "a", tmp_path / "small"
     path.write_bytes(bytes(100_000))
     small.write_bytes(b"1")

@@ -106,7 +106,7 @@ def test_replacing_and_damage(bucket: ToyStore) -> None:
 
 
 def test_an_interrupted_run_is_resumed(bucket: ToyStore) -> None:
-    """Without appending, each finished file has a receipt of its own, and the next run uses it."""
+    """Without appending, each finished file has its own receipt, and the next run uses it."""
     prepared = prepare(bucket, "m", "split", SPLIT, finish=True)
     held = bucket.objects["m/model.safetensors"]
     bucket.objects["m/model.safetensors"] = (held[0], -1)

@@ -49,7 +49,7 @@ def test_results_come_in_the_order_of_the_items(jobs: int) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_items_are_taken_as_there_is_room(jobs: int) -> None:
-    """An endless series of items gives results; what nobody asks for is not begun."""
+    """An endless series of items gives results; what is not asked for is not begun."""
     results = in_order(jobs, abs, itertools.count())
     assert [next(results) for _ in range(20)] == list(range(20))
     results.close()

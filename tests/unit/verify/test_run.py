@@ -82,7 +82,7 @@ def test_errors_come_first() -> None:
 @pytest.mark.parametrize(("name", "severity"), [(PLAN, "warning"), (COMMIT, "error")])
 @pytest.mark.parametrize("staging", [".shardctl", ".x.bin.shardctl"])
 def test_leftovers(staging: str, name: str, severity: str) -> None:
-    """A half-done run is a warning, one that was replacing files an error; a record of a finished
+    """An unfinished run is a warning, one that was replacing files an error; the record of a finished
     one is neither.
     """
     store = MemoryStore()
@@ -119,7 +119,7 @@ def test_digests_that_are_missing() -> None:
 
 
 def test_digests_of_shards_in_directories_below() -> None:
-    """A shard that the index lists in a folder below is listed so in the checksums too."""
+    """A shard that the index lists in a directory below is listed so in the checksums too."""
     store = MemoryStore()
     data = weights({"a": b"1"})
     put(store, "m/sub/x.safetensors", data)
@@ -200,7 +200,7 @@ def test_an_ambiguous_directory_is_looked_at_whole() -> None:
 
 
 def directory(*names: str) -> list[Candidate]:
-    """The checkpoints of a folder with these names, every index unread."""
+    """The checkpoints of a directory with these names, every index unread."""
     return candidates(names, {})
 
 
