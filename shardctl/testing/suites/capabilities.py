@@ -19,7 +19,7 @@ from shardctl.stores.base import (
     SyncsDirectories,
 )
 from shardctl.testing.builders import BytesReader
-from shardctl.testing.suites.stores import DATA, StoreFixtures, put, read
+from shardctl.testing.suites.fixtures import DATA, StoreFixtures, put, read
 
 
 class AppendsSuite(StoreFixtures):

@@ -14,8 +14,8 @@ from shardctl.stores.base import CAPABILITIES, Store
 from shardctl.stores.registry import open_store, register
 from shardctl.testing.builders import safetensors_bytes
 from shardctl.testing.memory import MemoryStore
+from shardctl.testing.suites.fixtures import put as put_file
 from shardctl.testing.suites.stores import StoreSuite
-from shardctl.testing.suites.stores import put as put_file
 from shardctl.verify.run import Thoroughness, verify
 from tests.observers import Counting
 from tests.toy_store import ToyStore
