@@ -10,9 +10,13 @@ from importlib import resources
 from typing import Any
 
 from shardctl._version import __version__
-from shardctl.report.content import Content, shape_text
+from shardctl.report.content import Content
 from shardctl.report.drawing import picture
 from shardctl.report.tables import Palette, tables
+from shardctl.sizes import format_size
+from shardctl.text import plural
+from shardctl.view.shares import percent_text
+from shardctl.view.tensors import shape_text
 
 #: What tells a report from other files of that suffix; at the start of each.
 MARKER = "made by shardctl, as a report"
@@ -27,6 +31,9 @@ def as_html(content: Content) -> str:
         "page.html",
         {
             "content": content,
+            "bars": content.bars,
+            "longest": content.bars.longest,
+            "palette": Palette.of(content.dtypes),
             "tables": tables(content),
             "style": style,
             "script": script,
@@ -43,29 +50,32 @@ def as_svg(content: Content) -> str:
 
 
 def data_of(content: Content) -> dict[str, Any]:
-    """What the page's script draws: tensors by shard, each as name, dtype, shape, bytes, offset and other names."""
-    palette = Palette.of(content)
+    """Return what the page's script draws.
+
+    Each tensor is its name, dtype's place, shape, bytes, offset, and number of other names.
+    """
+    places = Palette.of(content.dtypes).places
     return {
-        "dtypes": list(palette.places),
+        "dtypes": list(places),
         "limit": content.limit,
         "shards": [
             {
-                "name": shard.name,
-                "size": shard.size,
-                "nbytes": shard.nbytes,
+                "name": file.bar.name,
+                "size": file.bar.size,
+                "nbytes": file.bar.nbytes,
                 "tensors": [
                     [
-                        i.name,
-                        palette.places[i.dtype],
-                        shape_text(i.shape),
-                        i.nbytes,
-                        i.offset,
-                        i.others,
+                        row.name,
+                        places[row.dtype],
+                        shape_text(row.shape),
+                        row.nbytes,
+                        row.offset,
+                        row.others,
                     ]
-                    for i in shard.items
+                    for row in file.rows
                 ],
             }
-            for shard in content.shards
+            for file in content.files
         ],
     }
 
@@ -98,6 +108,9 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+    )
+    environment.filters.update(
+        size=format_size, percent=percent_text, shape=shape_text, plural=plural
     )
     # Everything is escaped but what a template calls safe: our own style and script, and data that
     # `embedded` made so.

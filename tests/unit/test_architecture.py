@@ -38,6 +38,7 @@ LAYERS = (
     "engine",
     "commands",
     "verify",
+    "view",
     "report",
     "",  # the public API: shardctl/__init__.py
     "cli",
