@@ -63,7 +63,8 @@ OWN = {
     "--help": {"shardctl.commands.write", "shardctl.formats", "shardctl.engine"},
     "split --help": {"shardctl.commands.write", "shardctl.formats", "shardctl.engine"},
     "inspect small.safetensors": {
-        *("shardctl.commands.write", "shardctl.engine", "shardctl.verify", "shardctl.report"),
+        *("shardctl.commands.write", "shardctl.engine", "shardctl.verify"),
+        *("shardctl.view", "shardctl.report"),
         *(
             "shardctl.formats.torch.zip",
             "shardctl.formats.torch.legacy",
