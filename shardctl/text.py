@@ -44,7 +44,7 @@ def fitted(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """Return a number with its noun, as `1 file`, `2 files`."""
+    """Return a number with its noun, for example `1 file` or `2 files`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -145,7 +145,7 @@ def closing(found: Verdict) -> str:
     """The one line that sums a verdict up."""
     from shardctl.view.findings import counted
 
-    counts = counted(found.counts) or "nothing to complain of"
+    counts = counted(found.counts) or "no problems found"
     read = f", {format_size(found.bytes)} read" if found.bytes else ""
     held = f"{plural(found.files, 'file')}, {plural(found.tensors, 'tensor')}"
     return f"{'ok' if found.ok else 'not ok'}: {held}{read}: {counts}"

@@ -93,7 +93,7 @@ def of_inspection(found: Inspection) -> Content:
         title=escape(found.source),
         kind="checkpoint",
         facts=(
-            ("container", checkpoint.container),
+            ("format", checkpoint.container),
             ("files", f"{len(found.files):,}"),
             ("tensors", f"{len(found.tensors):,}"),
             ("parameters", f"{found.total_parameters:,}"),
@@ -105,7 +105,7 @@ def of_inspection(found: Inspection) -> Content:
 
 
 def of_plan(prepared: Prepared) -> Content:
-    """Return what a writer's `--dry-run` shows: the planned shards, in the order of packing."""
+    """Return what a writing command shows: the planned shards, in the order of packing."""
     plan, source = prepared.plan, prepared.checkpoint
     files = tuple(
         FileContent.of(shard.filename, shard.size, bytes_once(shard.tensors, written=False))
@@ -117,7 +117,7 @@ def of_plan(prepared: Prepared) -> Content:
         kind="plan",
         facts=(
             ("target", escape(prepared.target_text)),
-            ("container", plan.request.container),
+            ("format", plan.request.container),
             ("files", f"{len(source.files):,} → {len(files):,}"),
             ("tensors", f"{sum(len(shard.tensors) for shard in plan.shards):,}"),
             ("size", format_size(plan.total_size)),

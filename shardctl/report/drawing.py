@@ -28,7 +28,7 @@ _LEAST_SEGMENT = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text with its place."""
+    """A text and where it begins, or ends if its style is `end`."""
 
     x: float
     y: float
@@ -38,7 +38,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A rectangle with a colour's number, None for a frame, and what is said of it."""
+    """A rectangle: the number of its colour, None for a frame, and its tooltip `about`."""
 
     box: Box
     colour: int | None
@@ -159,9 +159,11 @@ def _layers(content: Content, palette: Palette, box: Box) -> Iterator[Area | Wor
 
 
 def _fact(name: str, value: str) -> str:
-    if name in ("container", "size", "verdict", "found"):
+    if name in ("format", "size", "verdict", "found"):
         return value
-    return f"{value} {name}" if value[-1:].isdecimal() and name.endswith("s") else f"{name} {value}"
+    if not (name.endswith("s") and value[-1:].isdecimal()):
+        return f"{name} {value}"
+    return f"{value} {name if value != '1' else name[:-1]}"
 
 
 def _fit(text: str, width: float, size: float) -> str:

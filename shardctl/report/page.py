@@ -1,4 +1,4 @@
-"""A report's text: the templates filled with what the content says. Names reach them as data, never as markup."""
+"""The templates of a report, filled with its content: names are data there, never markup."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from shardctl.text import plural
 from shardctl.view.shares import percent_text
 from shardctl.view.tensors import shape_text
 
-#: What tells a report from other files of that suffix; at the start of each.
+#: Text near the start of every report, which other files of that suffix do not have.
 MARKER = "made by shardctl, as a report"
-#: Characters that could end a script's element or a line of it, as JSON writes them without.
+#: Characters that could end a script's element, and how JSON writes them without.
 _IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def as_html(content: Content) -> str:
-    """One page that loads nothing: style, script and data are inside, and its policy forbids the network."""
+    """Return a page that loads nothing: style, script and data are in it.
+
+    Its policy forbids the network.
+    """
     style, script = _asset("page.css"), _asset("page.js")
     return _render(
         "page.html",
@@ -45,7 +48,7 @@ def as_html(content: Content) -> str:
 
 
 def as_svg(content: Content) -> str:
-    """A picture without script, for a README."""
+    """Return an image without a script, for a README."""
     return _render("picture.svg", {"content": content, "picture": picture(content)})
 
 
@@ -81,7 +84,7 @@ def data_of(content: Content) -> dict[str, Any]:
 
 
 def embedded(document: Mapping[str, Any]) -> str:
-    """A JSON document that may stand inside a script's element: ASCII, and nothing that could end it."""
+    """Return JSON for the inside of a script's element: ASCII, and nothing that could end it."""
     text = json.dumps(document, separators=(",", ":"))
     for character, written in _IN_SCRIPT.items():
         text = text.replace(character, written)
@@ -89,7 +92,7 @@ def embedded(document: Mapping[str, Any]) -> str:
 
 
 def _digest(text: str) -> str:
-    """A digest as a page's policy names what it allows."""
+    """The digest by which a page's policy allows a script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -112,8 +115,8 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
     environment.filters.update(
         size=format_size, percent=percent_text, shape=shape_text, plural=plural
     )
-    # Everything is escaped but what a template calls safe: our own style and script, and data that
-    # `embedded` made so.
+    # Everything is escaped except what a template marks as safe: the style and the script, which
+    # are ours, and the data, which `embedded` has made safe.
     return environment.get_template(template).render(
         {**values, "marker": MARKER, "version": __version__}
     )

@@ -15,8 +15,7 @@ from shardctl.text import plural
 from shardctl.view.tensors import shape_text
 from shardctl.view.tree import Node, chain, main_dtype
 
-#: Square units below which a cell is not drawn by itself, and those that a layer needs to show what
-#: is in it.
+#: The least area of a cell that is drawn by itself, and of one that its layers are drawn in.
 LEAST_AREA, LEAST_TO_OPEN = 220.0, 5200.0
 #: Cells of one layer at most, and the height of its title.
 MOST_CELLS, TITLE = 60, 17.0
@@ -33,7 +32,7 @@ class Box:
     height: float
 
     def inside(self, margin: float, top: float = 0) -> Box:
-        """What is left within a margin, and below a title."""
+        """Return what is left within a margin, and below a title of height `top`."""
         width, height = self.width - 2 * margin, self.height - 2 * margin - top
         return Box(self.x + margin, self.y + margin + top, max(width, 0), max(height, 0))
 
@@ -93,7 +92,7 @@ def _foreground(node: Node, box: Box) -> tuple[list[Node], list[Node]]:
 
 
 def squarify(weights: Sequence[int], box: Box) -> Iterator[Box]:
-    """A rectangle for each of the weights, their areas in proportion, together filling `box`."""
+    """Yield a rectangle for each weight; areas are in proportion, and together they fill `box`."""
     total = sum(weights)
     if not total:
         return

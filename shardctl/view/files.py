@@ -20,8 +20,8 @@ _RowT = TypeVar("_RowT")
 class Ending:
     """Why a planned file ends: `tensor`, of `nbytes`, did not fit into the `room` left in it.
 
-    Where `alone`, the tensor is in this file, which it makes larger than the limit: `nbytes` are the
-    file's, and `room` is the limit.
+    Where `alone`, the tensor is in this file and makes it larger than the limit: `nbytes` are the
+    bytes in the file, and `room` is the limit.
     """
 
     tensor: str

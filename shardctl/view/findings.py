@@ -21,7 +21,7 @@ def shown(finding: Finding) -> Finding:
 
 
 def placed(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
-    """Return the findings that have an offset in a file, by the file's path, which is not escaped."""
+    """Return the findings that have an offset in a file, by the file's path, as it is opened."""
     by_path: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.file is not None and finding.offset is not None:
@@ -30,5 +30,5 @@ def placed(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """Return how many findings there are of each severity, as `2 errors, 1 note`; empty for none."""
+    """Return the number of findings by severity, for example `2 errors, 1 note`; empty for none."""
     return ", ".join(plural(count, severity) for severity, count in counts.items() if count)

@@ -19,7 +19,7 @@ class Share:
 
 
 def shares(parts: Iterable[tuple[str, int, int]], total: int) -> tuple[Share, ...]:
-    """Return the shares of parts, each a name, its bytes and tensors, in a whole of `total` bytes."""
+    """Return the shares of parts (name, bytes, tensors) in a whole of `total` bytes."""
     made, begin = [], 0.0
     for name, nbytes, tensors in parts:
         percent = 100 * nbytes / total if total else 0.0
@@ -40,5 +40,5 @@ def dtype_shares(tensors: Iterable[tuple[str, int]]) -> tuple[Share, ...]:
 
 
 def percent_text(percent: float) -> str:
-    """Return a percentage with one decimal, without a sign; `<0.1` for what would read as nothing."""
+    """Return a percentage with one decimal, without a sign; `<0.1` for a little."""
     return "<0.1" if 0 < percent < 0.1 else f"{percent:.1f}"

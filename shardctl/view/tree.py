@@ -18,7 +18,7 @@ class Node:
     """A layer; a tensor where `dtype` and `shape` are set, which can have layers below it too.
 
     `label` is its part of the name. `nbytes` and `tensors` count all below it, and itself.
-    `repeats` is the number of equal layers that it stands for; its children are those of the first.
+    `repeats` is the number of equal layers that it shows; its children are those of the first.
     """
 
     label: str

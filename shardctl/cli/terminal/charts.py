@@ -83,7 +83,7 @@ def _number(name: str) -> str:
 def label(name: str, width: int, on: Canvas) -> str:
     """Return a file's name in at most `width` columns.
 
-    Where there is no room for the name of a numbered file, its number stands for it.
+    Where the name of a numbered file does not fit, the number replaces it.
     """
     parsed = parse_weights_name(name)
     if cells(on.name(name)) > width and parsed is not None and parsed.number is not None:

@@ -25,13 +25,13 @@ STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 # object.
 _LENGTH_BYTES, _OBJECT = 8, b"{"
 
-#: A file's size and where its header ends, in bytes: None where it cannot be read, or has no header
-#: in front.
+#: Returns a file's size and the end of its header, in bytes. None for the header where the file
+#: does not begin with one, None for both where it cannot be read.
 Measure = Callable[[str], tuple[int, int | None] | None]
 
 
 def measure_of(store: Store) -> Measure:
-    """Sizes and headers as they lie in a store."""
+    """Return a function that measures the files of a store."""
 
     def measure(path: str) -> tuple[int, int | None] | None:
         try:
@@ -75,7 +75,7 @@ def _places(found: Sequence[Finding], measure: Measure, on: Canvas) -> Iterator[
             headers = headers or header is not None
             yield from _file(path, size, header, files[path], on)
     if len(files) > MOST_FILES:
-        more = f"{on.glyphs.ellipsis} {len(files) - MOST_FILES:,} more files with faults"
+        more = f"{on.glyphs.ellipsis} {len(files) - MOST_FILES:,} more files with findings"
         yield Text(more, style="dim")
     if headers:
         shade = on.glyphs.shades

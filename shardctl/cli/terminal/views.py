@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Levels of the layer tree that are shown without --depth, and lines below one layer at most.
 DEFAULT_DEPTH, MOST_CHILDREN = 4, 200
-#: Names that a list below a picture has at most.
+#: Names in a list at most.
 MOST_LISTED = 10
 #: Columns below which a line says only the size.
 NARROW = 60
@@ -143,7 +143,7 @@ def plan(prepared: Prepared, on: Canvas) -> Iterator[RenderableType]:
     made = prepared.plan
     yield Text(
         f"{plural(len(made.shards), 'shard')}, {format_size(made.total_size)}; "
-        f"a loader takes {on.name(made.loads_from)}"
+        f"load from {on.name(made.loads_from)}"
     )
     yield Text()
     yield from _stretches(before_and_after(prepared.checkpoint, made), on)

@@ -70,7 +70,7 @@ def test_repeated_blocks_are_one_line() -> None:
     assert block.children["w"].nbytes == 16
 
 
-def test_a_block_that_differs_stands_alone() -> None:
+def test_a_block_that_differs_is_not_folded() -> None:
     """Another shape, another type or a gap in the numbers ends a run."""
     tensors = [
         *numbered(range(3), 2),
@@ -93,8 +93,8 @@ def test_folding_within_folding() -> None:
     assert labels(block.children["e"]) == ["0–3"]  # noqa: RUF001 - the dash of a range
 
 
-def test_names_that_are_no_numbers_stay() -> None:
-    """Only numbers fold; a signed one, or another script's digits in words, is a name."""
+def test_names_that_are_not_numbers_stay() -> None:
+    """Only numbers fold; a signed one, or digits in a word, are a name."""
     assert labels(folded([tensor("a0", 1), tensor("a1", 1), tensor("-1", 1)])) == ["a0", "a1", "-1"]
 
 
@@ -113,19 +113,19 @@ def test_numbers_spelled_differently_are_two_layers() -> None:
 
 
 def test_a_name_that_reads_like_a_range_hides_nothing() -> None:
-    """A layer that is called as folded ones are shown stands beside them."""
+    """A layer whose name looks like a folded one is shown beside it."""
     root = folded([tensor("0–1", 2), tensor("0", 2), tensor("1", 2)])  # noqa: RUF001 - the dash of a range
     assert sum(child.tensors for child in root.children.values()) == root.tensors == 3
 
 
 def test_hostile_depth() -> None:
-    """A name of a hundred thousand dots is a deep tree, and no crash."""
+    """A name of a hundred thousand dots is a deep tree, and not a crash."""
     root = folded([tensor("." * 100_000, 1), tensor("0." * 50_000, 1)])
     assert root.tensors == 2
     assert root.nbytes == 8
 
 
 def test_hostile_numbers() -> None:
-    """A part of a name with thousands of digits is no crash either."""
+    """A part of a name with thousands of digits is not a crash either."""
     root = folded([tensor("9" * 10_000, 1), tensor("1", 1)])
     assert root.tensors == sum(child.tensors for child in root.children.values()) == 2
