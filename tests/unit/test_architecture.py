@@ -39,6 +39,7 @@ LAYERS = (
     "engine",
     "commands",
     "verify",
+    "view",
     "report",
     "testing",  # for those who add a store or a format; the package never imports it
     "",  # the public API: shardctl/__init__.py

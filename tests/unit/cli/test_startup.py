@@ -68,8 +68,8 @@ OWN = {
         *("shardctl.formats.detection", "shardctl.formats.safetensors.reader"),
     },
     "inspect small.safetensors": {
-        *("shardctl.commands.write", "shardctl.engine", "shardctl.verify", "shardctl.report"),
-        "shardctl.formats.safetensors.writer",
+        *("shardctl.commands.write", "shardctl.engine", "shardctl.verify"),
+        *("shardctl.view", "shardctl.report", "shardctl.formats.safetensors.writer"),
         *("shardctl.formats.torch.zip", "shardctl.formats.torch.legacy"),
         "shardctl.formats.pickle",
     },

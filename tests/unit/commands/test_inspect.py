@@ -59,13 +59,6 @@ def test_tied_tensors_count_once() -> None:
     assert (found.total_size, found.total_parameters) == (120, 20)
 
 
-def test_element_types_by_their_bytes() -> None:
-    """The type with most bytes is first; tied tensors are counted, and their bytes are not."""
-    store = MemoryStore()
-    put(store, "m/pytorch_model.bin", tied())
-    assert inspected(store, "m").dtypes() == [("I64", 1, 80), ("F32", 2, 40)]
-
-
 def test_recorded_aliases_are_shown() -> None:
     """A name that only metadata records is a tensor at the end of the list, tied to the one with
     the bytes.
