@@ -12,7 +12,7 @@ from shardctl.planning.packing import pack
 from shardctl.planning.plan import Shard
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.storages import Unit
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from shardctl.view.files import (
     Bars,
     Ending,
