@@ -119,6 +119,7 @@ def make(directory: str) -> str:
     write(
         ShardTask("pytorch_model.bin", staged, layout, {raw: store.version(raw)}),
         store,
+        store,
         lambda _: None,
     )
     with open(os.path.join(directory, "config.json"), "w", encoding="utf-8") as file:

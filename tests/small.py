@@ -7,8 +7,8 @@ from typing import Any
 
 from shardctl.formats.registry import writer_of
 from shardctl.model import DTYPES, Checkpoint, Extent, File, Storage, Tensor, Version
-from shardctl.stores.memory import MemoryStore
-from tests.support import materialise
+from shardctl.testing.builders import materialise
+from shardctl.testing.memory import MemoryStore
 
 #: The type of the floats below.
 F32 = DTYPES["F32"]

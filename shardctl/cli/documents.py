@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.write import Prepared
-    from shardctl.engine.task import Receipt
+    from shardctl.engine.receipts import Receipt
     from shardctl.model import Tensor
     from shardctl.stores.base import Store
     from shardctl.verify.run import Verdict

@@ -20,7 +20,7 @@ from shardctl.text import escape
 if TYPE_CHECKING:
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.write import Prepared
-    from shardctl.engine.task import Receipt
+    from shardctl.engine.receipts import Receipt
     from shardctl.findings import Finding
     from shardctl.stores.base import Store
     from shardctl.verify.run import Verdict

@@ -13,6 +13,7 @@ from shardctl.model import Checkpoint
 from shardctl.planning.request import LayoutChoice
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
+from shardctl.stores.optional import shared_block
 
 #: The block of a shareable layout that was asked for by name, in bytes: that of almost every
 #: filesystem that shares.
@@ -53,7 +54,8 @@ def sharing_of(
 ) -> Sharing:
     """Whether blocks can be shared with the largest file of the source, and for which block files are laid out."""
     largest = max(checkpoint.files, key=lambda file: file.version.size)
-    possible = store.shared_block(largest.path, place.directory)
+    with store.open(largest.path) as reader:
+        possible = shared_block(store, reader, place.directory)
     if layout == "shareable":
         return Sharing(possible, SHAREABLE_BLOCK)
     fits = layout == "auto" and possible is not None and possible <= _LARGEST_BLOCK

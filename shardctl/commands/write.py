@@ -7,7 +7,6 @@ begin with.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from shardctl.checksums import CHECKSUMS
@@ -17,8 +16,9 @@ from shardctl.commands.target import Target, in_place, kept_checksums, resolve_t
 from shardctl.engine.commit import check_not_half_replaced, recover
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import STAGING, Journal, RunIdentity, RunRecord
-from shardctl.engine.run import Job, Observer, RunOptions, execute
-from shardctl.engine.task import Receipt, ShardTask
+from shardctl.engine.receipts import Receipt
+from shardctl.engine.run import Job, RunOptions, execute
+from shardctl.engine.task import ShardTask
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.findings import noting
 from shardctl.formats.registry import by_name, writer_of
@@ -30,7 +30,8 @@ from shardctl.planning.request import Limits, Measure, Request, WriteOptions, op
 from shardctl.source.locate import Located, find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Copied, Store
-from shardctl.streams.pool import threads
+from shardctl.streams.pool import Threads, Workers
+from shardctl.streams.progress import Observer
 from shardctl.text import escape
 
 #: Names of files that a note lists at most.
@@ -173,11 +174,11 @@ def write(
     prepared: Prepared,
     run: RunOptions,
     observe: Observer,
-    executor: Callable[[int], Executor] = threads,
+    executor: Callable[[int], Workers] = Threads,
 ) -> tuple[Receipt, ...]:
     """Carry out what was prepared. Raises as `engine.run.execute` does."""
     return execute(
-        replace(prepared.job, tasks=tasks_of(store, prepared)), store, run, executor, observe
+        replace(prepared.job, tasks=tasks_of(store, prepared)), store, store, run, executor, observe
     )
 
 

@@ -9,6 +9,7 @@ from shardctl.errors import ShardctlError, TargetExistsError, UsageError
 from shardctl.report.content import Content
 from shardctl.report.page import MARKER, as_html, as_svg
 from shardctl.stores.base import Store
+from shardctl.stores.optional import keep_mode
 from shardctl.text import escape
 
 _FORMS = {".html": as_html, ".svg": as_svg}
@@ -63,7 +64,7 @@ def write(store: Store, path: str, content: Content) -> None:
             writer.write(0, data)
             writer.sync()
         if store.kind(path) == "file":
-            store.copy_mode(path, staged)
+            keep_mode(store, path, staged)
         store.rename(staged, path)
 
 

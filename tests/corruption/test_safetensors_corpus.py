@@ -9,9 +9,9 @@ from shardctl.errors import FormatError
 from shardctl.findings import Finding, strict
 from shardctl.formats.safetensors.reader import SafetensorsReader
 from shardctl.model import File, Tensor
+from shardctl.testing.builders import BytesReader
 from tests.corruption.cases import Case
 from tests.corruption.safetensors_cases import CASES
-from tests.support import BytesReader
 
 _PATH = "folder/model.safetensors"
 

@@ -5,7 +5,6 @@ library.
 from __future__ import annotations
 
 import ast
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 import shardctl
 from shardctl.formats.registry import all_suffixes, formats
+from shardctl.testing.builders import safetensors_bytes
 
 PACKAGE = Path(__file__).parents[2] / "shardctl"
 
@@ -40,6 +40,7 @@ LAYERS = (
     "commands",
     "verify",
     "report",
+    "testing",  # for those who add a store or a format; the package never imports it
     "",  # the public API: shardctl/__init__.py
     "cli",
     "__main__",
@@ -57,6 +58,7 @@ OUTSIDERS = {
     "jinja2": "report.page",
     "safetensors": "formats.safetensors.upstream",
     "torch": "formats.torch.upstream",
+    "pytest": "testing.suites",
 }
 
 #: Modules of the standard library that reach outside the process, for the layers that must not.
@@ -123,6 +125,20 @@ def test_imports_go_one_way(module: str) -> None:
         if LAYERS.index(layer_of(other)) > place
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_the_package_does_not_import_its_testing(module: str) -> None:
+    """What is for tests is imported by tests only."""
+    if layer_of(module) != "testing":
+        assert not [each for each in own_imports(modules()[module]) if layer_of(each) == "testing"]
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if layer_of(name) == "verify"])
+def test_verify_does_not_need_what_writes(module: str) -> None:
+    """Of the engine, `verify` imports only the journal, to find unfinished runs."""
+    needed = {each for each in own_imports(modules()[module]) if layer_of(each) == "engine"}
+    assert needed <= {"engine.journal"}
 
 
 def test_no_module_needs_itself() -> None:
@@ -194,14 +210,8 @@ def loaded_by(program: str, *arguments: object) -> set[str]:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A safetensors file of two tensors."""
-    names = {"a": [0, 4], "b": [4, 8]}
-    entries = {
-        name: {"dtype": "F32", "shape": [1], "data_offsets": offsets}
-        for name, offsets in names.items()
-    }
-    header = json.dumps(entries).encode()
     path = tmp_path_factory.mktemp("source") / "model.safetensors"
-    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    path.write_bytes(safetensors_bytes({name: ("F32", [1], bytes(4)) for name in "ab"}))
     return path
 
 

@@ -11,7 +11,7 @@ from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs, drawn
 from shardctl.commands import inspect as inspection
 from shardctl.commands import write as operations
 from shardctl.planning.request import Limits, WriteOptions
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from shardctl.text import cells
 from tests.small import put, weights
 from tests.unit.cli.test_terminal_charts import HOSTILE, WIDTHS

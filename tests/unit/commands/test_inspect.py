@@ -14,9 +14,9 @@ from shardctl.layout import Layout
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.builders import materialise
+from shardctl.testing.memory import MemoryStore
 from tests.small import put, weights
-from tests.support import materialise
 
 
 def inspected(store: MemoryStore, source: str, glob: str | None = None) -> Inspection:

@@ -13,14 +13,13 @@ import pytest
 from shardctl.commands import write as operations
 from shardctl.commands.write import Prepared
 from shardctl.engine.run import RunOptions, execute
-from shardctl.engine.task import Receipt
 from shardctl.errors import InputError, SourceChangedError, TargetExistsError
 from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryStore
-from shardctl.streams.pool import threads
+from shardctl.streams.pool import Threads
+from shardctl.testing.memory import MemoryStore
 from shardctl.verify.against import named_tensors
 from shardctl.verify.run import Thoroughness, verify
 from tests.small import get, put, sample, weights
@@ -41,8 +40,8 @@ class Told:
     def advance(self, filename: str, nbytes: int) -> None:  # noqa: ARG002 - the seam's signature
         self.bytes += nbytes
 
-    def finished(self, receipt: Receipt, *, kept: bool) -> None:
-        self.events.append(f"{'kept' if kept else 'done'} {receipt.filename}")
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:  # noqa: ARG002 - (the same)
+        self.events.append(f"{'kept' if kept else 'done'} {filename}")
 
     def committing(self) -> None:
         self.events.append("committing")
@@ -247,7 +246,7 @@ def test_a_failed_run_is_resumed() -> None:
     broken = replace(broken, sources={**broken.sources, "m/model.safetensors": mark})
     job = replace(prepared.job, tasks=(*first, broken, last))
     with pytest.raises(SourceChangedError):
-        execute(job, store, RunOptions(jobs=1), threads, Told())
+        execute(job, store, store, RunOptions(jobs=1), Threads, Told())
     assert "model-00001-of-00003.safetensors" in names(store, "s/.shardctl/files")
     told = Told()
     operations.write(store, prepare(store, "m", "s"), RunOptions(jobs=1), told)
@@ -264,9 +263,9 @@ def test_a_half_done_run_of_another_plan_is_refused() -> None:
     from shardctl.engine.journal import Journal
 
     store.make_directory("s/.shardctl")
-    Journal(store, "s/.shardctl").begin(prepared.job.header)
+    Journal(store, "s/.shardctl").begin(prepared.job.identity)
     other = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=2)))
-    with pytest.raises(TargetExistsError, match="max-shard-bytes was 250 and is None") as caught:
+    with pytest.raises(TargetExistsError, match="max-shard-bytes was 250, is not set") as caught:
         operations.write(store, other, RunOptions(jobs=1), Told())
     assert "--restart" in caught.value.hint
     operations.write(store, other, RunOptions(jobs=1, restart=True), Told())

@@ -11,7 +11,7 @@ from shardctl.findings import strict
 from shardctl.planning.request import Limits, Request, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from tests.small import sample
 
 

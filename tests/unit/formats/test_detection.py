@@ -14,7 +14,7 @@ from shardctl.findings import Finding
 from shardctl.formats.detection import read_file, recognise_file
 from shardctl.formats.registry import formats
 from shardctl.model import File
-from tests.support import BytesReader
+from shardctl.testing.builders import BytesReader
 
 _LFS = (
     b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 4976698672\n"

@@ -28,7 +28,7 @@ from shardctl.formats.registry import (
 from shardctl.formats.torch.format import TORCH
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.naming import KNOWN_STEMS
-from tests.support import BytesReader, materialise
+from shardctl.testing.builders import BytesReader, materialise
 
 #: A format that is read and not written, with a suffix that no other has.
 READ_ONLY = replace(TORCH, name="toy", suffix=".toy", suffixes=(".toy", ".toys"), load_writer=None)

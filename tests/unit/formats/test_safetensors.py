@@ -28,7 +28,7 @@ from shardctl.formats.safetensors.reader import SafetensorsReader
 from shardctl.formats.safetensors.writer import SafetensorsWriter
 from shardctl.layout import Copy, Gather, Layout, Literal
 from shardctl.model import DTYPES, Extent, File, Storage, Tensor, Version, contiguous_strides
-from tests.support import BytesReader
+from shardctl.testing.builders import BytesReader
 
 _PATH = "model.safetensors"
 READER, WRITER = SafetensorsReader(), SafetensorsWriter()

@@ -17,9 +17,9 @@ from shardctl.layout import Gather, tensor_piece
 from shardctl.model import File, Tensor
 from shardctl.source.state_dict import flatten
 from shardctl.streams.gather import gather
+from shardctl.testing.builders import BytesReader
 from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
 from tests.corruption.legacy import legacy
-from tests.support import BytesReader
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 

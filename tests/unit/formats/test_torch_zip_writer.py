@@ -24,8 +24,8 @@ from shardctl.formats.torch.zip.writer import Record, TorchZipWriter, lay_out, m
 from shardctl.layout import Copy, Layout, Literal
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
 from shardctl.source.state_dict import flatten
+from shardctl.testing.builders import BytesReader, materialise
 from tests.checkpoints import assert_equal, random_state_dict
-from tests.support import BytesReader, materialise
 
 _SOURCE = "source.bin"
 _GIB = 2**30

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryReader, MemoryStore
+from shardctl.testing.memory import MemoryReader, MemoryStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
 from tests.small import get, put, sample, weights
 
@@ -80,7 +80,7 @@ def test_errors_come_first() -> None:
 @pytest.mark.parametrize(("name", "severity"), [(PLAN, "warning"), (COMMIT, "error")])
 @pytest.mark.parametrize("staging", [".shardctl", ".x.bin.shardctl"])
 def test_leftovers(staging: str, name: str, severity: str) -> None:
-    """A half-done run is a warning, one that was replacing files an error; a record of a finished
+    """An unfinished run is a warning, one that was replacing files an error; the record of a finished
     one is neither.
     """
     store = MemoryStore()
@@ -117,7 +117,7 @@ def test_digests_that_are_missing() -> None:
 
 
 def test_digests_of_shards_in_directories_below() -> None:
-    """A shard that the index lists in a folder below is listed so in the checksums too."""
+    """A shard that the index lists in a directory below is listed so in the checksums too."""
     store = MemoryStore()
     data = weights({"a": b"1"})
     put(store, "m/sub/x.safetensors", data)
@@ -193,8 +193,8 @@ def test_an_ambiguous_directory_is_looked_at_whole() -> None:
     message = next(
         finding.message for finding in found.findings if finding.code == "folder-ambiguous"
     )
-    assert "transformers takes model.safetensors.index.json; huggingface_hub takes model" in message
-    assert "accelerate takes pytorch_model.bin" in message
+    assert "transformers loads model.safetensors.index.json; huggingface_hub loads model" in message
+    assert "accelerate loads pytorch_model.bin" in message
 
 
 def test_against_itself_in_other_files() -> None:
