@@ -1,6 +1,6 @@
-"""What shall be: in which shard, and in which order, each tensor shall stand. Pure functions; no file is touched.
+"""Decide in which shard, and in which order, each tensor goes. Pure functions: no file is touched.
 
-Packing itself stands in `packing`: it follows huggingface_hub's planner, shard for shard, so that a
+Packing itself is in `packing`: it follows huggingface_hub's planner, shard for shard, so that a
 checkpoint split here has the same shards as one that was saved by `save_pretrained`.
 """
 
@@ -24,7 +24,7 @@ from shardctl.planning.ties import resolve_ties
 from shardctl.storages import Unit, storage_units
 from shardctl.text import escape
 
-#: Raised whenever the same plan would give other bytes than before.
+#: Increased whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
 
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
@@ -33,7 +33,7 @@ _TENSORS_AT_A_TIME = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One file to be: `size` is the whole file's, `data_size` its tensors', both in bytes."""
+    """One file to write: `size` is the whole file's, `data_size` its tensors', both in bytes."""
 
     filename: str
     tensors: tuple[Tensor, ...]
@@ -43,7 +43,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What shall be, as a value. `index` is the index file's bytes, None for a single file.
+    """What will be written, as a value. `index` is the index file's bytes, None for a single file.
 
     `metadata` goes into every file; `oversize` names the tensors that alone are larger than the
     limit; `notes` are for the user to know before the work.

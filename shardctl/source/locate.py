@@ -1,4 +1,4 @@
-"""Which files SOURCE means: a file, an index, or the one checkpoint of a folder.
+"""Which files SOURCE means: a file, an index, or the one checkpoint in a directory.
 
 Ambiguity is an error that lists the choices, because loaders differ in what they would take. Names
 decide what belongs together (`candidates`); indexes are read for what they list; no weights file is
@@ -55,7 +55,7 @@ class Located:
         return "" if promised is None else promised.name
 
     def names(self, store: Store) -> dict[str, str]:
-        """By path, the names of the files in the folder: as the index lists them, also in folders below (`sub/a`)."""
+        """By path, the names of the files in the directory: as the index lists them, also in directories below (`sub/a`)."""
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
         return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
             store.join(self.directory, *name.split("/")): name for name in listed
@@ -71,9 +71,9 @@ class _IndexFile:
 
 
 def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
-    """The files that `source` means. A file that belongs to a set stands for the set, unless `whole_set` is false.
+    """The files that `source` means. A file of a set means the whole set, unless `whole_set` is false.
 
-    Raises UsageError where a folder holds several checkpoints, MissingError where there is nothing,
+    Raises UsageError where a directory has several checkpoints, MissingError where there is nothing,
     and InputError (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot
     be taken whole.
     """
@@ -95,7 +95,7 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
 
 
 def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
-    """The checkpoints that a folder holds, one for each that could be meant by it; none where it does not exist.
+    """The checkpoints in a directory, one for each that could be meant by it; none where it does not exist.
 
     Files that loaders know by name, and indexes; only where there are none, whatever else has
     weights in it.
@@ -104,7 +104,7 @@ def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
 
 
 def _survey(store: Store, directory: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
-    """The checkpoints of a folder, and its indexes by name."""
+    """The checkpoints in a directory, and its indexes by name."""
     every, indexes = _all_candidates(store, directory)
     known = [candidate for candidate in every if candidate.known]
     return known or [

@@ -1,4 +1,4 @@
-"""A second opinion: every tensor loaded with the format's own loader, and compared with what our reader says."""
+"""A second opinion: every tensor, loaded with the format's own loader, against our reader."""
 
 from __future__ import annotations
 
