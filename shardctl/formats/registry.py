@@ -1,6 +1,6 @@
 """The formats that are known: one line each, and how they are looked up.
 
-Nothing that reads or writes a file is imported here, so that `--help` and short runs start soon.
+Nothing that reads or writes a file is imported here, so that help and short runs start soon.
 """
 
 from __future__ import annotations

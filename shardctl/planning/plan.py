@@ -64,6 +64,12 @@ class Plan:
         return sum(shard.data_size for shard in self.shards)
 
     @property
+    def filenames(self) -> tuple[str, ...]:
+        """The names of all files, the index last."""
+        index = () if self.index_filename is None else (self.index_filename,)
+        return (*(shard.filename for shard in self.shards), *index)
+
+    @property
     def loads_from(self) -> str:
         """The name that a loader takes: the index, or the one file."""
         return self.index_filename or self.shards[0].filename
@@ -123,7 +129,7 @@ def _pack(
     if len(packed) > MAX_SHARDS:
         raise UsageError(
             f"the plan has {len(packed):,} shards, and their names have room for {MAX_SHARDS:,}",
-            hint="choose a larger --max-shard-size",
+            hint="choose a larger `max_shard_size`",
         )
     if len(packed) == 1:
         metadata = of_one_file

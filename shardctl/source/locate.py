@@ -193,7 +193,7 @@ def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
     if name in home.unlisted:
         raise InputError(
             f"'{escape(name)}' is numbered like the shards of '{escape(home.choice)}', which does not list it",
-            hint="repair the index with `shardctl index`, or copy the file to another folder to use it alone",
+            hint="repair the index with `reindex`, or copy the file to another folder to use it alone",
             code="shard-unlisted",
             file=source,
         )
@@ -254,7 +254,7 @@ def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> l
             "shard-unlisted",
             "error",
             "the file is numbered like the index's shards, and the index does not list it",
-            "repair the index with `shardctl index`, or remove the file if it is left over from another save",
+            "repair the index with `reindex`, or remove the file if it is left over from another save",
             file,
         )
         for file in unlisted
@@ -263,9 +263,7 @@ def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> l
         found.append(_incomplete(candidate, path))
     elif candidate.index is None and candidate.style not in ("none", "rank"):
         message = "the numbered files have no index, and most loaders find them only through one"
-        found.append(
-            Finding("index-missing", "warning", message, "write it with `shardctl index`", path)
-        )
+        found.append(Finding("index-missing", "warning", message, "write it with `reindex`", path))
     return found
 
 
