@@ -49,12 +49,15 @@ class FormatWriter(Protocol):
     def measure(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
     ) -> int:
-        """Exact bytes of the file that `lay_out` would give; raises what it raises."""
+        """Return the exact bytes of the file that `lay_out` would give; raises what it raises."""
 
     def lay_out(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
     ) -> Layout:
-        """The file with these tensors. Raises UsageError for one that the format cannot hold."""
+        """Lay out the file of these tensors.
+
+        Raises UsageError for a tensor that the format cannot hold.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Format:
     metadata: Mapping[str, str] | None = None
     #: Whether several tensors may view one storage, with offsets and strides.
     #:
-    #: If so, packing never divides a storage, and tied or expanded tensors take no bytes themselves.
+    #: If so, packing never divides a storage, and tied or expanded tensors take no further bytes.
     shares_storages: bool = False
     #: Whether other programs use its suffixes too (`.bin`), so that a name alone proves nothing.
     ambiguous_suffixes: bool = False

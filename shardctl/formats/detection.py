@@ -1,6 +1,7 @@
-"""Which format a file has: its contents say, never its name.
+"""Detect the format of a file from its contents, never from its name.
 
-What reads a format is imported when it is first asked: most runs meet only one, and start sooner.
+The reader of a format is imported when it is first needed: most runs need only one, and start
+sooner.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _END_BYTES = 64
 
 
 def recognise_file(reader: Reader) -> FormatReader | None:
-    """What reads the file, by its first and last bytes; None where no format claims it."""
+    """Return the reader for a file, by its first and last bytes; None where no format claims it."""
     size = reader.version.size
     length = min(size, _END_BYTES)
     head, tail = reader.read(0, length), reader.read(size - length, length)

@@ -34,10 +34,10 @@ _Report = Callable[[Finding], None]
 
 
 def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
-    """The index that `data` holds; `path` is where it lies, and its last part says which shards it may list.
+    """Parse an index; the name in `path` says which shards it may list.
 
-    Everything wrong with it goes to `report`. None where no weight map can be made out; shards with
-    unsafe names are left out of the one that is returned.
+    Everything wrong with it goes to `report`. Returns None where it has no usable weight map;
+    shards with unsafe names are left out.
     """
     wrong = too_large(len(data), path) or impostor(data[:SNIFFED_BYTES], path, len(data))
     if wrong is not None:
@@ -67,7 +67,7 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
 
 
 def too_large(size: int, path: str) -> Finding | None:
-    """The finding for an index of more bytes than are read; ask before reading it."""
+    """Return the finding for an index that is too large to read; None for a smaller one."""
     if size <= MAX_INDEX_BYTES:
         return None
     return _finding(
@@ -78,7 +78,7 @@ def too_large(size: int, path: str) -> Finding | None:
 
 
 def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -> bytes:
-    """The index file's bytes, equal to those of transformers, accelerate and diffusers.
+    """Return the index file's bytes, equal to those of transformers, accelerate and diffusers.
 
     They are those of `json.dumps(…, indent=2, sort_keys=True)`, which takes seconds for a million
     names.
@@ -154,7 +154,7 @@ def _usable(weight_map: Mapping[str, object], unsafe: Mapping[str, str]) -> dict
 
 
 def _unsafe_names(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
-    """Each unsafe name of a shard, once, with the reason."""
+    """Return each unsafe name of a shard, once, with the reason."""
     index_name = parse_index_name(path.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
     names = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
     reasons = {name: check_shard_name(name) or _check_format(name, index_name) for name in names}
@@ -162,10 +162,10 @@ def _unsafe_names(weight_map: Mapping[str, object], path: str) -> dict[str, str]
 
 
 def _check_format(name: str, index: IndexName | None) -> str | None:
-    """Why an index of that name may not list a shard of this name; None where it may.
+    """Return why an index of that name may not list a shard of this name; None where it may.
 
-    A loader that was promised one format (safetensors) must never be led to another (a pickle). An
-    index whose own name promises none may list any.
+    The index of one format (safetensors) must never lead a loader to another (a pickle). An index
+    whose name promises no format may list any.
     """
     expected = None if index is None else promised_by(index.suffix)
     if index is None or expected is None:

@@ -1,4 +1,4 @@
-"""How much of a file is believed: every cap on what a hostile file can cost, in one place, with its reason.
+"""The limits on what a hostile file can cost, each with its reason.
 
 All are far above what real checkpoints have. Bytes, unless a comment says otherwise.
 """
@@ -12,7 +12,7 @@ MAX_INDEX_BYTES = 256 * 1024 * 1024
 #: A million records have about 100 MB of directory.
 MAX_DIRECTORY_BYTES = 256 * 1024 * 1024
 #: The pickle of a million tensors has about 150 MB; nothing real is larger. Texts and bytes in it
-#: have no cap of their own: they cannot be longer than the pickle, whatever length they claim.
+#: need no further limit: they cannot be longer than the pickle, whatever length they claim.
 MAX_PICKLE_BYTES = 512 * 1024 * 1024
 #: Integers beyond the size of any number in a checkpoint only cost time; torch's magic number has
 #: 10 bytes.
@@ -21,8 +21,8 @@ MAX_INTEGER_BYTES = 64
 #: one tuple; so many open marks or stacked values only a hostile one needs.
 MAX_MARKS, MAX_STACK = 1_000, 4_000_000
 #: What torch writes for a million tensors has 40 million opcodes, 9 million memo places and 7
-#: million values that need memory of their own. An opcode of one byte can make a value of a
-#: hundred, so a pickle's length alone is no bound.
+#: million values that need memory. An opcode of one byte can make a value of a hundred, so the
+#: length of a pickle does not limit them.
 MAX_OPCODES, MAX_MEMO, MAX_OBJECTS = 100_000_000, 16_000_000, 16_000_000
 #: Characters of a name to import, and values in a tuple that is a dict's key. Both could be
 #: recalled from the memo and put together again and again, at a cost that has nothing to do with

@@ -12,7 +12,7 @@ from shardctl.formats.base import Format, FormatWriter
 from shardctl.formats.safetensors.format import SAFETENSORS
 from shardctl.formats.torch.format import TORCH
 
-#: The formats of shardctl, in the order in which they are asked whether a file is theirs.
+#: The formats of shardctl, in the order in which their readers are tried on a file.
 BUILT_IN = (
     SAFETENSORS,
     TORCH,
@@ -22,14 +22,14 @@ _formats: list[Format] = list(BUILT_IN)
 
 
 def register(added: Format) -> None:
-    """Add a format for the rest of this process; it is asked after those that are known.
+    """Add a format for the rest of this process; its readers are tried after the others.
 
     Raises ValueError for a name or suffix that is taken, and for traits that cannot be.
     """
     from shardctl.naming import KNOWN_STEMS  # noqa: PLC0415 - its patterns take time to compile
 
     if any(known.name == added.name for known in _formats):
-        raise ValueError(f"there is a format '{added.name}' already")
+        raise ValueError(f"the format '{added.name}' exists already")
     if added.suffix not in added.suffixes:
         raise ValueError(f"the suffix {added.suffix} is not among {added.suffixes}")
     for suffix in added.suffixes:
@@ -48,17 +48,17 @@ def unregister(name: str) -> None:
 
 
 def formats() -> tuple[Format, ...]:
-    """Every format, in the order in which they are asked whether a file is theirs."""
+    """Return every format, in the order in which their readers are tried on a file."""
     return tuple(_formats)
 
 
 def writable() -> tuple[Format, ...]:
-    """The formats that can be written."""
+    """Return the formats that can be written."""
     return tuple(known for known in _formats if known.load_writer is not None)
 
 
 def by_name(name: str) -> Format:
-    """The format of that name. Raises UsageError for a name that no format has."""
+    """Return the format of that name. Raises UsageError for a name that no format has."""
     for known in _formats:
         if known.name == name:
             return known
@@ -67,7 +67,7 @@ def by_name(name: str) -> Format:
 
 
 def writer_of(name: str) -> FormatWriter:
-    """What writes the format of that name. Raises UsageError for one that cannot be written."""
+    """Return the writer of a format by its name. Raises UsageError for one that is only read."""
     load = by_name(name).load_writer
     if load is None:
         names = ", ".join(known.name for known in writable())
@@ -77,21 +77,21 @@ def writer_of(name: str) -> FormatWriter:
 
 
 def promised_by(name: str) -> Format | None:
-    """The format that the suffix of a file name promises; None where it promises none."""
+    """Return the format that the suffix of a file name promises; None where it promises none."""
     return next((known for known in _formats if name.endswith(known.suffixes)), None)
 
 
 def written_as(name: str) -> Format | None:
-    """The format in which a file of that name is written; None where the suffix does not say it."""
+    """Return the format in which a file of that name is written; None for any other suffix."""
     return next((known for known in writable() if name.endswith(known.suffix)), None)
 
 
 @cache
 def all_suffixes() -> tuple[str, ...]:
-    """The suffixes of all formats, which weights files have."""
+    """Return the suffixes of the weights files of all formats."""
     return tuple(suffix for known in _formats for suffix in known.suffixes)
 
 
 def reserved_metadata() -> frozenset[str]:
-    """Keys of metadata that formats need for themselves: they never name a tensor."""
+    """Return the keys of metadata that formats need for themselves: they never name a tensor."""
     return frozenset(key for known in _formats for key in known.metadata or ())

@@ -1,4 +1,4 @@
-"""What a file is that is not what its name promises, by its first bytes, so that the error can say it.
+"""Recognise by its first bytes a file that is not what its name promises, for the error message.
 
 Most damaged downloads are one of a few things: nothing, zeros, a pointer of Git LFS, the page of a
 website.
@@ -23,10 +23,10 @@ _FETCH_AGAIN = "fetch it again"
 
 # Magic numbers, what has them, and what to do about it.
 _KNOWN = (
-    (b"GGUF", "a GGUF file", f"shardctl reads no GGUF; {_SAVE_AS}"),
-    (b"ggml", "an old GGML file", f"shardctl reads no GGML; {_SAVE_AS}"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras)", f"shardctl reads no HDF5; {_SAVE_AS}"),
-    (b"\x93NUMPY", "a NumPy array", f"shardctl reads no NumPy files; {_SAVE_AS}"),
+    (b"GGUF", "a GGUF file", f"shardctl does not read GGUF; {_SAVE_AS}"),
+    (b"ggml", "an old GGML file", f"shardctl does not read GGML; {_SAVE_AS}"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras)", f"shardctl does not read HDF5; {_SAVE_AS}"),
+    (b"\x93NUMPY", "a NumPy array", f"shardctl does not read NumPy files; {_SAVE_AS}"),
     (b"\x1f\x8b", "compressed with gzip", "unpack it first (`gunzip`)"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it first (`unzstd`)"),
     (b"\xfd7zXZ\0", "compressed with xz", "unpack it first (`unxz`)"),
@@ -45,9 +45,9 @@ _KNOWN = (
 
 
 def impostor(head: bytes, path: str, size: int) -> Finding | None:
-    """What the file is instead of the real one, where that shows: `head` are its first bytes, `size` their number in all.
+    """Return what the file is instead of the real one; None where it may be the real one.
 
-    None where the file may well be what it should be.
+    `head` are its first bytes, `size` is the size of the file in bytes.
     """
     if size == 0:
         return _finding(
@@ -64,18 +64,21 @@ def impostor(head: bytes, path: str, size: int) -> Finding | None:
         return _lfs_pointer(head, path)
     if _HTML.match(head.removeprefix(b"\xef\xbb\xbf").lstrip()):
         message = "the file is a web page, not weights"
-        hint = "it is the error page of a website: log in or accept the terms there, then fetch it again"
+        hint = (
+            "it is the error page of a website: log in or accept the terms there, then fetch it "
+            "again"
+        )
         return _finding("file-html-page", message, hint, path)
     return None
 
 
 def unknown(head: bytes, path: str, size: int) -> Finding:
-    """The finding for a file that no format claims, with the best guess at what it is."""
+    """Return the finding for a file that no format claims, with the best guess at what it is."""
     return impostor(head, path, size) or _finding("header-invalid", *_guess(head), path)
 
 
 def _guess(head: bytes) -> tuple[str, str]:
-    """A message that says what the file looks like, and a hint."""
+    """Return a message that says what the file looks like, and a hint."""
     if head[_TAR_MAGIC] == b"ustar":
         message = "the file is a tar archive, as torch wrote before version 0.1.10"
         return (

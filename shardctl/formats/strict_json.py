@@ -40,7 +40,7 @@ class DuplicateKeys(dict[str, object]):
 
 
 def duplicate_keys(value: object) -> list[str]:
-    """The duplicate keys of a JSON object, each once; none for any other value."""
+    """Return the duplicate keys of a JSON object, each once; none for any other value."""
     return value.duplicates if isinstance(value, DuplicateKeys) else []
 
 
@@ -113,7 +113,7 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
 
 
 def finite_float(text: str) -> float:
-    """A `parse_float` that refuses what becomes infinite (1e999), which JSON cannot hold."""
+    """Parse a float; refuse what becomes infinite (1e999), which JSON cannot hold."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:_SHOWN]} is too large")
@@ -121,7 +121,7 @@ def finite_float(text: str) -> float:
 
 
 def integer_without_sign_of_zero(text: str) -> int:
-    """A `parse_int` that refuses -0, which is an integer for Python only."""
+    """Parse an integer; refuse -0, which is an integer for Python only."""
     if text == "-0":
         raise ValueError("-0 is not an integer")
     return int(text)
@@ -147,7 +147,7 @@ def is_unicode(value: str) -> bool:
 
 
 def walk(value: object) -> Iterator[object]:
-    """Every value and key within a JSON value, at any depth, in no particular order."""
+    """Yield every value and key within a JSON value, at any depth, in no particular order."""
     stack = [value]
     while stack:
         value = stack.pop()
@@ -160,7 +160,7 @@ def walk(value: object) -> Iterator[object]:
 
 
 def kind(value: object) -> str:
-    """What a JSON value is, for messages."""
+    """Return what a JSON value is, for messages."""
     if value is None:
         return "null"
     names = {

@@ -1,4 +1,7 @@
-"""Which names in a directory belong together as one checkpoint. Pure: it is given names, and what indexes list."""
+"""Group the names in a directory into checkpoints.
+
+Pure functions of the names and of what the indexes list.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from shardctl.naming import (
     parse_index_name,
     parse_weights_name,
 )
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One checkpoint in a directory, by names alone.
 
-    `files` are the names that are there, in the order of their numbers; `missing` are the numbers
+    `files` are the names that exist, in the order of their numbers; `missing` are the numbers
     that a set without an index lacks; `unlisted` are files that are numbered like the index's
     shards and not listed by it.
     """
@@ -43,7 +46,7 @@ class Candidate:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every file of it in the directory: the index, what it lists, and what is numbered like that."""
+        """Its files in the directory: the index, those it lists, and those numbered like them."""
         index = () if self.index is None else (self.index,)
         return (*index, *self.files, *self.unlisted)
 
@@ -65,8 +68,7 @@ class Candidate:
     @property
     def title(self) -> str:
         """The checkpoint in a few words, safe to print."""
-        count = len(self.files)
-        more = f" ({count} file{'' if count == 1 else 's'})" if self.is_set else ""
+        more = f" ({plural(len(self.files), 'file')})" if self.is_set else ""
         return escape(self.choice) + more
 
 
@@ -75,10 +77,10 @@ _SetKey = tuple[str, str | None, str, NumberStyle, int | None]
 
 
 def candidates(names: Iterable[str], listed: Mapping[str, Collection[str]]) -> list[Candidate]:
-    """The checkpoints among the names in a directory, those with an index first. Training state is not one.
+    """Return the checkpoints among the names in a directory, those with an index first.
 
-    `listed` has the shards that each index lists; an index that is not in it could not be read, and
-    then the numbered files of its name are taken to be its.
+    Training state is not a checkpoint. `listed` has the shards that each index lists; an index that
+    is not in it could not be read, and the numbered files of its name are taken instead.
     """
     present = [name for name in names if not is_training_state(name)]
     sets = _numbered_sets(present)
@@ -96,7 +98,7 @@ def candidates(names: Iterable[str], listed: Mapping[str, Collection[str]]) -> l
 
 
 def _numbered_sets(names: Iterable[str]) -> dict[_SetKey, list[str]]:
-    """The weights files by what their names have in common, each set in the order of its numbers."""
+    """Group weights files by what their names have in common, each set in order of its numbers."""
     suffixes = all_suffixes()
     parsed = ((name, parse_weights_name(name, suffixes)) for name in names)
     sets: dict[_SetKey, list[tuple[int, str]]] = {}
@@ -129,8 +131,8 @@ def _indexed(
             if key[:3] == own and key[3] != "none"
             for member in members
         ]
-    # Files of one numbered set that the index leaves out lie there for a reason that somebody
-    # should look at.
+    # Files of a numbered set that the index leaves out are reported: they may be needed, or be left
+    # over from another save.
     touched = [members for members in sets.values() if set(members).intersection(files)]
     unlisted = [member for members in touched for member in members if member not in files]
     return Candidate(
@@ -145,7 +147,7 @@ def _unindexed(key: _SetKey, members: list[str]) -> Candidate:
 
 
 def _missing(members: Iterable[str], count: int | None) -> tuple[int, ...]:
-    """The numbers that a set lacks. Most count from 1; where there is a 0, from there."""
+    """Return the numbers that a set lacks. They count from 0 if there is a 0, else from 1."""
     suffixes = all_suffixes()
     numbers = {
         name.number

@@ -18,7 +18,7 @@ _NOTHING = "none"
 
 
 def loader_choices(candidates: Sequence[Candidate]) -> dict[str, str]:
-    """By loader, the name that it takes of a directory with these checkpoints, or "none".
+    """Return by loader the name that it takes of a directory with these checkpoints, or "none".
 
     No loader takes a variant unasked. accelerate also takes the only index, whatever its name.
     """

@@ -55,7 +55,7 @@ class Located:
         return "" if promised is None else promised.name
 
     def names(self, store: Store) -> dict[str, str]:
-        """By path, the names of the files in the directory: as the index lists them, also in directories below (`sub/a`)."""
+        """Return by path the names of the files, as the index lists them (also `sub/a`)."""
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
         return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
             store.join(self.directory, *name.split("/")): name for name in listed
@@ -71,17 +71,18 @@ class _IndexFile:
 
 
 def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
-    """The files that `source` means. A file of a set means the whole set, unless `whole_set` is false.
+    """Return the files that `source` means.
 
-    Raises UsageError where a directory has several checkpoints, MissingError where there is nothing,
+    A file of a set means the whole set, unless `whole_set` is false. Raises UsageError where a
+    directory has several checkpoints, MissingError where the path or a checkpoint does not exist,
     and InputError (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot
     be taken whole.
     """
     kind = store.kind(source)
     if kind is None:
         raise MissingError(
-            f"there is nothing at '{escape(source)}'",
-            hint="check the path; a model on the hub must be downloaded first; a link may lead to a file that is gone",
+            f"'{escape(source)}' does not exist",
+            hint="check the path; download a model from the hub first; a link may be dangling",
             file=source,
         )
     if kind == "directory":
@@ -95,16 +96,16 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
 
 
 def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
-    """The checkpoints in a directory, one for each that could be meant by it; none where it does not exist.
+    """Return the checkpoints that a directory could mean; none where it does not exist.
 
-    Files that loaders know by name, and indexes; only where there are none, whatever else has
-    weights in it.
+    Files that loaders know by name, and indexes; only without these, whatever else has weights
+    in it.
     """
     return _survey(store, directory)[0] if store.kind(directory) == "directory" else []
 
 
 def _survey(store: Store, directory: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
-    """The checkpoints in a directory, and its indexes by name."""
+    """Return the checkpoints in a directory, and its indexes by name."""
     every, indexes = _all_candidates(store, directory)
     known = [candidate for candidate in every if candidate.known]
     return known or [
@@ -132,7 +133,10 @@ def _all_candidates(store: Store, directory: str) -> tuple[list[Candidate], dict
 
 
 def _has_weights(store: Store, directory: str, candidate: Candidate) -> bool:
-    """Whether a candidate of an unknown name is one: many a `.bin` has no weights. Only its first file is opened."""
+    """Whether a candidate of an unknown name holds weights, as many a `.bin` does not.
+
+    Only its first file is opened.
+    """
     promised = promised_by(candidate.suffix)
     if promised is not None and not promised.ambiguous_suffixes:
         return True
@@ -146,7 +150,7 @@ def _has_weights(store: Store, directory: str, candidate: Candidate) -> bool:
 def _read_index(store: Store, path: str) -> _IndexFile:
     kind = store.kind(path)
     if kind != "file":
-        what = "a link that leads nowhere" if kind is None else "not a regular file"
+        what = "a dangling link" if kind is None else "not a regular file"
         finding = Finding(
             "file-not-regular", "error", f"the index is {what}", "fetch it again", path
         )
@@ -174,7 +178,7 @@ def _of_index(store: Store, source: str, directory: str, name: str) -> Located:
     every, indexes = _all_candidates(store, directory)
     candidate = next((candidate for candidate in every if candidate.index == name), None)
     if candidate is None:
-        # A name that no loader would take for an index; what it lists is all there is to go by.
+        # No loader would take the name for that of an index, so only what it lists counts.
         candidate, indexes = (
             Candidate("model", None, "", (), name),
             {name: _read_index(store, source)},
@@ -192,8 +196,10 @@ def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
     home = homes[0]
     if name in home.unlisted:
         raise InputError(
-            f"'{escape(name)}' is numbered like the shards of '{escape(home.choice)}', which does not list it",
-            hint="repair the index with `reindex`, or copy the file to another folder to use it alone",
+            f"'{escape(name)}' is numbered like the shards of '{escape(home.choice)}', which does "
+            "not list it",
+            hint="repair the index with `reindex`, or copy the file to another directory to use it "
+            "alone",
             code="shard-unlisted",
             file=source,
         )
@@ -203,7 +209,10 @@ def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
         raise InputError(finding.message, hint=finding.hint, code=finding.code, file=source)
     if len(located.files) == 1:
         return located
-    note = f"'{escape(name)}' is one of {len(located.files):,} files that belong together; all of them are taken"
+    note = (
+        f"'{escape(name)}' is one of {len(located.files):,} files that belong together; all of "
+        "them are read"
+    )
     return replace(located, notes=(note,))
 
 
@@ -248,13 +257,14 @@ def _of_candidate(
 
 
 def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> list[Finding]:
-    """What the names alone say is wrong with a set; `path` is that of its index or first file."""
+    """Return what the names show to be wrong with a set; `path` is its index or first file."""
     found = [
         Finding(
             "shard-unlisted",
             "error",
             "the file is numbered like the index's shards, and the index does not list it",
-            "repair the index with `reindex`, or remove the file if it is left over from another save",
+            "repair the index with `reindex`, or remove the file if it is left over from another "
+            "save",
             file,
         )
         for file in unlisted
@@ -271,7 +281,8 @@ def _incomplete(candidate: Candidate, path: str) -> Finding:
     numbers = ", ".join(map(str, candidate.missing[:_SHOWN_CHOICES]))
     more = ", …" if len(candidate.missing) > _SHOWN_CHOICES else ""
     total = len(candidate.files) + len(candidate.missing)
-    message = f"{len(candidate.missing):,} of {total:,} numbered files are missing: number {numbers}{more}"
+    count = len(candidate.missing)
+    message = f"missing {count:,} of {total:,} numbered files: number {numbers}{more}"
     return Finding("shard-set-incomplete", "error", message, "fetch the missing files", path)
 
 
@@ -282,8 +293,9 @@ def _ambiguous(store: Store, directory: str, found: Sequence[Candidate]) -> Usag
     more = "; …" if len(found) > _SHOWN_CHOICES else ""
     titles = ", ".join(candidate.title for candidate in found[:_SHOWN_CHOICES])
     return UsageError(
-        f"'{escape(directory)}' holds {len(found):,} checkpoints, and loaders differ in which they take: {titles}",
-        hint=f"name the one that is meant: {choices}{more}",
+        f"'{escape(directory)}' holds {len(found):,} checkpoints, and loaders differ in which they "
+        f"take: {titles}",
+        hint=f"name one of them: {choices}{more}",
         code="folder-ambiguous",
         file=directory,
     )
@@ -296,5 +308,5 @@ def _nothing_in(store: Store, directory: str) -> MissingError:
     usual = ", ".join(f"{known.default_stem}{known.suffix}" for known in writable())
     hint = f"name a directory with {usual} or an index, or the weights file itself"
     if inner:
-        hint += f"; directories in it: {', '.join(map(escape, inner[:_SHOWN_CHOICES]))}"
+        hint += f"; it has these directories: {', '.join(map(escape, inner[:_SHOWN_CHOICES]))}"
     return MissingError(f"'{escape(directory)}' holds no checkpoint", hint=hint, file=directory)

@@ -1,4 +1,4 @@
-"""From files to a checkpoint: their headers are read, and what the index says is compared with what they hold."""
+"""Read the headers of a checkpoint's files, and compare the index with what they hold."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ Opened = Callable[[str, int, int], None]
 
 
 def unseen(path: str, size: int, files: int) -> None:
-    """Do nothing with a file that is opened."""
+    """Do nothing: the files that are opened are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A file whose header was read, and what of it belongs to the checkpoint. `path` is as the set names it."""
+    """A file whose header was read, and what of it belongs to the checkpoint.
+
+    `path` is as the set names it.
+    """
 
     path: str
     file: File
@@ -96,17 +99,17 @@ def _read_files(
 
 
 def _absent(store: Store, located: Located, path: str) -> Finding | None:
-    """The finding for a path that has no regular file, links followed."""
+    """Return the finding for a path that is not a regular file, links followed, or None."""
     kind = store.kind(path)
     if kind == "file":
         return None
     if kind is not None:
-        message = "the name belongs to a folder or a device, not to a file that can be read"
+        message = "the name belongs to a directory or a device, not to a file that can be read"
         return Finding(
             "file-not-regular", "error", message, "put the weights file in its place", path
         )
     if located.index is not None:
-        message = "the index lists this shard, and it is not there"
+        message = "listed in the index but missing"
         return Finding(
             "index-shard-missing",
             "error",
@@ -114,9 +117,9 @@ def _absent(store: Store, located: Located, path: str) -> Finding | None:
             "incomplete download; fetch the missing shard",
             path,
         )
-    message = "the name is a link to a file that is not there"
+    message = "the name is a link to a file that does not exist"
     return Finding(
-        "file-not-regular", "error", message, "fetch the model again, or mend the link", path
+        "file-not-regular", "error", message, "fetch the model again, or fix the link", path
     )
 
 
@@ -140,7 +143,7 @@ def _mixed_formats(parts: Sequence[_Part]) -> Iterator[Finding]:
 
 
 def _unite(parts: Sequence[_Part], tensors: dict[str, Tensor]) -> Iterator[Finding]:
-    """Fill `tensors` by name, in source order; of one that several files hold, the first file's counts."""
+    """Fill `tensors` by name, in source order; the first of several with one name counts."""
     for part in parts:
         for tensor in part.chosen.tensors:
             first = tensors.setdefault(tensor.name, tensor)
@@ -151,9 +154,15 @@ def _unite(parts: Sequence[_Part], tensors: dict[str, Tensor]) -> Iterator[Findi
 def _twice(path: str, name: str, other: str) -> Finding:
     parsed = parse_weights_name(other.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
     if parsed is not None and parsed.style == "rank":
-        hint = "these are slices for several devices, not shards: join them with the model's own conversion script"
+        hint = (
+            "these are slices for several devices, not shards: join them with the model's "
+            "conversion script"
+        )
     else:
-        hint = "the files are of different saves, or one is left over; remove it, or name one file to use it alone"
+        hint = (
+            "the files are from different saves, or one is left over: remove it, or name one file "
+            "to use it alone"
+        )
     return Finding(
         "tensor-in-several-shards",
         "error",
@@ -165,17 +174,17 @@ def _twice(path: str, name: str, other: str) -> Finding:
 
 
 def _united_metadata(parts: Sequence[_Part], united: dict[str, str]) -> Iterator[Finding]:
-    """Fill `united` with the files' own pairs; of a key with several values, the first file's counts."""
+    """Fill `united` with the files' own pairs; the first of several values of a key counts."""
     for part in parts:
         for key, value in part.file.metadata.items():
             if united.setdefault(key, value) != value:
-                message = f"the metadata '{escape(key)}' has another value than in the files before"
+                message = f"the metadata '{escape(key)}' has another value in an earlier file"
                 hint = "the first value is kept; make sure that it is the right one"
                 yield Finding("metadata-conflict", "note", message, hint, part.path)
 
 
 def _aliases(metadata: Mapping[str, object], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """The names that are recorded as tied to a tensor, as the hub records them: `dropped: kept`."""
+    """Return the names recorded as tied to a tensor, as the hub records them: `dropped: kept`."""
     reserved = reserved_metadata()
     return {
         name: kept
@@ -190,10 +199,10 @@ def _aliases(metadata: Mapping[str, object], tensors: Mapping[str, Tensor]) -> d
 def _misplaced(
     store: Store, located: Located, index: Index, parts: Sequence[_Part], aliases: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Where the index and the files that it lists differ. A shard that could not be read is not held against it."""
+    """Yield where the index and the files that it lists differ; unread shards do not count."""
     shards = located.names(store)
     listed = index.weight_map
-    # Where all is well, as it mostly is, that is seen without a second map of every tensor.
+    # In the usual case, without a difference, no second map of every tensor is made.
     placed = sum(
         listed.get(tensor.name) == shards[part.path]
         for part in parts
@@ -207,7 +216,10 @@ def _misplaced(
         if shard not in holds or tensor in holds[shard] or tensor in aliases:
             continue
         if tensor in homes:
-            message = f"the index places the tensor in '{escape(shard)}', and it is in '{escape(homes[tensor])}'"
+            message = (
+                f"the index places the tensor in '{escape(shard)}', and it is in "
+                f"'{escape(homes[tensor])}'"
+            )
             yield Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, tensor)
         else:
             message = f"the index places the tensor in '{escape(shard)}', and no shard holds it"

@@ -1,7 +1,7 @@
-"""Which tensors of a file are the checkpoint's: the nested state dict that a key names, or the root. Pure.
+"""Choose the state dict of a file: the nested one that a key names, or the root. Pure functions.
 
-Training checkpoints nest the weights (`{"step": int, "model_state": {…}}`); what lies beside them
-is never dropped without being asked for.
+Training checkpoints nest the weights (`{"step": int, "model_state": {…}}`); the values beside them
+are dropped only on request.
 """
 
 from __future__ import annotations
@@ -14,25 +14,24 @@ from shardctl.model import MadeName, NonTensor, Tensor, Tree
 from shardctl.text import escape
 
 _SHOWN = 10
-#: How the kinds of values begin that are tensors in torch, but none that lie in one storage:
-#: sparse, quantised, meta.
+#: Start of the kinds of torch's tensors that are not views of one storage: sparse, quantised, meta.
 UNREAD_TENSOR = "torch._utils._rebuild_"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The tensors of a file that were chosen, by their names there, and what is left out beside them."""
+    """The chosen tensors of a file, by their names there, and the other values beside them."""
 
     tensors: tuple[Tensor, ...]
     non_tensors: tuple[NonTensor, ...] = ()
 
 
 def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) -> Selection:
-    """The state dict at `key` (None: the root) of the file at `path`; with `drop_non_tensors`, what else is there goes.
+    """Return the state dict at `key` (None: the root) of the file at `path`.
 
-    Raises MissingError where nothing is at `key`, UsageError where it has two meanings, and
-    InputError for what is no tensor and for a place that has no tensors but only state dicts below
-    it.
+    With `drop_non_tensors` other values are left out. Raises MissingError where `key` does not
+    exist, UsageError where it has two meanings, and InputError for a value that is not a tensor and
+    where there are only nested state dicts.
     """
     node = tree if key is None else _at(tree, path, key)
     chosen = Selection(
@@ -72,7 +71,7 @@ def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) ->
 
 
 def _refuse_unwritable(chosen: Selection, path: str, key: str | None) -> None:
-    """Raise InputError for what would be lost or changed without a word: unread kinds of tensors, keys of no text."""
+    """Raise InputError for tensors of unread kinds, and for those with non-string keys."""
     unread = tuple(value for value in chosen.non_tensors if value.kind.startswith(UNREAD_TENSOR))
     if unread:
         raise InputError(
@@ -81,7 +80,8 @@ def _refuse_unwritable(chosen: Selection, path: str, key: str | None) -> None:
                 key,
                 f"contains tensors of kinds that shardctl does not read: {_contents(unread)}",
             ),
-            hint="make them plain in torch (`to_dense()`, `dequantize()`) and save the checkpoint again",
+            hint="make them plain in torch (`to_dense()`, `dequantize()`) and save the checkpoint "
+            "again",
             file=path,
         )
     made = [tensor.name for tensor in chosen.tensors if isinstance(tensor.name, MadeName)]
@@ -98,7 +98,7 @@ def _refuse_unwritable(chosen: Selection, path: str, key: str | None) -> None:
 
 
 def flatten(tree: Tree) -> Selection:
-    """Everything in a file, nested names joined with dots: for looking at it, not for writing."""
+    """Select everything in a file, nested names joined with dots: to be shown, not written."""
     leaves = [(".".join(keys), value) for keys, value in _walk(tree) if not isinstance(value, dict)]
     return Selection(
         tensors=tuple(_named(name, value) for name, value in leaves if isinstance(value, Tensor)),
@@ -109,7 +109,7 @@ def flatten(tree: Tree) -> Selection:
 
 
 def state_dict_keys(tree: Tree) -> list[str]:
-    """The keys below the root that hold state dicts: dictionaries with tensors in them."""
+    """Return the keys below the root that hold state dicts: dictionaries with tensors in them."""
     return [
         ".".join(keys)
         for keys, value in _walk(tree)
@@ -118,7 +118,7 @@ def state_dict_keys(tree: Tree) -> list[str]:
 
 
 def _walk(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor | Tree]]:
-    """Every value with its path of keys, in order; not recursive, so that depth is no matter."""
+    """Yield every value with its path of keys, in order, at any depth."""
     stack: list[tuple[tuple[str, ...], Tensor | NonTensor | Tree]] = [
         ((key,), value) for key, value in reversed(tree.items())
     ]
@@ -133,8 +133,9 @@ def _at(tree: Tree, path: str, key: str) -> Tree:
     literal, dotted = _step(tree, key), _descend(tree, key)
     if literal is not None and dotted is not None and "." in key:
         raise UsageError(
-            f"the key '{escape(key)}' has two meanings in '{escape(path)}': the name itself, and a path of names",
-            hint="rename one of them where the checkpoint is made",
+            f"the key '{escape(key)}' has two meanings in '{escape(path)}': the name itself, and a "
+            "path of names",
+            hint="rename one of them in the program that saves the checkpoint",
             file=path,
         )
     node = literal if literal is not None else dotted
