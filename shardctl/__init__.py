@@ -1,4 +1,4 @@
-"""Split, merge, convert, inspect and verify model checkpoints: lazily, safely, at the speed of a copy."""
+"""Split, merge, convert, inspect and verify model checkpoints."""
 
 from __future__ import annotations
 

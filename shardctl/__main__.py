@@ -36,7 +36,7 @@ def main() -> None:
             if stream is not None:
                 stream.flush()
         os._exit(code)
-    # Python searches all objects for garbage once more when it exits; those that are frozen it leaves alone.
+    # Python searches all objects for garbage once more when it exits, but not the frozen ones.
     gc.freeze()
     sys.exit(code)
 

@@ -18,7 +18,7 @@ _UNESCAPED = {escaped: plain for plain, escaped in _ESCAPED.items()}
 
 
 def parse_checksums(data: bytes) -> dict[str, str]:
-    """The digests, in lower-case hexadecimal, by file name. What is no such line is passed over."""
+    """Return the digests, in lower-case hexadecimal, by file name; skip all other lines."""
     sums: dict[str, str] = {}
     for line in data.decode("utf-8", "surrogateescape").split("\n"):
         match = _LINE.fullmatch(line.removesuffix("\r"))
@@ -32,7 +32,7 @@ def parse_checksums(data: bytes) -> dict[str, str]:
 
 
 def format_checksums(sums: Mapping[str, str]) -> bytes:
-    """The file for these digests by name, sorted by name."""
+    """Return the file for these digests by name, sorted by name."""
     return "".join(_line(name, digest) for name, digest in sorted(sums.items())).encode(
         "utf-8", "surrogateescape"
     )
@@ -47,14 +47,14 @@ Bytes = bytes | bytearray | memoryview
 
 
 def crc32(data: Bytes, value: int = 0) -> int:
-    """The CRC-32 of some bytes, going on from that of the bytes before them."""
+    """Return the CRC-32 of some bytes; `value` is that of the bytes before them."""
     from zlib_ng import zlib_ng  # noqa: PLC0415 - see above
 
     return zlib_ng.crc32(data, value)
 
 
 def combine(first: int, second: int, length: int) -> int:
-    """The CRC-32 of two parts one after the other, from theirs; `length` is the second part's, in bytes."""
+    """Return the CRC-32 of two parts joined; `length` is that of the second part, in bytes."""
     from zlib_ng import zlib_ng  # noqa: PLC0415 - see above
 
     return zlib_ng.crc32_combine(first, second, length)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from shardctl.errors import FormatError, ShardctlError
+from shardctl.text import plural
 
 #: Findings of one code and severity that are reported one by one. A hostile header of a few MB
 #: could hold a million of them.
@@ -21,7 +22,10 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong or odd: a stable code, how bad, where (offset in bytes), what, and what to do."""
+    """One thing that is wrong or odd: a stable code, a severity, a message, a hint and a place.
+
+    `offset` is in bytes of the file.
+    """
 
     code: str
     severity: Severity
@@ -38,13 +42,13 @@ Report = Callable[[Finding], None]
 
 
 def strict(finding: Finding) -> None:
-    """The report of those who need the file whole: an error is raised, warnings and notes pass."""
+    """Raise an error, and drop warnings and notes: the report for a file that must be sound."""
     if finding.severity == "error":
         raise as_error(finding)
 
 
 def noting(notes: list[str]) -> Report:
-    """Like `strict`, but what passes is added to `notes`, for people to read."""
+    """Return a report like `strict` that adds warnings and notes to `notes`."""
 
     def report(finding: Finding) -> None:
         strict(finding)
@@ -77,7 +81,7 @@ class Capped:
         """Report how many findings were left out."""
         for kind, count in self._seen.items():
             if count > _MOST_ALIKE:
-                message = f"{count - _MOST_ALIKE:,} more findings like the ones above"
+                message = f"{plural(count - _MOST_ALIKE, 'more finding')} like the ones above"
                 hint = "fix the ones above first"
                 last = self._last[kind]
                 self._report(replace(last, message=message, hint=hint, tensor=None, offset=None))
@@ -92,7 +96,7 @@ def report_some(findings: Iterable[Finding], report: Report) -> None:
 
 
 def as_error(finding: Finding) -> FormatError:
-    """The exception that carries a finding."""
+    """Return the exception that carries a finding."""
     return FormatError(
         finding.message,
         hint=finding.hint,
@@ -104,7 +108,7 @@ def as_error(finding: Finding) -> FormatError:
 
 
 def as_finding(error: ShardctlError) -> Finding:
-    """The finding that says what an error says."""
+    """Return the finding that says what an error says."""
     return Finding(
         error.code, "error", error.message, error.hint, error.file, error.tensor, error.offset
     )

@@ -1,4 +1,4 @@
-"""What the bytes of one file shall be: its pieces, in order.
+"""The layout of one file to write: its pieces, in order.
 
 A layout is a pure value. It is built by a format's `lay_out` and carried out by `engine.task`,
 which knows how to fill each kind of piece; nothing here touches a file.
@@ -26,7 +26,10 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Source bytes as they are. `crc32` is the checksum that the source records for exactly these bytes, if any."""
+    """Source bytes as they are.
+
+    `crc32` is the checksum that the source records for exactly these bytes, if any.
+    """
 
     extent: Extent
     crc32: int | None = None
@@ -38,7 +41,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """The elements of a strided view, row-major. `extent` starts at element 0; strides are in elements."""
+    """The elements of a strided view, row-major.
+
+    `extent` starts at element 0; strides are in elements.
+    """
 
     extent: Extent
     itemsize: int
@@ -52,7 +58,7 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Crc:
-    """Four bytes: the CRC-32 (little-endian) of the piece at index `of`, which is a Run or a Gather."""
+    """Four bytes: the CRC-32 (little-endian) of the piece at index `of`, a Copy or a Gather."""
 
     of: int
 
@@ -72,25 +78,25 @@ class Layout:
     nbytes: int
 
     def placed(self) -> Iterator[tuple[int, Piece]]:
-        """Each piece with its offset in the file, in bytes."""
+        """Yield each piece with its offset in the file, in bytes."""
         offset = 0
         for piece in self.pieces:
             yield offset, piece
             offset += piece.nbytes
 
     def shareable(self, block: int) -> int:
-        """Bytes that need no room where the file and its sources share blocks of that size."""
-        runs = ((offset, piece) for offset, piece in self.placed() if isinstance(piece, Copy))
-        return sum(whole_blocks(offset, run.extent, block)[1] for offset, run in runs)
+        """Return the bytes that take no room where the file shares blocks with its sources."""
+        copies = ((offset, piece) for offset, piece in self.placed() if isinstance(piece, Copy))
+        return sum(whole_blocks(offset, copy.extent, block)[1] for offset, copy in copies)
 
 
 @dataclass(slots=True)
 class LayoutBuilder:
-    """Appends pieces; neighbouring literals and runs are joined, so that a file is a few large copies."""
+    """Appends pieces, and joins neighbouring literals and copies, so that a file has few pieces."""
 
     _pieces: list[Piece] = field(default_factory=list)
     _pending: list[bytes] = field(default_factory=list)
-    # The run that more may join: its file, where it begins there and where it ends, in bytes.
+    # The copy that the next may join: its file, and its begin and end there, in bytes.
     _path: str = ""
     _begin: int = 0
     _end: int = 0
@@ -104,7 +110,7 @@ class LayoutBuilder:
             self.nbytes += len(data)
 
     def copy(self, extent: Extent) -> None:
-        """Append source bytes, joined with the run before where both neighbour in the source as well."""
+        """Append source bytes; join them with the copy before them where they adjoin it."""
         if extent.length == 0:
             return
         if extent.offset != self._end or extent.path != self._path or self._begin == self._end:
@@ -114,7 +120,7 @@ class LayoutBuilder:
         self.nbytes += extent.length
 
     def record(self, piece: Copy | Gather) -> int:
-        """Append a piece that keeps its own place, so that a checksum can name it; returns its index."""
+        """Append a piece that is not joined, for a checksum to name it; return its index."""
         self._append(piece)
         return len(self._pieces) - 1
 
@@ -123,7 +129,7 @@ class LayoutBuilder:
         self._append(Crc(of))
 
     def build(self) -> Layout:
-        """The finished layout."""
+        """Return the finished layout."""
         self._flush()
         return Layout(tuple(self._pieces), self.nbytes)
 
@@ -146,7 +152,7 @@ class LayoutBuilder:
 
 
 def tensor_piece(tensor: Tensor) -> Copy | Gather:
-    """The piece that writes a tensor's own elements: a run where they stand in order, else a gather."""
+    """Return the piece that writes a tensor's elements: a copy where they are contiguous."""
     if tensor.strides is None:
         whole = tensor.offset == 0 and tensor.span.length == tensor.storage.extent.length
         return Copy(tensor.span, tensor.storage.crc32 if whole else None)

@@ -1,9 +1,9 @@
-"""What is: the nouns that describe a checkpoint as it lies on disk.
+"""The values that describe a checkpoint on disk.
 
 Nothing here reads a file. A tensor is a dtype, a shape and a range of bytes of a file; a million of
-them must stay under 1 KB each, so every noun is slotted and shares what it can. What is made for
-each tensor has `Final` fields in place of a frozen class: as constant to the type checker, at a
-fifth of the time to make one.
+them must stay under 1 KB each, so every class is slotted and shares what it can. What is made for
+each tensor has `Final` fields and not a frozen class: the type checker keeps them constant all the
+same, and making one takes a fifth of the time.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Dtype:
-    """An element type: its name in safetensors (or torch's own name, where only torch has it) and width in bits.
+    """An element type: its name, and its width in bits.
 
-    `rank` is the place in safetensors' order of data types, by which upstream sorts a file's
-    tensors (descending); None for a type that safetensors does not have.
+    The name is that in safetensors, or torch's own where only torch has the type. `rank` is the
+    place in safetensors' order of data types, by which upstream sorts a file's tensors
+    (descending); None for a type that safetensors does not have.
     """
 
     name: str
@@ -44,8 +45,9 @@ class Dtype:
 # In the order of safetensors' `Dtype` enum (safetensors/src/tensor.rs), which is what its writer
 # sorts by.
 _SAFETENSORS = (
-    ("BOOL", 8), ("F4", 4), ("F6_E2M3", 6), ("F6_E3M2", 6), ("U8", 8), ("I8", 8), ("F8_E5M2", 8), ("F8_E4M3", 8),
-    ("F8_E8M0", 8), ("F8_E4M3FNUZ", 8), ("F8_E5M2FNUZ", 8), ("I16", 16), ("U16", 16), ("F16", 16), ("BF16", 16),
+    ("BOOL", 8), ("F4", 4), ("F6_E2M3", 6), ("F6_E3M2", 6), ("U8", 8), ("I8", 8),
+    ("F8_E5M2", 8), ("F8_E4M3", 8), ("F8_E8M0", 8), ("F8_E4M3FNUZ", 8), ("F8_E5M2FNUZ", 8),
+    ("I16", 16), ("U16", 16), ("F16", 16), ("BF16", 16),
     ("I32", 32), ("U32", 32), ("F32", 32), ("C64", 64), ("F64", 64), ("I64", 64), ("U64", 64),
 )  # fmt: skip
 
@@ -71,11 +73,12 @@ class Extent:
         return self.offset + self.length
 
     def part(self, offset: int, length: int) -> Extent:
-        """`length` bytes from `offset`, both counted from this extent's start."""
+        """Return `length` bytes from `offset`, which counts from this extent's start.
+
+        Raises ValueError where they are not within the extent.
+        """
         if offset < 0 or length < 0 or offset + length > self.length:
-            raise ValueError(
-                f"part {offset}+{length} lies outside an extent of {self.length} bytes"
-            )
+            raise ValueError(f"part {offset}+{length} is outside an extent of {self.length} bytes")
         return Extent(self.path, self.offset + offset, length)
 
 
@@ -98,7 +101,7 @@ class Storage:
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The row-major strides, in elements, of a tensor of that shape."""
+    """Return the row-major strides, in elements, of a tensor of that shape."""
     strides: list[int] = []
     step = 1
     for size in reversed(shape):
@@ -109,7 +112,10 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Tensor:
-    """A named view of a storage. `offset` and `strides` are in elements; `strides` None means contiguous."""
+    """A named view of a storage.
+
+    `offset` and `strides` are in elements; `strides` None means contiguous.
+    """
 
     name: Final[str]
     dtype: Final[Dtype]
@@ -125,7 +131,10 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensor's own elements, written one after another; ValueError where they fill no whole bytes."""
+        """Bytes of the tensor's own elements, written one after another.
+
+        Raises ValueError where they do not fill whole bytes.
+        """
         bits = self.dtype.bits * math.prod(self.shape)
         return bits // 8 if bits % 8 == 0 else self.dtype.nbytes(self.elements)
 
@@ -152,14 +161,20 @@ class Tensor:
 
 
 class MadeName(str):
-    """The text of a dictionary's key that is no text: a number, say. Good for showing it, not for writing it."""
+    """The text of a dictionary's key that is not a string, such as a number.
+
+    It can be shown, and must not be written.
+    """
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NonTensor:
-    """An entry of a torch checkpoint that is not a tensor: where it lies (`a.b`) and what it is (`builtins.int`)."""
+    """An entry of a torch checkpoint that is not a tensor.
+
+    `name` is its dotted path (`a.b`), `kind` its type (`builtins.int`).
+    """
 
     name: str
     kind: str
@@ -172,7 +187,7 @@ Tree = dict[str, "Tensor | NonTensor | Tree"]
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What tells one state of a file from another: its size in bytes and the store's own mark (mtime and inode)."""
+    """One state of a file: its size in bytes, and the store's own mark (mtime and inode)."""
 
     size: int
     mark: str
@@ -180,12 +195,13 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A weights file whose header was read. `tree` is what it holds; `header_sha256` covers the header's bytes.
+    """A weights file whose header was read.
 
-    `format` is the name of its format, as the registry has it. `metadata` is safetensors' `__metadata__` (empty for torch files); `data_offset` is where tensor
-    bytes begin. `unsafe_globals` are the names that a pickle would import and torch's
-    `weights_only` does not allow; `records` are all the records of a zip, tensors' and others',
-    with the checksums that are recorded for them.
+    `format` is the name of its format, as the registry has it; `tree` is what it holds. `metadata`
+    is safetensors' `__metadata__` (empty for torch files). `header_sha256` covers the header's
+    bytes; `data_offset` is where tensor bytes begin. `unsafe_globals` are the names that a pickle
+    would import and torch's `weights_only` does not allow; `records` are all the records of a zip,
+    tensors' and others', with the checksums that are recorded for them.
     """
 
     path: str
@@ -201,7 +217,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index file: which shard holds which tensor, and free metadata (`total_size` in bytes among it)."""
+    """An index file: the shard of each tensor, and metadata, for example `total_size` in bytes."""
 
     path: str
     metadata: Mapping[str, object]
@@ -213,9 +229,9 @@ class Checkpoint:
     """A checkpoint, lazily: nothing but headers was read.
 
     `format` is the name of the files' format; empty where no file could be read and their names
-    promise none. `tensors` are in source order (file after file, each in its own order). `metadata` are the
-    files' own string pairs, without aliases; `aliases` maps each recorded tied name that has no
-    bytes of its own to the name that has.
+    promise none. `tensors` are in source order (file after file, each in its own order).
+    `metadata` are the files' own string pairs, without aliases; `aliases` maps each tied name that
+    is only recorded to the name whose bytes it has.
     """
 
     format: str
@@ -228,7 +244,7 @@ class Checkpoint:
 
 
 def whole_blocks(offset: int, extent: Extent, block: int) -> tuple[int, int]:
-    """The part of an extent that a file with it at `offset` can share with its source, in whole blocks.
+    """Return the whole blocks of an extent that a file with it at `offset` can share.
 
     `block` is their size. Returns where the part begins, counted from the extent's start, and its
     length; (0, 0) where there is none. All are bytes.

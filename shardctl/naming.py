@@ -1,8 +1,9 @@
-"""The names of weights files and their indexes: patterns, variants, numbers, both ways. Nothing here reads a file.
+"""The names of weights files and their indexes: patterns, variants, numbers, both ways.
 
-The forms are those that huggingface_hub, transformers, diffusers, accelerate and the original
-releases of some models write; a variant (`fp16`) has several places, and all of them are read.
-Which suffixes weights files have is passed in, since that depends on the formats.
+Nothing here reads a file. The forms are those that huggingface_hub, transformers, diffusers,
+accelerate and the original releases of some models write; a variant (`fp16`) has several places,
+and all of them are read. The suffixes of weights files depend on the formats, so they are passed
+in.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ _NUMBER = r"-(?P<number>[0-9]{1,5})-of-(?P<count>[0-9]{1,5})"
 _VARIANT = r"\.(?P<variant>[A-Za-z0-9_-]+)"
 _ANY_INDEX = re.compile(r".+\.index(?:\.[^.]+)?\.json", re.DOTALL)
 
-# A scheduler's configuration (`scheduler_config.json`) belongs to the model, so files of JSON are
-# no such state.
+# A scheduler's configuration (`scheduler_config.json`) belongs to the model, so JSON files do not
+# count.
 _TRAINING_STATE = re.compile(
     r"(?:(?:optimizer|scheduler|rng_state|random_states|sampler).*(?<!\.json)"
     r"|optimizer.*\.index\.json|training_args\.bin|scaler\.pt|.*_optim_states\.pt)",
@@ -86,13 +87,13 @@ class IndexName:
 
 
 def shard_filename(stem: str, suffix: str, variant: str | None, number: int, count: int) -> str:
-    """The name of file `number` (from 1) of `count`; an only file has no number."""
+    """Return the name of file `number` (from 1) of `count`; an only file has no number."""
     name = stem if variant is None else f"{stem}.{variant}"
     return f"{name}{suffix}" if count == 1 else f"{name}-{number:05d}-of-{count:05d}{suffix}"
 
 
 def index_filename(stem: str, suffix: str, variant: str | None) -> str:
-    """The index's name, with a variant where transformers and diffusers put it."""
+    """Return the index's name, with a variant where transformers and diffusers put it."""
     return (
         f"{stem}{suffix}.index.json" if variant is None else f"{stem}{suffix}.index.{variant}.json"
     )
@@ -122,7 +123,7 @@ def _patterns(suffixes: tuple[str, ...]) -> _Patterns:
 
 
 def parse_weights_name(name: str, suffixes: tuple[str, ...]) -> WeightsName | None:
-    """What the name of a weights file says; None for a name that has none of the suffixes."""
+    """Parse the name of a weights file; None for a name that has none of the suffixes."""
     if not name.endswith(suffixes):
         return None
     for style, form in _patterns(suffixes).weights:
@@ -133,7 +134,7 @@ def parse_weights_name(name: str, suffixes: tuple[str, ...]) -> WeightsName | No
 
 
 def parse_index_name(name: str, suffixes: tuple[str, ...]) -> IndexName | None:
-    """What the name of an index says, wherever its variant is; None for any other name.
+    """Parse the name of an index, wherever its variant is; None for any other name.
 
     `suffixes` are those that shards may have.
     """
@@ -147,7 +148,7 @@ def parse_index_name(name: str, suffixes: tuple[str, ...]) -> IndexName | None:
 
 
 def is_training_state(name: str) -> bool:
-    """Whether a name is that of an optimizer's, scheduler's or random generator's state: no weights."""
+    """Whether a name is that of training state: of an optimizer, scheduler or random generator."""
     return _TRAINING_STATE.fullmatch(name) is not None
 
 
@@ -162,7 +163,7 @@ def is_weights_or_index(name: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def default_stem(usual: str, source_stem: str | None) -> str:
-    """The stem of what is written, where the user names none.
+    """Return the stem of what is written, where the user names none.
 
     It is the `usual` one, for which loaders of the format look, unless the source has a stem that
     all formats use.
@@ -171,7 +172,7 @@ def default_stem(usual: str, source_stem: str | None) -> str:
 
 
 def check_shard_name(name: str) -> str | None:
-    """Why a name cannot be trusted as a path below the index's directory; None where it can."""
+    """Return why a name is unsafe as a path below the index's directory; None where it is safe."""
     parts = name.split("/")
     checks = (
         (not name, "it is empty"),
@@ -209,6 +210,6 @@ def _weights_name(style: NumberStyle, match: re.Match[str]) -> WeightsName:
 
 
 def _split_variant(base: str) -> tuple[str, str | None]:
-    """A known stem and what follows its dot; a base with another stem is a stem as it is."""
+    """Split a known stem from what follows its dot; a base with another stem is a stem as it is."""
     stem, dot, variant = base.partition(".")
     return (stem, variant) if dot and variant and stem in KNOWN_STEMS else (base, None)

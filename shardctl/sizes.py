@@ -1,6 +1,6 @@
 """Sizes as people write and read them: a strict wrapper around humanfriendly, and the way back.
 
-humanfriendly alone takes too much for granted (`5Gi` as 5e9, `1 GB/s`, `5 gigabits`), so here the
+humanfriendly alone accepts too much (`5Gi` as 5e9, `1 GB/s`, `5 gigabits`), so here the
 text must have one of the known forms before its units are looked up there. Multiplying is exact: no
 size passes through a float.
 """
@@ -18,14 +18,18 @@ _SIZE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
-_ACCEPTED = "write a number and a unit, as 500MB or 1.5 GB (decimal: KB MB GB TB) or 2GiB (binary: KiB MiB GiB TiB)"
+_ACCEPTED = (
+    "write a number and a unit, for example 500MB or 1.5 GB (decimal: KB MB GB TB), "
+    "or 2GiB (binary: KiB MiB GiB TiB)"
+)
 _DECIMAL_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 
 
 def parse_size(text: str) -> int:
-    """The bytes that a size such as `5GB`, `1.5 GiB` or `1048576` (bytes) means; what is left of a byte is dropped.
+    """Return the bytes that a size such as `5GB`, `1.5 GiB` or `1048576` (bytes) means.
 
-    Raises UsageError for everything that is not clearly a size of at least one byte.
+    A fraction of a byte is dropped. Raises UsageError for everything that is not clearly a size of
+    at least one byte.
     """
     match = _SIZE.fullmatch(text)
     if match is None:
@@ -40,7 +44,7 @@ def parse_size(text: str) -> int:
 
 
 def format_size(nbytes: int) -> str:
-    """A size for people, in decimal units: `433.2 MB`. Never for anything that is parsed again.
+    """Return a size for people, in decimal units: `433.2 MB`. It is not to be parsed again.
 
     Rounded to the nearest tenth, but never up into the next unit: a byte less than 1 MB is `999.9
     KB`.
@@ -68,7 +72,7 @@ def _not_a_size(text: str) -> UsageError:
     lowered = text.lower()
     if "bit" in lowered or "/" in text or lowered.endswith("ps"):
         return UsageError(
-            f"{text!a} is not a size in bytes", hint=f"bits and rates are not taken; {_ACCEPTED}"
+            f"{text!a} is not a size in bytes", hint=f"bits and rates are not accepted; {_ACCEPTED}"
         )
     if text.lstrip().startswith("-"):
         return UsageError(f"{text!a} is negative", hint=_ACCEPTED)

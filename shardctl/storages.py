@@ -10,14 +10,17 @@ from shardctl.model import Extent, Tensor
 
 
 class Unit(NamedTuple):
-    """What packing cannot divide: a tensor, or a storage with all the tensors that view it. Size in bytes."""
+    """What packing cannot divide: a tensor, or a storage with all the tensors that view it."""
 
     tensors: tuple[Tensor, ...]
     nbytes: int
 
 
 def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """The tensors of one file at a time; `tensors` are in the order of their files. Two files share no storage."""
+    """Yield the tensors of one file at a time; `tensors` are in the order of their files.
+
+    Two files share no storage.
+    """
     return (
         list(held)
         for _, held in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path)
@@ -25,7 +28,7 @@ def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:
-    """Tensors grouped by the storage that they share, in order of first appearance.
+    """Group tensors by the storage that they share, in order of first appearance.
 
     A unit counts the bytes that its tensors use of the storage, from the first to the last: what is
     written.
@@ -37,7 +40,10 @@ def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:
 
 
 def used_extent(tensors: Sequence[Tensor]) -> Extent:
-    """The part of one storage that its tensors use, begun at a multiple of every tensor's element size."""
+    """Return the part of one storage that its tensors use.
+
+    It begins at a multiple of every tensor's element size.
+    """
     if len(tensors) == 1:
         return tensors[0].span
     whole = tensors[0].storage.extent
@@ -52,7 +58,7 @@ def used_extent(tensors: Sequence[Tensor]) -> Extent:
 
 
 def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
-    """The names of each set of tied tensors, in source order; `tensors` are in the order of their files."""
+    """Yield the names of each set of tied tensors; `tensors` are in the order of their files."""
     for held in by_file(tensors):
         if len({tensor.storage.key for tensor in held}) == len(held):
             continue

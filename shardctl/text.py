@@ -1,7 +1,7 @@
-r"""How many columns a text takes where every character has one width, and how it is shortened to fit.
+r"""The columns that a text takes on a terminal, and texts shortened to fit.
 
 Wide characters of East Asia take two columns and combining marks none, so a text is cut between
-whole clusters (a character with its marks, an escape as `\u05d0`), never inside one. Source of the
+whole clusters (a character with its marks, or an escape), never inside one. Source of the
 widths: Unicode Standard Annex 11, as `unicodedata` has it.
 """
 
@@ -13,19 +13,22 @@ from collections.abc import Iterable, Iterator
 
 #: After a name that is written from right to left: what follows on the line keeps its place.
 LEFT_TO_RIGHT_MARK = "\u200e"
-#: A character, or the escape that stands for one.
+#: A character, or the escape of one.
 _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[\\tnr])|.", re.DOTALL)
 _NO_COLUMN = ("Mn", "Me", "Cf")
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
 
 
 def cells(text: str) -> int:
-    """The columns that a text takes."""
+    """Return the columns that a text takes."""
     return len(text) if text.isascii() else sum(map(_cells_of, text))
 
 
 def elide(text: str, width: int, ellipsis: str = "…") -> str:
-    """The text in at most `width` columns: where it is longer its middle gives way, since names differ at both ends."""
+    """Return the text in at most `width` columns.
+
+    The middle of a longer one is left out, since names differ at both ends.
+    """
     if cells(text) <= width:
         return text
     room = width - cells(ellipsis)
@@ -38,7 +41,7 @@ def elide(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def fitted(text: str, width: int, ellipsis: str = "…") -> str:
-    """The text in exactly `width` columns: shortened, or filled up with spaces."""
+    """Return the text in exactly `width` columns: shortened, or filled up with spaces."""
     short = elide(text, width, ellipsis)
     return short + " " * (width - cells(short))
 
@@ -70,7 +73,7 @@ def _clusters(text: str) -> Iterator[str]:
 
 
 def _taken(clusters: Iterable[str], width: int) -> Iterator[str]:
-    """As many of the clusters as the columns hold."""
+    """Yield as many of the clusters as the columns hold."""
     for cluster in clusters:
         width -= cells(cluster)
         if width < 0:
@@ -82,14 +85,20 @@ _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def escape(name: str) -> str:
-    """A name that is safe to print on one line: nothing that is invisible, moves the cursor or turns the text round."""
+    """Return a name that is safe to print on one line.
+
+    Whatever is invisible, moves the cursor or turns the text round is escaped.
+    """
     if name.isprintable() and "\\" not in name:
         return name
     return "".join(map(_escape_character, name))
 
 
 def printable(text: str) -> str:
-    """A message, whose names may or may not have been escaped, safe to print; backslashes stay as they are."""
+    """Return a message that is safe to print, whether or not its names were escaped before.
+
+    Backslashes stay as they are.
+    """
     return (
         text
         if text.isprintable()

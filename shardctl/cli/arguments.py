@@ -116,7 +116,8 @@ def command(
     context = inspect.Parameter(
         "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
     )
-    body.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined] # what inspect reads
+    signature = inspect.Signature([context, *parameters])
+    body.__signature__ = signature  # type: ignore[attr-defined] # what inspect reads
     body.__annotations__ = {
         "ctx": typer.Context,
         **{field.name: hints[field.name] for field in offered},

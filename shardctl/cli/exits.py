@@ -1,4 +1,4 @@
-"""How a command ends: errors rendered in one place, each with its exit code; results printed whole or not at all."""
+"""How a command ends: an exit code, one rendered error, or results that are complete."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shardctl.cli.remedies import spelled
 from shardctl.errors import ShardctlError, Stopped, StorageError, UsageError
 
 CLOSED_PIPE = 141
-#: The commands that go on where a run was stopped.
+#: The commands that resume an interrupted run.
 WRITERS = ("split", "merge", "reshard")
 
 
 def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
-    """Run the application; returns the exit code. Nothing but the code and one rendered error leaves here."""
+    """Run the application and return the exit code; an error is rendered on stderr."""
     if not arguments:
         return _show_help(app)
     if arguments[0] == "help":
@@ -34,11 +34,10 @@ def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except Stopped as caught:
         return _say_stopped(caught, resumable=command_of(arguments) in WRITERS, as_json=as_json)
-    except (
-        BrokenPipeError,
-        SystemExit,
-    ):  # Typer makes SystemExit(1) of a closed pipe, and of nothing else here
-        return CLOSED_PIPE  # without a message: the reader has what it wanted (`| head`)
+    except (BrokenPipeError, SystemExit):
+        # Typer makes SystemExit(1) of a closed pipe, and of nothing else here. There is no message:
+        # the reader has what it wanted (`| head`).
+        return CLOSED_PIPE
     except Exception as caught:  # the last line of defence: a bug must not look like exit code 1
         if debugging(arguments):
             traceback.print_exc()
@@ -48,7 +47,7 @@ def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
 
 
 def _show_help(app: Callable[..., object]) -> int:
-    """Without a command the help is a message on stderr, not a result."""
+    """Show the help without a command: a message on stderr, not a result."""
     with redirect_stdout(sys.stderr):
         app(args=["-h"], prog_name="shardctl", standalone_mode=False)
     return UsageError.exit_code
@@ -70,7 +69,7 @@ def _as_ours(error: BaseException) -> ShardctlError:
 
 
 def say_error(error: ShardctlError, *, as_json: bool) -> None:
-    """One error on stderr: a line what, where it is not said yet, and a line what to do next."""
+    """Print an error to stderr: a line with place and message, and a line with the hint."""
     if as_json:
         print(json.dumps(as_document(error)), file=sys.stderr)
         return
@@ -86,7 +85,7 @@ def say_error(error: ShardctlError, *, as_json: bool) -> None:
 
 
 def as_document(caught: BaseException) -> dict[str, Any]:
-    """An error, or the signal that stopped a run, as the JSON object that scripts get."""
+    """Return an error, or the signal that stopped a run, as the JSON object that scripts get."""
     if isinstance(caught, Stopped):
         return stopped(caught.signum, resumable=False)
     error = _as_ours(caught)
@@ -110,12 +109,16 @@ def _printable(text: str) -> str:
 def _bug(error: BaseException) -> ShardctlError:
     return ShardctlError(
         f"{type(error).__name__}: {error}",
-        hint="this is a bug in shardctl: run the command again with --debug and report what it prints",
+        hint="this is a bug in shardctl: run the command again with --debug and report the "
+        "traceback",
     )
 
 
 def write_stdout(text: str | Iterable[str]) -> None:
-    """Print results, whole or in pieces. Raise BrokenPipeError for a closed stdout, StorageError for a full one."""
+    """Print results, whole or in pieces.
+
+    Raises BrokenPipeError where stdout is closed, StorageError where writing to it fails.
+    """
     if sys.stdout is None:  # closed before the start, as `>&-` does
         raise BrokenPipeError
     try:
@@ -133,13 +136,15 @@ def write_stdout(text: str | Iterable[str]) -> None:
 
 
 def _write_whole(stream: TextIO, text: str) -> None:
-    """Write text to a stream of whatever encoding: the bytes of a path as they are, and what it lacks escaped."""
+    """Write text to a stream in any encoding.
+
+    The bytes of a path are written as they are; characters that the encoding lacks are escaped.
+    """
     try:
         stream.write(text)
     except UnicodeEncodeError:  # nothing of it is written then
         stream.flush()
-        for part in re.split(
-            "([\udc80-\udcff]+)", text
-        ):  # what Python makes of bytes in paths that are no text
+        # Python decodes bytes of a path that are not valid text to these lone surrogates.
+        for part in re.split("([\udc80-\udcff]+)", text):
             errors = "surrogateescape" if "\udc80" <= part[:1] <= "\udcff" else "backslashreplace"
             stream.buffer.write(part.encode(stream.encoding, errors))

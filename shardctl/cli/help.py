@@ -1,4 +1,7 @@
-"""The help of a command in two lengths: `-h` has its main options on one screen, `--help` all of them with details."""
+"""The help of a command in two lengths.
+
+`-h` has its main options on one screen, `--help` all of them with details.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from shardctl.cli.terminal.canvas import canvas, drawn
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-#: Columns that rows are indented below their heading, and a text below its name where it has no room beside it.
+#: Columns that rows are indented below their heading, and a text below its name where there is no
+#: room beside it.
 INDENT = 2
 #: The options of commands that `-h` shows.
 MAIN = {
@@ -47,7 +51,7 @@ Section = tuple[str, Sequence[tuple[Text, Text]]]
 
 
 def page(command: TyperCommand | TyperGroup, *, full: bool) -> str:
-    """Return the help of a command, or of the program itself, for the terminal or pipe that stdout is."""
+    """Return the help of a command, or of the program itself, laid out for stdout."""
     shown = tree.describe(command)
     sections = [
         _program(command) if isinstance(command, TyperGroup) else _arguments(shown),
@@ -70,7 +74,7 @@ def _usage(shown: tree.Command) -> Text:
 
 
 def _more(shown: tree.Command, *, full: bool) -> str:
-    """The last line: where there is more."""
+    """Return the last line: where there is more help."""
     if full:
         return f"The manual is `man {shown.path.replace(' ', '-')}`."
     if shown.name:
@@ -139,10 +143,10 @@ def _spelling(option: tree.Option) -> Text:
 
 
 def _text(option: tree.Option, *, full: bool) -> Text:
-    """What an option does, and its default; in full also its details, below."""
+    """Return what an option does, and its default; in full also its details, below."""
     text = Text(option.text)
     if option.default is not None:
-        # Of a switch with two spellings the text says what the first does.
+        # The text of a switch with two spellings says what the first does.
         text.append(" [default]" if option.negative else f" [default: {option.default}]", "dim")
     if full and option.details:
         text.append(f"\n{option.details}")

@@ -25,12 +25,12 @@ class FormatName:
     @property
     def choices(self) -> tuple[str, ...]:
         """The names to choose from."""
-        from shardctl.formats.registry import writable  # noqa: PLC0415 - `--version` needs no format
+        from shardctl.formats.registry import writable  # noqa: PLC0415 - not for `--version`
 
         return tuple(known.name for known in writable())
 
     def __call__(self, text: str) -> str:
-        """The name, or a usage error."""
+        """Return the name; raise a usage error for any other text."""
         if text not in self.choices:
             raise typer.BadParameter(
                 f"{text!r} is not one of {', '.join(map(repr, self.choices))}."
@@ -226,8 +226,8 @@ Companions = Annotated[
         "--companions/--no-companions",
         text="Also copy config, tokenizer and other files",
         details="Where SOURCE and TARGET are directories, the other files at the top of SOURCE are "
-        "copied, so that TARGET loads. Weights, indexes, training state, `SHA256SUMS` and hidden "
-        "state of shardctl are not.",
+        "copied, so that TARGET loads. Weights, indexes, training state, `SHA256SUMS` and "
+        "shardctl's own hidden files are not.",
     ),
 ]
 Replace = Annotated[
@@ -311,4 +311,13 @@ Progress = Annotated[
     ),
 ]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", text="Print only errors")]
-Verbose = Annotated[bool, option(OUTPUT, "--verbose", "-v", text="List the files read and written")]
+Verbose = Annotated[
+    bool,
+    option(
+        OUTPUT,
+        "--verbose",
+        "-v",
+        text="List the files read and written",
+        details="A writer also says how the bytes were copied.",
+    ),
+]

@@ -31,7 +31,10 @@ def prepare() -> None:
 
 
 def _heard() -> tuple[int, ...]:
-    """The signals that stop a command. One that was ignored from the start stays ignored: `nohup` relies on it."""
+    """Return the signals that stop a command.
+
+    One that was ignored from the start stays ignored: `nohup` relies on it.
+    """
     return tuple(signum for signum in _SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN)
 
 
@@ -64,37 +67,48 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Return whether a module is being imported: what is raised there may get lost, or become another exception."""
+    """Whether a module is being imported.
+
+    An exception that is raised there may get lost, or become another one.
+    """
     while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
         frame = frame.f_back
     return frame is not None
 
 
 def stopped(signum: int, *, resumable: bool) -> dict[str, Any]:
-    """Return what a signal did, as the JSON object that scripts get. `resumable`: the command writes shards."""
-    name = signal.Signals(signum).name
+    """Return what a signal did, as the JSON object that scripts get.
+
+    `resumable`: the command writes shards.
+    """
+    message = f"interrupted ({signal.Signals(signum).name})"
+    hint = "run the command again"
+    if resumable:
+        message += "; finished files are kept"
+        hint += " to resume, or add --restart to start over"
     return {
         "error": "stopped",
-        "message": f"interrupted ({name}); finished files are kept"
-        if resumable
-        else f"interrupted ({name})",
+        "message": message,
         "file": None,
         "tensor": None,
         "offset": None,
-        "hint": f"run the command again{' to resume, or add --restart to start over' if resumable else ''}",
+        "hint": hint,
         "exit_code": 128 + signum,
     }
 
 
 def asked(switch: str, arguments: Sequence[str]) -> bool:
-    """Return whether a switch is on, by an argument or a variable. The parser cannot say it: it may be what failed."""
+    """Whether a switch is on, by an argument or a variable.
+
+    The parser cannot say it: it may be what failed.
+    """
     return f"--{switch}" in arguments or _is_on(
         f"SHARDCTL_{command_of(arguments)}_{switch}".upper()
     )
 
 
 def debugging(arguments: Sequence[str]) -> bool:
-    """Return whether tracebacks are asked for. The program itself has this switch too, before the command."""
+    """Whether tracebacks are asked for, also by the program's own switch before the command."""
     return asked("debug", arguments) or _is_on("SHARDCTL_DEBUG")
 
 
@@ -120,7 +134,9 @@ def _prepare_streams() -> None:
         # PYTHONUNBUFFERED: without a buffer a write that the system cuts short, as a full disk
         # does, is not noticed.
         number, encoding, errors = sys.stdout.fileno(), sys.stdout.encoding, sys.stdout.errors
-        sys.stdout = open(number, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115 - stays open
+        sys.stdout = open(  # noqa: SIM115 - stays open
+            number, "w", encoding=encoding, errors=errors, closefd=False
+        )
     if sys.stderr is None:
         # Closed before the start (`2>&-`): without this `print` would write messages to stdout.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stays open
@@ -130,7 +146,10 @@ def _prepare_streams() -> None:
 
 
 class _Messages(io.TextIOWrapper):
-    """Standard error, where messages that cannot be written are dropped: they change neither work nor exit code."""
+    """Standard error, where messages that cannot be written are dropped.
+
+    They change neither the work nor the exit code.
+    """
 
     def write(self, text: str, /) -> int:
         try:
@@ -147,7 +166,10 @@ class _Messages(io.TextIOWrapper):
 
 
 def discard(stream: TextIO) -> None:
-    """Send a stream to the null device, so that what is still buffered does not fail again when Python exits."""
+    """Send a stream to the null device.
+
+    What is still buffered then does not fail again when Python exits.
+    """
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)

@@ -47,7 +47,7 @@ _QUOTED = re.compile("`([^`]+)`")
 
 
 def spelled(text: str) -> str:
-    """Return a message or a hint with options and commands in the place of settings."""
+    """Return a message or a hint with options and commands instead of settings."""
     return _QUOTED.sub(lambda quoted: SPELLINGS.get(quoted[1], quoted[0]), text)
 
 

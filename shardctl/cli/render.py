@@ -42,7 +42,7 @@ def tabbed(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 
 def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
-    """`inspect` in a pipe: every tensor, or the largest ones where asked for."""
+    """Return the rows of `inspect` in a pipe: every tensor, or the `top` largest."""
     tensors: Iterable[Tensor] = found.tensors
     if top:
         from shardctl.view.tensors import largest
@@ -65,7 +65,7 @@ def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
 
 
 def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
-    """`inspect` on a terminal: files, dtypes, layers, and the largest tensors where asked for."""
+    """Draw `inspect` on a terminal: files, dtypes, layers, and the `top` largest tensors."""
     from shardctl.cli.terminal import views
     from shardctl.cli.terminal.canvas import canvas, drawn
 
@@ -77,13 +77,13 @@ def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
 
 
 def plan_rows(prepared: Prepared) -> Iterator[str]:
-    """`--dry-run` in a pipe."""
+    """Return the rows of `--dry-run` in a pipe."""
     rows = [(shard.filename, shard.size, len(shard.tensors)) for shard in prepared.plan.shards]
     return tabbed([("shard", "size", "tensors"), *rows])
 
 
 def plan(prepared: Prepared) -> str:
-    """`--dry-run` on a terminal: before and after, and the shards with what closes them."""
+    """Draw `--dry-run` on a terminal: before and after, and the shards with what closes them."""
     from shardctl.cli.terminal import views
     from shardctl.cli.terminal.canvas import canvas, drawn
 
@@ -104,8 +104,10 @@ def details(prepared: Prepared) -> Iterator[str]:
         yield f"replaces {escape(name)}"
 
 
-def summary(prepared: Prepared, receipts: Sequence[Receipt], seconds: float) -> str:
-    """The closing line of a writer, for stderr."""
+def summary(
+    prepared: Prepared, receipts: Sequence[Receipt], seconds: float, *, verbose: bool
+) -> str:
+    """Return the closing line of a writer; with `verbose` also how the bytes were copied."""
     copied = sum((receipt.copied for receipt in receipts), Copied())
     total = copied.kernel + copied.shared + copied.buffered
     ways = ", ".join(
@@ -121,7 +123,7 @@ def summary(prepared: Prepared, receipts: Sequence[Receipt], seconds: float) -> 
     return (
         f"wrote {plural(len(prepared.plan.shards), 'file')} of "
         f"{plural(len(prepared.checkpoint.tensors), 'tensor')}, "
-        f"{format_size(total)} in {seconds:.1f} s ({rate}/s): {ways}"
+        f"{format_size(total)} in {seconds:.1f} s ({rate}/s){f': {ways}' if verbose else ''}"
     )
 
 
@@ -129,12 +131,12 @@ def summary(prepared: Prepared, receipts: Sequence[Receipt], seconds: float) -> 
 
 
 def finding_rows(findings: Iterable[Finding]) -> Iterator[str]:
-    """`verify` in a pipe: one finding a line."""
+    """Return the rows of `verify` in a pipe: one finding a line."""
     return tabbed((f.severity, f.code, f.file, f.tensor, f.message) for f in findings)
 
 
 def verdict(found: Verdict, store: Store) -> str:
-    """`verify` on a terminal: the findings with their hints, worst first, and where they are."""
+    """Draw `verify` on a terminal: the findings with their hints, and where they are."""
     from shardctl.cli.terminal.canvas import canvas, drawn
     from shardctl.cli.terminal.findings import findings, measure_of
 
@@ -143,7 +145,7 @@ def verdict(found: Verdict, store: Store) -> str:
 
 
 def closing(found: Verdict) -> str:
-    """The one line that sums a verdict up."""
+    """Return the line that sums a verdict up."""
     from shardctl.view.findings import counted
 
     counts = counted(found.counts) or "no problems found"

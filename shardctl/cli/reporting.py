@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Reporter:
     """Writes the report that was asked for; without a location each method does nothing.
 
-    The constructor raises UsageError and TargetExistsError, so that nobody waits for a report that
-    cannot be written.
+    The constructor raises UsageError and TargetExistsError, so that a report that cannot be
+    written ends the command before its work.
     """
 
     def __init__(self, location: str | None) -> None:

@@ -19,7 +19,7 @@ EXAMPLE = "Example: "
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What stands at a fixed place of the line: `name` is SOURCE or TARGET."""
+    """A positional argument: `name` is SOURCE or TARGET."""
 
     name: str
     text: str
@@ -33,7 +33,7 @@ class Option:
     there are none. `value` is what the user puts for its value, for example `SIZE` or
     `source|natural`, and None for a switch; `default` and `variable` are as the user would write
     them, None where there is none. Of options with the same `group` only one can be given; an
-    option that excludes no other is a group of its own.
+    option that excludes no other is alone in its group.
     """
 
     flags: tuple[str, ...]
@@ -71,23 +71,23 @@ class Command:
 
     @property
     def path(self) -> str:
-        """What is typed to reach it."""
+        """The words to type for the command."""
         return f"shardctl {self.name}".rstrip()
 
     def panels(self) -> Iterator[tuple[str, tuple[Option, ...]]]:
-        """The options under the headings that they stand under, in the headings' order."""
+        """Yield each heading with its options, in the order of the headings."""
         for panel in PANELS:
             options = tuple(option for option in self.options if option.panel == panel)
             if options:
                 yield panel, options
 
     def exclusive(self) -> tuple[Option, ...]:
-        """The options of which only one can be given."""
+        """Return the options of which only one can be given."""
         groups = [option.group for option in self.options]
         return tuple(option for option in self.options if groups.count(option.group) > 1)
 
     def excluded_by(self, option: Option) -> tuple[str, ...]:
-        """Every spelling that cannot be given beside an option: its own, and those of its group."""
+        """Return the spellings that exclude an option: its own, and those of its group."""
         return tuple(
             each
             for other in self.options
@@ -96,7 +96,7 @@ class Command:
         )
 
     def synopsis(self) -> str:
-        """The line that says how the command is written, without the program's and its own name."""
+        """Return the usage line, without the names of the program and the command."""
         if not self.name:
             return "COMMAND [OPTIONS]"
         names = " ".join(argument.name for argument in self.arguments)
@@ -107,7 +107,7 @@ class Command:
 
 
 def program(group: TyperGroup) -> tuple[Command, tuple[Command, ...]]:
-    """The program itself, and its commands in the order in which they are listed."""
+    """Return the program itself, and its commands in the order in which they are listed."""
     commands = tuple(
         describe(command)
         for command in group.commands.values()
@@ -117,7 +117,7 @@ def program(group: TyperGroup) -> tuple[Command, tuple[Command, ...]]:
 
 
 def describe(command: TyperCommand | TyperGroup) -> Command:
-    """One command, or the program itself, as a value."""
+    """Return one command, or the program itself, as a value."""
     name = "" if isinstance(command, TyperGroup) else command.name or ""
     paragraphs = cleandoc(command.help or "").split("\n\n")
     return Command(
@@ -164,7 +164,7 @@ def _short_first(flags: Sequence[str]) -> tuple[str, ...]:
 
 
 def _default(option: TyperOption) -> str | None:
-    """The default as the user would write it: a value, or the spelling of a switch that is on."""
+    """Return the default as the user would write it: a value, or the switch that is on."""
     if isinstance(option.show_default, str):
         return option.show_default
     if isinstance(option.default, Enum):

@@ -1,4 +1,4 @@
-"""What was wrong about a line that could not be parsed, and the line to type instead."""
+"""Errors for command lines that cannot be parsed, each with the line to type instead."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 
 def explain(error: typer.TyperException) -> UsageError:
-    """The parser's error in our own form: the message begins in small letters, the hint is what to type next."""
+    """Return the parser's error as a UsageError; the message begins in lower case.
+
+    The hint says what to type next.
+    """
     context = getattr(error, "ctx", None)
-    # Of an option Typer's message lists the guesses too; here they belong into the hint.
+    # For an option Typer's message lists the guesses too; here they belong in the hint.
     text = error.message if hasattr(error, "possibilities") else error.format_message()
     message, _, guess = text.partition(". Did you mean ")
     message = (message[:1].lower() + message[1:]).rstrip(".")
     if context is None:
-        return UsageError(message, hint="`shardctl COMMAND --help` says what it takes")
-    # The nearest option alone: those behind it share little more than their first letters.
+        return UsageError(message, hint="`shardctl COMMAND --help` lists the options")
+    # Only the nearest option: the next ones share little more than their first letters.
     guesses = tuple(getattr(error, "possibilities", None) or ())[:1]
     return UsageError(
         message,
@@ -33,7 +36,7 @@ def explain(error: typer.TyperException) -> UsageError:
 
 
 def _quoted(text: str) -> tuple[str, ...]:
-    """The commands that Typer guesses: `'split', 'merge'?`."""
+    """Return the commands in a guess of Typer's, for example `'split', 'merge'?`."""
     return tuple(f"shardctl {name}" for name in re.findall(r"'(.*?)'", text))
 
 
@@ -44,12 +47,13 @@ def _hint(
     if guesses:
         return f"did you mean {' or '.join(f'`{guess}`' for guess in guesses)}? See {see}"
     if "unexpected extra argument" in message:
-        return f"SOURCE is one path: name the folder that holds the shards, as `{_with_directory(context)}`; see {see}"
+        example = _with_directory(context)
+        return f"SOURCE is one path: name the directory of the shards, `{example}`; see {see}"
     if message.startswith("missing argument"):
         return f"type `{context.command_path} {' '.join(_arguments(context))}`; see {see}"
     variable = _variable(context, parameter)
     if variable is not None:
-        return f"the value is that of the variable {variable}: correct it or `unset {variable}`"
+        return f"the value comes from the variable {variable}: correct it or `unset {variable}`"
     return f"{see} lists the options" if context.parent else f"{see} lists the commands"
 
 
@@ -62,13 +66,13 @@ def _arguments(context: typer.Context) -> list[str]:
 
 
 def _with_directory(context: typer.Context) -> str:
-    """The command with the folder of the first file in the place of all files."""
+    """Return the command with the directory of the first file instead of the files."""
     directory = os.path.dirname(str(context.params.get("source") or "")) or "."
     return " ".join((context.command_path, directory, *_arguments(context)[1:]))
 
 
 def _variable(context: typer.Context, parameter: Parameter | None) -> str | None:
-    """The variable of the environment that a value is from; None for one that was typed."""
+    """Return the environment variable that a value comes from; None for one that was typed."""
     name = None if parameter is None else parameter.name
     source = None if name is None else context.get_parameter_source(name)
     if parameter is None or name is None or source is None or source.name != "ENVIRONMENT":

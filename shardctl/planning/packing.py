@@ -14,13 +14,13 @@ from shardctl.errors import UsageError
 from shardctl.model import Tensor
 from shardctl.planning.request import Limits
 from shardctl.storages import Unit
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 
 def divide(
     units: list[Unit], limits: Limits, measure: Callable[[Sequence[Tensor]], int]
 ) -> list[list[Unit]]:
-    """The shards that the limits ask for; `measure` gives the exact bytes of a file of tensors."""
+    """Divide units into shards by the limits; `measure` gives the exact bytes of a file."""
     if limits.num_shards is not None:
         count = max(min(limits.num_shards, len(units)), 1) if limits.or_fewer else limits.num_shards
         return [list(units)] if count == 1 else balance(units, count)
@@ -34,7 +34,7 @@ def divide(
 
 
 def pack(units: Sequence[Unit], limit: int) -> list[list[Unit]]:
-    """The hub's packing: shards are filled in order; a unit over the limit gets a shard of its own, at once.
+    """Pack as the hub does: fill shards in order; a unit over the limit gets its own shard at once.
 
     The shard that is being filled stays open past such a unit, so it may come after it.
     """
@@ -89,7 +89,11 @@ def pack_strict(
 
 
 def _last_fitting(fits: Callable[[int], bool], low: int, high: int, guess: int) -> int:
-    """The largest end of low..high that fits, where `low` does and fitting ends once; few questions near the guess."""
+    """Return the largest end of low..high that fits.
+
+    `low` fits, and past the first end that does not, none does. The search begins at `guess`, so
+    that a good one takes few calls of `fits`.
+    """
     step = 1
     if fits(guess):
         low = guess
@@ -114,20 +118,21 @@ def _cannot_fit(unit: Unit, limit: int, measure: Callable[[Sequence[Tensor]], in
     name = unit.tensors[0].name
     need = measure(unit.tensors)
     return UsageError(
-        f"tensor '{escape(name)}' needs a file of {need:,} bytes, over the strict limit of {limit:,}",
+        f"tensor '{escape(name)}' needs a file of {need:,} bytes, over the strict limit of "
+        f"{limit:,}",
         hint=f"choose `max_shard_size` {need} or more, or leave out `strict_size`",
         tensor=name,
     )
 
 
 def balance(units: Sequence[Unit], count: int) -> list[list[Unit]]:
-    """Exactly `count` shards, in order, whose largest is as small as it can be and which are else near the average.
+    """Fill exactly `count` shards, in order, so that the largest is as small as possible.
 
-    Raises UsageError where there are fewer units than shards.
+    The others are near the average. Raises UsageError where there are fewer units than shards.
     """
     if count > len(units):
         raise UsageError(
-            f"{len(units)} tensors (tied ones counted once) cannot fill {count} shards",
+            f"{plural(len(units), 'tensor')} (tied ones counted once) cannot fill {count} shards",
             hint=f"choose `num_shards` {max(len(units), 1)} or fewer",
         )
     sums = [0, *itertools.accumulate(unit.nbytes for unit in units)]
@@ -143,12 +148,12 @@ def balance(units: Sequence[Unit], count: int) -> list[list[Unit]]:
 
 
 def _reach(sums: Sequence[int], begin: int, capacity: int) -> int:
-    """The largest end for which units begin:end stay within the capacity."""
+    """Return the largest end for which units begin:end stay within the capacity."""
     return bisect.bisect_right(sums, sums[begin] + capacity, lo=begin) - 1
 
 
 def _least_capacity(sums: Sequence[int], count: int) -> int:
-    """The least size of the largest shard for which `count` shards in order are enough."""
+    """Return the least size of the largest shard for which `count` shards in order are enough."""
     largest = max(after - before for before, after in itertools.pairwise(sums))
 
     def enough(capacity: int) -> bool:
@@ -165,7 +170,7 @@ def _least_capacity(sums: Sequence[int], count: int) -> int:
 
 
 def _shards_needed(sums: Sequence[int], capacity: int) -> list[int]:
-    """For each unit, the number of shards that it and all after it need at least."""
+    """Return for each unit the number of shards that it and all after it need at least."""
     needed = [0] * len(sums)
     for begin in range(len(sums) - 2, -1, -1):
         needed[begin] = 1 + needed[_reach(sums, begin, capacity)]
@@ -175,7 +180,10 @@ def _shards_needed(sums: Sequence[int], capacity: int) -> list[int]:
 def _balanced_end(
     sums: Sequence[int], needed: Sequence[int], begin: int, left: int, capacity: int
 ) -> int:
-    """Where a shard ends that comes nearest to the average of what is left, and leaves a solvable rest."""
+    """Return the end of a shard that is nearest to the average of what is left.
+
+    The rest must still fit into the shards that follow.
+    """
     total = len(sums) - 1
     if left == 1:
         return total

@@ -22,7 +22,7 @@ from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.ties import resolve_ties
 from shardctl.storages import Unit, storage_units
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 #: Increased whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def total_size(self) -> int:
-        """Bytes of all that is written of tensors: the index's `total_size`."""
+        """Bytes of all tensors that are written: the index's `total_size`."""
         return sum(shard.data_size for shard in self.shards)
 
     @property
@@ -111,9 +111,9 @@ def _pack(
     aliases: Mapping[str, str],
     measure: Measure,
 ) -> tuple[tuple[Shard, ...], dict[str, str], tuple[str, ...]]:
-    """The shards, the metadata of every file, and the names of tensors over the limit.
+    """Return the shards, the metadata of every file, and the names of tensors over the limit.
 
-    The one file of a checkpoint records the aliases; of several, the index does.
+    A single file records the aliases; for several, the index does.
     """
     units = (
         storage_units(tensors)
@@ -128,7 +128,7 @@ def _pack(
     packed = divide(units, request.limits, file_size)
     if len(packed) > MAX_SHARDS:
         raise UsageError(
-            f"the plan has {len(packed):,} shards, and their names have room for {MAX_SHARDS:,}",
+            f"the plan has {len(packed):,} shards; at most {MAX_SHARDS:,} can be numbered",
             hint="choose a larger `max_shard_size`",
         )
     if len(packed) == 1:
@@ -141,7 +141,7 @@ def _pack(
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A sorting key by which `layers.2` comes before `layers.10`."""
+    """Return a sorting key by which `layers.2` comes before `layers.10`."""
     parts = re.split(r"([0-9]+)", name)
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
 
@@ -149,7 +149,10 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 def _in_order(
     packed: Sequence[Sequence[Unit]], tensors: Sequence[Tensor]
 ) -> Iterator[tuple[list[Tensor], int]]:
-    """The tensors of each shard, in the order of all, and their bytes. Those of one storage need not be neighbours."""
+    """Yield the tensors of each shard, in the order of all, and their bytes.
+
+    Those of one storage need not be neighbours.
+    """
     position: dict[str, int] = {}
     for units in packed:
         some = [tensor for unit in units for tensor in unit.tensors]
@@ -211,11 +214,11 @@ def _notes(checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor]) -
         if grown:
             more = sum(t.nbytes - t.span.length for t in grown)
             yield (
-                f"{len(grown)} expanded tensors are written in full and take {more:,} bytes more "
-                f"(the first is '{escape(grown[0].name)}')"
+                f"writes {plural(len(grown), 'expanded tensor')} in full, which takes {more:,} "
+                f"bytes more (the first is '{escape(grown[0].name)}')"
             )
     if checkpoint.non_tensors:
-        yield f"{len(checkpoint.non_tensors)} entries that are not tensors are left out"
+        yield f"leaves out {plural(len(checkpoint.non_tensors), 'non-tensor value')}"
 
 
 def _plan_id(
@@ -225,10 +228,10 @@ def _plan_id(
     filenames: Sequence[str],
     index: bytes | None,
 ) -> str:
-    """A digest of all that determines the bytes: options, layout version, and the sources' names, sizes, headers.
+    """Return a digest of all that determines the bytes.
 
-    One file can hold several state dicts with equal names (`model` and `ema`), so where a tensor
-    lies counts too.
+    These are options, layout version, and the sources' names, sizes and headers. One file can hold
+    several state dicts with equal names (`model` and `ema`), so the places of tensors count too.
     """
     number = {file.path: place for place, file in enumerate(checkpoint.files)}
     document = {

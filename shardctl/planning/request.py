@@ -64,7 +64,7 @@ def parse_limits(
 
         return Limits(max_shard_bytes=parse_size(max_shard_size), strict=strict_size)
     if strict_size:
-        raise UsageError("`strict_size` needs a size to keep to", hint="add `max_shard_size`")
+        raise UsageError("`strict_size` needs a size limit", hint="add `max_shard_size`")
     return Limits(num_shards=num_shards) if given else None
 
 

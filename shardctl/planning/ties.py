@@ -17,16 +17,18 @@ _TOTAL_SIZE = "total_size"
 def resolve_ties(
     checkpoint: Checkpoint, target: Format, tied: Tied
 ) -> tuple[list[Tensor], dict[str, str]]:
-    """The tensors to write, in source order, and the names that are only recorded (alias: kept name).
+    """Return the tensors to write, in source order, and the names that are only recorded.
+
+    These are given as `alias: kept name`.
 
     With "share", a format whose tensors share storages keeps every name, and names that the source
     only recorded get their storage back. One that has metadata instead keeps the alphabetically
     first name of tied tensors and records the others, as the hub does. With "expand", and in a
-    format that has neither, every name has bytes of its own.
+    format that has neither, every name gets a copy of the bytes.
     """
     if tied == "share" and not target.shares_storages and target.has_metadata:
-        # A name that means something else in the metadata cannot be recorded there, so it gets
-        # bytes of its own.
+        # A name that means something else in the metadata cannot be recorded there, so it gets a
+        # copy of the bytes.
         reserved = {
             _TOTAL_SIZE,
             *reserved_metadata(),

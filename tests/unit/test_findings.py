@@ -63,4 +63,4 @@ def test_each_code_is_counted_for_itself() -> None:
     """A flood of one code hides nothing of another."""
     mixed = [finding(code, number) for number in range(101) for code in "ab"]
     told = reported(mixed)
-    assert [each.message for each in told[200:]] == ["1 more findings like the ones above"] * 2
+    assert [each.message for each in told[200:]] == ["1 more finding like the ones above"] * 2

@@ -22,7 +22,7 @@ from shardctl.cli.progress.tally import Clock, Tally, format_seconds
 from shardctl.cli.terminal.canvas import Canvas, glyphs_for
 from shardctl.cli.terminal.charts import bar, label
 from shardctl.sizes import format_size
-from shardctl.text import cells
+from shardctl.text import cells, plural
 
 #: Redrawn so many times a second.
 REFRESHES = 8
@@ -173,7 +173,7 @@ class Bars:
         elif tally.left is not None and not tally.all_copied:
             yield f"{format_seconds(tally.left)} left"
         yield f"{format_size(tally.rate)}/s"
-        yield f"{tally.finished} of {len(tally.sizes)} files"
+        yield f"{tally.finished} of {plural(len(tally.sizes), 'file')}"
 
 
 def _joined(parts: Iterator[str], width: int) -> str:

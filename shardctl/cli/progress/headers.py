@@ -18,7 +18,7 @@ from shardctl.cli.exits import as_document
 from shardctl.cli.options import ProgressName
 from shardctl.sizes import format_size
 from shardctl.source.read import Opened
-from shardctl.text import escape, printable
+from shardctl.text import escape, plural, printable
 
 #: Seconds by some clock that never goes back.
 Clock = Callable[[], float]
@@ -39,7 +39,7 @@ class _Style:
 
 
 def _line(_: str, number: int, files: int) -> str:
-    return f"read {number:,} of {files:,} headers"
+    return f"read {number:,} of {plural(files, 'header')}"
 
 
 def _event(path: str, number: int, files: int) -> str:

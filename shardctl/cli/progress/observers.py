@@ -15,7 +15,7 @@ from shardctl.cli.options import ProgressName
 from shardctl.cli.progress.tally import Clock, Tally, format_seconds
 from shardctl.sizes import format_size
 from shardctl.streams.progress import Observer
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 #: Seconds between plain lines and between JSON `advance` events.
 PLAIN_SECONDS, JSON_SECONDS = 5.0, 0.5
@@ -35,7 +35,7 @@ def shown(how: ProgressName, *, quiet: bool, writes: bool = True) -> Iterator[Ob
     elif how is ProgressName.plain or not _is_terminal():
         yield PlainLines(sys.stderr, writes=writes)
     else:
-        from shardctl.cli.progress.bars import Bars  # noqa: PLC0415 - only imported when something is drawn
+        from shardctl.cli.progress.bars import Bars  # noqa: PLC0415 - only imported to draw
 
         with Bars(writes=writes) as bars:
             yield bars
@@ -67,9 +67,7 @@ class PlainLines:
     def start(self, nbytes: int, files: Mapping[str, int]) -> None:
         self._tally.start(nbytes, files)
         if self._writes:
-            self._say(
-                f"writing {len(files)} file{'' if len(files) == 1 else 's'}, {format_size(nbytes)}"
-            )
+            self._say(f"writing {plural(len(files), 'file')}, {format_size(nbytes)}")
 
     def advance(self, filename: str, nbytes: int) -> None:
         self._tally.advance(filename, nbytes)

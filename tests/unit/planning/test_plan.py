@@ -288,9 +288,9 @@ class TestOversizeAndNotes:
         assert plan(source, request_for("safetensors")).metadata == {"format": "pt", "author": "x"}
 
     def test_dropped_entries_are_counted(self) -> None:
-        """Entries that are no tensors and were dropped are said to be left out."""
+        """A note counts the values that are left out since they are not tensors."""
         source = checkpoint_of(floats("a", 1), non_tensors=(NonTensor("step", "builtins.int"),))
-        assert any(note.startswith("1 entries") for note in plan(source, request_for("bin")).notes)
+        assert any(note == "leaves out 1 non-tensor value" for note in plan(source, request_for("bin")).notes)
 
 
 class TestPlanId:
