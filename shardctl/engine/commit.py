@@ -94,8 +94,8 @@ def _rename(target: Store, staged: str, final: str) -> None:
         target.rename(staged, final)
     elif target.kind(final) != "file":
         raise StorageError(
-            f"'{final}' was to be renamed into place, but its staged file is gone",
-            hint="something removed files of the unfinished run: remove its hidden directory, and "
-            "run the command again",
+            f"cannot rename '{final}' into place: its staged file is missing",
+            hint="another program removed files of the unfinished run: remove its hidden "
+            "directory, and run the command again",
             file=final,
         )

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: its identity, receipts, the commit to redo, and the last run's record.
+"""The files of a run: its identity, receipts, the commit to redo, and the last run's record.
 
 The staging directory holds:
 
@@ -52,12 +52,13 @@ class RunIdentity:
     sources: Mapping[str, Version]
 
     def differences(self, other: RunIdentity) -> str:
-        """Say how this run differs from `other`, the one now asked for: "with other options (…)"."""
+        """Say how this run differs from `other`, the new one: "with other options (…)"."""
         options = option_differences(self.options, other.options)
         if options:
             return f"with other options ({'; '.join(options)})"
         sources = [
-            f"'{escape(name)}' {_source_difference(self.sources.get(name), other.sources.get(name))}"
+            f"'{escape(name)}' "
+            f"{_source_difference(self.sources.get(name), other.sources.get(name))}"
             for name in sorted({*self.sources, *other.sources})
             if self.sources.get(name) != other.sources.get(name)
         ]
@@ -69,7 +70,7 @@ class RunIdentity:
 def _source_difference(before: Version | None, now: Version | None) -> str:
     if before is None:
         return "is new"
-    return "is not read any more" if now is None else "has changed"
+    return "is no longer read" if now is None else "has changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Receipts: what was written, and how a run finds that again after it was interrupted."""
+"""Receipts: the files that a run has finished, so that an interrupted one is resumed."""
 
 from __future__ import annotations
 

@@ -233,13 +233,13 @@ def _check_space(job: Job, target: Store, todo: Sequence[ShardTask]) -> None:
         need -= sum(task.layout.shareable(job.shared_block) for task in todo)
     if free is not None and free < need:
         old = (
-            " (the superseded files are removed only after the new ones are safe)"
+            " (the replaced files are removed only after the new ones are safe)"
             if job.superseded
             else ""
         )
         raise StorageError(
-            f"'{job.directory}' has {format_size(free)} free, and {format_size(need)} are needed"
-            f"{old}",
+            f"not enough space in '{job.directory}': {format_size(need)} needed, "
+            f"{format_size(free)} free{old}",
             hint=f"free {format_size(need - free)} there, or choose a target on another filesystem",
             code="disk-full",
             file=job.directory,

@@ -171,4 +171,4 @@ def look(store: Store, source: str, key: str | None) -> Inspection | None:
 
 
 def _ignore(_: Finding) -> None:
-    """Drop a finding, which whoever draws has already."""
+    """Drop a finding: the report has it already."""

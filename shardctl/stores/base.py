@@ -1,7 +1,7 @@
-"""What a store, a reader and a writer promise, and what a store may be able to do besides.
+"""The promises of stores, readers and writers, and the capabilities that a store may have.
 
 `Store` is the core: every place that holds files offers it, an object store included. What only
-some stores can do is a small protocol of its own (`Appends`, `Locks`, …). A store has a capability
+some stores can do is a separate, small protocol (`Appends`, `Locks`, …). A store has a capability
 when it has the method; callers ask with `isinstance(store, Locks)`, and `stores.optional` says what
 is done without. Nothing else about a store is promised anywhere.
 
@@ -236,7 +236,7 @@ class SharesBlocks(Protocol):
     def shared_block(self, source: Reader, directory: str) -> int | None:
         """Return the block, in bytes, that a new file in `directory` could share with `source`.
 
-        None where blocks cannot be shared. The directory need not exist. Nothing is left behind.
+        None where blocks cannot be shared. The directory need not exist. No file is left there.
         """
 
 

@@ -28,8 +28,8 @@ _NO_ROOM = "free space there, or choose a target on another filesystem"
 _HINTS = {
     errno.EACCES: _PERMISSIONS,
     errno.EPERM: _PERMISSIONS,
-    errno.EIO: "the disk or the network under it may be failing: see the system's log, and run the "
-    "command again elsewhere",
+    errno.EIO: "the disk or the network may be failing: see the system's log, and choose another "
+    "target",
     errno.ESTALE: "the network filesystem has lost the file: mount it again, and run the same "
     "command again",
     errno.ENAMETOOLONG: "choose a shorter name, or a directory closer to the root",
@@ -41,8 +41,8 @@ _HINTS = {
     "smaller `max_shard_size`",
     errno.EROFS: "the filesystem is mounted read-only: choose another target, or mount it for "
     "writing",
-    errno.ENOENT: "the directory was removed or never made: see what else changes files there, and "
-    "run the same command again",
+    errno.ENOENT: "the directory does not exist any more: find out which program removes files "
+    "there, and run the same command again",
     errno.ENOTDIR: "a part of the path is a file, not a directory: choose another path",
     errno.EISDIR: "a directory has that name: move it away, or choose another target",
     errno.ENOTEMPTY: "there are other files in that directory: remove them if they are not needed",

@@ -228,8 +228,8 @@ def _link_entry(item: os.DirEntry[str]) -> Entry:
     try:
         status = item.stat()
     except OSError as error:
-        # A target that may not be looked at still exists; one such link is no reason to refuse the
-        # rest of the directory.
+        # A target without permission to read it still exists; for one such link the rest of the
+        # directory is not refused.
         return Entry(item.name, "link", None if error.errno in ABSENT else "other", 0)
     target = _kind_of(status)
     return Entry(item.name, "link", target, status.st_size if target == "file" else 0)

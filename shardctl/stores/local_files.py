@@ -28,8 +28,8 @@ from shardctl.stores.faults import (
 #: Pieces of at least so many bytes are written back early (a call for each small piece costs more
 #: than it gains).
 _WORTH_WRITING = 1024 * 1024
-#: Bytes of one file that may wait for the disk while more are written: it never idles, and is never
-#: far behind.
+#: Bytes of one file that may wait for the disk while more are written: it never idles, and memory
+#: does not fill up.
 _AHEAD_BYTES = 192 * 1024 * 1024
 
 

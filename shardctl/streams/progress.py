@@ -21,7 +21,7 @@ Tick = Callable[[int], None]
 
 
 class Observer(Protocol):
-    """Is shown the progress of a run, on the thread that started it. All sizes are in bytes.
+    """Shows the progress of a run, on the thread that started it. All sizes are in bytes.
 
     A command that only reads never calls `committing`.
     """

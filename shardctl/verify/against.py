@@ -16,7 +16,7 @@ from shardctl.streams.gather import feed
 from shardctl.streams.pool import in_order
 from shardctl.streams.progress import Tick
 
-_HINT_SAME = "the two are not the same model: check which one is meant"
+_HINT_SAME = "the two checkpoints are not the same model: check which one you need"
 
 
 class Hash(Protocol):
@@ -66,7 +66,7 @@ def compare_headers(
     for name, tensor in ours.items():
         twin = theirs.get(name)
         if twin is None:
-            yield _finding("against-extra", tensor, f"'{other}' has no such tensor")
+            yield _finding("against-extra", tensor, f"missing in '{other}'")
         elif twin.dtype != tensor.dtype:
             yield _finding(
                 "against-dtype", tensor, f"{tensor.dtype.name} here, {twin.dtype.name} in '{other}'"
@@ -79,7 +79,7 @@ def compare_headers(
             )
     for name, twin in theirs.items():
         if name not in ours:
-            yield _finding("against-missing", twin, f"only '{other}' has this tensor")
+            yield _finding("against-missing", twin, f"only in '{other}'")
 
 
 def alike(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -1,7 +1,7 @@
 """The checks that need headers only: each is one small function in a table.
 
-What the rules of a format, an index or a set say is reported while they are read (`source.read`);
-here is the rest.
+Breaches of the rules of a format, an index or a set are reported while they are read
+(`source.read`); these are the other checks.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from shardctl.model import Tensor
 from shardctl.source.checksum_file import read_checksums
 from shardctl.source.state_dict import UNREAD_TENSOR
 from shardctl.storages import by_file, storage_units
+from shardctl.text import plural
 from shardctl.verify.subject import Subject
 
 Check = Callable[[Subject], Iterable[Finding]]
 
 
 def leftover(subject: Subject) -> Iterator[Finding]:
-    """Unfinished runs into the directory."""
+    """Yield unfinished runs into the directory."""
     for staging, committing in unfinished(subject.store, subject.located.directory):
         if committing:
             severity: Severity = "error"
@@ -46,7 +47,7 @@ def leftover(subject: Subject) -> Iterator[Finding]:
 
 
 def total_size(subject: Subject) -> Iterator[Finding]:
-    """A `total_size` that is not the bytes of the tensors.
+    """Yield a `total_size` that is not the bytes of the tensors.
 
     With partial views, the bytes of the whole storages are right too.
     """
@@ -82,7 +83,7 @@ def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
 
 
 def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
-    """Names that a pickle would import and torch's `weights_only` does not allow."""
+    """Yield the names that a pickle would import and torch's `weights_only` does not allow."""
     for file in subject.checkpoint.files:
         if file.unsafe_globals:
             some = ", ".join(file.unsafe_globals[:5])
@@ -97,7 +98,7 @@ def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
 
 
 def unread_tensors(subject: Subject) -> Iterator[Finding]:
-    """Tensors that shardctl does not read: sparse, quantised, without storage."""
+    """Yield the tensors that shardctl does not read: sparse, quantised, without storage."""
     unread = [
         value for value in subject.checkpoint.non_tensors if value.kind.startswith(UNREAD_TENSOR)
     ]
@@ -105,7 +106,7 @@ def unread_tensors(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "tensor-dtype-unknown",
             "warning",
-            f"{len(unread)} tensors are of kinds that shardctl does not read, and were not checked "
+            f"did not check {plural(len(unread), 'tensor')} of kinds that shardctl does not read "
             f"({unread[0].kind.removeprefix(UNREAD_TENSOR)})",
             "make them plain in torch (`to_dense()`, `dequantize()`) before they are converted",
             file=subject.located.root,
@@ -114,7 +115,7 @@ def unread_tensors(subject: Subject) -> Iterator[Finding]:
 
 
 def digests_missing(subject: Subject) -> Iterator[Finding]:
-    """Files of the set that the directory's SHA256SUMS does not list."""
+    """Yield the files of the set that the directory's SHA256SUMS does not list."""
     store, directory = subject.store, subject.located.directory
     sums = read_checksums(store, directory)
     if sums is None:

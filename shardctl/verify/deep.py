@@ -198,7 +198,7 @@ def _bad_digest(file: File, wanted: str, found: str) -> Finding:
     return Finding(
         "digest-mismatch",
         "error",
-        f"{CHECKSUMS} says {wanted}, and the file has {found}",
+        f"the SHA-256 is {found}, and {CHECKSUMS} says {wanted}",
         "the file changed after the checksums were written: fetch it again, or write them again",
         file=file.path,
     )

@@ -83,9 +83,9 @@ def verify(
 ) -> Verdict:
     """Find everything that is wrong with a checkpoint.
 
-    `observe` is shown how many bytes are read beyond the headers; `opened` is called for each file
-    whose header is read. `other` is the store of `how.against`; by default it is the same. Raises MissingError where there is nothing to look at,
-    UsageError for a key with two meanings.
+    `observe` gets the bytes that are read beyond the headers; `opened` is called for each file
+    whose header is read. `other` is the store of `how.against`; by default it is the same. Raises
+    MissingError where there is no checkpoint, and UsageError for a key with two meanings.
     """
     findings: list[Finding] = []
     subjects = [

@@ -1,4 +1,4 @@
-"""A second opinion: every tensor, loaded with the format's own loader, against our reader."""
+"""Load every tensor with the format's own loader, and compare it with what our reader finds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HINT = "one of the two readers is wrong: please report it, with the file's head
 def check_load(
     store: Store, checkpoint: Checkpoint, key: str | None
 ) -> Iterator[tuple[int, list[Finding]]]:
-    """For each file, the bytes of the tensors that were loaded, and where upstream's reading differs from ours.
+    """Yield for each file the bytes that were loaded, and the differences to our reader.
 
     `key` is the nested state dict that was chosen. Raises UsageError where the loader is not
     installed, and for a format that has none.
@@ -47,7 +47,7 @@ def _check_file(
 def _loader_of(format_name: str) -> OpenUpstream:
     load_upstream = by_name(format_name).load_upstream
     if load_upstream is None:
-        message = f"the format '{format_name}' has no other loader to compare with"
+        message = f"the format '{format_name}' has no upstream loader to compare with"
         raise UsageError(message, hint="verify without loading the tensors")
     try:
         return load_upstream()
@@ -62,12 +62,12 @@ def _differences(store: Store, tensor: Tensor, load: LoadTensor) -> list[Finding
     try:
         theirs = load(tensor)
     except KeyError:
-        return [_finding("against-missing", tensor, "the upstream loader has no such tensor")]
+        return [_finding("against-missing", tensor, "the upstream loader does not find the tensor")]
     if theirs.shape != tensor.shape:
         message = f"{list(tensor.shape)} here, {list(theirs.shape)} upstream"
         return [_finding("against-shape", tensor, message)]
     if hashlib.sha256(theirs.data).hexdigest() != tensor_digest(store, tensor):
-        return [_finding("against-data", tensor, "the upstream loader reads other bytes")]
+        return [_finding("against-data", tensor, "the upstream loader reads different bytes")]
     return []
 
 

@@ -32,7 +32,7 @@ _TensorT = TypeVar("_TensorT", Tensor, TensorRow)
 
 
 def every_name(tensors: Iterable[Tensor]) -> Iterator[TensorRow]:
-    """Yield a row for each tensor, tied ones too, with the bytes of its own elements."""
+    """Yield a row for each tensor, tied ones too, with the bytes of its elements."""
     for tensor in tensors:
         yield TensorRow(escape(tensor.name), tensor.dtype.name, tensor.shape, tensor.nbytes)
 

@@ -1,4 +1,4 @@
-"""The rules of a safetensors header: the one place that knows every one of them and reports each breach.
+"""Check a safetensors header against every rule of the format, and report each breach.
 
 The rules are those of the format's README and of its Rust core (`safetensors/src/tensor.rs`);
 duplicate keys, which upstream takes in some places, are refused in all.
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from shardctl.formats.safetensors.findings import FileFindings
 from shardctl.formats.strict_json import duplicate_keys, kind, walk
 from shardctl.model import DTYPES, Dtype, Extent, Storage, Tensor
+from shardctl.text import plural
 
 METADATA_KEY = "__metadata__"
 #: Bytes of the header's length, with which a file begins.
@@ -28,7 +29,10 @@ _FILE_MAX = 2**63 - 1
 
 
 class _Entry(NamedTuple):
-    """One tensor's range within the data, in bytes; sorts in file order. `tensor` is None where it is unusable."""
+    """One tensor's range within the data, in bytes; sorts in file order.
+
+    `tensor` is None where it is unusable.
+    """
 
     begin: int
     end: int
@@ -38,7 +42,7 @@ class _Entry(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """How the ranges follow one another: where the data ends by the header, and whether the file is cut off."""
+    """All ranges in file order: the end of the data, in bytes, and the tensors that are cut off."""
 
     end: int
     cut_tensors: int
@@ -71,7 +75,7 @@ class HeaderCheck:
             self._findings.add("tensor-duplicate-key", message, tensor=name)
 
     def metadata(self, value: object) -> dict[str, str]:
-        """The string pairs of `__metadata__`."""
+        """Return the string pairs of `__metadata__`."""
         if value is None:
             # serde reads null as "absent", so files that have it do load elsewhere.
             self._findings.add("header-invalid", f"{METADATA_KEY} is null", severity="warning")
@@ -82,12 +86,18 @@ class HeaderCheck:
         self._report_duplicates(value, METADATA_KEY, None)
         for key, item in value.items():
             if not isinstance(item, str):
-                message = f"the value of {reprlib.repr(key)} in {METADATA_KEY} is {kind(item)}, not a string"
+                message = (
+                    f"the value of {reprlib.repr(key)} in {METADATA_KEY} is {kind(item)}, not a "
+                    "string"
+                )
                 self._findings.add("header-invalid", message)
         return {key: item for key, item in value.items() if isinstance(item, str)}
 
     def tensors(self, root: dict[str, object]) -> list[Tensor]:
-        """The tensors that lie within the file, in file order. Empties `root`, so that memory is held once."""
+        """Return the tensors that are within the file, in file order.
+
+        Empties `root`, so that memory is held once.
+        """
         entries: list[_Entry] = []
         for position, name in enumerate(list(root)):
             entry = self._entry(position, name, root.pop(name))
@@ -165,7 +175,10 @@ class HeaderCheck:
             return None
         dtype = KNOWN_DTYPES.get(value)
         if dtype is None:
-            hint = "a newer version of shardctl may know it; otherwise save the file again with a known type"
+            hint = (
+                "a newer version of shardctl may know it; otherwise save the file again with a "
+                "known type"
+            )
             self._findings.add(
                 "tensor-dtype-unknown", f"unknown dtype {reprlib.repr(value)}", hint, tensor=name
             )
@@ -191,7 +204,10 @@ class HeaderCheck:
         elif bits % 8:
             message = f"{bits // dtype.bits:,} elements of {dtype.name} do not fill whole bytes"
         else:
-            message = f"{dtype.name} of shape {reprlib.repr(list(shape))} takes {bits // 8:,} bytes, not {end - begin:,}"
+            message = (
+                f"{dtype.name} of shape {reprlib.repr(list(shape))} takes {bits // 8:,} bytes, not "
+                f"{end - begin:,}"
+            )
         self._findings.add(
             "tensor-size-mismatch", message, tensor=name, offset=self._data_offset + begin
         )
@@ -221,26 +237,36 @@ class HeaderCheck:
     def _report_gap(self, entry: _Entry, end: int, previous: str) -> None:
         offset = self._data_offset + min(entry.begin, end)
         if entry.begin < end:
-            message = f"the tensor begins {end - entry.begin:,} bytes before {reprlib.repr(previous)} ends"
+            early = plural(end - entry.begin, "byte")
+            message = f"the tensor begins {early} before {reprlib.repr(previous)} ends"
             self._findings.add("tensor-overlap", message, tensor=entry.name, offset=offset)
         elif self._all_ranges_known:
-            message = f"{entry.begin - end:,} bytes before the tensor belong to no tensor"
+            message = f"a gap of {plural(entry.begin - end, 'byte')} before the tensor"
             self._findings.add("tensor-hole", message, tensor=entry.name, offset=offset)
 
     def _report_outside(self, entry: _Entry) -> None:
-        message = f"the tensor ends at byte {self._data_offset + entry.end:,} of a file that has {self._size:,} bytes"
+        message = (
+            f"the tensor ends at byte {self._data_offset + entry.end:,} of a file that has "
+            f"{self._size:,} bytes"
+        )
         offset = self._data_offset + entry.begin
         self._findings.add("tensor-out-of-bounds", message, tensor=entry.name, offset=offset)
 
     def _compare_size(self, chain: _Chain) -> None:
         expected = self._data_offset + chain.end
         if chain.cut_tensors:
-            message = f"the file ends at byte {self._size:,} of {expected:,}: {chain.cut_tensors:,} tensors are cut off"
+            cut = plural(chain.cut_tensors, "tensor")
+            message = f"the file ends at byte {self._size:,} of {expected:,} and cuts off {cut}"
             hint = f"incomplete download: {amounts(self._size, expected)}; fetch it again"
             self._findings.add("file-truncated", message, hint, offset=self._size)
         elif expected < self._size and self._all_ranges_known:
-            message = f"{self._size - expected:,} bytes follow the last tensor"
-            hint = "something was appended, or the header is another file's; fetch or save the file again"
+            message = (
+                f"trailing data: {plural(self._size - expected, 'byte')} after the last tensor"
+            )
+            hint = (
+                "something was appended, or the header is another file's; fetch or save the file "
+                "again"
+            )
             self._findings.add("file-trailing-bytes", message, hint, offset=expected)
 
 
@@ -254,7 +280,10 @@ def _are_u64(values: list[object]) -> bool:
 
 
 def bits_of(dtype: Dtype, shape: tuple[int, ...]) -> int | None:
-    """Bits of the elements; None where a product overflows 64 bits on the way, as upstream's checked one does."""
+    """Return the bits of the elements; None where a product overflows 64 bits on the way.
+
+    Upstream refuses that as well.
+    """
     elements = 1
     for size in shape:
         elements *= size
@@ -265,7 +294,7 @@ def bits_of(dtype: Dtype, shape: tuple[int, ...]) -> int | None:
 
 
 def amounts(here: int, whole: int) -> str:
-    """How much of a file is here, for people: `1.2 of 4.9 GB`."""
+    """Return how much of a file exists, for people: `1.2 of 4.9 GB`."""
     for unit, scale in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
         if whole >= scale:
             return f"{here / scale:.1f} of {whole / scale:.1f} {unit}"

@@ -1,4 +1,6 @@
-"""Read safetensors files: a u64 length (little-endian), a JSON header of that many bytes, the tensors' bytes.
+"""Read safetensors files.
+
+A file has a length (u64, little-endian), a JSON header of that many bytes, and the tensors' bytes.
 
 Source: the format's README and `safetensors/src/tensor.rs` of safetensors 0.8.0. Shapes count
 elements: of the packed type F4 upstream doubles torch's last dimension (two elements a byte) before
@@ -23,6 +25,7 @@ from shardctl.formats.strict_json import (
 )
 from shardctl.model import File, Tree
 from shardctl.stores.base import Reader
+from shardctl.text import plural
 
 _WHITE_SPACE = (" ", "\t", "\r", "\n")
 # Recognised, so that too large a header is said to be just that; text read as a length is far
@@ -34,8 +37,11 @@ _FETCH_AGAIN = "incomplete download; fetch it again"
 class SafetensorsReader:
     """Reads safetensors files."""
 
-    def recognise(self, head: bytes, tail: bytes) -> bool:  # noqa: ARG002 - the end of the file says nothing here
-        """Whether a file begins with a plausible header length and then, after white space, a JSON object."""
+    def recognise(self, head: bytes, tail: bytes) -> bool:  # noqa: ARG002 - the start is enough
+        """Whether a file begins with a plausible header length and a JSON object.
+
+        White space before the object is accepted.
+        """
         length = int.from_bytes(head[:LENGTH_BYTES], "little")
         if len(head) < LENGTH_BYTES or not 2 <= length < _PLAUSIBLE_HEADER_BYTES:
             return False
@@ -45,7 +51,10 @@ class SafetensorsReader:
         return text.startswith(b"{") or (not text and length <= MAX_HEADER_BYTES)
 
     def read(self, reader: Reader, report: Report) -> File | None:
-        """Read and check the header, at most 100 MB; every fault goes to `report`, None where no header is usable."""
+        """Read and check the header, at most 100 MB; None where it is unusable.
+
+        Every fault goes to `report`.
+        """
         findings = FileFindings(reader.path, report)
         file = _read(reader, findings)
         findings.close()
@@ -86,13 +95,16 @@ def _read(reader: Reader, findings: FileFindings) -> File | None:
 def _check(
     text: str, reader: Reader, data_offset: int, findings: FileFindings
 ) -> tuple[Tree, dict[str, str]]:
-    """The tensors and metadata of a header that may be unsound; raises InvalidJsonError where it has none."""
+    """Return the usable tensors and metadata of a header that may be unsound.
+
+    Raises InvalidJsonError where it is not a JSON object.
+    """
     # The slower function is only needed where -0 can occur.
     parse_int = integer_without_sign_of_zero if "-0" in text else int
     root = parse_object(text, parse_int=parse_int)
     refuse_lone_surrogates(text, root)
     if text.startswith(_WHITE_SPACE):
-        message = "white space stands before the header's object"
+        message = "white space before the header's object"
         hint = "this file can be read here; write it again with `write` for readers that refuse it"
         findings.add("header-invalid", message, hint, severity="warning", offset=LENGTH_BYTES)
     check = HeaderCheck(reader.path, data_offset, reader.version.size, findings)
@@ -102,14 +114,14 @@ def _check(
 
 
 def _length_is_sound(reader: Reader, length: int, findings: FileFindings) -> bool:
-    """Whether a header of that many bytes can be read; checked before anything of its size is allocated."""
+    """Whether a header of that many bytes can be read: checked before memory is allocated."""
     size = reader.version.size
     if size == 0:
         findings.add("file-empty", "the file is empty", _FETCH_AGAIN, offset=0)
     elif size < LENGTH_BYTES:
         findings.add(
             "file-truncated",
-            f"the file ends after {size} bytes, within its first field",
+            f"the file ends after {plural(size, 'byte')}, within its first field",
             _FETCH_AGAIN,
             offset=size,
         )
@@ -121,14 +133,21 @@ def _length_is_sound(reader: Reader, length: int, findings: FileFindings) -> boo
             offset=0,
         )
     elif length < 2:
-        findings.add("header-invalid", f"a header of {length} bytes holds no object", offset=0)
+        findings.add(
+            "header-invalid",
+            f"a header of {plural(length, 'byte')} cannot hold an object",
+            offset=0,
+        )
     elif length > MAX_HEADER_BYTES:
-        message = f"the header's length is {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are allowed"
-        hint = "this is no safetensors file, or one of too many tensors: save it as several shards"
+        message = f"the header has {length:,} bytes; at most {MAX_HEADER_BYTES:,} are allowed"
+        hint = (
+            "this is not a safetensors file, or it has too many tensors: save it as several shards"
+        )
         findings.add("header-too-large", message, hint, offset=0)
     elif LENGTH_BYTES + length > size:
         message = f"the file ends at byte {size:,}, within its header of {length:,} bytes"
-        hint = f"incomplete download: {amounts(size, LENGTH_BYTES + length)} of the header alone; fetch it again"
+        share = amounts(size, LENGTH_BYTES + length)
+        hint = f"incomplete download: {share} of the header alone; fetch it again"
         findings.add("file-truncated", message, hint, offset=size)
     else:
         return True

@@ -1,9 +1,8 @@
 """The usual safetensors header, sound in every way, read in one pass.
 
 What upstream and Python's `json` write is read here in half the time of the strict reader, without
-its values in memory. It reports nothing: for another form, or the least doubt, it gives None, and
-the strict reader (`check`) says what there is to say. Whatever is
-accepted here, that one reads alike.
+its values in memory. It reports nothing: for any other form it gives None, and the strict reader
+(`check`) reports what is wrong. Whatever is accepted here, that one reads alike.
 """
 
 from __future__ import annotations
@@ -16,11 +15,12 @@ from shardctl.formats.safetensors.check import KNOWN_DTYPES, METADATA_KEY, bits_
 from shardctl.formats.strict_json import DECODER
 from shardctl.model import Dtype, Extent, Storage, Tensor, Tree
 
-# Numbers that fit 63 bits without a look at them, and names that mean what they look like.
+# Numbers that fit 63 bits by their length alone, and names without escapes.
 _NUMBER = "(?:0|[1-9][0-9]{0,17})"
 _FORM = rf'"dtype": ?"[A-Z0-9_]+", ?"shape": ?\[(?:{_NUMBER}(?:, ?{_NUMBER})*)?\]'
 _ENTRY = re.compile(
-    rf'"([^"\\\x00-\x1f]*)": ?\{{({_FORM}), ?"data_offsets": ?\[({_NUMBER}), ?({_NUMBER})\]\}}(?:, ?(?=")|(?=\}}))'
+    rf'"([^"\\\x00-\x1f]*)": ?\{{({_FORM}), ?"data_offsets": ?\[({_NUMBER}), ?({_NUMBER})\]\}}'
+    r'(?:, ?(?=")|(?=\}))'
 )
 _METADATA = re.compile(rf'\{{"{METADATA_KEY}": ?(?=\{{)')
 _NEXT = re.compile(', ?(?=")')
@@ -36,7 +36,7 @@ class _Form(NamedTuple):
 
 
 def scan(header: str, path: str, data_offset: int, size: int) -> tuple[Tree, dict[str, str]] | None:
-    """The tensors and the metadata of a header without a fault; None for any other.
+    """Return the tensors and the metadata of a header without a fault; None for any other.
 
     `path` and `size` (bytes) are the file's; `data_offset` is where its tensor bytes begin.
     """
@@ -72,7 +72,7 @@ def scan(header: str, path: str, data_offset: int, size: int) -> tuple[Tree, dic
 
 
 def _metadata(header: str) -> tuple[dict[str, str], int] | None:
-    """The pairs of the metadata, and where the first tensor's entry begins."""
+    """Return the pairs of the metadata, and where the first tensor's entry begins."""
     start = _METADATA.match(header)
     if start is None:
         return {}, 1
@@ -88,7 +88,7 @@ def _metadata(header: str) -> tuple[dict[str, str], int] | None:
 
 
 def _form(text: str) -> _Form | None:
-    """The dtype and shape that a header's text gives, where a tensor of them has whole bytes."""
+    """Return the form in a header's text; None for one whose tensors do not have whole bytes."""
     fields = json.loads(f"{{{text}}}")
     dtype, shape = KNOWN_DTYPES.get(fields["dtype"]), tuple(fields["shape"])
     bits = None if dtype is None else bits_of(dtype, shape)

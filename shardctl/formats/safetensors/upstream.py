@@ -1,4 +1,4 @@
-"""Load tensors with safetensors' own loader, as a second opinion on our reader. Needs the extra `torch`."""
+"""Load tensors with safetensors' own loader, to check our reader. Needs the extra `torch`."""
 
 from __future__ import annotations
 

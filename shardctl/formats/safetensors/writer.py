@@ -31,13 +31,13 @@ class SafetensorsWriter:
     def measure(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
     ) -> int:
-        """Exact bytes of the file that `lay_out` gives; raises what it raises."""
+        """Return the exact bytes of the file that `lay_out` gives; raises what it raises."""
         return _plan(tensors, metadata, block).nbytes
 
     def lay_out(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
     ) -> Layout:
-        """The file: compact as upstream writes it, or shareable in blocks of `block` bytes.
+        """Lay out the file: compact as upstream writes it, or to share blocks of `block` bytes.
 
         Raises UsageError for a tensor or a header that the format cannot hold.
         """
@@ -55,7 +55,7 @@ class SafetensorsWriter:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A file to write: the bytes up to the first tensor, and the tensors in their order in the file."""
+    """A file to write: the bytes up to the first tensor, and the tensors in file order."""
 
     header: bytes
     tensors: Sequence[Tensor]
@@ -75,7 +75,8 @@ def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | N
             tensor.shape, str(list(tensor.shape)).replace(" ", "")
         )
         members.append(
-            f'{_quote(tensor.name)}:{{"dtype":"{tensor.dtype.name}","shape":{shape},"data_offsets":[{begin},{end}]}}'
+            f'{_quote(tensor.name)}:{{"dtype":"{tensor.dtype.name}","shape":{shape},'
+            f'"data_offsets":[{begin},{end}]}}'
         )
         begin = end
     text = "{" + ",".join(members) + "}"
@@ -86,11 +87,11 @@ def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | N
 
 
 def _phase(tensors: Sequence[Tensor], block: int) -> tuple[int, int]:
-    """The modulus and remainder of the data's offset in the file with which most bytes can be shared.
+    """Return the modulus and remainder of the data's offset that share most bytes.
 
-    Data has no holes, so one number decides for the whole file. Bytes that are shared keep the
-    alignment that they have in their source; where no tensor fills a block, the data is aligned as
-    ever.
+    Data has no holes, so one number decides for the whole file. Shared bytes keep the alignment
+    that they have in their source; where no tensor fills a block, the data is aligned as in the
+    compact layout.
     """
     shared: Counter[int] = Counter()
     begin = 0
@@ -98,12 +99,15 @@ def _phase(tensors: Sequence[Tensor], block: int) -> tuple[int, int]:
         if tensor.strides is None and tensor.nbytes >= block:
             shared[(tensor.span.offset - begin) % block] += tensor.nbytes
         begin += tensor.nbytes
-    # Of several the first is taken, as Counter keeps the order in which they were met.
+    # The first of several equal ones is taken: Counter keeps the order of insertion.
     return (block, shared.most_common(1)[0][0]) if shared else (_ALIGNMENT, 0)
 
 
 def _order(tensor: Tensor) -> tuple[int, str]:
-    """Upstream's order: wide types first, so that each is aligned; then by name (code points sort as UTF-8 does)."""
+    """Return upstream's sorting key: wide types first, so that each is aligned; then the name.
+
+    Code points sort as their UTF-8 does.
+    """
     return (-(tensor.dtype.rank or 0), tensor.name)
 
 
@@ -139,17 +143,23 @@ def _metadata_member(metadata: Mapping[str, str]) -> str:
         if not (is_unicode(key) and is_unicode(value)):
             message = f"the metadata {key!a} has a lone surrogate, which safetensors cannot store"
             raise UsageError(
-                message, hint='rename what it names, or write a .bin file with `format="bin"`'
+                message, hint='rename the key, or write a .bin file with `format="bin"`'
             )
     pairs = ",".join(f"{_quote(key)}:{_quote(metadata[key])}" for key in sorted(metadata))
     return f'"{METADATA_KEY}":{{{pairs}}}'
 
 
 def _encode(text: str, modulus: int, remainder: int) -> bytes:
-    """The length and the header's bytes, padded with spaces until the data's offset has a remainder by a modulus."""
+    """Return the length and the header, padded with spaces.
+
+    The data's offset then has that remainder by the modulus.
+    """
     header = text.encode()
     header += b" " * ((remainder - LENGTH_BYTES - len(header)) % modulus)
     if len(header) > MAX_HEADER_BYTES:
-        message = f"the header would take {len(header):,} bytes; readers refuse more than {MAX_HEADER_BYTES:,}"
+        message = (
+            f"the header would take {len(header):,} bytes; readers refuse more than "
+            f"{MAX_HEADER_BYTES:,}"
+        )
         raise UsageError(message, hint="write several shards, for example with `num_shards` 2")
     return len(header).to_bytes(LENGTH_BYTES, "little") + header

@@ -151,7 +151,7 @@ def test_a_staged_file_that_is_gone_is_said() -> None:
     """Where neither the staged file nor the final one is there, the commit cannot be finished."""
     store = begun()
     store.remove("t/.j/files/b")
-    with pytest.raises(StorageError, match="staged file is gone") as caught:
+    with pytest.raises(StorageError, match="staged file is missing") as caught:
         finish(store, "t", Journal(store, "t/.j"), COMMITTED)
     assert caught.value.file == "t/b"
     assert COMMIT in names(store, "t/.j")

@@ -188,7 +188,7 @@ def test_sources_that_differ_are_named() -> None:
     """With the same options, the sources that differ are said, each with what happened to it."""
     other = replace(IDENTITY, sources={"a": Version(1, "!"), "c": Version(3, "z")})
     assert IDENTITY.differences(other) == (
-        "from other sources ('a' has changed; 'b' is not read any more; 'c' is new)"
+        "from other sources ('a' has changed; 'b' is no longer read; 'c' is new)"
     )
 
 

@@ -381,7 +381,7 @@ def test_too_little_room_is_said_before_anything_is_written() -> None:
     with pytest.raises(StorageError, match=r"1\.0 KB free") as caught:
         run(store, replace(job(store), superseded=("old",)))
     assert caught.value.code == "disk-full"
-    assert "superseded" in caught.value.message
+    assert "replaced files" in caught.value.message
     assert store.kind("t") is None
 
 

@@ -138,7 +138,7 @@ def test_is_inspected_and_verified(source: Path, tmp_path: Path) -> None:
     for how in ({}, {"deep": True}, {"deep": True, "against": str(source)}):
         found = check(tmp_path / "toy", **how)
         assert (found.findings, found.files, found.tensors) == ((), 3, len(TENSORS))
-    with pytest.raises(UsageError, match="'toy' has no other loader"):
+    with pytest.raises(UsageError, match="'toy' has no upstream loader"):
         check(tmp_path / "toy", load=True)
 
 

@@ -41,5 +41,5 @@ def no_loader() -> Iterator[str]:
 def test_a_format_without_a_loader_is_a_usage_error(no_loader: str) -> None:
     """Where there is nothing to compare with, that is said instead of passing as checked."""
     file = File("m.toy", no_loader, Version(1, "mark"), {})
-    with pytest.raises(UsageError, match="'toy' has no other loader"):
+    with pytest.raises(UsageError, match="'toy' has no upstream loader"):
         list(check_load(LocalStore(), Checkpoint(no_loader, (file,), ()), None))
