@@ -138,7 +138,7 @@ __shardctl_options() {
     esac
 }
 
-# What the argument number $2, counted from 0, of the command $1 is.
+# Print the kind of argument number $2, counted from 0, of the command $1.
 __shardctl_argument() {
     case $1:$2 in
         split:0) echo checkpoint ;;
@@ -167,7 +167,7 @@ __shardctl_is_weights() {
     return 1
 }
 
-# Paths that begin with $1: directorys, and files for which the command $2 succeeds.
+# Paths that begin with $1: directories, and files for which the command $2 succeeds.
 __shardctl_paths() {
     local typed=$1 path
     # What readline hands over is still quoted.
@@ -196,8 +196,9 @@ _shardctl() {
     local spellings group value
     COMPREPLY=()
 
-    # What stands before the cursor: the command, the groups that were given, how many arguments, and whether the
-    # last word is an option that waits for its value. Bash has cut `--option=value` into three words.
+    # Read the words before the cursor: the command, the groups that were given, how many
+    # arguments, and whether the last word is an option that waits for its value. Bash has cut
+    # `--option=value` into three words.
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         if [[ -n $pending ]]; then

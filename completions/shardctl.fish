@@ -2,7 +2,7 @@
 
 set -g __shardctl_with_values --against --depth --filter --jobs --key --layout --max-shard-size --name --num-shards --order --progress --report --tied --to --top --variant -j
 
-# What stands before the cursor, after the program's name, without options and their values.
+# Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
     set -l waiting 0
     set -l ended 0
@@ -32,7 +32,7 @@ end
 function __shardctl_free
     __shardctl_at $argv[1]; or return
     set -l words (commandline -opc)
-    # An option whose value is being completed does not stand in its own way.
+    # An option whose value is being completed does not exclude itself.
     contains -- $words[-1] $__shardctl_with_values; and set -e words[-1]
     for word in $words
         contains -- (string replace -r -- '=.*' '' $word) $argv[2..-1]; and return 1
@@ -44,10 +44,10 @@ function __shardctl_needs_command
     test (count (__shardctl_arguments)) -eq 0
 end
 
-# Folders, and files that match the regular expression.
+# Directories, and files that match the regular expression.
 function __shardctl_paths
     set -l typed (commandline -ct | string replace -r -- '^-[^=]*=' '')
-    # A command without completions of its own gets the shell's files.
+    # A command without completions gets the shell's files.
     complete -C "__shardctl_no_such_command $typed" | string match -r -- '^[^\t]*(?:/|'$argv[1]')$'
 end
 

@@ -1,1 +1,1 @@
-"""What writes the completions, the manual and the reference from the command line itself: `make generate`."""
+"""Generators of the completions, the manual and the reference: `make generate`."""

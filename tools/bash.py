@@ -1,4 +1,7 @@
-"""The completion for bash (3.2 and later), which needs neither the bash-completion package nor a run of shardctl."""
+"""The completion for bash (3.2 and later).
+
+It needs neither the bash-completion package nor a run of shardctl.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _HEAD = """\
 # empty for a switch, `typed`, the kind of path, or `=` and the words to choose from.
 _BODY = """\
 
-# Paths that begin with $1: directorys, and files for which the command $2 succeeds.
+# Paths that begin with $1: directories, and files for which the command $2 succeeds.
 __shardctl_paths() {
     local typed=$1 path
     # What readline hands over is still quoted.
@@ -44,8 +47,9 @@ _shardctl() {
     local spellings group value
     COMPREPLY=()
 
-    # What stands before the cursor: the command, the groups that were given, how many arguments, and whether the
-    # last word is an option that waits for its value. Bash has cut `--option=value` into three words.
+    # Read the words before the cursor: the command, the groups that were given, how many
+    # arguments, and whether the last word is an option that waits for its value. Bash has cut
+    # `--option=value` into three words.
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         if [[ -n $pending ]]; then
@@ -85,22 +89,24 @@ complete -F _shardctl shardctl
 
 
 def script() -> str:
-    """The script, ready for a directory `bash-completion/completions`."""
+    """Return the script for a directory `bash-completion/completions`."""
     return "\n".join((_HEAD, *_tables())) + _BODY
 
 
 def _tables() -> Iterator[str]:
     root, *commands = source.commands()
-    yield f"__shardctl_commands() {{\n    echo '{' '.join(command.name for command in commands)}'\n}}\n"
+    names = " ".join(command.name for command in commands)
+    yield f"__shardctl_commands() {{\n    echo '{names}'\n}}\n"
     yield "__shardctl_options() {\n    case $1 in"
     for command in (*commands, root):
         yield f"        {command.name or '*'}) echo '{_lines(command.options)}' ;;"
     yield "    esac\n}\n"
-    yield "# What the argument number $2, counted from 0, of the command $1 is."
+    yield "# Print the kind of argument number $2, counted from 0, of the command $1."
     yield "__shardctl_argument() {\n    case $1:$2 in"
     for command in commands:
         for number, argument in enumerate(command.arguments):
-            yield f"        {command.name}:{number}) echo {values.of_argument(command, argument).kind} ;;"
+            kind = values.of_argument(command, argument).kind
+            yield f"        {command.name}:{number}) echo {kind} ;;"
     yield "    esac\n}\n"
     yield from _test(
         "checkpoint",

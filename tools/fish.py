@@ -13,7 +13,7 @@ _HEAD = """\
 
 set -g __shardctl_with_values {with_values}
 
-# What stands before the cursor, after the program's name, without options and their values.
+# Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
     set -l waiting 0
     set -l ended 0
@@ -43,7 +43,7 @@ end
 function __shardctl_free
     __shardctl_at $argv[1]; or return
     set -l words (commandline -opc)
-    # An option whose value is being completed does not stand in its own way.
+    # An option whose value is being completed does not exclude itself.
     contains -- $words[-1] $__shardctl_with_values; and set -e words[-1]
     for word in $words
         contains -- (string replace -r -- '=.*' '' $word) $argv[2..-1]; and return 1
@@ -55,10 +55,10 @@ function __shardctl_needs_command
     test (count (__shardctl_arguments)) -eq 0
 end
 
-# Folders, and files that match the regular expression.
+# Directories, and files that match the regular expression.
 function __shardctl_paths
     set -l typed (commandline -ct | string replace -r -- '^-[^=]*=' '')
-    # A command without completions of its own gets the shell's files.
+    # A command without completions gets the shell's files.
     complete -C "__shardctl_no_such_command $typed" | string match -r -- '^[^\\t]*(?:/|'$argv[1]')$'
 end
 
@@ -67,7 +67,7 @@ complete -c shardctl -f
 
 
 def script() -> str:
-    """The script, ready for a folder `vendor_completions.d`."""
+    """Return the script for a directory `vendor_completions.d`."""
     root, *commands = source.commands()
     return (
         "\n".join(
@@ -78,7 +78,10 @@ def script() -> str:
 
 
 def _with_values() -> str:
-    """The options that take a value; what an option takes is the same in every command."""
+    """Return the options that take a value.
+
+    Raises ValueError where an option takes one in some commands only.
+    """
     options = [option for command in source.commands() for option in command.options]
     taking = {flag for option in options if option.value is not None for flag in option.flags}
     switches = {flag for option in options if option.value is None for flag in option.flags}
@@ -89,7 +92,8 @@ def _with_values() -> str:
 
 def _root(root: Command) -> Iterator[str]:
     for option in root.options:
-        yield f"complete -c shardctl -n __shardctl_needs_command {_spellings(option.flags)} -d {_quoted(option.text)}"
+        shown = f"{_spellings(option.flags)} -d {_quoted(option.text)}"
+        yield f"complete -c shardctl -n __shardctl_needs_command {shown}"
 
 
 def _commands(commands: list[Command]) -> Iterator[str]:
@@ -100,7 +104,8 @@ def _commands(commands: list[Command]) -> Iterator[str]:
         yield ""
         for number, argument in enumerate(command.arguments):
             offered = _offered(values.of_argument(command, argument))
-            yield f"complete -c shardctl -n '__shardctl_at {command.name} {number}' {offered}".rstrip()
+            condition = f"'__shardctl_at {command.name} {number}'"
+            yield f"complete -c shardctl -n {condition} {offered}".rstrip()
         for option in command.options:
             yield from _option(option, command)
 

@@ -1,6 +1,7 @@
 """The manual: one page of roff for the program and for each command, with the macros of man(7).
 
-Only what every formatter knows is used (groff's `man` macros and mandoc): TH SH SS PP TP RS RE EX EE, and the fonts.
+Only macros that every formatter knows are used (groff's `man` macros and mandoc): TH SH SS PP TP RS
+RE EX EE, and the fonts.
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ _NAMED = {
 
 
 def pages() -> dict[str, str]:
-    """Every page by its file's name."""
+    """Return every page by its file's name."""
     return {
         f"{_title(command)}.1": "\n".join(_page(command)) + "\n" for command in source.commands()
     }
 
 
 def escape(text: str) -> str:
-    """Text that roff prints as it is: no escape, no hyphen of another kind, no request at a line's start."""
+    """Return text that roff prints as it is: without escapes, other hyphens, or requests."""
     escaped = "".join(_NAMED.get(c, c if c.isascii() else f"\\[u{ord(c):04X}]") for c in text)
     return f"\\&{escaped}" if escaped.startswith(".") else escaped
 
 
 def prose_lines(text: str) -> str:
-    """Prose as lines of roff: `x` is bold, *X* italic."""
+    """Return prose as lines of roff: `x` is bold, *X* italic."""
     parts, end = [], 0
     for span in _SPANS.finditer(text):
         code, value = span.groups()
@@ -54,13 +55,13 @@ def prose_lines(text: str) -> str:
 
 
 def _folded(line: str) -> str:
-    """A line of text as short lines, none of which a formatter takes for a request."""
+    """Return a line of text as short lines, none of which a formatter takes for a request."""
     lines = wrap(line, MOST_COLUMNS, break_long_words=False, break_on_hyphens=False)
     return "\n".join(f"\\&{each}" if each.startswith(".") else each for each in lines)
 
 
 def _plain(text: str) -> str:
-    """Prose between the spans: a hyphen in a word is a hyphen."""
+    """Return prose between the spans: a hyphen in a word is a hyphen."""
     return escape(text).replace(r"\-", "-")
 
 
@@ -138,7 +139,7 @@ def _terms(heading: str, rows: Iterable[tuple[str, str]], font: str = "B") -> It
 
 
 def _commands(command: Command) -> Iterator[str]:
-    """The list of commands, in the program's own page; else what the command's arguments are."""
+    """Yield the list of commands in the program's page, or the arguments of a command."""
     if command.name:
         for argument in command.arguments:
             yield from _term(_font("I", argument.name), prose_lines(argument.text))
@@ -151,8 +152,9 @@ def _commands(command: Command) -> Iterator[str]:
 def _environment(command: Command) -> Iterator[str]:
     yield ".SH ENVIRONMENT"
     yield prose_lines(
-        "Each option has a variable; for a switch it is `1` or `0`. Options on the command line override variables, "
-        "and an option of a group of which only one can be given overrides the variables of the whole group."
+        "Each option has a variable; for a switch it is `1` or `0`. Command-line options override "
+        "variables, and an option of a group of which only one can be given overrides the "
+        "variables of the whole group."
     )
     if not command.name:
         yield from _term(

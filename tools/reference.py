@@ -1,4 +1,4 @@
-"""The reference in Markdown: a section for each command, with what the manual's pages say about it."""
+"""The reference in Markdown: a section for each command, with the texts of the manual."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from shardctl.cli.help import EXIT_CODES, VARIABLES
 from shardctl.cli.spec import Command, Option
 from tools import prose, source
 
-MOST_COLUMNS = 120
+MOST_COLUMNS = 100
 _HEAD = """\
 # Reference
 
-Every command with all its options, as in the manual pages. It is written by `make generate` from the command line
-itself; what the output looks like and what scripts may rely on is in [cli.md](cli.md).
+Every command with all its options, as in the manual pages. It is written by `make generate` from
+the command line itself; the output, and what scripts may rely on, is in [cli.md](cli.md).
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "\n".join(
         (_HEAD, *(line for command in source.commands() for line in _section(command)), *_rest())
     )
@@ -82,5 +82,5 @@ def _cell(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Prose with its placeholders as they stand in a line to type: SIZE, without asterisks."""
+    """Return prose with its placeholders without asterisks: SIZE, as in a line to type."""
     return re.sub(r"\*([A-Z]+)\*", r"\1", text)

@@ -50,7 +50,8 @@ def on_terminal(command: str, directory: Path) -> str:
     if child == 0:
         fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         os.chdir(directory)
-        os.execvpe(sys.executable, [sys.executable, "-m", *command.split()], variables)  # noqa: S606 - our own program
+        words = [sys.executable, "-m", *command.split()]
+        os.execvpe(sys.executable, words, variables)  # noqa: S606 - our own program
     got = b""
     while True:
         try:

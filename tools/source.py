@@ -35,7 +35,7 @@ def details(option: Option) -> str:
 
 
 def examples(command: Command) -> tuple[tuple[str, str], ...]:
-    """What to say before each example, and its line."""
+    """Return each example: the text before it, and its line."""
     shown = tuple(
         (f"{command.summary.split(':')[0].rstrip('.')}:", line) for line in command.examples
     )
@@ -48,7 +48,7 @@ def writes(command: Command) -> bool:
 
 
 def date(version: str) -> str:
-    """The day on which a version was released, as the changelog has it; for one that is not out, that of the last."""
+    """Return the day of a version's release in the changelog; before it, that of the last one."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     released = dict(re.findall(r"^## \[([^\]]+)\] - (\S+)$", text, re.MULTILINE))
     return str(released.get(version) or next(iter(released.values())))

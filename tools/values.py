@@ -1,4 +1,4 @@
-"""What a shell may offer for the value of an option or an argument."""
+"""The completions that shells offer for the values of options and arguments."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from shardctl.cli.spec import Argument, Command, Option
 from shardctl.formats.registry import all_suffixes, writable
 from shardctl.naming import KNOWN_STEMS
 
-#: `checkpoint`: weights, indexes and folders; `weights`: folders, and files that a merge may be
-#: written to.
+#: `checkpoint`: weights, indexes and directories; `weights`: directories, and files that a merge
+#: may write.
 Kind = Literal["words", "checkpoint", "weights", "directory", "file", "typed"]
 
 SIZES = ("200MB", "500MB", "1GB", "2GB", "5GB", "10GB", "50GB")
@@ -42,7 +42,7 @@ _BY_NAME = {
 
 
 def of_option(option: Option) -> Value | None:
-    """What an option's value is completed with; None for a switch, which has none."""
+    """Return how an option's value is completed; None for a switch, which has none."""
     if option.value is None:
         return None
     return (
@@ -53,7 +53,7 @@ def of_option(option: Option) -> Value | None:
 
 
 def of_argument(command: Command, argument: Argument) -> Value:
-    """What an argument is completed with."""
+    """Return how an argument is completed."""
     if argument.name == "TARGET":
         return Value("weights" if command.name in INTO_A_FILE else "directory")
     return _BY_NAME.get(argument.name, Value("typed"))

@@ -1,4 +1,4 @@
-"""The completion for zsh: a file for a folder of its `fpath`, which can also be sourced after `compinit`."""
+"""The completion for zsh: a file in `fpath`, or one to source after `compinit`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ fi
 
 
 def script() -> str:
-    """The script, ready for a folder `site-functions`, under the name `_shardctl`."""
+    """Return the script for a directory `site-functions`, under the name `_shardctl`."""
     return "\n".join((_HEAD, *_main(), *_subcommands(), _TAIL))
 
 
@@ -37,7 +37,8 @@ def _main() -> Iterator[str]:
         yield f"        {_option(option, root)} \\"
     yield "        '1: :_shardctl_commands' \\\n        '*:: :->arguments'\n"
     yield "    if [[ $state == arguments ]] && (( $+functions[_shardctl_$line[1]] )); then"
-    yield '        curcontext="${curcontext%:*:*}:shardctl-$line[1]:"\n        _shardctl_$line[1]\n    fi\n}\n'
+    yield '        curcontext="${curcontext%:*:*}:shardctl-$line[1]:"'
+    yield "        _shardctl_$line[1]\n    fi\n}\n"
     yield "_shardctl_commands() {\n    local -a commands=("
     for command in commands:
         yield f"        {_quoted(f'{command.name}:{command.summary}')}"
@@ -57,7 +58,7 @@ def _subcommands() -> Iterator[str]:
 
 
 def _option(option: Option, command: Command) -> str:
-    """The specification of an option: what it excludes, its spellings, what it does, and its value."""
+    """Return the specification of an option: what it excludes, its spellings, text and value."""
     excluded = command.excluded_by(option)
     value = values.of_option(option)
     text = option.text.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
@@ -69,7 +70,7 @@ def _option(option: Option, command: Command) -> str:
 
 
 def _sign(spelling: str, value: Value | None) -> str:
-    """How the value follows: `=` for `--option=value` and `--option value`, `+` for `-oVALUE` and `-o VALUE`."""
+    """Return how the value follows: `=` allows `--option=value`, `+` allows `-oVALUE`."""
     if value is None:
         return ""
     return "=" if spelling.startswith("--") else "+"
