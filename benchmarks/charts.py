@@ -1,4 +1,4 @@
-"""Line charts as SVG, both axes logarithmic: black on white, so that they can be read on pages of any colour."""
+"""Line charts as SVG, both axes logarithmic: black on white, to be read on any page."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Axis:
     high: float
 
     def part(self, value: float) -> float:
-        """Where a value stands between the ends: 0 to 1."""
+        """Return the position of a value between the ends: 0 to 1."""
         return math.log(value / self.low) / math.log(self.high / self.low)
 
     def ticks(self, length: float, apart: float) -> Iterator[float]:
-        """Values for the grid of an axis of that length: as many as can be so far apart."""
+        """Yield values for the grid of an axis of that length: as many as can be so far apart."""
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         dense = length / math.log10(self.high / self.low) * math.log10(2) >= apart
         for decade in decades:
@@ -116,7 +116,7 @@ def _marker(x: float, y: float, colour: str, number: int) -> str:
 
 
 def _spread(heights: Sequence[float]) -> list[float]:
-    """The heights of the lines' names: those of their ends, moved down where two would stand on each other."""
+    """Return the heights of the lines' names: those of their ends, moved down to be apart."""
     placed: dict[int, float] = {}
     lowest = -math.inf
     for number in sorted(range(len(heights)), key=lambda each: heights[each]):

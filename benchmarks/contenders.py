@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from shardctl._version import __version__
 
 #: What the peers' users do: load, and save again with the hub's writer.
-#: Arguments: source, target, shard size in bytes, container.
+#: Arguments: source, target, shard size in bytes, format.
 _HUB = """
 import glob, logging, os, sys
 from huggingface_hub import save_torch_state_dict
@@ -28,7 +28,8 @@ for path in sorted(glob.glob(os.path.join(source, "*.safetensors"))):
 for path in sorted(glob.glob(os.path.join(source, "*.bin"))):
     import torch
     state.update(torch.load(path, weights_only=True))
-save_torch_state_dict(state, target, max_shard_size=size, safe_serialization=sys.argv[4] == "safetensors")
+safe = sys.argv[4] == "safetensors"
+save_torch_state_dict(state, target, max_shard_size=size, safe_serialization=safe)
 """
 
 #: A torch file as one safetensors file, by the two libraries themselves. Arguments: source, target.
@@ -37,7 +38,8 @@ import glob, os, sys
 import torch
 from safetensors.torch import save_file
 (path,) = glob.glob(os.path.join(sys.argv[1], "*.bin"))
-save_file(torch.load(path, weights_only=True), os.path.join(sys.argv[2], "model.safetensors"), {"format": "pt"})
+target = os.path.join(sys.argv[2], "model.safetensors")
+save_file(torch.load(path, weights_only=True), target, {"format": "pt"})
 """
 
 #: The least that a program with a Typer command line does.
@@ -45,7 +47,7 @@ _BARE_TYPER = """
 import typer
 app = typer.Typer()
 @app.command()
-def greet(name: str = "nobody") -> None:
+def greet(name: str = "world") -> None:
     print(name)
 app()
 """
@@ -59,10 +61,10 @@ PEERS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to do a piece of work. `command` has `{target}` where the folder goes that it `writes`.
+    """One way to do a piece of work.
 
-    A contender that `syncs` makes its result durable by itself; for others that is done for it,
-    within the time.
+    `command` has `{target}` in the place of the directory that it `writes`. A contender that
+    `syncs` makes its result durable by itself; for others that is done for it, within the time.
     """
 
     work: str
@@ -73,32 +75,32 @@ class Contender:
 
 
 def shardctl(*arguments: str) -> tuple[str, ...]:
-    """The command that runs this checkout's shardctl."""
+    """Return the command that runs this checkout's shardctl."""
     return (sys.executable, "-m", "shardctl", *arguments)
 
 
 def quiet(*arguments: str) -> tuple[str, ...]:
-    """The same, saying only errors."""
+    """Return the same command, printing only errors."""
     return shardctl(*arguments, "--quiet")
 
 
 def copy(source: str, *options: str) -> Contender:
-    """The yardstick of all that writes: a copy of the same folder."""
+    """Return the yardstick of works that write: a copy of the same directory."""
     return Contender("", " ".join(("cp -r", *options)), ("cp", "-r", *options, source, "{target}"))
 
 
 def sha256sum(paths: list[str]) -> Contender:
-    """The yardstick of all that reads every byte."""
+    """Return the yardstick of works that read every byte."""
     return Contender("", "sha256sum", ("sha256sum", *paths), writes=False)
 
 
 def bare_typer() -> Contender:
-    """The yardstick of starting."""
+    """Return the yardstick of starting."""
     return Contender("", "bare Typer app", (sys.executable, "-c", _BARE_TYPER), writes=False)
 
 
 def peer(work: str, name: str, source: str, limit: int, container: str) -> Contender:
-    """One of PEERS, for the tensors of a folder; `limit` is a shard's in bytes."""
+    """Return one of PEERS, for the tensors of a directory; `limit` is a shard's in bytes."""
     if name == "huggingface_hub":
         return Contender(
             work, name, (sys.executable, "-c", _HUB, source, "{target}", str(limit), container)
@@ -107,14 +109,14 @@ def peer(work: str, name: str, source: str, limit: int, container: str) -> Conte
 
 
 def missing(name: str) -> str | None:
-    """The package that a peer lacks here; None where it can run."""
+    """Return the package that a peer lacks here; None where it can run."""
     return next(
         (package for package in PEERS[name] if importlib.util.find_spec(package) is None), None
     )
 
 
 def versions() -> dict[str, str]:
-    """The versions of what is compared, by package."""
+    """Return the versions of what is compared, by package."""
     packages = sorted({"typer", *(package for needed in PEERS.values() for package in needed)})
     found = {"shardctl": __version__}
     for package in packages:

@@ -1,4 +1,4 @@
-"""Room to work: how much there is, which filesystem it is on, and an XFS of its own in an image file."""
+"""Directories to work in: free space, the kind of filesystem, and an XFS in an image file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class NoRoomError(Exception):
 
 
 def need(directory: str, nbytes: int) -> None:
-    """Raise NoRoomError unless a folder's filesystem has so many bytes free."""
+    """Raise NoRoomError unless a directory's filesystem has so many bytes free."""
     free = shutil.disk_usage(directory).free
     if free < nbytes:
         raise NoRoomError(
-            f"needs {format_size(nbytes)} free, and there are {format_size(free)}: choose a smaller --size, "
-            "fewer works with --only, or another folder with --dir"
+            f"needs {format_size(nbytes)} free, and there are {format_size(free)}: choose a "
+            "smaller --size, fewer works with --only, or another directory with --dir"
         )
 
 
 def filesystem(directory: str) -> str:
-    """The kind of a folder's filesystem, as `ext4`; `unknown` where the system does not say."""
+    """Return the kind of a directory's filesystem, for example `ext4`, or `unknown`."""
     device = os.stat(directory).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
@@ -42,7 +42,7 @@ def filesystem(directory: str) -> str:
 
 @contextmanager
 def work_directory(parent: str | None) -> Iterator[str]:
-    """A folder of its own, gone afterwards."""
+    """Yield a new directory, which is removed afterwards."""
     with tempfile.TemporaryDirectory(
         prefix="shardctl-bench-", dir=parent, ignore_cleanup_errors=True
     ) as directory:
@@ -51,10 +51,10 @@ def work_directory(parent: str | None) -> Iterator[str]:
 
 @contextmanager
 def xfs(directory: str, nbytes: int) -> Iterator[str]:
-    """An XFS of so many bytes that shares blocks, in an image below `folder`; gone afterwards.
+    """Yield an XFS of so many bytes that shares blocks, in an image below `directory`.
 
-    Raises NoRoomError, with the reason, where there can be none: it takes root, loop devices and
-    xfsprogs.
+    It is removed afterwards. Raises NoRoomError, with the reason, where it cannot be made: it takes
+    root, loop devices and xfsprogs.
     """
     if os.geteuid() != 0:
         raise NoRoomError("needs root, to mount an image")

@@ -1,4 +1,4 @@
-"""Running and measuring: a child's time, memory and bytes, a folder's room on the disk, and rounds of contenders."""
+"""Run commands in rounds, and measure their time, memory, bytes and room on the disk."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True)
 class Sample:
-    """One run. Bytes, but for `seconds` and `ratio`, the seconds divided by those of the round's yardstick.
+    """One run, in bytes.
 
-    `peak` is the process's resident memory (wait4). From /proc/PID/io: `read` and `written` went
-    through system calls that read, write or copy (also from and to the page cache, but not through
-    memory maps); `fetched` came from the disk, and `dirtied` was changed in the page cache, to be
-    written. `room` is what the filesystem has less afterwards.
+    `ratio` is `seconds` divided by those of the round's yardstick. `peak` is the process's resident
+    memory (wait4). From /proc/PID/io: `read` and `written` went through system calls that read,
+    write or copy (also from and to the page cache, but not through memory maps); `fetched` came
+    from the disk, and `dirtied` was changed in the page cache, to be written. `room` is what the
+    filesystem has less afterwards.
     """
 
     seconds: float
@@ -42,7 +43,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is timed together in each round, on one source: the contenders, and the yardstick where there is one."""
+    """Contenders that are timed together in each round, on one source, and their yardstick."""
 
     contenders: tuple[Contender, ...]
     yardstick: Contender | None
@@ -52,7 +53,10 @@ class Scene:
 
 
 def run(command: Sequence[str]) -> Sample:
-    """Run a command to its end, its output thrown away. Raises CalledProcessError with what it said on stderr."""
+    """Run a command to its end, and discard its output.
+
+    Raises CalledProcessError with what it wrote to stderr.
+    """
     path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
     # An installation has its modules compiled; so has a checkout after its first run, unless this
@@ -83,7 +87,7 @@ def run(command: Sequence[str]) -> Sample:
 
 
 def _io_of(pid: int) -> dict[str, int]:
-    """What Linux counted of a process (proc_pid_io(5)); nothing elsewhere."""
+    """Return what Linux counted for a process (proc_pid_io(5)); nothing elsewhere."""
     try:
         with open(f"/proc/{pid}/io", encoding="ascii") as file:
             pairs = [line.split(": ") for line in file]
@@ -93,7 +97,7 @@ def _io_of(pid: int) -> dict[str, int]:
 
 
 def sync_files(directory: str) -> None:
-    """Make a folder's files durable, and the folder."""
+    """Make a directory's files durable, and the directory."""
     for name in (*os.listdir(directory), "."):
         number = os.open(os.path.join(directory, name), os.O_RDONLY)
         os.fsync(number)
@@ -101,7 +105,7 @@ def sync_files(directory: str) -> None:
 
 
 def warm(directory: str, most: int) -> None:
-    """Read the files of a folder into the page cache, where they have no more than `most` bytes each."""
+    """Read the files of a directory, those of at most `most` bytes, into the page cache."""
     for path in sorted(Path(directory).iterdir()):
         if path.is_file() and path.stat().st_size <= most:
             with path.open("rb", buffering=0) as file:
@@ -110,7 +114,7 @@ def warm(directory: str, most: int) -> None:
 
 
 def used_bytes(directory: str) -> int:
-    """The bytes in use on a folder's filesystem, exact where all is written."""
+    """Return the bytes in use on a directory's filesystem, exact where all is written."""
     status = os.statvfs(directory)
     return (status.f_blocks - status.f_bfree) * status.f_frsize
 
@@ -118,7 +122,10 @@ def used_bytes(directory: str) -> int:
 def time_once(
     contender: Contender, directory: str, check: Callable[[str], None] | None = None
 ) -> Sample:
-    """Do the work once, into a new folder below `folder`, until it is durable; `check` gets that folder, untimed."""
+    """Do the work once, into a new directory below `directory`, until it is durable.
+
+    `check` gets that directory, untimed.
+    """
     if not contender.writes:
         return run(contender.command)
     target = os.path.join(directory, "out")
@@ -137,7 +144,7 @@ def time_once(
             check(target)
     finally:
         shutil.rmtree(target, ignore_errors=True)
-        # What comes next shall neither wait for this nor be charged for it.
+        # The next work must neither wait for this nor be charged for it.
         os.sync()
     return sample
 
@@ -145,7 +152,10 @@ def time_once(
 def measure(
     scene: Scene, rounds: int, peer_rounds: int, directory: str, check: Callable[[str], None]
 ) -> dict[Contender, list[Sample]]:
-    """Time every contender in every round, peers in the first `peer_rounds`; their order turns from round to round."""
+    """Time every contender in every round, peers in the first `peer_rounds`.
+
+    The order turns from round to round.
+    """
     everyone = [*((scene.yardstick,) if scene.yardstick else ()), *scene.contenders]
     measured: dict[Contender, list[Sample]] = {contender: [] for contender in everyone}
     for number in range(rounds):

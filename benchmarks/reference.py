@@ -1,11 +1,11 @@
-"""Make the reference checkpoint: BERT base (cased) as one `pytorch_model.bin`, with random weights and without torch.
+"""Make the reference checkpoint: BERT base (cased) with random weights, without torch.
 
-    python benchmarks/reference.py FOLDER
+    python benchmarks/reference.py DIRECTORY
 
-The names and shapes are those of `bert-base-cased` (`BertModel`, float32), with the buffer
-`embeddings.position_ids` that it was once saved with: 200 tensors, 433,245,184 bytes. The same file
-comes out each time. Memory stays small: the weights are drawn a megabyte at a time, and shardctl's
-own writer does the rest.
+It is one `pytorch_model.bin`. The names and shapes are those of `bert-base-cased` (`BertModel`,
+float32), with the buffer `embeddings.position_ids` that it was once saved with: 200 tensors,
+433,245,184 bytes. The same file comes out each time. Memory stays small: the weights are drawn a
+megabyte at a time, and shardctl's own writer does the rest.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def tensors_in(raw: str) -> list[Tensor]:
 
 
 def write_weights(raw: str) -> None:
-    """Write the bytes of all tensors: the positions, then floats between 1/128 and 1/32 of either sign."""
+    """Write the bytes of all tensors: positions, then floats of ±1/128 to ±1/32."""
     # The top byte of a little-endian float32: its sign stays random, the exponent becomes that of a
     # small weight.
     top_byte = bytes(byte & 0x80 | 0x3C for byte in range(256))
@@ -103,7 +103,7 @@ def write_weights(raw: str) -> None:
 
 
 def make(directory: str) -> str:
-    """Make the checkpoint in `folder`, unless it is there; returns the path of the weights file."""
+    """Make the checkpoint in `directory`, unless it is there; return the path of the weights."""
     final, raw = (
         os.path.join(directory, "pytorch_model.bin"),
         os.path.join(directory, "weights.raw"),

@@ -1,23 +1,24 @@
-"""What is said about the figures: what each table shows, and which limit a figure is near to."""
+"""Remarks on the figures: what each table shows, and which limit a figure is near to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: For each stage, in the order of the page: its heading, and what stands above its table.
+#: For each stage, in the order of the page: its heading, and the text above its table.
 TITLES: Mapping[str, tuple[str, str]] = {
     "disk": ("Split, merge, convert, verify", "On $filesystem, $size of tensors."),
     "xfs": (
         "Where the filesystem shares blocks",
-        """On an $filesystem of its own in an image file, $size of tensors. A plain `cp` shares blocks there as well, so
-the yardstick copies with `--reflink=never`. The shards that are merged were split there, by shardctl.""",
+        """On an $filesystem in an image file, $size of tensors. A plain `cp` shares blocks there as
+well, so the yardstick copies with `--reflink=never`. The shards that are merged were split there,
+by shardctl.""",
     ),
     "size": ("Time against size", "`split` of one safetensors file, on $filesystem."),
     "headers": (
         "Headers alone",
-        """Sparse files with real headers: the tensors take no room, and are not read. A set of a million tensors has a
-thousand files of a gibibyte each; `bin-100000` is one `.bin` of as many tensors, and `terabyte` one safetensors file of
-a hundred tensors. `plan` is `split --dry-run`.""",
+        """Sparse files with real headers: the tensors take no room, and are not read. A set of a
+million tensors has a thousand files of a gibibyte each; `bin-100000` is one `.bin` of as many
+tensors, and `terabyte` one safetensors file of a hundred tensors. `plan` is `split --dry-run`.""",
     ),
     "start": (
         "Starting",
@@ -31,50 +32,56 @@ a hundred tensors. `plan` is `split --dry-run`.""",
 LIMITS: Mapping[str, tuple[str, str]] = {
     "start/*": (
         "Starting",
-        """Python and Typer's import take half of an `inspect`, the import of the program's own modules most of the rest
-  (`python -X importtime -m shardctl inspect FILE`).""",
+        """Python and Typer's import take half of an `inspect`, the import of the program's own
+  modules most of the rest (`python -X importtime -m shardctl inspect FILE`).""",
     ),
     "headers/*-1000000": (
         "A million tensors",
-        """Making Python objects. Of the seconds that a plan takes, reading the headers of the files takes 36 %, parsing
-  the index 20 %, making the new index 12 %, the digest of the plan 11 %, the new headers 9 %, and packing 9 %. Three
-  objects and a name stand for each tensor, about 0.6 KB; the plan adds some 0.15 KB.""",
+        """Making Python objects. Of the seconds that a plan takes, reading the headers of the files
+  takes 36 %, parsing the index 20 %, making the new index 12 %, the digest of the plan 11 %, the
+  new headers 9 %, and packing 9 %. Three objects and a name stand for each tensor, about 0.6 KB;
+  the plan adds some 0.15 KB.""",
     ),
     "headers/*-bin-100000": (
         "A `.bin` of many tensors",
-        """The pickle, which is interpreted opcode by opcode (a third of the time), and the records of the zip, whose
-  local headers are all compared with the directory (a quarter). Pickle, directory and tensors take 1.7 KB a tensor.""",
+        """The pickle, which is interpreted opcode by opcode (a third of the time), and the records
+  of the zip, whose local headers are all compared with the directory (a quarter). Pickle, directory
+  and tensors take 1.7 KB a tensor.""",
     ),
     "size/*": (
         "Small checkpoints",
-        """What a run costs whatever its size: about 0.1 s to start, and as much for the journal, its syncs and the
-  renames. From about a gigabyte on it does not show.""",
+        """What a run costs whatever its size: about 0.1 s to start, and as much for the journal,
+  its syncs and the renames. From about a gigabyte on it does not show.""",
     ),
     "disk/split-*": (
         "Writing",
-        """The page cache and the disk. Of the 2.1 s of a merge with one thread, 1.75 s passed in `copy_file_range`
-  while the disk wrote already, and 0.3 s in waiting for it (`strace -f -c -w`); `cp` copied for 1.1 s and then waited
-  0.9 s for the sync. The disk is the bimodal part of this machine: the yardstick takes between 2 and 12 s for the same
-  bytes, shardctl between 2 and 4.5 s. Beside the yardstick's quickest round shardctl's median is 0.9 to 1.1 times as
-  long where it writes several files, and 1.2 to 1.3 times where it writes one, or safetensors become `.bin`.""",
+        """The page cache and the disk. Of the 2.1 s of a merge with one thread, 1.75 s passed in
+  `copy_file_range` while the disk wrote already, and 0.3 s in waiting for it (`strace -f -c -w`);
+  `cp` copied for 1.1 s and then waited 0.9 s for the sync. The disk is the bimodal part of this
+  machine: the yardstick takes between 2 and 12 s for the same bytes, shardctl between 2 and 4.5 s.
+  Beside the yardstick's quickest round shardctl's median is 0.9 to 1.1 times as long where it
+  writes several files, and 1.2 to 1.3 times where it writes one, or safetensors become `.bin`.""",
     ),
     "disk/safetensors-to-bin": (
         "CRC-32",
-        """Next to nothing: zlib-ng sums 25 GiB/s a core here (zlib 6), of bytes that are in the page cache already.""",
+        """Next to nothing: zlib-ng sums 25 GiB/s a core here (zlib 6), of bytes that are in the
+page cache already.""",
     ),
     "disk/verify-deep-safetensors": (
         "SHA-256",
-        """The processor: OpenSSL takes 1.8 GiB/s on each of the two cores, with instructions made for it that
-  `sha256sum` of this system does not use.""",
+        """The processor: OpenSSL takes 1.8 GiB/s on each of the two cores, with instructions made
+  for it that `sha256sum` of this system does not use.""",
     ),
     "disk/verify-deep-bin": (
         "Deep check of a `.bin`",
-        """Memory: zlib-ng's CRC-32 is quicker than the page cache is read; all of it takes 0.4 s, with the start.""",
+        """Memory: zlib-ng's CRC-32 is quicker than the page cache is read; all of it takes 0.4 s,
+with the start.""",
     ),
     "xfs/*": (
         "Sharing blocks",
-        """Starting. Of the 0.11 s of a split of safetensors, 0.08 s pass before the first header is read; a `.bin` also
-  has its pickle read, and the edges of its 291 records copied, in 0.04 s. These times hardly grow
-  with the bytes, and `cp` moves some 4 GB/s from the page cache here: of more bytes they are a smaller part.""",
+        """Starting. Of the 0.11 s of a split of safetensors, 0.08 s pass before the first header is
+  read; a `.bin` also has its pickle read, and the edges of its 291 records copied, in 0.04 s. These
+  times hardly grow with the bytes, and `cp` moves some 4 GB/s from the page cache here: of more
+  bytes they are a smaller part.""",
     ),
 }

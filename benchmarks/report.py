@@ -1,4 +1,4 @@
-"""The page of the measurements, its tables and its charts, made of what is kept and of the texts in this folder."""
+"""The page of the measurements: its tables and charts, from the results and from `remarks`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_FIGURE = "-"
 
 
 def write(results: Results, directory: str) -> list[str]:
-    """Write the page and its charts into a folder; returns their paths."""
+    """Write the page and its charts into a directory; return their paths."""
     made = {os.path.join(IMAGES, name): text for name, text in charts(results).items()}
     written = {**made, PAGE: page(results)}
     os.makedirs(os.path.join(directory, IMAGES), exist_ok=True)
@@ -34,10 +34,11 @@ def write(results: Results, directory: str) -> list[str]:
 
 
 def page(results: Results) -> str:
-    """The page's text."""
+    """Return the page's text."""
     machine = results.machine
     facts = (
-        f"{machine['cpu']}, {machine['cores']} cores, {format_size(machine['memory_bytes'])} of memory, "
+        f"{machine['cpu']}, {machine['cores']} cores, "
+        f"{format_size(machine['memory_bytes'])} of memory, "
         f"{machine['system']} {machine['kernel']}, Python {machine['python']}"
     )
     packages = ", ".join(f"{name} {version}" for name, version in results.versions.items())
@@ -54,7 +55,7 @@ def page(results: Results) -> str:
 
 
 def sections(results: Results) -> Iterator[str]:
-    """A part of the page for each stage of which something was measured."""
+    """Yield the parts of the page, one for each stage that was measured."""
     pictures = charts(results)
     shown = {
         "size": (SIZE_CHART, "Seconds against size"),
@@ -77,20 +78,20 @@ def sections(results: Results) -> Iterator[str]:
 
 
 def of_stage(results: Results, stage: str) -> dict[str, Measured]:
-    """What was measured of a stage's works, in the order of the stage."""
+    """Return what was measured of a stage's works, in the order of the stage."""
     names = next(each.works for each in STAGES if each.name == stage)
     return {name: results.works[name] for name in names if name in results.works}
 
 
 def remarks(results: Results) -> Iterator[str]:
-    """What is said about the figures that are there."""
+    """Yield the remarks on the figures that were measured."""
     for pattern, (heading, sentence) in LIMITS.items():
         if any(fnmatchcase(work, pattern) for work in results.works):
             yield f"- **{heading}:** {sentence}"
 
 
 def table(works: Mapping[str, Measured]) -> str:
-    """A Markdown table with a row for each work and contender; columns that would be empty are left out."""
+    """Return a Markdown table with a row for each work and contender, without empty columns."""
     titles = (
         *(
             "work",

@@ -1,4 +1,4 @@
-"""What was measured, kept as JSON by work, so that one run adds to what others measured on the same machine."""
+"""Results, kept as JSON by work: one run adds to those of others on the same machine."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ STARTING = "start/inspect"
 
 @dataclass(frozen=True)
 class Measured:
-    """A work: what it was done on (`nbytes` of tensors), and each contender's samples; `yardstick` names one of them.
+    """A work: what it was done on (`nbytes` of tensors), and each contender's samples.
 
-    `floor` is the peak memory, in bytes, that a child of the measuring program begins with.
+    `yardstick` names one of the contenders. `floor` is the peak memory, in bytes, that a child of
+    the measuring program begins with.
     """
 
     filesystem: str
@@ -34,7 +35,7 @@ class Measured:
     samples: Mapping[str, Sequence[Sample]]
 
     def ratio(self, starting: float = 0.0) -> float | None:
-        """The median of shardctl's ratios to the yardstick, without `starting` seconds; None where there is none."""
+        """Return the median of shardctl's ratios to the yardstick, without `starting` seconds."""
         ratios = [
             sample.ratio * max(1 - starting / sample.seconds, 0)
             for sample in self.samples.get("shardctl", ())
@@ -53,12 +54,12 @@ class Results:
 
     @property
     def starting(self) -> float:
-        """The seconds of a command that has next to nothing to do; 0 where that was not measured."""
+        """The seconds of a command that does next to nothing; 0 where it was not measured."""
         work = self.works.get(STARTING)
         return median(sample.seconds for sample in work.samples["shardctl"]) if work else 0.0
 
     def ratio(self, work: str) -> float | None:
-        """Of a work on a checkpoint the ratio without starting, which is all the more of it the smaller that is."""
+        """Return the ratio of a work, without the time to start for works on a checkpoint."""
         if work not in self.works:
             return None
         return self.works[work].ratio(0.0 if work.startswith("start/") else self.starting)
@@ -87,7 +88,7 @@ def load(path: str) -> Results:
         document = json.load(file)
     if document.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
-            f"'{path}' is not of version {SCHEMA_VERSION}: measure anew, into another file"
+            f"'{path}' is not of version {SCHEMA_VERSION}: measure again, into another file"
         )
     works = {}
     for name, kept in document["works"].items():
@@ -99,7 +100,7 @@ def load(path: str) -> Results:
 
 
 def here(path: str) -> Results:
-    """What was kept in that file, or nothing yet; raises ValueError where it is of another machine."""
+    """Return the results in a file, if any; raise ValueError for those of another machine."""
     found = machine()
     if not os.path.exists(path):
         return Results(found, versions())

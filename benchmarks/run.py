@@ -1,9 +1,10 @@
-"""Measure shardctl beside `cp`, `sha256sum` and its peers; print tables and write docs/performance.md.
+"""Measure shardctl beside `cp`, `sha256sum` and peers; write docs/performance.md.
 
-    python benchmarks/run.py [--size 4.4GB] [--runs 5] [--peer-runs 3] [--dir FOLDER] [--only GLOB] [--no-xfs]
-    python benchmarks/run.py --report      write the page from what was measured before
-    python benchmarks/run.py --compare     a short run; exit code 1 where it is much slower than what is kept
-    python benchmarks/run.py --list        say what there is to measure
+    python benchmarks/run.py [--size 4.4GB] [--runs 5] [--peer-runs 3] [--dir DIRECTORY]
+                             [--only GLOB] [--no-xfs]
+    python benchmarks/run.py --report      write the page from earlier results
+    python benchmarks/run.py --compare     a short run; exit code 1 if much slower than before
+    python benchmarks/run.py --list        list the works
 
 What is measured is kept in benchmarks/results.json, work by work: a run of some works leaves the
 figures of the others, and a run that is stopped keeps what it has finished.
@@ -41,7 +42,7 @@ MOST_WARMED_BYTES = 64 * 10**9
 
 
 class Bench:
-    """A run of some works: it measures what it can, keeps each scene's figures at once, and remembers what failed."""
+    """A run of some works: it keeps each scene's figures at once, and lists what failed."""
 
     def __init__(self, options: argparse.Namespace, kept: results.Results) -> None:
         self.works = [
@@ -107,20 +108,20 @@ class Bench:
 
 
 def check(source: str, target: str) -> None:
-    """See that what was written holds what the source has: names, dtypes and shapes. Raises CalledProcessError."""
+    """Check names, dtypes and shapes of a result; raise CalledProcessError where they differ."""
     run(quiet("verify", target, "--against", source))
 
 
 def say(text: str) -> None:
-    """Tell on stderr; stdout is for the tables."""
+    """Print to stderr; stdout is for the tables."""
     print(text, file=sys.stderr)
 
 
 def compare(old: results.Results, new: results.Results) -> tuple[str, bool]:
-    """A table of the works that both have, by shardctl's median ratio; and whether one is beyond the margin.
+    """Return a table of the works that both have, and whether one is beyond the margin.
 
-    The time to start is set aside, since it weighs more the smaller the checkpoint is; it is
-    compared by itself.
+    Works are compared by shardctl's median ratio. The time to start is set aside, since it weighs
+    more the smaller the checkpoint is; it is compared by itself.
     """
     lines, slower = ["| work | kept | now | now / kept |", "| --- | ---: | ---: | ---: |"], False
     for work in WORKS:
@@ -129,7 +130,8 @@ def compare(old: results.Results, new: results.Results) -> tuple[str, bool]:
             beyond = now > MARGIN * before
             slower = slower or beyond
             lines.append(
-                f"| {work} | {before:.2f} | {now:.2f} | {now / before:.2f}{' (!)' if beyond else ''} |"
+                f"| {work} | {before:.2f} | {now:.2f} | "
+                f"{now / before:.2f}{' (!)' if beyond else ''} |"
             )
     if len(lines) == 2:
         raise SystemExit("nothing to compare: none of these works was measured before")
@@ -137,14 +139,14 @@ def compare(old: results.Results, new: results.Results) -> tuple[str, bool]:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
+    """Parse the options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--size", help="bytes of tensors (default 4.4GB)")
     parser.add_argument("--runs", type=int, help="rounds (default 5)")
     parser.add_argument(
         "--peer-runs", type=int, help="rounds in which the peers take part (default 3; 0: none)"
     )
-    parser.add_argument("--dir", help="where to work (default: the temporary folder)")
+    parser.add_argument("--dir", help="where to work (default: the temporary directory)")
     parser.add_argument(
         "--only", action="append", metavar="GLOB", help="only works that match; may be given again"
     )
@@ -167,7 +169,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument(
         "--compare", action="store_true", help="compare a short run with what is kept"
     )
-    what.add_argument("--list", action="store_true", help="say what there is to measure")
+    what.add_argument("--list", action="store_true", help="list the works")
     options = parser.parse_args(arguments)
     short = options.compare
     options.only = options.only or (COMPARED if short else ["*"])
@@ -179,7 +181,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP stop as Ctrl-C does: what is mounted is unmounted, and what was made is removed."""
+    """Let SIGTERM and SIGHUP stop as Ctrl-C does: unmount images and remove directories."""
 
     def stop(number: int, _: object) -> NoReturn:
         # What is undone now is not to be stopped again.

@@ -1,4 +1,4 @@
-"""What is measured: every piece of work, in stages that share a folder and its sources.
+"""The works that are measured, in stages that share a directory and its sources.
 
 A work's name is `STAGE/WORK`. What shares a source is one scene: it is timed in the same rounds,
 beside one yardstick.
@@ -23,7 +23,7 @@ SIZE_PARTS = {"sixteenth": 16, "eighth": 8, "quarter": 4, "half": 2}
 
 @dataclass(frozen=True)
 class Rewriting:
-    """A work that writes a checkpoint anew: from which source, by which command, into what; and by which peers too."""
+    """A work that rewrites a checkpoint: its source, command, result and peers."""
 
     name: str
     source: str
@@ -34,13 +34,13 @@ class Rewriting:
 
     @property
     def converts(self) -> bool:
-        """Whether the container changes."""
+        """Whether the format changes."""
         return self.container != self.source.removesuffix("-shards")
 
     def contenders(
         self, stage: str, sources: Sources, peers: Collection[str]
     ) -> Iterator[Contender]:
-        """shardctl, and those peers that are there."""
+        """Yield shardctl, and those peers that are installed."""
         work, source, limit = (
             f"{stage}/{self.name}",
             sources.path(self.source),
@@ -79,7 +79,7 @@ READINGS = {"verify-deep-safetensors": "safetensors-shards", "verify-deep-bin": 
 
 @dataclass(frozen=True)
 class Headers:
-    """Works that look at headers only, and the set they are done on: sparse files, or one `.bin` made from those."""
+    """Works that read headers only, on sparse files, or on one `.bin` made from those."""
 
     label: str
     files: int
@@ -94,7 +94,7 @@ class Headers:
         return tuple(f"headers/{verb}-{self.label}" for verb in self.verbs)
 
     def make(self, directory: str) -> str:
-        """Make the set in a folder, and return the set's own."""
+        """Make the set below a directory, and return the set's directory."""
         made = sparse(
             os.path.join(directory, "sparse"), self.files, self.tensors_each, self.elements
         )
@@ -105,7 +105,7 @@ class Headers:
         return target
 
     def contenders(self, source: str, works: Collection[str]) -> Iterator[Contender]:
-        """shardctl, for each of the chosen works."""
+        """Yield shardctl, for each of the chosen works."""
         commands = {
             "inspect": quiet("inspect", source, "--json"),
             "plan": quiet("split", source, f"{source}-split", "--dry-run"),
@@ -147,10 +147,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Stage:
-    """Works that are measured in one folder, which must have room for `copies` of the size and `extra` bytes.
+    """Works that are measured in one directory.
 
-    `scenes` makes one scene after another; `rounds_of` says how many rounds it takes where N are
-    asked for.
+    It must have room for `copies` of the size and `extra` bytes. `scenes` makes one scene after
+    another; `rounds_of` says how many rounds it takes where N are asked for.
     """
 
     name: str
@@ -256,7 +256,7 @@ STAGES = (
         _disk,
         5,
     ),
-    # The sources' shards share their blocks; an image has records of its own.
+    # The sources' shards share their blocks; an image also takes room for its metadata.
     Stage(
         "xfs",
         tuple(f"xfs/{work.name}" for work in REWRITINGS if not work.converts),

@@ -1,10 +1,10 @@
-"""The checkpoints that are measured: full ones of random bytes, and sparse ones of which only the headers are there.
+"""The checkpoints that are measured: full ones of random bytes, and sparse ones.
 
     python -m benchmarks.sources full PATH HIDDEN
-    python -m benchmarks.sources sparse FOLDER FILES TENSORS ELEMENTS
+    python -m benchmarks.sources sparse DIRECTORY FILES TENSORS ELEMENTS
 
-Both are made in processes of their own, since the peak memory that the system reports of a child
-begins with that of its parent.
+Both are made in separate processes, since the peak memory that the system reports of a child begins
+with that of its parent. Of a sparse one only the headers are on the disk.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ITEM_BYTES = 2
 
 
 def shapes(hidden: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The tensors of a Llama of 32 layers, in the proportions of the 8B one (whose `hidden` is 4096)."""
+    """Yield the tensors of a Llama of 32 layers, like those of the 8B one (`hidden` 4096)."""
     vocabulary, inner, keys = 128_256 * hidden // 4096, hidden * 7 // 2, hidden // 4
     yield "model.embed_tokens.weight", (vocabulary, hidden)
     for number in range(32):
@@ -48,17 +48,17 @@ def shapes(hidden: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def nbytes_of(hidden: int) -> int:
-    """Bytes of all tensors."""
+    """Return the bytes of all tensors."""
     return sum(ITEM_BYTES * math.prod(shape) for _, shape in shapes(hidden))
 
 
 def hidden_for(size: int) -> int:
-    """The hidden size, in steps of 8, whose model comes nearest to `size` bytes."""
+    """Return the hidden size, in steps of 8, whose model comes nearest to `size` bytes."""
     return min(range(8, 16_384, 8), key=lambda hidden: abs(nbytes_of(hidden) - size))
 
 
 def header(tensors: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[bytes, int]:
-    """The head of a safetensors file that holds these, in this order, and the bytes of the tensors that follow."""
+    """Return the length and header of a safetensors file, and the bytes of its tensors."""
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, shape in tensors:
@@ -71,7 +71,10 @@ def header(tensors: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[bytes, int]:
 
 
 def make_full(path: str, hidden: int) -> None:
-    """Write a safetensors file of random bytes (drawn once and turned round, so that no two chunks are equal)."""
+    """Write a safetensors file of random bytes.
+
+    They are drawn once, and rotated, so that no two chunks are equal.
+    """
     head, nbytes = header(sorted(shapes(hidden)))
     chunk = os.urandom(min(CHUNK_BYTES, nbytes))
     with open(path, "wb") as file:
@@ -82,7 +85,10 @@ def make_full(path: str, hidden: int) -> None:
 
 
 def make_sparse(directory: str, files: int, tensors: int, elements: int) -> None:
-    """Write a set of `files` files of `tensors` tensors each, with an index; the tensors themselves take no room."""
+    """Write a set of `files` files of `tensors` tensors each, with an index.
+
+    The tensors take no room.
+    """
     os.makedirs(directory)
     total = files * tensors * elements * ITEM_BYTES
     with open(
@@ -106,7 +112,7 @@ def make_sparse(directory: str, files: int, tensors: int, elements: int) -> None
 
 
 def sparse(directory: str, files: int, tensors: int, elements: int) -> str:
-    """Have a sparse set made by another process; returns its folder."""
+    """Make a sparse set in another process; return its directory."""
     _make("sparse", directory, files, tensors, elements)
     return directory
 
@@ -117,7 +123,10 @@ def _make(*arguments: object) -> None:
 
 @dataclass(frozen=True)
 class Sources:
-    """The full checkpoint of about `size` bytes in its four forms, each made in `folder` when it is first asked for."""
+    """The full checkpoint of about `size` bytes in its four forms.
+
+    Each is made in `directory` when it is first needed.
+    """
 
     directory: str
     size: int
@@ -133,11 +142,11 @@ class Sources:
         return sum(1 for _ in shapes(hidden_for(self.size)))
 
     def limit(self, shards: int) -> int:
-        """A limit in bytes that gives so many shards, where no tensor is large beside a shard."""
+        """Return a limit in bytes for so many shards, if no tensor is large beside a shard."""
         return self.nbytes if shards == 1 else -(-2 * self.nbytes // (2 * shards - 1))
 
     def path(self, name: str) -> str:
-        """The folder of `safetensors`, `safetensors-shards`, `bin` or `bin-shards`."""
+        """Return the directory of `safetensors`, `safetensors-shards`, `bin` or `bin-shards`."""
         path = os.path.join(self.directory, name)
         if not os.path.isdir(path):
             _MAKERS[name](self, path)
