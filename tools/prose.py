@@ -105,9 +105,9 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "": (
         (
             "Write shards of at most 5 GB, with an index and the model's other files:",
-            "shardctl split model/ shards/",
+            "shardctl split model/ sharded/",
         ),
-        ("Check the shards:", "shardctl verify shards/"),
+        ("Check the shards:", "shardctl verify sharded/"),
     ),
     "split": (
         ("See the plan first:", "shardctl split model/ shards/ --num-shards 2 --dry-run"),

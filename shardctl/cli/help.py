@@ -30,7 +30,7 @@ MAIN = {
 }
 EXIT_CODES = (
     ("0", "done, or up to date"),
-    ("1", "the check failed: `verify` found errors, or `--check` found work"),
+    ("1", "check failed: `verify` found errors, or `--check` found something to change"),
     ("2", "usage error"),
     ("3", "the source is missing, damaged or unsafe"),
     ("4", "the target exists or is locked"),

@@ -17,7 +17,7 @@ from shardctl.source.read import Opened, read_checkpoint, unseen
 from shardctl.storages import storage_units
 from shardctl.stores.atomic import put
 from shardctl.stores.base import Store
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 #: Findings that a new index repairs, and that therefore do not prevent it.
 _REPAIRED = {
@@ -109,7 +109,7 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
         missing = [number for number in range(first, first + count) if number not in numbers]
         if missing:
             raise InputError(
-                f"{len(missing)} of {count} shards are missing: number "
+                f"missing {len(missing)} of {count} shards: number "
                 f"{', '.join(map(str, missing[:10]))}",
                 hint="fetch the missing shards; an index of the others would lose their tensors",
                 code="shard-set-incomplete",
@@ -121,13 +121,13 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
 def _refuse_gone(store: Store, located: Located, *, numbers_tell: bool) -> None:
     """Raise InputError for listed shards that do not exist.
 
-    Not where the numbers of the others tell what is missing.
+    With `numbers_tell`, numbered ones are left to the check of the numbers.
     """
     absent = [name for path, name in located.names(store).items() if store.kind(path) != "file"]
     gone = [name for name in absent if not (numbers_tell and _numbered(name))]
     if gone:
         raise InputError(
-            f"{len(gone)} of the shards that the index lists are missing, the first is "
+            f"{plural(len(gone), 'shard')} listed in the index but missing, the first is "
             f"'{escape(gone[0])}'",
             hint="fetch the missing shards; an index of the others would lose their tensors",
             code="index-shard-missing",
@@ -155,14 +155,14 @@ def _changes(
     listed = located.index.weight_map
     for what, some in (
         ("not listed", [name for name in held if name not in listed]),
-        ("listed and not there", [name for name in listed if name not in held]),
+        ("listed but missing", [name for name in listed if name not in held]),
         (
             "in another shard than listed",
             [name for name in held if listed.get(name, held[name]) != held[name]],
         ),
     ):
         if some:
-            yield f"{len(some)} tensors {what}, the first is '{escape(some[0])}'"
+            yield f"{plural(len(some), 'tensor')} {what}, the first is '{escape(some[0])}'"
     if located.index.metadata.get("total_size") != total:
         yield f"total_size is {located.index.metadata.get('total_size')!r}, and should be {total}"
     yield "the file's form (order of keys, white space)"

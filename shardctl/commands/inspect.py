@@ -1,4 +1,4 @@
-"""What `inspect` shows: a checkpoint's files, tensors and sums, taken from the headers alone."""
+"""Sum up a checkpoint for `inspect`: its files and tensors, from the headers alone."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def inspect_checkpoint(
 ) -> Inspection:
     """Sum up a checkpoint; `glob` keeps only the tensors whose names match.
 
-    Raises MissingError where it matches none, with the names that come near.
+    Raises MissingError where it matches none, with the most similar names.
     """
     if glob is not None:
         checkpoint = replace(checkpoint, tensors=_matching(checkpoint, glob))

@@ -1,7 +1,6 @@
 """Prepare a run: find the source, read its headers, plan, and check the target.
 
-The steps of `prepare` are those that a reader would take. Nothing is written by them, save that a
-replacement that an interrupted run had started is completed first.
+Nothing is written, but a replacement that an interrupted run had started is completed first.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from shardctl.planning.request import WriteOptions, options_of
 from shardctl.source.locate import Located, find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Copied, Store
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 #: Names of files that a note lists at most.
 _SHOWN = 6
@@ -259,7 +258,7 @@ def _replaced(route: Route, changes: Changes) -> Iterator[str]:
         return
     count = len(changes.superseded)
     shown = ", ".join(map(escape, changes.superseded[:_SHOWN])) + (", …" if count > _SHOWN else "")
-    yield f"replaces {count} file{'' if count == 1 else 's'} in the target: {shown}"
+    yield f"replaces {plural(count, 'file')} in the target: {shown}"
     deep = [name for name in route.located.names(route.source_store).values() if "/" in name]
     if deep and route.in_place:
         more = ", …" if len(deep) > 1 else ""

@@ -68,7 +68,7 @@ class _Rules:
         if filename is None and self._is_source(candidate):
             return True
         if filename is not None and stem not in KNOWN_STEMS:
-            return False  # a file of a free name is not another checkpoint's successor
+            return False  # a file of a free name does not replace another checkpoint
         same = (candidate.stem, candidate.variant, candidate.format) == (
             stem,
             variant,

@@ -1,4 +1,4 @@
-"""What TARGET means, whether it is the source, and what of it stays."""
+"""Resolve TARGET: whether it is the source, and which of its files stay."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """From where to where a run copies: what SOURCE and TARGET mean, each in its own store."""
+    """The source and the target of a run: what SOURCE and TARGET mean, each in its store."""
 
     source_store: Store
     located: Located

@@ -182,11 +182,11 @@ def test_an_ambiguous_directory_lists_the_choices(
 
 
 def test_several_sources_name_the_directory_form(source: Path, run_cli: RunCli) -> None:
-    """A shell's glob becomes several arguments: the hint says to name the folder."""
+    """A shell's glob becomes several arguments: the hint says to name the directory."""
     for command in ("inspect", "verify"):
         done = run_cli(command, source / "a.safetensors", source / "b.safetensors", code=2)
-        assert "name the folder" in done.stderr
-    assert "name the folder" in run_cli("merge", "a.bin", "b.bin", "out.bin", code=2).stderr
+        assert "name the directory" in done.stderr
+    assert "name the directory" in run_cli("merge", "a.bin", "b.bin", "out.bin", code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -84,9 +84,9 @@ def test_moved_stale_and_unlisted_tensors(store: MemoryStore) -> None:
     put(store, INDEX, document({"a": shard(2), "gone": shard(1), "c": shard(2)}, total_size=60))
     changes = reindex(store, "m", check=False).changes
     assert changes[:3] == (
-        "1 tensors not listed, the first is 'b'",
-        "1 tensors listed and not there, the first is 'gone'",
-        "1 tensors in another shard than listed, the first is 'a'",
+        "1 tensor not listed, the first is 'b'",
+        "1 tensor listed but missing, the first is 'gone'",
+        "1 tensor in another shard than listed, the first is 'a'",
     )
     assert index(store)["weight_map"] == {"a": shard(1), "b": shard(1), "c": shard(2)}
     assert reindex(store, "m", check=True).changes == ()
@@ -134,7 +134,7 @@ def test_an_incomplete_set_is_refused(store: MemoryStore, *, with_index: bool) -
     store.remove(f"m/{shard(2)}")
     if not with_index:
         store.remove(INDEX)
-    with pytest.raises(InputError, match="1 of 2 shards are missing: number 2"):
+    with pytest.raises(InputError, match="missing 1 of 2 shards: number 2"):
         make_index(store, "m")
 
 
@@ -151,7 +151,7 @@ def test_an_index_with_no_shard_left_is_not_emptied() -> None:
     """Where none of the listed shards is there, the index is all that is left, and stays."""
     store = MemoryStore()
     put(store, INDEX, document({"a": shard(1), "b": shard(2)}, total_size=60))
-    with pytest.raises(InputError, match="2 of the shards"):
+    with pytest.raises(InputError, match="2 shards listed in the index but missing"):
         reindex(store, INDEX, check=False)
     assert index(store)["weight_map"] == {"a": shard(1), "b": shard(2)}
 
