@@ -290,7 +290,10 @@ class TestOversizeAndNotes:
     def test_dropped_entries_are_counted(self) -> None:
         """A note counts the values that are left out since they are not tensors."""
         source = checkpoint_of(floats("a", 1), non_tensors=(NonTensor("step", "builtins.int"),))
-        assert any(note == "leaves out 1 non-tensor value" for note in plan(source, request_for("bin")).notes)
+        assert any(
+            note == "leaves out 1 non-tensor value"
+            for note in plan(source, request_for("bin")).notes
+        )
 
 
 class TestPlanId:
