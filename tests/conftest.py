@@ -8,8 +8,8 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.checkpoints import RunCli
-from tests.checkpoints import run_cli as run_cli_process
+from tests.support.program import RunCli
+from tests.support.program import run_cli as run_cli_process
 
 pytest_plugins = ["tests.skips"]
 

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.checkpoints import ROOT
+from tests.support.program import ROOT
 
 COMPLETIONS = ROOT / "completions"
 Offers = Mapping[str, frozenset[str]]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT
 from tests.cli.shells import SHELLS, Offers
+from tests.support.program import ROOT
 from tools import generate, source, values
 
 COMMANDS = {command.name: command for command in source.commands() if command.name}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT, RunCli
-from tests.cli.files import plain_directory, write_safetensors
+from tests.support.program import ROOT, RunCli
+from tests.support.safetensors_files import plain_directory, write_floats
 
 ERROR_KEYS = ["error", "message", "file", "tensor", "offset", "hint", "exit_code"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -172,7 +172,7 @@ def test_an_ambiguous_directory_lists_the_choices(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
     """Several checkpoints are never guessed at: 2, with each one's name to type."""
-    write_safetensors(source / "model.fp16.safetensors", {"a": 4})
+    write_floats(source / "model.fp16.safetensors", {"a": 4})
     for command in (("inspect", source), ("split", source, tmp_path / "out")):
         found = error(run_cli(*command, "--json", code=2).stderr)
         assert found["error"] == "folder-ambiguous"
@@ -205,7 +205,7 @@ def test_what_was_meant(run_cli: RunCli, line: str, guess: str) -> None:
 
 def test_a_filter_that_matches_nothing(tmp_path: Path, run_cli: RunCli) -> None:
     """A GLOB without a match says so on stderr, with the closest names, and prints no rows."""
-    path = write_safetensors(
+    path = write_floats(
         tmp_path / "model.safetensors", {"encoder.1.weight": 4, "encoder.2.weight": 4, "head": 4}
     )
     done = run_cli("inspect", path, "--filter", "encoder.2.wieght", code=3)

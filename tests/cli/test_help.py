@@ -9,8 +9,8 @@ import pytest
 
 from shardctl.cli.help import EXIT_CODES, MAIN, VARIABLES
 from shardctl.cli.spec import Command
-from tests.checkpoints import run_cli
-from tests.cli.files import plain_directory
+from tests.support.program import run_cli
+from tests.support.safetensors_files import plain_directory
 from tools import source
 
 ROOT, *COMMANDS = source.commands()

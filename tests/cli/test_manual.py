@@ -14,8 +14,8 @@ import pytest
 
 from shardctl.cli.help import EXIT_CODES
 from shardctl.cli.spec import Command
-from tests.checkpoints import ROOT, call_cli
-from tests.cli.files import plain_directory, write_safetensors
+from tests.support.program import ROOT, call_cli
+from tests.support.safetensors_files import plain_directory, write_floats
 from tools import manual, prose, source
 
 COMMANDS = source.commands()
@@ -104,7 +104,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the examples name."""
     monkeypatch.chdir(tmp_path)
     plain_directory(tmp_path / "model", ["layer.0.weight", "layer.0.bias", "head"])
-    write_safetensors(
+    write_floats(
         tmp_path / "model.safetensors", {"layer.0.weight": 400, "layer.0.bias": 400, "head": 400}
     )
     call_cli("split", "model.safetensors", "sharded", "--num-shards", 2)

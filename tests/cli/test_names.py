@@ -14,8 +14,8 @@ import pytest
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
-from tests.checkpoints import ROOT
-from tests.cli.files import write_safetensors
+from tests.support.program import ROOT
+from tests.support.safetensors_files import write_floats
 
 NAMES = {
     "cyrillic": "слой.0.вес",
@@ -64,7 +64,7 @@ def test_there_and_back(
     unchanged.
     """
     source, target, single = tmp_path / "source", tmp_path / "target", tmp_path / f"one.{container}"
-    write_safetensors(source / "model.safetensors", dict.fromkeys(tensors, 400))
+    write_floats(source / "model.safetensors", dict.fromkeys(tensors, 400))
     shape = ("--to", container, "--max-shard-size", "1KB")
     planned = printed(capsys, "split", source, target, *shape, "-n").splitlines()
     document = json.loads(printed(capsys, "split", source, target, *shape, "--json"))
@@ -91,8 +91,8 @@ def test_findings_have_five_fields(tmp_path: Path, capsys: pytest.CaptureFixture
     """Whatever the tensors that a comparison finds missing are called, a finding is one line of
     five fields.
     """
-    write_safetensors(tmp_path / "a.safetensors", dict.fromkeys(NAMES.values(), 4))
-    write_safetensors(tmp_path / "b.safetensors", {"other": 4})
+    write_floats(tmp_path / "a.safetensors", dict.fromkeys(NAMES.values(), 4))
+    write_floats(tmp_path / "b.safetensors", {"other": 4})
     assert (
         run(
             app,
@@ -124,7 +124,7 @@ def test_streams_that_cannot_say_a_name(tmp_path: Path, variables: dict[str, str
     tensors.
     """
     source = tmp_path / "größe-模型"
-    write_safetensors(source / "model.safetensors", dict.fromkeys(NAMES.values(), 4))
+    write_floats(source / "model.safetensors", dict.fromkeys(NAMES.values(), 4))
     script = (
         "from shardctl.cli.app import app\n"
         "from shardctl.cli.exits import run\n"
@@ -152,7 +152,7 @@ def test_a_path_that_is_no_text_is_printed_as_it_is(tmp_path: Path) -> None:
     """Where a folder's name is no UTF-8, stdout has its very bytes, so that the next command finds
     it.
     """
-    write_safetensors(tmp_path / "source" / "model.safetensors", {"a": 4})
+    write_floats(tmp_path / "source" / "model.safetensors", {"a": 4})
     target = os.fsencode(tmp_path) + b"/out-\xff"
     command = [sys.executable, "-m", "shardctl", "split", tmp_path / "source", target]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}

@@ -14,8 +14,8 @@ import pytest
 
 from shardctl.cli.exits import run
 from shardctl.errors import Stopped
-from tests.checkpoints import ROOT
-from tests.cli.files import plain_directory
+from tests.support.program import ROOT
+from tests.support.safetensors_files import plain_directory
 
 #: The program with a trap, which is set once the entry point is imported. Its signals are as a terminal's shell sets
 #: them, whatever the tests themselves were started with.

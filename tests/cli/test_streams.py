@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT
-from tests.cli.files import plain_directory
+from tests.support.program import ROOT
+from tests.support.safetensors_files import plain_directory
 
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 #: A pipe takes 64 KiB before its reader has read anything, so the rows of this many tensors do not

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import RunCli, load
-from tests.cli.files import TENSOR_BYTES, plain_directory, write_safetensors, write_torch
+from tests.support.program import RunCli
+from tests.support.safetensors_files import TENSOR_BYTES, plain_directory, write_floats
+from tests.support.state_dicts import load, write_torch
 
 WRITER_KEYS = [
     "schema_version", "command", "done", "source", "target", "loads_from", "container",
@@ -537,7 +538,7 @@ def test_reshard_keeps_the_number_of_shards(tmp_path: Path, run_cli: RunCli) -> 
 
 def test_oversize_tensors_are_listed(tmp_path: Path, run_cli: RunCli) -> None:
     """A tensor over the limit gets a shard of its own, and the document names it."""
-    write_safetensors(tmp_path / "source" / "model.safetensors", {"a": 400, "big": 4000, "c": 400})
+    write_floats(tmp_path / "source" / "model.safetensors", {"a": 400, "big": 4000, "c": 400})
     arguments = (
         "split",
         tmp_path / "source",

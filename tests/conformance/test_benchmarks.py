@@ -15,7 +15,7 @@ import pytest
 from benchmarks import charts, remarks, report, results, run
 from benchmarks.measure import Sample
 from benchmarks.scenarios import WORKS
-from tests.checkpoints import ROOT
+from tests.support.program import ROOT
 
 KEPT = ROOT / "benchmarks" / "results.json"
 

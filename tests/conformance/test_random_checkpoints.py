@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.checkpoints import assert_equal, call_cli, load, random_state_dict, result, save
+from tests.support.program import call_cli
+from tests.support.state_dicts import assert_equal, load, random_state_dict, result, save
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +144,7 @@ def test_types_of_torch_alone_are_refused_for_safetensors(tmp_path: Path, name: 
     """
     import torch
 
-    from tests.checkpoints import run_cli
+    from tests.support.program import run_cli
 
     save(
         {"weight.x": torch.zeros(2, dtype=getattr(torch, name))},

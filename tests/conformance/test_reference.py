@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.checkpoints import ROOT, load, run_cli
+from tests.support.program import ROOT, run_cli
+from tests.support.state_dicts import load
 
 if TYPE_CHECKING:
     import torch

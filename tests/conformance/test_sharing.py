@@ -21,7 +21,7 @@ from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.verify.run import Thoroughness, verify
-from tests.disks import Disk, mounted_disk
+from tests.support.disks import Disk, mounted_disk
 
 pytestmark = [
     pytest.mark.faults,

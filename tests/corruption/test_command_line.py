@@ -15,9 +15,9 @@ import pytest
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
-from tests.checkpoints import ROOT
 from tests.corruption import safetensors_cases, torch_cases
 from tests.corruption.cases import Case
+from tests.support.program import ROOT
 
 CASES = [*safetensors_cases.CASES, *torch_cases.CASES]
 

@@ -15,7 +15,7 @@ from typing import Any
 from tests.corruption.cases import Case
 from tests.corruption.hostile_pickles import HOSTILE, TENSOR, persid, tensor, text
 from tests.corruption.legacy_cases import add_legacy
-from tests.corruption.zips import Entry, pack
+from tests.support.zip_files import Entry, pack
 
 _W = struct.pack("<4f", 1, 2, 3, 4)
 #: `{"w": <float32 tensor of 4 elements on storage 0>}`.

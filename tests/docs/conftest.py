@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import reference
-from tests.cli.files import write_safetensors
 from tests.docs.pages import Shell
 from tests.docs.program import served
+from tests.support.safetensors_files import write_floats
 
 #: The stand-in for a language model: eleven tensors of two sizes, 4 bytes an element.
 SMALL, LARGE = 4_000, 40_000
@@ -39,7 +39,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         sizes |= {f"model.layers.{layer}.norm.weight": SMALL}
     sizes |= {"lm_head.weight": LARGE}
-    write_safetensors(directory / "model" / "model.safetensors", sizes, fill=1)
+    write_floats(directory / "model" / "model.safetensors", sizes, fill=1)
     (directory / "model" / "config.json").write_text(json.dumps({"model_type": "small"}))
     (directory / "model" / "tokenizer.json").write_text("{}")
     with pytest.MonkeyPatch.context() as patch:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.checkpoints import ROOT
+from tests.support.program import ROOT
 
 SHIM = """\
 #!{python} -IS

@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from shardctl import errors
 from shardctl.cli.app import app
-from tests.checkpoints import ROOT, run_cli
+from tests.support.program import ROOT, run_cli
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 COMMANDS = tuple(sorted(get_command(app).commands))  # type: ignore[attr-defined] # an application is a group

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.checkpoints import ROOT
 from tests.docs.pages import LANGUAGES, Scene, Shell, blocks, pattern, play, scenes
+from tests.support.program import ROOT
 
 PAGES = [ROOT / "README.md", *sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])]
 SCENES = [scene for page in PAGES for scene in scenes(page, ROOT)]

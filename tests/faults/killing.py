@@ -19,13 +19,12 @@ from tests.faults.machinery import (
     Ended,
     digests,
     points_of,
-    read_tensors,
     run_here,
     run_killed,
     staging_names,
     tensors,
-    write_safetensors,
 )
+from tests.support.safetensors_files import read_tensors, write_safetensors
 
 
 @dataclass(frozen=True, slots=True)

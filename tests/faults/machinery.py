@@ -6,14 +6,13 @@ import contextlib
 import ctypes
 import hashlib
 import io
-import json
 import multiprocessing
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,8 +21,7 @@ import pytest
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
-from shardctl.testing.builders import safetensors_bytes
-from tests.checkpoints import ROOT
+from tests.support.program import environment as program_environment
 
 STAGING = ".shardctl"
 
@@ -64,30 +62,6 @@ def tensors(count: int = 6, nbytes: int = 700) -> dict[str, bytes]:
     }
 
 
-def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
-    """A file of one-dimensional U8 tensors."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(safetensors_bytes(held))
-    return path
-
-
-def read_tensors(directory: Path) -> dict[str, bytes]:
-    """Every tensor of a folder's safetensors files by name: through its index where it has one."""
-    names = sorted(path.name for path in directory.glob("*.safetensors"))
-    for index in directory.glob("*.index.json"):
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    held: dict[str, bytes] = {}
-    for name in names:
-        data = (directory / name).read_bytes()
-        begin = 8 + int.from_bytes(data[:8], "little")
-        header = json.loads(data[8:begin])
-        header.pop("__metadata__", None)
-        for tensor, entry in header.items():
-            first, last = entry["data_offsets"]
-            held[tensor] = data[begin + first : begin + last]
-    return held
-
-
 def digests(directory: Path) -> dict[str, str]:
     """The files of a folder, without the staging, by name with their SHA-256."""
     if not directory.is_dir():
@@ -109,10 +83,8 @@ def staging_names(target: Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """An environment in which the program is found, and none of its variables is set."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SHARDCTL_")}
-    path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
-    return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    """Return the program's environment, in which it writes no bytecode: every write is its own."""
+    return {**program_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def program(*arguments: object) -> list[str]:

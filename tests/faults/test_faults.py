@@ -31,12 +31,11 @@ from tests.faults.machinery import (
     needs_root,
     needs_strace,
     program,
-    read_tensors,
     run_here,
     run_program,
     tensors,
-    write_safetensors,
 )
+from tests.support.safetensors_files import read_tensors, write_safetensors
 
 pytestmark = pytest.mark.faults
 

@@ -14,19 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.disks import Disk, mounted_disk
 from tests.faults.machinery import (
     STAGING,
     digests,
     injected,
     needs_root,
     needs_strace,
-    read_tensors,
     run_here,
     run_program,
     tensors,
-    write_safetensors,
 )
+from tests.support.disks import Disk, mounted_disk
+from tests.support.safetensors_files import read_tensors, write_safetensors
 
 pytestmark = [pytest.mark.faults, needs_root]
 

@@ -14,13 +14,12 @@ from tests.faults.machinery import (
     digests,
     injected,
     needs_strace,
-    read_tensors,
     run_here,
     run_program,
     staging_names,
     tensors,
-    write_safetensors,
 )
+from tests.support.safetensors_files import read_tensors, write_safetensors
 
 pytestmark = pytest.mark.faults
 

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.checkpoints import (
-    COMMON_DTYPES,
-    assert_equal,
-    call_cli,
-    load,
-    random_tensor,
-    result,
-    save,
-)
+from tests.support.program import call_cli
+from tests.support.state_dicts import COMMON_DTYPES, assert_equal, load, random_tensor, result, save
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT
 from tests.skips import LISTED
+from tests.support.program import ROOT
 
 #: Starts a command with the signals ignored, as `nohup COMMAND &` in a script does.
 IGNORING = ["sh", "-c", 'trap "" INT TERM HUP; exec "$@"', "sh"]

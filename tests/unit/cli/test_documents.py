@@ -19,7 +19,7 @@ from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
-from tests.small import put, sample, weights
+from tests.support.memory_checkpoints import put, sample, weights
 
 WRITING = [
     "schema_version", "command", "done", "source", "target", "loads_from", "container",

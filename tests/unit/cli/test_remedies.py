@@ -19,7 +19,7 @@ from shardctl.planning.request import (
     options_of,
     parse_limits,
 )
-from tests.checkpoints import ROOT
+from tests.support.program import ROOT
 from tools import source
 
 #: What texts quote besides settings and functions of our own: code, and other programs.

@@ -12,7 +12,7 @@ from shardctl.planning.request import Limits, Request, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.memory import MemoryStore
-from tests.small import sample
+from tests.support.memory_checkpoints import sample
 
 
 def request_for(target: str, options: WriteOptions) -> Request:

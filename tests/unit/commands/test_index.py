@@ -14,7 +14,7 @@ from shardctl.commands.index import make_index, reindex
 from shardctl.errors import InputError, ShardctlError, UsageError
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.small import get, put, weights
+from tests.support.memory_checkpoints import get, put, weights
 
 INDEX = "m/model.safetensors.index.json"
 

@@ -16,7 +16,7 @@ from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.builders import materialise
 from shardctl.testing.memory import MemoryStore
-from tests.small import put, weights
+from tests.support.memory_checkpoints import put, weights
 
 
 def inspected(store: MemoryStore, source: str, glob: str | None = None) -> Inspection:

@@ -15,7 +15,7 @@ from shardctl.source.locate import find_source
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.small import put, sample, weights
+from tests.support.memory_checkpoints import put, sample, weights
 
 DIGEST = "0" * 64
 

@@ -25,7 +25,7 @@ from shardctl.streams.pool import Threads
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.against import named_tensors
 from shardctl.verify.run import Thoroughness, verify
-from tests.small import get, put, sample, weights
+from tests.support.memory_checkpoints import get, put, sample, weights
 
 BY_250 = WriteOptions(limits=Limits(max_shard_bytes=250))
 

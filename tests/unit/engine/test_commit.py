@@ -14,7 +14,7 @@ from shardctl.errors import InputError, LockedError, StorageError, TargetExistsE
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.small import get, put
+from tests.support.memory_checkpoints import get, put
 
 COMMITTED = Commit(
     identity=RunIdentity("id", {"to": "bin"}, {}),

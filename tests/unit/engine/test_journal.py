@@ -26,8 +26,8 @@ from shardctl.stores.atomic import put
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.small import get
-from tests.small import put as put_file
+from tests.support.memory_checkpoints import get
+from tests.support.memory_checkpoints import put as put_file
 
 IDENTITY = RunIdentity(
     "id", {"max_shard_bytes": 5, "stem": None}, {"a": Version(1, "x"), "b": Version(2, "y")}

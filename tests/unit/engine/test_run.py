@@ -33,7 +33,7 @@ from shardctl.stores.local import LocalStore
 from shardctl.streams.pool import Threads
 from shardctl.streams.progress import Ticks
 from shardctl.testing.memory import MemoryStore
-from tests.small import get, put
+from tests.support.memory_checkpoints import get, put
 
 ONE, RESTART = RunOptions(jobs=1), RunOptions(jobs=1, restart=True)
 

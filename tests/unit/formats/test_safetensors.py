@@ -29,6 +29,7 @@ from shardctl.formats.safetensors.writer import SafetensorsWriter
 from shardctl.layout import Copy, Gather, Layout, Literal
 from shardctl.model import DTYPES, Extent, File, Storage, Tensor, Version, contiguous_strides
 from shardctl.testing.builders import BytesReader
+from tests.support.safetensors_files import framed
 
 _PATH = "model.safetensors"
 READER, WRITER = SafetensorsReader(), SafetensorsWriter()
@@ -195,7 +196,7 @@ def test_findings_name_tensor_and_offset() -> None:
     """An overlap is reported at the tensor that begins too early, where it begins in the file."""
     fields = '{"dtype":"U8","shape":[4],"data_offsets":[%d,%d]}'
     header = f'{{"a":{fields % (0, 4)},"b":{fields % (2, 6)}}}'.encode()
-    (finding,) = _findings(len(header).to_bytes(8, "little") + header + bytes(6))
+    (finding,) = _findings(framed(header, bytes(6)))
     assert (finding.code, finding.tensor, finding.offset) == (
         "tensor-overlap",
         "b",
@@ -211,10 +212,7 @@ def test_several_faults_are_all_found() -> None:
         "c": {"dtype": "F32", "shape": [1], "data_offsets": [12, 16]},
     }
     header = json.dumps(root).encode()
-    found = {
-        (f.code, f.tensor)
-        for f in _findings(len(header).to_bytes(8, "little") + header + bytes(20))
-    }
+    found = {(f.code, f.tensor) for f in _findings(framed(header, bytes(20)))}
     assert found == {
         ("tensor-dtype-unknown", "a"),
         ("tensor-size-mismatch", "b"),
@@ -226,7 +224,7 @@ def test_several_faults_are_all_found() -> None:
 def test_a_flood_of_faults_is_cut_short() -> None:
     """Of one code a hundred are reported, then how many more there are."""
     header = ("{" + ",".join(f'"{i}":0' for i in range(1234)) + "}").encode()
-    findings = _findings(len(header).to_bytes(8, "little") + header)
+    findings = _findings(framed(header))
     assert len(findings) == 101
     assert "1,134 more" in findings[-1].message
 
@@ -234,15 +232,15 @@ def test_a_flood_of_faults_is_cut_short() -> None:
 def test_json_errors_give_the_byte() -> None:
     """The offset counts bytes, not characters, and from the start of the file."""
     header = '{"é":x}'.encode()
-    (finding,) = _findings(len(header).to_bytes(8, "little") + header)
+    (finding,) = _findings(framed(header))
     assert finding.offset == 8 + header.index(b"x")
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_no_input_breaks_the_reader(data: bytes, framed: bool) -> None:
+def test_no_input_breaks_the_reader(data: bytes, in_frame: bool) -> None:
     """Whatever the bytes are, they are read or refused as a format error."""
-    if framed:
-        data = len(data).to_bytes(8, "little") + data
+    if in_frame:
+        data = framed(data)
     with contextlib.suppress(FormatError):
         READER.read(BytesReader(_PATH, data), strict)
 
@@ -274,7 +272,7 @@ def test_a_tensor_takes_less_than_a_kilobyte() -> None:
         for i in range(count)
     )
     header = ("{" + ",".join(fields) + "}").encode()
-    reader = BytesReader(_PATH, len(header).to_bytes(8, "little") + header)
+    reader = BytesReader(_PATH, framed(header))
     tracemalloc.start()
     try:
         file = READER.read(_LargerReader(reader, count << 14), strict)
@@ -313,11 +311,11 @@ def test_garbage_collection_goes_on() -> None:
     "head",
     [
         save({"a": torch.zeros(1)}),
-        (4).to_bytes(8, "little") + b"  {}",
-        (200).to_bytes(8, "little") + b" " * 200,
-        (135_000_000).to_bytes(8, "little") + b'{"a":',
-        (64).to_bytes(8, "little"),
-        (64).to_bytes(8, "little") + b'\xef\xbb\xbf{"a":',
+        framed(b"  {}", length=4),
+        framed(b" " * 200, length=200),
+        framed(b'{"a":', length=135_000_000),
+        framed("", length=64),
+        framed(b'\xef\xbb\xbf{"a":', length=64),
     ],
 )
 def test_recognised(head: bytes) -> None:
@@ -335,8 +333,8 @@ def test_recognised(head: bytes) -> None:
         b'{"metadata": {"total_size": 1}}',
         b"version https://git-lfs.github.com/spec/v1",
         b"<!DOCTYPE html>",
-        (64).to_bytes(8, "little") + b"[1]",
-        (1).to_bytes(8, "little") + b"{",
+        framed(b"[1]", length=64),
+        framed(b"{", length=1),
     ],
 )
 def test_not_recognised(head: bytes) -> None:

@@ -17,12 +17,11 @@ import torch
 
 from shardctl.findings import Finding, strict
 from shardctl.formats.torch.zip.reader import TorchZipReader
-from shardctl.layout import Gather, tensor_piece
 from shardctl.model import File, NonTensor, Tensor, Tree
 from shardctl.source.state_dict import flatten, state_dict_keys
-from shardctl.streams.gather import gather
 from shardctl.testing.builders import BytesReader
-from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
+from tests.support.state_dicts import COMMON_DTYPES, bits, random_state_dict, random_tensor
+from tests.support.tensors import stored_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 
@@ -44,17 +43,6 @@ def _read(data: bytes) -> File:
     return file
 
 
-def _bits(tensor: Tensor, data: bytes) -> bytes:
-    piece = tensor_piece(tensor)
-    if not tensor.elements:
-        return b""
-    if isinstance(piece, Gather):
-        parts: list[bytes] = []
-        gather(BytesReader(_PATH, data), piece, lambda chunk: parts.append(bytes(chunk)))
-        return b"".join(parts)
-    return data[piece.extent.offset : piece.extent.end]
-
-
 def _tensor(tree: Tree, name: str) -> Tensor:
     value = tree[name]
     assert isinstance(value, Tensor)
@@ -69,7 +57,7 @@ def _assert_same(value: dict[str, torch.Tensor], data: bytes) -> None:
         assert getattr(torch, str(theirs.dtype).removeprefix("torch.")) is theirs.dtype
         assert ours.shape == tuple(theirs.shape), name
         assert ours.nbytes == theirs.numel() * theirs.element_size()
-        assert _bits(ours, data) == bits(theirs), name
+        assert stored_bits(ours, data) == bits(theirs), name
 
 
 @pytest.mark.parametrize("dtype", _DTYPES)

@@ -25,7 +25,7 @@ from shardctl.layout import Copy, Layout, Literal
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
 from shardctl.source.state_dict import flatten
 from shardctl.testing.builders import BytesReader, materialise
-from tests.checkpoints import assert_equal, random_state_dict
+from tests.support.state_dicts import assert_equal, random_state_dict
 
 _SOURCE = "source.bin"
 _GIB = 2**30

@@ -19,7 +19,7 @@ from shardctl.errors import UsageError
 from shardctl.model import Checkpoint, Extent, Index, NonTensor, Storage, Tensor, Version
 from shardctl.planning.plan import Plan, make_plan, natural_key
 from shardctl.planning.request import Limits, Request
-from tests.small import F32, checkpoint_of, floats
+from tests.support.tensors import F32, checkpoint_of, floats
 
 
 def request_for(written: str = "bin", **fields: Any) -> Request:

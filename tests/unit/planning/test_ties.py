@@ -10,7 +10,7 @@ from shardctl.formats.registry import by_name
 from shardctl.model import Extent, Index, Storage, Tensor
 from shardctl.planning.ties import resolve_ties
 from shardctl.storages import tied_names
-from tests.small import F32, checkpoint_of, floats
+from tests.support.tensors import F32, checkpoint_of, floats
 
 SHARED = Storage(Extent("folder/f", 0, 16), "0", crc32=7)
 HEAD, EMBED, OTHER = (

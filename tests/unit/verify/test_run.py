@@ -19,7 +19,7 @@ from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryReader, MemoryStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
-from tests.small import get, put, sample, weights
+from tests.support.memory_checkpoints import get, put, sample, weights
 
 DEEP = Thoroughness(deep=True)
 INDEX = "m/model.safetensors.index.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.view.tensors import TensorRow, bytes_once, every_name, largest, shape_text
-from tests.small import floats
+from tests.support.tensors import floats
 
 
 def view(name: str, storage: Storage, elements: int, offset: int = 0) -> Tensor:

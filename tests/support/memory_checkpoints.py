@@ -1,30 +1,13 @@
-"""Small checkpoints in memory, made with shardctl's own writer: no torch, no disk."""
+"""Small checkpoints in a store in memory, made with shardctl's own writer: no torch, no disk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from shardctl.formats.registry import writer_of
-from shardctl.model import DTYPES, Checkpoint, Extent, File, Storage, Tensor, Version
+from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.testing.builders import materialise
 from shardctl.testing.memory import MemoryStore
-
-#: The type of the floats below.
-F32 = DTYPES["F32"]
-
-
-def floats(name: str, elements: int, offset: int = 0, storage: Storage | None = None) -> Tensor:
-    """A flat tensor of floats, in a storage of its own unless one is given."""
-    own = storage or Storage(Extent("folder/f", offset, 4 * elements), name)
-    return Tensor(name, F32, (elements,), own)
-
-
-def checkpoint_of(*tensors: Tensor, container: str = "bin", **fields: Any) -> Checkpoint:
-    """A checkpoint of one file with those tensors."""
-    tree = {tensor.name: tensor for tensor in tensors}
-    file = File("folder/f", container, Version(1000, "mark"), {**tree}, header_sha256="00")
-    return Checkpoint(container, (file,), tensors, **fields)
 
 
 def put(store: MemoryStore, path: str, data: bytes) -> None:

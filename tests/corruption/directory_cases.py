@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from shardctl.testing.builders import safetensors_bytes
 
 A, B, C = (f"model-{number:05d}-of-00003.safetensors" for number in (1, 2, 3))
 INDEX = "model.safetensors.index.json"
@@ -35,13 +36,8 @@ class DirectoryCase:
 
 
 def weights(*names: str, size: int = 8) -> bytes:
-    """A safetensors file that holds tensors of those names, `size` bytes each."""
-    entries = {
-        name: {"dtype": "U8", "shape": [size], "data_offsets": [size * at, size * (at + 1)]}
-        for at, name in enumerate(names)
-    }
-    header = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(range(1, size + 1)) * len(names)
+    """Return a safetensors file that holds tensors of those names, `size` bytes each."""
+    return safetensors_bytes(dict.fromkeys(names, bytes(range(1, size + 1))))
 
 
 def index(weight_map: dict[str, str]) -> bytes:
