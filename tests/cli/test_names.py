@@ -137,7 +137,7 @@ def test_streams_that_cannot_say_a_name(tmp_path: Path, variables: dict[str, str
     )
     arguments = [os.fsencode(path) for path in (source, tmp_path / "层", tmp_path / "nirgendwo-ö")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    command = [sys.executable, "-c", script, *arguments]
+    command: list[str | bytes] = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     encoding = variables.get("PYTHONIOENCODING", "utf-8")
@@ -154,7 +154,8 @@ def test_a_path_that_is_no_text_is_printed_as_it_is(tmp_path: Path) -> None:
     """
     write_floats(tmp_path / "source" / "model.safetensors", {"a": 4})
     target = os.fsencode(tmp_path) + b"/out-\xff"
-    command = [sys.executable, "-m", "shardctl", "split", tmp_path / "source", target]
+    source = os.fsencode(tmp_path / "source")
+    command: list[str | bytes] = [sys.executable, "-m", "shardctl", "split", source, target]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout) == (0, target + b"/model.safetensors\n")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -305,7 +304,6 @@ def test_bugs_and_signals(
         raise raised
 
     monkeypatch.setattr(preparing, "prepare", broken)
-    assert signal.SIGHUP == 1
     found = error(call, code, "split", "a", "b")
     assert found["error"] == ("internal-error" if code == 70 else "stopped")
 

@@ -47,7 +47,7 @@ def test_any_route_keeps_every_bit(tmp_path: Path, seed: int, first: str) -> Non
     at = save(expected, tmp_path / "0" / f"model.{first}")
     for step in range(1, 4):
         directory = tmp_path / str(step)
-        size = draw.choice(
+        size: list[object] = draw.choice(
             [
                 ["--single"],
                 ["--num-shards", draw.randint(2, 6)],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 CANARY = Path(tempfile.gettempdir()) / "shardctl-canary-of-the-corpus"
@@ -76,6 +77,11 @@ _CODE = text(f"open({str(CANARY)!r}, 'w')")
 def _beside(value: bytes) -> bytes:
     """A state dict that holds the value beside a sound tensor."""
     return b"\x80\x04}(" + text("w") + TENSOR + text("x") + value + b"u."
+
+
+def _root(value: bytes) -> bytes:
+    """Return a pickle whose root is the value."""
+    return b"\x80\x02" + value + b"."
 
 
 def _call(name: str, *arguments: bytes) -> bytes:
@@ -292,8 +298,8 @@ _HARMLESS: Mapping[str, Callable[[], bytes]] = {
 #: By name: the finding that reading must give (None: the value is inert and all else is read), and
 #: the pickle.
 HOSTILE: Mapping[str, tuple[str | None, Callable[[], bytes]]] = {
-    **{f"hostile: {name}": (None, lambda value=value: _beside(value)) for name, value in _CALLS.items()},
-    **{f"hostile root: {name}": ("pickle-invalid", lambda value=value: b"\x80\x02" + value + b".")
+    **{f"hostile: {name}": (None, partial(_beside, value)) for name, value in _CALLS.items()},
+    **{f"hostile root: {name}": ("pickle-invalid", partial(_root, value))
        for name, value in list(_CALLS.items())[:8]},
     **{f"bomb: {name}": ("pickle-invalid", make) for name, make in _FLAT.items()},
     **{f"odd: {name}": (None, make) for name, make in _HARMLESS.items()},

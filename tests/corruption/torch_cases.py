@@ -33,10 +33,15 @@ def records(root: bytes = ROOT, **more: Any) -> dict[str, Entry]:
     }
 
 
-def archive(root: bytes = ROOT, **changed: Entry | None) -> bytes:
+def archive(root: bytes = ROOT, /, **changed: Entry | None) -> bytes:
     """A file with some records replaced, left out (None) or added, by the last part of their names."""
     entries: dict[str, Entry | None] = {**records(root), **changed}
     return pack([entry for entry in entries.values() if entry is not None])
+
+
+def _archived(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Return what makes a file with a root."""
+    return lambda: archive(make())
 
 
 def _with(key: str, **fields: Any) -> bytes:
@@ -82,7 +87,7 @@ def _cases() -> list[Case]:
     ):
         family(add)
     for name, (code, make) in HOSTILE.items():
-        add(name, code, lambda make=make: archive(make()))
+        add(name, code, _archived(make))
     return cases
 
 

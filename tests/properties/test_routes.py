@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 names = st.text(
-    st.characters(exclude_categories=("Cs",)) | st.sampled_from("./[]\\\t0123456789"),
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from("./[]\\\t0123456789"),
     min_size=1,
     max_size=12,
 ).filter(lambda name: name != "__metadata__")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from shardctl.cli.options import ProgressName
-from shardctl.cli.progress import observers as progress
 from shardctl.cli.progress.bars import Bars
 from shardctl.cli.progress.observers import JsonEvents, PlainLines, Silent, shown
 from shardctl.cli.progress.tally import Tally, format_seconds
@@ -309,7 +309,7 @@ def test_which_is_shown(how: ProgressName, kind: type, *, quiet: bool) -> None:
 
 def test_a_terminal_gets_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal `auto` draws, unless it is a dumb one or a CI's."""
-    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     with shown(ProgressName.auto, quiet=False) as observer:

@@ -39,13 +39,8 @@ def _torch(data: bytes, itemsize: int, shape: tuple[int, ...], strides: tuple[in
         return b""
     flat = torch.frombuffer(bytearray(data), dtype=_DTYPES[itemsize])
     view = flat.as_strided(shape, strides)
-    return (
-        torch.empty(view.numel(), dtype=flat.dtype)
-        .copy_(view.reshape(-1))
-        .view(torch.uint8)
-        .numpy()
-        .tobytes()
-    )
+    copy = torch.empty(view.numel(), dtype=flat.dtype).copy_(view.reshape(-1))
+    return bytes(copy.view(torch.uint8).numpy())
 
 
 def _gathered(
