@@ -17,6 +17,7 @@ import torch
 from shardctl.errors import FormatError
 from shardctl.findings import Finding, strict
 from shardctl.formats.detection import read_file
+from shardctl.formats.registry import formats
 from shardctl.model import File
 from shardctl.source.state_dict import flatten
 from shardctl.stores.local import LocalStore
@@ -29,6 +30,12 @@ from tests.corruption.torch_cases import CASES
 _PATH = "folder/pytorch_model.bin"
 #: Seconds of processor time that no file may take: a bomb would take minutes.
 _LIMIT = 2
+
+# Modules of the formats are imported on demand. Here they come first, so that whatever else is
+# imported while a file is read was imported because of the file.
+for known in formats():
+    for load in known.load_readers:
+        load()
 
 
 def _name(case: Case) -> str:
