@@ -11,7 +11,7 @@ from tests.support.program import Call
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """`call(*arguments, code=0)` runs the command line here, and returns what it printed (out, err)."""
+    """`call(*arguments, code=0)` runs the command line, and returns (stdout, stderr)."""
 
     def call(*arguments: object, code: int = 0) -> tuple[str, str]:
         capsys.readouterr()

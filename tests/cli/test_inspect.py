@@ -142,14 +142,14 @@ def test_content_says_what_a_file_is(tmp_path: Path, run_cli: RunCli) -> None:
 
     write_floats(tmp_path / "a" / "pytorch_model.bin", {"w": 4})
     write_torch(tmp_path / "b" / "net.pth", {"w": torch.ones(1)})
-    for directory, container in (("a", "safetensors"), ("b", "bin")):
+    for directory, format_name in (("a", "safetensors"), ("b", "bin")):
         assert (
             json.loads(run_cli("inspect", tmp_path / directory, "--json").stdout)["container"]
-            == container
+            == format_name
         )
 
 
-def test_training_state_is_no_candidate(tmp_path: Path, run_cli: RunCli) -> None:
+def test_training_state_is_not_a_candidate(tmp_path: Path, run_cli: RunCli) -> None:
     """An optimizer beside the weights does not make a directory ambiguous."""
     directory = plain_directory(tmp_path / "m")
     for name in (

@@ -1,4 +1,4 @@
-"""The manual pages: formatters find nothing to complain of, and they say what the command line says."""
+"""The manual pages: formatters report no problems, and the texts are those of the command line."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_every_description_is_of_a_command() -> None:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with everything that the examples name."""
+    """A directory with everything that the examples name."""
     monkeypatch.chdir(tmp_path)
     plain_directory(tmp_path / "model", ["layer.0.weight", "layer.0.bias", "head"])
     write_floats(
@@ -114,7 +114,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_every_example_works(workplace: Path, line: str) -> None:
-    """What the help and the manual tell people to type succeeds as it stands."""
+    """The examples of the help and the manual succeed as they are."""
     if "last.ckpt" in line:
         _nested(workplace / "last.ckpt")
     if "|" in line:

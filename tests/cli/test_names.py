@@ -56,16 +56,20 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 @pytest.mark.parametrize(
     "tensors", [[], ["only"], ["שכבה"], list(NAMES.values())], ids=["none", "one", "rtl", "all"]
 )
-@pytest.mark.parametrize("container", ["safetensors", "bin"])
+@pytest.mark.parametrize("format_name", ["safetensors", "bin"])
 def test_there_and_back(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], tensors: list[str], container: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tensors: list[str], format_name: str
 ) -> None:
     """Split, inspect, verify, merge: every output can be parsed, and every name comes through
     unchanged.
     """
-    source, target, single = tmp_path / "source", tmp_path / "target", tmp_path / f"one.{container}"
+    source, target, single = (
+        tmp_path / "source",
+        tmp_path / "target",
+        tmp_path / f"one.{format_name}",
+    )
     write_floats(source / "model.safetensors", dict.fromkeys(tensors, 400))
-    shape = ("--to", container, "--max-shard-size", "1KB")
+    shape = ("--to", format_name, "--max-shard-size", "1KB")
     planned = printed(capsys, "split", source, target, *shape, "-n").splitlines()
     document = json.loads(printed(capsys, "split", source, target, *shape, "--json"))
     assert [name for shard in document["shards"] for name in shard["tensors"]] == tensors
@@ -148,9 +152,9 @@ def test_streams_that_cannot_say_a_name(tmp_path: Path, variables: dict[str, str
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text there")
-def test_a_path_that_is_no_text_is_printed_as_it_is(tmp_path: Path) -> None:
-    """Where a folder's name is no UTF-8, stdout has its very bytes, so that the next command finds
-    it.
+def test_a_path_that_is_not_text_is_printed_as_it_is(tmp_path: Path) -> None:
+    """Where a directory's name is not UTF-8, stdout has its very bytes, so that the next command
+    finds it.
     """
     write_floats(tmp_path / "source" / "model.safetensors", {"a": 4})
     target = os.fsencode(tmp_path) + b"/out-\xff"

@@ -52,7 +52,7 @@ Document = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A single file and a sharded set in either container, each with a config."""
+    """A single file and a sharded set in either format, each with a config."""
     directory = tmp_path_factory.mktemp("made")
     single = plain_directory(directory / "single")
     for name, command, *options in (

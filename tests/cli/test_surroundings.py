@@ -30,7 +30,7 @@ _COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|38|9[0-7])(?:;\d+)*m")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a good checkpoint and a damaged one, with names that most encodings lack."""
+    """A directory with a good checkpoint and a damaged one, with names that most encodings lack."""
     directory = tmp_path_factory.mktemp("place")
     names = ["layer.0.重み", "layer.0.ключ", "head"]
     plain_directory(directory / "good", names)

@@ -28,7 +28,7 @@ FINDING_KEYS = ["code", "severity", "file", "tensor", "offset", "message", "hint
 
 @pytest.fixture
 def sharded(tmp_path: Path, run_cli: RunCli) -> Path:
-    """A folder with three shards."""
+    """A directory with three shards."""
     run_cli(
         "split",
         plain_directory(tmp_path / "source"),
@@ -45,7 +45,7 @@ def codes(text: str) -> set[str]:
 
 
 def test_a_sound_checkpoint_is_0(sharded: Path, run_cli: RunCli) -> None:
-    """Nothing on stdout, one line of talk, and the document's counts are zero."""
+    """Nothing on stdout, one line on stderr, and the document's counts are zero."""
     done = run_cli("verify", sharded)
     assert done.stdout == ""
     assert done.stderr.startswith("ok: 3 files, 3 tensors")

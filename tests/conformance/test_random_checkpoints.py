@@ -39,7 +39,7 @@ def ties(tensors: dict[str, torch.Tensor]) -> set[frozenset[str]]:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("first", ["safetensors", "bin"])
 def test_any_route_keeps_every_bit(tmp_path: Path, seed: int, first: str) -> None:
-    """Through three containers and numbers of shards, every tensor keeps its name, type, shape and
+    """Through three formats and numbers of shards, every tensor keeps its name, type, shape and
     bits.
     """
     expected = random_state_dict(seed)

@@ -1,4 +1,5 @@
-"""Pickles made to run code or to use up time and memory, opcode by opcode. None is ever given to a real unpickler.
+"""Pickles made to run code or to use up time and memory, opcode by opcode. None is ever given to a
+real unpickler.
 
 Whatever would run code writes to the canary: a file whose absence proves that nothing ran.
 """
@@ -165,9 +166,8 @@ _CALLS: Mapping[str, bytes] = {
     "a complex power": _call("builtins\npow", number(10), number(10**9)),
     "codecs.encode": _call("_codecs\nencode", text("x" * 1000), text("latin1")),
     "a tensor subclass": b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\ncm\nEvil\n)}tR",
-    "a call in a tensor with attributes": b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nctorch\nTensor\n("
-    + _SHELL
-    + b"t}tR",
+    "a call in a tensor with attributes": b"ctorch._tensor\n_rebuild_from_type_v2\n"
+    b"(cos\nsystem\nctorch\nTensor\n(" + _SHELL + b"t}tR",
 }
 
 

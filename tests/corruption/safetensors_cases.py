@@ -1,6 +1,7 @@
-"""The corpus of broken and odd safetensors files: one case for each rule, each made when it is asked for.
+"""The corpus of broken and odd safetensors files: one case for each rule, made on demand.
 
-Run as a program, it writes them to a folder: `python -m tests.corruption.safetensors_cases FOLDER`.
+Run as a program, it writes them to a directory:
+`python -m tests.corruption.safetensors_cases DIRECTORY`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def entry(
 
 
 def tensors(data: int, **entries: object) -> bytes:
-    """A file of these entries (`meta` stands for `__metadata__`) and that many data bytes."""
+    """A file of these entries (`meta` becomes `__metadata__`) and that many data bytes."""
     root = {"__metadata__" if name == "meta" else name: fields for name, fields in entries.items()}
     return framed(json.dumps(root), bytes(data))
 
@@ -440,7 +441,7 @@ CASES = _cases()
 
 
 def main(directory: str) -> None:
-    """Write every case into a folder, named after the case."""
+    """Write every case into a directory, named after the case."""
     for case in CASES:
         path = Path(directory) / (case.name.replace(" ", "-").replace(",", "") + case.suffix)
         path.write_bytes(case.make())

@@ -1,4 +1,4 @@
-"""A terminal to run the documentation's examples in, with checkpoints in its folder."""
+"""A terminal to run the documentation's examples in, with checkpoints in its directory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL, LARGE = 4_000, 40_000
 
 @pytest.fixture(scope="session")
 def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for the PATH with `shardctl` in it."""
+    """A directory for the PATH with `shardctl` in it."""
     with served(tmp_path_factory.mktemp("program")) as directory:
         yield directory
 
@@ -60,7 +60,7 @@ def scale_down(patch: pytest.MonkeyPatch, by: int = 16) -> None:
 
 @pytest.fixture
 def shell(binaries: Path, checkpoints: Path, tmp_path: Path) -> Shell:
-    """A shell in a fresh folder that holds the checkpoints."""
+    """A shell in a fresh directory that holds the checkpoints."""
     directory = tmp_path / "work"
     shutil.copytree(checkpoints, directory)
     return Shell(directory, binaries)

@@ -82,7 +82,7 @@ def test_the_readme_names_every_command() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_documented(command: str) -> None:
-    """Each long option of a command stands somewhere in the documentation."""
+    """Each long option of a command is somewhere in the documentation."""
     help_text = run_cli(command, "--help", env={"COLUMNS": "200"}).stdout
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", help_text))
@@ -118,7 +118,7 @@ def codes_in_page() -> list[str]:
 
 
 def test_every_code_is_explained() -> None:
-    """Whatever code the program can give stands in the page of findings."""
+    """Every code that the program can give is in the page of findings."""
     assert sorted(codes_in_code() - set(codes_in_page())) == []
 
 

@@ -1,4 +1,6 @@
-"""What the fault suites share: tiny checkpoints, the program under strace, folders by digest."""
+"""What the fault suites share: tiny checkpoints, the program under strace, directories by
+digest.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,9 @@ _PR_SET_PTRACER = 0x59616D61
 
 #: The system calls that change what is on disk. `openat` counts only where it makes a file.
 STATE_CHANGING = (
-    "openat", "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync", "fdatasync", "rename",
-    "renameat", "renameat2", "link", "linkat", "symlink", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod",
-    "fchmod", "fchmodat",
+    "openat", "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync",
+    "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "unlink",
+    "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod", "fchmod", "fchmodat",
 )  # fmt: skip
 
 
@@ -63,7 +65,7 @@ def tensors(count: int = 6, nbytes: int = 700) -> dict[str, bytes]:
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """The files of a folder, without the staging, by name with their SHA-256."""
+    """The files of a directory, without the staging, by name with their SHA-256."""
     if not directory.is_dir():
         return {}
     files = [
@@ -78,7 +80,7 @@ def digests(directory: Path) -> dict[str, str]:
 
 
 def staging_names(target: Path) -> list[str]:
-    """What lies in a target's staging folder."""
+    """What lies in a target's staging directory."""
     return sorted(path.name for path in (target / STAGING).iterdir())
 
 
@@ -95,7 +97,7 @@ def program(*arguments: object) -> list[str]:
 def run_program(
     *arguments: object, under: Sequence[str] = (), stdout: int | None = subprocess.PIPE
 ) -> Ended:
-    """Run the program to its end as a process of its own, `under` another one if that is given."""
+    """Run the program to its end in a new process, `under` another program if one is given."""
     done = subprocess.run(
         [*under, *program(*arguments)],
         stdout=stdout,
@@ -117,7 +119,8 @@ def run_here(*arguments: object) -> Ended:
 
 
 def run_killed(point: Point, *arguments: object) -> int | None:
-    """Run the program in a process of its own, killed just before a point; returns how it ended (-9 if it was there).
+    """Run the program in a new process and kill it just before a point; return how it ended (-9 if
+    killed).
 
     The process is forked from one that has everything imported, since starting Python takes longer
     than all the rest.
@@ -128,7 +131,7 @@ def run_killed(point: Point, *arguments: object) -> int | None:
     )
     theirs, ours = context.Pipe()
     child = context.Process(
-        target=_when_told, args=(theirs, [str(argument) for argument in arguments])
+        target=_when_asked, args=(theirs, [str(argument) for argument in arguments])
     )
     child.start()
     theirs.close()
@@ -148,7 +151,7 @@ def run_killed(point: Point, *arguments: object) -> int | None:
     return child.exitcode
 
 
-def _when_told(parent: Connection, arguments: list[str]) -> None:
+def _when_asked(parent: Connection, arguments: list[str]) -> None:
     # Where only ancestors may trace (Yama), let anybody trace this process; elsewhere this fails,
     # and does no harm.
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1))
@@ -193,7 +196,7 @@ def injected(call: str, what: str, path: Path, when: str = "1") -> list[str]:
 
 def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point]:
     """Run the program once, and list every successful call by which it changed something below a
-    folder.
+    directory.
     """
     under = [
         "strace",

@@ -1,4 +1,4 @@
-"""Power cuts: a filesystem of its own in an image file loses what it has not written, and is mounted again.
+"""Power cuts: a filesystem in an image file loses what it has not written, and is mounted again.
 
 ext4 and XFS are shut down by an ioctl; of btrfs, which has none, the image is copied as it is at
 that moment.
@@ -42,7 +42,7 @@ def _settle() -> None:
 
 
 def _check(target: Path, old: dict[str, str], new: dict[str, str]) -> None:
-    """Each name has its old file or its new one, and an index names shards of its own set only."""
+    """Each name has its old file or its new one, and an index names only shards of its set."""
     found = digests(target)
     for name, digest in found.items():
         assert digest in (old.get(name), new.get(name)), f"'{name}' is neither old nor new"

@@ -1,4 +1,4 @@
-"""Builds torch's legacy files by hand, so that any part of one can be other than it should be."""
+"""Builds torch's legacy files by hand, so that any part of one can be wrong."""
 
 from __future__ import annotations
 

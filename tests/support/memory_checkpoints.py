@@ -29,7 +29,7 @@ def get(store: MemoryStore, path: str) -> bytes:
 
 def weights(
     tensors: Mapping[str, bytes],
-    container: str = "safetensors",
+    format_name: str = "safetensors",
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """A weights file of byte tensors, one dimension each."""
@@ -39,14 +39,14 @@ def weights(
         for name, data in tensors.items()
     ]
     meta = {"format": "pt"} if metadata is None else metadata
-    return materialise(writer_of(container).lay_out(laid, meta), sources)
+    return materialise(writer_of(format_name).lay_out(laid, meta), sources)
 
 
 def sample(
     store: MemoryStore, directory: str = "m", count: int = 6, nbytes: int = 100
 ) -> dict[str, bytes]:
-    """Put a single-file checkpoint of `count` tensors of `nbytes` bytes into a folder; returns its
-    tensors.
+    """Put a single-file checkpoint of `count` tensors of `nbytes` bytes into a directory; returns
+    its tensors.
     """
     tensors = {f"layer.{number}": bytes([number + 1]) * nbytes for number in range(count)}
     put(store, store.join(directory, "model.safetensors"), weights(tensors))

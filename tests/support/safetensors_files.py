@@ -1,4 +1,4 @@
-"""Safetensors files on disk, made without a tensor library, and headers that are wrong on purpose."""
+"""Safetensors files made without a tensor library, and headers that are wrong on purpose."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-#: torch's names of the element types that both containers hold.
+#: torch's names of the element types that both formats hold.
 COMMON_DTYPES = (
-    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "bfloat16", "float32",
-    "float64", "complex64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16",
+    "bfloat16", "float32", "float64", "complex64", "float8_e4m3fn", "float8_e4m3fnuz",
+    "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
 )  # fmt: skip
 
 
@@ -126,8 +127,8 @@ def write_torch(path: Path, value: object) -> Path:
 
 
 def save(tensors: Mapping[str, torch.Tensor], path: Path) -> Path:
-    """Save with torch or safetensors, by the suffix; into safetensors every tensor goes with bytes
-    of its own.
+    """Save with torch or safetensors, by the suffix; into safetensors every tensor goes with its
+    own bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".safetensors":
@@ -143,7 +144,7 @@ def save(tensors: Mapping[str, torch.Tensor], path: Path) -> Path:
 
 
 def result(directory: Path) -> Path:
-    """What a loader takes of a folder that was written: its index, or its only weights file."""
+    """What a loader takes of a directory that was written: its index, or its only weights file."""
     index = sorted(directory.glob("*.index.json"))
     files = index or [
         path for path in directory.iterdir() if path.suffix in (".bin", ".safetensors")

@@ -14,16 +14,16 @@ F32 = DTYPES["F32"]
 
 
 def floats(name: str, elements: int, offset: int = 0, storage: Storage | None = None) -> Tensor:
-    """A flat tensor of floats, in a storage of its own unless one is given."""
-    own = storage or Storage(Extent("folder/f", offset, 4 * elements), name)
+    """A flat tensor of floats, in a new storage unless one is given."""
+    own = storage or Storage(Extent("models/f", offset, 4 * elements), name)
     return Tensor(name, F32, (elements,), own)
 
 
-def checkpoint_of(*tensors: Tensor, container: str = "bin", **fields: Any) -> Checkpoint:
+def checkpoint_of(*tensors: Tensor, format_name: str = "bin", **fields: Any) -> Checkpoint:
     """A checkpoint of one file with those tensors."""
     tree = {tensor.name: tensor for tensor in tensors}
-    file = File("folder/f", container, Version(1000, "mark"), {**tree}, header_sha256="00")
-    return Checkpoint(container, (file,), tensors, **fields)
+    file = File("models/f", format_name, Version(1000, "mark"), {**tree}, header_sha256="00")
+    return Checkpoint(format_name, (file,), tensors, **fields)
 
 
 def stored_bits(tensor: Tensor, data: bytes) -> bytes:

@@ -91,7 +91,7 @@ def test_shards_are_read_with_the_arrows(
 def test_hostile_names_do_nothing(
     hostile: Path, tmp_path: Path, call: Call, page: browser.Page, *, script: bool
 ) -> None:
-    """In a browser every name is drawn as a text: no request, no error, no element of its own;
+    """In a browser every name is drawn as a text: no request, no error, no extra element;
     without script too.
     """
     path = tmp_path / "r.html"

@@ -74,7 +74,7 @@ OWN = {
         "shardctl.formats.pickle",
     },
 }
-# What the interpreter itself, or a file of `site`, has imported before is no matter of ours.
+# What the interpreter itself, or a file of `site`, has imported before does not count.
 _PROGRAM = """
 import sys
 before = set(sys.modules)

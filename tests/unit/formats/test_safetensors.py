@@ -34,9 +34,10 @@ from tests.support.safetensors_files import framed
 _PATH = "model.safetensors"
 READER, WRITER = SafetensorsReader(), SafetensorsWriter()
 _TORCH_DTYPES = (
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64,
-    torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.float8_e5m2,
-    torch.float8_e4m3fn, torch.float8_e8m0fnu, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.float4_e2m1fn_x2,
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32,
+    torch.int64, torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    torch.complex64, torch.float8_e5m2, torch.float8_e4m3fn, torch.float8_e8m0fnu,
+    torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.float4_e2m1fn_x2,
 )  # fmt: skip
 
 _texts = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -160,7 +161,7 @@ def test_tensors_come_in_file_order(tmp_path: Path) -> None:
 
 
 def test_what_a_file_says_of_its_header() -> None:
-    """The digest covers the length and the header, and the data begins behind them."""
+    """The digest covers the length and the header, and the data begins after them."""
     data = save({"a": torch.ones(3)}, {"format": "pt"})
     file = _read(data)
     length = 8 + int.from_bytes(data[:8], "little")
@@ -268,7 +269,8 @@ def test_a_tensor_takes_less_than_a_kilobyte() -> None:
     """What is kept of a header of many tensors is under 1 KB each."""
     count = 20_000
     fields = (
-        f'"model.layers.{i}.weight":{{"dtype":"F32","shape":[64,64],"data_offsets":[{i << 14},{i + 1 << 14}]}}'
+        f'"model.layers.{i}.weight":{{"dtype":"F32","shape":[64,64],'
+        f'"data_offsets":[{i << 14},{i + 1 << 14}]}}'
         for i in range(count)
     )
     header = ("{" + ",".join(fields) + "}").encode()
@@ -361,7 +363,9 @@ def test_written_as_upstream_does(
 
 
 def test_save_file_is_equalled(tmp_path: Path) -> None:
-    """The same holds for `save_file`, over every type that torch has and names that need escapes."""
+    """The same holds for `save_file`, over every type that torch has and names that need
+    escapes.
+    """
     state = {
         f"t\n{i}\x1f\x7f\u2028é": _torch_tensor(dtype, (2, 3), i)
         for i, dtype in enumerate(_TORCH_DTYPES)
@@ -431,7 +435,9 @@ def test_shareable_keeps_the_place_of_most_bytes() -> None:
 
 
 def test_shareable_without_a_whole_block_is_aligned_as_ever() -> None:
-    """Where no tensor fills a block there is nothing to share, and the data is aligned to 8 bytes."""
+    """Where no tensor fills a block there is nothing to share, and the data is aligned to
+    8 bytes.
+    """
     layout = WRITER.lay_out([_bytes_at("a", "f", 101, 511)], {}, 512)
     assert (
         layout.pieces[0].nbytes

@@ -64,7 +64,9 @@ def test_random_checkpoints(seed: int) -> None:
 
 
 def test_parameters_and_nesting() -> None:
-    """Nested state dicts and parameters are found; what is no tensor is told by its kind."""
+    """Nested state dicts and parameters are found; what is not a tensor is reported with
+    its kind.
+    """
     model = torch.nn.Linear(2, 3)
     file = _read(_save({"step": 3, "model": model.state_dict(), "p": model.weight}))
     found = flatten(file.tree)

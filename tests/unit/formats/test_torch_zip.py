@@ -1,4 +1,6 @@
-"""Reading torch's zip files: everything that torch.save writes comes out as torch itself reads it."""
+"""Reading torch's zip files: everything that torch.save writes comes out as torch itself reads
+it.
+"""
 
 from __future__ import annotations
 
@@ -74,9 +76,10 @@ def test_views_and_strides() -> None:
     """
     base = torch.arange(60.0).reshape(3, 4, 5)
     value = {
-        "base": base, "t": base.transpose(0, 2), "row": base[1], "column": base[:, 2], "step": base[::2, 1::2],
-        "expanded": torch.arange(3.0)[:, None].expand(3, 4), "scalar": base[1, 2, 3], "none": base[3:],
-        "flat": base.view(-1)[7:19], "one": base[:1, :, :1], "as": base.as_strided((2, 2), (1, 1), 3),
+        "base": base, "t": base.transpose(0, 2), "row": base[1], "column": base[:, 2],
+        "step": base[::2, 1::2], "expanded": torch.arange(3.0)[:, None].expand(3, 4),
+        "scalar": base[1, 2, 3], "none": base[3:], "flat": base.view(-1)[7:19],
+        "one": base[:1, :, :1], "as": base.as_strided((2, 2), (1, 1), 3),
     }  # fmt: skip
     _assert_same(value, _save(value))
 
@@ -103,7 +106,7 @@ def test_tied_and_shared() -> None:
 
 
 def test_parameters_and_attributes() -> None:
-    """Parameters, tensors with attributes of their own and buffers of a module are tensors."""
+    """Parameters, tensors with attributes and buffers of a module are tensors."""
     marked = torch.ones(3)
     marked.mark = "x"
     parameter = torch.nn.Parameter(torch.ones(2))
@@ -140,10 +143,12 @@ def test_training_checkpoint() -> None:
     model(torch.ones(3)).sum().backward()
     optimizer.step()
     value = {
-        "step": 7, "loss": np.float64(0.5), "args": argparse.Namespace(lr=0.1), "seen": {1, 2}, "name": "run",
-        "shape": torch.Size([1, 2]), "dtype": torch.float16, "device": torch.device("cpu"), "numbers": [1, 2],
-        "counter": collections.Counter("aab"), "array": np.ones(3), "default": collections.defaultdict(int, a=1),
-        "model": model.state_dict(), "optim": optimizer.state_dict(), "groups": [torch.ones(1), torch.ones(2)],
+        "step": 7, "loss": np.float64(0.5), "args": argparse.Namespace(lr=0.1), "seen": {1, 2},
+        "name": "run", "shape": torch.Size([1, 2]), "dtype": torch.float16,
+        "device": torch.device("cpu"), "numbers": [1, 2], "counter": collections.Counter("aab"),
+        "array": np.ones(3), "default": collections.defaultdict(int, a=1),
+        "model": model.state_dict(), "optim": optimizer.state_dict(),
+        "groups": [torch.ones(1), torch.ones(2)],
     }  # fmt: skip
     file = _read(_save(value))
     found = flatten(file.tree)
@@ -173,7 +178,7 @@ def test_an_empty_checkpoint() -> None:
     "value", [torch.ones(2), [torch.ones(2)], 5, torch.nn.Linear(2, 2)], ids=lambda v: str(v)[:9]
 )
 def test_other_roots_are_refused(value: object) -> None:
-    """What is no dict is refused by its kind, with what to do."""
+    """A root that is not a dict is refused with its kind and a remedy."""
     findings: list[Finding] = []
     assert TorchZipReader().read(BytesReader(_PATH, _save(value)), findings.append) is None
     assert [finding.code for finding in findings] == ["pickle-invalid"]
@@ -212,8 +217,8 @@ def test_keys_of_torch_1() -> None:
 
 
 def test_records_carry_their_checksums(tmp_path: Path) -> None:
-    """Each record's extent and CRC-32 are those of the zip, for a file on disk with a top folder of
-    its own name.
+    """Each record's extent and CRC-32 are those of the zip, for a file on disk with a top directory
+    another name.
     """
     path = tmp_path / "weights.bin"
     torch.save({"a": torch.arange(3.0)}, path)

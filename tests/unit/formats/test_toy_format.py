@@ -86,7 +86,7 @@ def test_splits_and_merges(source: Path, tmp_path: Path) -> None:
 
 
 def test_reshards_in_either_direction(source: Path, tmp_path: Path) -> None:
-    """A toy checkpoint can be divided anew, and becomes safetensors or a torch file."""
+    """A toy checkpoint can be resharded, and converted to safetensors or a torch file."""
     toy, two, torch_file = tmp_path / "toy", tmp_path / "two", tmp_path / "m.bin"
     convert(source, toy, WriteOptions(limits=INTO_THREE, format="toy"))
     convert(toy, two, WriteOptions(limits=Limits(num_shards=2)))
