@@ -59,7 +59,8 @@ test-all: $(VENV)/.test ## Run all tests, slow ones too.
 coverage: $(VENV)/.test ## Measure which lines and branches the tests of the code itself run.
 	$(PYTEST) tests/unit tests/cli tests/conformance tests/properties --cov
 
-lint: $(VENV)/.lint ## Check style, formatting and types.
+# The tests are checked too, and need the types of what they import.
+lint: $(VENV)/.lint $(VENV)/.test ## Check style, formatting and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -8,8 +8,8 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.checkpoints import RunCli
-from tests.checkpoints import run_cli as run_cli_process
+from tests.support.program import RunCli
+from tests.support.program import run_cli as run_cli_process
 
 pytest_plugins = ["tests.skips"]
 
@@ -22,7 +22,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 @pytest.fixture
 def run_cli() -> RunCli:
-    """`run_cli(*arguments, code=0)` runs the program as a process of its own."""
+    """`run_cli(*arguments, code=0)` runs the program in a new process."""
     return run_cli_process
 
 

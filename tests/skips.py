@@ -1,7 +1,7 @@
 """Skipped tests as failures: the pytest option `--strict-skips`, and the skips that it allows.
 
 Continuous integration installs whatever the suites look for. A test that is skipped there has lost
-its program, its permission or its filesystem, and nobody would see it in a run that passed.
+its program, its permission or its filesystem, and a run that passes would not show it.
 """
 
 from __future__ import annotations

@@ -27,15 +27,17 @@ def safetensors_bytes(
     that invalid files can be made too.
     """
     header: dict[str, object] = {"__metadata__": {"format": "pt"} if metadata is None else metadata}
-    data = b""
+    parts: list[bytes] = []
+    size = 0
     for name, tensor in tensors.items():
         dtype, shape, own = ("U8", [len(tensor)], tensor) if isinstance(tensor, bytes) else tensor
-        offsets = [len(data), len(data) + len(own)]
+        offsets = [size, size + len(own)]
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": offsets}
-        data += own
+        parts.append(own)
+        size += len(own)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
 
 class BytesReader:

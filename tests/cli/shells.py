@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.checkpoints import ROOT
+from tests.support.program import ROOT
 
 COMPLETIONS = ROOT / "completions"
 Offers = Mapping[str, frozenset[str]]
@@ -31,7 +31,7 @@ done
 # add.
 _ZSH = r"""
 PS1= ; unsetopt prompt_sp
-fpath=("$ZSH_TEST_FOLDER" $fpath)
+fpath=("$ZSH_TEST_DIRECTORY" $fpath)
 autoload -Uz compinit && compinit -u -D
 compadd() {
     # Internal calls, which add nothing, name an array.
@@ -66,12 +66,12 @@ def bash(lines: Sequence[str], directory: Path) -> Offers:
 
 
 def zsh(lines: Sequence[str], directory: Path) -> Offers:
-    """What zsh offers, with the script in a folder of its `fpath`."""
+    """What zsh offers, with the script in a directory of its `fpath`."""
     setup, asked, out = (directory.parent / name for name in ("setup.zsh", "lines", "offers"))
     setup.write_text(_ZSH)
     asked.write_text("\n".join(lines))
     variables = {
-        "ZSH_TEST_FOLDER": str(COMPLETIONS),
+        "ZSH_TEST_DIRECTORY": str(COMPLETIONS),
         "ZSH_TEST_LINES": str(asked),
         "ZSH_TEST_OUT": str(out),
     }
@@ -101,14 +101,17 @@ def _read_until(terminal: int, end: bytes | None) -> None:
 
 
 def fish(lines: Sequence[str], directory: Path) -> Offers:
-    """What fish offers, with the script in a vendor's folder, from where it is loaded when it is
+    """What fish offers, with the script in a vendor's directory, from where it is loaded when it is
     needed.
     """
     data = directory.parent / "data"
     vendor = data / "fish" / "vendor_completions.d"
     vendor.mkdir(parents=True, exist_ok=True)
     shutil.copy(COMPLETIONS / "shardctl.fish", vendor)
-    script = r"for line in $argv; printf '%s\0' $line (complete -C $line | string replace -r '\t.*' '') END; end"
+    script = (
+        r"for line in $argv; printf '%s\0' $line "
+        r"(complete -C $line | string replace -r '\t.*' '') END; end"
+    )
     # Fish loads completions only for a command that there is; this one is never run.
     (command_file := data / "shardctl").write_text("#!/bin/sh\nexit 1\n")
     command_file.chmod(0o755)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT
 from tests.cli.shells import SHELLS, Offers
+from tests.support.program import ROOT
 from tools import generate, source, values
 
 COMMANDS = {command.name: command for command in source.commands() if command.name}
@@ -31,9 +31,15 @@ LINES: dict[str, tuple[set[str], set[str]]] = {
     "shardctl ": (set(COMMANDS), {"notes.txt", "weights"}),
     "shardctl sp": ({"split"}, {"merge"}),
     "shardctl --": ({"--help", "--version"}, {"--to"}),
-    "shardctl split --": ({"--max-shard-size", "--to", "--no-companions", "--dry-run"}, {"--single", "--deep"}),
+    "shardctl split --": (
+        {"--max-shard-size", "--to", "--no-companions", "--dry-run"},
+        {"--single", "--deep"},
+    ),
     "shardctl split --num": ({"--num-shards"}, {"--to"}),
-    "shardctl merge --": ({"--to", "--replace"}, {"--max-shard-size", "--num-shards", "--strict-size"}),
+    "shardctl merge --": (
+        {"--to", "--replace"},
+        {"--max-shard-size", "--num-shards", "--strict-size"},
+    ),
     "shardctl verify --": ({"--deep", "--against", "--strict"}, {"--to", "--replace"}),
     "shardctl split --to ": ({"safetensors", "bin"}, {"weights", "model.safetensors"}),
     "shardctl split --to s": ({"safetensors"}, {"bin"}),
@@ -41,28 +47,46 @@ LINES: dict[str, tuple[set[str], set[str]]] = {
     "shardctl reshard --tied ": ({"share", "expand"}, set()),
     "shardctl reshard --layout ": ({"auto", "compact", "reflink"}, {"shareable"}),
     "shardctl split --progress ": ({"auto", "plain", "json", "none"}, {"weights"}),
-    **{f"shardctl {name} --progress ": ({"plain", "json"}, {"weights"}) for name in ("inspect", "verify", "index")},
+    **{
+        f"shardctl {name} --progress ": ({"plain", "json"}, {"weights"})
+        for name in ("inspect", "verify", "index")
+    },
     "shardctl split --max-shard-size ": (set(values.SIZES), {"weights"}),
     "shardctl split --max-shard-size 5": ({"500MB", "5GB", "50GB"}, {"200MB"}),
     "shardctl split --num-shards ": (set(), {"weights", "200MB"}),
     "shardctl split --name ": ({"model", "pytorch_model"}, {"weights"}),
     # Of a group only one, and nothing twice, in no spelling.
     "shardctl reshard --single --": ({"--to"}, {"--single", "--num-shards", "--max-shard-size"}),
-    "shardctl reshard --num-shards 2 --": ({"--to"}, {"--single", "--num-shards", "--max-shard-size"}),
-    "shardctl reshard --max-shard-size 2GB --": ({"--to"}, {"--single", "--num-shards", "--max-shard-size"}),
-    "shardctl split -n --no-companions --json --": ({"--to"}, {"--dry-run", "--companions", "--json"}),
-    # Arguments, also behind options and their values.
+    "shardctl reshard --num-shards 2 --": (
+        {"--to"},
+        {"--single", "--num-shards", "--max-shard-size"},
+    ),
+    "shardctl reshard --max-shard-size 2GB --": (
+        {"--to"},
+        {"--single", "--num-shards", "--max-shard-size"},
+    ),
+    "shardctl split -n --no-companions --json --": (
+        {"--to"},
+        {"--dry-run", "--companions", "--json"},
+    ),
+    # Arguments, also after options and their values.
     "shardctl split ": ({*FILES, "weights"}, set(OTHERS)),
-    "shardctl split m": ({"model.safetensors", "model.safetensors.index.json"}, {"old.bin", "config.json"}),
+    "shardctl split m": (
+        {"model.safetensors", "model.safetensors.index.json"},
+        {"old.bin", "config.json"},
+    ),
     "shardctl split --to bin --json ": ({*FILES, "weights"}, {"bin", *OTHERS}),
     "shardctl split old.bin ": (set(DIRECTORIES), {*FILES, *OTHERS}),
     "shardctl split --num-shards 2 old.bin ": ({"weights"}, {*FILES, *OTHERS}),
-    "shardctl merge weights ": ({"weights", "model.safetensors", "old.bin"}, {"last.ckpt", *OTHERS}),
+    "shardctl merge weights ": (
+        {"weights", "model.safetensors", "old.bin"},
+        {"last.ckpt", *OTHERS},
+    ),
     "shardctl split old.bin weights ": (set(), {"weights", *FILES}),
     "shardctl verify --against ": ({*FILES, "weights"}, set(OTHERS)),
     "shardctl verify old.bin --against w": ({"weights"}, {"old.bin"}),
     "shardctl inspect -- ": ({*FILES, "weights"}, set(OTHERS)),
-}  # fmt: skip
+}
 #: Lines of which the shells show the offers differently, but all offer the value.
 WITH_EQUALS = {"shardctl split --to=s": "safetensors", "shardctl split --max-shard-size=2": "200MB"}
 
@@ -100,7 +124,7 @@ def test_what_a_shell_offers(ask: Callable[[str], Offers], shell: str, line: str
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("line", WITH_EQUALS)
-def test_a_value_behind_an_equals_sign(ask: Callable[[str], Offers], shell: str, line: str) -> None:
+def test_a_value_after_an_equals_sign(ask: Callable[[str], Offers], shell: str, line: str) -> None:
     """`--option=` is completed as `--option ` is."""
     assert WITH_EQUALS[line] in {word.rpartition("=")[2] for word in ask(shell)[line]}
 
@@ -123,6 +147,6 @@ def test_every_option_is_in_every_script(shell: str, command: str) -> None:
 @pytest.mark.parametrize("path", sorted(generate.files()), ids=str)
 def test_what_is_committed_is_what_is_generated(path: Path) -> None:
     """Completions, manual and reference say what the command line says; where not, `make generate`
-    writes them anew.
+    writes them again.
     """
     assert (ROOT / path).read_text(encoding="utf-8") == generate.files()[path]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT, RunCli
-from tests.cli.files import plain_directory, write_safetensors
+from tests.support.program import ROOT, RunCli
+from tests.support.safetensors_files import plain_directory, write_floats
 
 ERROR_KEYS = ["error", "message", "file", "tensor", "offset", "hint", "exit_code"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -19,7 +19,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A folder with one file and a config."""
+    """A directory with one file and a config."""
     return plain_directory(tmp_path / "source")
 
 
@@ -53,7 +53,7 @@ def test_usage_is_2(source: Path, run_cli: RunCli) -> None:
 
 
 def test_no_command_is_help_on_stderr(run_cli: RunCli) -> None:
-    """Without a command there is nothing to print to stdout; the help is talk, and the exit code 2."""
+    """Without a command nothing goes to stdout: the help is a message, and the exit code 2."""
     done = run_cli(code=2)
     assert done.stdout == ""
     assert "split" in done.stderr
@@ -87,7 +87,7 @@ def test_in_the_way_is_4(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_another_run_at_work_is_4(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Two runs never write into one folder."""
+    """Two runs never write into one directory."""
     from shardctl.stores.local import LocalStore
 
     store = LocalStore()
@@ -104,7 +104,7 @@ def test_storage_is_5(source: Path, run_cli: RunCli) -> None:
 
 
 def test_a_bug_is_70(source: Path) -> None:
-    """An exception that nobody foresaw never looks like the 1 of a check, and asks to be reported."""
+    """An unexpected exception never looks like the 1 of a check, and asks to be reported."""
     script = (
         "import sys, shardctl.commands.inspect as o\n"
         "def broken(*a, **k): raise RuntimeError('boom')\n"
@@ -172,7 +172,7 @@ def test_an_ambiguous_directory_lists_the_choices(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
     """Several checkpoints are never guessed at: 2, with each one's name to type."""
-    write_safetensors(source / "model.fp16.safetensors", {"a": 4})
+    write_floats(source / "model.fp16.safetensors", {"a": 4})
     for command in (("inspect", source), ("split", source, tmp_path / "out")):
         found = error(run_cli(*command, "--json", code=2).stderr)
         assert found["error"] == "folder-ambiguous"
@@ -182,11 +182,12 @@ def test_an_ambiguous_directory_lists_the_choices(
 
 
 def test_several_sources_name_the_directory_form(source: Path, run_cli: RunCli) -> None:
-    """A shell's glob becomes several arguments: the hint says to name the directory."""
+    """A shell's glob becomes several arguments: the hint names the directory instead."""
     for command in ("inspect", "verify"):
         done = run_cli(command, source / "a.safetensors", source / "b.safetensors", code=2)
-        assert "name the directory" in done.stderr
-    assert "name the directory" in run_cli("merge", "a.bin", "b.bin", "out.bin", code=2).stderr
+        assert f"`shardctl {command} {source}`" in done.stderr
+    done = run_cli("merge", "a.bin", "b.bin", "out.bin", code=2)
+    assert "`shardctl merge . TARGET`" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_what_was_meant(run_cli: RunCli, line: str, guess: str) -> None:
 
 def test_a_filter_that_matches_nothing(tmp_path: Path, run_cli: RunCli) -> None:
     """A GLOB without a match says so on stderr, with the closest names, and prints no rows."""
-    path = write_safetensors(
+    path = write_floats(
         tmp_path / "model.safetensors", {"encoder.1.weight": 4, "encoder.2.weight": 4, "head": 4}
     )
     done = run_cli("inspect", path, "--filter", "encoder.2.wieght", code=3)
@@ -215,7 +216,9 @@ def test_a_filter_that_matches_nothing(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path, run_cli: RunCli) -> None:
-    """A pipe under a weights name is refused at once: 3 for readers and writers, a finding for verify."""
+    """A pipe under a weights name is refused at once: 3 for readers and writers, a finding for
+    verify.
+    """
     path = tmp_path / "m" / "model.safetensors"
     path.parent.mkdir()
     os.mkfifo(path)
@@ -232,7 +235,7 @@ def test_help_is_on_stdout(run_cli: RunCli, command: str) -> None:
 
 
 def test_version(run_cli: RunCli) -> None:
-    """--version prints one line, and no variable of the environment stands for it."""
+    """--version prints one line, and no environment variable has the same effect."""
     from shardctl import __version__
 
     assert run_cli("--version").stdout == f"shardctl {__version__}\n"

@@ -1,4 +1,6 @@
-"""The help: `-h` is one screen of main options, `--help` is everything, and no variable asks for it."""
+"""The help: `-h` is one screen of main options, `--help` is everything, and no variable asks for
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import pytest
 
 from shardctl.cli.help import EXIT_CODES, MAIN, VARIABLES
 from shardctl.cli.spec import Command
-from tests.checkpoints import run_cli
-from tests.cli.files import plain_directory
+from tests.support.program import run_cli
+from tests.support.safetensors_files import plain_directory
 from tools import source
 
 ROOT, *COMMANDS = source.commands()
@@ -55,7 +57,9 @@ def test_no_line_is_too_long(command: Command, option: str, width: int) -> None:
 
 @each_command
 def test_the_short_help_has_the_main_options(command: Command) -> None:
-    """`-h` has the summary, every argument, each main option of the command under its heading, and an example."""
+    """`-h` has the summary, every argument, each main option of the command under its heading, and
+    an example.
+    """
     text = page(command.name, "-h")
     main = [option for option in command.options if option.flags[-1] in MAIN]
     headings = [heading for heading, options in command.panels() if set(options) & set(main)]
@@ -76,7 +80,9 @@ def test_every_main_option_exists() -> None:
 
 @each_page
 def test_the_full_help_has_everything(command: Command) -> None:
-    """`--help` has every option with its text, default and details under its heading, variables and exit codes."""
+    """`--help` has every option with its text, default and details under its heading, variables and
+    exit codes.
+    """
     text = page(command.name, "--help")
     at = [text.index(f"\n{heading}:\n") for heading in [name for name, _ in command.panels()]]
     assert at == sorted(at)
@@ -131,7 +137,9 @@ def test_nothing_asked_is_the_short_help() -> None:
 
 
 def test_help_as_a_command() -> None:
-    """`help` and `help COMMAND` show what `--help` shows, and an unknown command is a usage error."""
+    """`help` and `help COMMAND` show what `--help` shows, and an unknown command is a
+    usage error.
+    """
     assert page("", "help") == page("", "--help")
     assert run_cli("help", "index", env={"COLUMNS": "100"}).stdout == page("index", "--help")
     assert "no such command 'frob'" in run_cli("help", "frob", code=2).stderr

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import RunCli
-from tests.cli.files import TENSOR_BYTES, plain_directory, write_safetensors, write_torch
+from tests.support.program import RunCli
+from tests.support.safetensors_files import TENSOR_BYTES, plain_directory, write_floats
+from tests.support.state_dicts import write_torch
 
 HEADER = ["name", "dtype", "shape", "nbytes", "file", "offset", "tied_to"]
 
@@ -34,7 +35,7 @@ def test_rows(tmp_path: Path, run_cli: RunCli) -> None:
 def test_rows_escape_what_would_break_them(tmp_path: Path, run_cli: RunCli) -> None:
     """Backslash, TAB, LF, CR and control characters in names are escaped; brackets are not."""
     names = ["back\\slash", "tab\t", "line\n", "return\r", "esc\x1b[31m", "nul\x00", "[red]x[/red]"]
-    write_safetensors(tmp_path / "model.safetensors", dict.fromkeys(names, 4))
+    write_floats(tmp_path / "model.safetensors", dict.fromkeys(names, 4))
     found = rows(run_cli("inspect", tmp_path / "model.safetensors").stdout)
     assert [row[0] for row in found] == [
         r"back\\slash", r"tab\t", r"line\n", r"return\r", r"esc\x1b[31m", r"nul\x00",
@@ -45,7 +46,7 @@ def test_rows_escape_what_would_break_them(tmp_path: Path, run_cli: RunCli) -> N
 @pytest.mark.parametrize("option", [("--depth", "2"), ("--top", "1")])
 def test_rows_stay_rows(tmp_path: Path, run_cli: RunCli, option: tuple[str, str]) -> None:
     """No option turns a pipe into a drawing; --top keeps the largest tensors."""
-    write_safetensors(tmp_path / "model.safetensors", {"small": 4, "large": 8})
+    write_floats(tmp_path / "model.safetensors", {"small": 4, "large": 8})
     found = rows(run_cli("inspect", tmp_path, *option).stdout)
     assert [row[0] for row in found] == (["large"] if option[0] == "--top" else ["small", "large"])
 
@@ -139,16 +140,16 @@ def test_content_says_what_a_file_is(tmp_path: Path, run_cli: RunCli) -> None:
     """A safetensors file named .bin, and a torch file named .pth, are read as what they are."""
     import torch
 
-    write_safetensors(tmp_path / "a" / "pytorch_model.bin", {"w": 4})
+    write_floats(tmp_path / "a" / "pytorch_model.bin", {"w": 4})
     write_torch(tmp_path / "b" / "net.pth", {"w": torch.ones(1)})
-    for directory, container in (("a", "safetensors"), ("b", "bin")):
+    for directory, format_name in (("a", "safetensors"), ("b", "bin")):
         assert (
             json.loads(run_cli("inspect", tmp_path / directory, "--json").stdout)["container"]
-            == container
+            == format_name
         )
 
 
-def test_training_state_is_no_candidate(tmp_path: Path, run_cli: RunCli) -> None:
+def test_training_state_is_not_a_candidate(tmp_path: Path, run_cli: RunCli) -> None:
     """An optimizer beside the weights does not make a directory ambiguous."""
     directory = plain_directory(tmp_path / "m")
     for name in (

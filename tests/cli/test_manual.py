@@ -1,4 +1,4 @@
-"""The manual pages: formatters find nothing to complain of, and they say what the command line says."""
+"""The manual pages: formatters report no problems, and the texts are those of the command line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 from shardctl.cli.help import EXIT_CODES
 from shardctl.cli.spec import Command
-from tests.checkpoints import ROOT, call_cli
-from tests.cli.files import plain_directory, write_safetensors
+from tests.support.program import ROOT, call_cli
+from tests.support.safetensors_files import plain_directory, write_floats
 from tools import manual, prose, source
 
 COMMANDS = source.commands()
@@ -101,10 +101,10 @@ def test_every_description_is_of_a_command() -> None:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with everything that the examples name."""
+    """A directory with everything that the examples name."""
     monkeypatch.chdir(tmp_path)
     plain_directory(tmp_path / "model", ["layer.0.weight", "layer.0.bias", "head"])
-    write_safetensors(
+    write_floats(
         tmp_path / "model.safetensors", {"layer.0.weight": 400, "layer.0.bias": 400, "head": 400}
     )
     call_cli("split", "model.safetensors", "sharded", "--num-shards", 2)
@@ -114,7 +114,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_every_example_works(workplace: Path, line: str) -> None:
-    """What the help and the manual tell people to type succeeds as it stands."""
+    """The examples of the help and the manual succeed as they are."""
     if "last.ckpt" in line:
         _nested(workplace / "last.ckpt")
     if "|" in line:

@@ -14,8 +14,8 @@ import pytest
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
-from tests.checkpoints import ROOT
-from tests.cli.files import write_safetensors
+from tests.support.program import ROOT
+from tests.support.safetensors_files import write_floats
 
 NAMES = {
     "cyrillic": "слой.0.вес",
@@ -56,16 +56,20 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 @pytest.mark.parametrize(
     "tensors", [[], ["only"], ["שכבה"], list(NAMES.values())], ids=["none", "one", "rtl", "all"]
 )
-@pytest.mark.parametrize("container", ["safetensors", "bin"])
+@pytest.mark.parametrize("format_name", ["safetensors", "bin"])
 def test_there_and_back(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], tensors: list[str], container: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tensors: list[str], format_name: str
 ) -> None:
     """Split, inspect, verify, merge: every output can be parsed, and every name comes through
     unchanged.
     """
-    source, target, single = tmp_path / "source", tmp_path / "target", tmp_path / f"one.{container}"
-    write_safetensors(source / "model.safetensors", dict.fromkeys(tensors, 400))
-    shape = ("--to", container, "--max-shard-size", "1KB")
+    source, target, single = (
+        tmp_path / "source",
+        tmp_path / "target",
+        tmp_path / f"one.{format_name}",
+    )
+    write_floats(source / "model.safetensors", dict.fromkeys(tensors, 400))
+    shape = ("--to", format_name, "--max-shard-size", "1KB")
     planned = printed(capsys, "split", source, target, *shape, "-n").splitlines()
     document = json.loads(printed(capsys, "split", source, target, *shape, "--json"))
     assert [name for shard in document["shards"] for name in shard["tensors"]] == tensors
@@ -91,8 +95,8 @@ def test_findings_have_five_fields(tmp_path: Path, capsys: pytest.CaptureFixture
     """Whatever the tensors that a comparison finds missing are called, a finding is one line of
     five fields.
     """
-    write_safetensors(tmp_path / "a.safetensors", dict.fromkeys(NAMES.values(), 4))
-    write_safetensors(tmp_path / "b.safetensors", {"other": 4})
+    write_floats(tmp_path / "a.safetensors", dict.fromkeys(NAMES.values(), 4))
+    write_floats(tmp_path / "b.safetensors", {"other": 4})
     assert (
         run(
             app,
@@ -124,7 +128,7 @@ def test_streams_that_cannot_say_a_name(tmp_path: Path, variables: dict[str, str
     tensors.
     """
     source = tmp_path / "größe-模型"
-    write_safetensors(source / "model.safetensors", dict.fromkeys(NAMES.values(), 4))
+    write_floats(source / "model.safetensors", dict.fromkeys(NAMES.values(), 4))
     script = (
         "from shardctl.cli.app import app\n"
         "from shardctl.cli.exits import run\n"
@@ -137,7 +141,7 @@ def test_streams_that_cannot_say_a_name(tmp_path: Path, variables: dict[str, str
     )
     arguments = [os.fsencode(path) for path in (source, tmp_path / "层", tmp_path / "nirgendwo-ö")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    command = [sys.executable, "-c", script, *arguments]
+    command: list[str | bytes] = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     encoding = variables.get("PYTHONIOENCODING", "utf-8")
@@ -148,13 +152,14 @@ def test_streams_that_cannot_say_a_name(tmp_path: Path, variables: dict[str, str
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text there")
-def test_a_path_that_is_no_text_is_printed_as_it_is(tmp_path: Path) -> None:
-    """Where a folder's name is no UTF-8, stdout has its very bytes, so that the next command finds
-    it.
+def test_a_path_that_is_not_text_is_printed_as_it_is(tmp_path: Path) -> None:
+    """Where a directory's name is not UTF-8, stdout has its very bytes, so that the next command
+    finds it.
     """
-    write_safetensors(tmp_path / "source" / "model.safetensors", {"a": 4})
+    write_floats(tmp_path / "source" / "model.safetensors", {"a": 4})
     target = os.fsencode(tmp_path) + b"/out-\xff"
-    command = [sys.executable, "-m", "shardctl", "split", tmp_path / "source", target]
+    source = os.fsencode(tmp_path / "source")
+    command: list[str | bytes] = [sys.executable, "-m", "shardctl", "split", source, target]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout) == (0, target + b"/model.safetensors\n")

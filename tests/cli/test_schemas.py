@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from shardctl.cli.app import app
-from shardctl.cli.exits import run
 from shardctl.commands import prepare as preparing
 from shardctl.errors import Stopped
 from shardctl.stores.local import LocalStore
-from tests.checkpoints import ROOT, call_cli
-from tests.cli.files import TENSOR_BYTES, plain_directory, write_safetensors, write_torch
+from tests.support.program import ROOT, Call, call_cli
+from tests.support.safetensors_files import TENSOR_BYTES, plain_directory, write_floats
+from tests.support.state_dicts import write_torch
 
 SCHEMAS = {
     path.name: json.loads(path.read_text("utf-8"))
@@ -31,28 +29,10 @@ REGISTRY: Registry[Any] = Registry().with_resources(
     (name, Resource.from_contents(schema)) for name, schema in SCHEMAS.items()
 )
 
-Call = Callable[..., tuple[str, str]]
-
 
 def check(document: object, schema: str) -> None:
     """Raise what is wrong with the document, at which place in it."""
     Draft202012Validator(SCHEMAS[f"{schema}.schema.json"], registry=REGISTRY).validate(document)
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """`call(*arguments, code=0)` runs the command line in this process; returns what it printed to
-    either stream.
-    """
-
-    def call(*arguments: object, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        ended = run(app, [str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert ended == code, err
-        return out, err
-
-    return call
 
 
 @pytest.fixture
@@ -72,7 +52,7 @@ Document = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A single file and a sharded set in either container, each with a config."""
+    """A single file and a sharded set in either format, each with a config."""
     directory = tmp_path_factory.mktemp("made")
     single = plain_directory(directory / "single")
     for name, command, *options in (
@@ -292,7 +272,7 @@ def error(call: Call, code: int, *arguments: object) -> dict[str, Any]:
 def test_errors(checkpoints: dict[str, Path], call: Call, tmp_path: Path) -> None:
     """An error of each exit code that a user can bring about is a line that fits the schema."""
     single = checkpoints["single"]
-    damaged = write_safetensors(tmp_path / "damaged" / "model.safetensors", {"a": 8})
+    damaged = write_floats(tmp_path / "damaged" / "model.safetensors", {"a": 8})
     damaged.write_bytes(damaged.read_bytes()[:-1])
     target = tmp_path / "out"
     (tmp_path / "busy" / ".shardctl").mkdir(parents=True)
@@ -324,7 +304,6 @@ def test_bugs_and_signals(
         raise raised
 
     monkeypatch.setattr(preparing, "prepare", broken)
-    assert signal.SIGHUP == 1
     found = error(call, code, "split", "a", "b")
     assert found["error"] == ("internal-error" if code == 70 else "stopped")
 

@@ -1,4 +1,6 @@
-"""The standard streams: closed, full, or read by a program that has gone, with and without buffers."""
+"""The standard streams: closed, full, or read by a program that has gone, with and without
+buffers.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT
-from tests.cli.files import plain_directory
+from tests.support.program import ROOT
+from tests.support.safetensors_files import plain_directory
 
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 #: A pipe takes 64 KiB before its reader has read anything, so the rows of this many tensors do not
@@ -31,13 +33,13 @@ def _buffers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A folder with one file and a config."""
+    """A directory with one file and a config."""
     return plain_directory(tmp_path / "source")
 
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """A folder with one file of many tensors."""
+    """A directory with one file of many tensors."""
     return plain_directory(
         tmp_path / "many", [f"model.layers.{number}.weight" for number in range(MANY)]
     )
@@ -99,7 +101,9 @@ def test_a_stdout_that_fills_up_is_5(many: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("options", "reader"), [("", "head -1"), ("--json", "head -c 10")])
 def test_a_reader_that_has_enough_is_141(many: Path, options: str, reader: str) -> None:
-    """`| head` ends the command with 141 and without a message, and the reader has what it wanted."""
+    """`| head` ends the command with 141 and without a message, and the reader has what it
+    wanted.
+    """
     done = shell(f"shardctl inspect {{}} {options} | {reader}", many)
     assert (done.returncode, done.stderr) == (141, "")
     assert done.stdout in ("name\tdtype\tshape\tnbytes\tfile\toffset\ttied_to\n", '{"schema_v')

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import RunCli
-from tests.cli.files import plain_directory, write_safetensors
 from tests.cli.test_terminal import on_terminal
+from tests.support.program import RunCli
+from tests.support.safetensors_files import plain_directory, write_floats
 
 SURROUNDINGS = {
     "dumb": {"TERM": "dumb"},
@@ -30,11 +30,11 @@ _COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|38|9[0-7])(?:;\d+)*m")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a good checkpoint and a damaged one, with names that most encodings lack."""
+    """A directory with a good checkpoint and a damaged one, with names that most encodings lack."""
     directory = tmp_path_factory.mktemp("place")
     names = ["layer.0.重み", "layer.0.ключ", "head"]
     plain_directory(directory / "good", names)
-    path = write_safetensors(directory / "bad" / "model.safetensors", dict.fromkeys(names, 400))
+    path = write_floats(directory / "bad" / "model.safetensors", dict.fromkeys(names, 400))
     path.write_bytes(path.read_bytes()[:-1])
     return directory
 

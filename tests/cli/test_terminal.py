@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT, RunCli
-from tests.cli.files import plain_directory, write_safetensors
+from tests.support.program import ROOT, RunCli
+from tests.support.safetensors_files import plain_directory, write_floats
 
 pty = pytest.importorskip("pty")
 
@@ -72,9 +72,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
     """A file whose tensors have names that markup, a terminal or a reader would stumble over."""
-    return write_safetensors(
-        tmp_path / "hostile" / "model.safetensors", dict.fromkeys(HOSTILE, 400)
-    )
+    return write_floats(tmp_path / "hostile" / "model.safetensors", dict.fromkeys(HOSTILE, 400))
 
 
 def test_inspect_draws(source: Path) -> None:
@@ -137,7 +135,7 @@ def test_force_color_draws_in_a_pipe(source: Path, run_cli: RunCli) -> None:
 @pytest.mark.parametrize("how", ["inspect", "dry-run", "top", "verify"])
 def test_names_cannot_control_the_terminal(hostile: Path, tmp_path: Path, how: str) -> None:
     """Markup stays text; line breaks, escapes and turned text are written out, never sent."""
-    other = write_safetensors(tmp_path / "other.safetensors", {"a": 4})
+    other = write_floats(tmp_path / "other.safetensors", {"a": 4})
     arguments, code = {
         "inspect": (("inspect", hostile), 0),
         "top": (("inspect", hostile, "--top", "9"), 0),

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import RunCli
-from tests.cli.files import loud_pickle, plain_directory, write_safetensors, write_torch
+from tests.support.loud_pickles import loud_pickle
+from tests.support.program import RunCli
+from tests.support.safetensors_files import plain_directory, write_floats
+from tests.support.state_dicts import write_torch
 
 VERIFY_KEYS = [
     "schema_version",
@@ -26,7 +28,7 @@ FINDING_KEYS = ["code", "severity", "file", "tensor", "offset", "message", "hint
 
 @pytest.fixture
 def sharded(tmp_path: Path, run_cli: RunCli) -> Path:
-    """A folder with three shards."""
+    """A directory with three shards."""
     run_cli(
         "split",
         plain_directory(tmp_path / "source"),
@@ -43,7 +45,7 @@ def codes(text: str) -> set[str]:
 
 
 def test_a_sound_checkpoint_is_0(sharded: Path, run_cli: RunCli) -> None:
-    """Nothing on stdout, one line of talk, and the document's counts are zero."""
+    """Nothing on stdout, one line on stderr, and the document's counts are zero."""
     done = run_cli("verify", sharded)
     assert done.stdout == ""
     assert done.stderr.startswith("ok: 3 files, 3 tensors")
@@ -101,8 +103,8 @@ def test_it_goes_on_to_find_the_rest(sharded: Path, run_cli: RunCli) -> None:
 
 def test_rows_escape_names(tmp_path: Path, run_cli: RunCli) -> None:
     """A tensor's name with a TAB or a line break cannot make a second field or row."""
-    one = write_safetensors(tmp_path / "one.safetensors", {"a\tb\nc": 4})
-    two = write_safetensors(tmp_path / "two.safetensors", {"d": 4})
+    one = write_floats(tmp_path / "one.safetensors", {"a\tb\nc": 4})
+    two = write_floats(tmp_path / "two.safetensors", {"d": 4})
     done = run_cli("verify", one, "--against", two, code=1)
     assert all(line.count("\t") == 4 for line in done.stdout.splitlines())
     assert r"a\tb\nc" in done.stdout
@@ -119,7 +121,7 @@ def test_warnings_count_only_with_strict(sharded: Path, run_cli: RunCli) -> None
 def test_an_ambiguous_directory_is_a_finding(tmp_path: Path, run_cli: RunCli) -> None:
     """Where loaders differ in what they take, verify says which takes what."""
     directory = plain_directory(tmp_path / "m")
-    write_safetensors(directory / "pytorch_model.bin", {"a": 4})
+    write_floats(directory / "pytorch_model.bin", {"a": 4})
     assert "folder-ambiguous" in codes(run_cli("verify", directory, "--json", code=1).stdout)
 
 
@@ -134,7 +136,7 @@ def test_against(tmp_path: Path, sharded: Path, run_cli: RunCli) -> None:
     run_cli("merge", sharded, tmp_path / "one.bin")
     run_cli("verify", sharded, "--against", tmp_path / "one.bin", "--deep")
     header = {"a": 400, "b": 396, "d": 400}
-    other = write_safetensors(tmp_path / "other.safetensors", header, fill=9)
+    other = write_floats(tmp_path / "other.safetensors", header, fill=9)
     found = codes(run_cli("verify", sharded, "--against", other, "--deep", "--json", code=1).stdout)
     assert {"against-missing", "against-extra", "against-shape", "against-data"} <= found
 
@@ -169,7 +171,7 @@ def test_nothing_is_unpickled(tmp_path: Path, run_cli: RunCli) -> None:
     """A pickle that would run code is reported, and does not run."""
     import torch
 
-    from tests.cli.files import Loud
+    from tests.support.loud_pickles import Loud
 
     marker = tmp_path / "marker"
     path = write_torch(tmp_path / "pytorch_model.bin", {"w": torch.ones(2), "x": Loud(str(marker))})

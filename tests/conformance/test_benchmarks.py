@@ -15,13 +15,13 @@ import pytest
 from benchmarks import charts, remarks, report, results, run
 from benchmarks.measure import Sample
 from benchmarks.scenarios import WORKS
-from tests.checkpoints import ROOT
+from tests.support.program import ROOT
 
 KEPT = ROOT / "benchmarks" / "results.json"
 
 
 def bench(directory: Path, *arguments: str) -> list[str]:
-    """The command of a small run that leaves everything below `folder`."""
+    """The command of a small run that leaves everything below `directory`."""
     (directory / "work").mkdir(exist_ok=True)
     places = (
         "--dir",
@@ -115,7 +115,9 @@ def test_a_stopped_run_leaves_nothing(tmp_path: Path, number: signal.Signals) ->
 
 
 def test_there_must_be_room(tmp_path: Path) -> None:
-    """A size that the disk cannot hold is refused before anything is written, with what is needed."""
+    """A size that the disk cannot hold is refused before anything is written, with what is
+    needed.
+    """
     command = bench(tmp_path, "--size", "900TB", "--only", "disk/split-bin")
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 1
@@ -167,7 +169,7 @@ def test_a_comparison_sets_starting_aside() -> None:
     assert run.compare(large, small)[1] is True
 
 
-def test_nothing_to_compare_is_no_success() -> None:
+def test_nothing_to_compare_is_a_failure() -> None:
     """Where none of the works was measured before, the comparison ends with an error."""
     with pytest.raises(SystemExit, match="nothing to compare"):
         run.compare(collection("disk/split-bin"), collection("disk/merge-bin"))
@@ -210,7 +212,9 @@ def test_every_remark_is_about_something() -> None:
 
 @pytest.mark.skipif(not KEPT.exists(), reason="nothing was measured yet")
 def test_the_page_is_made_of_what_is_kept() -> None:
-    """The page of the measurements and its charts are what would be written from the kept results."""
+    """The page of the measurements and its charts are what would be written from the kept
+    results.
+    """
     kept = results.load(str(KEPT))
     assert (ROOT / "docs" / report.PAGE).read_text(encoding="utf-8") == report.page(kept)
     for name, text in report.charts(kept).items():

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.checkpoints import assert_equal, call_cli, load, random_state_dict, result, save
+from tests.support.program import call_cli
+from tests.support.state_dicts import assert_equal, load, random_state_dict, result, save
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,7 @@ def ties(tensors: dict[str, torch.Tensor]) -> set[frozenset[str]]:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("first", ["safetensors", "bin"])
 def test_any_route_keeps_every_bit(tmp_path: Path, seed: int, first: str) -> None:
-    """Through three containers and numbers of shards, every tensor keeps its name, type, shape and
+    """Through three formats and numbers of shards, every tensor keeps its name, type, shape and
     bits.
     """
     expected = random_state_dict(seed)
@@ -46,7 +47,7 @@ def test_any_route_keeps_every_bit(tmp_path: Path, seed: int, first: str) -> Non
     at = save(expected, tmp_path / "0" / f"model.{first}")
     for step in range(1, 4):
         directory = tmp_path / str(step)
-        size = draw.choice(
+        size: list[object] = draw.choice(
             [
                 ["--single"],
                 ["--num-shards", draw.randint(2, 6)],
@@ -143,7 +144,7 @@ def test_types_of_torch_alone_are_refused_for_safetensors(tmp_path: Path, name: 
     """
     import torch
 
-    from tests.checkpoints import run_cli
+    from tests.support.program import run_cli
 
     save(
         {"weight.x": torch.zeros(2, dtype=getattr(torch, name))},

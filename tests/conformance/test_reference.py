@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.checkpoints import ROOT, load, run_cli
+from tests.support.program import ROOT, run_cli
+from tests.support.state_dicts import load
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,7 @@ POSITIONS = "embeddings.position_ids"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the unsharded checkpoint: `config.json` and `pytorch_model.bin`."""
+    """The directory of the unsharded checkpoint: `config.json` and `pytorch_model.bin`."""
     directory = tmp_path_factory.mktemp("reference") / "whole"
     subprocess.run(
         [sys.executable, "benchmarks/reference.py", directory],
@@ -40,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def sharded(whole: Path) -> Iterator[Path]:
-    """The folder that the split wrote."""
+    """The directory that the split wrote."""
     directory = whole.parent / "sharded"
     done = run_cli("split", whole, directory, "--max-shard-size", "200MB")
     assert done.stdout == f"{directory / 'pytorch_model.bin.index.json'}\n"
@@ -50,7 +51,7 @@ def sharded(whole: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def safe(whole: Path) -> Iterator[Path]:
-    """The folder of the same shards in safetensors."""
+    """The directory of the same shards in safetensors."""
     directory = whole.parent / "safe"
     run_cli("reshard", whole, directory, "--to", "safetensors", "--max-shard-size", "200MB")
     yield directory
@@ -69,14 +70,14 @@ def weights(whole: Path) -> dict[str, torch.Tensor]:
 
 
 def remove(directory: Path) -> None:
-    """Free the space of a folder of files at once; pytest would keep it for three sessions."""
+    """Free the space of a directory of files at once; pytest would keep it for three sessions."""
     for path in directory.rglob("*"):
         if path.is_file():
             path.unlink()
 
 
 def index_of(directory: Path, name: str) -> dict[str, dict[str, object]]:
-    """The index of a folder."""
+    """The index of a directory."""
     document: dict[str, dict[str, object]] = json.loads((directory / name).read_text())
     return document
 
@@ -113,7 +114,7 @@ def test_the_source_is_the_models_own_state_dict(weights: dict[str, torch.Tensor
 
 
 def test_the_files_have_the_names_that_loaders_know(sharded: Path) -> None:
-    """The folder holds the configuration, three numbered shards and their index, and shardctl's
+    """The directory holds the configuration, three numbered shards and their index, and shardctl's
     record.
     """
     names = {path.name for path in sharded.iterdir()}
@@ -143,7 +144,7 @@ def test_the_index_is_the_one_that_is_known(sharded: Path) -> None:
 def test_the_index_equals_the_hubs(
     directory: str, pattern: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
 ) -> None:
-    """In both containers the shards are those that huggingface_hub plans for the same state dict."""
+    """In both formats the shards are those that huggingface_hub plans for the same state dict."""
     from huggingface_hub import split_torch_state_dict_into_shards
 
     # Memory-mapped tensors share one storage; the hub's planner is shown each with a storage of its
@@ -165,7 +166,7 @@ def test_every_shard_holds_what_the_index_says(
 def test_from_pretrained_loads_it(
     directory: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
 ) -> None:
-    """The folder is loaded by transformers with nothing missing, and every parameter equal."""
+    """The directory is loaded by transformers with nothing missing, and every parameter equal."""
     from transformers import BertModel
 
     path = request.getfixturevalue(directory)
@@ -199,7 +200,7 @@ def test_load_sharded_checkpoint_loads_it(
 def test_accelerate_loads_it(
     directory: str, weights: dict[str, torch.Tensor], request: pytest.FixtureRequest
 ) -> None:
-    """The loader of accelerate for little memory reads the same folder."""
+    """The loader of accelerate for little memory reads the same directory."""
     from accelerate import load_checkpoint_in_model
 
     model = empty_model()
@@ -238,8 +239,8 @@ def test_it_verifies(directory: str, request: pytest.FixtureRequest) -> None:
     assert document["checked"]["tensors"] == 200
 
 
-def test_both_containers_hold_the_same(sharded: Path, safe: Path) -> None:
-    """Compared byte by byte across containers, the shards are equal."""
+def test_both_formats_hold_the_same(sharded: Path, safe: Path) -> None:
+    """Compared byte by byte across formats, the shards are equal."""
     run_cli("verify", safe, "--against", sharded, "--deep")
 
 

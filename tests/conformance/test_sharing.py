@@ -1,4 +1,5 @@
-"""Sharing blocks, on real filesystems that can: what is shared, what room it takes, and that it loads as ever.
+"""Sharing blocks, on real filesystems that can: what is shared, what room it takes, and that it
+loads as ever.
 
 Source of the ioctl and its flags: <linux/fiemap.h>.
 """
@@ -21,7 +22,7 @@ from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.verify.run import Thoroughness, verify
-from tests.disks import Disk, mounted_disk
+from tests.support.disks import Disk, mounted_disk
 
 pytestmark = [
     pytest.mark.faults,
@@ -73,7 +74,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         yield disk
 
 
-def make_source(directory: Path, container: str) -> Path:
+def make_source(directory: Path, format_name: str) -> Path:
     """A checkpoint of random 16-bit tensors, saved by its own library."""
     import torch
     from safetensors.torch import save_file
@@ -83,7 +84,7 @@ def make_source(directory: Path, container: str) -> Path:
         f"layer.{number}.weight": torch.randint(-(2**15), 2**15 - 1, (ELEMENTS,), dtype=torch.int16)
         for number in range(TENSORS)
     }
-    if container == "bin":
+    if format_name == "bin":
         torch.save(weights, directory / "pytorch_model.bin")
     else:
         save_file(weights, directory / "model.safetensors", {"format": "pt"})
@@ -91,7 +92,9 @@ def make_source(directory: Path, container: str) -> Path:
 
 
 def convert(source: Path, target: Path, options: WriteOptions) -> Copied:
-    """Write a checkpoint, see that it is whole and equal, and return the ways that its bytes took."""
+    """Write a checkpoint, see that it is whole and equal, and return the ways that its
+    bytes took.
+    """
     store = LocalStore()
     prepared = prepare(store, str(source), store, str(target), options, finish=True)
     receipts = write(store, store, prepared, RunOptions(jobs=2), Silent())
@@ -101,7 +104,7 @@ def convert(source: Path, target: Path, options: WriteOptions) -> Copied:
 
 
 def load(directory: Path) -> dict[str, object]:
-    """All tensors of a folder, by upstream's loaders; torch files mapped and not."""
+    """All tensors of a directory, by upstream's loaders; torch files mapped and not."""
     import torch
     from safetensors.torch import load_file
 
@@ -116,14 +119,14 @@ def load(directory: Path) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("container", ["safetensors", "bin"])
-def test_split_and_merge_share_blocks(disk: Disk, container: str) -> None:
+@pytest.mark.parametrize("format_name", ["safetensors", "bin"])
+def test_split_and_merge_share_blocks(disk: Disk, format_name: str) -> None:
     """On a filesystem that can, shards and the file merged from them take no room but for headers
     and edges.
     """
     import torch
 
-    source = make_source(disk.mounted / "source", container)
+    source = make_source(disk.mounted / "source", format_name)
     before = used_bytes(disk)
     split = disk.mounted / "split"
     copied = convert(source, split, WriteOptions(limits=Limits(max_shard_bytes=2 * NBYTES)))
@@ -145,7 +148,7 @@ def test_split_and_merge_share_blocks(disk: Disk, container: str) -> None:
         assert all(torch.equal(loaded[name], original[name]) for name in original)
 
 
-def test_other_container_shares_what_can_be_padded(disk: Disk) -> None:
+def test_another_format_shares_what_can_be_padded(disk: Disk) -> None:
     """From safetensors into `.bin` records are padded until they share; every checksum is the right
     one.
     """

@@ -1,4 +1,5 @@
-"""Pickles made to run code or to use up time and memory, opcode by opcode. None is ever given to a real unpickler.
+"""Pickles made to run code or to use up time and memory, opcode by opcode. None is ever given to a
+real unpickler.
 
 Whatever would run code writes to the canary: a file whose absence proves that nothing ran.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 CANARY = Path(tempfile.gettempdir()) / "shardctl-canary-of-the-corpus"
@@ -76,6 +78,11 @@ _CODE = text(f"open({str(CANARY)!r}, 'w')")
 def _beside(value: bytes) -> bytes:
     """A state dict that holds the value beside a sound tensor."""
     return b"\x80\x04}(" + text("w") + TENSOR + text("x") + value + b"u."
+
+
+def _root(value: bytes) -> bytes:
+    """Return a pickle whose root is the value."""
+    return b"\x80\x02" + value + b"."
 
 
 def _call(name: str, *arguments: bytes) -> bytes:
@@ -159,9 +166,8 @@ _CALLS: Mapping[str, bytes] = {
     "a complex power": _call("builtins\npow", number(10), number(10**9)),
     "codecs.encode": _call("_codecs\nencode", text("x" * 1000), text("latin1")),
     "a tensor subclass": b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\ncm\nEvil\n)}tR",
-    "a call in a tensor with attributes": b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nctorch\nTensor\n("
-    + _SHELL
-    + b"t}tR",
+    "a call in a tensor with attributes": b"ctorch._tensor\n_rebuild_from_type_v2\n"
+    b"(cos\nsystem\nctorch\nTensor\n(" + _SHELL + b"t}tR",
 }
 
 
@@ -292,8 +298,8 @@ _HARMLESS: Mapping[str, Callable[[], bytes]] = {
 #: By name: the finding that reading must give (None: the value is inert and all else is read), and
 #: the pickle.
 HOSTILE: Mapping[str, tuple[str | None, Callable[[], bytes]]] = {
-    **{f"hostile: {name}": (None, lambda value=value: _beside(value)) for name, value in _CALLS.items()},
-    **{f"hostile root: {name}": ("pickle-invalid", lambda value=value: b"\x80\x02" + value + b".")
+    **{f"hostile: {name}": (None, partial(_beside, value)) for name, value in _CALLS.items()},
+    **{f"hostile root: {name}": ("pickle-invalid", partial(_root, value))
        for name, value in list(_CALLS.items())[:8]},
     **{f"bomb: {name}": ("pickle-invalid", make) for name, make in _FLAT.items()},
     **{f"odd: {name}": (None, make) for name, make in _HARMLESS.items()},

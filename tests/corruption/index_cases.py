@@ -1,4 +1,4 @@
-"""The corpus of broken and odd index files: one case for each rule, each made when it is asked for."""
+"""The corpus of broken and odd index files: one case for each rule, made on demand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEXT = _SOUND.decode()
 
 _FILES = [
     _case("sound", _SOUND, None),
-    _case("sound, with a shard in a folder", document({"a": f"sub/{SHARD}"}), None),
+    _case("sound, with a shard in a directory", document({"a": f"sub/{SHARD}"}), None),
     _case("sound, with unknown keys", _SOUND[:-1] + b', "more": [1]}', None),
     _case("sound, with any name for a tensor", document({"../x\n[red]": SHARD}), None),
     _case("empty", b"", "file-empty"),
@@ -96,15 +96,15 @@ _PARTS = [
 ]
 
 _UNSAFE_NAMES = {
-    "parent folder": "../model.safetensors",
-    "parent folder within": "a/../../model.safetensors",
+    "parent directory": "../model.safetensors",
+    "parent directory within": "a/../../model.safetensors",
     "absolute": "/etc/model.safetensors",
     "drive": "C:model.safetensors",
     "backslash": "..\\model.safetensors",
     "NUL": "model\0.safetensors",
     "empty": "",
     "empty part": "a//model.safetensors",
-    "same folder": "./model.safetensors",
+    "same directory": "./model.safetensors",
     "half a surrogate pair": "\ud800.safetensors",
     "too long": "a" * 300 + ".safetensors",
     "a torch file": "pytorch_model-00001-of-00001.bin",

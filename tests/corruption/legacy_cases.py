@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.corruption.hostile_pickles import text
-from tests.corruption.legacy import SYSTEM, dump, legacy
+from tests.support.legacy_files import SYSTEM, dump, legacy
 
 _PLAIN: Mapping[str, Any] = {"storages": {"s": range(4)}, "tensors": {"w": ("s", None, 0, (4,))}}
 

@@ -1,6 +1,7 @@
-"""The corpus of broken and odd safetensors files: one case for each rule, each made when it is asked for.
+"""The corpus of broken and odd safetensors files: one case for each rule, made on demand.
 
-Run as a program, it writes them to a folder: `python -m tests.corruption.safetensors_cases FOLDER`.
+Run as a program, it writes them to a directory:
+`python -m tests.corruption.safetensors_cases DIRECTORY`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.corruption.cases import Case
+from tests.support.safetensors_files import framed
 
 _U64 = 2**64 - 1
-
-
-def pack(header: str | bytes, data: bytes = b"", *, length: int | None = None) -> bytes:
-    """A file of that header and data; `length` (bytes) is what it claims the header has, if not the
-    truth.
-    """
-    raw = header.encode() if isinstance(header, str) else header
-    return (len(raw) if length is None else length).to_bytes(8, "little") + raw + data
 
 
 def entry(
@@ -31,9 +25,9 @@ def entry(
 
 
 def tensors(data: int, **entries: object) -> bytes:
-    """A file of these entries (`meta` stands for `__metadata__`) and that many data bytes."""
+    """A file of these entries (`meta` becomes `__metadata__`) and that many data bytes."""
     root = {"__metadata__" if name == "meta" else name: fields for name, fields in entries.items()}
-    return pack(json.dumps(root), bytes(data))
+    return framed(json.dumps(root), bytes(data))
 
 
 _A = '"dtype":"F32","shape":[1],"data_offsets":[0,4]'
@@ -81,36 +75,36 @@ def _add_files(add: _Add) -> None:
     add("one byte", "file-truncated", lambda: b"\x08")
     add("seven bytes", "file-truncated", lambda: b"\x08" + bytes(6))
     add("ends after the length", "file-truncated", lambda: (64).to_bytes(8, "little"))
-    add("ends within the header", "file-truncated", lambda: pack(_ONE)[:30])
-    add("ends one byte before the header does", "file-truncated", lambda: pack(_ONE)[:-1])
-    add("ends at the header", "file-truncated", lambda: pack(_ONE))
-    add("ends within the data", "file-truncated", lambda: pack(_ONE, b"123"))
+    add("ends within the header", "file-truncated", lambda: framed(_ONE)[:30])
+    add("ends one byte before the header does", "file-truncated", lambda: framed(_ONE)[:-1])
+    add("ends at the header", "file-truncated", lambda: framed(_ONE))
+    add("ends within the data", "file-truncated", lambda: framed(_ONE, b"123"))
     add(
         "ends before the last of two tensors",
         "file-truncated",
         lambda: tensors(4, a=_SOUND, b=entry("U8", [8], 4, 12)),
     )
-    add("trailing byte", "file-trailing-bytes", lambda: pack(_ONE, b"12345"))
-    add("trailing zip", "file-trailing-bytes", lambda: pack(_ONE, b"1234PK\x05\x06" + bytes(18)))
-    add("data without tensors", "file-trailing-bytes", lambda: pack("{}", b"1"))
+    add("trailing byte", "file-trailing-bytes", lambda: framed(_ONE, b"12345"))
+    add("trailing zip", "file-trailing-bytes", lambda: framed(_ONE, b"1234PK\x05\x06" + bytes(18)))
+    add("data without tensors", "file-trailing-bytes", lambda: framed("{}", b"1"))
     add("zeros", "file-zero-filled", lambda: bytes(4096))
     add("eight zeros", "file-zero-filled", lambda: bytes(8))
-    add("length 0 before an object", "header-invalid", lambda: pack(_ONE, b"1234", length=0))
-    add("length 1", "header-invalid", lambda: pack("{"))
+    add("length 0 before an object", "header-invalid", lambda: framed(_ONE, b"1234", length=0))
+    add("length 1", "header-invalid", lambda: framed("{"))
     add(
         "length one over the limit",
         "header-too-large",
-        lambda: pack(_ONE, b"1234", length=100_000_001),
+        lambda: framed(_ONE, b"1234", length=100_000_001),
     )
-    add("length of 2^63", "header-too-large", lambda: pack(_ONE, b"1234", length=2**63))
-    add("length of 2^64 - 1", "header-too-large", lambda: pack(_ONE, b"1234", length=_U64))
-    add("length past the end", "file-truncated", lambda: pack(_ONE, b"1234", length=1000))
-    add("length at the limit", "file-truncated", lambda: pack(_ONE, b"1234", length=100_000_000))
-    add("length too short", "header-invalid", lambda: pack(_ONE, b"1234", length=20))
+    add("length of 2^63", "header-too-large", lambda: framed(_ONE, b"1234", length=2**63))
+    add("length of 2^64 - 1", "header-too-large", lambda: framed(_ONE, b"1234", length=_U64))
+    add("length past the end", "file-truncated", lambda: framed(_ONE, b"1234", length=1000))
+    add("length at the limit", "file-truncated", lambda: framed(_ONE, b"1234", length=100_000_000))
+    add("length too short", "header-invalid", lambda: framed(_ONE, b"1234", length=20))
     add(
         "length that takes in data",
         "header-invalid",
-        lambda: pack(_ONE, b"1234", length=len(_ONE) + 2),
+        lambda: framed(_ONE, b"1234", length=len(_ONE) + 2),
     )
     add("git lfs pointer", "header-too-large", lambda: _LFS)
     add("html page", "header-too-large", lambda: b"<!DOCTYPE html><html><body>404</body></html>")
@@ -121,71 +115,71 @@ def _add_json(add: _Add) -> None:
     add(
         "bad utf-8",
         "header-invalid",
-        lambda: pack(_ONE.encode().replace(b'"a"', b'"\xff"'), bytes(4)),
+        lambda: framed(_ONE.encode().replace(b'"a"', b'"\xff"'), bytes(4)),
     )
     add(
         "overlong utf-8",
         "header-invalid",
-        lambda: pack(_ONE.encode().replace(b'"a"', b'"\xc0\xaf"'), bytes(4)),
+        lambda: framed(_ONE.encode().replace(b'"a"', b'"\xc0\xaf"'), bytes(4)),
     )
     add(
         "surrogate in utf-8",
         "header-invalid",
-        lambda: pack(_ONE.encode().replace(b'"a"', b'"\xed\xa0\x80"'), bytes(4)),
+        lambda: framed(_ONE.encode().replace(b'"a"', b'"\xed\xa0\x80"'), bytes(4)),
     )
-    add("utf-16", "header-invalid", lambda: pack(_ONE.encode("utf-16"), bytes(4)))
-    add("byte order mark", "header-invalid", lambda: pack("\ufeff" + _ONE, bytes(4)))
-    add("NUL padding", "header-invalid", lambda: pack(_ONE + "\0\0", bytes(4)))
-    add("two documents", "header-invalid", lambda: pack(_ONE + _ONE, bytes(4)))
-    add("trailing comma", "header-invalid", lambda: pack(_ONE[:-1] + ",}", bytes(4)))
-    add("comment", "header-invalid", lambda: pack("/**/" + _ONE, bytes(4)))
-    add("single quotes", "header-invalid", lambda: pack(_ONE.replace('"', "'"), bytes(4)))
-    add("unclosed object", "header-invalid", lambda: pack(_ONE[:-1], bytes(4)))
-    add("only spaces", "header-invalid", lambda: pack(" " * 16))
+    add("utf-16", "header-invalid", lambda: framed(_ONE.encode("utf-16"), bytes(4)))
+    add("byte order mark", "header-invalid", lambda: framed("\ufeff" + _ONE, bytes(4)))
+    add("NUL padding", "header-invalid", lambda: framed(_ONE + "\0\0", bytes(4)))
+    add("two documents", "header-invalid", lambda: framed(_ONE + _ONE, bytes(4)))
+    add("trailing comma", "header-invalid", lambda: framed(_ONE[:-1] + ",}", bytes(4)))
+    add("comment", "header-invalid", lambda: framed("/**/" + _ONE, bytes(4)))
+    add("single quotes", "header-invalid", lambda: framed(_ONE.replace('"', "'"), bytes(4)))
+    add("unclosed object", "header-invalid", lambda: framed(_ONE[:-1], bytes(4)))
+    add("only spaces", "header-invalid", lambda: framed(" " * 16))
     add(
         "raw control character",
         "header-invalid",
-        lambda: pack(_ONE.replace('"a"', '"a\x01"'), bytes(4)),
+        lambda: framed(_ONE.replace('"a"', '"a\x01"'), bytes(4)),
     )
-    add("bad escape", "header-invalid", lambda: pack(_ONE.replace('"a"', r'"\x61"'), bytes(4)))
-    add("root is a list", "header-invalid", lambda: pack(f"[{_ONE}]", bytes(4)))
-    add("root is a string", "header-invalid", lambda: pack('"a"'))
-    add("root is null", "header-invalid", lambda: pack("null"))
-    add("root is a number", "header-invalid", lambda: pack("12"))
-    add("NaN", "header-invalid", lambda: pack(_ONE.replace("[1]", "[NaN]"), bytes(4)))
-    add("Infinity", "header-invalid", lambda: pack(_ONE.replace("[1]", "[Infinity]"), bytes(4)))
-    add("-Infinity", "header-invalid", lambda: pack(_ONE.replace("[1]", "[-Infinity]"), bytes(4)))
-    add("minus zero", "header-invalid", lambda: pack(_ONE.replace("[0,4]", "[-0,4]"), bytes(4)))
-    add("leading zero", "header-invalid", lambda: pack(_ONE.replace("[0,4]", "[00,4]"), bytes(4)))
+    add("bad escape", "header-invalid", lambda: framed(_ONE.replace('"a"', r'"\x61"'), bytes(4)))
+    add("root is a list", "header-invalid", lambda: framed(f"[{_ONE}]", bytes(4)))
+    add("root is a string", "header-invalid", lambda: framed('"a"'))
+    add("root is null", "header-invalid", lambda: framed("null"))
+    add("root is a number", "header-invalid", lambda: framed("12"))
+    add("NaN", "header-invalid", lambda: framed(_ONE.replace("[1]", "[NaN]"), bytes(4)))
+    add("Infinity", "header-invalid", lambda: framed(_ONE.replace("[1]", "[Infinity]"), bytes(4)))
+    add("-Infinity", "header-invalid", lambda: framed(_ONE.replace("[1]", "[-Infinity]"), bytes(4)))
+    add("minus zero", "header-invalid", lambda: framed(_ONE.replace("[0,4]", "[-0,4]"), bytes(4)))
+    add("leading zero", "header-invalid", lambda: framed(_ONE.replace("[0,4]", "[00,4]"), bytes(4)))
     add(
         "number of 5000 digits",
         "header-invalid",
-        lambda: pack(_ONE.replace("[1]", f"[{'9' * 5000}]"), bytes(4)),
+        lambda: framed(_ONE.replace("[1]", f"[{'9' * 5000}]"), bytes(4)),
     )
-    add("deep lists", "header-invalid", lambda: pack("[" * 100_000))
-    add("deep objects", "header-invalid", lambda: pack('{"a":' * 100_000))
+    add("deep lists", "header-invalid", lambda: framed("[" * 100_000))
+    add("deep objects", "header-invalid", lambda: framed('{"a":' * 100_000))
     add(
         "deep shape",
         "header-invalid",
-        lambda: pack(_ONE.replace("[1]", "[" * 50_000 + "]" * 50_000), bytes(4)),
+        lambda: framed(_ONE.replace("[1]", "[" * 50_000 + "]" * 50_000), bytes(4)),
     )
     add(
         "half a surrogate pair in a name",
         "header-invalid",
-        lambda: pack(_ONE.replace('"a"', r'"\ud800"'), bytes(4)),
+        lambda: framed(_ONE.replace('"a"', r'"\ud800"'), bytes(4)),
     )
     add(
         "low half of a pair in a name",
         "header-invalid",
-        lambda: pack(_ONE.replace('"a"', r'"\uDC00x"'), bytes(4)),
+        lambda: framed(_ONE.replace('"a"', r'"\uDC00x"'), bytes(4)),
     )
     add(
         "half a surrogate pair in metadata",
         "header-invalid",
-        lambda: pack(r'{"__metadata__":{"k":"\udbff"}}'),
+        lambda: framed(r'{"__metadata__":{"k":"\udbff"}}'),
     )
-    add("leading spaces", "header-invalid", lambda: pack("   " + _ONE, bytes(4)), "warning")
-    add("leading line feed", "header-invalid", lambda: pack("\n" + _ONE, bytes(4)), "warning")
+    add("leading spaces", "header-invalid", lambda: framed("   " + _ONE, bytes(4)), "warning")
+    add("leading line feed", "header-invalid", lambda: framed("\n" + _ONE, bytes(4)), "warning")
 
 
 def _add_keys(add: _Add) -> None:
@@ -194,57 +188,57 @@ def _add_keys(add: _Add) -> None:
     add(
         "tensor twice",
         "tensor-duplicate-key",
-        lambda: pack(f'{{"a":{{{_A}}},"a":{{{_A}}}}}', bytes(4)),
+        lambda: framed(f'{{"a":{{{_A}}},"a":{{{_A}}}}}', bytes(4)),
     )
     add(
         "tensor twice, escaped",
         "tensor-duplicate-key",
-        lambda: pack(f'{{"a":{{{_A}}},{escaped}:{{{_A}}}}}', bytes(4)),
+        lambda: framed(f'{{"a":{{{_A}}},{escaped}:{{{_A}}}}}', bytes(4)),
     )
     add(
         "tensor three times",
         "tensor-duplicate-key",
-        lambda: pack("{" + f'"a":{{{_A}}},' * 2 + f'"a":{{{_A}}}}}', bytes(4)),
+        lambda: framed("{" + f'"a":{{{_A}}},' * 2 + f'"a":{{{_A}}}}}', bytes(4)),
     )
     add(
         "dtype twice",
         "tensor-duplicate-key",
-        lambda: pack(f'{{"a":{{"dtype":"I32",{_A}}}}}', bytes(4)),
+        lambda: framed(f'{{"a":{{"dtype":"I32",{_A}}}}}', bytes(4)),
     )
     add(
         "shape twice, equal",
         "tensor-duplicate-key",
-        lambda: pack(f'{{"a":{{"shape":[1],{_A}}}}}', bytes(4)),
+        lambda: framed(f'{{"a":{{"shape":[1],{_A}}}}}', bytes(4)),
     )
     add(
         "offsets twice",
         "tensor-duplicate-key",
-        lambda: pack(f'{{"a":{{"data_offsets":[0,8],{_A}}}}}', bytes(4)),
+        lambda: framed(f'{{"a":{{"data_offsets":[0,8],{_A}}}}}', bytes(4)),
     )
     add(
         "field twice, escaped",
         "tensor-duplicate-key",
-        lambda: pack(f'{{"a":{{"dt\\u0079pe":"I32",{_A}}}}}', bytes(4)),
+        lambda: framed(f'{{"a":{{"dt\\u0079pe":"I32",{_A}}}}}', bytes(4)),
     )
     add(
         "metadata twice",
         "tensor-duplicate-key",
-        lambda: pack('{"__metadata__":{},"__metadata__":{}}'),
+        lambda: framed('{"__metadata__":{},"__metadata__":{}}'),
     )
     add(
         "metadata key twice",
         "tensor-duplicate-key",
-        lambda: pack('{"__metadata__":{"k":"1","k":"2"}}'),
+        lambda: framed('{"__metadata__":{"k":"1","k":"2"}}'),
     )
     add(
         "metadata key twice, escaped",
         "tensor-duplicate-key",
-        lambda: pack(r'{"__metadata__":{"a":"1","\u0061":"1"}}'),
+        lambda: framed(r'{"__metadata__":{"a":"1","\u0061":"1"}}'),
     )
     add(
         "key twice in an unknown field",
         "tensor-duplicate-key",
-        lambda: pack(f'{{"a":{{{_A},"x":[{{"y":1,"y":2}}]}}}}', bytes(4)),
+        lambda: framed(f'{{"a":{{{_A},"x":[{{"y":1,"y":2}}]}}}}', bytes(4)),
     )
 
 
@@ -285,7 +279,7 @@ def _add_fields(add: _Add) -> None:
     add(
         "exponent in a dimension",
         "header-invalid",
-        lambda: pack(_ONE.replace("[1]", "[1e0]"), bytes(4)),
+        lambda: framed(_ONE.replace("[1]", "[1e0]"), bytes(4)),
     )
     add("boolean dimension", "header-invalid", lambda: _with(shape=[True]))
     add("string dimension", "header-invalid", lambda: _with(shape=["1"]))
@@ -396,15 +390,15 @@ def _add_ranges(add: _Add) -> None:
 
 def _add_sound(add: _Add) -> None:
     """Odd, and sound: upstream reads them too."""
-    add("one tensor", None, lambda: pack(_ONE, bytes(4)))
-    add("no tensors", None, lambda: pack("{}"))
+    add("one tensor", None, lambda: framed(_ONE, bytes(4)))
+    add("no tensors", None, lambda: framed("{}"))
     add("metadata only", None, lambda: tensors(0, meta={"format": "pt"}))
     add("empty metadata", None, lambda: tensors(4, meta={}, a=_SOUND))
     add("metadata last", None, lambda: tensors(4, a=_SOUND, meta={"format": "pt"}))
-    add("unaligned header", None, lambda: pack(_ONE.replace('"a"', '"abc"'), bytes(4)))
-    add("trailing spaces", None, lambda: pack(_ONE + " " * 7, bytes(4)))
-    add("a block of trailing spaces", None, lambda: pack(_ONE + " " * 8192, bytes(4)))
-    add("spaces within", None, lambda: pack(json.dumps(json.loads(_ONE), indent=2), bytes(4)))
+    add("unaligned header", None, lambda: framed(_ONE.replace('"a"', '"abc"'), bytes(4)))
+    add("trailing spaces", None, lambda: framed(_ONE + " " * 7, bytes(4)))
+    add("a block of trailing spaces", None, lambda: framed(_ONE + " " * 8192, bytes(4)))
+    add("spaces within", None, lambda: framed(json.dumps(json.loads(_ONE), indent=2), bytes(4)))
     add("scalar", None, lambda: tensors(4, a=entry("F32", [], 0, 4)))
     add("empty tensor", None, lambda: tensors(0, a=entry("F32", [0], 0, 0)))
     add("empty tensor, huge dimension", None, lambda: tensors(0, a=entry("U8", [0, _U64, 2], 0, 0)))
@@ -417,7 +411,7 @@ def _add_sound(add: _Add) -> None:
     add(
         "fields in another order",
         None,
-        lambda: pack('{"a":{"data_offsets":[0,4],"dtype":"F32","shape":[1]}}', bytes(4)),
+        lambda: framed('{"a":{"data_offsets":[0,4],"dtype":"F32","shape":[1]}}', bytes(4)),
     )
     add(
         "unaligned tensor",
@@ -426,28 +420,28 @@ def _add_sound(add: _Add) -> None:
     )
     add("two F4", None, lambda: tensors(1, a=entry("F4", [2], 0, 1)))
     add("four F6", None, lambda: tensors(3, a=entry("F6_E3M2", [4], 0, 3)))
-    add("name is empty", None, lambda: pack(_ONE.replace('"a"', '""'), bytes(4)))
-    add("name is a path", None, lambda: pack(_ONE.replace('"a"', '"../../etc/passwd"'), bytes(4)))
-    add("name in markup", None, lambda: pack(_ONE.replace('"a"', '"[bold]a[/bold]"'), bytes(4)))
+    add("name is empty", None, lambda: framed(_ONE.replace('"a"', '""'), bytes(4)))
+    add("name is a path", None, lambda: framed(_ONE.replace('"a"', '"../../etc/passwd"'), bytes(4)))
+    add("name in markup", None, lambda: framed(_ONE.replace('"a"', '"[bold]a[/bold]"'), bytes(4)))
     add(
         "name with control characters",
         None,
-        lambda: pack(_ONE.replace('"a"', r'"\u001b[2J\n\u0000"'), bytes(4)),
+        lambda: framed(_ONE.replace('"a"', r'"\u001b[2J\n\u0000"'), bytes(4)),
     )
     add(
         "name beyond the basic plane",
         None,
-        lambda: pack(_ONE.replace('"a"', r'"\ud83d\ude00"'), bytes(4)),
+        lambda: framed(_ONE.replace('"a"', r'"\ud83d\ude00"'), bytes(4)),
     )
-    add("name with -0", None, lambda: pack(_ONE.replace('"a"', '"layer-0"'), bytes(4)))
-    add("name is a field's", None, lambda: pack(_ONE.replace('"a"', '"dtype"'), bytes(4)))
+    add("name with -0", None, lambda: framed(_ONE.replace('"a"', '"layer-0"'), bytes(4)))
+    add("name is a field's", None, lambda: framed(_ONE.replace('"a"', '"dtype"'), bytes(4)))
 
 
 CASES = _cases()
 
 
 def main(directory: str) -> None:
-    """Write every case into a folder, named after the case."""
+    """Write every case into a directory, named after the case."""
     for case in CASES:
         path = Path(directory) / (case.name.replace(" ", "-").replace(",", "") + case.suffix)
         path.write_bytes(case.make())

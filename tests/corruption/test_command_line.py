@@ -15,13 +15,13 @@ import pytest
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
-from tests.checkpoints import ROOT
 from tests.corruption import safetensors_cases, torch_cases
 from tests.corruption.cases import Case
+from tests.support.program import ROOT
 
 CASES = [*safetensors_cases.CASES, *torch_cases.CASES]
 
-#: What is said of a file before any container is asked, since it is none that one of them would
+#: What is said of a file before any format is asked, since it is none that one of them would
 #: claim.
 SAID_BEFORE = {
     "one byte": "header-invalid",
@@ -32,7 +32,7 @@ SAID_BEFORE = {
     "html page": "file-html-page",
 }
 
-#: Peak memory (KiB) of a process that puts each file of a folder to `verify`, beside that of one
+#: Peak memory (KiB) of a process that puts each file of a directory to `verify`, beside that of one
 #: which does so to none.
 PEAK = """
 import os, resource, sys

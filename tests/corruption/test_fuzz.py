@@ -22,7 +22,7 @@ from shardctl.source.state_dict import flatten
 from shardctl.stores.local import LocalStore
 from shardctl.testing.builders import BytesReader
 from shardctl.verify.run import Thoroughness, verify
-from tests.checkpoints import random_state_dict
+from tests.support.state_dicts import random_state_dict
 
 _PATH = "model"
 _BYTE = st.integers(0, 255)

@@ -12,7 +12,7 @@ from shardctl.naming import check_shard_name
 from tests.corruption.cases import Case
 from tests.corruption.index_cases import CASES
 
-_PATH = "folder/model.safetensors.index.json"
+_PATH = "models/model.safetensors.index.json"
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -29,7 +29,7 @@ def test_the_names_differ() -> None:
 
 @each
 def test_collecting(case: Case) -> None:
-    """A collecting report is told exactly the case's code, with the file, a message and a next
+    """A collecting report gets exactly the case's code, with the file, a message and a next
     step.
     """
     index, findings = _read(case)
@@ -57,8 +57,8 @@ def test_strict(case: Case) -> None:
 
 @each
 def test_no_unsafe_name_is_returned(case: Case) -> None:
-    """Whatever is wrong, every shard's name that is returned is that of a safetensors file below the
-    directory.
+    """Whatever is wrong, every shard's name that is returned is that of a safetensors file below
+    the directory.
     """
     index, _ = _read(case)
     for shard in index.weight_map.values() if index else ():

@@ -1,7 +1,7 @@
-"""The corpus of broken, odd and hostile torch files: one case for each rule, each made when it is asked for.
+"""The corpus of broken, odd and hostile torch files: one case for each rule, made on demand.
 
-Zips and pickles are made by hand, without torch. Run as a program, it writes them to a folder:
-`python -m tests.corruption.torch_cases FOLDER`.
+Zips and pickles are made by hand, without torch. Run as a program, it writes them to a directory:
+`python -m tests.corruption.torch_cases DIRECTORY`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from tests.corruption.cases import Case
 from tests.corruption.hostile_pickles import HOSTILE, TENSOR, persid, tensor, text
 from tests.corruption.legacy_cases import add_legacy
-from tests.corruption.zips import Entry, pack
+from tests.support.zip_files import Entry, pack
 
 _W = struct.pack("<4f", 1, 2, 3, 4)
 #: `{"w": <float32 tensor of 4 elements on storage 0>}`.
@@ -33,10 +33,17 @@ def records(root: bytes = ROOT, **more: Any) -> dict[str, Entry]:
     }
 
 
-def archive(root: bytes = ROOT, **changed: Entry | None) -> bytes:
-    """A file with some records replaced, left out (None) or added, by the last part of their names."""
+def archive(root: bytes = ROOT, /, **changed: Entry | None) -> bytes:
+    """A file with some records replaced, left out (None) or added, by the last part of
+    their names.
+    """
     entries: dict[str, Entry | None] = {**records(root), **changed}
     return pack([entry for entry in entries.values() if entry is not None])
+
+
+def _archived(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Return what makes a file with a root."""
+    return lambda: archive(make())
 
 
 def _with(key: str, **fields: Any) -> bytes:
@@ -82,7 +89,7 @@ def _cases() -> list[Case]:
     ):
         family(add)
     for name, (code, make) in HOSTILE.items():
-        add(name, code, lambda make=make: archive(make()))
+        add(name, code, _archived(make))
     return cases
 
 
@@ -101,7 +108,7 @@ def _sound(add: Add) -> None:
 
 
 def _ends(add: Add) -> None:
-    """The end record, and what stands before the zip and behind it."""
+    """The end record, and bytes before and after the zip."""
     add("prepended byte", "zip-ambiguous", lambda: archive(**{"data.pkl": _first(b"#")}))
     add(
         "prepended script", "zip-ambiguous", lambda: archive(**{"data.pkl": _first(b"#!/bin/sh\n")})
@@ -262,8 +269,8 @@ def _undescribed(**local: int) -> bytes:
 
 
 def _directories(add: Add) -> None:
-    """The folder that all records lie in."""
-    add("two folders", "zip-ambiguous", lambda: archive(extra=Entry("other/data.pkl", ROOT)))
+    """The directory that all records lie in."""
+    add("two directories", "zip-ambiguous", lambda: archive(extra=Entry("other/data.pkl", ROOT)))
     add("record outside", "zip-ambiguous", lambda: archive(extra=Entry("data.pkl", ROOT)))
     add("record above", "zip-ambiguous", lambda: archive(extra=Entry("archive/../data.pkl", ROOT)))
     add("absolute record", "zip-ambiguous", lambda: archive(extra=Entry("/archive/x", b"")))
@@ -406,7 +413,7 @@ def _pickles(add: Add) -> None:
     bad: Mapping[str, bytes] = {
         "no STOP": b"\x80\x02}",
         "empty": b"",
-        "behind STOP": ROOT + b"x",
+        "after STOP": ROOT + b"x",
         "two pickles": ROOT + ROOT,
         "empty stack": b"\x80\x02.",
         "two values": b"\x80\x02}}.",
@@ -458,7 +465,7 @@ CASES = _cases()
 
 
 def main() -> None:
-    """Write the corpus to the folder that is named."""
+    """Write the corpus to the directory that is named."""
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
     for case in CASES:

@@ -1,4 +1,4 @@
-"""A terminal to run the documentation's examples in, with checkpoints in its folder."""
+"""A terminal to run the documentation's examples in, with checkpoints in its directory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import reference
-from tests.cli.files import write_safetensors
 from tests.docs.pages import Shell
 from tests.docs.program import served
+from tests.support.safetensors_files import write_floats
 
 #: The stand-in for a language model: eleven tensors of two sizes, 4 bytes an element.
 SMALL, LARGE = 4_000, 40_000
@@ -20,7 +20,7 @@ SMALL, LARGE = 4_000, 40_000
 
 @pytest.fixture(scope="session")
 def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for the PATH with `shardctl` in it."""
+    """A directory for the PATH with `shardctl` in it."""
     with served(tmp_path_factory.mktemp("program")) as directory:
         yield directory
 
@@ -39,7 +39,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         sizes |= {f"model.layers.{layer}.norm.weight": SMALL}
     sizes |= {"lm_head.weight": LARGE}
-    write_safetensors(directory / "model" / "model.safetensors", sizes, fill=1)
+    write_floats(directory / "model" / "model.safetensors", sizes, fill=1)
     (directory / "model" / "config.json").write_text(json.dumps({"model_type": "small"}))
     (directory / "model" / "tokenizer.json").write_text("{}")
     with pytest.MonkeyPatch.context() as patch:
@@ -60,7 +60,7 @@ def scale_down(patch: pytest.MonkeyPatch, by: int = 16) -> None:
 
 @pytest.fixture
 def shell(binaries: Path, checkpoints: Path, tmp_path: Path) -> Shell:
-    """A shell in a fresh folder that holds the checkpoints."""
+    """A shell in a fresh directory that holds the checkpoints."""
     directory = tmp_path / "work"
     shutil.copytree(checkpoints, directory)
     return Shell(directory, binaries)

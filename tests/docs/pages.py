@@ -1,14 +1,15 @@
-"""The examples in the documentation: which blocks a page has, how they run, and whether a page's output is right.
+"""The examples in the documentation: a page's blocks, how they run, and whether the output is
+right.
 
 A block of `console` has commands after `$ ` and what they print; one of `sh` is a script. A comment
 right before a block directs its test:
 
     <!-- not run: the reason -->        the block is only shown
-    <!-- before: commands -->           it begins anew, in a fresh folder, after these commands
-    <!-- stand-in: 2GB = 100KB -->      in the test this stands for that, and any number for a number of the output
+    <!-- before: commands -->           it starts again, in a fresh directory, after these commands
+    <!-- stand-in: 2GB = 100KB -->      the test uses the second; numbers of the output may differ
 
-A block without `before` goes on in the folder of the block above it. In the output `…` is any text,
-alone on a line any lines; blank lines and how long something took are not compared.
+A block without `before` goes on in the directory of the block above it. In the output `…` is any
+text, alone on a line any lines; blank lines and how long something took are not compared.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Example:
 
 @dataclass(slots=True)
 class Scene:
-    """Blocks that run one after another in one folder, and the commands that prepare it."""
+    """Blocks that run one after another in one directory, and the commands that prepare it."""
 
     page: str
     heading: str
@@ -98,7 +99,7 @@ def blocks(page: Path, root: Path) -> Iterator[Block]:
 
 
 def scenes(page: Path, root: Path) -> list[Scene]:
-    """The tested blocks of a page, by the folder that they share."""
+    """The tested blocks of a page, by the directory that they share."""
     found: list[Scene] = []
     for block in blocks(page, root):
         if block.is_run:
@@ -138,7 +139,7 @@ def pattern(output: str, *, stand_in: bool) -> re.Pattern[str]:
 
 
 class Shell:
-    """Runs commands in one folder as a terminal of 120 columns would; nothing of the developer's
+    """Runs commands in one directory as a terminal of 120 columns would; nothing of the developer's
     own comes in.
     """
 
@@ -163,8 +164,8 @@ class Shell:
         script = f"(exit {self._code}); {command}"
         with os.fdopen(master, "rb", buffering=0) as terminal:
             process = subprocess.Popen(
-                ["bash", "-c", script], cwd=self._directory, env=self._environment, stdin=subprocess.DEVNULL, stdout=slave,
-                stderr=slave,
+                ["bash", "-c", script], cwd=self._directory, env=self._environment,
+                stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
             )  # fmt: skip
             os.close(slave)
             printed = b"".join(_until_closed(terminal.fileno()))

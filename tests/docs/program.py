@@ -1,4 +1,4 @@
-"""The program as a server, so that a page of examples does not wait for the interpreter and its imports at each line.
+"""The program as a server, so that a page of examples does not wait for imports at each line.
 
 The `shardctl` that it puts on the PATH hands its arguments, environment, streams and `ulimit -f`
 over, and ends with the exit code that comes back. The server has everything imported, and forks for
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.checkpoints import ROOT
+from tests.support.program import ROOT
 
 SHIM = """\
 #!{python} -IS
@@ -36,7 +36,7 @@ with socket.socket(socket.AF_UNIX) as server:
 
 @contextmanager
 def served(directory: Path) -> Iterator[Path]:
-    """A server at work; gives the folder for the PATH that has `shardctl` in it."""
+    """A server at work; gives the directory for the PATH that has `shardctl` in it."""
     binaries, path = directory / "bin", directory / "socket"
     binaries.mkdir(parents=True)
     shim = binaries / "shardctl"
@@ -58,7 +58,7 @@ def serve(listening: socket.socket) -> None:
     """Answer calls until a signal ends the process, each in a fork."""
     signal.signal(
         signal.SIGCHLD, signal.SIG_IGN
-    )  # nobody waits for them: the exit code goes over the socket
+    )  # without waiting: the exit code goes over the socket
     while True:
         connection, _ = listening.accept()
         with connection:

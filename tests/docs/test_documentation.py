@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from shardctl import errors
 from shardctl.cli.app import app
-from tests.checkpoints import ROOT, run_cli
+from tests.support.program import ROOT, run_cli
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 COMMANDS = tuple(sorted(get_command(app).commands))  # type: ignore[attr-defined] # an application is a group
@@ -82,7 +82,7 @@ def test_the_readme_names_every_command() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_documented(command: str) -> None:
-    """Each long option of a command stands somewhere in the documentation."""
+    """Each long option of a command is somewhere in the documentation."""
     help_text = run_cli(command, "--help", env={"COLUMNS": "200"}).stdout
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", help_text))
@@ -118,7 +118,7 @@ def codes_in_page() -> list[str]:
 
 
 def test_every_code_is_explained() -> None:
-    """Whatever code the program can give stands in the page of findings."""
+    """Every code that the program can give is in the page of findings."""
     assert sorted(codes_in_code() - set(codes_in_page())) == []
 
 
@@ -145,6 +145,6 @@ def test_the_interface_names_every_command_and_exit_code() -> None:
     tree = {
         value.exit_code
         for value in vars(errors).values()
-        if isinstance(value, type) and hasattr(value, "code")
+        if isinstance(value, type) and issubclass(value, errors.ShardctlError)
     }
     assert [code for code in sorted(tree) if f"| {code} |" not in text] == []

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from tests.checkpoints import ROOT
 from tests.docs.pages import Shell
+from tests.support.program import ROOT
 
 MAKE = f"make -f {ROOT / 'examples' / 'Makefile'} LIMIT=100KB"
 WORKFLOW: dict[str, Any] = yaml.safe_load(

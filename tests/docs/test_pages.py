@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.checkpoints import ROOT
 from tests.docs.pages import LANGUAGES, Scene, Shell, blocks, pattern, play, scenes
+from tests.support.program import ROOT
 
 PAGES = [ROOT / "README.md", *sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])]
 SCENES = [scene for page in PAGES for scene in scenes(page, ROOT)]
@@ -14,7 +14,7 @@ ALIASES = {"bash", "shell", "zsh", "shellsession"}
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: f"{scene.page}: {scene.heading}")
 def test_the_examples_print_what_is_shown(scene: Scene, shell: Shell) -> None:
-    """Every command of the blocks that share a folder, one after another, gives the output below
+    """Every command of the blocks that share a directory, one after another, gives the output below
     it.
     """
     play(scene, shell)

@@ -12,8 +12,8 @@ import pytest
 
 @pytest.fixture
 def memory_path(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where the system has one: syncing costs nothing there."""
-    if not os.access("/dev/shm", os.W_OK):  # noqa: S108 - a folder of our own is made there
+    """A directory in memory where the system has one: syncing costs nothing there."""
+    if not os.access("/dev/shm", os.W_OK):  # noqa: S108 - a directory of our own is made there
         yield tmp_path
         return
     with tempfile.TemporaryDirectory(prefix="shardctl-", dir="/dev/shm") as directory:

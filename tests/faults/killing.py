@@ -1,4 +1,5 @@
-"""A run killed before every system call that changes something below its target, and what must hold after each.
+"""A run killed before every system call that changes something below its target, and what must hold
+after each.
 
 The moments are listed by one run under strace and counted for each path, since strace counts for
 each thread.
@@ -19,13 +20,12 @@ from tests.faults.machinery import (
     Ended,
     digests,
     points_of,
-    read_tensors,
     run_here,
     run_killed,
     staging_names,
     tensors,
-    write_safetensors,
 )
+from tests.support.safetensors_files import read_tensors, write_safetensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,9 @@ class Scenario:
         return self.source == self.target
 
     def arguments(self, directory: Path) -> list[str]:
-        """The command line below a folder. One job, so that the moments are the same in every run."""
+        """The command line below a directory. One job, so that the moments are the same in every
+        run.
+        """
         name, *options = self.command
         paths = [str(directory / self.source), str(directory / self.target)]
         return [name, *paths, *options, "--jobs", "1", "--quiet"]
@@ -112,7 +114,8 @@ SCENARIOS = {
 
 
 def kill_everywhere(scenario: Scenario, pristine: Path, begin: Path, memory_path: Path) -> int:
-    """Kill a run that starts from what is in `begin`, before each of its changes; returns their number.
+    """Kill a run that starts from what is in `begin`, before each of its changes; returns their
+    number.
 
     `pristine` is what was there before anything was run: what that run must end with is what a run
     from there does.
@@ -140,7 +143,8 @@ def kill_everywhere(scenario: Scenario, pristine: Path, begin: Path, memory_path
 
 
 def _restore(saved: Path, work: Path) -> None:
-    """Make `work` anew. Files are the very ones that were saved, since a run goes on only with those of its journal.
+    """Make `work` again. Files are the very ones that were saved, since a run goes on only with
+    those of its journal.
 
     The journal's own are copies: they are appended to.
     """
@@ -196,7 +200,7 @@ def _check_index(
     after: Mapping[str, str],
     where: str,
 ) -> None:
-    """An index, or else a single file, stands for one set that is there whole, be it the old or the
+    """An index, or else a single file, leads to one complete set, be it the old or the
     new.
     """
     indexes = [name for name in found if name.endswith(".index.json")]

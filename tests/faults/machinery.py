@@ -1,4 +1,6 @@
-"""What the fault suites share: tiny checkpoints, the program under strace, folders by digest."""
+"""What the fault suites share: tiny checkpoints, the program under strace, directories by
+digest.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,13 @@ import contextlib
 import ctypes
 import hashlib
 import io
-import json
 import multiprocessing
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,8 +23,7 @@ import pytest
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
-from shardctl.testing.builders import safetensors_bytes
-from tests.checkpoints import ROOT
+from tests.support.program import environment as program_environment
 
 STAGING = ".shardctl"
 
@@ -32,9 +32,9 @@ _PR_SET_PTRACER = 0x59616D61
 
 #: The system calls that change what is on disk. `openat` counts only where it makes a file.
 STATE_CHANGING = (
-    "openat", "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync", "fdatasync", "rename",
-    "renameat", "renameat2", "link", "linkat", "symlink", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod",
-    "fchmod", "fchmodat",
+    "openat", "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync",
+    "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "unlink",
+    "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod", "fchmod", "fchmodat",
 )  # fmt: skip
 
 
@@ -64,32 +64,8 @@ def tensors(count: int = 6, nbytes: int = 700) -> dict[str, bytes]:
     }
 
 
-def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
-    """A file of one-dimensional U8 tensors."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(safetensors_bytes(held))
-    return path
-
-
-def read_tensors(directory: Path) -> dict[str, bytes]:
-    """Every tensor of a folder's safetensors files by name: through its index where it has one."""
-    names = sorted(path.name for path in directory.glob("*.safetensors"))
-    for index in directory.glob("*.index.json"):
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    held: dict[str, bytes] = {}
-    for name in names:
-        data = (directory / name).read_bytes()
-        begin = 8 + int.from_bytes(data[:8], "little")
-        header = json.loads(data[8:begin])
-        header.pop("__metadata__", None)
-        for tensor, entry in header.items():
-            first, last = entry["data_offsets"]
-            held[tensor] = data[begin + first : begin + last]
-    return held
-
-
 def digests(directory: Path) -> dict[str, str]:
-    """The files of a folder, without the staging, by name with their SHA-256."""
+    """The files of a directory, without the staging, by name with their SHA-256."""
     if not directory.is_dir():
         return {}
     files = [
@@ -104,15 +80,13 @@ def digests(directory: Path) -> dict[str, str]:
 
 
 def staging_names(target: Path) -> list[str]:
-    """What lies in a target's staging folder."""
+    """What lies in a target's staging directory."""
     return sorted(path.name for path in (target / STAGING).iterdir())
 
 
 def environment() -> dict[str, str]:
-    """An environment in which the program is found, and none of its variables is set."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SHARDCTL_")}
-    path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
-    return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    """Return the program's environment, in which it writes no bytecode: every write is its own."""
+    return {**program_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def program(*arguments: object) -> list[str]:
@@ -123,7 +97,7 @@ def program(*arguments: object) -> list[str]:
 def run_program(
     *arguments: object, under: Sequence[str] = (), stdout: int | None = subprocess.PIPE
 ) -> Ended:
-    """Run the program to its end as a process of its own, `under` another one if that is given."""
+    """Run the program to its end in a new process, `under` another program if one is given."""
     done = subprocess.run(
         [*under, *program(*arguments)],
         stdout=stdout,
@@ -145,7 +119,8 @@ def run_here(*arguments: object) -> Ended:
 
 
 def run_killed(point: Point, *arguments: object) -> int | None:
-    """Run the program in a process of its own, killed just before a point; returns how it ended (-9 if it was there).
+    """Run the program in a new process and kill it just before a point; return how it ended (-9 if
+    killed).
 
     The process is forked from one that has everything imported, since starting Python takes longer
     than all the rest.
@@ -156,7 +131,7 @@ def run_killed(point: Point, *arguments: object) -> int | None:
     )
     theirs, ours = context.Pipe()
     child = context.Process(
-        target=_when_told, args=(theirs, [str(argument) for argument in arguments])
+        target=_when_asked, args=(theirs, [str(argument) for argument in arguments])
     )
     child.start()
     theirs.close()
@@ -176,7 +151,7 @@ def run_killed(point: Point, *arguments: object) -> int | None:
     return child.exitcode
 
 
-def _when_told(parent: Connection, arguments: list[str]) -> None:
+def _when_asked(parent: Connection, arguments: list[str]) -> None:
     # Where only ancestors may trace (Yama), let anybody trace this process; elsewhere this fails,
     # and does no harm.
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1))
@@ -221,7 +196,7 @@ def injected(call: str, what: str, path: Path, when: str = "1") -> list[str]:
 
 def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point]:
     """Run the program once, and list every successful call by which it changed something below a
-    folder.
+    directory.
     """
     under = [
         "strace",

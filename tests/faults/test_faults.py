@@ -31,12 +31,11 @@ from tests.faults.machinery import (
     needs_root,
     needs_strace,
     program,
-    read_tensors,
     run_here,
     run_program,
     tensors,
-    write_safetensors,
 )
+from tests.support.safetensors_files import read_tensors, write_safetensors
 
 pytestmark = pytest.mark.faults
 
@@ -88,7 +87,9 @@ def test_too_little_space_is_seen_before_anything_is_written(
 @needs_root
 @needs_strace
 def test_a_disk_that_fills_up_midway(tmp_path: Path, small_disk: Path) -> None:
-    """When the disk fills up after the check, the run ends cleanly and goes on once there is room."""
+    """When the disk fills up after the check, the run ends cleanly and goes on once there
+    is room.
+    """
     source = write_safetensors(tmp_path / "source" / "model.safetensors", tensors(3, 250_000))
     target = small_disk / "target"
     waiting = injected("openat", "signal=STOP", target / STAGING / "plan.json.new")
@@ -144,7 +145,9 @@ def test_a_failing_call(source: Path, tmp_path: Path, call: str, error: str) -> 
 
 @needs_strace
 def test_a_failed_sync_is_never_tried_again(source: Path, tmp_path: Path) -> None:
-    """A file whose sync failed is thrown away after that one try, and the next run writes it anew."""
+    """A file whose sync failed is thrown away after that one try, and the next run writes
+    it again.
+    """
     target = tmp_path / "target"
     shard = target / STAGING / "files" / SHARD.format(2)
     log = tmp_path / "log"
@@ -255,7 +258,7 @@ def test_a_target_that_is_mounted_read_only(source: Path, small_disk: Path) -> N
 
 
 def test_a_target_without_permission(source: Path, tmp_path: Path) -> None:
-    """A folder that may not be written to is exit 5 that says so."""
+    """A directory that may not be written to is exit 5 that says so."""
     directory = tmp_path / "closed"
     directory.mkdir(mode=0o555)
     if os.access(directory, os.W_OK):
@@ -266,7 +269,7 @@ def test_a_target_without_permission(source: Path, tmp_path: Path) -> None:
 
 def test_a_target_on_another_filesystem(source: Path) -> None:
     """A target elsewhere than its source gets the same files."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made there
+    memory = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there
     if not os.access(memory, os.W_OK) or memory.stat().st_dev == source.stat().st_dev:
         pytest.skip("needs a second filesystem at /dev/shm")
     with tempfile.TemporaryDirectory(dir=memory) as directory:
@@ -288,7 +291,9 @@ def test_a_name_that_is_too_long(
 
 @needs_strace
 def test_the_second_of_two_writers(source: Path, tmp_path: Path) -> None:
-    """While one run writes, another is exit 4 that names its process; the first is not disturbed."""
+    """While one run writes, another is exit 4 that names its process; the first is not
+    disturbed.
+    """
     target = tmp_path / "target"
     shard = target / STAGING / "files" / SHARD.format(2)
     with subprocess.Popen(
@@ -324,8 +329,8 @@ def test_a_rival_that_ends_in_between(source: Path, tmp_path: Path) -> None:
 
 @needs_strace
 def test_every_new_directory_is_synced_into_its_parent(source: Path, tmp_path: Path) -> None:
-    """The names of the target and of the folders made on the way to it are durable before anything
-    is made there.
+    """The names of the target and of the directories made on the way to it are durable before
+    anything is made there.
     """
     log = tmp_path / "log"
     under = ["strace", "-f", "-y", "-qq", "-o", str(log), "-e", "trace=mkdir,fsync"]
@@ -353,7 +358,7 @@ def test_every_new_directory_is_synced_into_its_parent(source: Path, tmp_path: P
 
 
 def test_a_lock_file_without_a_holder(source: Path, tmp_path: Path) -> None:
-    """The lock file of a process that is gone holds nobody up."""
+    """The lock file of a process that is gone does not block a run."""
     staging = tmp_path / "target" / STAGING
     staging.mkdir(parents=True)
     (staging / "lock").write_text(

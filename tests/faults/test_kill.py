@@ -1,4 +1,5 @@
-"""SIGKILL before every system call that changes something below the target; then the invariants, and the run again.
+"""SIGKILL before every system call that changes something below the target; then the invariants,
+and the run again.
 
 The number of moments goes to the report as the property `moments`.
 """

@@ -1,4 +1,5 @@
-"""SIGKILL before every change of the run that comes after a killed one; then the invariants, and a third run.
+"""SIGKILL before every change of the run that comes after a killed one; then the invariants, and a
+third run.
 
 The number of moments goes to the report as the property `moments`.
 """
@@ -30,7 +31,7 @@ class Interruption:
     name: str
 
     def point(self, directory: Path) -> Point:
-        """The moment, for a run below a folder."""
+        """The moment, for a run below a directory."""
         target = directory / SCENARIOS[self.scenario].target
         return Point(self.call, str(target / self.name), 1)
 

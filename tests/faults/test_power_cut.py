@@ -1,4 +1,4 @@
-"""Power cuts: a filesystem of its own in an image file loses what it has not written, and is mounted again.
+"""Power cuts: a filesystem in an image file loses what it has not written, and is mounted again.
 
 ext4 and XFS are shut down by an ioctl; of btrfs, which has none, the image is copied as it is at
 that moment.
@@ -14,19 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.disks import Disk, mounted_disk
 from tests.faults.machinery import (
     STAGING,
     digests,
     injected,
     needs_root,
     needs_strace,
-    read_tensors,
     run_here,
     run_program,
     tensors,
-    write_safetensors,
 )
+from tests.support.disks import Disk, mounted_disk
+from tests.support.safetensors_files import read_tensors, write_safetensors
 
 pytestmark = [pytest.mark.faults, needs_root]
 
@@ -43,7 +42,7 @@ def _settle() -> None:
 
 
 def _check(target: Path, old: dict[str, str], new: dict[str, str]) -> None:
-    """Each name has its old file or its new one, and an index names shards of its own set only."""
+    """Each name has its old file or its new one, and an index names only shards of its set."""
     found = digests(target)
     for name, digest in found.items():
         assert digest in (old.get(name), new.get(name)), f"'{name}' is neither old nor new"

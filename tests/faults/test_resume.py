@@ -1,4 +1,4 @@
-"""The same command again: what it keeps, what it refuses, and what it leaves behind."""
+"""The same command again: what it keeps, what it refuses, and what it leaves."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from tests.faults.machinery import (
     digests,
     injected,
     needs_strace,
-    read_tensors,
     run_here,
     run_program,
     staging_names,
     tensors,
-    write_safetensors,
 )
+from tests.support.safetensors_files import read_tensors, write_safetensors
 
 pytestmark = pytest.mark.faults
 
@@ -68,7 +67,7 @@ def test_finished_shards_are_kept(source: Path, tmp_path: Path) -> None:
 
 @needs_strace
 def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None:
-    """A finished file that somebody removed is written again, also where that try was cut short."""
+    """A finished file that was removed is written again, also where that try was cut short."""
     target = tmp_path / "target"
     _interrupted(source, target)
     (target / STAGING / "files" / SHARD.format(1)).unlink()
@@ -91,7 +90,7 @@ def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None
 
 @needs_strace
 def test_another_option_is_refused_with_both_ways_out(source: Path, tmp_path: Path) -> None:
-    """A half-done run of another plan says what differs and offers both ways out, however often
+    """An unfinished run of another plan says what differs and offers both ways out, however often
     asked.
     """
     target = tmp_path / "target"
@@ -135,8 +134,8 @@ def test_a_changed_source_is_refused_by_name(source: Path, tmp_path: Path) -> No
 
 
 @needs_strace
-def test_restart_begins_anew(source: Path, tmp_path: Path) -> None:
-    """With --restart nothing of the half-done run is used."""
+def test_restart_starts_over(source: Path, tmp_path: Path) -> None:
+    """With --restart nothing of the unfinished run is used."""
     target = tmp_path / "target"
     _interrupted(source, target)
     before = _identity(target / STAGING / "files" / SHARD.format(1))
@@ -146,7 +145,7 @@ def test_restart_begins_anew(source: Path, tmp_path: Path) -> None:
 
 
 @needs_strace
-def test_a_failure_over_a_finished_run_leaves_no_half_done_one(
+def test_a_failure_over_a_finished_run_leaves_no_unfinished_one(
     source: Path, tmp_path: Path
 ) -> None:
     """Where nothing was finished, a failed run does not stand in the way of the next, though a
@@ -188,7 +187,7 @@ def test_check_says_whether_there_is_work(source: Path, tmp_path: Path) -> None:
 
 
 def test_the_record_alone_is_left(source: Path, tmp_path: Path) -> None:
-    """After success the staging holds the record, and no absolute path stands in it."""
+    """After success the staging holds the record, and no absolute path is in it."""
     target = tmp_path / "target"
     run_here("split", source, target, "--num-shards", 3).expect(0)
     assert staging_names(target) == ["record.json"]
@@ -198,7 +197,9 @@ def test_the_record_alone_is_left(source: Path, tmp_path: Path) -> None:
 
 
 def test_no_record(source: Path, tmp_path: Path) -> None:
-    """With --no-record nothing is left but the result, and without a record nothing is up to date."""
+    """With --no-record nothing is left but the result, and without a record nothing is up
+    to date.
+    """
     target = tmp_path / "target"
     run_here("split", source, target, "--num-shards", 3, "--no-record").expect(0)
     assert not (target / STAGING).exists()
@@ -234,7 +235,9 @@ def test_a_file_that_was_replaced_by_several_is_found_in_them(source: Path) -> N
 
 @needs_strace
 def test_a_half_replaced_source_is_refused(source: Path, tmp_path: Path) -> None:
-    """While a replacement waits to be finished, its mixed files are no source for other commands."""
+    """While a replacement waits to be finished, other commands refuse its mixed files as a
+    source.
+    """
     run_here("split", source, source, "--num-shards", 3, "--replace").expect(0)
     order = (
         "split",

@@ -12,21 +12,14 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.checkpoints import (
-    COMMON_DTYPES,
-    assert_equal,
-    call_cli,
-    load,
-    random_tensor,
-    result,
-    save,
-)
+from tests.support.program import call_cli
+from tests.support.state_dicts import COMMON_DTYPES, assert_equal, load, random_tensor, result, save
 
 if TYPE_CHECKING:
     import torch
 
 names = st.text(
-    st.characters(exclude_categories=("Cs",)) | st.sampled_from("./[]\\\t0123456789"),
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from("./[]\\\t0123456789"),
     min_size=1,
     max_size=12,
 ).filter(lambda name: name != "__metadata__")
@@ -107,9 +100,9 @@ def test_every_route_keeps_every_tensor(
     """
     with tempfile.TemporaryDirectory() as directory:
         at = save(expected, Path(directory, "0", f"model.{first}"))
-        for number, (container, size, tied, order) in enumerate(route, start=1):
+        for number, (format_name, size, tied, order) in enumerate(route, start=1):
             target = Path(directory, str(number))
-            options = ["--to", container, *size, "--tied", tied, "--order", order, "-q"]
+            options = ["--to", format_name, *size, "--tied", tied, "--order", order, "-q"]
             call_cli("reshard", at.parent, target, *options)
             at = result(target)
             assert_equal(load(at), expected)
@@ -118,14 +111,14 @@ def test_every_route_keeps_every_tensor(
 @settings(max_examples=25)
 @given(state_dicts(), st.integers(1, 200), st.sampled_from(["safetensors", "bin"]))
 def test_what_is_written_verifies(
-    expected: dict[str, torch.Tensor], limit: int, container: str
+    expected: dict[str, torch.Tensor], limit: int, format_name: str
 ) -> None:
     """What is written is sound in every byte, and the same as what it was made from."""
     with tempfile.TemporaryDirectory() as directory:
         source = save(expected, Path(directory, "a", "pytorch_model.bin"))
         target = Path(directory, "b")
         call_cli(
-            "reshard", source.parent, target, "--to", container, "--max-shard-size", limit, "-q"
+            "reshard", source.parent, target, "--to", format_name, "--max-shard-size", limit, "-q"
         )
         call_cli("verify", target, "--deep", "--strict", "-q")
         call_cli("verify", target, "--against", source.parent, "--deep", "-q")

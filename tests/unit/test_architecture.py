@@ -143,10 +143,10 @@ def test_verify_does_not_need_what_writes(module: str) -> None:
     assert needed <= {"engine.journal"}
 
 
-def test_no_module_needs_itself() -> None:
+def test_no_module_imports_itself_in_a_cycle() -> None:
     """Inside a layer too, no chain of imports leads back to where it began."""
     needs = {module: own_imports(path) - {module} for module, path in modules().items()}
-    # What needs nothing that is left, and what nothing that is left needs, stands in no circle.
+    # What needs nothing that is left, and what nothing that is left needs, is not in a cycle.
     while ends := {
         m
         for m in needs
@@ -173,7 +173,7 @@ def test_nothing_but_the_standard_library(module: str) -> None:
     "module", [name for name in modules() if layer_of(name) not in REACHING_LAYERS]
 )
 def test_only_stores_reach_outside(module: str) -> None:
-    """Plans, formats and the engine know no files of their own: they are given stores and readers."""
+    """Plans, formats and the engine open no files: they get stores and readers."""
     reached = {
         name for name in imports_of(modules()[module]) if name.partition(".")[0] in REACHING_OUT
     }
@@ -184,7 +184,9 @@ def test_only_stores_reach_outside(module: str) -> None:
 
 @pytest.mark.parametrize("module", [name for name in modules() if layer_of(name) != "formats"])
 def test_formats_are_asked_and_never_named(module: str) -> None:
-    """No module outside `formats` has the name or a suffix of a format as a value to compare with."""
+    """No module outside `formats` has the name or a suffix of a format as a value to
+    compare with.
+    """
     words = {known.name for known in formats()} | set(all_suffixes())
     tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
     named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & words
@@ -213,7 +215,9 @@ HEAVY = ("torch", "numpy", "rich", "transformers", "safetensors")
 REPORT = f"""
 import atexit, sys
 heavy = {HEAVY!r}
-atexit.register(lambda: print("loaded:", *[name for name in heavy if name in sys.modules], file=sys.stderr))
+def report():
+    print("loaded:", *[name for name in heavy if name in sys.modules], file=sys.stderr)
+atexit.register(report)
 """
 
 

@@ -41,14 +41,17 @@ def test_lines_are_sorted_and_end_with_a_newline() -> None:
 
 
 def test_awkward_names_are_escaped() -> None:
-    """A backslash or a line break in a name is escaped, and a backslash before the digest says so."""
+    """A backslash or a line break in a name is escaped, and a backslash before the digest
+    says so.
+    """
     assert format_checksums({"a\\b\nc\r": DIGEST}) == f"\\{DIGEST}  a\\\\b\\nc\\r\n".encode()
 
 
 @pytest.mark.parametrize(
     ("line", "name"),
-    [(f"{DIGEST}  a", "a"), (f"{DIGEST} *a", "a"), (f"{DIGEST.upper()}  a\r", "a"), (f"{DIGEST}  ./a", "a"),
-     (f"{DIGEST}  a\\nb", "a\\nb"), (f"\\{DIGEST}  a\\nb\\\\n", "a\nb\\n"), (f"{DIGEST}   a ", " a ")],
+    [(f"{DIGEST}  a", "a"), (f"{DIGEST} *a", "a"), (f"{DIGEST.upper()}  a\r", "a"),
+     (f"{DIGEST}  ./a", "a"), (f"{DIGEST}  a\\nb", "a\\nb"), (f"\\{DIGEST}  a\\nb\\\\n", "a\nb\\n"),
+     (f"{DIGEST}   a ", " a ")],
 )  # fmt: skip
 def test_every_form_of_a_line_is_read(line: str, name: str) -> None:
     """Text and binary marks, upper case, Windows line ends, a leading `./`, escapes only where they
@@ -71,7 +74,7 @@ def test_every_form_of_a_line_is_read(line: str, name: str) -> None:
     ],
 )
 def test_other_lines_are_passed_over(line: str) -> None:
-    """What is no line of sha256sum says nothing, and the next line still counts."""
+    """A line that is not one of sha256sum is ignored, and the next line still counts."""
     assert parse_checksums(f"{line}\n{DIGEST}  a\n".encode("latin-1")) == {"a": DIGEST}
 
 

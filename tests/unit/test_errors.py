@@ -59,7 +59,7 @@ def test_a_hint_is_never_left_out() -> None:
         ShardctlError("it is broken")  # type: ignore[call-arg]  # what is tested
 
 
-def test_a_stop_is_no_error() -> None:
+def test_a_stop_is_not_an_error() -> None:
     """A signal passes every handler of errors, as an interrupt does."""
     assert not issubclass(Stopped, Exception)
     assert Stopped(15).signum == 15

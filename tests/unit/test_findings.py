@@ -9,7 +9,7 @@ from shardctl.findings import Capped, Finding, report_some
 
 def finding(code: str, number: int) -> Finding:
     """A finding of a tensor."""
-    return Finding(code, "error", f"fault {number}", "mend it", "f", f"t{number}", number)
+    return Finding(code, "error", f"fault {number}", "fix it", "f", f"t{number}", number)
 
 
 def reported(findings: list[Finding]) -> list[Finding]:
@@ -45,7 +45,9 @@ def test_of_many_the_rest_is_counted() -> None:
 
 
 def test_the_count_comes_last_and_with_its_own_severity() -> None:
-    """Errors and warnings of one code are counted apart, and the counts follow when all is reported."""
+    """Errors and warnings of one code are counted apart, and the counts follow when all is
+    reported.
+    """
     warnings = [replace(finding("a", number), severity="warning") for number in range(102)]
     told: list[Finding] = []
     capped = Capped(told.append)

@@ -22,7 +22,9 @@ def test_neighbouring_literals_are_joined() -> None:
 
 
 def test_runs_are_joined_where_the_source_goes_on() -> None:
-    """Runs of one file that meet are one copy; a gap, another file or a step back begins a new one."""
+    """Runs of one file that meet are one copy; a gap, another file or a step back begins a
+    new one.
+    """
     builder = LayoutBuilder()
     for extent in (
         Extent("f", 0, 4),
@@ -35,7 +37,8 @@ def test_runs_are_joined_where_the_source_goes_on() -> None:
     builder.copy(Extent("g", 12, 0))
     layout = builder.build()
     assert layout.pieces == (
-        Copy(Extent("f", 0, 8)), Copy(Extent("f", 9, 1)), Copy(Extent("g", 10, 2)), Copy(Extent("g", 10, 2)),
+        Copy(Extent("f", 0, 8)), Copy(Extent("f", 9, 1)), Copy(Extent("g", 10, 2)),
+        Copy(Extent("g", 10, 2)),
     )  # fmt: skip
     assert layout.nbytes == sum(piece.nbytes for piece in layout.pieces) == 13
 

@@ -31,8 +31,9 @@ def test_the_order_of_types_is_that_of_upstreams_enum() -> None:
 
 @pytest.mark.parametrize(
     ("name", "theirs"),
-    [("BOOL", torch.bool), ("BF16", torch.bfloat16), ("F8_E4M3", torch.float8_e4m3fn), ("C64", torch.complex64),
-     ("complex32", torch.complex32), ("complex128", torch.complex128), ("U64", torch.uint64)],
+    [("BOOL", torch.bool), ("BF16", torch.bfloat16), ("F8_E4M3", torch.float8_e4m3fn),
+     ("C64", torch.complex64), ("complex32", torch.complex32), ("complex128", torch.complex128),
+     ("U64", torch.uint64)],
 )  # fmt: skip
 def test_widths_are_torchs(name: str, theirs: torch.dtype) -> None:
     """An element has as many bytes as torch says."""
@@ -40,7 +41,9 @@ def test_widths_are_torchs(name: str, theirs: torch.dtype) -> None:
 
 
 def test_elements_below_a_byte() -> None:
-    """Two 4-bit elements are one byte; three are no whole number of bytes, and one has no size."""
+    """Two 4-bit elements are one byte; three are not a whole number of bytes, and one has
+    no size.
+    """
     four = Dtype("F4", 4)
     assert four.nbytes(2) == 1
     assert DTYPES["F6_E2M3"].nbytes(4) == 3
@@ -117,6 +120,6 @@ def test_storages_of_two_files_differ() -> None:
 
 
 def test_nouns_are_slotted() -> None:
-    """A million tensors must be small: none has a dictionary of its own."""
+    """A million tensors must be small: none has a dictionary."""
     assert not hasattr(view((1,)), "__dict__")
     assert not hasattr(view((1,)).storage.extent, "__dict__")

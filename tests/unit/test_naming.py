@@ -1,4 +1,4 @@
-"""File names: both ways, wherever a variant or a number stands."""
+"""File names: both ways, wherever a variant or a number is."""
 
 from __future__ import annotations
 
@@ -68,21 +68,21 @@ def test_the_name_of_weights_is_understood(name: str, expected: WeightsName) -> 
 @pytest.mark.parametrize(
     "name", ["config.json", "model", "", ".safetensors", "model.safetensors.index.json", "a.bin.gz"]
 )
-def test_other_names_are_no_weights(name: str) -> None:
+def test_other_names_are_not_weights(name: str) -> None:
     """A name without a stem and a suffix of weights is none."""
     assert parse_weights_name(name, SUFFIXES) is None
 
 
 @pytest.mark.parametrize(("name", "expected"), _INDEXES.items())
 def test_the_name_of_an_index_is_understood(name: str, expected: IndexName) -> None:
-    """An index's variant is found wherever it stands."""
+    """An index's variant is found wherever it is."""
     assert parse_index_name(name, SUFFIXES) == expected
 
 
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "config.json", "index.json", "model.index.json", ""]
 )
-def test_other_names_are_no_index(name: str) -> None:
+def test_other_names_are_not_an_index(name: str) -> None:
     """A name that does not say which shards it lists is none."""
     assert parse_index_name(name, SUFFIXES) is None
 
@@ -128,12 +128,13 @@ def test_names_are_those_of_the_hub() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "optimizer.pt", "optimizer.bin", "optimizer_1.bin", "optimizer-00001-of-00002.safetensors", "scheduler.pt",
-        "rng_state.pth", "rng_state_0.pth", "random_states_0.pkl", "training_args.bin", "scaler.pt", "sampler.bin",
+        "optimizer.pt", "optimizer.bin", "optimizer_1.bin", "optimizer-00001-of-00002.safetensors",
+        "scheduler.pt", "rng_state.pth", "rng_state_0.pth", "random_states_0.pkl",
+        "training_args.bin", "scaler.pt", "sampler.bin",
         "zero_pp_rank_0_mp_rank_00_optim_states.pt", "optimizer.bin.index.json",
     ],
 )  # fmt: skip
-def test_training_state_is_told_from_weights(name: str) -> None:
+def test_training_state_is_distinguished_from_weights(name: str) -> None:
     """Training state is known by its name."""
     assert is_training_state(name)
 
@@ -141,8 +142,8 @@ def test_training_state_is_told_from_weights(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "scheduler_config.json", "trainer_state.json", "config.json"]
 )
-def test_other_files_are_no_training_state(name: str) -> None:
-    """Weights and configurations are no training state."""
+def test_other_files_are_not_training_state(name: str) -> None:
+    """Weights and configurations are not training state."""
     assert not is_training_state(name)
 
 
@@ -166,7 +167,7 @@ def test_weights_and_indexes_of_any_format(name: str) -> None:
     "name",
     ["config.json", "tokenizer.json", "README.md", "vocab.txt", "spiece.model", "index.json"],
 )
-def test_companions_are_no_weights(name: str) -> None:
+def test_companions_are_not_weights(name: str) -> None:
     """The files beside the weights are not taken for weights."""
     assert not is_weights_or_index(name, SUFFIXES)
 
@@ -174,13 +175,16 @@ def test_companions_are_no_weights(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "", "..", "../a.safetensors", "a/../../b.safetensors", "/etc/a.safetensors", "C:a.safetensors",
-        "c:/a.safetensors", "a\\b.safetensors", "a\0.safetensors", "./a.safetensors", "a//b.safetensors", "a/",
-        "\ud800.safetensors", "a" * 300 + ".safetensors",
+        "", "..", "../a.safetensors", "a/../../b.safetensors", "/etc/a.safetensors",
+        "C:a.safetensors", "c:/a.safetensors", "a\\b.safetensors", "a\0.safetensors",
+        "./a.safetensors", "a//b.safetensors", "a/", "\ud800.safetensors",
+        "a" * 300 + ".safetensors",
     ],
 )  # fmt: skip
 def test_unsafe_shard_names_have_a_reason(name: str) -> None:
-    """A name that could lead anywhere but to a file below the directory is refused, with the reason."""
+    """A name that could lead anywhere but to a file below the directory is refused, with the
+    reason.
+    """
     assert check_shard_name(name)
 
 
@@ -189,7 +193,7 @@ def test_unsafe_shard_names_have_a_reason(name: str) -> None:
     ["a.safetensors", "sub/a.safetensors", "..a.safetensors", "a b.safetensors", "é.safetensors"],
 )
 def test_safe_shard_names_have_none(name: str) -> None:
-    """A name below the directory is accepted, also in a directory of its own."""
+    """A name below the directory is accepted, also in a subdirectory."""
     assert check_shard_name(name) is None
 
 

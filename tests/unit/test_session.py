@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT
 from tests.skips import LISTED
+from tests.support.program import ROOT
 
 #: Starts a command with the signals ignored, as `nohup COMMAND &` in a script does.
 IGNORING = ["sh", "-c", 'trap "" INT TERM HUP; exec "$@"', "sh"]
@@ -24,7 +24,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHU
 
 
 def run_pytest(*arguments: str, under: list[str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run pytest as a process of its own, and return how it ended and what it printed."""
+    """Run pytest in a new process, and return how it ended and what it printed."""
     command = [*(under or []), sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider"]
     # An xdist worker has variables that are about itself.
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -37,10 +37,11 @@ _TAKEN = {
 }
 
 _REFUSED = [
-    "", " ", "GB", "0", "0GB", "0.0MB", "-1", "-5GB", "+5GB", "1.5", "0.1B", "0.0001KB", ".5GB", "5.GB", "1e9", "1e3MB",
-    "nan", "NaN GB", "inf", "infGB", "1 GB/s", "5GBps", "8 kbit", "5 kbps", "5 gigabits", "5Gbit", "5 gigabytes",
-    "5 bytes", "\uff15GB", "5\uff27B", "\u0663MB", "1,000MB", "1_000MB", "1 000MB", "5  GB", " 5GB", "5GB ", "5GB\n",
-    "5\tGB", "5PB", "5 GB GB", "0x10", "5iB", "1/2GB", "9" * 30, "1." + "0" * 5000 + "1GB", "5K\u212a", "5\u212aB",
+    "", " ", "GB", "0", "0GB", "0.0MB", "-1", "-5GB", "+5GB", "1.5", "0.1B", "0.0001KB", ".5GB",
+    "5.GB", "1e9", "1e3MB", "nan", "NaN GB", "inf", "infGB", "1 GB/s", "5GBps", "8 kbit", "5 kbps",
+    "5 gigabits", "5Gbit", "5 gigabytes", "5 bytes", "\uff15GB", "5\uff27B", "\u0663MB", "1,000MB",
+    "1_000MB", "1 000MB", "5  GB", " 5GB", "5GB ", "5GB\n", "5\tGB", "5PB", "5 GB GB", "0x10",
+    "5iB", "1/2GB", "9" * 30, "1." + "0" * 5000 + "1GB", "5K\u212a", "5\u212aB",
 ]  # fmt: skip
 
 
@@ -107,5 +108,7 @@ def test_any_text_is_a_size_or_a_usage_error(text: str) -> None:
     ],
 )
 def test_sizes_are_shown_in_the_unit_that_they_reach(nbytes: int, text: str) -> None:
-    """A size is shown in the largest unit that it reaches, and never rounded up into the next one."""
+    """A size is shown in the largest unit that it reaches, and never rounded up into the
+    next one.
+    """
     assert format_size(nbytes) == text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ HOSTILE = {
     "nul\x00.w": 800, "bidi\u202etxt.w": 400, "__proto__.constructor": 400, "line\u2028end": 400,
     "'\"&amp;{{ 7*7 }}": 400, "שלום.עולם": 400, "名前.重み": 400, "..": 400, "a" * 300: 400,
 }  # fmt: skip
-Call = Callable[..., tuple[str, str]]
 
 
 class Elements(HTMLParser):

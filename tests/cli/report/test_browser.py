@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.files import write_safetensors
 from tests.cli.report import browser
-from tests.cli.report.pages import HOSTILE, Call
+from tests.cli.report.pages import HOSTILE
+from tests.support.program import Call
+from tests.support.safetensors_files import write_floats
 
 needs_browser = pytest.mark.skipif(
     browser.found() is None, reason="needs a Chromium (Debian's package `chromium`)"
@@ -91,7 +91,7 @@ def test_shards_are_read_with_the_arrows(
 def test_hostile_names_do_nothing(
     hostile: Path, tmp_path: Path, call: Call, page: browser.Page, *, script: bool
 ) -> None:
-    """In a browser every name is drawn as a text: no request, no error, no element of its own;
+    """In a browser every name is drawn as a text: no request, no error, no extra element;
     without script too.
     """
     path = tmp_path / "r.html"
@@ -126,14 +126,9 @@ def test_large_checkpoints_stay_usable(tmp_path: Path, call: Call, page: browser
     """Of a hundred thousand tensors those that have room are drawn, and the tail is a few dozen
     cells that open.
     """
-    header: dict[str, object] = {
-        f"{'ab'[n % 2]}.x{n}": {"dtype": "U8", "shape": [4], "data_offsets": [4 * n, 4 * n + 4]}
-        for n in range(100_000)
-    }
-    header["large"] = {"dtype": "U8", "shape": [4_000_000], "data_offsets": [400_000, 4_400_000]}
-    text = json.dumps(header).encode()
-    source, path = tmp_path / "model.safetensors", tmp_path / "r.html"
-    source.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4_400_000))
+    sizes = {f"{'ab'[n % 2]}.x{n}": 4 for n in range(100_000)} | {"large": 4_000_000}
+    path = tmp_path / "r.html"
+    source = write_floats(tmp_path / "model.safetensors", sizes)
     call("inspect", source, "--report", path)
     page.open(path)
     assert page.value("document.querySelectorAll('*').length") < 6000
@@ -153,7 +148,7 @@ def test_a_small_tail_is_one_cell(tmp_path: Path, call: Call, page: browser.Page
     """
     names = {"large": 1_000_000, **{f"n{number}": 4 for number in range(300)}}
     path = tmp_path / "r.html"
-    call("inspect", write_safetensors(tmp_path / "model.safetensors", names), "--report", path)
+    call("inspect", write_floats(tmp_path / "model.safetensors", names), "--report", path)
     page.open(path)
     assert [cell.partition(",")[0] for cell in page.value(CELLS)] == ["large", "300 more"]
     page.value("document.querySelector('#treemap > .cell:last-child').click()")
@@ -170,7 +165,7 @@ def test_thousands_of_equal_layers(tmp_path: Path, call: Call, page: browser.Pag
     """
     names = {f"model.layers.{number}.w": 4 for number in range(5000)}
     path = tmp_path / "r.html"
-    call("inspect", write_safetensors(tmp_path / "model.safetensors", names), "--report", path)
+    call("inspect", write_floats(tmp_path / "model.safetensors", names), "--report", path)
     page.open(path)
     cells = page.value(CELLS)
     assert cells[0].startswith("0 … ")

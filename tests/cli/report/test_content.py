@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.cli.files import write_safetensors
-from tests.cli.report.pages import HOSTILE, Call, Elements, data_of
+from tests.cli.report.pages import HOSTILE, Elements, data_of
+from tests.support.program import Call
+from tests.support.safetensors_files import write_floats
 
 
 def test_a_page_holds_the_checkpoint(source: Path, tmp_path: Path, call: Call) -> None:
@@ -128,10 +129,10 @@ def test_names_are_only_text_in_an_image(hostile: Path, tmp_path: Path, call: Ca
 def test_an_image_counts_in_plural_forms(tmp_path: Path, call: Call) -> None:
     """The caption has a singular for one, and the format and the size without a label."""
     path = tmp_path / "r.svg"
-    call("inspect", write_safetensors(tmp_path / "model.safetensors", {"a": 4}), "--report", path)
+    call("inspect", write_floats(tmp_path / "model.safetensors", {"a": 4}), "--report", path)
     title = ET.parse(path).getroot()[0].text or ""  # noqa: S314 - made here
     assert title.endswith(": safetensors · 1 file · 1 tensor · 1 parameter · 4 B")
-    write_safetensors(tmp_path / "model.safetensors", {"a": 4, "b": 40})
+    write_floats(tmp_path / "model.safetensors", {"a": 4, "b": 40})
     call("inspect", tmp_path / "model.safetensors", "--report", path)
     title = ET.parse(path).getroot()[0].text or ""  # noqa: S314 - made here
     assert title.endswith(": safetensors · 1 file · 2 tensors · 11 parameters · 44 B")

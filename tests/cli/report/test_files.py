@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shardctl.report.page import MARKER
-from tests.cli.report.pages import Call
+from tests.support.program import Call
 
 
 @pytest.mark.parametrize("name", ["r.html", "r.svg", "R.HTML"])

@@ -19,7 +19,7 @@ from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
-from tests.small import put, sample, weights
+from tests.support.memory_checkpoints import put, sample, weights
 
 WRITING = [
     "schema_version", "command", "done", "source", "target", "loads_from", "container",
@@ -117,7 +117,7 @@ def test_a_plan(store: MemoryStore) -> None:
 
 
 def test_a_plans_sources_are_named_from_the_directory() -> None:
-    """Shards in folders below are told apart, in the plan and in the run's own record."""
+    """Shards in subdirectories have distinct names, in the plan and in the run's record."""
     store = MemoryStore()
     wanted = {"a": "one/model.safetensors", "b": "two/model.safetensors"}
     for name, path in wanted.items():

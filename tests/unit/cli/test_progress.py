@@ -1,16 +1,16 @@
-"""What is told of a run, with a clock that the test winds."""
+"""Messages about a run, with a clock that the test sets."""
 
 from __future__ import annotations
 
 import io
 import json
+import sys
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from shardctl.cli.options import ProgressName
-from shardctl.cli.progress import observers as progress
 from shardctl.cli.progress.bars import Bars
 from shardctl.cli.progress.observers import JsonEvents, PlainLines, Silent, shown
 from shardctl.cli.progress.tally import Tally, format_seconds
@@ -85,7 +85,9 @@ def test_plain_lines_keep_to_the_grid(clock: Clock) -> None:
 
 @pytest.mark.parametrize("nbytes", [0, 10])
 def test_short_runs_are_one_line(clock: Clock, nbytes: int) -> None:
-    """A run of nothing, or of a moment, says no more than what it writes, and divides by no zero."""
+    """A run of nothing, or of a moment, says no more than what it writes, and divides by
+    no zero.
+    """
     out = io.StringIO()
     lines = PlainLines(out, clock)
     lines.start(nbytes, {"a": nbytes})
@@ -133,8 +135,8 @@ def test_json_events_are_not_many(clock: Clock) -> None:
 
 @pytest.mark.parametrize(
     ("caught", "code", "exit_code"),
-    [(StorageError("full", hint="free some", file="f", offset=7), "storage", 5), (Stopped(15), "stopped", 143),
-     (ValueError("bug"), "internal-error", 70)],
+    [(StorageError("full", hint="free some", file="f", offset=7), "storage", 5),
+     (Stopped(15), "stopped", 143), (ValueError("bug"), "internal-error", 70)],
 )  # fmt: skip
 def test_json_events_end_with_the_error(
     clock: Clock, caught: BaseException, code: str, exit_code: int
@@ -204,19 +206,21 @@ def running(width: int, clock: Clock) -> tuple[Bars, Console]:
 
 
 def test_bars_say_what_each_file_does(clock: Clock) -> None:
-    """A row for each file in work, with what it waits for, one for all, and the time that is left."""
+    """A row for each file in work, with what it waits for, one for all, and the time that
+    is left.
+    """
     bars, console = running(100, clock)
-    first, second, total, talk = picture(bars, console)
+    first, second, total, message = picture(bars, console)
     assert first.startswith("model-00001-of-00004.safetensors ")
     assert first.endswith("syncing 5 s  50.0 MB /  50.0 MB")
     assert second.endswith("50%  25.0 MB /  50.0 MB")
     assert total.endswith("37%  75.0 MB / 200.0 MB")
-    assert talk == "9 s left, 15.0 MB/s, 0 of 4 files"
+    assert message == "9 s left, 15.0 MB/s, 0 of 4 files"
 
 
 @pytest.mark.parametrize("width", [20, 36, 39, 40, 59, 60, 80, 200])
 def test_bars_fit(clock: Clock, width: int) -> None:
-    """No line reaches the last column at any width, and the shards can still be told apart."""
+    """No line reaches the last column at any width, and the shards' names stay distinct."""
     bars, console = running(width, clock)
     lines = picture(bars, console)
     assert len(lines) == 4
@@ -290,7 +294,7 @@ def test_bars_of_nothing(clock: Clock) -> None:
 
 
 def test_bars_go_to_stderr_and_end_with_the_block(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing reaches stdout, and a whole run can be told."""
+    """A whole run writes nothing to stdout."""
     with Bars() as bars:
         play(bars, Clock())
     assert capsys.readouterr().out == ""
@@ -299,7 +303,8 @@ def test_bars_go_to_stderr_and_end_with_the_block(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("how", "quiet", "kind"),
     [(ProgressName.auto, False, PlainLines), (ProgressName.plain, False, PlainLines),
-     (ProgressName.json, False, JsonEvents), (ProgressName.none, False, Silent), (ProgressName.json, True, Silent)],
+     (ProgressName.json, False, JsonEvents), (ProgressName.none, False, Silent),
+     (ProgressName.json, True, Silent)],
 )  # fmt: skip
 def test_which_is_shown(how: ProgressName, kind: type, *, quiet: bool) -> None:
     """In a pipe `auto` is plain lines; quiet is quiet."""
@@ -309,7 +314,7 @@ def test_which_is_shown(how: ProgressName, kind: type, *, quiet: bool) -> None:
 
 def test_a_terminal_gets_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal `auto` draws, unless it is a dumb one or a CI's."""
-    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     with shown(ProgressName.auto, quiet=False) as observer:

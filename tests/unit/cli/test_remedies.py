@@ -19,7 +19,7 @@ from shardctl.planning.request import (
     options_of,
     parse_limits,
 )
-from tests.checkpoints import ROOT
+from tests.support.program import ROOT
 from tools import source
 
 #: What texts quote besides settings and functions of our own: code, and other programs.
@@ -34,7 +34,7 @@ QUOTED = re.compile("`([^`]+)`")
 
 
 def quoted(path: Path) -> Iterator[str]:
-    """What the texts of a module quote; docstrings are no such texts."""
+    """What the texts of a module quote; docstrings are left out."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     statements = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):

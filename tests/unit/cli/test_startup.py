@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import ROOT
-from tests.cli.files import write_safetensors
+from tests.support.program import ROOT
+from tests.support.safetensors_files import write_floats
 
 #: What every run needs besides the standard library: Typer, and what Typer imports.
 ALWAYS = {"shardctl", "typer", "annotated_doc", "shellingham"}
@@ -74,7 +74,7 @@ OWN = {
         "shardctl.formats.pickle",
     },
 }
-# What the interpreter itself, or a file of `site`, has imported before is no matter of ours.
+# What the interpreter itself, or a file of `site`, has imported before does not count.
 _PROGRAM = """
 import sys
 before = set(sys.modules)
@@ -89,7 +89,7 @@ main()
 def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The modules that each line imports, run by a new interpreter with its output in a pipe."""
     directory = tmp_path_factory.mktemp("start")
-    write_safetensors(directory / "small.safetensors", {"a": 4})
+    write_floats(directory / "small.safetensors", {"a": 4})
     return {line: _imported_by(line, directory) for line in LINES}
 
 

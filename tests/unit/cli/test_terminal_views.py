@@ -13,7 +13,7 @@ from shardctl.commands.prepare import prepare
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.testing.memory import MemoryStore
 from shardctl.text import cells
-from tests.small import put, weights
+from tests.support.memory_checkpoints import put, weights
 from tests.unit.cli.test_terminal_charts import HOSTILE, WIDTHS
 
 CHECKPOINTS = {

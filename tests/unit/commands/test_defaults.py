@@ -12,7 +12,7 @@ from shardctl.planning.request import Limits, Request, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.memory import MemoryStore
-from tests.small import sample
+from tests.support.memory_checkpoints import sample
 
 
 def request_for(target: str, options: WriteOptions) -> Request:
@@ -36,7 +36,7 @@ def test_what_was_not_asked_for_follows_from_the_source() -> None:
     assert (request.variant, request.filename) == (None, None)
 
 
-def test_the_suffix_of_the_target_says_the_container() -> None:
+def test_the_suffix_of_the_target_says_the_format() -> None:
     """A target that ends in `.bin` is one, under the name that was given."""
     request = request_for("x.bin", WriteOptions(limits=Limits()))
     assert (request.format, request.filename) == ("bin", "x.bin")
@@ -56,6 +56,6 @@ def test_names_must_be_parts_of_names(name: str) -> None:
             request_for("out", options)
 
 
-def test_a_request_is_measured_in_its_container() -> None:
-    """The size without a tensor is that of the container's empty file."""
+def test_a_request_is_measured_in_its_format() -> None:
+    """The size without a tensor is that of the format's empty file."""
     assert measure_of(request_for("out", WriteOptions(limits=None)))([], {}) == 16

@@ -14,7 +14,7 @@ from shardctl.commands.index import make_index, reindex
 from shardctl.errors import InputError, ShardctlError, UsageError
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.small import get, put, weights
+from tests.support.memory_checkpoints import get, put, weights
 
 INDEX = "m/model.safetensors.index.json"
 
@@ -62,7 +62,7 @@ def test_a_missing_index_is_written(store: MemoryStore) -> None:
 
 
 def test_check_writes_nothing(store: MemoryStore) -> None:
-    """With `check` the changes are said and the folder stays as it is."""
+    """With `check` the changes are said and the directory stays as it is."""
     store.remove(INDEX)
     assert reindex(store, "m", check=True).changes
     assert store.kind(INDEX) is None
@@ -110,8 +110,8 @@ def test_metadata_that_means_nothing_to_us_is_kept(store: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"weight_map": 3}'])
-def test_an_unreadable_index_is_written_anew(store: MemoryStore, broken: bytes) -> None:
-    """What is no index gives way to one."""
+def test_an_unreadable_index_is_written_again(store: MemoryStore, broken: bytes) -> None:
+    """A file that is not an index is replaced by one."""
     sound = get(store, INDEX)
     put(store, INDEX, broken)
     assert reindex(store, "m", check=False).changes == ("the index cannot be read",)
@@ -166,7 +166,7 @@ def test_sets_that_count_from_zero() -> None:
 
 
 def test_shards_of_two_sets_are_refused(store: MemoryStore) -> None:
-    """Which set is meant, nobody can say."""
+    """A directory with two sets is ambiguous."""
     put(store, f"m/{shard(1, 3)}", weights({"a": b"1"}))
     put(store, INDEX, document({"a": shard(1, 3), "c": shard(1)}))
     with pytest.raises(InputError, match="several sets, of 2 and 3 files"):
@@ -174,7 +174,7 @@ def test_shards_of_two_sets_are_refused(store: MemoryStore) -> None:
 
 
 def test_a_tensor_in_two_shards_is_refused(store: MemoryStore) -> None:
-    """Two values for one name are no checkpoint."""
+    """Two values for one name are refused."""
     put(store, f"m/{shard(2)}", weights({"a": b"3" * 30}))
     with pytest.raises(ShardctlError) as caught:
         make_index(store, "m")

@@ -16,7 +16,7 @@ from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.builders import materialise
 from shardctl.testing.memory import MemoryStore
-from tests.small import put, weights
+from tests.support.memory_checkpoints import put, weights
 
 
 def inspected(store: MemoryStore, source: str, glob: str | None = None) -> Inspection:
@@ -26,7 +26,7 @@ def inspected(store: MemoryStore, source: str, glob: str | None = None) -> Inspe
     return inspect_checkpoint(store, source, located, checkpoint, glob, ())
 
 
-def tied(container: str = "bin") -> bytes:
+def tied(format_name: str = "bin") -> bytes:
     """A file of F32 `a`, and `b` that is the same storage, and an I64 `c`."""
     one, other = Storage(Extent("x", 0, 40), "0"), Storage(Extent("x", 40, 80), "1")
     tensors = [
@@ -34,7 +34,7 @@ def tied(container: str = "bin") -> bytes:
         Tensor("b", DTYPES["F32"], (10,), one),
         Tensor("c", DTYPES["I64"], (10,), other),
     ]
-    layout: Layout = writer_of(container).lay_out(tensors, {})
+    layout: Layout = writer_of(format_name).lay_out(tensors, {})
     return materialise(layout, {"x": bytes(range(120))})
 
 
@@ -104,7 +104,7 @@ def test_a_glob_that_matches_nothing_names_what_is_near() -> None:
 
 
 def test_shards_in_directories_below_keep_their_names() -> None:
-    """Two shards of one last name are told apart by the folder that the index names."""
+    """Two shards with one file name are distinguished by the directory that the index names."""
     store = MemoryStore()
     put(store, "m/one/model.safetensors", weights({"a": b"1"}))
     put(store, "m/two/model.safetensors", weights({"b": b"2"}))

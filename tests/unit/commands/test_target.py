@@ -1,4 +1,4 @@
-"""What TARGET means, what is in the way there, and what gives way."""
+"""What TARGET means, what blocks a run there, and what is replaced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shardctl.source.locate import find_source
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.small import put, sample, weights
+from tests.support.memory_checkpoints import put, sample, weights
 
 DIGEST = "0" * 64
 
@@ -35,13 +35,13 @@ def giving_way(
     replace: Replace,
     names: tuple[str, ...] = ("model.safetensors",),
 ) -> tuple[str, ...]:
-    """What gives way to these names where `m` is the source."""
+    """Names of the files that are replaced by these names where `m` is the source."""
     return superseded(route(store, target), REQUEST, names, replace)
 
 
 @pytest.mark.parametrize("text", ["new", "new/", "m", "a.b"])
 def test_a_directory(text: str) -> None:
-    """A folder that is there, and any new name without a weights suffix, is a folder."""
+    """An existing directory, and any new name without a weights suffix, is a directory."""
     store = MemoryStore()
     sample(store)
     place = resolve_target(store, text, one_file=False)
@@ -50,15 +50,15 @@ def test_a_directory(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "container"), [("out/x.safetensors", "safetensors"), ("x.bin", "bin")]
+    ("text", "format_name"), [("out/x.safetensors", "safetensors"), ("x.bin", "bin")]
 )
-def test_a_file(text: str, container: str) -> None:
+def test_a_file(text: str, format_name: str) -> None:
     """A weights suffix makes it a file, whose staging lies hidden beside it."""
     store = MemoryStore()
     place = resolve_target(store, text, one_file=True)
     directory, name = store.split(text)
     assert place == Target(directory, name, store.join(directory, f".{name}.shardctl"))
-    assert place.format == container
+    assert place.format == format_name
 
 
 def test_a_directory_with_a_weights_suffix_is_a_directory() -> None:
@@ -76,7 +76,7 @@ def test_a_file_for_several_is_refused() -> None:
 
 
 def test_any_other_file_is_refused() -> None:
-    """A file that is there and has no weights suffix is no target."""
+    """An existing file without a weights suffix is refused as a target."""
     store = MemoryStore()
     put(store, "notes.txt", b"mine")
     with pytest.raises(UsageError, match="is a file"):
@@ -84,7 +84,7 @@ def test_any_other_file_is_refused() -> None:
 
 
 def test_in_place() -> None:
-    """The source's folder and its file are the source itself; another file beside it is not."""
+    """The source's directory and its file are the source itself; another file beside it is not."""
     store = MemoryStore()
     sample(store)
     for text, itself in (
@@ -98,7 +98,7 @@ def test_in_place() -> None:
 
 
 def test_in_place_through_a_link(tmp_path: Path) -> None:
-    """A link to the source's folder is the source itself."""
+    """A link to the source's directory is the source itself."""
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "model.safetensors").write_bytes(weights({"a": b"1"}))
     (tmp_path / "link").symlink_to(tmp_path / "m")
@@ -115,8 +115,8 @@ def test_the_source_itself_needs_replace() -> None:
     assert giving_way(store, "m", "same", ("other.safetensors",)) == ("model.safetensors",)
 
 
-def test_in_place_takes_the_set_that_was_read_in_any_container() -> None:
-    """A `.bin` that is read gives way to safetensors with plain --replace."""
+def test_in_place_replaces_the_set_that_was_read_in_any_format() -> None:
+    """A `.bin` that is read is replaced by safetensors with plain --replace."""
     store = MemoryStore()
     put(store, "m/pytorch_model.bin", weights({"a": b"1"}, "bin"))
     assert giving_way(store, "m", "same") == ("pytorch_model.bin",)
@@ -158,7 +158,9 @@ def test_a_name_that_nothing_may_replace() -> None:
 
 
 def test_a_file_in_the_way_of_a_new_name() -> None:
-    """A file of a new name, weights or not, gives way only with --replace; a folder never does."""
+    """A file of a new name, weights or not, is replaced only with --replace, and a directory never
+    is.
+    """
     store = MemoryStore()
     sample(store)
     put(store, "t/extra.json", b"{}")
@@ -171,7 +173,7 @@ def test_a_file_in_the_way_of_a_new_name() -> None:
 
 
 def test_a_file_target_leaves_its_neighbours_alone() -> None:
-    """Other checkpoints in the folder of a target file are not in its way."""
+    """Other checkpoints in the directory of a target file are not in its way."""
     store = MemoryStore()
     sample(store)
     put(store, "t/pytorch_model.bin", weights({"a": b"1"}, "bin"))
@@ -197,7 +199,9 @@ def test_companions() -> None:
 
 
 def test_companions_that_are_links_to_files(tmp_path: Path) -> None:
-    """A link to a file goes along, as caches have them; one to a folder or to nothing does not."""
+    """A link to a file goes along, as caches have them; one to a directory or to nothing
+    does not.
+    """
     (tmp_path / "model.safetensors").write_bytes(weights({"a": b"1"}))
     (tmp_path / "blob").mkdir()
     (tmp_path / "blob" / "1").write_bytes(b"{}")

@@ -25,7 +25,7 @@ from shardctl.streams.pool import Threads
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.against import named_tensors
 from shardctl.verify.run import Thoroughness, verify
-from tests.small import get, put, sample, weights
+from tests.support.memory_checkpoints import get, put, sample, weights
 
 BY_250 = WriteOptions(limits=Limits(max_shard_bytes=250))
 
@@ -71,7 +71,7 @@ def damaged_bin() -> bytes:
 
 
 def names(store: MemoryStore, directory: str) -> list[str]:
-    """The files in a folder."""
+    """The files in a directory."""
     return [entry.name for entry in store.list(directory) if entry.kind == "file"]
 
 
@@ -87,7 +87,7 @@ def content(store: MemoryStore, source: str) -> dict[str, bytes]:
 
 
 def test_a_split_has_shards_index_companions_and_a_record() -> None:
-    """A split leaves shards, an index that names them, the companions, and in the hidden folder
+    """A split leaves shards, an index that names them, the companions, and in the hidden directory
     only the record.
     """
     store = MemoryStore()
@@ -112,7 +112,7 @@ def test_merging_gives_the_first_file_again() -> None:
     assert get(store, "n/model.safetensors") == get(store, "m/model.safetensors")
 
 
-def test_every_container_goes_into_every_other() -> None:
+def test_every_format_is_converted_to_every_other() -> None:
     """Tensors survive safetensors → bin → safetensors with other shards each time."""
     store = MemoryStore()
     tensors = sample(store)
@@ -162,8 +162,8 @@ def test_a_checkpoint_in_the_target_is_refused_and_named() -> None:
         prepare(store, "m", "s")
 
 
-def test_replace_supersedes_only_the_same_container_and_variant() -> None:
-    """--replace leaves another container alone and refuses; --replace-all takes everything."""
+def test_replace_replaces_only_the_same_format_and_variant() -> None:
+    """--replace leaves another format alone and refuses; --replace-all takes everything."""
     store = MemoryStore()
     sample(store)
     put(store, "s/pytorch_model.bin", weights({"a": b"1"}, "bin"))
@@ -209,8 +209,8 @@ def test_a_different_companion_in_the_target_is_in_the_way() -> None:
     assert prepare(store, "m", "t", BY_250).companions == ("config.json",)
 
 
-def test_training_state_and_checksums_are_no_companions() -> None:
-    """Weights, training state, SHA256SUMS and hidden staging folders do not follow."""
+def test_training_state_and_checksums_are_not_companions() -> None:
+    """Weights, training state, SHA256SUMS and hidden staging directories do not follow."""
     store = MemoryStore()
     sample(store)
     for name in (
@@ -289,7 +289,7 @@ def test_the_plan_decides_the_bytes() -> None:
 
 
 def test_progress_counts_every_byte_of_every_file() -> None:
-    """What is told while files are written adds up to their sizes."""
+    """The bytes that are reported while files are written add up to their sizes."""
     store = MemoryStore()
     sample(store)
     told = Told()
@@ -428,7 +428,7 @@ def test_a_missing_companion_is_work() -> None:
 
 
 def test_files_of_the_journals_names_are_only_files() -> None:
-    """Companions that are called like the journal's files are copied, and read by nobody."""
+    """Companions that are called like the journal's files are copied, and not read."""
     store = MemoryStore()
     sample(store)
     for name in ("commit.json", "plan.json", "receipts.jsonl", "record.json", "lock"):
@@ -451,12 +451,12 @@ def across(
     return prepared
 
 
-@pytest.mark.parametrize("container", ["safetensors", "bin"])
-def test_from_one_store_into_another(container: str) -> None:
+@pytest.mark.parametrize("format_name", ["safetensors", "bin"])
+def test_from_one_store_into_another(format_name: str) -> None:
     """A split from one store into another is what it is within one, companions among them."""
     here, there = MemoryStore(), MemoryStore()
     tensors = sample(here)
-    options = replace(BY_250, format=container, checksums=True, read_back=True)
+    options = replace(BY_250, format=format_name, checksums=True, read_back=True)
     across(here, there, "s", options)
     run(here, "m", "s", options)
     files = names(here, "s")

@@ -14,7 +14,7 @@ from shardctl.errors import InputError, LockedError, StorageError, TargetExistsE
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.small import get, put
+from tests.support.memory_checkpoints import get, put
 
 COMMITTED = Commit(
     identity=RunIdentity("id", {"to": "bin"}, {}),
@@ -125,7 +125,7 @@ def test_nothing_to_recover() -> None:
     assert names(store, "t/.j") == []
 
 
-def test_recovery_waits_for_no_one() -> None:
+def test_recovery_does_not_wait_for_a_lock() -> None:
     """A commit that another run is carrying out is left to it."""
     store = begun()
     with store.lock(f"t/.j/{LOCK}"), pytest.raises(LockedError):
@@ -157,7 +157,7 @@ def test_a_staged_file_that_is_gone_is_said() -> None:
     assert COMMIT in names(store, "t/.j")
 
 
-def test_a_half_replaced_directory_is_no_source() -> None:
+def test_a_half_replaced_directory_is_refused_as_source() -> None:
     """While a commit is open the files beside it may be of two sets; afterwards they are one."""
     store = begun()
     with pytest.raises(InputError, match="interrupted") as caught:

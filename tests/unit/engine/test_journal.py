@@ -26,8 +26,8 @@ from shardctl.stores.atomic import put
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.small import get
-from tests.small import put as put_file
+from tests.support.memory_checkpoints import get
+from tests.support.memory_checkpoints import put as put_file
 
 IDENTITY = RunIdentity(
     "id", {"max_shard_bytes": 5, "stem": None}, {"a": Version(1, "x"), "b": Version(2, "y")}
@@ -113,14 +113,15 @@ def test_the_last_receipt_of_a_file_counts(journal: Journal) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"[]", b"null", b"{}", b'{"journal_version": 2}', b'{"journal_version": 1}', b"\xff", b"[" * 100_000,
+    [b"{", b"[]", b"null", b"{}", b'{"journal_version": 2}', b'{"journal_version": 1}', b"\xff",
+    b"[" * 100_000,
      b'{"journal_version": 1, "plan_id": "x", "options": {}, "sources": 7}'],
 )  # fmt: skip
 @pytest.mark.parametrize("name", [PLAN, COMMIT, RECORD])
 def test_a_foreign_journal_is_refused(
     journal: Journal, store: MemoryStore, name: str, content: bytes
 ) -> None:
-    """What another version or somebody else wrote is named, and what to do about it."""
+    """A journal that another version or program wrote is named, with a remedy."""
     put_file(store, f"j/{name}", content)
     read = {PLAN: journal.identity, COMMIT: journal.commit, RECORD: journal.record}[name]
     with pytest.raises(StorageError, match=name) as caught:
@@ -156,10 +157,10 @@ def test_keeping_some_forgets_the_others(journal: Journal, store: MemoryStore) -
         put_file(store, f"j/{FILES}/{name}", b"x")
         journal.add(replace(RECEIPT, filename=name))
     put_file(store, f"j/{FILES}/half", b"x")
-    store.make_directory("j/folder")
+    store.make_directory("j/other")
     journal.keep({"s1": RECEIPT})
     assert set(journal.receipts()) == {"s1"}
-    assert [entry.name for entry in store.list("j")] == [FILES, "folder", PLAN, LINES]
+    assert [entry.name for entry in store.list("j")] == [FILES, "other", PLAN, LINES]
     assert [entry.name for entry in store.list(f"j/{FILES}")] == ["s1"]
 
 
@@ -175,7 +176,9 @@ def test_discarding_leaves_the_record(journal: Journal, store: MemoryStore) -> N
 
 
 def test_options_that_differ_are_named() -> None:
-    """Options that differ are said in words: switches are on or off, and a missing value not set."""
+    """Options that differ are said in words: switches are on or off, and a missing value
+    not set.
+    """
     one = replace(IDENTITY, options={"checksums": False, "max_shard_bytes": 5000, "name": None})
     other = replace(IDENTITY, options={"checksums": True, "max_shard_bytes": 6000, "name": "m"})
     assert one.differences(other) == (

@@ -24,8 +24,8 @@ from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.streams.pool import Threads, Workers
 from shardctl.streams.progress import CancelledError, Tick, Ticks
-from tests.observers import Counting
-from tests.small import weights
+from tests.support.memory_checkpoints import weights
+from tests.support.observers import Counting
 
 STORE, TWO = LocalStore(), RunOptions(jobs=2)
 BY_300 = WriteOptions(limits=Limits(max_shard_bytes=300), checksums=True, read_back=True)

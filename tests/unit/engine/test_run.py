@@ -33,7 +33,7 @@ from shardctl.stores.local import LocalStore
 from shardctl.streams.pool import Threads
 from shardctl.streams.progress import Ticks
 from shardctl.testing.memory import MemoryStore
-from tests.small import get, put
+from tests.support.memory_checkpoints import get, put
 
 ONE, RESTART = RunOptions(jobs=1), RunOptions(jobs=1, restart=True)
 
@@ -238,7 +238,7 @@ def test_a_rival_that_ended_before_the_lock_is_noticed(store: MemoryStore, name:
     assert get(store, f"t/{name}") == b"rival"
 
 
-def test_a_rival_that_changed_what_gives_way_is_noticed(store: MemoryStore) -> None:
+def test_a_rival_that_changed_the_replaced_files_is_noticed(store: MemoryStore) -> None:
     """A set that is not the one that was to be replaced stays, and so do files that are gone
     already.
     """
@@ -254,7 +254,7 @@ def test_a_rival_that_changed_what_gives_way_is_noticed(store: MemoryStore) -> N
 
 @pytest.mark.parametrize("name", ["notes.txt", "optimizer.bin"])
 def test_other_files_may_come_and_go(store: MemoryStore, name: str) -> None:
-    """Files that are no weights, and training state, are no concern of a run."""
+    """A run ignores files that are not weights, and training state."""
     work = job(store)
     put(store, f"t/{name}", b"x")
     run(store, work)
@@ -395,7 +395,7 @@ def test_a_source_that_changed_meanwhile_stops_before_the_commit(store: MemorySt
     assert names(store, "t") == [".j"]
 
 
-def test_superseded_files_go(store: MemoryStore) -> None:
+def test_superseded_files_are_removed(store: MemoryStore) -> None:
     """The old set is gone afterwards, and what is not there need not be removed."""
     for name in ("old", "mine"):
         put(store, f"t/{name}", b"x")

@@ -9,7 +9,7 @@ import pytest
 from shardctl.engine.sources import OPEN_SOURCES, Sources
 from shardctl.errors import SourceChangedError
 from shardctl.testing.memory import MemoryReader, MemoryStore
-from tests.small import put
+from tests.support.memory_checkpoints import put
 
 
 def stored(count: int) -> tuple[MemoryStore, list[str]]:

@@ -22,7 +22,7 @@ from shardctl.streams.chunks import chunks
 from shardctl.streams.progress import CancelledError
 from shardctl.testing.builders import materialise
 from shardctl.testing.memory import MemoryStore, MemoryWriter
-from tests.small import get, put
+from tests.support.memory_checkpoints import get, put
 
 SOURCE = bytes(range(100))
 

@@ -88,8 +88,12 @@ def test_the_contents_say_the_format(data: bytes, expected: str) -> None:
         (b"\xff" * 100, "header-invalid", "neither safetensors nor a torch"),
     ],
 )
-def test_what_is_no_checkpoint_is_said_to_be_what_it_is(data: bytes, code: str, words: str) -> None:
-    """A file that is no checkpoint has one finding, which says what it looks like and what to do."""
+def test_a_file_that_is_not_a_checkpoint_is_named_for_what_it_is(
+    data: bytes, code: str, words: str
+) -> None:
+    """A file that is not a checkpoint has one finding, which says what it looks like and what to
+    do.
+    """
     file, findings = _read(data)
     assert file is None
     assert [finding.code for finding in findings] == [code]

@@ -12,7 +12,7 @@ from shardctl.findings import Finding
 from shardctl.formats.index import build_index, parse_index, too_large
 from shardctl.formats.limits import MAX_INDEX_BYTES
 
-_PATH = "folder/model.safetensors.index.json"
+_PATH = "models/model.safetensors.index.json"
 _METADATA = st.dictionaries(
     st.text(max_size=8),
     st.none()
@@ -36,7 +36,9 @@ def _refuse(finding: Finding) -> None:
 def test_the_bytes_are_those_of_transformers(
     metadata: dict[str, object], weight_map: dict[str, str]
 ) -> None:
-    """An index is the same, byte for byte, as what transformers writes from the same dictionaries."""
+    """An index is the same, byte for byte, as what transformers writes from the same
+    dictionaries.
+    """
     theirs = (
         json.dumps({"metadata": metadata, "weight_map": weight_map}, indent=2, sort_keys=True)
         + "\n"

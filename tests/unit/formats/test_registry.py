@@ -72,7 +72,7 @@ def test_a_format_can_be_added_and_taken_back(toy: Format) -> None:
 
 
 def test_a_format_that_is_only_read_cannot_be_written(toy: Format) -> None:
-    """A format without a writer is no choice for writing, and is refused with those that are."""
+    """A format without a writer is refused for writing, and the error names those that have one."""
     assert toy not in writable()
     assert written_as("x.toy") is None
     with pytest.raises(UsageError, match="only read") as caught:

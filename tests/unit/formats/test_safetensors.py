@@ -29,13 +29,15 @@ from shardctl.formats.safetensors.writer import SafetensorsWriter
 from shardctl.layout import Copy, Gather, Layout, Literal
 from shardctl.model import DTYPES, Extent, File, Storage, Tensor, Version, contiguous_strides
 from shardctl.testing.builders import BytesReader
+from tests.support.safetensors_files import framed
 
 _PATH = "model.safetensors"
 READER, WRITER = SafetensorsReader(), SafetensorsWriter()
 _TORCH_DTYPES = (
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64,
-    torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.float8_e5m2,
-    torch.float8_e4m3fn, torch.float8_e8m0fnu, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.float4_e2m1fn_x2,
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32,
+    torch.int64, torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    torch.complex64, torch.float8_e5m2, torch.float8_e4m3fn, torch.float8_e8m0fnu,
+    torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.float4_e2m1fn_x2,
 )  # fmt: skip
 
 _texts = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -159,7 +161,7 @@ def test_tensors_come_in_file_order(tmp_path: Path) -> None:
 
 
 def test_what_a_file_says_of_its_header() -> None:
-    """The digest covers the length and the header, and the data begins behind them."""
+    """The digest covers the length and the header, and the data begins after them."""
     data = save({"a": torch.ones(3)}, {"format": "pt"})
     file = _read(data)
     length = 8 + int.from_bytes(data[:8], "little")
@@ -195,7 +197,7 @@ def test_findings_name_tensor_and_offset() -> None:
     """An overlap is reported at the tensor that begins too early, where it begins in the file."""
     fields = '{"dtype":"U8","shape":[4],"data_offsets":[%d,%d]}'
     header = f'{{"a":{fields % (0, 4)},"b":{fields % (2, 6)}}}'.encode()
-    (finding,) = _findings(len(header).to_bytes(8, "little") + header + bytes(6))
+    (finding,) = _findings(framed(header, bytes(6)))
     assert (finding.code, finding.tensor, finding.offset) == (
         "tensor-overlap",
         "b",
@@ -211,10 +213,7 @@ def test_several_faults_are_all_found() -> None:
         "c": {"dtype": "F32", "shape": [1], "data_offsets": [12, 16]},
     }
     header = json.dumps(root).encode()
-    found = {
-        (f.code, f.tensor)
-        for f in _findings(len(header).to_bytes(8, "little") + header + bytes(20))
-    }
+    found = {(f.code, f.tensor) for f in _findings(framed(header, bytes(20)))}
     assert found == {
         ("tensor-dtype-unknown", "a"),
         ("tensor-size-mismatch", "b"),
@@ -226,7 +225,7 @@ def test_several_faults_are_all_found() -> None:
 def test_a_flood_of_faults_is_cut_short() -> None:
     """Of one code a hundred are reported, then how many more there are."""
     header = ("{" + ",".join(f'"{i}":0' for i in range(1234)) + "}").encode()
-    findings = _findings(len(header).to_bytes(8, "little") + header)
+    findings = _findings(framed(header))
     assert len(findings) == 101
     assert "1,134 more" in findings[-1].message
 
@@ -234,15 +233,15 @@ def test_a_flood_of_faults_is_cut_short() -> None:
 def test_json_errors_give_the_byte() -> None:
     """The offset counts bytes, not characters, and from the start of the file."""
     header = '{"é":x}'.encode()
-    (finding,) = _findings(len(header).to_bytes(8, "little") + header)
+    (finding,) = _findings(framed(header))
     assert finding.offset == 8 + header.index(b"x")
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_no_input_breaks_the_reader(data: bytes, framed: bool) -> None:
+def test_no_input_breaks_the_reader(data: bytes, in_frame: bool) -> None:
     """Whatever the bytes are, they are read or refused as a format error."""
-    if framed:
-        data = len(data).to_bytes(8, "little") + data
+    if in_frame:
+        data = framed(data)
     with contextlib.suppress(FormatError):
         READER.read(BytesReader(_PATH, data), strict)
 
@@ -270,11 +269,12 @@ def test_a_tensor_takes_less_than_a_kilobyte() -> None:
     """What is kept of a header of many tensors is under 1 KB each."""
     count = 20_000
     fields = (
-        f'"model.layers.{i}.weight":{{"dtype":"F32","shape":[64,64],"data_offsets":[{i << 14},{i + 1 << 14}]}}'
+        f'"model.layers.{i}.weight":{{"dtype":"F32","shape":[64,64],'
+        f'"data_offsets":[{i << 14},{i + 1 << 14}]}}'
         for i in range(count)
     )
     header = ("{" + ",".join(fields) + "}").encode()
-    reader = BytesReader(_PATH, len(header).to_bytes(8, "little") + header)
+    reader = BytesReader(_PATH, framed(header))
     tracemalloc.start()
     try:
         file = READER.read(_LargerReader(reader, count << 14), strict)
@@ -313,11 +313,11 @@ def test_garbage_collection_goes_on() -> None:
     "head",
     [
         save({"a": torch.zeros(1)}),
-        (4).to_bytes(8, "little") + b"  {}",
-        (200).to_bytes(8, "little") + b" " * 200,
-        (135_000_000).to_bytes(8, "little") + b'{"a":',
-        (64).to_bytes(8, "little"),
-        (64).to_bytes(8, "little") + b'\xef\xbb\xbf{"a":',
+        framed(b"  {}", length=4),
+        framed(b" " * 200, length=200),
+        framed(b'{"a":', length=135_000_000),
+        framed("", length=64),
+        framed(b'\xef\xbb\xbf{"a":', length=64),
     ],
 )
 def test_recognised(head: bytes) -> None:
@@ -335,8 +335,8 @@ def test_recognised(head: bytes) -> None:
         b'{"metadata": {"total_size": 1}}',
         b"version https://git-lfs.github.com/spec/v1",
         b"<!DOCTYPE html>",
-        (64).to_bytes(8, "little") + b"[1]",
-        (1).to_bytes(8, "little") + b"{",
+        framed(b"[1]", length=64),
+        framed(b"{", length=1),
     ],
 )
 def test_not_recognised(head: bytes) -> None:
@@ -363,7 +363,9 @@ def test_written_as_upstream_does(
 
 
 def test_save_file_is_equalled(tmp_path: Path) -> None:
-    """The same holds for `save_file`, over every type that torch has and names that need escapes."""
+    """The same holds for `save_file`, over every type that torch has and names that need
+    escapes.
+    """
     state = {
         f"t\n{i}\x1f\x7f\u2028é": _torch_tensor(dtype, (2, 3), i)
         for i, dtype in enumerate(_TORCH_DTYPES)
@@ -433,7 +435,9 @@ def test_shareable_keeps_the_place_of_most_bytes() -> None:
 
 
 def test_shareable_without_a_whole_block_is_aligned_as_ever() -> None:
-    """Where no tensor fills a block there is nothing to share, and the data is aligned to 8 bytes."""
+    """Where no tensor fills a block there is nothing to share, and the data is aligned to
+    8 bytes.
+    """
     layout = WRITER.lay_out([_bytes_at("a", "f", 101, 511)], {}, 512)
     assert (
         layout.pieces[0].nbytes

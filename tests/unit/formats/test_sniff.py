@@ -1,4 +1,4 @@
-"""What stands in place of weights is told from its first bytes."""
+"""A file that is there instead of weights is recognized by its first bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
 
 
 def code(data: bytes) -> str | None:
-    """The code of what stands in place of the real file."""
+    """The finding's code for a file that is there instead of weights."""
     finding = impostor(data[:SNIFFED_BYTES], "f", len(data))
     return None if finding is None else finding.code
 
@@ -34,9 +34,11 @@ def archive(kind: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("data", "wanted"),
-    [(b"", "file-empty"), (b"\0", "file-zero-filled"), (bytes(5000), "file-zero-filled"), (POINTER, "file-lfs-pointer"),
-     (b"<!DOCTYPE html><p>", "file-html-page"), (b"\xef\xbb\xbf \n<HTML lang=en>", "file-html-page"),
-     (b'<?xml version="1.0"?>', "file-html-page"), (b"<Error>", None), (b"\0\0\1", None), (b"{}", None)],
+    [(b"", "file-empty"), (b"\0", "file-zero-filled"), (bytes(5000), "file-zero-filled"),
+     (POINTER, "file-lfs-pointer"), (b"<!DOCTYPE html><p>", "file-html-page"),
+     (b"\xef\xbb\xbf \n<HTML lang=en>", "file-html-page"),
+     (b'<?xml version="1.0"?>', "file-html-page"), (b"<Error>", None), (b"\0\0\1", None),
+     (b"{}", None)],
 )  # fmt: skip
 def test_impostors(data: bytes, wanted: str | None) -> None:
     """The usual broken downloads have their own codes; what may be weights has none."""
@@ -44,7 +46,9 @@ def test_impostors(data: bytes, wanted: str | None) -> None:
 
 
 def test_a_pointer_says_how_large_the_file_would_be() -> None:
-    """The size in a pointer is told where it has one, and the hint is the command that fetches it."""
+    """The size in a pointer is reported where it has one, and the hint is the command that fetches
+    it.
+    """
     finding = impostor(POINTER, "f", len(POINTER))
     assert finding is not None
     assert "(12,345 bytes)" in finding.message
@@ -57,9 +61,9 @@ def test_a_pointer_says_how_large_the_file_would_be() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [(b"GGUF\3\0\0\0", "GGUF"), (b"\x89HDF\r\n\x1a\n", "HDF5"), (b"\x93NUMPY\1\0", "NumPy"),
-     (gzip.compress(b"x", mtime=0), "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (archive("zip"), "zip archive"),
-     (archive("tar"), "tar archive"), (b"\x80\4.", "pickle"), (b"%PDF-1.7", "PDF"), (b'  {"a": 1}', "JSON"),
-     (b"random", "neither safetensors nor")],
+     (gzip.compress(b"x", mtime=0), "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"),
+     (archive("zip"), "zip archive"), (archive("tar"), "tar archive"), (b"\x80\4.", "pickle"),
+     (b"%PDF-1.7", "PDF"), (b'  {"a": 1}', "JSON"), (b"random", "neither safetensors nor")],
 )  # fmt: skip
 def test_guesses(data: bytes, said: str) -> None:
     """A file that no format claims is called what it looks like, with something to do about it."""
@@ -79,6 +83,6 @@ def test_an_unknown_file_shows_its_first_bytes() -> None:
     assert "1b 5b 32 4a" in unknown(b"\x1b[2J", "f", 4).hint
 
 
-def test_an_impostor_is_no_unknown_file() -> None:
+def test_an_impostor_is_not_an_unknown_file() -> None:
     """What is known to stand in for the file has its own code, whoever asks."""
     assert unknown(b"", "f", 0).code == "file-empty"

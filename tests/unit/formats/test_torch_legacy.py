@@ -13,13 +13,12 @@ import torch
 from shardctl.findings import Finding
 from shardctl.formats.detection import read_file
 from shardctl.formats.torch.legacy import TorchLegacyReader
-from shardctl.layout import Gather, tensor_piece
-from shardctl.model import File, Tensor
+from shardctl.model import File
 from shardctl.source.state_dict import flatten
-from shardctl.streams.gather import gather
 from shardctl.testing.builders import BytesReader
-from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
-from tests.corruption.legacy import legacy
+from tests.support.legacy_files import legacy
+from tests.support.state_dicts import COMMON_DTYPES, bits, random_state_dict, random_tensor
+from tests.support.tensors import stored_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 
@@ -41,23 +40,12 @@ def _read(data: bytes) -> File:
     return file
 
 
-def _bits(tensor: Tensor, data: bytes) -> bytes:
-    piece = tensor_piece(tensor)
-    if not tensor.elements:
-        return b""
-    if isinstance(piece, Gather):
-        parts: list[bytes] = []
-        gather(BytesReader(_PATH, data), piece, lambda chunk: parts.append(bytes(chunk)))
-        return b"".join(parts)
-    return data[piece.extent.offset : piece.extent.end]
-
-
 def _assert_same(value: dict[str, Any], data: bytes) -> None:
     found = {tensor.name: tensor for tensor in flatten(_read(data).tree).tensors}
     assert list(found) == list(value)
     for name, theirs in value.items():
         assert found[name].shape == tuple(theirs.shape)
-        assert _bits(found[name], data) == bits(theirs), name
+        assert stored_bits(found[name], data) == bits(theirs), name
 
 
 @pytest.mark.parametrize("dtype", [*COMMON_DTYPES, "complex32", "complex128"])
@@ -76,7 +64,9 @@ def test_random_checkpoints(seed: int) -> None:
 
 
 def test_parameters_and_nesting() -> None:
-    """Nested state dicts and parameters are found; what is no tensor is told by its kind."""
+    """Nested state dicts and parameters are found; what is not a tensor is reported with
+    its kind.
+    """
     model = torch.nn.Linear(2, 3)
     file = _read(_save({"step": 3, "model": model.state_dict(), "p": model.weight}))
     found = flatten(file.tree)

@@ -71,7 +71,9 @@ def test_many_names() -> None:
 
 
 def test_tied_tensors_are_one_memo_entry() -> None:
-    """One tensor under two names is one object to an unpickler, another view of the storage is not."""
+    """One tensor under two names is one object to an unpickler, another view of the
+    storage is not.
+    """
     offsets = {"a": 0, "b": 0, "c": 2}
     found = _read(
         [
@@ -91,7 +93,9 @@ def test_shapes(shape: tuple[int, ...]) -> None:
 
 
 def test_opcodes_are_those_of_torch() -> None:
-    """The opcodes are a subset of those of torch.save, and none that `weights_only` does not know."""
+    """The opcodes are a subset of those of torch.save, and none that `weights_only` does
+    not know.
+    """
     import torch
 
     tensors = {

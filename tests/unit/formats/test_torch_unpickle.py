@@ -26,8 +26,9 @@ from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
 
 _VALUES = [
-    None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31, -(2**31), 2**63, -(2**100), 0.0, -1.5, float("inf"),
-    "", "text", "ü\u2028", "x" * 300, b"", b"bytes", b"x" * 300, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4),
+    None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31, -(2**31), 2**63, -(2**100), 0.0,
+    -1.5, float("inf"), "", "text", "ü\u2028", "x" * 300, b"", b"bytes", b"x" * 300, (), (1,),
+    (1, 2), (1, 2, 3), (1, 2, 3, 4),
 ]  # fmt: skip
 
 protocols = pytest.mark.parametrize("protocol", range(6))
@@ -61,7 +62,7 @@ def test_containers(protocol: int) -> None:
 
 @protocols
 def test_foreign_objects_are_opaque(protocol: int) -> None:
-    """Objects of any other class are named and nothing else, and their names are told."""
+    """Objects of any other class are only named, and their names are reported."""
     value = {"args": argparse.Namespace(lr=0.1, path="x"), "range": range(3), "exit": pytest.exit}
     result = unpickle(pickle.dumps(value, protocol))
     assert isinstance(result.root, Mapping)
@@ -76,14 +77,14 @@ def test_foreign_objects_are_opaque(protocol: int) -> None:
 
 @protocols
 def test_it_ends_where_pickle_ends(protocol: int) -> None:
-    """The end that is told is the offset just past STOP, wherever the pickle begins."""
+    """The end that is reported is the offset just past STOP, wherever the pickle begins."""
     data = pickle.dumps({"a": 1}, protocol)
     assert unpickle(data + b"more").end == len(data)
     assert unpickle(b"junk" + data, 4).end == len(data) + 4
 
 
 def test_keys_of_any_scalar_kind() -> None:
-    """Numbers as keys are told by their text, as dictionaries of optimizers have them."""
+    """Numbers as keys are shown by their text, as dictionaries of optimizers have them."""
     root = unpickle(pickle.dumps({0: "a", 1: "b", (2, "x"): "c", None: "d"}, 2)).root
     assert isinstance(root, Mapping)
     assert list(root.items) == ["0", "1", ("2", "x"), None]

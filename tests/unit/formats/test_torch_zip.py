@@ -1,4 +1,6 @@
-"""Reading torch's zip files: everything that torch.save writes comes out as torch itself reads it."""
+"""Reading torch's zip files: everything that torch.save writes comes out as torch itself reads
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,11 @@ import torch
 
 from shardctl.findings import Finding, strict
 from shardctl.formats.torch.zip.reader import TorchZipReader
-from shardctl.layout import Gather, tensor_piece
 from shardctl.model import File, NonTensor, Tensor, Tree
 from shardctl.source.state_dict import flatten, state_dict_keys
-from shardctl.streams.gather import gather
 from shardctl.testing.builders import BytesReader
-from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
+from tests.support.state_dicts import COMMON_DTYPES, bits, random_state_dict, random_tensor
+from tests.support.tensors import stored_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 
@@ -44,17 +45,6 @@ def _read(data: bytes) -> File:
     return file
 
 
-def _bits(tensor: Tensor, data: bytes) -> bytes:
-    piece = tensor_piece(tensor)
-    if not tensor.elements:
-        return b""
-    if isinstance(piece, Gather):
-        parts: list[bytes] = []
-        gather(BytesReader(_PATH, data), piece, lambda chunk: parts.append(bytes(chunk)))
-        return b"".join(parts)
-    return data[piece.extent.offset : piece.extent.end]
-
-
 def _tensor(tree: Tree, name: str) -> Tensor:
     value = tree[name]
     assert isinstance(value, Tensor)
@@ -69,7 +59,7 @@ def _assert_same(value: dict[str, torch.Tensor], data: bytes) -> None:
         assert getattr(torch, str(theirs.dtype).removeprefix("torch.")) is theirs.dtype
         assert ours.shape == tuple(theirs.shape), name
         assert ours.nbytes == theirs.numel() * theirs.element_size()
-        assert _bits(ours, data) == bits(theirs), name
+        assert stored_bits(ours, data) == bits(theirs), name
 
 
 @pytest.mark.parametrize("dtype", _DTYPES)
@@ -86,9 +76,10 @@ def test_views_and_strides() -> None:
     """
     base = torch.arange(60.0).reshape(3, 4, 5)
     value = {
-        "base": base, "t": base.transpose(0, 2), "row": base[1], "column": base[:, 2], "step": base[::2, 1::2],
-        "expanded": torch.arange(3.0)[:, None].expand(3, 4), "scalar": base[1, 2, 3], "none": base[3:],
-        "flat": base.view(-1)[7:19], "one": base[:1, :, :1], "as": base.as_strided((2, 2), (1, 1), 3),
+        "base": base, "t": base.transpose(0, 2), "row": base[1], "column": base[:, 2],
+        "step": base[::2, 1::2], "expanded": torch.arange(3.0)[:, None].expand(3, 4),
+        "scalar": base[1, 2, 3], "none": base[3:], "flat": base.view(-1)[7:19],
+        "one": base[:1, :, :1], "as": base.as_strided((2, 2), (1, 1), 3),
     }  # fmt: skip
     _assert_same(value, _save(value))
 
@@ -115,7 +106,7 @@ def test_tied_and_shared() -> None:
 
 
 def test_parameters_and_attributes() -> None:
-    """Parameters, tensors with attributes of their own and buffers of a module are tensors."""
+    """Parameters, tensors with attributes and buffers of a module are tensors."""
     marked = torch.ones(3)
     marked.mark = "x"
     parameter = torch.nn.Parameter(torch.ones(2))
@@ -152,10 +143,12 @@ def test_training_checkpoint() -> None:
     model(torch.ones(3)).sum().backward()
     optimizer.step()
     value = {
-        "step": 7, "loss": np.float64(0.5), "args": argparse.Namespace(lr=0.1), "seen": {1, 2}, "name": "run",
-        "shape": torch.Size([1, 2]), "dtype": torch.float16, "device": torch.device("cpu"), "numbers": [1, 2],
-        "counter": collections.Counter("aab"), "array": np.ones(3), "default": collections.defaultdict(int, a=1),
-        "model": model.state_dict(), "optim": optimizer.state_dict(), "groups": [torch.ones(1), torch.ones(2)],
+        "step": 7, "loss": np.float64(0.5), "args": argparse.Namespace(lr=0.1), "seen": {1, 2},
+        "name": "run", "shape": torch.Size([1, 2]), "dtype": torch.float16,
+        "device": torch.device("cpu"), "numbers": [1, 2], "counter": collections.Counter("aab"),
+        "array": np.ones(3), "default": collections.defaultdict(int, a=1),
+        "model": model.state_dict(), "optim": optimizer.state_dict(),
+        "groups": [torch.ones(1), torch.ones(2)],
     }  # fmt: skip
     file = _read(_save(value))
     found = flatten(file.tree)
@@ -185,7 +178,7 @@ def test_an_empty_checkpoint() -> None:
     "value", [torch.ones(2), [torch.ones(2)], 5, torch.nn.Linear(2, 2)], ids=lambda v: str(v)[:9]
 )
 def test_other_roots_are_refused(value: object) -> None:
-    """What is no dict is refused by its kind, with what to do."""
+    """A root that is not a dict is refused with its kind and a remedy."""
     findings: list[Finding] = []
     assert TorchZipReader().read(BytesReader(_PATH, _save(value)), findings.append) is None
     assert [finding.code for finding in findings] == ["pickle-invalid"]
@@ -224,8 +217,8 @@ def test_keys_of_torch_1() -> None:
 
 
 def test_records_carry_their_checksums(tmp_path: Path) -> None:
-    """Each record's extent and CRC-32 are those of the zip, for a file on disk with a top folder of
-    its own name.
+    """Each record's extent and CRC-32 are those of the zip, for a file on disk with a top directory
+    another name.
     """
     path = tmp_path / "weights.bin"
     torch.save({"a": torch.arange(3.0)}, path)

@@ -25,7 +25,7 @@ from shardctl.layout import Copy, Layout, Literal
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
 from shardctl.source.state_dict import flatten
 from shardctl.testing.builders import BytesReader, materialise
-from tests.checkpoints import assert_equal, random_state_dict
+from tests.support.state_dicts import assert_equal, random_state_dict
 
 _SOURCE = "source.bin"
 _GIB = 2**30
@@ -184,7 +184,9 @@ _sizes = st.one_of(
 @settings(max_examples=60)
 @given(st.lists(st.tuples(_sizes, st.booleans()), max_size=6))
 def test_measure_is_exact(sizes: list[tuple[int, bool]]) -> None:
-    """The measure equals the laid-out size, whatever the sizes, with and without known checksums."""
+    """The measure equals the laid-out size, whatever the sizes, with and without known
+    checksums.
+    """
     records = _large([size for size, _ in sizes], [1 if known else None for _, known in sizes])
     assert measure(records) == lay_out(records).nbytes
 
@@ -194,8 +196,8 @@ def test_measure_is_exact(sizes: list[tuple[int, bool]]) -> None:
 def test_large_records_keep_their_place_in_blocks(
     sizes: list[tuple[int, bool]], block: int
 ) -> None:
-    """In a shareable file every record from 64 KiB on stands as in its source, and the measure is
-    exact.
+    """With `block`, every record of 64 KiB or more is at its source's offset in a block, and the
+    measure is exact.
     """
     records = _large(
         [size for size, _ in sizes], [1 if known else None for _, known in sizes], block

@@ -23,6 +23,7 @@ from shardctl.formats.registry import register, unregister
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.local import LocalStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
+from tests.support.observers import Counting
 from tests.toy.format import TOY
 
 #: Tensors of several dtypes and shapes, in the order in which safetensors writes them.
@@ -34,15 +35,6 @@ TENSORS = {
     "empty": torch.empty(0, 2, dtype=torch.uint8),
 }
 INTO_THREE = Limits(num_shards=3)
-
-
-class NoProgress:
-    """An observer that shows nothing."""
-
-    def start(self, *_: object) -> None: ...
-    def advance(self, *_: object) -> None: ...
-    def finished(self, *_: object, **__: object) -> None: ...
-    def committing(self) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +57,7 @@ def convert(source: Path, target: Path, options: WriteOptions) -> list[str]:
     """Write a checkpoint in the target; returns the notes about it."""
     store = LocalStore()
     prepared = prepare(store, str(source), store, str(target), options, finish=True)
-    write(store, store, prepared, RunOptions(jobs=1), NoProgress())
+    write(store, store, prepared, RunOptions(jobs=1), Counting())
     return list(prepared.notes)
 
 
@@ -94,7 +86,7 @@ def test_splits_and_merges(source: Path, tmp_path: Path) -> None:
 
 
 def test_reshards_in_either_direction(source: Path, tmp_path: Path) -> None:
-    """A toy checkpoint can be divided anew, and becomes safetensors or a torch file."""
+    """A toy checkpoint can be resharded, and converted to safetensors or a torch file."""
     toy, two, torch_file = tmp_path / "toy", tmp_path / "two", tmp_path / "m.bin"
     convert(source, toy, WriteOptions(limits=INTO_THREE, format="toy"))
     convert(toy, two, WriteOptions(limits=Limits(num_shards=2)))

@@ -22,7 +22,7 @@ sizes_lists = st.lists(st.integers(0, 40), min_size=1, max_size=40)
 
 
 def byte_tensor(name: str, storage: Storage, offset: int = 0, length: int | None = None) -> Tensor:
-    """A flat tensor of bytes, in a storage of its own or of others as well."""
+    """A flat tensor of bytes, in a new storage or in one that is shared."""
     size = storage.extent.length - offset if length is None else length
     return Tensor(name, DTYPES["U8"], (size,), storage, offset)
 
@@ -103,7 +103,7 @@ class TestStorageUnits:
     """Tensors that share a storage cannot be divided."""
 
     def test_groups_by_storage_in_order_of_first_appearance(self) -> None:
-        """A storage's unit stands where its first tensor stands."""
+        """A storage's unit is at the place of its first tensor."""
         one, two = storages([10, 20])
         tensors = [byte_tensor("a", two), byte_tensor("b", one), byte_tensor("c", two)]
         units = storage_units(tensors)
@@ -124,7 +124,9 @@ class TestStorageUnits:
         assert used_extent([byte_tensor("a", big, 100, 0)]).length == 0
 
     def test_the_used_part_begins_at_whole_elements(self) -> None:
-        """The part that is kept begins at a multiple of the widest element of those that view it."""
+        """The part that is kept begins at a multiple of the widest element of those
+        that view it.
+        """
         storage = Storage(Extent("f", 1000, 64), "0")
         narrow = Tensor("a", DTYPES["U8"], (3,), storage, 13)
         wide = Tensor("b", DTYPES["F64"], (1,), storage, 3)
@@ -218,7 +220,9 @@ class TestPackStrict:
     def test_no_file_is_over_the_limit_and_none_could_take_more(
         self, sizes: list[int], limit: int
     ) -> None:
-        """Every file stays within the limit, in order, and would go over it with the next tensor."""
+        """Every file stays within the limit, in order, and would go over it with the
+        next tensor.
+        """
         units = units_of(sizes)
         shards = pack_strict(units, limit, measure)
         assert [unit for shard in shards for unit in shard] == units

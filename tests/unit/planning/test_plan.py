@@ -19,7 +19,7 @@ from shardctl.errors import UsageError
 from shardctl.model import Checkpoint, Extent, Index, NonTensor, Storage, Tensor, Version
 from shardctl.planning.plan import Plan, make_plan, natural_key
 from shardctl.planning.request import Limits, Request
-from tests.small import F32, checkpoint_of, floats
+from tests.support.tensors import F32, checkpoint_of, floats
 
 
 def request_for(written: str = "bin", **fields: Any) -> Request:
@@ -66,7 +66,7 @@ def tied_tensors(draw: st.DrawFn) -> list[Tensor]:
     """Tensors with shuffled names, some of which are the same tensor under several names."""
     counts = draw(st.lists(st.integers(1, 12), min_size=1, max_size=10))
     storages = [
-        Storage(Extent("folder/f", 4 * start, 4 * count), str(key))
+        Storage(Extent("models/f", 4 * start, 4 * count), str(key))
         for key, (start, count) in enumerate(
             zip([0, *itertools.accumulate(counts)], counts, strict=False)
         )
@@ -141,9 +141,9 @@ class TestHub:
 
 
 class TestTies:
-    """Tied tensors: shared, recorded, or each with bytes of its own."""
+    """Tied tensors: shared, recorded, or each with its bytes."""
 
-    shared = Storage(Extent("folder/f", 0, 16), "0", crc32=7)
+    shared = Storage(Extent("models/f", 0, 16), "0", crc32=7)
     head, embed, other = (
         floats("lm_head", 4, storage=shared),
         floats("embed", 4, storage=shared),
@@ -157,9 +157,11 @@ class TestTies:
         assert made.total_size == 16 + 8
 
     def test_recorded_aliases_stay_recorded_in_safetensors(self) -> None:
-        """From safetensors to safetensors a recorded alias stays one, wherever the index puts it."""
+        """From safetensors to safetensors a recorded alias stays one, wherever the
+        index puts it.
+        """
         source = checkpoint_of(
-            self.embed, self.other, container="safetensors", aliases={"lm_head": "embed"}
+            self.embed, self.other, format_name="safetensors", aliases={"lm_head": "embed"}
         )
         single = plan(source, request_for("safetensors"))
         assert single.metadata == {"format": "pt", "lm_head": "embed"}
@@ -184,7 +186,7 @@ class TestOrder:
     """The order in which tensors are packed."""
 
     def test_natural_order_counts_numbers(self) -> None:
-        """`layers.2` stands before `layers.10`, in the shard's tensors as well."""
+        """`layers.2` is before `layers.10`, in the shard's tensors as well."""
         tensors = [floats(f"layers.{number}.w", 1, 4 * number) for number in (10, 1, 9, 2)]
         made = plan(checkpoint_of(*tensors), request_for("bin", order="natural"))
         assert names_of(made) == [["layers.1.w", "layers.2.w", "layers.9.w", "layers.10.w"]]
@@ -221,8 +223,8 @@ class TestNames:
         ]
         assert made.loads_from == made.index_filename == "model.safetensors.index.json"
 
-    def test_a_variant_stands_where_loaders_look_for_it(self) -> None:
-        """A variant stands before the shard's number, and before `.json` in the index's name."""
+    def test_a_variant_is_where_loaders_look_for_it(self) -> None:
+        """A variant is before the shard's number, and before `.json` in the index's name."""
         request = request_for("safetensors", limits=Limits(num_shards=2), variant="fp16")
         made = plan(checkpoint_of(*self.tensors), request)
         assert made.shards[0].filename == "model.fp16-00001-of-00002.safetensors"
@@ -234,7 +236,9 @@ class TestNames:
         assert made.loads_from == "weights.bin"
 
     def test_more_shards_than_names_is_a_usage_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A plan of more shards than five digits can number is refused; one of just as many is not."""
+        """A plan of more shards than five digits can number is refused; one of just as
+        many is not.
+        """
         request = request_for("bin", limits=Limits(num_shards=4))
         monkeypatch.setattr("shardctl.planning.plan.MAX_SHARDS", 4)
         assert len(plan(checkpoint_of(*self.tensors), request).shards) == 4
@@ -246,13 +250,15 @@ class TestNames:
 class TestIndex:
     """What the index keeps of the source's."""
 
-    def test_unknown_metadata_is_kept_and_the_size_is_made_anew(self) -> None:
+    def test_unknown_metadata_is_kept_and_the_size_is_computed_again(self) -> None:
         """Other keys of the source's index metadata are carried over; `total_size` is what is
         written.
         """
         tensors = [floats("a", 1), floats("b", 1, 4)]
-        index = Index("folder/i", {"total_size": 1, "total_parameters": 2, "lm": "b"}, {})
-        source = checkpoint_of(*tensors, container="safetensors", index=index, aliases={"lm": "b"})
+        index = Index("models/i", {"total_size": 1, "total_parameters": 2, "lm": "b"}, {})
+        source = checkpoint_of(
+            *tensors, format_name="safetensors", index=index, aliases={"lm": "b"}
+        )
         made = plan(source, request_for("bin", limits=Limits(num_shards=2)))
         assert index_of(made)["metadata"] == {"total_size": 8, "total_parameters": 2}
         assert index_of(made)["weight_map"]["lm"] == index_of(made)["weight_map"]["b"]
@@ -271,10 +277,10 @@ class TestOversizeAndNotes:
         assert plan(source, request_for("bin", limits=Limits(num_shards=2))).oversize == ()
 
     def test_growth_of_an_expanded_tensor_is_said(self) -> None:
-        """A tensor that stands on one element and is written a thousandfold is reported, with the
+        """A tensor that repeats one element and is written a thousandfold is reported, with the
         bytes.
         """
-        one = Storage(Extent("folder/f", 0, 4), "0")
+        one = Storage(Extent("models/f", 0, 4), "0")
         expanded = Tensor("e", F32, (1000,), one, strides=(0,))
         notes = plan(checkpoint_of(expanded), request_for("safetensors")).notes
         assert any("3,996" in note and "'e'" in note for note in notes)
@@ -282,13 +288,13 @@ class TestOversizeAndNotes:
     def test_lost_metadata_is_said(self) -> None:
         """What a `.bin` cannot hold of a safetensors file's metadata is named."""
         source = checkpoint_of(
-            floats("a", 1), container="safetensors", metadata={"format": "pt", "author": "x"}
+            floats("a", 1), format_name="safetensors", metadata={"format": "pt", "author": "x"}
         )
         assert any("author" in note for note in plan(source, request_for("bin")).notes)
         assert plan(source, request_for("safetensors")).metadata == {"format": "pt", "author": "x"}
 
     def test_dropped_entries_are_counted(self) -> None:
-        """A note counts the values that are left out since they are not tensors."""
+        """Dropped entries that are not tensors are reported as left out."""
         source = checkpoint_of(floats("a", 1), non_tensors=(NonTensor("step", "builtins.int"),))
         assert any(
             note == "leaves out 1 non-tensor value"
@@ -331,7 +337,7 @@ class TestPlanId:
         """Another name, size, header, order of tensors or place of one gives another id."""
         a, b, c = self.base.tensors
         others = [
-            self.moved("folder/g"),
+            self.moved("models/g"),
             replace(self.base, files=(replace(self.file, version=Version(1001, "mark")),)),
             replace(self.base, files=(replace(self.file, header_sha256="01"),)),
             replace(self.base, tensors=(b, a, c)),

@@ -10,9 +10,9 @@ from shardctl.formats.registry import by_name
 from shardctl.model import Extent, Index, Storage, Tensor
 from shardctl.planning.ties import resolve_ties
 from shardctl.storages import tied_names
-from tests.small import F32, checkpoint_of, floats
+from tests.support.tensors import F32, checkpoint_of, floats
 
-SHARED = Storage(Extent("folder/f", 0, 16), "0", crc32=7)
+SHARED = Storage(Extent("models/f", 0, 16), "0", crc32=7)
 HEAD, EMBED, OTHER = (
     floats("lm_head", 4, storage=SHARED),
     floats("embed", 4, storage=SHARED),
@@ -21,17 +21,17 @@ HEAD, EMBED, OTHER = (
 
 
 def test_names_of_one_tensor() -> None:
-    """Each set of tied tensors is told with its names in order; other views of the storage and
+    """Each set of tied tensors is reported with its names in order; other views of the storage and
     other files are not.
     """
     view = Tensor("v", F32, (2,), SHARED, offset=1)
-    elsewhere = floats("lm_head", 4, storage=Storage(Extent("folder/g", 0, 16), "0"))
+    elsewhere = floats("lm_head", 4, storage=Storage(Extent("models/g", 0, 16), "0"))
     assert list(tied_names([HEAD, OTHER, view, EMBED, elsewhere])) == [["lm_head", "embed"]]
     assert list(tied_names([HEAD, OTHER])) == []
 
 
 def test_safetensors_writes_one_name_and_records_the_others() -> None:
-    """The alphabetically first name is written where it stands; the other is recorded with its
+    """The alphabetically first name is written at its place; the other is recorded with its
     name.
     """
     tensors, aliases = resolve_ties(
@@ -59,13 +59,13 @@ def test_expand_writes_only_the_own_bytes_of_a_view() -> None:
     """
     view = Tensor("v", F32, (2,), SHARED, offset=1)
     (tensor,), _ = resolve_ties(checkpoint_of(view), by_name("bin"), "expand")
-    assert tensor.storage.extent == Extent("folder/f", 4, 8)
+    assert tensor.storage.extent == Extent("models/f", 4, 8)
     assert tensor.storage.crc32 is None
     assert tensor.span == view.span
 
 
-def test_a_transposed_tie_is_no_tie() -> None:
-    """A tensor with the same bytes but other strides keeps bytes of its own in safetensors."""
+def test_a_transposed_view_is_not_tied() -> None:
+    """A tensor with the same bytes but other strides keeps separate bytes in safetensors."""
     square = Tensor("a", F32, (2, 2), SHARED)
     transposed = Tensor("b", F32, (2, 2), SHARED, strides=(1, 2))
     tensors, aliases = resolve_ties(
@@ -77,7 +77,7 @@ def test_a_transposed_tie_is_no_tie() -> None:
 
 def test_empty_tensors_are_not_tied() -> None:
     """Two empty tensors of one storage are both written."""
-    empty = Storage(Extent("folder/f", 0, 0), "0")
+    empty = Storage(Extent("models/f", 0, 0), "0")
     tensors, aliases = resolve_ties(
         checkpoint_of(floats("a", 0, storage=empty), floats("b", 0, storage=empty)),
         by_name("safetensors"),
@@ -89,7 +89,7 @@ def test_empty_tensors_are_not_tied() -> None:
 
 def test_recorded_aliases_come_back_in_bin() -> None:
     """A name that a safetensors source only recorded gets its storage back in a `.bin`."""
-    source = checkpoint_of(EMBED, OTHER, container="safetensors", aliases={"lm_head": "embed"})
+    source = checkpoint_of(EMBED, OTHER, format_name="safetensors", aliases={"lm_head": "embed"})
     tensors, aliases = resolve_ties(source, by_name("bin"), "share")
     assert [tensor.name for tensor in tensors] == ["embed", "lm_head", "x"]
     assert tensors[0].identity == tensors[1].identity
@@ -107,12 +107,12 @@ def test_an_alias_of_an_alias_names_the_tensor_with_bytes() -> None:
 
 @pytest.mark.parametrize("name", ["format", "total_size", "author", "total_parameters"])
 def test_a_name_that_the_metadata_needs_is_written_in_full(name: str) -> None:
-    """A tied tensor whose name is a key of the metadata is not recorded there over what stands
+    """A tied tensor whose name is a key of the metadata is not recorded there over what is
     there.
     """
     twin = replace(EMBED, name=name)
     first = replace(EMBED, name="a")
-    index = Index("folder/i", {"total_size": 1, "total_parameters": 2}, {})
+    index = Index("models/i", {"total_size": 1, "total_parameters": 2}, {})
     source = checkpoint_of(twin, first, metadata={"format": "pt", "author": "x"}, index=index)
     tensors, aliases = resolve_ties(source, by_name("safetensors"), "share")
     assert [tensor.name for tensor in tensors] == [name, "a"]

@@ -16,16 +16,33 @@ def directory(*names: str) -> list[Candidate]:
 @pytest.mark.parametrize(
     ("names", "transformers", "hub", "accelerate"),
     [
-        (("model.safetensors", "pytorch_model.bin"), "model.safetensors", "model.safetensors", "pytorch_model.bin"),
-        (("model.safetensors", "model.safetensors.index.json"), "model.safetensors", "model.safetensors.index.json",
-         "model.safetensors"),
-        (("pytorch_model.bin", "pytorch_model.bin.index.json"), "pytorch_model.bin", "pytorch_model.bin.index.json",
-         "pytorch_model.bin"),
-        (("model.safetensors.index.json", "pytorch_model.bin.index.json"), "model.safetensors.index.json",
-         "model.safetensors.index.json", "none"),
+        (
+            ("model.safetensors", "pytorch_model.bin"),
+            "model.safetensors",
+            "model.safetensors",
+            "pytorch_model.bin",
+        ),
+        (
+            ("model.safetensors", "model.safetensors.index.json"),
+            "model.safetensors",
+            "model.safetensors.index.json",
+            "model.safetensors",
+        ),
+        (
+            ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+            "pytorch_model.bin",
+            "pytorch_model.bin.index.json",
+            "pytorch_model.bin",
+        ),
+        (
+            ("model.safetensors.index.json", "pytorch_model.bin.index.json"),
+            "model.safetensors.index.json",
+            "model.safetensors.index.json",
+            "none",
+        ),
         (("model.fp16.safetensors", "consolidated.safetensors"), "none", "none", "none"),
     ],
-)  # fmt: skip
+)
 def test_loader_choices(
     names: tuple[str, ...], transformers: str, hub: str, accelerate: str
 ) -> None:

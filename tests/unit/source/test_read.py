@@ -44,7 +44,7 @@ def put_index(
 
 @pytest.fixture
 def sharded(tmp_path: Path) -> Path:
-    """A folder with a sound checkpoint of two shards."""
+    """A directory with a sound checkpoint of two shards."""
     put(tmp_path, A, "a")
     put(tmp_path, B, "b")
     put_index(tmp_path, {"a": A, "b": B})
@@ -55,7 +55,7 @@ def _names(paths: tuple[str, ...]) -> list[str]:
     return [Path(path).name for path in paths]
 
 
-# -- by name -------------------------------------------------------------------------------------------------------
+# -- by name --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,9 @@ def _names(paths: tuple[str, ...]) -> list[str]:
     ],
 )
 def test_names_make_candidates(names: list[str], choices: list[str]) -> None:
-    """Files that are numbered alike are one candidate with their index; everything else is another."""
+    """Files that are numbered alike are one candidate with their index; everything else is
+    another.
+    """
     assert [candidate.choice for candidate in candidates(names, {})] == choices
 
 
@@ -111,11 +113,11 @@ def test_an_index_takes_what_it_lists() -> None:
     assert (only.files, only.unlisted) == ((A,), (B,))
 
 
-# -- SOURCE --------------------------------------------------------------------------------------------------------
+# -- SOURCE ---------------------------------------------------------------------------------------
 
 
 def test_a_directory_with_one_checkpoint_is_that_checkpoint(sharded: Path) -> None:
-    """A folder stands for the only checkpoint in it."""
+    """A directory means the only checkpoint in it."""
     located = find_source(STORE, str(sharded))
     assert _names(located.files) == [A, B]
     assert located.index_path == str(sharded / INDEX)
@@ -125,15 +127,17 @@ def test_a_directory_with_one_checkpoint_is_that_checkpoint(sharded: Path) -> No
     assert not located.notes
 
 
-def test_an_index_stands_for_its_set(sharded: Path) -> None:
-    """An index file means the shards that it lists, also where the folder holds another checkpoint."""
+def test_an_index_means_its_set(sharded: Path) -> None:
+    """An index file means the shards that it lists, also where the directory holds another
+    checkpoint.
+    """
     put(sharded, "model.safetensors", "old")
     located = find_source(STORE, str(sharded / INDEX))
     assert _names(located.files) == [A, B]
     assert not located.is_directory
 
 
-def test_a_shard_stands_for_its_set(sharded: Path) -> None:
+def test_a_shard_means_its_set(sharded: Path) -> None:
     """Writers take the whole set of a named shard, and say so."""
     located = find_source(STORE, str(sharded / B))
     assert _names(located.files) == [A, B]
@@ -149,7 +153,9 @@ def test_a_shard_can_be_looked_at_alone(sharded: Path) -> None:
 
 
 def test_an_incomplete_set_is_not_taken(tmp_path: Path) -> None:
-    """A named file of a set that lacks others is an error for writers, and can still be looked at."""
+    """A named file of a set that lacks others is an error for writers, and can still be
+    looked at.
+    """
     path = put(tmp_path, A, "a")
     with pytest.raises(InputError) as caught:
         find_source(STORE, str(path))
@@ -158,7 +164,9 @@ def test_an_incomplete_set_is_not_taken(tmp_path: Path) -> None:
 
 
 def test_an_unlisted_shard_is_not_taken(sharded: Path) -> None:
-    """A named file that is numbered like a set whose index leaves it out is an error for writers."""
+    """A named file that is numbered like a set whose index leaves it out is an error for
+    writers.
+    """
     put_index(sharded, {"a": A})
     with pytest.raises(InputError) as caught:
         find_source(STORE, str(sharded / B))
@@ -166,7 +174,7 @@ def test_an_unlisted_shard_is_not_taken(sharded: Path) -> None:
 
 
 def test_several_checkpoints_are_a_usage_error_with_the_choices(sharded: Path) -> None:
-    """An ambiguous folder is exit 2 and lists the paths to name, each of which then works."""
+    """An ambiguous directory is exit 2 and lists the paths to name, each of which then works."""
     single = put(sharded, "model.safetensors", "old")
     with pytest.raises(UsageError) as caught:
         find_source(STORE, str(sharded))
@@ -177,7 +185,7 @@ def test_several_checkpoints_are_a_usage_error_with_the_choices(sharded: Path) -
 
 
 def test_variants_are_different_checkpoints(tmp_path: Path) -> None:
-    """Two variants of one model make a folder ambiguous, and a named one keeps its variant."""
+    """Two variants of one model make a directory ambiguous, and a named one keeps its variant."""
     put(tmp_path, "model.safetensors", "a")
     path = put(tmp_path, "model.fp16.safetensors", "a")
     with pytest.raises(UsageError):
@@ -220,14 +228,14 @@ def test_the_only_weights_file_of_a_directory_is_taken(tmp_path: Path) -> None:
 
 
 def test_training_state_is_taken_only_by_name(tmp_path: Path) -> None:
-    """An optimizer's state is no candidate of a folder, and is one when it is named."""
+    """An optimizer's state is a candidate only when it is named, not in a directory."""
     path = put(tmp_path, "optimizer.safetensors", "a")
     assert directory_checkpoints(STORE, str(tmp_path)) == []
     assert find_source(STORE, str(path)).files == (str(path),)
 
 
 def test_a_directory_without_a_checkpoint_says_what_is_in_it(tmp_path: Path) -> None:
-    """An empty folder is exit 3, and the hint names the folders in it."""
+    """An empty directory is exit 3, and the hint names the directories in it."""
     (tmp_path / "transformer").mkdir()
     with pytest.raises(MissingError) as caught:
         find_source(STORE, str(tmp_path))
@@ -246,7 +254,7 @@ def test_nothing_there_is_missing(tmp_path: Path) -> None:
 def test_the_links_of_the_hubs_cache_are_followed(
     sharded: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A folder whose entries are links to regular files is read like any other."""
+    """A directory whose entries are links to regular files is read like any other."""
     snapshot = tmp_path_factory.mktemp("snapshot")
     for name in (A, B, INDEX):
         (snapshot / name).symlink_to(sharded / name)
@@ -255,7 +263,7 @@ def test_the_links_of_the_hubs_cache_are_followed(
 
 
 def test_a_shard_in_a_directory_of_its_own_is_read(tmp_path: Path) -> None:
-    """An index may list shards in folders below its own."""
+    """An index may list shards in directories below its own."""
     put(tmp_path, "sub/x.safetensors", "a")
     put_index(tmp_path, {"a": "sub/x.safetensors"})
     checkpoint = read_checkpoint(STORE, find_source(STORE, str(tmp_path)), strict)
@@ -269,10 +277,10 @@ def test_an_index_of_any_name_is_read(tmp_path: Path) -> None:
     assert _names(find_source(STORE, str(path)).files) == ["x.safetensors"]
 
 
-# -- the checkpoint ------------------------------------------------------------------------------------------------
+# -- the checkpoint -------------------------------------------------------------------------------
 
 
-def test_aliases_are_told_from_metadata(tmp_path: Path) -> None:
+def test_aliases_are_distinguished_from_metadata(tmp_path: Path) -> None:
     """Recorded tied names become aliases; all other metadata stays."""
     path = put(tmp_path, "model.safetensors", "a", "b", format="a", tied="a", b="a", note="text")
     checkpoint = read_checkpoint(STORE, find_source(STORE, str(path)), strict)
@@ -302,7 +310,7 @@ def test_conflicting_metadata_is_noted(tmp_path: Path) -> None:
     ]
 
 
-# -- nested state dicts --------------------------------------------------------------------------------------------
+# -- nested state dicts ---------------------------------------------------------------------------
 
 
 def _tensor(name: str) -> Tensor:
@@ -371,7 +379,7 @@ def test_what_cannot_be_chosen_says_what_can(
 
 
 def test_non_tensors_are_dropped_when_asked() -> None:
-    """With the option, what is no tensor is left out and remembered; a file of nested dicts is
+    """With the option, what is not a tensor is left out and remembered; a file of nested dicts is
     still an error.
     """
     chosen = select(_nested(), "f", "model", drop_non_tensors=True)
@@ -389,7 +397,7 @@ def test_everything_can_be_shown() -> None:
     assert state_dict_keys(_nested()) == ["model", "model.ema"]
 
 
-def test_a_deeply_nested_file_is_no_matter() -> None:
+def test_a_deeply_nested_file_is_read() -> None:
     """Depth does not end in a recursion error."""
     tree: Tree = {"w": _tensor("w")}
     for _ in range(5000):
@@ -417,7 +425,7 @@ def test_a_training_checkpoint_of_torch_is_reached_by_its_key(tmp_path: Path) ->
 def test_a_bare_name_is_found_in_the_current_directory(
     sharded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SOURCE may be a name without a folder, or the dot that stands for this one."""
+    """SOURCE may be a name without a directory, or a dot for the current one."""
     monkeypatch.chdir(sharded)
     assert _names(find_source(STORE, A).files) == [A, B]
     assert _names(find_source(STORE, INDEX).files) == [A, B]

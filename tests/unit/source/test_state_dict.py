@@ -29,7 +29,9 @@ def names(tree: Tree, key: str | None = None, *, drop_non_tensors: bool = False)
 
 
 def test_the_root() -> None:
-    """Without a key, a flat file is taken whole, with its dots as they are; an empty one is empty."""
+    """Without a key, a flat file is taken whole, with its dots as they are; an empty one
+    is empty.
+    """
     assert names({"a.b": t("a.b"), "c": t("c")}) == ["a.b", "c"]
     assert names({}) == []
 
@@ -68,7 +70,7 @@ def test_a_key_into_a_flat_file() -> None:
     assert "leave out `key`" in caught.value.hint
 
 
-def test_what_is_no_tensor_is_not_dropped_unasked() -> None:
+def test_entries_that_are_not_tensors_are_not_dropped_unasked() -> None:
     """Beside tensors, other values and nested dicts are an error that names both ways out."""
     with pytest.raises(
         InputError, match=r"contains entries that are not tensors: ema \(dict\)"
@@ -119,7 +121,7 @@ def test_flatten() -> None:
     assert state_dict_keys(TREE) == ["model", "model.ema"]
 
 
-def test_depth_is_no_matter() -> None:
+def test_any_depth_is_flattened() -> None:
     """A tree of any depth is walked without recursion."""
     tree: Tree = {"w": t("w")}
     for _ in range(3_000):

@@ -90,7 +90,7 @@ def test_list_tells_links_from_files(tmp_path: Path, path: str) -> None:
     """A link has its own kind, the kind that it leads to, and the size of that."""
     for name, target in (
         ("to-file", "data"),
-        ("to-folder", "."),
+        ("to-directory", "."),
         ("to-nothing", "gone"),
         ("to-itself", "to-itself"),
     ):
@@ -100,8 +100,8 @@ def test_list_tells_links_from_files(tmp_path: Path, path: str) -> None:
     assert STORE.list(os.path.dirname(path)) == [
         Entry("data", "file", None, len(DATA)),
         Entry("pipe", "other", None, 0),
+        Entry("to-directory", "link", "directory", 0),
         Entry("to-file", "link", "file", len(DATA)),
-        Entry("to-folder", "link", "directory", 0),
         Entry("to-itself", "link", None, 0),
         Entry("to-nothing", "link", None, 0),
         Entry("to-pipe", "link", "other", 0),

@@ -105,7 +105,7 @@ def test_full_disk_midway_in_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_no_room_for_a_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
 ) -> None:
-    """A file that cannot get its size is not left behind."""
+    """A file that cannot get its size is removed."""
     monkeypatch.setattr(os, "ftruncate", failing(number))
     with pytest.raises(StorageError) as caught:
         STORE.create(str(tmp_path / "new"), 1)
@@ -140,7 +140,7 @@ def failing_close(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_failed_close_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_close_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that the system tells only when the file is closed is raised."""
     writer = STORE.create(str(tmp_path / "new"), 10)
     with failing_close(monkeypatch), pytest.raises(StorageError) as caught:
@@ -148,7 +148,7 @@ def test_failed_close_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.file == str(tmp_path / "new")
 
 
-def test_first_error_is_the_one_that_is_told(
+def test_first_error_is_the_one_that_is_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error inside is not hidden by one of closing the file."""

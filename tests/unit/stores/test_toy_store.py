@@ -18,8 +18,8 @@ from shardctl.testing.memory import MemoryStore
 from shardctl.testing.suites.fixtures import put as put_file
 from shardctl.testing.suites.stores import StoreSuite
 from shardctl.verify.run import Thoroughness, verify
-from tests.observers import Counting
-from tests.toy_store import ToyStore
+from tests.support.observers import Counting
+from tests.toy.store import ToyStore
 
 TENSORS = {f"layer.{number}": bytes([number + 1]) * 200 for number in range(4)}
 SPLIT = WriteOptions(limits=Limits(max_shard_bytes=500), checksums=True, read_back=True)

@@ -29,7 +29,9 @@ def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
 
 
 def _pattern(nbytes: int) -> bytes:
-    """Bytes that repeat at no power of two, so that no two elements of a test are easily mistaken."""
+    """Bytes that repeat at no power of two, so that no two elements of a test are easily
+    mistaken.
+    """
     return (bytes(range(251)) * (nbytes // 251 + 1))[:nbytes]
 
 
@@ -39,13 +41,8 @@ def _torch(data: bytes, itemsize: int, shape: tuple[int, ...], strides: tuple[in
         return b""
     flat = torch.frombuffer(bytearray(data), dtype=_DTYPES[itemsize])
     view = flat.as_strided(shape, strides)
-    return (
-        torch.empty(view.numel(), dtype=flat.dtype)
-        .copy_(view.reshape(-1))
-        .view(torch.uint8)
-        .numpy()
-        .tobytes()
-    )
+    copy = torch.empty(view.numel(), dtype=flat.dtype).copy_(view.reshape(-1))
+    return bytes(copy.view(torch.uint8).numpy())
 
 
 def _gathered(
@@ -60,7 +57,9 @@ def _gathered(
 
 @st.composite
 def views(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of up to five dimensions with any strides: permuted, narrowed, overlapping, repeated."""
+    """Shapes of up to five dimensions with any strides: permuted, narrowed, overlapping,
+    repeated.
+    """
     shape = tuple(draw(st.lists(st.integers(0, 6), max_size=5)))
     strides = tuple(draw(st.sampled_from((0, 1, 2, 3, 4, 6, 8, 12, 24, 36))) for _ in shape)
     return shape, strides

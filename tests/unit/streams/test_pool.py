@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Generator
 
 import pytest
 
-from shardctl.streams import pool as executors
-from shardctl.streams.pool import Threads, in_order
+from shardctl.streams.pool import Threads, default_jobs, in_order
 
 
 @pytest.mark.parametrize(("cores", "jobs"), [(None, 2), (1, 2), (2, 2), (3, 3), (4, 4), (128, 4)])
@@ -16,8 +16,8 @@ def test_the_default_is_small(
     monkeypatch: pytest.MonkeyPatch, cores: int | None, jobs: int
 ) -> None:
     """Two to four files at once, whatever the machine."""
-    monkeypatch.setattr(executors.os, "cpu_count", lambda: cores)
-    assert executors.default_jobs() == jobs
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert default_jobs() == jobs
 
 
 def test_as_many_at_once_as_asked_for() -> None:
@@ -52,6 +52,7 @@ def test_items_are_taken_as_there_is_room(jobs: int) -> None:
     """An endless series of items gives results; what is not asked for is not begun."""
     results = in_order(jobs, abs, itertools.count())
     assert [next(results) for _ in range(20)] == list(range(20))
+    assert isinstance(results, Generator)
     results.close()
 
 

@@ -19,7 +19,7 @@ from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryReader, MemoryStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
-from tests.small import get, put, sample, weights
+from tests.support.memory_checkpoints import get, put, sample, weights
 
 DEEP = Thoroughness(deep=True)
 INDEX = "m/model.safetensors.index.json"
@@ -80,8 +80,8 @@ def test_errors_come_first() -> None:
 @pytest.mark.parametrize(("name", "severity"), [(PLAN, "warning"), (COMMIT, "error")])
 @pytest.mark.parametrize("staging", [".shardctl", ".x.bin.shardctl"])
 def test_leftovers(staging: str, name: str, severity: str) -> None:
-    """An unfinished run is a warning, one that was replacing files an error; the record of a finished
-    one is neither.
+    """An unfinished run is a warning, one that was replacing files an error; the record of a
+    finished one is neither.
     """
     store = MemoryStore()
     sample(store)
@@ -178,7 +178,7 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
     assert set(check(store)) == {"file-empty", "index-total-size", "digest-missing"}
 
 
-def test_nothing_there_is_no_finding() -> None:
+def test_a_missing_source_is_not_a_finding() -> None:
     """Where there is nothing to look at, that is an error."""
     with pytest.raises(MissingError):
         verify(MemoryStore(), "nowhere", Thoroughness())
@@ -208,7 +208,9 @@ def test_against_itself_in_other_files() -> None:
 
 
 def test_against_another() -> None:
-    """A tensor too many, one too few, another shape, and with `deep` other bytes, are each found."""
+    """A tensor too many, one too few, another shape, and with `deep` other bytes, are each
+    found.
+    """
     store = MemoryStore()
     put(
         store,
@@ -242,7 +244,7 @@ def test_against_another_type(tmp_path: Path) -> None:
     assert codes(verify(LocalStore(), str(tmp_path / "a.safetensors"), how)) == ["against-dtype"]
 
 
-def test_against_resolves_aliases_across_containers(tmp_path: Path) -> None:
+def test_against_resolves_aliases_across_formats(tmp_path: Path) -> None:
     """A tie in a `.bin` equals the name that a safetensors file only records, and its bytes are
     compared.
     """

@@ -1,4 +1,6 @@
-"""The second opinion of upstream's own loaders: how tensors are compared, and where there is none."""
+"""The second opinion of upstream's own loaders: how tensors are compared, and where there is
+none.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ def test_packed_elements_are_counted_alike(tmp_path: Path, name: str) -> None:
 
 @pytest.fixture
 def no_loader() -> Iterator[str]:
-    """The name of a format that brings no loader of its own."""
+    """The name of a format that brings no loader."""
     register(replace(TORCH, name="toy", suffix=".toy", suffixes=(".toy",), load_upstream=None))
     yield "toy"
     unregister("toy")

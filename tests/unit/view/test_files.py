@@ -22,7 +22,7 @@ from shardctl.view.files import (
     endings,
     planned,
 )
-from tests.small import sample
+from tests.support.memory_checkpoints import sample
 
 
 def shard(*tensors: tuple[str, int]) -> Shard:

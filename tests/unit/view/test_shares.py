@@ -19,13 +19,13 @@ def test_shares_follow_each_other(sizes: list[int]) -> None:
     assert not any(sizes) or ends[-1] == pytest.approx(100)
 
 
-def test_a_whole_of_nothing_has_no_shares() -> None:
+def test_an_empty_whole_has_no_shares() -> None:
     """Without bytes every share is zero."""
     assert shares([("a", 0, 2)], 0) == (Share("a", 0, 2, 0.0, 0.0),)
 
 
 def test_dtypes_by_their_bytes() -> None:
-    """The dtype with most bytes is first; a tied tensor counts, with no bytes of its own."""
+    """The dtype with most bytes is first; a tied tensor counts, with no bytes added."""
     made = dtype_shares([("F32", 30), ("I64", 70), ("F32", 0)])
     assert [(share.name, share.nbytes, share.tensors) for share in made] == [
         ("I64", 70, 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.view.tensors import TensorRow, bytes_once, every_name, largest, shape_text
-from tests.small import floats
+from tests.support.tensors import floats
 
 
 def view(name: str, storage: Storage, elements: int, offset: int = 0) -> Tensor:
@@ -38,7 +38,7 @@ def test_bytes_count_once() -> None:
 
 
 def test_planned_tensors_have_no_offset() -> None:
-    """Where a file is not written yet, nobody knows where in it a tensor begins."""
+    """The offset of a tensor is unknown until its file is written."""
     (row,) = bytes_once([floats("a", 3, 400)], written=False)
     assert row.offset is None
 

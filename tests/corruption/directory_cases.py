@@ -1,17 +1,19 @@
-"""The corpus of broken and odd folders: one case for each rule, each made when it is asked for.
+"""The corpus of broken and odd directories: one case for each rule, made on demand.
 
-Run as a program, it writes them to a folder: `python -m tests.corruption.folder_cases FOLDER`.
+Run as a program, it writes them to a directory:
+`python -m tests.corruption.directory_cases DIRECTORY`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from shardctl.testing.builders import safetensors_bytes
 
 A, B, C = (f"model-{number:05d}-of-00003.safetensors" for number in (1, 2, 3))
 INDEX = "model.safetensors.index.json"
@@ -20,10 +22,10 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + 
 
 @dataclass(frozen=True)
 class DirectoryCase:
-    """A folder that `make` fills, and what reading it must say.
+    """A directory that `make` fills, and what reading it must say.
 
     `code` None: it is sound; `exit_code` is what a writer ends with; `source` is what is given as
-    SOURCE, below the folder.
+    SOURCE, below the directory.
     """
 
     name: str
@@ -35,13 +37,8 @@ class DirectoryCase:
 
 
 def weights(*names: str, size: int = 8) -> bytes:
-    """A safetensors file that holds tensors of those names, `size` bytes each."""
-    entries = {
-        name: {"dtype": "U8", "shape": [size], "data_offsets": [size * at, size * (at + 1)]}
-        for at, name in enumerate(names)
-    }
-    header = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(range(1, size + 1)) * len(names)
+    """Return a safetensors file that holds tensors of those names, `size` bytes each."""
+    return safetensors_bytes(dict.fromkeys(names, bytes(range(1, size + 1))))
 
 
 def index(weight_map: dict[str, str]) -> bytes:
@@ -57,7 +54,7 @@ def sound(directory: Path) -> None:
 
 
 def _but(*changes: Callable[[Path], object]) -> Callable[[Path], None]:
-    """The sound folder with changes."""
+    """The sound directory with changes."""
 
     def make(directory: Path) -> None:
         sound(directory)
@@ -101,7 +98,7 @@ def _hidden(name: str) -> Callable[[Path], object]:
 
 
 def _only(*changes: Callable[[Path], object]) -> Callable[[Path], None]:
-    """An empty folder with changes."""
+    """An empty directory with changes."""
 
     def make(directory: Path) -> None:
         for change in changes:
@@ -114,7 +111,7 @@ _SHARDS = [
     DirectoryCase("sound", sound, None),
     DirectoryCase("shard missing", _but(_remove(B)), "index-shard-missing"),
     DirectoryCase(
-        "shard is a folder",
+        "shard is a directory",
         _but(_remove(B), lambda directory: (directory / B).mkdir()),
         "file-not-regular",
     ),
@@ -148,54 +145,124 @@ _SHARDS = [
 
 _INDEX = [
     DirectoryCase("tensor absent", _but(_put(B, weights("other"))), "index-tensor-missing"),
-    DirectoryCase("tensor in another shard", _but(_put(INDEX, index({"a": B, "b": A, "c": C}))), "index-tensor-misplaced"),
-    DirectoryCase("tensor in two shards", _but(_put(B, weights("b", "a"))), "tensor-in-several-shards"),
-    DirectoryCase("tensor not listed", _but(_put(B, weights("b", "more"))), "index-tensor-unlisted"),
+    DirectoryCase(
+        "tensor in another shard",
+        _but(_put(INDEX, index({"a": B, "b": A, "c": C}))),
+        "index-tensor-misplaced",
+    ),
+    DirectoryCase(
+        "tensor in two shards", _but(_put(B, weights("b", "a"))), "tensor-in-several-shards"
+    ),
+    DirectoryCase(
+        "tensor not listed", _but(_put(B, weights("b", "more"))), "index-tensor-unlisted"
+    ),
     DirectoryCase("shard not listed", _but(_put(INDEX, index({"a": A, "b": B}))), "shard-unlisted"),
     DirectoryCase("index cut off", _but(_cut(INDEX, 5)), "index-invalid"),
     DirectoryCase("index is a pointer of Git LFS", _but(_put(INDEX, LFS)), "file-lfs-pointer"),
     DirectoryCase("index is a pipe", _but(_remove(INDEX), _pipe(INDEX)), "file-not-regular"),
-    DirectoryCase("index is a link to nothing", _but(_remove(INDEX), _link(INDEX, "gone")), "file-not-regular"),
-    DirectoryCase("index leads out", _but(_put(INDEX, index({"a": f"../{A}", "b": B, "c": C}))), "shard-name-unsafe"),
-    DirectoryCase("index lists a torch file", _but(_put(INDEX, index({"a": "a.bin", "c": C}))), "shard-name-unsafe"),
-    DirectoryCase("index names a pipe in a folder", _but(
-        lambda directory: (directory / "sub").mkdir(), _pipe("sub/x.safetensors"),
-        _put(INDEX, index({"a": A, "b": B, "c": C, "x": "sub/x.safetensors"})),
-    ), "file-not-regular"),
-]  # fmt: skip
+    DirectoryCase(
+        "index is a link to nothing", _but(_remove(INDEX), _link(INDEX, "gone")), "file-not-regular"
+    ),
+    DirectoryCase(
+        "index leads out",
+        _but(_put(INDEX, index({"a": f"../{A}", "b": B, "c": C}))),
+        "shard-name-unsafe",
+    ),
+    DirectoryCase(
+        "index lists a torch file",
+        _but(_put(INDEX, index({"a": "a.bin", "c": C}))),
+        "shard-name-unsafe",
+    ),
+    DirectoryCase(
+        "index names a pipe in a directory",
+        _but(
+            lambda directory: (directory / "sub").mkdir(),
+            _pipe("sub/x.safetensors"),
+            _put(INDEX, index({"a": A, "b": B, "c": C, "x": "sub/x.safetensors"})),
+        ),
+        "file-not-regular",
+    ),
+]
 
 _SETS = [
     DirectoryCase("no index", _but(_remove(INDEX)), "index-missing", severity="warning"),
-    DirectoryCase("no index and a file missing", _but(_remove(INDEX), _remove(B)), "shard-set-incomplete"),
-    DirectoryCase("no index and a tensor twice", _but(_remove(INDEX), _put(B, weights("a"))), "tensor-in-several-shards"),
-    DirectoryCase("slices of a model", _only(
-        _put("consolidated.00.pth", weights("a")), _put("consolidated.01.pth", weights("a")),
-    ), "tensor-in-several-shards"),
-    DirectoryCase("a single file beside a set", _but(_put("model.safetensors", weights("old"))), "folder-ambiguous", 2),
-    DirectoryCase("two containers", _but(_put("pytorch_model.bin", b"")), "folder-ambiguous", 2),
-    DirectoryCase("two variants", _but(_put("model.fp16.safetensors", weights("a"))), "folder-ambiguous", 2),
-    DirectoryCase("left over from another count", _but(_put("model-00001-of-00005.safetensors", weights("a"))),
-               "folder-ambiguous", 2),
-    DirectoryCase("a stale index", _only(
-        _put("model.safetensors", weights("a")), _put(INDEX, index({"a": A})),
-    ), "folder-ambiguous", 2),
+    DirectoryCase(
+        "no index and a file missing", _but(_remove(INDEX), _remove(B)), "shard-set-incomplete"
+    ),
+    DirectoryCase(
+        "no index and a tensor twice",
+        _but(_remove(INDEX), _put(B, weights("a"))),
+        "tensor-in-several-shards",
+    ),
+    DirectoryCase(
+        "slices of a model",
+        _only(
+            _put("consolidated.00.pth", weights("a")),
+            _put("consolidated.01.pth", weights("a")),
+        ),
+        "tensor-in-several-shards",
+    ),
+    DirectoryCase(
+        "a single file beside a set",
+        _but(_put("model.safetensors", weights("old"))),
+        "folder-ambiguous",
+        2,
+    ),
+    DirectoryCase("two formats", _but(_put("pytorch_model.bin", b"")), "folder-ambiguous", 2),
+    DirectoryCase(
+        "two variants", _but(_put("model.fp16.safetensors", weights("a"))), "folder-ambiguous", 2
+    ),
+    DirectoryCase(
+        "left over from another count",
+        _but(_put("model-00001-of-00005.safetensors", weights("a"))),
+        "folder-ambiguous",
+        2,
+    ),
+    DirectoryCase(
+        "a stale index",
+        _only(
+            _put("model.safetensors", weights("a")),
+            _put(INDEX, index({"a": A})),
+        ),
+        "folder-ambiguous",
+        2,
+    ),
     DirectoryCase("nothing", _only(), "not-found"),
-    DirectoryCase("nothing but training state", _only(_put("optimizer.bin", weights("a"))), "not-found"),
-    DirectoryCase("a single link to nothing", _only(_link("model.safetensors", "gone")), "file-not-regular"),
+    DirectoryCase(
+        "nothing but training state", _only(_put("optimizer.bin", weights("a"))), "not-found"
+    ),
+    DirectoryCase(
+        "a single link to nothing", _only(_link("model.safetensors", "gone")), "file-not-regular"
+    ),
     DirectoryCase("a single pipe", _only(_pipe("model.safetensors")), "file-not-regular"),
-    DirectoryCase("a named pipe", _only(_pipe("model.safetensors")), "file-not-regular", source="model.safetensors"),
-    DirectoryCase("a named shard of a set that lacks one", _but(_remove(INDEX), _remove(B)), "shard-set-incomplete",
-               source=A),
-    DirectoryCase("a named link to nothing", _only(_link("x.bin", "gone")), "not-found", source="x.bin"),
-    DirectoryCase("a named configuration", _but(_put("config.json", b'{"hidden_size": 4}')), "index-invalid",
-               source="config.json"),
-]  # fmt: skip
+    DirectoryCase(
+        "a named pipe",
+        _only(_pipe("model.safetensors")),
+        "file-not-regular",
+        source="model.safetensors",
+    ),
+    DirectoryCase(
+        "a named shard of a set that lacks one",
+        _but(_remove(INDEX), _remove(B)),
+        "shard-set-incomplete",
+        source=A,
+    ),
+    DirectoryCase(
+        "a named link to nothing", _only(_link("x.bin", "gone")), "not-found", source="x.bin"
+    ),
+    DirectoryCase(
+        "a named configuration",
+        _but(_put("config.json", b'{"hidden_size": 4}')),
+        "index-invalid",
+        source="config.json",
+    ),
+]
 
 CASES = [*_SHARDS, *_INDEX, *_SETS]
 
 
 def main(directory: Path) -> None:
-    """Write every case to a folder of its own."""
+    """Write every case to a directory named after it."""
     for case in CASES:
         place = directory / case.name.replace(" ", "-")
         place.mkdir(parents=True)

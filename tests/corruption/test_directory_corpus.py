@@ -1,4 +1,6 @@
-"""Every broken or odd folder of the corpus gets the finding, or the error, that names its fault."""
+"""Every broken or odd directory of the corpus gets the finding, or the error, that names its
+fault.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.local import LocalStore
-from tests.corruption.folder_cases import CASES, DirectoryCase
+from tests.corruption.directory_cases import CASES, DirectoryCase
 
 STORE = LocalStore()
 
@@ -53,7 +55,7 @@ def test_strict(case: DirectoryCase, tmp_path: Path) -> None:
 
 @each
 def test_collecting(case: DirectoryCase, tmp_path: Path) -> None:
-    """A collecting report is told the case's code and no crowd of others, and what is sound is
+    """A collecting report gets the case's code and few others, and what is sound is
     still read.
     """
     source = _source(case, tmp_path)
@@ -73,7 +75,7 @@ def test_collecting(case: DirectoryCase, tmp_path: Path) -> None:
 
 @each
 def test_nothing_is_changed(case: DirectoryCase, tmp_path: Path) -> None:
-    """Whatever is wrong, looking changes no name, size or time in the folder."""
+    """Whatever is wrong, looking changes no name, size or time in the directory."""
 
     def state() -> list[tuple[str, int, int]]:
         paths = sorted(tmp_path.rglob("*"))

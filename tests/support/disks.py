@@ -1,5 +1,5 @@
-"""Filesystems of their own, each in an image file on a loop device; skipped with the reason where
-there are none.
+"""Filesystems in image files on loop devices; tests are skipped, with the reason, where there are
+none.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Disk:
 
 @contextmanager
 def mounted_disk(kind: str, directory: Path) -> Iterator[Disk]:
-    """A small disk of a kind, mounted below `folder` as long as the block lasts."""
+    """A small disk of a kind, mounted below `directory` as long as the block lasts."""
     (program, *options), nbytes = KINDS[kind]
     if shutil.which(program) is None:
         pytest.skip(f"needs {program}")

@@ -1,62 +1,22 @@
-"""Checkpoints to test with, the program to test, and the loaders to compare with."""
+"""State dicts of torch: made at random, saved, loaded with upstream's loaders, and compared."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-ROOT = Path(__file__).parents[1]
-
-#: torch's names of the element types that both containers hold.
+#: torch's names of the element types that both formats hold.
 COMMON_DTYPES = (
-    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "bfloat16", "float32",
-    "float64", "complex64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16",
+    "bfloat16", "float32", "float64", "complex64", "float8_e4m3fn", "float8_e4m3fnuz",
+    "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
 )  # fmt: skip
-
-Completed = subprocess.CompletedProcess[str]
-RunCli = Callable[..., Completed]
-
-
-def run_cli(
-    *arguments: object, code: int = 0, env: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> Completed:
-    """Run `python -m shardctl` as a process of its own, and see that it ends with `code`."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("SHARDCTL_")
-    }
-    path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-m", "shardctl", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**inherited, "PYTHONPATH": path, **(env or {})},
-    )
-    assert done.returncode == code, (
-        f"exit code {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
-    )
-    return done
-
-
-def call_cli(*arguments: object) -> None:
-    """Run the command line inside this process, for the tests that run it often, and see that it
-    succeeds.
-    """
-    from shardctl.cli.app import app
-    from shardctl.cli.exits import run
-
-    code = run(app, [str(argument) for argument in arguments])
-    assert code == 0, f"exit code {code}: shardctl {' '.join(map(str, arguments))}"
 
 
 def random_tensor(draw: random.Random, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -157,9 +117,18 @@ def _load_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     return torch.load(path, weights_only=True), {}
 
 
+def write_torch(path: Path, value: object) -> Path:
+    """Save anything with torch, and return the file's path."""
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(value, path)
+    return path
+
+
 def save(tensors: Mapping[str, torch.Tensor], path: Path) -> Path:
-    """Save with torch or safetensors, by the suffix; into safetensors every tensor goes with bytes
-    of its own.
+    """Save with torch or safetensors, by the suffix; into safetensors every tensor goes with its
+    own bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".safetensors":
@@ -175,7 +144,7 @@ def save(tensors: Mapping[str, torch.Tensor], path: Path) -> Path:
 
 
 def result(directory: Path) -> Path:
-    """What a loader takes of a folder that was written: its index, or its only weights file."""
+    """What a loader takes of a directory that was written: its index, or its only weights file."""
     index = sorted(directory.glob("*.index.json"))
     files = index or [
         path for path in directory.iterdir() if path.suffix in (".bin", ".safetensors")

@@ -1,4 +1,4 @@
-"""Builds torch's zip files by hand, so that any field of any header can be other than it should be."""
+"""Builds torch's zip files by hand, so that any field of any header can be wrong."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ def _entry(entry: Entry, at: int) -> tuple[bytes, bytes]:
     )
     tail = b"PK\x07\x08" + struct.pack("<III", crc, size, size) if entry.descriptor else b""
     fields = {
-        "made": 0, "needed": 0, "flags": flags, "method": 0, "time": 0, "date": 0, "crc": crc, "packed": size,
-        "size": size, "name": len(name), "extra": len(entry.central_extra), "comment": 0, "disk": 0, "internal": 0,
-        "external": 0, "at": at, **entry.central,
+        "made": 0, "needed": 0, "flags": flags, "method": 0, "time": 0, "date": 0, "crc": crc,
+        "packed": size, "size": size, "name": len(name), "extra": len(entry.central_extra),
+        "comment": 0, "disk": 0, "internal": 0, "external": 0, "at": at, **entry.central,
     }  # fmt: skip
     directory = (
         b"PK\x01\x02"

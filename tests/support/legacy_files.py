@@ -1,11 +1,11 @@
-"""Builds torch's legacy files by hand, so that any part of one can be other than it should be."""
+"""Builds torch's legacy files by hand, so that any part of one can be wrong."""
 
 from __future__ import annotations
 
 import io
 import pickle
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -43,7 +43,11 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-class _Pickler(pickle._Pickler):  # the pure-Python one: names are written that do not exist here
+class _Pickler(pickle._Pickler):
+    """The pickler in Python, since that in C refuses names that do not exist here."""
+
+    write: Callable[[bytes], object]  # set by the base class; its type hints leave this out
+
     def persistent_id(self, obj: Any) -> Any:
         return obj.pid if isinstance(obj, _Storage) else None
 
@@ -55,7 +59,7 @@ class _Pickler(pickle._Pickler):  # the pure-Python one: names are written that 
             self.save(obj.arguments)
             self.write(b"R")
         else:
-            super().save(obj, save_persistent_id)
+            super().save(obj, save_persistent_id)  # type: ignore[misc] # not in the type hints
 
 
 def dump(value: object) -> bytes:
