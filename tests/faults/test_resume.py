@@ -128,7 +128,7 @@ def test_a_changed_source_is_refused_by_name(source: Path, tmp_path: Path) -> No
     other = {name: bytes(len(data)) for name, data in tensors().items()}
     write_safetensors(source / "model.safetensors", other)
     refused = run_here("split", source, target, "--num-shards", 3).expect(4)
-    assert "'model.safetensors' has changed)" in refused.stderr
+    assert "'model.safetensors' has changed" in refused.stderr
     run_here("split", source, target, "--num-shards", 3, "--restart").expect(0)
     assert read_tensors(target) == other
 

@@ -269,7 +269,9 @@ def test_a_half_done_run_of_another_plan_is_refused() -> None:
     store.make_directory("s/.shardctl")
     Journal(store, "s/.shardctl").begin(prepared.identity)
     other = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=2)))
-    with pytest.raises(TargetExistsError, match="`max_shard_size` was 250, is not set") as caught:
+    with pytest.raises(
+        TargetExistsError, match="`max_shard_size` was 250 bytes, is not set"
+    ) as caught:
         write(store, store, other, RunOptions(jobs=1), Told())
     assert "`restart`" in caught.value.hint
     write(store, store, other, RunOptions(jobs=1, restart=True), Told())
