@@ -62,6 +62,86 @@ class Copied:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one file from another, and one state of it from another. A link is not followed.
+
+    `size` in bytes, times in nanoseconds. Nobody can set a file's ctime, so that what was copied,
+    unpacked or written again never has the identity that was recorded.
+    """
+
+    kind: EntryKind
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    links: int = 1
+    owner: int = 0
+    mode: int = 0
+
+    def is_unchanged(self, seen: Identity, *, inodes: bool) -> bool:
+        """Whether this is the file that was `seen`, in the state in which it was seen.
+
+        `inodes`: the filesystem keeps inode numbers when it is mounted again. A rename of one of
+        several hard links changes the ctime of all, so that there it does not count.
+        """
+        several = self.links > 1 and seen.links > 1
+        return self.is_moved(seen, inodes=inodes) and (several or self.ctime_ns == seen.ctime_ns)
+
+    def is_moved(self, seen: Identity, *, inodes: bool) -> bool:
+        """Whether this is the file that was `seen`, perhaps renamed: a rename changes the ctime."""
+        same = (self.kind, self.size, self.mtime_ns) == (seen.kind, seen.size, seen.mtime_ns)
+        return same and (not inodes or self.inode == seen.inode)
+
+    def is_same_file(self, other: Identity) -> bool:
+        """Whether two names, looked at now, are those of one file."""
+        return (self.device, self.inode) == (other.device, other.inode)
+
+
+class Directory(Protocol):
+    """An open directory: it stays the one that was opened, wherever its path leads by now."""
+
+    @property
+    def path(self) -> str: ...
+
+    def identity(self, name: str) -> Identity | None:
+        """What a name belongs to, a link not followed; None where it is free."""
+
+    def own_identity(self) -> Identity:
+        """What this directory is."""
+
+    def names(self) -> list[str]:
+        """The names in this directory, sorted."""
+
+    def keeps_inodes(self) -> bool:
+        """Whether a file has the same inode number after the filesystem was mounted again."""
+
+    def subdirectory(self, name: str) -> Directory | None:
+        """Open a directory in this one; None where there is none, TargetExistsError for a link."""
+
+    def make_subdirectory(self, name: str) -> Directory:
+        """Open a directory in this one, made for this user alone where it is missing."""
+
+    def move(self, name: str, to: Directory, new_name: str) -> None:
+        """Move a file to a free name; TargetExistsError where it is taken, and nothing moved."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a link; one that is gone already is fine."""
+
+    def remove_subdirectory(self, name: str) -> None:
+        """Remove an empty directory; one that is gone already is fine."""
+
+    def sync(self) -> None:
+        """Make the names in this directory durable, where the system can."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 class Reader(Protocol):
     """An open source file. Never writes; the file that was opened stays the one that is read."""
 

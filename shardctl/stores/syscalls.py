@@ -217,13 +217,19 @@ def sync_directory(path: str) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        sync_open_directory(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_open_directory(descriptor: int) -> None:
+    """Make the names in an open directory durable."""
+    try:
         sync_file(descriptor)
     except OSError as error:
         # Some filesystems in user space and over the network keep names in order without it.
         if error.errno not in UNSUPPORTED:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def drop_cache(path: str) -> None:
