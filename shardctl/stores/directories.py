@@ -134,7 +134,7 @@ class LocalDirectory:
 
     def keeps_inodes(self) -> bool:
         """Whether a file has the same inode number after the filesystem was mounted again."""
-        return self._descriptor is None or mounts.keeps_inodes(self._descriptor)
+        return mounts.keeps_inodes(self.own_identity().device)
 
     def close(self) -> None:
         """Close the directory; once is enough."""

@@ -1,12 +1,12 @@
-"""What kind of filesystem a directory is on, where the system says it.
+"""Whether inode numbers tell files apart on a filesystem, from its type where the system says it.
 
-Linux numbers mounts: `/proc/self/fdinfo/N` has the number of an open file's mount, and
-`/proc/self/mountinfo` the filesystem's type by that number (proc(5)). Device numbers would not do:
-btrfs gives each subvolume one that the table does not have.
+Linux lists mounts with their device numbers in `/proc/self/mountinfo` (proc(5)).
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 
 #: Filesystems that keep a file's inode number as long as the file exists. Others (FAT, exFAT, SMB,
@@ -20,28 +20,20 @@ _KEEP_INODES = frozenset(
 )
 
 
-def keeps_inodes(descriptor: int) -> bool:
-    """Whether an open file's filesystem gives a file the same inode number after a remount.
+@functools.cache
+def keeps_inodes(device: int) -> bool:
+    """Whether files of a device (`st_dev`) have the same inode numbers when it is mounted again.
 
-    Outside Linux this is taken to be so: APFS and NTFS do.
+    Of a device that is not listed this is taken to be so: btrfs gives subvolumes numbers that the
+    list does not have. So it is outside Linux: APFS and NTFS keep the numbers.
     """
     if sys.platform != "linux":
         return True
-    kind = filesystem(descriptor)
-    return kind is None or kind in _KEEP_INODES
-
-
-def filesystem(descriptor: int) -> str | None:
-    """The type of an open file's filesystem, as mount(8) has it; None where it cannot be known."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
-        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file if ":" in line)
-        mount = fields["mnt_id"].strip()
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                number, _, rest = line.partition(" ")
-                if number == mount:
-                    return rest.partition(" - ")[2].split(" ", 1)[0]
-    except (OSError, KeyError, ValueError):
-        pass
-    return None
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            lines = [line.split() for line in mounts]
+    except OSError:
+        return True
+    kinds = [fields[fields.index("-") + 1] for fields in lines if fields[2] == wanted]
+    return all(kind in _KEEP_INODES for kind in kinds)
