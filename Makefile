@@ -1,29 +1,33 @@
-# What a fresh machine needs: git, make, and Python 3.11 or newer with venv. Everything else goes into .venv.
+# A fresh machine needs git, make, and Python 3.11 or newer with venv. The rest goes into .venv.
 
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
+# What `make test` passes to pytest, for example TESTS=tests/unit or TESTS='-k merge'.
+TESTS ?= -m 'not slow'
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 DEMO := demo
 
-# The oracle's pin stands once, in pyproject's `test` group.
+# The pin of torch is in one place, the `test` group of pyproject.toml.
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs-check generate pictures bench bench-check format clean
+.PHONY: help demo check test test-all coverage lint docs-check generate pictures bench bench-check \
+	format clean
 
-help: ## Say what there is to make.
+help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-# Each stamp is one layer of the environment; a changed pyproject.toml renews them all.
+# Each stamp is one layer of the environment. A change of pyproject.toml updates all of them.
 $(VENV)/.runtime: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade 'pip>=25.1'
 	$(PIP) install --editable .
 	@touch $@
 
-# torch goes first and alone: what comes after finds it there and asks for no other build of it.
+# torch goes first and alone, so that nothing after it asks for another build of it.
 $(VENV)/.test: $(VENV)/.runtime
 	$(PIP) install '$(TORCH)'
 	$(PIP) install --group test
@@ -33,7 +37,7 @@ $(VENV)/.lint: $(VENV)/.runtime
 	$(PIP) install --group lint
 	@touch $@
 
-demo: $(VENV)/.runtime ## Make BERT's reference checkpoint (random weights, no torch), split, inspect and verify it.
+demo: $(VENV)/.runtime ## Create a checkpoint like BERT's; split, inspect and verify it.
 	@$(BIN)/python benchmarks/reference.py $(DEMO)/bert-base-cased
 	@mkdir -p $(DEMO)
 	$(BIN)/shardctl split $(DEMO)/bert-base-cased $(DEMO)/sharded --max-shard-size 200MB
@@ -42,32 +46,42 @@ demo: $(VENV)/.runtime ## Make BERT's reference checkpoint (random weights, no t
 	ls -l $(DEMO)/sharded
 	head -n 7 $(DEMO)/sharded/pytorch_model.bin.index.json
 
-test: $(VENV)/.test ## Run the whole test suite, and say what was skipped.
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+check: lint test ## Run what a change must pass: lint, types and tests.
 
-lint: $(VENV)/.lint ## Style, format and types.
+test: $(VENV)/.test ## Run the tests, except slow ones; TESTS='...' replaces the selection.
+	$(PYTEST) $(TESTS)
+
+test-all: $(VENV)/.test ## Run all tests, slow ones too.
+	$(PYTEST)
+
+# Without three suites: tests/corruption limits the processor time of each case, and measuring takes
+# more of it; tests/faults and tests/docs run the program in processes that are not measured.
+coverage: $(VENV)/.test ## Measure which lines and branches the tests of the code itself run.
+	$(PYTEST) tests/unit tests/cli tests/conformance tests/properties --cov
+
+lint: $(VENV)/.lint ## Check style, formatting and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs-check: $(VENV)/.test ## The documentation says what is there: links, commands, options, findings.
+docs-check: $(VENV)/.test ## Test the documentation: examples, links, commands, options, findings.
 	$(BIN)/python -m pytest tests/docs
 
-generate: $(VENV)/.runtime ## Write the completions, the manual and the reference anew, from the command line itself.
+generate: $(VENV)/.runtime ## Write completions, manual and reference from the command line.
 	$(BIN)/python -m tools.generate
 
-pictures: demo ## Remake the pictures in docs/images, from the demo's checkpoint.
+pictures: demo ## Write the pictures in docs/images again, from the demo's checkpoint.
 	$(BIN)/python tools/screens.py $(DEMO) docs/images
 
-bench: $(VENV)/.test ## Measure, and write docs/performance.md; half an hour, 22 GB (BENCH='--size 1GB' for less).
+bench: $(VENV)/.test ## Write docs/performance.md: 30 minutes, 22 GB; less with BENCH='--size 1GB'.
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
-bench-check: $(VENV)/.test ## A short run, compared with the figures that are kept.
+bench-check: $(VENV)/.test ## Compare a short run with the recorded figures.
 	$(BIN)/python -m benchmarks.run --compare $(BENCH)
 
 format: $(VENV)/.lint ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## Remove what was made.
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+clean: ## Remove the environment, the demo, caches and builds.
+	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist

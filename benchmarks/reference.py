@@ -19,7 +19,7 @@ import struct
 from collections.abc import Iterator
 
 from shardctl.engine.task import ShardTask, write
-from shardctl.formats import WRITERS
+from shardctl.formats.registry import writer_of
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.stores.local import LocalStore
 
@@ -113,11 +113,12 @@ def make(directory: str) -> str:
     os.makedirs(directory, exist_ok=True)
     store = LocalStore()
     write_weights(raw)
-    layout = WRITERS["bin"]().lay_out(tensors_in(raw), {})
+    layout = writer_of("bin").lay_out(tensors_in(raw), {})
     staged = f"{final}.new"
     store.remove(staged)
     write(
         ShardTask("pytorch_model.bin", staged, layout, {raw: store.version(raw)}),
+        store,
         store,
         lambda _: None,
     )

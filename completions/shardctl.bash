@@ -33,7 +33,8 @@ __shardctl_options() {
 -q --quiet|quiet|
 -v --verbose|verbose|
 --version|version|
--h --help|help|
+-h|short_help|
+--help|help|
 --debug|debug|' ;;
         merge) echo '--to|to|=safetensors bin
 --order|order|=source natural
@@ -59,7 +60,8 @@ __shardctl_options() {
 -q --quiet|quiet|
 -v --verbose|verbose|
 --version|version|
--h --help|help|
+-h|short_help|
+--help|help|
 --debug|debug|' ;;
         reshard) echo '--max-shard-size|max_shard_size|=200MB 500MB 1GB 2GB 5GB 10GB 50GB
 --num-shards|max_shard_size|typed
@@ -89,7 +91,8 @@ __shardctl_options() {
 -q --quiet|quiet|
 -v --verbose|verbose|
 --version|version|
--h --help|help|
+-h|short_help|
+--help|help|
 --debug|debug|' ;;
         inspect) echo '--depth|depth|typed
 --top|top|typed
@@ -101,7 +104,8 @@ __shardctl_options() {
 -q --quiet|quiet|
 -v --verbose|verbose|
 --version|version|
--h --help|help|
+-h|short_help|
+--help|help|
 --debug|debug|' ;;
         verify) echo '--deep|deep|
 --load|load|
@@ -115,7 +119,8 @@ __shardctl_options() {
 -q --quiet|quiet|
 -v --verbose|verbose|
 --version|version|
--h --help|help|
+-h|short_help|
+--help|help|
 --debug|debug|' ;;
         index) echo '--check|check|
 --json|json|
@@ -123,10 +128,13 @@ __shardctl_options() {
 -q --quiet|quiet|
 -v --verbose|verbose|
 --version|version|
--h --help|help|
+-h|short_help|
+--help|help|
 --debug|debug|' ;;
         *) echo '--version|version|
--h --help|help|' ;;
+-h|short_help|
+--help|help|
+--debug|debug|' ;;
     esac
 }
 

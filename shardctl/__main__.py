@@ -15,12 +15,19 @@ _NEW_OBJECTS = 100_000
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
-    from shardctl.cli.app import app  # noqa: PLC0415 - importing this module must cost nothing
+    try:
+        from shardctl.cli import process  # noqa: PLC0415 - importing this module must cost nothing
+
+        process.prepare()
+    except KeyboardInterrupt:  # Ctrl-C before `prepare` has seen to the signals
+        from signal import SIGINT  # noqa: PLC0415 - (the same)
+
+        from shardctl.cli import process  # noqa: PLC0415 - (the same)
+
+        process.end(SIGINT)
+    from shardctl.cli.app import app  # noqa: PLC0415 - (the same)
     from shardctl.cli.exits import run  # noqa: PLC0415 - (the same)
 
-    if sys.stderr is None:
-        # Closed before the start (`2>&-`): without this `print` would talk on stdout instead.
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
     code = run(app, sys.argv[1:])
     if code > 128:
         # A stopped run may have a thread inside a long sync; the journal is in order, so it is not
@@ -29,6 +36,8 @@ def main() -> None:
             if stream is not None:
                 stream.flush()
         os._exit(code)
+    # Python searches all objects for garbage once more when it exits; those that are frozen it leaves alone.
+    gc.freeze()
     sys.exit(code)
 
 

@@ -1,28 +1,32 @@
-"""What can go wrong, and the exit code that each kind has.
+"""What can go wrong, and the exit code of each kind of error.
 
-    ShardctlError                  70   a fault of shardctl itself
-    ├── UsageError                  2   the request makes no sense as it stands
+    ShardctlError                  70   a bug in shardctl itself
+    ├── UsageError                  2   the request is invalid
     ├── InputError                  3   the source is missing, damaged or unsafe
-    │   ├── MissingError            3   … a file, a key or a shard is not there
-    │   ├── FormatError             3   … its bytes break the format's rules; carries the finding
+    │   ├── MissingError            3   … a file, a key or a shard does not exist
+    │   ├── FormatError             3   … its bytes break the format's rules; has a finding's code
     │   └── SourceChangedError      3   … it is not the file that was planned for
-    ├── TargetError                 4   something is in the way
-    │   ├── TargetExistsError       4   … a checkpoint or a file of that name
+    ├── TargetError                 4   the target cannot be written as it is
+    │   ├── TargetExistsError       4   … a checkpoint or a file of that name exists
     │   └── LockedError             4   … another run holds the target
     └── StorageError                5   reading or writing failed, or there is no room
 
-    Stopped                128+signal   a signal asked the run to stop; not an error of the tree
+    Stopped                128+signal   a signal interrupted the run; not an error of the tree
 
 Every error says what is wrong (`message`), where (`file`, `tensor`, `offset` in bytes, each where
-known) and what to do next (`hint`). They are raised where the fact is known and rendered in one
-place, by the CLI.
+known) and what to do next (`hint`). Errors are raised where the fact is known and rendered in one
+place, by the CLI. They can be pickled, so that a task in another process can raise them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 
 class ShardctlError(Exception):
-    """The root of the tree. Never raised itself; `exit_code` is what the process ends with."""
+    """Root of the tree, never raised itself. `exit_code` is what the process ends with."""
 
     exit_code = 70
     code = "internal-error"
@@ -46,9 +50,13 @@ class ShardctlError(Exception):
         if code is not None:
             self.code = code
 
+    def __reduce__(self) -> tuple[Callable[..., ShardctlError], tuple[str], dict[str, Any]]:
+        # Pickle would call the class with the message alone, and the hint is a keyword argument.
+        return partial(type(self), hint=self.hint), (self.message,), dict(self.__dict__)
+
 
 class UsageError(ShardctlError):
-    """The request makes no sense as it stands."""
+    """The request is invalid."""
 
     exit_code = 2
     code = "usage"
@@ -62,13 +70,13 @@ class InputError(ShardctlError):
 
 
 class MissingError(InputError):
-    """A file, a key or a shard is not there."""
+    """A file, a key or a shard does not exist."""
 
     code = "not-found"
 
 
 class FormatError(InputError):
-    """The bytes of a file break the rules of its format; `code` is the finding's code."""
+    """The bytes of a file break the rules of its format. `code` is the finding's code."""
 
 
 class SourceChangedError(InputError):
@@ -78,14 +86,14 @@ class SourceChangedError(InputError):
 
 
 class TargetError(ShardctlError):
-    """Something is in the way."""
+    """The target cannot be written as it is."""
 
     exit_code = 4
     code = "target"
 
 
 class TargetExistsError(TargetError):
-    """A checkpoint or a file of that name is already there."""
+    """A checkpoint or a file of that name exists."""
 
     code = "target-exists"
 
@@ -104,7 +112,7 @@ class StorageError(ShardctlError):
 
 
 class Stopped(BaseException):
-    """A signal asked the run to stop. Passes every `except Exception`, as KeyboardInterrupt does."""
+    """A signal interrupted the run. Like KeyboardInterrupt, it is not an `Exception`."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)

@@ -1,4 +1,7 @@
-"""How findings are handed on: of each kind the first hundred, so that one fault made a million times stays readable."""
+"""What is wrong or odd with a checkpoint: findings, where they are reported to, and how many of them.
+
+A finding and an exception carry the same facts, and each can be made from the other.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,9 @@ from typing import Literal
 
 from shardctl.errors import FormatError, ShardctlError
 
-_SHOWN_PER_CODE = 100
-
-
-def report_some(findings: Iterable[Finding], report: Callable[[Finding], None]) -> None:
-    """Report the first hundred findings of each code, and then how many more there are of it."""
-    seen: Counter[str] = Counter()
-    last: dict[str, Finding] = {}
-    for finding in findings:
-        seen[finding.code] += 1
-        if seen[finding.code] <= _SHOWN_PER_CODE:
-            report(finding)
-            last[finding.code] = finding
-    for code, count in seen.items():
-        if count > _SHOWN_PER_CODE:
-            message = f"{count - _SHOWN_PER_CODE:,} more findings like the ones above"
-            report(replace(last[code], message=message, tensor=None, offset=None))
-
+#: Findings of one code and severity that are reported one by one. A hostile header of a few MB
+#: could hold a million of them.
+_MOST_ALIKE = 100
 
 Severity = Literal["error", "warning", "note"]
 
@@ -43,7 +32,7 @@ class Finding:
     offset: int | None = None
 
 
-#: Told every finding. It may raise (and then reading ends there) or collect (and reading goes on
+#: Takes every finding. It may raise (and then reading ends there) or collect (and reading goes on
 #: where it can).
 Report = Callable[[Finding], None]
 
@@ -65,6 +54,43 @@ def noting(notes: list[str]) -> Report:
     return report
 
 
+class Capped:
+    """A report that passes on the first hundred findings of each code and severity, and counts the rest.
+
+    The count is reported by `close`, as one more finding of that code.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._seen: Counter[tuple[str, Severity]] = Counter()
+        self._last: dict[tuple[str, Severity], Finding] = {}
+
+    def __call__(self, finding: Finding) -> None:
+        """Pass the finding on, or count it."""
+        kind = (finding.code, finding.severity)
+        self._seen[kind] += 1
+        if self._seen[kind] <= _MOST_ALIKE:
+            self._last[kind] = finding
+            self._report(finding)
+
+    def close(self) -> None:
+        """Report how many findings were left out."""
+        for kind, count in self._seen.items():
+            if count > _MOST_ALIKE:
+                message = f"{count - _MOST_ALIKE:,} more findings like the ones above"
+                hint = "fix the ones above first"
+                last = self._last[kind]
+                self._report(replace(last, message=message, hint=hint, tensor=None, offset=None))
+
+
+def report_some(findings: Iterable[Finding], report: Report) -> None:
+    """Report the first hundred findings of each code and severity, then how many more there are."""
+    capped = Capped(report)
+    for finding in findings:
+        capped(finding)
+    capped.close()
+
+
 def as_error(finding: Finding) -> FormatError:
     """The exception that carries a finding."""
     return FormatError(
@@ -78,47 +104,7 @@ def as_error(finding: Finding) -> FormatError:
 
 
 def as_finding(error: ShardctlError) -> Finding:
-    """An error as something found."""
+    """The finding that says what an error says."""
     return Finding(
         error.code, "error", error.message, error.hint, error.file, error.tensor, error.offset
     )
-
-
-# Of one kind of fault in one file; a hostile header of a few MB could make a million of them.
-_FINDINGS_PER_CODE = 100
-
-
-_SAVE_AGAIN = "save the file again with safetensors, or fetch it again"
-
-
-class Faults:
-    """Reports what is wrong with one file; of each code the first hundred, then how many more there are."""
-
-    def __init__(self, path: str, report: Report) -> None:
-        self._path = path
-        self._report = report
-        self._seen: Counter[tuple[str, Severity]] = Counter()
-
-    def add(
-        self,
-        code: str,
-        message: str,
-        hint: str = _SAVE_AGAIN,
-        *,
-        severity: Severity = "error",
-        tensor: str | None = None,
-        offset: int | None = None,
-    ) -> None:
-        """Report one fault; `offset` in bytes of the file."""
-        self._seen[code, severity] += 1
-        if self._seen[code, severity] <= _FINDINGS_PER_CODE:
-            self._report(Finding(code, severity, message, hint, self._path, tensor, offset))
-
-    def close(self) -> None:
-        """Say how many findings were left out."""
-        for (code, severity), count in self._seen.items():
-            if count > _FINDINGS_PER_CODE:
-                message = f"{count - _FINDINGS_PER_CODE:,} more findings like these in this file"
-                self._report(
-                    Finding(code, severity, message, "mend the ones above first", self._path)
-                )

@@ -1,6 +1,6 @@
 """What the bytes of one file shall be: its pieces, in order.
 
-A layout is a pure value. It is built by a container's `lay_out` and carried out by `engine.task`,
+A layout is a pure value. It is built by a format's `lay_out` and carried out by `engine.task`,
 which knows how to fill each kind of piece; nothing here touches a file.
 """
 

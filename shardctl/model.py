@@ -83,7 +83,7 @@ class Extent:
 class Storage:
     """A buffer as the source holds it (torch's word); in safetensors there is one for each tensor.
 
-    `key` tells the storages of one file apart; `crc32` is what the container records for the
+    `key` tells the storages of one file apart; `crc32` is what the format records for the
     buffer's bytes, None where it records none.
     """
 
@@ -182,14 +182,14 @@ class Version:
 class File:
     """A weights file whose header was read. `tree` is what it holds; `header_sha256` covers the header's bytes.
 
-    `metadata` is safetensors' `__metadata__` (empty for torch files); `data_offset` is where tensor
+    `format` is the name of its format, as the registry has it. `metadata` is safetensors' `__metadata__` (empty for torch files); `data_offset` is where tensor
     bytes begin. `unsafe_globals` are the names that a pickle would import and torch's
     `weights_only` does not allow; `records` are all the records of a zip, tensors' and others',
     with the checksums that are recorded for them.
     """
 
     path: str
-    container: str
+    format: str
     version: Version
     tree: Tree
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -212,12 +212,13 @@ class Index:
 class Checkpoint:
     """A checkpoint, lazily: nothing but headers was read.
 
-    `tensors` are in source order (file after file, each in its own order). `metadata` are the
+    `format` is the name of the files' format; empty where no file could be read and their names
+    promise none. `tensors` are in source order (file after file, each in its own order). `metadata` are the
     files' own string pairs, without aliases; `aliases` maps each recorded tied name that has no
     bytes of its own to the name that has.
     """
 
-    container: str
+    format: str
     files: tuple[File, ...]
     tensors: tuple[Tensor, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -1,14 +1,15 @@
 """The names of weights files and their indexes: patterns, variants, numbers, both ways. Nothing here reads a file.
 
 The forms are those that huggingface_hub, transformers, diffusers, accelerate and the original
-releases of some models write; a variant (`fp16`) stands in several places, and all of them are
-read.
+releases of some models write; a variant (`fp16`) has several places, and all of them are read.
+Which suffixes weights files have is passed in, since that depends on the formats.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 #: What loaders look for by name, longest first where one begins another.
@@ -29,7 +30,7 @@ MAX_SHARDS = 99_999
 #: `model-1-of-2.fp16.bin`; `consolidated.00.pth` (counted from 0, the count is not told).
 NumberStyle = Literal["none", "shard", "after-suffix", "before-variant", "rank"]
 
-WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+# Of formats that are not read. Their files are weights too, so they are not copied as companions.
 _OTHER_WEIGHTS_SUFFIXES = (
     ".h5",
     ".msgpack",
@@ -40,20 +41,11 @@ _OTHER_WEIGHTS_SUFFIXES = (
     ".tflite",
     ".mlmodel",
 )
-# Stems that both containers use under the same name.
+# Stems that all formats use under the same name.
 _COMMON_STEMS = ("diffusion_pytorch_model", "adapter_model")
 
-_SUFFIX = r"(?P<suffix>\.(?:safetensors|bin|pt|pth|ckpt))"
 _NUMBER = r"-(?P<number>[0-9]{1,5})-of-(?P<count>[0-9]{1,5})"
 _VARIANT = r"\.(?P<variant>[A-Za-z0-9_-]+)"
-_FORMS: tuple[tuple[NumberStyle, re.Pattern[str]], ...] = (
-    ("after-suffix", re.compile(rf"(?P<base>.+)\.[a-z]+{_NUMBER}{_SUFFIX}", re.DOTALL)),
-    ("shard", re.compile(rf"(?P<base>.+){_NUMBER}{_SUFFIX}", re.DOTALL)),
-    ("before-variant", re.compile(rf"(?P<base>.+){_NUMBER}{_VARIANT}{_SUFFIX}", re.DOTALL)),
-    ("rank", re.compile(rf"(?P<base>consolidated)\.(?P<number>[0-9]{{2,3}}){_SUFFIX}")),
-    ("none", re.compile(rf"(?P<base>.+){_SUFFIX}", re.DOTALL)),
-)
-_INDEX = re.compile(rf"(?P<base>.+){_SUFFIX}\.index(?:{_VARIANT})?\.json", re.DOTALL)
 _ANY_INDEX = re.compile(r".+\.index(?:\.[^.]+)?\.json", re.DOTALL)
 
 # A scheduler's configuration (`scheduler_config.json`) belongs to the model, so files of JSON are
@@ -106,18 +98,46 @@ def index_filename(stem: str, suffix: str, variant: str | None) -> str:
     )
 
 
-def parse_weights_name(name: str) -> WeightsName | None:
-    """What the name of a weights file says; None for a name without a weights suffix."""
-    for style, form in _FORMS:
+@dataclass(frozen=True, slots=True)
+class _Patterns:
+    """The forms of names, for one set of suffixes; of weights files, the first that matches counts."""
+
+    weights: tuple[tuple[NumberStyle, re.Pattern[str]], ...]
+    index: re.Pattern[str]
+
+
+@cache
+def _patterns(suffixes: tuple[str, ...]) -> _Patterns:
+    suffix = rf"(?P<suffix>{'|'.join(map(re.escape, suffixes))})"
+    return _Patterns(
+        weights=(
+            ("after-suffix", re.compile(rf"(?P<base>.+)\.[a-z]+{_NUMBER}{suffix}", re.DOTALL)),
+            ("shard", re.compile(rf"(?P<base>.+){_NUMBER}{suffix}", re.DOTALL)),
+            ("before-variant", re.compile(rf"(?P<base>.+){_NUMBER}{_VARIANT}{suffix}", re.DOTALL)),
+            ("rank", re.compile(rf"(?P<base>consolidated)\.(?P<number>[0-9]{{2,3}}){suffix}")),
+            ("none", re.compile(rf"(?P<base>.+){suffix}", re.DOTALL)),
+        ),
+        index=re.compile(rf"(?P<base>.+){suffix}\.index(?:{_VARIANT})?\.json", re.DOTALL),
+    )
+
+
+def parse_weights_name(name: str, suffixes: tuple[str, ...]) -> WeightsName | None:
+    """What the name of a weights file says; None for a name that has none of the suffixes."""
+    if not name.endswith(suffixes):
+        return None
+    for style, form in _patterns(suffixes).weights:
         match = form.fullmatch(name)
         if match is not None:
             return _weights_name(style, match)
     return None
 
 
-def parse_index_name(name: str) -> IndexName | None:
-    """What the name of an index says, wherever its variant stands; None for any other name."""
-    match = _INDEX.fullmatch(name)
+def parse_index_name(name: str, suffixes: tuple[str, ...]) -> IndexName | None:
+    """What the name of an index says, wherever its variant is; None for any other name.
+
+    `suffixes` are those that shards may have.
+    """
+    match = _patterns(suffixes).index.fullmatch(name) if name.endswith(".json") else None
     if match is None:
         return None
     if match["variant"] is not None:
@@ -131,32 +151,46 @@ def is_training_state(name: str) -> bool:
     return _TRAINING_STATE.fullmatch(name) is not None
 
 
-def is_weights_or_index(name: str) -> bool:
-    """Whether a name is that of weights, or of an index of weights, in any container."""
+def is_weights_or_index(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a name is that of weights, or of an index of weights, in any format.
+
+    `suffixes` are those of the formats that are read.
+    """
     return (
-        name.endswith(WEIGHTS_SUFFIXES + _OTHER_WEIGHTS_SUFFIXES)
-        or _ANY_INDEX.fullmatch(name) is not None
+        name.endswith(suffixes + _OTHER_WEIGHTS_SUFFIXES) or _ANY_INDEX.fullmatch(name) is not None
     )
 
 
-def default_stem(container: str, source_stem: str | None) -> str:
-    """The stem of what is written, where the user names none: the one that loaders of `container` look for."""
-    if source_stem in _COMMON_STEMS:
-        return source_stem
-    return "model" if container == "safetensors" else "pytorch_model"
+def default_stem(usual: str, source_stem: str | None) -> str:
+    """The stem of what is written, where the user names none.
 
-
-def check_shard_name(name: str, suffix: str | None = None) -> str | None:
-    """Why a shard's name in an index cannot be trusted as a path below the index's folder; None where it can.
-
-    `suffix` is that of the index's own name: an index of safetensors lists nothing but safetensors,
-    and the reverse, because a loader that was promised safetensors must never be led to a pickle.
+    It is the `usual` one, for which loaders of the format look, unless the source has a stem that
+    all formats use.
     """
-    reason = _check_path(name)
-    if reason is not None or suffix is None:
-        return reason
-    if name.endswith(".safetensors") != (suffix == ".safetensors"):
-        return f"it is not a {suffix} file"
+    return source_stem if source_stem in _COMMON_STEMS else usual
+
+
+def check_shard_name(name: str) -> str | None:
+    """Why a name cannot be trusted as a path below the index's directory; None where it can."""
+    parts = name.split("/")
+    checks = (
+        (not name, "it is empty"),
+        ("\0" in name, "it has a NUL character"),
+        ("\\" in name, "it has a backslash"),
+        (name.startswith("/"), "it is an absolute path"),
+        (_DRIVE.match(name), "it names a drive"),
+        (".." in parts, "it leads out of the directory"),
+        ("" in parts or "." in parts, "it has an empty part"),
+        (
+            any("\ud800" <= character <= "\udfff" for character in name),
+            "it has a lone surrogate",
+        ),
+    )
+    for breached, reason in checks:
+        if breached:
+            return reason
+    if max(len(part.encode()) for part in parts) > _MAX_NAME_BYTES:
+        return f"it is longer than {_MAX_NAME_BYTES} bytes"
     return None
 
 
@@ -178,26 +212,3 @@ def _split_variant(base: str) -> tuple[str, str | None]:
     """A known stem and what follows its dot; a base with another stem is a stem as it is."""
     stem, dot, variant = base.partition(".")
     return (stem, variant) if dot and variant and stem in KNOWN_STEMS else (base, None)
-
-
-def _check_path(name: str) -> str | None:
-    parts = name.split("/")
-    checks = (
-        (not name, "it is empty"),
-        ("\0" in name, "it has a NUL character"),
-        ("\\" in name, "it has a backslash"),
-        (name.startswith("/"), "it is an absolute path"),
-        (_DRIVE.match(name), "it names a drive"),
-        (".." in parts, "it leads out of the folder"),
-        ("" in parts or "." in parts, "it has an empty part"),
-        (
-            any("\ud800" <= character <= "\udfff" for character in name),
-            "it has half a surrogate pair",
-        ),
-    )
-    for breached, reason in checks:
-        if breached:
-            return reason
-    if max(len(part.encode()) for part in parts) > _MAX_NAME_BYTES:
-        return f"it is longer than {_MAX_NAME_BYTES} bytes"
-    return None

@@ -43,6 +43,11 @@ def fitted(text: str, width: int, ellipsis: str = "…") -> str:
     return short + " " * (width - cells(short))
 
 
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun, for example `1 file` or `2 files`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def turns_round(text: str) -> bool:
     """Whether a text has characters that are written from right to left."""
     return not text.isascii() and any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in text)

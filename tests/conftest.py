@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.checkpoints import RunCli
 from tests.checkpoints import run_cli as run_cli_process
+
+pytest_plugins = ["tests.skips"]
 
 # Shared machines are slow by turns, so no example has a deadline; in CI the examples are the same
 # each time.
@@ -29,3 +32,17 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("SHARDCTL_") or name in ("NO_COLOR", "FORCE_COLOR"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_reach_children() -> None:
+    """Let signals stop the programs that tests start, even where pytest itself ignores signals.
+
+    `nohup` and a shell's `&` start pytest with SIGHUP or SIGINT ignored, and its children inherit
+    that. A handler, however, is reset to the default in a child. So one that does nothing goes on
+    ignoring the signal here (in each xdist worker too), while every child starts as in a terminal.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shardctl.formats import WRITERS
+from shardctl.formats.registry import writer_of
 from shardctl.model import DTYPES, Checkpoint, Extent, File, Storage, Tensor, Version
-from shardctl.stores.memory import MemoryStore
-from tests.support import materialise
+from shardctl.testing.builders import materialise
+from shardctl.testing.memory import MemoryStore
 
 #: The type of the floats below.
 F32 = DTYPES["F32"]
@@ -56,7 +56,7 @@ def weights(
         for name, data in tensors.items()
     ]
     meta = {"format": "pt"} if metadata is None else metadata
-    return materialise(WRITERS[container]().lay_out(laid, meta), sources)
+    return materialise(writer_of(container).lay_out(laid, meta), sources)
 
 
 def sample(

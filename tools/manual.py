@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 from shardctl import __version__
+from shardctl.cli.help import EXIT_CODES, VARIABLES
 from shardctl.cli.spec import Command, Option
 from tools import prose, source
 
@@ -87,7 +88,7 @@ def _page(command: Command) -> Iterator[str]:
         yield f".SS {_plain(panel)}"
         for option in options:
             yield from _term(_spelling(option), prose_lines(source.details(option)))
-    yield from _terms("EXIT STATUS", prose.EXIT_CODES)
+    yield from _terms("EXIT STATUS", EXIT_CODES)
     yield from _environment(command)
     if source.writes(command):
         yield from _terms("FILES", prose.WRITER_FILES, font="I")
@@ -151,18 +152,18 @@ def _commands(command: Command) -> Iterator[str]:
 def _environment(command: Command) -> Iterator[str]:
     yield ".SH ENVIRONMENT"
     yield prose_lines(
-        "Each option has a variable; for a switch it is `1` or `0`. What stands on the command line goes before it, "
-        "and an option of a group of which only one can be given puts the variables of the whole group aside."
+        "Each option has a variable; for a switch it is `1` or `0`. Options on the command line override variables, "
+        "and an option of a group of which only one can be given overrides the variables of the whole group."
     )
     if not command.name:
         yield from _term(
             _font("B", "SHARDCTL_COMMAND_OPTION"),
-            prose_lines("As `SHARDCTL_SPLIT_MAX_SHARD_SIZE`."),
+            prose_lines("For example `SHARDCTL_SPLIT_DEBUG`."),
         )
     for option in command.options:
-        if option.variable is not None:
+        if option.variable is not None and option.variable not in dict(VARIABLES):
             yield from _term(_font("B", option.variable), f"{_font('B', option.flags[-1])}")
-    for name, text in prose.VARIABLES:
+    for name, text in VARIABLES:
         yield from _term(_font("B", name), prose_lines(text))
 
 

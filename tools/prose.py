@@ -1,4 +1,4 @@
-"""The words of the manual that no option's own text has: what commands are for, details, exit codes, files, examples.
+"""The words of the manual that the command line itself does not have: what commands are for, files, examples.
 
 In these texts `x` is something to type and *X* something to put a value for, as in Markdown.
 """
@@ -79,51 +79,6 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
         ),
     ),
 }
-
-#: More about an option than its one line of help has room for, by its longest spelling.
-DETAILS: dict[str, str] = {
-    "--max-shard-size": "A tensor that is larger gets a shard of its own.",
-    "--strict-size": "A tensor that cannot fit is an error.",
-    "--order": "`natural` puts layer 2 before layer 10.",
-    "--tied": "With `share` they are one storage in `.bin`; into safetensors, which has no aliases, one name is "
-    "written and the others are recorded in the metadata.",
-    "--key": "A literal key first, then split at dots.",
-    "--drop-non-tensors": "Without it such an entry is an error.",
-    "--layout": "`shareable` pads headers so that whole blocks can be shared with the source, which then cost neither "
-    "time nor room; `compact` is the layout of the upstream libraries, byte for byte; `auto` is `shareable` where "
-    "source and target lie on one filesystem that shares blocks (XFS, btrfs), else `compact`.",
-    "--name": "A file is `STEM.VARIANT-00001-of-00003.safetensors`, without a number where it is the only one.",
-    "--companions": "Where *SOURCE* and *TARGET* are folders, the other files at the top of *SOURCE* are copied, so "
-    "that *TARGET* loads; weights, indexes, training state, `SHA256SUMS` and hidden state of shardctl are not.",
-    "--replace": "What gives way is the checkpoint of the same stem, container and variant, and the one that was read "
-    "where *TARGET* is *SOURCE*.",
-    "--record": "It is `.shardctl/record.json`; with `--no-record` nothing is left, and no later run is up to date.",
-    "--checksums": "Files that give way lose their lines in it.",
-    "--top": "On a terminal a table more, in a pipe only their rows.",
-    "--deep": "CRCs of `.bin` files, and `SHA256SUMS` where there is one.",
-    "--load": "Every tensor is loaded with upstream's own loaders and compared; needs torch.",
-    "--against": "Names, dtypes and shapes are compared, with `--deep` the bytes too, whatever the containers.",
-    "--progress": "Bars on a terminal, else a line now and then; `json` is one object a line.",
-    "--json": "Errors are one JSON line on stderr then.",
-}
-
-EXIT_CODES: tuple[tuple[str, str], ...] = (
-    ("0", "done, or up to date"),
-    ("1", "the check said no: `verify` found faults, `--check` found work"),
-    ("2", "usage"),
-    ("3", "the source is missing, damaged or unsafe"),
-    ("4", "something is in the way, or another run is at work"),
-    ("5", "reading or writing failed, or there is no room"),
-    ("70", "a bug"),
-    ("128 + signal", "stopped: 129, 130, 143; 141 for a closed pipe"),
-)
-
-#: Variables that every command heeds, besides those of its options.
-VARIABLES: tuple[tuple[str, str], ...] = (
-    ("NO_COLOR", "Where it is set, nothing is coloured."),
-    ("FORCE_COLOR", "Where it is set, a pipe is drawn on like a terminal."),
-    ("TERM", "With `dumb`, everything is plain text."),
-)
 
 WRITER_FILES: tuple[tuple[str, str], ...] = (
     (

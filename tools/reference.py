@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from textwrap import fill
 
+from shardctl.cli.help import EXIT_CODES, VARIABLES
 from shardctl.cli.spec import Command, Option
 from tools import prose, source
 
@@ -67,8 +68,8 @@ def _row(option: Option) -> str:
 
 def _rest() -> Iterator[str]:
     for heading, rows in (
-        ("Exit codes", prose.EXIT_CODES),
-        ("Variables besides those of options", prose.VARIABLES),
+        ("Exit codes", EXIT_CODES),
+        ("Variables besides those of options", VARIABLES),
         ("Files", prose.WRITER_FILES),
     ):
         yield from (f"## {heading}", "", "| | |", "| --- | --- |")

@@ -2,9 +2,9 @@
 
     python tools/screens.py DEMO IMAGES
 
-DEMO is the folder that `make demo` fills; each command runs there on a terminal of 100 columns, in
-a process of its own. What a terminal shows is drawn by Rich, without the web fonts that its
-pictures would load.
+DEMO is the directory that `make demo` fills. Each command runs there in its own process, on a
+terminal of 100 columns. Rich draws what the terminal shows, without the web fonts that its images
+would load.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rich.text import Text
 COLUMNS, ROWS = 100, 40
 #: Where the second shard is damaged for the picture of `verify`, in bytes.
 DAMAGE = (30_000_000, 150_000_000)
-#: What the live display sends before it draws anew: to the line's start, erase, a line up.
+#: What the live display sends before it draws again: to the line's start, erase, a line up.
 _REDRAW = re.compile(r"(?:\r|\x1b\[2K|\x1b\[1A)+")
 _CURSOR = re.compile(r"\x1b\[\?25[lh]")
 _NOT_OURS = re.compile(r"\s*@font-face \{.*?\}|<!--.*?-->\s*", re.DOTALL)
@@ -36,7 +36,7 @@ _WORTH_SEEING = re.compile(r"syncing \d.*\b[1-9]\d?%", re.DOTALL)
 
 
 def on_terminal(command: str, directory: Path) -> str:
-    """All that a terminal gets of `shardctl` with these arguments."""
+    """Return all that `shardctl` writes to a terminal with these arguments."""
     variables = {
         **os.environ,
         "TERM": "xterm-256color",
@@ -63,7 +63,7 @@ def on_terminal(command: str, directory: Path) -> str:
 
 
 def moment(text: str) -> str:
-    """One frame of a live display: the one most worth seeing, or that of the middle."""
+    """Return one frame of a live display: the one most worth seeing, or the middle one."""
     frames = [
         frame.strip("\n") for frame in _REDRAW.split(_CURSOR.sub("", text)) if "total" in frame
     ]
@@ -72,7 +72,7 @@ def moment(text: str) -> str:
 
 
 def last(text: str) -> str:
-    """What stays on the terminal once a live display is gone."""
+    """Return what stays on the terminal after a live display."""
     return _REDRAW.split(_CURSOR.sub("", text))[-1]
 
 
@@ -82,7 +82,7 @@ def picture(command: str, screen: str, path: Path) -> None:
         record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, legacy_windows=False
     )
     console.print(Text(f"$ {command}", style="bold"))
-    # The last line's descenders are cut off where nothing stands below it.
+    # An empty line below, or the descenders of the last one are cut off.
     console.print(Text.from_ansi(screen.rstrip("\n")), end="\n\n")
     svg = console.export_svg(title="shardctl", unique_id=path.stem)
     path.write_text(
@@ -92,7 +92,7 @@ def picture(command: str, screen: str, path: Path) -> None:
 
 
 def damage(source: Path, target: Path) -> None:
-    """A copy of a sharded checkpoint whose second shard has changed in two places."""
+    """Copy a sharded checkpoint, with two places of its second shard changed."""
     shutil.copytree(source, target)
     with sorted(target.glob("*.bin"))[1].open("r+b") as file:
         for offset in DAMAGE:
@@ -125,7 +125,7 @@ def make(demo: Path, images: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("demo", type=Path, help="the folder that `make demo` fills")
+    parser.add_argument("demo", type=Path, help="the directory that `make demo` fills")
     parser.add_argument("images", type=Path, help="where the pictures go")
     given = parser.parse_args()
     make(given.demo, given.images)

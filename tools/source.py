@@ -28,11 +28,10 @@ def commands() -> tuple[Command, ...]:
 
 def details(option: Option) -> str:
     """What an option does, as fully as the manual says it."""
-    more = (prose.DETAILS[flag] for flag in option.flags if flag in prose.DETAILS)
-    default = (
-        () if option.default is None or option.negative else (f"Default: `{option.default}`.",)
-    )
-    return " ".join((option.text, *more, *default))
+    default = None
+    if option.default is not None:
+        default = "This is the default." if option.negative else f"Default: {option.default}."
+    return " ".join(filter(None, (f"{option.text}.", option.details, default)))
 
 
 def examples(command: Command) -> tuple[tuple[str, str], ...]:

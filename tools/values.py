@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shardctl.cli.spec import Argument, Command, Option
-from shardctl.naming import KNOWN_STEMS, WEIGHTS_SUFFIXES
+from shardctl.formats.registry import all_suffixes, writable
+from shardctl.naming import KNOWN_STEMS
 
 #: `checkpoint`: weights, indexes and folders; `weights`: folders, and files that a merge may be
 #: written to.
@@ -15,8 +16,8 @@ Kind = Literal["words", "checkpoint", "weights", "directory", "file", "typed"]
 SIZES = ("200MB", "500MB", "1GB", "2GB", "5GB", "10GB", "50GB")
 #: The endings of what a SOURCE can be, and of what a TARGET can be that is a file; the second are
 #: shell patterns.
-SOURCE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in WEIGHTS_SUFFIXES)
-TARGET_SUFFIXES = ("safetensors", "bin")
+SOURCE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in all_suffixes())
+TARGET_SUFFIXES = tuple(known.suffix.removeprefix(".") for known in writable())
 INDEX_PATTERNS = ("*.index.json", "*.index.*.json")
 #: Commands whose TARGET may be a file.
 INTO_A_FILE = ("merge", "reshard")

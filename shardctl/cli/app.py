@@ -32,7 +32,12 @@ WORK_TO_DO = 1
 
 
 @app.callback()
-def _root(version: o.Version = False, help: o.Help = False) -> None:  # noqa: A002 - the option's name
+def _root(
+    version: o.Version = False,
+    short_help: o.ShortHelp = False,
+    help: o.Help = False,  # noqa: A002 - the option's name
+    debug: o.Debug = False,
+) -> None:
     """Hold what is common to all commands."""
 
 
@@ -119,7 +124,7 @@ _writer(
 )
 _writer(
     "reshard",
-    """Write a checkpoint anew: other shards, another container, or both.
+    """Change a checkpoint's shards, its format, or both.
 
     Example: shardctl reshard old/ new/ --to safetensors --max-shard-size 5GB
     """,
@@ -133,35 +138,29 @@ def inspect(
     source: o.Source,
     depth: Annotated[
         int | None,
-        typer.Option(
-            "--depth",
-            metavar="N",
-            min=1,
-            help="Levels of the layer tree, on a terminal.",
-            rich_help_panel=LOOK,
-            show_default=False,
+        o.option(
+            LOOK, "--depth", metavar="N", min=1, text="Levels of the layer tree, on a terminal"
         ),
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option(
+        o.option(
+            LOOK,
             "--top",
             metavar="N",
             min=1,
-            help="List the N largest tensors.",
-            rich_help_panel=LOOK,
-            show_default=False,
+            text="List the N largest tensors",
+            details="On a terminal they are one more table, in a pipe the only rows.",
         ),
     ] = None,
     glob: Annotated[
         str | None,
-        typer.Option(
+        o.option(
+            LOOK,
             "--filter",
             metavar="GLOB",
             envvar="SHARDCTL_INSPECT_FILTER",
-            help="Only tensors whose whole names match, as '*.bias'.",
-            rich_help_panel=LOOK,
-            show_default=False,
+            text="Only tensors whose whole names match, e.g. '*.bias'",
         ),
     ] = None,
     key: o.KeyToLookAt = None,
@@ -171,6 +170,7 @@ def inspect(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
     version: o.Version = False,
+    short_help: o.ShortHelp = False,
     help: o.Help = False,  # noqa: A002 - the option's name
     debug: o.Debug = False,
 ) -> None:
@@ -202,27 +202,33 @@ def verify(
     source: o.Source,
     deep: Annotated[
         bool,
-        typer.Option(
-            "--deep", help="Read all the bytes: checksums, digests, contents.", rich_help_panel=LOOK
+        o.option(
+            LOOK,
+            "--deep",
+            text="Read all bytes and compare checksums",
+            details="These are the CRCs of `.bin` files, and `SHA256SUMS` where there is one.",
         ),
     ] = False,
     load: Annotated[
         bool,
-        typer.Option("--load", help="Load with torch and safetensors too.", rich_help_panel=LOOK),
+        o.option(
+            LOOK,
+            "--load",
+            text="Also load with torch and safetensors",
+            details="Every tensor is loaded with the upstream loaders and compared; needs torch.",
+        ),
     ] = False,
     against: Annotated[
         str | None,
-        typer.Option(
+        o.option(
+            LOOK,
             "--against",
             metavar="OTHER",
-            help="Compare with another checkpoint.",
-            rich_help_panel=LOOK,
-            show_default=False,
+            text="Compare with another checkpoint",
+            details="Names, dtypes and shapes are compared, with `--deep` the bytes too, whatever the formats.",
         ),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Warnings count as errors.", rich_help_panel=LOOK)
-    ] = False,
+    strict: Annotated[bool, o.option(LOOK, "--strict", text="Count warnings as errors")] = False,
     key: o.KeyToLookAt = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
@@ -231,6 +237,7 @@ def verify(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
     version: o.Version = False,
+    short_help: o.ShortHelp = False,
     help: o.Help = False,  # noqa: A002 - the option's name
     debug: o.Debug = False,
 ) -> None:
@@ -276,17 +283,14 @@ def index(
     source: o.Source,
     check: Annotated[
         bool,
-        typer.Option(
-            "--check",
-            help="Write nothing; exit 1 if the index is not right.",
-            rich_help_panel=OUTPUT,
-        ),
+        o.option(OUTPUT, "--check", text="Write nothing; exit with 1 if the index is wrong"),
     ] = False,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
     version: o.Version = False,
+    short_help: o.ShortHelp = False,
     help: o.Help = False,  # noqa: A002 - the option's name
     debug: o.Debug = False,
 ) -> None:

@@ -51,6 +51,7 @@ class WriterArguments:
     quiet: o.Quiet = False
     verbose: o.Verbose = False
     version: o.Version = False
+    short_help: o.ShortHelp = False
     help: o.Help = False
     debug: o.Debug = False
 
@@ -60,7 +61,7 @@ class WriterArguments:
 
         return WriteOptions(
             limits=limits,
-            container=None if self.to is None else self.to.value,
+            format=self.to,
             order=self.order.value,
             stem=self.name,
             variant=self.variant,

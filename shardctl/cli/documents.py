@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.write import Prepared
-    from shardctl.engine.task import Receipt
+    from shardctl.engine.receipts import Receipt
     from shardctl.model import Tensor
     from shardctl.stores.base import Store
     from shardctl.verify.run import Verdict
@@ -55,7 +55,7 @@ def inspection(found: Inspection) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "command": "inspect",
         "source": found.source,
-        "container": checkpoint.container,
+        "container": checkpoint.format,
         "index": found.index_name,
         "total_size": found.total_size,
         "total_parameters": found.total_parameters,
@@ -99,7 +99,7 @@ def writing(
         "source": prepared.source,
         "target": prepared.target_text,
         "loads_from": prepared.path(store),
-        "container": plan.request.container,
+        "container": plan.request.format,
         "total_size": plan.total_size,
         "max_shard_size": plan.request.limits.max_shard_bytes,
         "plan_id": plan.id,

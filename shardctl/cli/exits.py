@@ -1,71 +1,70 @@
-"""How the process ends: errors rendered in one place, each with its exit code; signals; closed pipes."""
+"""How a command ends: errors rendered in one place, each with its exit code; results printed whole or not at all."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from types import FrameType
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from typing import Any, TextIO
 
 import typer
 
-from shardctl.cli.usage import explain
+from shardctl.cli.process import asked, command_of, debugging, discard, stoppable, stopped
 from shardctl.errors import ShardctlError, Stopped, StorageError, UsageError
 
 CLOSED_PIPE = 141
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+#: The commands that go on where a run was stopped.
+WRITERS = ("split", "merge", "reshard")
 
 
 def run(app: Callable[..., object], arguments: Sequence[str]) -> int:
     """Run the application; returns the exit code. Nothing but the code and one rendered error leaves here."""
     if not arguments:
         return _show_help(app)
+    if arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
+    as_json = asked("json", arguments)
     try:
         with stoppable():
             code = app(args=list(arguments), prog_name="shardctl", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except Stopped as stopped:
-        return _say_stopped(stopped, as_json=_wants_json(arguments))
+    except Stopped as caught:
+        return _say_stopped(caught, resumable=command_of(arguments) in WRITERS, as_json=as_json)
     except (
         BrokenPipeError,
         SystemExit,
     ):  # Typer makes SystemExit(1) of a closed pipe, and of nothing else here
-        # Somebody who no longer reads (`| head`) is told nothing; the interpreter's own flush must
-        # not speak either.
-        if sys.stdout is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
+        return CLOSED_PIPE  # without a message: the reader has what it wanted (`| head`)
     except Exception as caught:  # the last line of defence: a bug must not look like exit code 1
-        if "--debug" in arguments:
+        if debugging(arguments):
             traceback.print_exc()
         error = _as_ours(caught)
-        say_error(error, as_json=_wants_json(arguments))
+        say_error(error, as_json=as_json)
         return error.exit_code
 
 
 def _show_help(app: Callable[..., object]) -> int:
-    """Nothing was asked for: the help is talk then, not data."""
+    """Without a command the help is a message on stderr, not a result."""
     with redirect_stdout(sys.stderr):
-        app(args=["--help"], prog_name="shardctl", standalone_mode=False)
+        app(args=["-h"], prog_name="shardctl", standalone_mode=False)
     return UsageError.exit_code
 
 
-def _wants_json(arguments: Sequence[str]) -> bool:
-    """Whether errors go out as JSON: asked here and not of the parser, which may be what failed."""
-    command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    variable = os.environ.get(f"SHARDCTL_{command.upper()}_JSON", "")
-    return "--json" in arguments or variable.lower() in {"1", "true", "t", "yes", "y", "on"}
+def _say_stopped(caught: Stopped, *, resumable: bool, as_json: bool) -> int:
+    document = stopped(caught.signum, resumable=resumable)
+    text = json.dumps(document) if as_json else f"{document['message']}\n  hint: {document['hint']}"
+    print(text, file=sys.stderr, flush=True)
+    return 128 + caught.signum
 
 
 def _as_ours(error: BaseException) -> ShardctlError:
     if isinstance(error, ShardctlError):
         return error
+    from shardctl.cli.usage import explain  # noqa: PLC0415 - only needed when something went wrong
+
     return explain(error) if isinstance(error, typer.TyperException) else _bug(error)
 
 
@@ -88,13 +87,7 @@ def say_error(error: ShardctlError, *, as_json: bool) -> None:
 def as_document(caught: BaseException) -> dict[str, Any]:
     """An error, or the signal that stopped a run, as the JSON object that scripts get."""
     if isinstance(caught, Stopped):
-        document = {
-            "error": "stopped",
-            "message": _stopped_by(caught.signum),
-            "file": None,
-            "tensor": None,
-        }
-        return {**document, "offset": None, "hint": _GO_ON, "exit_code": 128 + caught.signum}
+        return stopped(caught.signum, resumable=False)
     error = _as_ours(caught)
     return {
         "error": error.code,
@@ -120,55 +113,21 @@ def _bug(error: BaseException) -> ShardctlError:
     )
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn the signals that ask a run to stop into `Stopped`, raised on the main thread."""
-
-    def stop(signum: int, _: FrameType | None) -> None:
-        raise Stopped(signum)
-
-    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-    # What was ignored from the start stays ignored: that is how `nohup` works.
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-_GO_ON = "run the same command again to go on, or with --restart to begin anew"
-
-
-def _stopped_by(signum: int) -> str:
-    return f"stopped by {signal.Signals(signum).name}; what is finished is kept"
-
-
-def _say_stopped(stopped: Stopped, *, as_json: bool) -> int:
-    text = (
-        json.dumps(as_document(stopped))
-        if as_json
-        else f"{_stopped_by(stopped.signum)}\n  hint: {_GO_ON}"
-    )
-    print(text, file=sys.stderr, flush=True)
-    return 128 + stopped.signum
-
-
 def write_stdout(text: str | Iterable[str]) -> None:
-    """Print data, whole or in pieces. A closed stdout is BrokenPipeError (exit 141); a full one is StorageError."""
+    """Print results, whole or in pieces. Raise BrokenPipeError for a closed stdout, StorageError for a full one."""
     if sys.stdout is None:  # closed before the start, as `>&-` does
         raise BrokenPipeError
     try:
         for piece in (text,) if isinstance(text, str) else text:
             _write_whole(sys.stdout, piece)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        discard(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            raise
         raise StorageError(
-            f"standard output cannot be written: {error.strerror}",
-            hint="free space where the output goes; the work itself is complete",
+            f"cannot write to standard output: {error.strerror}",
+            hint="free space where the output goes; the files that the command wrote are complete",
         ) from None
 
 

@@ -1,103 +1,137 @@
-"""The help of a command on one screen: what it does, its options in panels, an example, and where there is more."""
+"""The help of a command in two lengths: `-h` has its main options on one screen, `--help` all of them with details."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from shardctl.cli import spec as tree
 from shardctl.cli.terminal.canvas import canvas, drawn
 
-#: Columns that a text stands to the right of its name where it stands below.
-INDENT = 4
-EXIT_CODES = "Exit codes: 0 done, 1 a check said no, 2 usage, 3 source, 4 something in the way, 5 disk, 70 a bug."
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+#: Columns that rows are indented below their heading, and a text below its name where it has no
+#: room beside it.
+INDENT = 2
+#: The options of commands that `-h` shows.
+MAIN = {
+    *("--max-shard-size", "--num-shards", "--single", "--to", "--replace", "--verify"),
+    *("--dry-run", "--check", "--json"),
+    *("--depth", "--top", "--filter", "--deep", "--load", "--against", "--strict"),
+}
+EXIT_CODES = (
+    ("0", "done, or up to date"),
+    ("1", "the check failed: `verify` found errors, or `--check` found work"),
+    ("2", "usage error"),
+    ("3", "the source is missing, damaged or unsafe"),
+    ("4", "the target exists or is locked"),
+    ("5", "I/O error or disk full"),
+    ("70", "internal error"),
+    ("128 + signal", "interrupted: 129, 130, 143; 141 for a closed pipe"),
+)
+#: Variables that hold for every command, besides those of its options.
+VARIABLES = (
+    ("SHARDCTL_DEBUG", "`1` shows the traceback of an error, as `--debug` does."),
+    ("NO_COLOR", "If set, nothing is coloured."),
+    ("FORCE_COLOR", "If set, a pipe is drawn on like a terminal."),
+    ("TERM", "`dumb` makes everything plain text."),
+)
+
+#: A heading, and names with their texts.
+Section = tuple[str, Sequence[tuple[Text, Text]]]
 
 
-def page(command: TyperCommand | TyperGroup) -> str:
-    """The help of a command, or of the program itself, for the terminal or pipe that stdout is."""
+def page(command: TyperCommand | TyperGroup, *, full: bool) -> str:
+    """Return the help of a command, or of the program itself, for the terminal or pipe that stdout is."""
     shown = tree.describe(command)
-    parts = _program_parts(command) if isinstance(command, TyperGroup) else _command_parts(shown)
+    sections = [
+        _program(command) if isinstance(command, TyperGroup) else _arguments(shown),
+        *_options(shown, full=full),
+    ]
+    if full:
+        sections += [_environment(shown), ("Exit codes", _plain(EXIT_CODES))]
+    width = max(name.cell_len for _, rows in sections for name, _ in rows)
+    parts: list[RenderableType] = [_usage(shown), f"\n{shown.summary}\n"]
+    for heading, rows in sections:
+        parts += [Text(f"{heading}:", "bold"), _Rows(rows, width), *([""] if full else [])]
+    parts += [Text.assemble((tree.EXAMPLE, "bold"), example) for example in shown.examples]
     terminal = (sys.stdout is not None and sys.stdout.isatty()) or None
-    return drawn(canvas(), _usage(shown), f"\n{shown.summary}\n", *parts, terminal=terminal)
+    text = drawn(canvas(), *parts, _more(shown, full=full), terminal=terminal)
+    return "\n".join(map(str.rstrip, text.split("\n")))
 
 
 def _usage(shown: tree.Command) -> Text:
     return Text.assemble(("Usage: ", "bold"), (shown.path, "bold cyan"), f" {shown.synopsis()}")
 
 
-def _program_parts(command: TyperGroup) -> list[RenderableType]:
-    shown, commands = tree.program(command)
-    rows = [(Text(each.name, "bold cyan"), Text(each.summary)) for each in commands]
-    width = max(len(each.spelling) for each in shown.options)
-    return [
-        _Panel("Commands", rows, width),
-        *_option_panels(shown, width),
-        f"{EXIT_CODES}\nshardctl COMMAND --help shows a command's options; `man shardctl` is the manual.",
-    ]
+def _more(shown: tree.Command, *, full: bool) -> str:
+    """The last line: where there is more."""
+    if full:
+        return f"The manual is `man {shown.path.replace(' ', '-')}`."
+    if shown.name:
+        return f"`{shown.path} --help` shows all options."
+    return "`shardctl COMMAND -h` shows the main options of a command, `--help` shows all."
 
 
-def _command_parts(shown: tree.Command) -> list[RenderableType]:
-    width = max(len(option.spelling) for option in shown.options)
-    arguments = [
+def _program(group: TyperGroup) -> Section:
+    _, commands = tree.program(group)
+    return "Commands", [(Text(each.name, "bold cyan"), Text(each.summary)) for each in commands]
+
+
+def _arguments(shown: tree.Command) -> Section:
+    return "Arguments", [
         (Text(argument.name, "bold yellow"), Text(argument.text)) for argument in shown.arguments
     ]
-    variable = min((option.variable for option in shown.options if option.variable), key=len)
-    return [
-        _Panel("Arguments", arguments, width),
-        *_option_panels(shown, width),
-        Text.assemble((tree.EXAMPLE, "bold"), shown.examples[0]),
-        f"Each option has a variable, as {variable}; more in `man shardctl-{shown.name}`.",
-    ]
 
 
-def _option_panels(shown: tree.Command, width: int) -> list[RenderableType]:
-    panels = (
-        (name, [option for option in options if not _elsewhere(option, shown)])
-        for name, options in shown.panels()
+def _options(shown: tree.Command, *, full: bool) -> Iterator[Section]:
+    for heading, options in shown.panels():
+        listed = [
+            option for option in options if full or not shown.name or option.flags[-1] in MAIN
+        ]
+        if listed:
+            yield heading, [(_spelling(option), _text(option, full=full)) for option in listed]
+
+
+def _environment(shown: tree.Command) -> Section:
+    # Every command has these two options.
+    examples = " or ".join(
+        f"`SHARDCTL_{shown.name.upper() or 'SPLIT'}_{each}`"
+        for each in ("PROGRESS=plain", "DEBUG=1")
     )
-    return [
-        _Panel(name, [(_spelling(option), _text(option)) for option in options], width)
-        for name, options in panels
-    ]
+    text = f"Each option, e.g. {examples}; a switch is 1 or 0. The command line overrides it."
+    return "Environment", _plain(
+        [(f"SHARDCTL_{shown.name.upper() or 'COMMAND'}_OPTION", text), *VARIABLES]
+    )
 
 
-def _elsewhere(option: tree.Option, shown: tree.Command) -> bool:
-    """Whether the program's own help is the place for an option, to keep a command's help on one screen."""
-    return option.everywhere and bool(shown.name)
+def _plain(rows: Iterable[tuple[str, str]]) -> list[tuple[Text, Text]]:
+    return [(Text(name, "bold"), Text(text)) for name, text in rows]
 
 
 @dataclass(frozen=True, slots=True)
-class _Panel:
-    """A panel of names and texts, side by side where there is room, else each text below its name."""
+class _Rows:
+    """Names and texts, side by side where there is room, else each text below its name."""
 
-    title: str
     rows: Sequence[tuple[Text, Text]]
     name_width: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        inside = self._beside() if options.max_width >= 2 * self.name_width else self._below()
-        yield Panel(inside, title=self.title, title_align="left", border_style="dim")
-
-    def _beside(self) -> Table:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(min_width=self.name_width)
-        table.add_column(ratio=1)
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def _below(self) -> Group:
-        return Group(
-            *(part for name, text in self.rows for part in (name, Padding(text, (0, 0, 0, INDENT))))
-        )
+        beside = options.max_width >= 2 * self.name_width
+        margin = INDENT + self.name_width + 2 if beside else 2 * INDENT
+        for name, text in self.rows:
+            first = Text.assemble(" " * INDENT, name)
+            lines = text.wrap(console, options.max_width - margin)
+            if beside:
+                first = Text.assemble(first, " " * (margin - first.cell_len), lines.pop(0))
+            yield first
+            yield from (Text.assemble(" " * margin, line) for line in lines)
 
 
 def _spelling(option: tree.Option) -> Text:
@@ -105,8 +139,12 @@ def _spelling(option: tree.Option) -> Text:
     return flags if option.value is None else Text.assemble(flags, " ", (option.value, "yellow"))
 
 
-def _text(option: tree.Option) -> Text:
-    """What an option does, with its default where that is a value; what a switch does by default, the text says."""
-    if option.default is None or option.negative:
-        return Text(option.text)
-    return Text.assemble(option.text, " ", (f"[{option.default}]", "dim"))
+def _text(option: tree.Option, *, full: bool) -> Text:
+    """What an option does, and its default; in full also its details, below."""
+    text = Text(option.text)
+    if option.default is not None:
+        # Of a switch with two spellings the text says what the first does.
+        text.append(" [default]" if option.negative else f" [default: {option.default}]", "dim")
+    if full and option.details:
+        text.append(f"\n{option.details}")
+    return text

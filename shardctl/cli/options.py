@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -15,11 +16,29 @@ from shardctl.cli.panels import LOOK, OUTPUT, SAFETY, WHAT, WHERE
 DEFAULT_SHARD_SIZE = "5GB"
 
 
-class ContainerName(StrEnum):
-    """Containers that can be written."""
+class FormatName:
+    """Parses the name of a format that can be written.
 
-    safetensors = "safetensors"
-    bin = "bin"
+    The registry is asked when a value or the help needs it: `--version` needs no format, and a
+    program may add one.
+    """
+
+    __name__ = "format"  # what Typer calls the type of the value
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names to choose from."""
+        from shardctl.formats.registry import writable  # noqa: PLC0415 - `--version` needs no format
+
+        return tuple(known.name for known in writable())
+
+    def __call__(self, text: str) -> str:
+        """The name, or a usage error."""
+        if text not in self.choices:
+            raise typer.BadParameter(
+                f"{text!r} is not one of {', '.join(map(repr, self.choices))}."
+            )
+        return text
 
 
 class OrderName(StrEnum):
@@ -60,10 +79,20 @@ def _print_version(asked: bool) -> None:
 
 
 def _print_help(ctx: typer.Context, asked: bool) -> None:
-    if asked and isinstance(ctx.command, TyperCommand | TyperGroup):
-        from shardctl.cli.help import page  # noqa: PLC0415 - Rich is only needed to draw
+    if asked:
+        _print_page(ctx, full=True)
 
-        write_stdout(page(ctx.command))
+
+def _print_short_help(ctx: typer.Context, asked: bool) -> None:
+    if asked:
+        _print_page(ctx, full=False)
+
+
+def _print_page(ctx: typer.Context, *, full: bool) -> None:
+    from shardctl.cli.help import page  # noqa: PLC0415 - Rich is only needed to draw
+
+    if isinstance(ctx.command, TyperCommand | TyperGroup):
+        write_stdout(page(ctx.command, full=full))
         raise typer.Exit
 
 
@@ -71,33 +100,42 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A checkpoint file, an index, or a folder with one checkpoint.",
+        help="Checkpoint file, index file or directory",
         show_default=False,
     ),
 ]
 TargetPath = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET", help="A folder; made where it is missing.", show_default=False
+        metavar="TARGET", help="Output directory, created if needed", show_default=False
     ),
 ]
 MergeTarget = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET",
-        help="A folder, or a file ending in .safetensors or .bin.",
-        show_default=False,
+        metavar="TARGET", help="Output directory, or .safetensors or .bin file", show_default=False
     ),
 ]
 
 
+def option(panel: str, *names: str, text: str, details: str = "", **settings: Any) -> Any:
+    """Return an option for Typer.
+
+    `text` is its line of help; `details` are sentences that `--help` and the manual add to it.
+    """
+    full = f"{text}\n\n{details}" if details else text
+    return typer.Option(*names, help=full, rich_help_panel=panel, **settings)
+
+
 def _max_shard_size(default: str | bool) -> Any:
-    return typer.Option(
+    return option(
+        WHAT,
         "--max-shard-size",
         metavar="SIZE",
-        help="The most bytes of tensors in a shard: 200MB, 5GB, 512MiB.",
-        rich_help_panel=WHAT,
         show_default=default,
+        text="Maximum size of the tensors in a shard, e.g. 2GB",
+        details="A larger tensor gets its own shard. Units are KB, MB, GB, TB and KiB, MiB, GiB, "
+        "TiB; without one it is bytes.",
     )
 
 
@@ -105,40 +143,42 @@ MaxShardSize = Annotated[str | None, _max_shard_size(default=False)]
 SplitShardSize = Annotated[str | None, _max_shard_size(default=DEFAULT_SHARD_SIZE)]
 NumShards = Annotated[
     int | None,
-    typer.Option(
-        "--num-shards", metavar="N", min=1, help="Exactly N shards, balanced by bytes.", rich_help_panel=WHAT,
-        show_default=False,
+    option(
+        WHAT, "--num-shards", metavar="N", min=1, text="Write exactly N shards of about equal size"
     ),
-]  # fmt: skip
-Single = Annotated[bool, typer.Option("--single", help="One file.", rich_help_panel=WHAT)]
+]
+Single = Annotated[bool, option(WHAT, "--single", text="Write a single file")]
 To = Annotated[
-    ContainerName | None,
-    typer.Option(
-        "--to",
-        help="The container to write; else the source's.",
-        rich_help_panel=WHAT,
-        show_default=False,
-    ),
+    str | None,
+    option(WHAT, "--to", parser=FormatName(), show_default="same as SOURCE", text="Output format"),
 ]
 StrictSize = Annotated[
     bool,
-    typer.Option(
-        "--strict-size", help="Limit the whole file, header included.", rich_help_panel=WHAT
+    option(
+        WHAT,
+        "--strict-size",
+        text="Limit the size of the whole file, header included",
+        details="A tensor that cannot fit is an error.",
     ),
 ]
 Order = Annotated[
     OrderName,
-    typer.Option("--order", help="The order in which tensors are packed.", rich_help_panel=WHAT),
+    option(
+        WHAT,
+        "--order",
+        text="Order in which tensors are packed",
+        details="`natural` puts layer 2 before layer 10.",
+    ),
 ]
 
 
 def _key(panel: str) -> Any:
-    return typer.Option(
+    return option(
+        panel,
         "--key",
         metavar="PATH",
-        help="A nested state dict, as state_dict or model.ema.",
-        rich_help_panel=panel,
-        show_default=False,
+        text="Use the state dict at this key, e.g. state_dict or model.ema",
+        details="A key of exactly this name is tried first, then the path is split at dots.",
     )
 
 
@@ -146,161 +186,154 @@ Key = Annotated[str | None, _key(WHAT)]
 KeyToLookAt = Annotated[str | None, _key(LOOK)]
 DropNonTensors = Annotated[
     bool,
-    typer.Option(
-        "--drop-non-tensors", help="Leave out entries that are not tensors.", rich_help_panel=WHAT
+    option(
+        WHAT,
+        "--drop-non-tensors",
+        text="Leave out entries that are not tensors",
+        details="Without it such an entry is an error.",
     ),
 ]
 Tied = Annotated[
     TiedName,
-    typer.Option(
-        "--tied", help="Tied tensors stay one, or each has its own bytes.", rich_help_panel=WHAT
+    option(
+        WHAT,
+        "--tied",
+        text="Keep tied tensors shared, or write a copy for each name",
+        details="With `share` they are one storage in `.bin`. Safetensors has no aliases: one name "
+        "is written there, and the others are recorded in the metadata.",
     ),
 ]
 Layout = Annotated[
     LayoutName,
-    typer.Option(
-        "--layout", help="auto shares blocks where the filesystem can.", rich_help_panel=WHAT
+    option(
+        WHAT,
+        "--layout",
+        text="Layout of the bytes in the files",
+        details="`shareable` pads headers so that whole blocks can be shared with the source, "
+        "which takes neither time nor space; `compact` is the layout of the upstream libraries, "
+        "byte for byte; `auto` is `shareable` where source and target are on one filesystem that "
+        "can share blocks (XFS, btrfs), else `compact`.",
     ),
 ]
 Name = Annotated[
     str | None,
-    typer.Option(
-        "--name", metavar="STEM", help="The files' stem, as model or pytorch_model.", rich_help_panel=WHERE,
-        show_default=False,
+    option(
+        WHERE,
+        "--name",
+        metavar="STEM",
+        text="Base name of the output files, e.g. model",
+        details="A file is named `STEM.VARIANT-00001-of-00003.safetensors`, without a number where it is the only one.",
     ),
-]  # fmt: skip
+]
 Variant = Annotated[
     str | None,
-    typer.Option(
-        "--variant", metavar="NAME", help="A variant in the files' names, as fp16.", rich_help_panel=WHERE,
-        show_default=False,
+    option(
+        WHERE,
+        "--variant",
+        metavar="NAME",
+        text="Variant in the names of the output files, e.g. fp16",
     ),
-]  # fmt: skip
+]
 Companions = Annotated[
     bool,
-    typer.Option(
+    option(
+        WHERE,
         "--companions/--no-companions",
-        help="Copy config, tokenizer and so on too; the default.",
-        rich_help_panel=WHERE,
+        text="Also copy config, tokenizer and other files",
+        details="Where SOURCE and TARGET are directories, the other files at the top of SOURCE are "
+        "copied, so that TARGET loads. Weights, indexes, training state, `SHA256SUMS` and hidden "
+        "state of shardctl are not.",
     ),
 ]
 Replace = Annotated[
     bool,
-    typer.Option(
+    option(
+        SAFETY,
         "--replace",
-        help="Replace the checkpoint of that name once the new one is safe.",
-        rich_help_panel=SAFETY,
+        text="Replace the checkpoint of the same name",
+        details="This is the checkpoint of the same stem, format and variant, and the one that was "
+        "read where TARGET is SOURCE. It is replaced once the new one is complete.",
     ),
 ]
 ReplaceAll = Annotated[
-    bool,
-    typer.Option(
-        "--replace-all", help="Replace every checkpoint in the target.", rich_help_panel=SAFETY
-    ),
+    bool, option(SAFETY, "--replace-all", text="Replace every checkpoint in TARGET")
 ]
 ReadBack = Annotated[
-    bool,
-    typer.Option(
-        "--verify", help="Read back what was written and compare it.", rich_help_panel=SAFETY
-    ),
+    bool, option(SAFETY, "--verify", text="Read back what was written and compare it")
 ]
 Checksums = Annotated[
     bool,
-    typer.Option(
+    option(
+        SAFETY,
         "--checksums",
-        help="Write SHA256SUMS, for sha256sum and verify --deep.",
-        rich_help_panel=SAFETY,
+        text="Also write SHA256SUMS, for sha256sum and verify --deep",
+        details="Files that are replaced lose their lines in it.",
     ),
 ]
 Restart = Annotated[
     bool,
-    typer.Option(
-        "--restart",
-        help="Throw a half-done run away; the default is to go on.",
-        rich_help_panel=SAFETY,
+    option(
+        SAFETY, "--restart", show_default="resume", text="Discard an unfinished run and start over"
     ),
 ]
 Record = Annotated[
     bool,
-    typer.Option(
+    option(
+        SAFETY,
         "--record/--no-record",
-        help="Leave a record, so that the next run knows; the default.",
-        rich_help_panel=SAFETY,
+        text="Record this run, so that an up-to-date target is detected",
+        details="The record is `.shardctl/record.json`. With `--no-record` no later run is up to date.",
     ),
 ]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run", "-n", help="Show the plan and write nothing.", rich_help_panel=OUTPUT
-    ),
-]
+DryRun = Annotated[bool, option(OUTPUT, "--dry-run", "-n", text="Show the plan and write nothing")]
 Check = Annotated[
-    bool,
-    typer.Option(
-        "--check",
-        help="Write and print nothing; exit 1 if there were work.",
-        rich_help_panel=OUTPUT,
-    ),
+    bool, option(OUTPUT, "--check", text="Write nothing; exit with 1 if anything would change")
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(
+    option(
+        OUTPUT,
         "--jobs",
         "-j",
         metavar="N",
         min=1,
-        help="Files at once; else 2 to 4, by the number of cores.",
-        rich_help_panel=OUTPUT,
-        show_default=False,
+        show_default="2 to 4, by CPU count",
+        text="Files to process in parallel",
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)
+    bool,
+    option(
+        OUTPUT,
+        "--json",
+        text="Print one JSON document",
+        details="Errors are then one JSON line on stderr.",
+    ),
 ]
 Report = Annotated[
     str | None,
-    typer.Option(
-        "--report",
-        metavar="FILE",
-        help="Write a picture too: a page (.html) or an image (.svg).",
-        rich_help_panel=OUTPUT,
-        show_default=False,
-    ),
+    option(OUTPUT, "--report", metavar="FILE", text="Also save a report (.html or .svg)"),
 ]
 Progress = Annotated[
     ProgressName,
-    typer.Option("--progress", help="How progress is shown on stderr.", rich_help_panel=OUTPUT),
-]
-Version = Annotated[
-    bool,
-    typer.Option(
-        "--version",
-        callback=_print_version,
-        is_eager=True,
-        allow_from_autoenv=False,
-        help="Print the version.",
-        rich_help_panel=OUTPUT,
+    option(
+        OUTPUT,
+        "--progress",
+        text="How progress is shown on stderr",
+        details="`auto` draws bars on a terminal, and prints a line now and then elsewhere; `json` "
+        "prints one object a line.",
     ),
 ]
-Help = Annotated[
-    bool,
-    typer.Option(
-        "--help",
-        "-h",
-        callback=_print_help,
-        is_eager=True,
-        allow_from_autoenv=False,
-        help="Show the help.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Say only errors.", rich_help_panel=OUTPUT)
-]
-Verbose = Annotated[
-    bool,
-    typer.Option("--verbose", "-v", help="Say what is read and written.", rich_help_panel=OUTPUT),
-]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
-]
+Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", text="Print only errors")]
+Verbose = Annotated[bool, option(OUTPUT, "--verbose", "-v", text="List the files read and written")]
+Debug = Annotated[bool, option(OUTPUT, "--debug", text="Show the traceback of an error")]
+
+
+def _at_once(name: str, act: Callable[..., None], text: str) -> Any:
+    """Return an option that ends the command before anything else is read; it has no variable."""
+    return option(OUTPUT, name, callback=act, is_eager=True, allow_from_autoenv=False, text=text)
+
+
+Version = Annotated[bool, _at_once("--version", _print_version, "Print the version")]
+ShortHelp = Annotated[bool, _at_once("-h", _print_short_help, "Show the main options")]
+Help = Annotated[bool, _at_once("--help", _print_help, "Show all options with their details")]

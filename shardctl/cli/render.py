@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from shardctl.sizes import format_size
 from shardctl.stores.base import Copied
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 if TYPE_CHECKING:
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.write import Prepared
-    from shardctl.engine.task import Receipt
+    from shardctl.engine.receipts import Receipt
     from shardctl.findings import Finding
+    from shardctl.model import Tensor
     from shardctl.stores.base import Store
     from shardctl.verify.run import Verdict
 
@@ -42,6 +43,11 @@ def tabbed(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
     """`inspect` in a pipe: every tensor, or the largest ones where asked for."""
+    tensors: Iterable[Tensor] = found.tensors
+    if top:
+        from shardctl.view.tensors import largest
+
+        tensors = largest(tensors, top)
     header = ("name", "dtype", "shape", "nbytes", "file", "offset", "tied_to")
     rows = (
         (
@@ -53,20 +59,18 @@ def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
             tensor.span.offset,
             found.tied_to.get(tensor.name),
         )
-        for tensor in (
-            sorted(found.tensors, key=lambda t: -t.nbytes)[:top] if top else found.tensors
-        )
+        for tensor in tensors
     )
     return tabbed(itertools.chain([header], rows))
 
 
 def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
     """`inspect` on a terminal: files, dtypes, layers, and the largest tensors where asked for."""
-    from shardctl.cli.terminal import views as drawings
+    from shardctl.cli.terminal import views
     from shardctl.cli.terminal.canvas import canvas, drawn
 
     on = canvas()
-    return drawn(on, *drawings.inspection(found, on, depth=depth, top=top))
+    return drawn(on, *views.inspection(found, on, depth=depth, top=top))
 
 
 # writers
@@ -80,11 +84,11 @@ def plan_rows(prepared: Prepared) -> Iterator[str]:
 
 def plan(prepared: Prepared) -> str:
     """`--dry-run` on a terminal: before and after, and the shards with what closes them."""
-    from shardctl.cli.terminal import views as drawings
+    from shardctl.cli.terminal import views
     from shardctl.cli.terminal.canvas import canvas, drawn
 
     on = canvas()
-    return drawn(on, *drawings.plan(prepared, on))
+    return drawn(on, *views.plan(prepared, on))
 
 
 def details(prepared: Prepared) -> Iterator[str]:
@@ -114,8 +118,8 @@ def summary(prepared: Prepared, receipts: Sequence[Receipt], seconds: float) -> 
     )
     rate = format_size(int(total / seconds)) if seconds > 0 else "?"
     return (
-        f"wrote {_count(len(prepared.plan.shards), 'file')} of "
-        f"{_count(len(prepared.checkpoint.tensors), 'tensor')}, "
+        f"wrote {plural(len(prepared.plan.shards), 'file')} of "
+        f"{plural(len(prepared.checkpoint.tensors), 'tensor')}, "
         f"{format_size(total)} in {seconds:.1f} s ({rate}/s): {ways}"
     )
 
@@ -130,23 +134,18 @@ def finding_rows(findings: Iterable[Finding]) -> Iterator[str]:
 
 def verdict(found: Verdict, store: Store) -> str:
     """`verify` on a terminal: the findings with their remedies, worst first, where they lie, and the sum."""
-    from shardctl.cli.terminal import findings as faults
     from shardctl.cli.terminal.canvas import canvas, drawn
+    from shardctl.cli.terminal.findings import findings, measure_of
 
     on = canvas()
-    return drawn(
-        on, *faults.findings(found.findings, faults.measure_of(store), on), on.text(closing(found))
-    )
+    return drawn(on, *findings(found.findings, measure_of(store), on), on.text(closing(found)))
 
 
 def closing(found: Verdict) -> str:
     """The one line that sums a verdict up."""
-    counted = [_count(count, name) for name, count in found.counts.items() if count]
-    counts = ", ".join(counted) or "nothing to complain of"
+    from shardctl.view.findings import counted
+
+    counts = counted(found.counts) or "no problems found"
     read = f", {format_size(found.bytes)} read" if found.bytes else ""
-    held = f"{_count(found.files, 'file')}, {_count(found.tensors, 'tensor')}"
+    held = f"{plural(found.files, 'file')}, {plural(found.tensors, 'tensor')}"
     return f"{'ok' if found.ok else 'not ok'}: {held}{read}: {counts}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

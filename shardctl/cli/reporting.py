@@ -1,4 +1,4 @@
-"""`--report FILE`: looked at before the work, written after it."""
+"""`--report FILE`: checked before the work, written after it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Reporter:
     """Writes the report that was asked for; without a path each method does nothing.
 
-    The constructor raises UsageError and TargetExistsError, so that nobody waits for a report that
-    has no place.
+    The constructor raises UsageError and TargetExistsError, so that a report that cannot be written
+    is an error before the work.
     """
 
     def __init__(self, store: Store, path: str | None) -> None:
@@ -35,14 +35,14 @@ class Reporter:
             self._write(self._path, of_inspection(found))
 
     def plan(self, prepared: Prepared) -> None:
-        """Report what a writer will do, or did."""
+        """Report what a writing command will do, or did."""
         if self._path is not None:
             from shardctl.report.content import of_plan  # noqa: PLC0415 - (the same)
 
             self._write(self._path, of_plan(prepared))
 
     def verdict(self, source: str, found: Verdict, key: str | None) -> None:
-        """Report what `verify` found, over what can be read of the checkpoint."""
+        """Report what `verify` found, and what can be read of the checkpoint."""
         if self._path is not None:
             from shardctl.report.content import look, of_verdict  # noqa: PLC0415 - (the same)
 

@@ -12,8 +12,6 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from shardctl.cli.panels import PANELS, SIZE_GROUP
 
 EXAMPLE = "Example: "
-#: Options that the program itself has too; its own help is the place that lists them.
-EVERYWHERE = ("help", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +26,11 @@ class Argument:
 class Option:
     """One option in all its spellings.
 
-    `value` is what the user puts for its value, as `SIZE` or `source|natural`, and None for a
-    switch; `default` and `variable` are as the user would write them, None where there is none. Of
-    options with the same `group` only one can be given; an option that excludes no other is a group
-    of its own.
+    `text` is its one line of help, `details` the sentences for which `-h` has no room, empty where
+    there are none. `value` is what the user puts for its value, as `SIZE` or `source|natural`, and
+    None for a switch; `default` and `variable` are as the user would write them, None where there
+    is none. Of options with the same `group` only one can be given; an option that excludes no
+    other is a group of its own.
     """
 
     flags: tuple[str, ...]
@@ -39,11 +38,11 @@ class Option:
     value: str | None
     choices: tuple[str, ...]
     text: str
+    details: str
     default: str | None
     variable: str | None
     panel: str
     group: str
-    everywhere: bool
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -139,18 +138,21 @@ def _argument(argument: TyperArgument) -> Argument:
 
 def _option(option: TyperOption, command: str) -> Option:
     name = option.name or ""
-    choices = tuple(str(choice) for choice in getattr(option.type, "choices", ()))
+    text, _, details = (option.help or "").partition("\n\n")
+    # An option's own parser lists its choices itself.
+    kind = getattr(option.type, "func", option.type)
+    choices = tuple(str(choice) for choice in getattr(kind, "choices", ()))
     return Option(
         flags=_short_first(option.opts),
         negative=_short_first(option.secondary_opts),
         value=None if option.is_flag else "|".join(choices) or option.metavar,
         choices=choices,
-        text=option.help or "",
+        text=text,
+        details=details.strip(),
         default=_default(option),
         variable=_variable(option, command),
         panel=option.rich_help_panel or PANELS[-1],
         group=SIZE_GROUP[0] if name in SIZE_GROUP else name,
-        everywhere=name in EVERYWHERE,
     )
 
 
@@ -168,6 +170,6 @@ def _default(option: TyperOption) -> str | None:
 
 
 def _variable(option: TyperOption, command: str) -> str | None:
-    if not option.allow_from_autoenv or not command:
+    if not option.allow_from_autoenv:
         return None
-    return str(option.envvar or f"SHARDCTL_{command}_{option.name}".upper())
+    return str(option.envvar or "_".join(filter(None, ("SHARDCTL", command, option.name))).upper())

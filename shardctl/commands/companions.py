@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from shardctl.checksums import CHECKSUMS
 from shardctl.commands.target import Target, exists, in_place, same_bytes
 from shardctl.engine.journal import STAGING
+from shardctl.formats.registry import all_suffixes
 from shardctl.naming import is_training_state, is_weights_or_index
 from shardctl.planning.request import WriteOptions
 from shardctl.source.locate import Located
@@ -24,7 +25,10 @@ def companions(store: Store, located: Located) -> list[Entry]:
 
 def _is_companion(name: str) -> bool:
     return not (
-        is_weights_or_index(name) or is_training_state(name) or name == CHECKSUMS or STAGING in name
+        is_weights_or_index(name, all_suffixes())
+        or is_training_state(name)
+        or name == CHECKSUMS
+        or STAGING in name
     )
 
 

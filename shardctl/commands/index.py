@@ -10,6 +10,7 @@ from shardctl.engine.journal import STAGING
 from shardctl.errors import InputError, UsageError
 from shardctl.findings import Finding, as_error
 from shardctl.formats.index import build_index
+from shardctl.formats.registry import all_suffixes, by_name
 from shardctl.naming import index_filename, parse_weights_name
 from shardctl.source.locate import Located, find_source
 from shardctl.source.read import read_checkpoint
@@ -63,7 +64,7 @@ def make_index(store: Store, source: str) -> Reindexed:
     names = located.names(store)
     whole = replace(located, files=files, index=None, unlisted=(), findings=())
     checkpoint = read_checkpoint(store, whole, report)
-    suffix = located.suffix or (".safetensors" if checkpoint.container == "safetensors" else ".bin")
+    suffix = located.suffix or by_name(checkpoint.format).suffix
     path = located.index_path or store.join(
         located.directory, index_filename(located.stem, suffix, located.variant)
     )
@@ -85,7 +86,7 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
     there = sorted(
         {path for path in (*located.files, *located.unlisted) if store.kind(path) == "file"}
     )
-    parsed = [parse_weights_name(store.split(path)[1]) for path in there]
+    parsed = [parse_weights_name(store.split(path)[1], all_suffixes()) for path in there]
     counts = {name.count for name in parsed if name is not None and name.count is not None}
     if len(counts) > 1:
         raise InputError(
@@ -123,7 +124,7 @@ def _refuse_gone(store: Store, located: Located, *, numbers_tell: bool) -> None:
 
 
 def _numbered(name: str) -> bool:
-    parsed = parse_weights_name(name.rsplit("/", 1)[-1])
+    parsed = parse_weights_name(name.rsplit("/", 1)[-1], all_suffixes())
     return parsed is not None and parsed.count is not None
 
 

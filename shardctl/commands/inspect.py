@@ -54,15 +54,6 @@ class Inspection:
         """Elements of all tensors, tied ones counted once."""
         return sum(tensor.elements for tensor in self.tensors if tensor.name not in self.tied_to)
 
-    def dtypes(self) -> list[tuple[str, int, int]]:
-        """For each dtype, largest first: its name, the number of tensors, and their bytes."""
-        sums: dict[str, tuple[int, int]] = {}
-        for tensor in self.tensors:
-            count, nbytes = sums.get(tensor.dtype.name, (0, 0))
-            tied = tensor.name in self.tied_to
-            sums[tensor.dtype.name] = (count + 1, nbytes + (0 if tied else tensor.nbytes))
-        return sorted(((name, *both) for name, both in sums.items()), key=lambda row: -row[2])
-
 
 def inspect(store: Store, source: str, *, key: str | None, glob: str | None) -> Inspection:
     """What a checkpoint holds; headers only. Without a key, everything nested is shown with dotted names."""

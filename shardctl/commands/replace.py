@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from shardctl.commands.target import Target, exists, in_place
 from shardctl.errors import TargetExistsError
+from shardctl.formats.registry import all_suffixes
 from shardctl.naming import KNOWN_STEMS, parse_weights_name
 from shardctl.planning.request import Replace, Request
 from shardctl.source.candidates import Candidate
@@ -23,7 +24,7 @@ def superseded(
 ) -> tuple[str, ...]:
     """The names in the target folder that give way to the new files `names`.
 
-    That is the set of the same stem, container and variant and, in place, the set that was read;
+    That is the set of the same stem, format and variant and, in place, the set that was read;
     with "all", every checkpoint that loaders know by name. Raises TargetExistsError for whatever
     else is there that would be mixed with the new set or overwritten.
     """
@@ -67,10 +68,10 @@ def _gives_way(
         return True
     if target.filename is not None and stem not in KNOWN_STEMS:
         return False  # a file of a free name is no other checkpoint's successor
-    same = (candidate.stem, candidate.variant, candidate.container) == (
+    same = (candidate.stem, candidate.variant, candidate.format) == (
         stem,
         variant,
-        request.container,
+        request.format,
     )
     return candidate.known and (replace == "all" or same)
 
@@ -86,7 +87,7 @@ def _is_read(store: Store, target: Target, located: Located, candidate: Candidat
 def _identity(target: Target, request: Request) -> tuple[str, str | None]:
     """Stem and variant of what is written; where the user named the file, by that name."""
     if target.filename is not None:
-        parsed = parse_weights_name(target.filename)
+        parsed = parse_weights_name(target.filename, all_suffixes())
         return (target.filename, None) if parsed is None else (parsed.stem, parsed.variant)
     return request.stem, request.variant
 
@@ -102,7 +103,7 @@ def _in_the_way(
     """
     if target.filename is None:
         return candidate.known or replace != "all" or not set(names).isdisjoint(candidate.names)
-    parsed = parse_weights_name(target.filename)
+    parsed = parse_weights_name(target.filename, all_suffixes())
     if target.filename in candidate.names:
         return candidate.is_set
     return candidate.known and parsed is not None and parsed.known

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.engine.journal import STAGING
 from shardctl.errors import TargetExistsError, UsageError
+from shardctl.formats.registry import writable, written_as
 from shardctl.model import Checkpoint
 from shardctl.planning.request import LayoutChoice
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
+from shardctl.stores.optional import shared_block
 
 #: The block of a shareable layout that was asked for by name, in bytes: that of almost every
 #: filesystem that shares.
@@ -19,9 +21,6 @@ SHAREABLE_BLOCK = 4096
 #: Larger blocks are not padded for: a record's padding must fit a 16-bit field of its zip header,
 #: and costs room.
 _LARGEST_BLOCK = 16 * 1024
-
-#: A target file's suffix says its container.
-SUFFIXES = {".safetensors": "safetensors", ".bin": "bin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,10 @@ class Target:
     staging: str
 
     @property
-    def container(self) -> str | None:
-        """The container that the file's suffix names, None for a folder."""
-        if self.filename is None:
-            return None
-        return next(name for suffix, name in SUFFIXES.items() if self.filename.endswith(suffix))
+    def format(self) -> str | None:
+        """The format that the file's suffix names, None for a folder."""
+        written = None if self.filename is None else written_as(self.filename)
+        return None if written is None else written.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,8 @@ def sharing_of(
 ) -> Sharing:
     """Whether blocks can be shared with the largest file of the source, and for which block files are laid out."""
     largest = max(checkpoint.files, key=lambda file: file.version.size)
-    possible = store.shared_block(largest.path, place.directory)
+    with store.open(largest.path) as reader:
+        possible = shared_block(store, reader, place.directory)
     if layout == "shareable":
         return Sharing(possible, SHAREABLE_BLOCK)
     fits = layout == "auto" and possible is not None and possible <= _LARGEST_BLOCK
@@ -70,7 +69,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     suffix is there.
     """
     kind = store.kind(text)
-    named_as_file = text.endswith(tuple(SUFFIXES))
+    named_as_file = written_as(text) is not None
     if kind is None and _is_link(store, text):
         raise UsageError(
             f"the target '{text}' is a link that leads to nothing",
@@ -82,7 +81,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     if not named_as_file:
         raise UsageError(
             f"the target '{text}' is a file",
-            hint="name a folder, or a file that ends in .safetensors or .bin",
+            hint=f"name a folder, or a file that ends in {' or '.join(known.suffix for known in writable())}",
             file=text,
         )
     if not one_file:

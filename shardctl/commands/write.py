@@ -7,7 +7,6 @@ begin with.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from shardctl.checksums import CHECKSUMS
@@ -17,11 +16,12 @@ from shardctl.commands.target import Target, in_place, kept_checksums, resolve_t
 from shardctl.engine.commit import check_not_half_replaced, recover
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import STAGING, Journal, RunIdentity, RunRecord
-from shardctl.engine.run import Job, Observer, RunOptions, execute
-from shardctl.engine.task import Receipt, ShardTask
+from shardctl.engine.receipts import Receipt
+from shardctl.engine.run import Job, RunOptions, execute
+from shardctl.engine.task import ShardTask
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.findings import noting
-from shardctl.formats import WRITERS
+from shardctl.formats.registry import by_name, writer_of
 from shardctl.layout import Layout, LayoutBuilder
 from shardctl.model import Checkpoint, Extent, Version
 from shardctl.naming import check_shard_name, default_stem
@@ -30,7 +30,8 @@ from shardctl.planning.request import Limits, Measure, Request, WriteOptions, op
 from shardctl.source.locate import Located, find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Copied, Store
-from shardctl.streams.pool import threads
+from shardctl.streams.pool import Threads, Workers
+from shardctl.streams.progress import Observer
 from shardctl.text import escape
 
 #: Names of files that a note lists at most.
@@ -173,11 +174,11 @@ def write(
     prepared: Prepared,
     run: RunOptions,
     observe: Observer,
-    executor: Callable[[int], Executor] = threads,
+    executor: Callable[[int], Workers] = Threads,
 ) -> tuple[Receipt, ...]:
     """Carry out what was prepared. Raises as `engine.run.execute` does."""
     return execute(
-        replace(prepared.job, tasks=tasks_of(store, prepared)), store, run, executor, observe
+        replace(prepared.job, tasks=tasks_of(store, prepared)), store, store, run, executor, observe
     )
 
 
@@ -225,7 +226,7 @@ def _up_to_date(
 def tasks_of(store: Store, prepared: Prepared) -> tuple[ShardTask, ...]:
     """Every file to write, the one that makes the set visible last."""
     plan, sources = prepared.plan, prepared.job.sources
-    container = WRITERS[plan.request.container]()
+    writer = writer_of(plan.request.format)
     journal = Journal(store, prepared.job.staging)
 
     def task(filename: str, layout: Layout, *, digest: bool) -> ShardTask:
@@ -236,7 +237,7 @@ def tasks_of(store: Store, prepared: Prepared) -> tuple[ShardTask, ...]:
     shards = [
         task(
             shard.filename,
-            container.lay_out(shard.tensors, plan.metadata, plan.request.block),
+            writer.lay_out(shard.tensors, plan.metadata, plan.request.block),
             digest=prepared.options.checksums,
         )
         for shard in plan.shards
@@ -270,14 +271,13 @@ def complete(
 
     Raises UsageError for options that contradict the target, or that no file can be named by.
     """
-    named, suffix = options.container, place.container
+    named, suffix = options.format, place.format
     if named is not None and suffix is not None and named != suffix:
         raise UsageError(
             f"--to {named} contradicts the target's suffix",
             hint="leave out --to, or give the target the other suffix",
         )
-    container = named or suffix or checkpoint.container
-    writer = WRITERS[container]()
+    written = by_name(named or suffix or checkpoint.format)
     limits = (
         options.limits
         if options.limits is not None
@@ -288,9 +288,9 @@ def complete(
     variant = located.variant if options.variant is None else options.variant
     return Request(
         limits=limits,
-        container=container,
-        suffix=writer.suffix,
-        stem=options.stem or default_stem(container, located.stem),
+        format=written.name,
+        suffix=written.suffix,
+        stem=options.stem or default_stem(written.default_stem, located.stem),
         variant=variant or None,
         filename=place.filename,
         order=options.order,
@@ -309,6 +309,6 @@ def _check_name_part(option: str, text: str | None) -> None:
 
 
 def measure_of(request: Request) -> Measure:
-    """The exact size of a file in the container that is asked for."""
-    container = WRITERS[request.container]()
-    return lambda tensors, metadata: container.measure(tensors, metadata, request.block)
+    """The exact size of a file in the format that is asked for."""
+    writer = writer_of(request.format)
+    return lambda tensors, metadata: writer.measure(tensors, metadata, request.block)

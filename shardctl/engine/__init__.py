@@ -1,1 +1,1 @@
-"""What was done: carrying out a plan."""
+"""Carrying out a plan: copy, journal, commit."""

@@ -1,39 +1,37 @@
-"""What was done, on disk: receipts of a run that is under way, the commit to be redone, the record of the last run.
+"""What a run leaves on disk: its identity, receipts, the commit to redo, and the last run's record.
 
-The staging folder holds:
+The staging directory holds:
 
     files/          the files being written, under the names that they will have
-    lock            held while a run is at work; says who
+    lock            held while a run is at work; names the holder
     plan.json       the run's plan id, options, and the versions of its sources
-    receipts.jsonl  one line for each finished file, appended when the file is durable
-    commit.json     there once every file is finished: the renames and removals, in order, to be redone until done
+    receipts.jsonl  a line for each finished file, appended when the file is durable; in a store
+                    that cannot append, a file for each in receipts/
+    commit.json     exists once every file is finished: the renames and removals, in order
     record.json     the last finished run: plan id, and the versions of what it read and wrote
 
-Every state is reached by one durable rename or one durable append, so a run killed anywhere is
-resumed (before `commit.json`) or finished (after it).
+Every state is reached by one durable rename or one durable append, so a run that was killed
+anywhere is resumed (before `commit.json`) or finished (after it).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-from shardctl.engine.task import Receipt
+from shardctl.engine.receipts import EACH, LINES, Receipt, Receipts, receipt_of
 from shardctl.errors import StorageError
 from shardctl.model import Version
 from shardctl.stores.atomic import FRESH, put
-from shardctl.stores.base import Copied, Store
+from shardctl.stores.base import Store
+from shardctl.stores.optional import remove_directory, sync_directory
 
-LOCK, PLAN, RECEIPTS, COMMIT, RECORD = (
-    "lock",
-    "plan.json",
-    "receipts.jsonl",
-    "commit.json",
-    "record.json",
-)
-#: The folder of the staged files.
+#: The staging directory in a target directory, and the suffix of that of a target file.
+STAGING = ".shardctl"
+LOCK, PLAN, COMMIT, RECORD = "lock", "plan.json", "commit.json", "record.json"
+#: The directory of the staged files.
 FILES = "files"
 JOURNAL_VERSION = 1
 
@@ -44,16 +42,20 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """What a run is: only a run with an equal header may go on with its files."""
+    """What a run is: only a run with an equal identity may continue with its files.
+
+    `sources` gives the versions of the files that are read, by name.
+    """
 
     plan_id: str
     options: Options
     sources: Mapping[str, Version]
 
     def differences(self, other: RunIdentity) -> list[str]:
-        """In words, what `other` (the run now asked for) has different."""
+        """Say what `other`, the run that is asked for now, has different."""
         said = [
-            f"{name.replace('_', '-')} was {self.options.get(name)!r} and is {other.options.get(name)!r}"
+            f"{name.replace('_', '-')} was {_in_words(self.options.get(name))}, "
+            f"is {_in_words(other.options.get(name))}"
             for name in sorted({*self.options, *other.options})
             if self.options.get(name) != other.options.get(name)
         ]
@@ -72,29 +74,24 @@ class RunIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """How the staged files take their names. All are names in the target folder, in the order in which to go.
+    """How the staged files get their names. All are names in the target directory, in order.
 
     `remove_first`: the old index, where old and new shards share names, so that no loader mixes
     them. `renames`: what was staged, the file that makes the set visible last. `remove_last`: the
-    superseded set. `record`: whether a record of the run shall stay.
+    superseded set. `record`: whether a record of the run is kept.
     """
 
-    header: RunIdentity
+    identity: RunIdentity
     remove_first: tuple[str, ...]
     renames: tuple[str, ...]
     remove_last: tuple[str, ...]
     receipts: tuple[Receipt, ...]
     record: bool = True
 
-    @property
-    def replaces(self) -> bool:
-        """Whether a checkpoint that was there before gives way."""
-        return bool(self.remove_first or self.remove_last)
-
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The last finished run. `sources` and `written` give the versions of the files by path and by name."""
+    """The last finished run: versions of the files that it read and wrote, by name."""
 
     plan_id: str
     options: Options
@@ -104,105 +101,117 @@ class RunRecord:
     sha256: Mapping[str, str] = field(default_factory=dict)
 
 
+def unfinished(store: Store, directory: str) -> Iterator[tuple[str, bool]]:
+    """Yield the staging directories of the unfinished runs into a directory.
+
+    Each with whether its commit was begun: then the directory may hold old and new files.
+    """
+    for entry in store.list(directory):
+        if entry.kind == "directory" and entry.name.endswith(STAGING):
+            staging = store.join(directory, entry.name)
+            if store.kind(store.join(staging, COMMIT)) == "file":
+                yield staging, True
+            elif store.kind(store.join(staging, PLAN)) == "file":
+                yield staging, False
+
+
 class Journal:
-    """The journal in one staging folder. Only the holder of the lock writes to it."""
+    """The journal in one staging directory. Only the holder of the lock writes to it."""
 
     def __init__(self, store: Store, staging: str) -> None:
         self._store = store
+        self._receipts = Receipts(store, staging)
         self.staging = staging
 
     @property
     def files(self) -> str:
-        """The folder of the staged files: a folder of its own, so that no file of a source meets one of the journal."""
+        """The directory of the staged files, apart from the journal's own files."""
         return self._store.join(self.staging, FILES)
 
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories that a run makes for itself."""
+        return (self.staging, self.files, self._store.join(self.staging, EACH))
+
     def path(self, name: str) -> str:
-        """The path of one of the journal's own files."""
+        """Return the path of one of the journal's own files."""
         return self._store.join(self.staging, name)
 
     def staged(self, name: str) -> str:
-        """Where the file that shall get this name is written."""
+        """Return the path where the file that will get this name is written."""
         return self._store.join(self.files, name)
 
-    def header(self) -> RunIdentity | None:
-        """The run that is under way here, or None."""
-        return self._parsed(PLAN, _header)
+    def identity(self) -> RunIdentity | None:
+        """Return the identity of the unfinished run, or None."""
+        return self._parsed(PLAN, _identity)
 
     def commit(self) -> Commit | None:
-        """The commit that was begun here, or None."""
+        """Return the commit that was begun, or None."""
         commit = self._parsed(COMMIT, _commit)
         if commit is None:
             return None
-        # A folder from elsewhere may bring a commit of its own: nothing outside it shall be removed
-        # or replaced.
+        # A directory from elsewhere may come with a commit: nothing outside it is to be removed or
+        # replaced.
         names = (*commit.remove_first, *commit.renames, *commit.remove_last)
         if not commit.renames or not all(map(self._is_plain, names)):
             raise self._foreign(COMMIT)
         return commit
 
     def record(self) -> RunRecord | None:
-        """The last finished run, or None."""
+        """Return the record of the last finished run, or None."""
         return self._parsed(RECORD, _record)
 
     def receipts(self) -> dict[str, Receipt]:
-        """The finished files by name. A last line that a crash cut short is passed over."""
-        found: dict[str, Receipt] = {}
-        for line in self._bytes(RECEIPTS).split(b"\n"):
-            try:
-                receipt = _receipt(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                continue
-            found[receipt.filename] = receipt
-        return found
+        """Return the receipts of the finished files, by name."""
+        return self._receipts.all()
 
-    def begin(self, header: RunIdentity) -> None:
+    def begin(self, identity: RunIdentity) -> None:
         """Note what is about to be done."""
-        self._write(PLAN, {**asdict(header)})
+        self._write(PLAN, {**asdict(identity)})
         self._store.make_directory(self.files)
 
     def add(self, receipt: Receipt) -> None:
-        """Note a finished file, durably. A line begins with a newline, so that a torn one before it ends there."""
-        self._store.append(self.path(RECEIPTS), _line(receipt))
+        """Note a finished file, durably."""
+        self._receipts.add(receipt)
 
     def keep(self, receipts: Mapping[str, Receipt]) -> None:
-        """Go on with these finished files, by name; forget and remove the others.
+        """Continue with these finished files, by name; forget and remove the others.
 
         A receipt must not outlive its file: a file that is written again has its full size from the
         start.
         """
-        if receipts.keys() != self.receipts().keys():
-            lines = b"".join(_line(receipt) for receipt in receipts.values())
-            put(self._store, self.staging, RECEIPTS, lines)
+        self._receipts.keep(receipts)
         self.sweep(keep=tuple(receipts))
 
     def begin_commit(self, commit: Commit) -> None:
-        """From here on the run can only go forward."""
-        self._write(COMMIT, asdict(commit))
+        """Note how the files get their names. From here on the run can only go forward."""
+        document = asdict(commit)
+        self._write(COMMIT, {"header": document.pop("identity"), **document})
 
     def finish(self, record: RunRecord | None) -> None:
-        """Leave the record (or nothing) and forget the run."""
+        """Leave the record, or none, and forget the run."""
         if record is None:
             self._store.remove(self.path(RECORD))
         else:
             self._write(RECORD, asdict(record))
         self.sweep(keep=())
-        # The commit goes last: as long as anything is left of this run, whoever comes next tidies
-        # it up.
-        for name in (PLAN, RECEIPTS, COMMIT):
-            self._store.remove(self.path(name))
-        # After a power cut a commit must not come back: until it is finished again its files are no
-        # source.
-        self._store.sync_directory(self.staging)
+        self._store.remove(self.path(PLAN))
+        self._receipts.clear()
+        # The commit goes last: as long as anything of this run is left, the next run removes it.
+        self._store.remove(self.path(COMMIT))
+        # After a power cut a commit must not come back: until it is finished again, its files are
+        # not a source.
+        sync_directory(self._store, self.staging)
 
     def discard(self) -> None:
-        """Throw a half-done run away: its files, and what the journal says of it. The record stays."""
+        """Discard an unfinished run: its files, and all of the journal but the record."""
         self._store.remove(self.path(PLAN))
-        self._store.remove(self.path(RECEIPTS))
+        self._receipts.clear()
         self.sweep(keep=())
 
     def sweep(self, keep: Sequence[str]) -> None:
-        """Remove every staged file but the named ones, and the folder with the last; the journal's own files stay."""
-        for name in (PLAN, RECEIPTS, COMMIT, RECORD):
+        """Remove every staged file but the named ones, and the directory with the last one."""
+        for name in (PLAN, LINES, COMMIT, RECORD):
             self._store.remove(self.path(f"{name}{FRESH}"))
         if self._store.kind(self.files) != "directory":
             return
@@ -210,7 +219,7 @@ class Journal:
             if entry.name not in keep and entry.kind != "directory":
                 self._store.remove(self.staged(entry.name))
         if not keep:
-            self._store.remove_directory(self.files)
+            remove_directory(self._store, self.files)
 
     def _bytes(self, name: str) -> bytes:
         path = self.path(name)
@@ -234,12 +243,12 @@ class Journal:
     def _foreign(self, name: str) -> StorageError:
         return StorageError(
             f"'{self.path(name)}' is not a journal that this version of shardctl wrote",
-            hint=f"look at '{self.staging}', and remove that folder if nothing in it is needed",
+            hint=f"look at '{self.staging}', and remove that directory if it is not needed",
             file=self.path(name),
         )
 
     def _is_plain(self, name: object) -> bool:
-        """Whether a name is one of a file in the folder itself, by the store's own rules."""
+        """Whether a name is that of a file in the directory itself, by the store's own rules."""
         return (
             isinstance(name, str)
             and name not in ("", ".", "..")
@@ -247,17 +256,15 @@ class Journal:
         )
 
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
-        put(
-            self._store, self.staging, name, _dump({"journal_version": JOURNAL_VERSION, **document})
-        )
+        whole = {"journal_version": JOURNAL_VERSION, **document}
+        data = json.dumps(whole, separators=(",", ":")).encode("ascii")
+        put(self._store, self.staging, name, data)
 
 
-def _line(receipt: Receipt) -> bytes:
-    return b"\n" + _dump(asdict(receipt))
-
-
-def _dump(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
+def _in_words(value: str | int | bool | None) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "not set" if value is None else str(value)
 
 
 def _versions(document: Mapping[str, Any]) -> dict[str, Version]:
@@ -266,11 +273,11 @@ def _versions(document: Mapping[str, Any]) -> dict[str, Version]:
 
 def _commit(document: Mapping[str, Any]) -> Commit:
     return Commit(
-        header=_header(document["header"]),
+        identity=_identity(document["header"]),
         remove_first=tuple(document["remove_first"]),
         renames=tuple(document["renames"]),
         remove_last=tuple(document["remove_last"]),
-        receipts=tuple(_receipt(receipt) for receipt in document["receipts"]),
+        receipts=tuple(receipt_of(receipt) for receipt in document["receipts"]),
         record=document["record"],
     )
 
@@ -286,14 +293,5 @@ def _record(document: Mapping[str, Any]) -> RunRecord:
     )
 
 
-def _header(document: Mapping[str, Any]) -> RunIdentity:
+def _identity(document: Mapping[str, Any]) -> RunIdentity:
     return RunIdentity(document["plan_id"], document["options"], _versions(document["sources"]))
-
-
-def _receipt(document: Mapping[str, Any]) -> Receipt:
-    return Receipt(
-        document["filename"], document["nbytes"], document["sha256"], Copied(**document["copied"])
-    )
-
-
-STAGING = ".shardctl"

@@ -1,8 +1,8 @@
-"""A file in parts: what several threads can write or compare at once, and how the checksums of parts become one.
+"""A file in parts, which several threads can write or compare at once.
 
 A layout is cut into stretches of about `PART_BYTES`: many small pieces together, or a part of a
-large run. Stretches are handled side by side and their results folded in order; the CRC-32 of a run
-follows from those of its parts.
+large copy. Stretches are handled in parallel and their results folded in order; the CRC-32 of a
+copy follows from those of its parts.
 """
 
 from __future__ import annotations
@@ -14,20 +14,18 @@ from shardctl.checksums import combine
 from shardctl.errors import FormatError
 from shardctl.layout import Copy, Crc, Gather, Layout, Literal
 from shardctl.stores.base import Copied
+from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import in_order
-
-#: Bytes handled at once: large enough to cost nothing, small enough to show progress, to stop soon,
-#: and to let the disk begin at once (a fifth faster on a quick disk than with four times as many).
-PART_BYTES = 16 * 1024 * 1024
 
 _NOTHING = Copied()
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece, or the part of a run, with its offset in the file. `number` is the piece's in the layout.
+    """A piece, or the part of a copy, with its offset in the file, in bytes.
 
-    `summed`: another piece of the file is the checksum of this one.
+    `number` is the piece's index in the layout. `summed`: another piece of the file is the checksum
+    of this one.
     """
 
     number: int
@@ -38,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What became of a part: the way its bytes took, and their CRC-32 where they were summed."""
+    """The result for a part: how its bytes were copied, and their CRC-32 where it was taken."""
 
     copied: Copied = _NOTHING
     crc32: int | None = None
@@ -46,13 +44,16 @@ class Handled:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a whole layout. `crcs` are those of pieces, by number; None where not all bytes were summed."""
+    """The result for a whole layout.
+
+    `crcs` are those of pieces, by number; None where not all bytes were summed.
+    """
 
     copied: Copied = _NOTHING
     crcs: dict[int, int | None] = field(default_factory=dict)
 
     def add(self, part: Part, handled: Handled) -> None:
-        """Take in the next part of the file."""
+        """Add the result for the next part of the file."""
         self.copied += handled.copied
         if isinstance(part.piece, Literal):
             return
@@ -64,9 +65,9 @@ class Outcome:
 
 
 def handle_parts(layout: Layout, threads: int, handle: Callable[[Part], Handled]) -> Outcome:
-    """Hand every piece but the checksums to `handle`, up to `threads` stretches of the file at once.
+    """Pass every piece but the checksums to `handle`, up to `threads` stretches at once.
 
-    Raises FormatError where a run does not have the checksum that its source records, and what
+    Raises FormatError where a copy does not have the checksum that its source records, and what
     `handle` raises.
     """
 
@@ -84,14 +85,14 @@ def handle_parts(layout: Layout, threads: int, handle: Callable[[Part], Handled]
 
 
 def checksums(layout: Layout, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
-    """The `Crc` pieces of a layout, each with its offset: four bytes, little-endian."""
+    """Yield the `Crc` pieces of a layout, each with its offset: four bytes, little-endian."""
     for offset, piece in layout.placed():
         if isinstance(piece, Crc):
             yield offset, (outcome.crcs[piece.of] or 0).to_bytes(4, "little")
 
 
 def stretches(layout: Layout) -> Iterator[list[Part]]:
-    """The parts of a file in order, in groups of about `PART_BYTES`."""
+    """Yield the parts of a file in order, in groups of about `PART_BYTES`."""
     stretch: list[Part] = []
     filled = 0
     for part in _parts(layout):
@@ -116,7 +117,10 @@ def _parts(layout: Layout) -> Iterator[Part]:
 
 
 def _cuts(offset: int, nbytes: int) -> Iterator[tuple[int, int]]:
-    """Where parts of a run begin and end in the file: cut at multiples of `PART_BYTES`, and so between blocks."""
+    """Yield where parts of a copy begin and end in the file.
+
+    Cut at multiples of `PART_BYTES`, and so between blocks.
+    """
     begin, last = offset, offset + nbytes
     while begin < last:
         end = min(begin - begin % PART_BYTES + PART_BYTES, last)
@@ -124,14 +128,15 @@ def _cuts(offset: int, nbytes: int) -> Iterator[tuple[int, int]]:
         begin = end
 
 
-def _check_crc(run: Copy, crc32: int | None) -> None:
-    """Raise FormatError where the bytes of a run were summed and do not have the checksum recorded for them."""
-    if run.crc32 is not None and crc32 is not None and run.crc32 != crc32:
-        extent = run.extent
+def _check_crc(copy: Copy, crc32: int | None) -> None:
+    """Raise FormatError where the bytes of a copy do not have the checksum recorded for them."""
+    if copy.crc32 is not None and crc32 is not None and copy.crc32 != crc32:
+        extent = copy.extent
         raise FormatError(
             f"'{extent.path}': the record at byte {extent.offset:,} does not match its CRC-32 "
-            f"(recorded {run.crc32:08x}, found {crc32:08x})",
-            hint="the file is damaged: fetch or save it again; `shardctl verify --deep` lists every such record",
+            f"(recorded {copy.crc32:08x}, found {crc32:08x})",
+            hint="the file is damaged: download or save it again; a deep verification lists every "
+            "such record",
             code="zip-crc-mismatch",
             file=extent.path,
             offset=extent.offset,

@@ -1,4 +1,4 @@
-"""The source files of one task: opened when first needed, compared with the plan, a bounded number at a time."""
+"""The source files of one task: opened when first needed, compared with the plan, few at a time."""
 
 from __future__ import annotations
 
@@ -24,12 +24,16 @@ class _Open:
 
 
 class Sources:
-    """Open files by path, for several threads at once. Versions are compared when a file is opened and when closed."""
+    """Open files by path, for several threads at once.
+
+    The version of each is compared with the planned one when the file is opened and when it is
+    closed.
+    """
 
     def __init__(self, store: Store, versions: Mapping[str, Version]) -> None:
         self._store = store
         self._versions = versions
-        self._open: dict[str, _Open] = {}  # the one used longest ago first
+        self._open: dict[str, _Open] = {}  # the least recently used first
         self._lock = Lock()
 
     def __enter__(self) -> Self:
@@ -42,7 +46,7 @@ class Sources:
 
     @contextmanager
     def reader(self, path: str) -> Iterator[Reader]:
-        """The open file, which stays open within the block.
+        """Yield the open file, which stays open within the block.
 
         Raises SourceChangedError where it is not the one that was planned for, and what opening
         raises.
@@ -55,7 +59,7 @@ class Sources:
                 source.users -= 1
 
     def check_unchanged(self) -> None:
-        """Raise SourceChangedError where an open source is no longer what it was when it was opened."""
+        """Raise SourceChangedError where an open source has changed since it was opened."""
         for source in self._open.values():
             self._compare(source.reader)
 
@@ -72,7 +76,7 @@ class Sources:
             return source
 
     def _close_idle(self) -> None:
-        """Make room for one more, where a file that nobody uses can be closed."""
+        """Make room for one more, where a file that is not in use can be closed."""
         idle = next((path for path, source in self._open.items() if not source.users), None)
         if len(self._open) >= OPEN_SOURCES and idle is not None:
             reader = self._open.pop(idle).reader
@@ -87,9 +91,9 @@ class Sources:
 
 
 def source_changed(path: str) -> SourceChangedError:
-    """The error for a source that is not the file that was planned for."""
+    """Return the error for a source that is not the file that was planned for."""
     return SourceChangedError(
         f"'{path}' changed while it was read",
-        hint="wait until nothing writes it any more, and run the same command again",
+        hint="wait until no other program writes it, and run the same command again",
         file=path,
     )

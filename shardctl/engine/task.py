@@ -1,7 +1,7 @@
-"""Write one file from its task: a pure function of its argument, so that it can run on any thread or machine.
+"""Write one file from its task, on any thread, process or machine.
 
-A task carries the whole layout and the versions of the sources that it was planned for. Sources are
-compared with those when they are opened and again when the last byte was read.
+A task is a value: it carries the whole layout and the versions of the sources that it was planned
+for. Sources are compared with those when they are opened and again when the last byte was read.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ from dataclasses import dataclass
 
 from shardctl.checksums import crc32
 from shardctl.engine.parts import Handled, Part, checksums, handle_parts
+from shardctl.engine.receipts import Receipt
 from shardctl.engine.sources import Sources
 from shardctl.errors import StorageError
 from shardctl.layout import Copy, Gather, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
-from shardctl.streams.gather import chunks, gather
+from shardctl.stores.optional import drop_cache
+from shardctl.streams.chunks import chunks
+from shardctl.streams.gather import gather
 from shardctl.streams.progress import Tick
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """One file to write: `staged` is where, `filename` its final name, `sources` the versions it was planned for.
+    """One file to write.
 
-    `digest` asks for the SHA-256, `read_back` for a comparison of what was written with the
-    sources; `threads` parts of the file are handled at once.
+    `staged` is its path in the target store, `filename` its final name. The extents of the layout
+    and `sources`, the versions that it was planned for, are of files of the source store. `digest`
+    asks for the SHA-256, `read_back` for a comparison of what was written with the sources;
+    `threads` parts of the file are handled at once.
     """
 
     filename: str
@@ -38,38 +43,32 @@ class ShardTask:
     threads: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What was written: the file's size in bytes, its SHA-256 where it was asked for, and the way the bytes took."""
-
-    filename: str
-    nbytes: int
-    sha256: str | None
-    copied: Copied
-
-
-def write(task: ShardTask, store: Store, tick: Tick) -> Receipt:
+def write(task: ShardTask, source: Store, target: Store, tick: Tick) -> Receipt:
     """Write the file under its staged name, durably.
 
     Raises SourceChangedError, FormatError (a record that does not match its checksum, where its
-    bytes are summed) and StorageError. What was written by then stays for the caller to discard.
+    bytes are summed), StorageError, and what `tick` raises. What was written by then is for the
+    caller to discard.
     """
-    with Sources(store, task.sources) as sources:
-        with store.create(task.staged, task.layout.nbytes) as writer:
+    with Sources(source, task.sources) as sources:
+        with target.create(task.staged, task.layout.nbytes) as writer:
             copied = _fill(task, sources, writer, tick)
             sources.check_unchanged()
-            # The disk writes meanwhile: the bytes are still in memory, and the sync after this is a
-            # short one.
-            sha256 = digest(store, task.staged, tick) if task.digest else None
+            # Where the file can be read before it is closed, the disk writes meanwhile: the bytes
+            # are still in memory, and the sync after this is a short one.
+            early = task.digest and target.kind(task.staged) == "file"
+            sha256 = digest(target, task.staged, tick) if early else None
             writer.sync()
+        if task.digest and not early:
+            sha256 = digest(target, task.staged, tick)
         if task.read_back:
-            store.drop_cache(task.staged)
-            compare(task, store, sources, tick)
+            drop_cache(target, task.staged)
+            compare(task, target, sources, tick)
     return Receipt(task.filename, task.layout.nbytes, sha256, copied)
 
 
 def digest(store: Store, path: str, tick: Tick) -> str:
-    """The SHA-256 of a file, in hexadecimal; reads it once."""
+    """Return the SHA-256 of a file, in hexadecimal; reads it once."""
     sha = hashlib.sha256()
     with store.open(path) as reader:
         reader.will_stream()
@@ -80,7 +79,7 @@ def digest(store: Store, path: str, tick: Tick) -> str:
 
 
 def _fill(task: ShardTask, sources: Sources, writer: Writer, tick: Tick) -> Copied:
-    """Write every piece, and the checksums last; returns the way the bytes took."""
+    """Write every piece, and the checksums last; return how the bytes were copied."""
 
     def put(part: Part) -> Handled:
         match part.piece:
@@ -88,7 +87,7 @@ def _fill(task: ShardTask, sources: Sources, writer: Writer, tick: Tick) -> Copi
                 writer.write(part.offset, data)
                 handled = Handled(Copied(buffered=len(data)))
             case Copy():
-                handled = _put_run(part, part.piece, sources, writer)
+                handled = _copy(part, part.piece, sources, writer)
             case Gather():
                 return _put_gathered(part, part.piece, sources, writer, tick)
         tick(part.piece.nbytes)
@@ -102,12 +101,15 @@ def _fill(task: ShardTask, sources: Sources, writer: Writer, tick: Tick) -> Copi
     return outcome.copied
 
 
-def _put_run(part: Part, run: Copy, sources: Sources, writer: Writer) -> Handled:
-    """Copy by the cheapest way. Where a checksum is needed the bytes, in memory by now, are read once more for it."""
-    with sources.reader(run.extent.path) as reader:
-        copied = writer.copy(part.offset, reader, run.extent)
-        seen = copied.buffered == run.nbytes and run.crc32 is not None
-        return Handled(copied, _sum(reader, run.extent) if part.summed or seen else None)
+def _copy(part: Part, piece: Copy, sources: Sources, writer: Writer) -> Handled:
+    """Copy by the cheapest way. Where a checksum is needed, the bytes are read again for it.
+
+    They are in memory by then.
+    """
+    with sources.reader(piece.extent.path) as reader:
+        copied = writer.copy(part.offset, reader, piece.extent)
+        seen = copied.buffered == piece.nbytes and piece.crc32 is not None
+        return Handled(copied, _sum(reader, piece.extent) if part.summed or seen else None)
 
 
 def _sum(reader: Reader, extent: Extent) -> int:
@@ -134,13 +136,13 @@ def _put_gathered(
     return Handled(Copied(buffered=done), crc)
 
 
-def compare(task: ShardTask, store: Store, sources: Sources, tick: Tick) -> None:
-    """Read a written file back and compare it with its sources, byte for byte; raise StorageError where it differs.
+def compare(task: ShardTask, target: Store, sources: Sources, tick: Tick) -> None:
+    """Read a written file back and compare it with its sources, byte for byte.
 
-    Records that carry a checksum are compared with that as well, so a fault of the source is found
-    too.
+    Records that carry a checksum are compared with that as well, so a damaged source is found too.
+    Raises StorageError where the file differs, FormatError for such a record.
     """
-    with store.open(task.staged) as written:
+    with target.open(task.staged) as written:
         written.will_stream()
         outcome = handle_parts(
             task.layout, task.threads, lambda part: _compare_part(part, written, sources, tick)
@@ -176,7 +178,8 @@ def _expect(written: Reader, offset: int, data: bytes | bytearray | memoryview) 
     if written.read(offset, len(data)) != data:
         raise StorageError(
             f"'{written.path}' does not hold what was written to it, near byte {offset:,}",
-            hint="suspect the disk, the memory or the network under the target; nothing was put in place",
+            hint="the disk, the memory or the network of the target may be failing; no file was "
+            "replaced",
             file=written.path,
             offset=offset,
         )

@@ -1,56 +1,109 @@
-"""The seam to the containers: what a format promises.
+"""What a format is: its traits, and what reads and writes its files.
 
-A format never opens files and never knows where bytes live: it is given a reader and asks it for
-ranges. What it finds wrong it reports; `strict` is the report that raises.
+A format is a value of `Format`. Everything outside `formats/` asks its traits and never compares
+its name. To add one, write a package with a `Format` and what it loads, and add the value to
+`registry.BUILT_IN`; a program can add one at run time with `registry.register`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from shardctl.findings import Report
-from shardctl.layout import Layout
-from shardctl.model import File, Tensor
-from shardctl.stores.base import Reader
+if TYPE_CHECKING:  # the traits are needed for `--help`, which has no use for these
+    from shardctl.findings import Report
+    from shardctl.layout import Layout
+    from shardctl.model import File, Tensor
+    from shardctl.stores.base import Reader
 
 
-class Format(Protocol):
-    """A file format for weights that can be read."""
+class FormatReader(Protocol):
+    """Reads the files of a format.
 
-    @property
-    def name(self) -> str:
-        """`safetensors` or `bin`."""
+    It never opens files and does not know where bytes are: it is given a reader and asks it for
+    ranges.
+    """
 
     def recognise(self, head: bytes, tail: bytes) -> bool:
-        """Whether a file that begins and ends so (up to 64 bytes each) claims to be of this format."""
+        """Whether a file that begins and ends so (up to 64 bytes each) claims to be one it reads."""
 
     def read(self, reader: Reader, report: Report) -> File | None:
-        """Read the header only. Errors go to `report`; None where it returned and nothing usable is left.
+        """Read the header only. What is wrong goes to `report`; None if it returned and nothing usable is left.
 
         A file that is returned although errors were reported holds what could still be made out,
-        for `verify` to go on with; its tensors lie within the file.
+        for `verify` to go on with; its tensors lie within the file. `File.format` is the name of
+        the format.
         """
 
 
-class WritableFormat(Format, Protocol):
-    """A format that can be written as well."""
+class FormatWriter(Protocol):
+    """Lays out the files of a format.
 
-    @property
-    def suffix(self) -> str:
-        """`.safetensors` or `.bin`."""
+    `metadata` are string pairs, empty for a format that has no metadata. With `block`, a size in
+    bytes, tensors keep their order and are padded, as far as the format can, until their data has
+    the same offset modulo `block` as in its source, so that whole blocks can be shared; without it
+    the file is compact, as upstream writes it.
+    """
 
     def measure(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
     ) -> int:
-        """Exact bytes of the file that `lay_out` would give, without building it."""
+        """Exact bytes of the file that `lay_out` would give, without building it; raises what it raises."""
 
     def lay_out(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
     ) -> Layout:
-        """The file that holds these tensors: compact, as upstream writes it, or, with a `block`, shareable.
+        """The file that holds these tensors. Raises UsageError for a tensor that the format cannot hold."""
 
-        Shareable, tensors keep their order, and what can be padded is padded until data stands at
-        the same offset modulo `block` bytes as in its source, so that whole blocks can be shared.
-        Raises UsageError for a tensor that the format cannot hold.
-        """
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A tensor as another loader reads it: its shape in elements, and their bytes, row-major."""
+
+    shape: tuple[int, ...]
+    data: memoryview
+
+
+#: Loads one tensor of an open file. Raises KeyError where the loader has none of that name.
+LoadTensor: TypeAlias = "Callable[[Tensor], Loaded]"
+#: Opens a local file with the format's own loader; a nested state dict is named by its key.
+OpenUpstream: TypeAlias = "Callable[[File, str | None], LoadTensor]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A format, by its traits. Whatever a run may not need is imported by the `load_…` functions.
+
+    Suffixes begin with a dot; no two formats have one in common.
+    """
+
+    #: What `--to` takes, and the value of `container` in JSON documents.
+    name: str
+    #: Suffix of the files that are written.
+    suffix: str
+    #: Suffixes of file names that promise this format, `suffix` among them.
+    suffixes: tuple[str, ...]
+    #: The stem that loaders of this format look for, one of `naming.KNOWN_STEMS`.
+    default_stem: str
+    #: What reads its files, in the order in which they are asked: one for each variety of file.
+    load_readers: tuple[Callable[[], FormatReader], ...]
+    #: What lays its files out; None for a format that is only read.
+    load_writer: Callable[[], FormatWriter] | None = None
+    #: What opens its files with upstream's own loader, to compare with; it may raise ImportError.
+    load_upstream: Callable[[], OpenUpstream] | None = None
+    #: String pairs that each file of it needs in its metadata; None for a format without metadata.
+    metadata: Mapping[str, str] | None = None
+    #: Whether several tensors may view one storage, with offsets and strides.
+    #:
+    #: If so, packing never divides a storage, and tied or expanded tensors take no bytes of their own.
+    shares_storages: bool = False
+    #: Whether other programs use its suffixes too (`.bin`), so that a name alone proves nothing.
+    ambiguous_suffixes: bool = False
+    #: Whether an index of it may list names that promise no format. Names of another it never may.
+    lists_any_suffix: bool = False
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether a file has room for string pairs."""
+        return self.metadata is not None

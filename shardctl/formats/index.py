@@ -8,15 +8,21 @@ shard.
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from shardctl.findings import Finding, Severity, report_some
 from shardctl.formats.limits import MAX_INDEX_BYTES
+from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.formats.sniff import SNIFFED_BYTES, impostor
+from shardctl.formats.strict_json import (
+    InvalidJsonError,
+    decode,
+    duplicate_keys,
+    finite_float,
+    parse_object,
+)
 from shardctl.model import Index
-from shardctl.naming import check_shard_name, parse_index_name
+from shardctl.naming import IndexName, check_shard_name, parse_index_name
 from shardctl.text import escape
 
 _REPAIR = "write the index anew from the shards' headers: `shardctl index`"
@@ -27,34 +33,24 @@ _NAMES_AT_A_TIME = 10_000
 _Report = Callable[[Finding], None]
 
 
-class _InvalidError(ValueError):
-    """The text is not an acceptable index; the message says why."""
-
-
-class _Repeated(dict[str, object]):
-    """A JSON object with keys that stand more than once (`twice`); the last value counts, as for loaders."""
-
-    def __init__(self, pairs: list[tuple[str, object]]) -> None:
-        super().__init__(pairs)
-        self.twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-
-
 def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
     """The index that `data` holds; `path` is where it lies, and its last part says which shards it may list.
 
     Everything wrong with it goes to `report`. None where no weight map can be made out; shards with
     unsafe names are left out of the one that is returned.
     """
-    faulty = too_large(len(data), path) or impostor(data[:SNIFFED_BYTES], path, len(data))
-    if faulty is not None:
-        report(faulty)
+    wrong = too_large(len(data), path) or impostor(data[:SNIFFED_BYTES], path, len(data))
+    if wrong is not None:
+        report(wrong)
         return None
     try:
-        root = _load(data)
-    except _InvalidError as error:
-        report(_finding("index-invalid", str(error), path))
+        # What is read is written again by `build_index`, which cannot write infinity.
+        root = parse_object(decode(data), parse_float=finite_float)
+    except InvalidJsonError as error:
+        place = f" ({error.place})" if error.place else ""
+        report(_finding("index-invalid", f"the index {error.message}{place}", path))
         return None
-    report_some(_repeated(root, path), report)
+    report_some(_duplicates(root, path), report)
     metadata = _metadata(root, path, report)
     weight_map = root.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -65,8 +61,9 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
         )
         report(_finding("index-invalid", message, path))
         return None
-    report_some(_faulty_entries(weight_map, path), report)
-    return Index(path, metadata, _usable(weight_map, path))
+    unsafe = _unsafe_names(weight_map, path)
+    report_some(_wrong_entries(weight_map, unsafe, path), report)
+    return Index(path, metadata, _usable(weight_map, unsafe))
 
 
 def too_large(size: int, path: str) -> Finding | None:
@@ -103,63 +100,16 @@ def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -
     return b"".join((*parts, b"\n  }\n}\n"))
 
 
-def _load(data: bytes) -> dict[str, object]:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise _InvalidError(
-            f"the index is not UTF-8: {error.reason} at byte {error.start:,}"
-        ) from None
-    if text.startswith("\ufeff"):
-        raise _InvalidError("the index begins with a byte order mark")
-    try:
-        root = json.loads(
-            text,
-            object_pairs_hook=_make_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-        )
-    except json.JSONDecodeError as error:
-        message = (
-            f"the index is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
-        )
-        raise _InvalidError(message) from None
-    except RecursionError:
-        raise _InvalidError("the index is nested too deeply") from None
-    except ValueError as error:
-        raise _InvalidError(f"the index is not valid JSON: {error}") from None
-    if not isinstance(root, dict):
-        raise _InvalidError("the index is not a JSON object")
-    return root
-
-
-def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    return members if len(members) == len(pairs) else _Repeated(pairs)
-
-
-def _refuse_constant(name: str) -> object:
-    raise _InvalidError(f"{name} is not a JSON number")
-
-
-def _finite_float(text: str) -> float:
-    # A number such as 1e999 becomes infinity, which could not be written again.
-    number = float(text)
-    if not math.isfinite(number):
-        raise _InvalidError(f"the number {text[:40]} is too large")
-    return number
-
-
-def _repeated(root: dict[str, object], path: str) -> Iterator[Finding]:
+def _duplicates(root: dict[str, object], path: str) -> Iterator[Finding]:
     places = (
         ("the index", root),
         ("metadata", root.get("metadata")),
         ("weight_map", root.get("weight_map")),
     )
     for place, members in places:
-        for key in members.twice if isinstance(members, _Repeated) else ():
+        for key in duplicate_keys(members):
             tensor = key if place == "weight_map" else None
-            message = f"the key '{escape(key)}' stands twice in {place}"
+            message = f"duplicate key '{escape(key)}' in {place}"
             yield _finding("index-duplicate-key", message, path, tensor=tensor)
 
 
@@ -175,20 +125,21 @@ def _metadata(root: dict[str, object], path: str, report: _Report) -> dict[str, 
     return metadata
 
 
-def _faulty_entries(weight_map: Mapping[str, object], path: str) -> Iterator[Finding]:
+def _wrong_entries(
+    weight_map: Mapping[str, object], unsafe: Mapping[str, str], path: str
+) -> Iterator[Finding]:
     for name, shard in weight_map.items():
         if not isinstance(shard, str):
             message = f"'{escape(name)}' is not mapped to the name of a shard"
             yield _finding("index-invalid", message, path, tensor=name)
-    for shard, reason in _unsafe_names(weight_map, path).items():
+    for shard, reason in unsafe.items():
         hint = f"do not load this checkpoint unless you know where it comes from; {_REPAIR}"
         yield Finding(
             "shard-name-unsafe", "error", f"the index lists '{escape(shard)}': {reason}", hint, path
         )
 
 
-def _usable(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
-    unsafe = _unsafe_names(weight_map, path)
+def _usable(weight_map: Mapping[str, object], unsafe: Mapping[str, str]) -> dict[str, str]:
     # One string for each shard: a map of a million tensors has a few hundred of them.
     shards = {
         shard: shard
@@ -204,11 +155,24 @@ def _usable(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
 
 def _unsafe_names(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
     """Each unsafe name of a shard, once, with the reason."""
-    index_name = parse_index_name(path.replace("\\", "/").rsplit("/", 1)[-1])
-    suffix = None if index_name is None else index_name.suffix
+    index_name = parse_index_name(path.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
     names = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
-    reasons = {name: check_shard_name(name, suffix) for name in names}
+    reasons = {name: check_shard_name(name) or _check_format(name, index_name) for name in names}
     return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _check_format(name: str, index: IndexName | None) -> str | None:
+    """Why an index of that name may not list a shard of this name; None where it may.
+
+    A loader that was promised one format (safetensors) must never be led to another (a pickle). An
+    index whose own name promises none may list any.
+    """
+    expected = None if index is None else promised_by(index.suffix)
+    if index is None or expected is None:
+        return None
+    found = promised_by(name)
+    allowed = found is expected or (found is None and expected.lists_any_suffix)
+    return None if allowed else f"it is not a {index.suffix} file"
 
 
 def _finding(

@@ -70,7 +70,7 @@ def impostor(head: bytes, path: str, size: int) -> Finding | None:
 
 
 def unknown(head: bytes, path: str, size: int) -> Finding:
-    """The finding for a file that no container claims, with the best guess at what it is."""
+    """The finding for a file that no format claims, with the best guess at what it is."""
     return impostor(head, path, size) or _finding("header-invalid", *_guess(head), path)
 
 

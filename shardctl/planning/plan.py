@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.errors import UsageError
+from shardctl.formats.base import Format
 from shardctl.formats.index import build_index
+from shardctl.formats.registry import by_name, reserved_metadata
 from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
 from shardctl.planning.packing import divide
@@ -72,10 +74,12 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
 
     Raises UsageError where a limit cannot be kept, or the number of shards cannot be named.
     """
-    tensors, aliases = resolve_ties(checkpoint, request.container, request.tied)
+    written = by_name(request.format)
+    tensors, aliases = resolve_ties(checkpoint, written, request.tied)
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
-    shards, metadata, oversize = _pack(checkpoint, request, tensors, aliases, measure)
+    metadata = _file_metadata(checkpoint, written)
+    shards, metadata, oversize = _pack(written, request, tensors, metadata, aliases, measure)
     single = len(shards) == 1
     names = [shard.filename for shard in shards]
     index = None if single else _index_bytes(checkpoint, shards, aliases)
@@ -89,27 +93,31 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         else index_filename(request.stem, request.suffix, request.variant),
         index=index,
         oversize=oversize,
-        notes=tuple(_notes(checkpoint, request, tensors)),
+        notes=tuple(_notes(checkpoint, written, tensors)),
     )
 
 
 def _pack(
-    checkpoint: Checkpoint,
+    written: Format,
     request: Request,
     tensors: Sequence[Tensor],
+    metadata: dict[str, str],
     aliases: Mapping[str, str],
     measure: Measure,
 ) -> tuple[tuple[Shard, ...], dict[str, str], tuple[str, ...]]:
-    """The shards, the metadata of every file, and the names of tensors over the limit."""
+    """The shards, the metadata of every file, and the names of tensors over the limit.
+
+    The one file of a checkpoint records the aliases; of several, the index does.
+    """
     units = (
         storage_units(tensors)
-        if request.container == "bin"
-        else [Unit((t,), t.nbytes) for t in tensors]
+        if written.shares_storages
+        else [Unit((tensor,), tensor.nbytes) for tensor in tensors]
     )
-    metadata = _file_metadata(checkpoint, request)
+    of_one_file = {**metadata, **aliases}
 
     def file_size(some: Sequence[Tensor]) -> int:
-        return measure(some, {**metadata, **aliases} if len(some) == len(tensors) else metadata)
+        return measure(some, of_one_file if len(some) == len(tensors) else metadata)
 
     packed = divide(units, request.limits, file_size)
     if len(packed) > MAX_SHARDS:
@@ -117,8 +125,8 @@ def _pack(
             f"the plan has {len(packed):,} shards, and their names have room for {MAX_SHARDS:,}",
             hint="choose a larger --max-shard-size",
         )
-    if len(packed) == 1 and request.container == "safetensors":
-        metadata = {**metadata, **aliases}
+    if len(packed) == 1:
+        metadata = of_one_file
     shards = tuple(
         _shard(request, number, len(packed), some, metadata, measure)
         for number, some in enumerate(_in_order(packed, tensors), start=1)
@@ -165,11 +173,8 @@ def _filename(request: Request, number: int, count: int) -> str:
     return shard_filename(request.stem, request.suffix, request.variant, number, count)
 
 
-def _file_metadata(checkpoint: Checkpoint, request: Request) -> dict[str, str]:
-    if request.container != "safetensors":
-        return {}
-    # transformers refuses a safetensors file that does not say which framework wrote it.
-    return {"format": "pt", **checkpoint.metadata}
+def _file_metadata(checkpoint: Checkpoint, written: Format) -> dict[str, str]:
+    return {} if written.metadata is None else {**written.metadata, **checkpoint.metadata}
 
 
 def _index_bytes(
@@ -190,11 +195,12 @@ def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
     return tuple(unit.tensors[0].name for unit in units if unit.nbytes > limit)
 
 
-def _notes(checkpoint: Checkpoint, request: Request, tensors: Sequence[Tensor]) -> Iterable[str]:
-    extra = sorted(set(checkpoint.metadata) - {"format"})
-    if extra and request.container == "bin":
-        yield f"a .bin file has no room for the source's metadata; left out: {', '.join(map(escape, extra))}"
-    if request.container == "safetensors":
+def _notes(checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor]) -> Iterable[str]:
+    extra = sorted(set(checkpoint.metadata) - reserved_metadata())
+    if extra and not written.has_metadata:
+        left_out = ", ".join(map(escape, extra))
+        yield f"a {written.suffix} file has no room for the source's metadata; left out: {left_out}"
+    if not written.shares_storages:
         grown = [t for t in tensors if t.strides is not None and t.nbytes > t.span.length]
         if grown:
             more = sum(t.nbytes - t.span.length for t in grown)

@@ -14,7 +14,7 @@ class WriteOptions:
     """What a writing command was asked for. `limits` None keeps the source's number of shards."""
 
     limits: Limits | None
-    container: str | None = None
+    format: str | None = None
     order: Order = "source"
     stem: str | None = None
     variant: str | None = None
@@ -48,7 +48,7 @@ Tied = Literal["share", "expand"]
 Order = Literal["source", "natural"]
 
 
-#: Exact bytes of the file that would hold these tensors: a container's `measure`.
+#: Exact bytes of the file that would hold these tensors: a format's `measure`.
 Measure = Callable[[Sequence[Tensor], Mapping[str, str]], int]
 
 
@@ -57,7 +57,7 @@ class Request:
     """What the user asked for, complete: every default is filled in."""
 
     limits: Limits
-    container: str
+    format: str
     suffix: str
     stem: str
     variant: str | None = None
@@ -75,7 +75,7 @@ class Request:
 def options_of(request: Request) -> dict[str, str | int | bool | None]:
     """The options that decide a plan, as a plan file and a journal record them."""
     return {
-        "container": request.container,
+        "container": request.format,
         "max_shard_bytes": request.limits.max_shard_bytes,
         "num_shards": request.limits.num_shards,
         "strict_size": request.limits.strict,

@@ -1,31 +1,35 @@
-"""Tied tensors, one under several names: which they are, and what of them a container can keep. Pure functions."""
+"""Tied tensors, one under several names: which they are, and what of them a format can keep. Pure functions."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from shardctl.formats.base import Format
+from shardctl.formats.registry import reserved_metadata
 from shardctl.model import Checkpoint, Storage, Tensor
 from shardctl.planning.request import Tied
 from shardctl.storages import tied_names
 
-#: Keys of the metadata that loaders read.
-_RESERVED = ("format", "total_size")
+#: The key of an index's metadata that loaders read.
+_TOTAL_SIZE = "total_size"
 
 
 def resolve_ties(
-    checkpoint: Checkpoint, container: str, tied: Tied
+    checkpoint: Checkpoint, target: Format, tied: Tied
 ) -> tuple[list[Tensor], dict[str, str]]:
     """The tensors to write, in source order, and the names that are only recorded (alias: kept name).
 
-    Safetensors has no aliases, so of tied tensors the alphabetically first name is written and the
-    others are recorded, as in the hub. Names that the source only recorded stay so there, and get
-    their storage back in a `.bin`. With "expand" every name has bytes of its own.
+    With "share", a format whose tensors share storages keeps every name, and names that the source
+    only recorded get their storage back. One that has metadata instead keeps the alphabetically
+    first name of tied tensors and records the others, as the hub does. With "expand", and in a
+    format that has neither, every name has bytes of its own.
     """
-    if container == "safetensors" and tied == "share":
+    if tied == "share" and not target.shares_storages and target.has_metadata:
         # A name that means something else in the metadata cannot be recorded there, so it gets
         # bytes of its own.
         reserved = {
-            *_RESERVED,
+            _TOTAL_SIZE,
+            *reserved_metadata(),
             *checkpoint.metadata,
             *(checkpoint.index.metadata if checkpoint.index else ()),
         }
@@ -50,7 +54,8 @@ def resolve_ties(
             *(replace(tensor, name=alias) for alias in by_kept.get(tensor.name, ())),
         )
     ]
-    return ([_own_storage(tensor) for tensor in every] if tied == "expand" else every), {}
+    shared = tied == "share" and target.shares_storages
+    return (every if shared else [_own_storage(tensor) for tensor in every]), {}
 
 
 def _own_storage(tensor: Tensor) -> Tensor:

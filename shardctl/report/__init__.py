@@ -1,1 +1,1 @@
-"""A checkpoint, a plan or a verdict as a picture to keep: one HTML page or SVG file that needs nothing but itself."""
+"""`--report`: a checkpoint, a plan or a verdict as an HTML page or SVG image that loads nothing."""

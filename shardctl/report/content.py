@@ -1,11 +1,10 @@
-"""What a report shows, as values: shards with their tensors, sums, findings. Every name in it is escaped already.
+"""What a report shows: files with their tensors, sums and findings.
 
-A tensor has its place in one shard once: names that are tied to it are counted, not drawn again.
+A tensor has its place in one file once: names that are tied to it are counted, not drawn again.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,87 +16,76 @@ from shardctl.model import Tensor
 from shardctl.sizes import format_size
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
-from shardctl.storages import storage_units
+from shardctl.storages import by_file
 from shardctl.stores.base import Store
-from shardctl.text import escape, printable
+from shardctl.text import escape
 from shardctl.verify.run import Verdict
+from shardctl.view.files import Bars, FileBar, Stretch, before_and_after
+from shardctl.view.findings import counted, shown
+from shardctl.view.shares import Share, dtype_shares
+from shardctl.view.tensors import TensorRow, bytes_once
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A tensor in a shard: the bytes that it takes there, and its offset in the file, None where it has none yet.
+class FileContent:
+    """A file as a bar, which its tensors fill, and a row for each of them, in order."""
 
-    `others` is the number of further names for the same bytes.
-    """
+    bar: FileBar
+    rows: tuple[TensorRow, ...]
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
-    offset: int | None = None
-    others: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ShardView:
-    """A file: `size` is the whole file's, in bytes; its tensors in order."""
-
-    name: str
-    size: int
-    items: tuple[Item, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its tensors."""
-        return sum(item.nbytes for item in self.items)
+    @classmethod
+    def of(cls, name: str, size: int, rows: Iterable[TensorRow]) -> FileContent:
+        """Return the content of a file of `size` bytes; its name is not escaped yet."""
+        held = tuple(rows)
+        nbytes = sum(row.nbytes for row in held)
+        return cls(FileBar(escape(name), nbytes, size, len(held)), held)
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A whole report. `limit` in bytes of tensors, for a plan that has one; `findings` None: nobody looked for any."""
+    """A whole report. `limit` is that of a plan, in bytes of tensors in a file.
+
+    `findings` is None where nothing was checked, and `stretches` is empty for what is not a plan.
+    """
 
     title: str
     kind: str
     facts: tuple[tuple[str, str], ...]
-    shards: tuple[ShardView, ...]
+    files: tuple[FileContent, ...] = ()
+    dtypes: tuple[Share, ...] = ()
     limit: int | None = None
     findings: tuple[Finding, ...] | None = None
-    before: tuple[tuple[str, int], ...] = ()
+    stretches: tuple[Stretch, ...] = ()
 
     @property
-    def items(self) -> Iterator[Item]:
-        """All tensors, shard after shard."""
-        return (item for shard in self.shards for item in shard.items)
+    def rows(self) -> Iterator[TensorRow]:
+        """The tensors of all files, file after file."""
+        return _rows(self.files)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        return sum(shard.nbytes for shard in self.shards)
+        return sum(file.bar.nbytes for file in self.files)
 
-    def dtypes(self) -> list[tuple[str, int, int]]:
-        """For each dtype, the one with most bytes first: its name, the number of tensors, and their bytes."""
-        counts: Counter[str] = Counter()
-        sizes: Counter[str] = Counter()
-        for item in self.items:
-            counts[item.dtype] += 1
-            sizes[item.dtype] += item.nbytes
-        return [
-            (name, counts[name], size)
-            for name, size in sorted(sizes.items(), key=lambda both: -both[1])
-        ]
+    @property
+    def bars(self) -> Bars:
+        """The files on one scale."""
+        return Bars(tuple(file.bar for file in self.files), self.limit)
 
 
 def of_inspection(found: Inspection) -> Content:
-    """What `inspect` shows."""
+    """Return what `inspect` shows."""
     checkpoint = found.checkpoint
-    by_path: dict[str, list[Tensor]] = {file.path: [] for file in checkpoint.files}
-    for tensor in checkpoint.tensors:
-        by_path[tensor.storage.extent.path].append(tensor)
-    shards = tuple(
-        ShardView(
-            escape(found.file_names[file.path]),
+    held: dict[str, Sequence[Tensor]] = {
+        tensors[0].storage.extent.path: tensors for tensors in by_file(checkpoint.tensors)
+    }
+    files = tuple(
+        FileContent.of(
+            found.file_names[file.path],
             file.version.size,
-            tuple(sorted(_items(by_path[file.path]), key=lambda item: item.offset or 0)),
+            sorted(
+                bytes_once(held.get(file.path, ()), written=True), key=lambda row: row.offset or 0
+            ),
         )
         for file in checkpoint.files
     )
@@ -105,116 +93,82 @@ def of_inspection(found: Inspection) -> Content:
         title=escape(found.source),
         kind="checkpoint",
         facts=(
-            ("container", checkpoint.container),
+            ("format", checkpoint.format),
             ("files", f"{len(found.files):,}"),
             ("tensors", f"{len(found.tensors):,}"),
             ("parameters", f"{found.total_parameters:,}"),
             ("size", format_size(found.total_size)),
         ),
-        shards=shards,
+        files=files,
+        dtypes=_dtypes(files),
     )
 
 
 def of_plan(prepared: Prepared) -> Content:
-    """What a writer's `--dry-run` shows: the shards that shall be, in the order of packing."""
-    plan = prepared.plan
-    shards = tuple(
-        ShardView(
-            escape(s.filename),
-            s.size,
-            tuple(replace(item, offset=None) for item in _items(s.tensors)),
-        )
-        for s in plan.shards
+    """Return what a writing command shows: the planned shards, in the order of packing."""
+    plan, source = prepared.plan, prepared.checkpoint
+    files = tuple(
+        FileContent.of(shard.filename, shard.size, bytes_once(shard.tensors, written=False))
+        for shard in plan.shards
     )
     limit = plan.request.limits.max_shard_bytes
-    names = prepared.checkpoint.files
     return Content(
         title=escape(prepared.source),
         kind="plan",
         facts=(
             ("target", escape(prepared.target_text)),
-            ("container", plan.request.container),
-            ("files", f"{len(names):,} → {len(shards):,}"),
-            ("tensors", f"{sum(len(s.tensors) for s in plan.shards):,}"),
+            ("format", plan.request.format),
+            ("files", f"{len(source.files):,} → {len(files):,}"),
+            ("tensors", f"{sum(len(shard.tensors) for shard in plan.shards):,}"),
             ("size", format_size(plan.total_size)),
             *((("limit", format_size(limit)),) if limit else ()),
         ),
-        shards=shards,
+        files=files,
+        dtypes=_dtypes(files),
         limit=limit,
-        before=tuple(
-            (escape(file.path.replace("\\", "/").rsplit("/", 1)[-1]), file.version.size)
-            for file in names
-        ),
+        stretches=before_and_after(source, plan),
     )
 
 
 def of_verdict(source: str, found: Verdict, inspection: Inspection | None) -> Content:
-    """What `verify` found, over what the checkpoint holds as far as its headers can be read."""
-    read = Content("", "", (), ()) if inspection is None else of_inspection(inspection)
+    """Return what `verify` found, over what the checkpoint holds as far as it can be read."""
+    read = Content("", "", ()) if inspection is None else of_inspection(inspection)
     read_facts = read.facts or (("files", f"{found.files:,}"), ("tensors", f"{found.tensors:,}"))
-    counted = ", ".join(
-        f"{count:,} {name}{'' if count == 1 else 's'}"
-        for name, count in found.counts.items()
-        if count
-    )
     return replace(
         read,
         title=escape(source),
         kind="verdict",
         facts=(
             ("verdict", "ok" if found.ok else "not ok"),
-            ("found", counted or "nothing"),
+            ("found", counted(found.counts) or "nothing"),
             *read_facts,
         ),
-        findings=tuple(map(_safe, found.findings)),
+        findings=tuple(map(shown, found.findings)),
     )
 
 
-def _safe(finding: Finding) -> Finding:
-    return replace(
-        finding,
-        message=printable(finding.message),
-        hint=printable(finding.hint),
-        file=None if finding.file is None else escape(finding.file),
-        tensor=None if finding.tensor is None else escape(finding.tensor),
-    )
+def _rows(files: Iterable[FileContent]) -> Iterator[TensorRow]:
+    return (row for file in files for row in file.rows)
 
 
-def _items(tensors: Sequence[Tensor]) -> Iterator[Item]:
-    """The tensors of one file, so that their bytes add up to those that are there."""
-    for unit in storage_units(tensors):
-        distinct: dict[object, list[Tensor]] = {}
-        for tensor in unit.tensors:
-            distinct.setdefault(tensor.identity or tensor.name, []).append(tensor)
-        groups = list(distinct.values())
-        if sum(group[0].nbytes for group in groups) <= unit.nbytes:
-            yield from (_item(group[0], group[0].nbytes, len(group) - 1) for group in groups)
-        else:  # views that overlap: the storage is drawn once, under its first name
-            yield _item(unit.tensors[0], unit.nbytes, len(unit.tensors) - 1)
-
-
-def _item(tensor: Tensor, nbytes: int, others: int) -> Item:
-    return Item(
-        escape(tensor.name), tensor.dtype.name, tensor.shape, nbytes, tensor.span.offset, others
-    )
-
-
-def shape_text(shape: Iterable[int]) -> str:
-    """The dimensions with signs between them, or `scalar`."""
-    return " × ".join(map(str, shape)) or "scalar"  # noqa: RUF001 - how shapes are written
+def _dtypes(files: Iterable[FileContent]) -> tuple[Share, ...]:
+    return dtype_shares((row.dtype, row.nbytes) for row in _rows(files))
 
 
 def look(store: Store, source: str, key: str | None) -> Inspection | None:
-    """The checkpoint without what is wrong with it; None where nothing of it can be read, or it is not clear which."""
+    """Return the checkpoint as far as it can be read, without what is wrong with it.
+
+    None where nothing of it can be read, or where SOURCE has several meanings.
+    """
     try:
         located = find_source(store, source, whole_set=False)
         checkpoint = read_checkpoint(
-            store, located, _pass_over, key, drop_non_tensors=True, nested=True
+            store, located, _ignore, key, drop_non_tensors=True, nested=True
         )
         return inspect_checkpoint(store, source, located, checkpoint, None, ())
     except (InputError, UsageError):
         return None
 
 
-def _pass_over(_: Finding) -> None:
-    """Whoever draws knows the findings already."""
+def _ignore(_: Finding) -> None:
+    """Drop a finding, which whoever draws has already."""

@@ -1,21 +1,24 @@
-"""The geometry of the SVG picture: a caption, the shards as rows, the layers as areas, and a legend."""
+"""The geometry of the SVG image: a caption, the files as rows, the layers as areas, a legend."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from shardctl.report.content import Content, ShardView
-from shardctl.report.tables import Palette, Share, filled, shares
-from shardctl.report.treemap import TITLE, Box, cells, layers
+from shardctl.report.content import Content, FileContent
+from shardctl.report.tables import Palette
+from shardctl.report.treemap import TITLE, Box, cells
 from shardctl.sizes import format_size
-from shardctl.text import elide
+from shardctl.text import elide, plural
+from shardctl.view.files import both_ends
+from shardctl.view.shares import Share
+from shardctl.view.tree import chain, tree
 
 WIDTH, MARGIN = 960.0, 24.0
-#: Rows of shards at most, their height, and that of the areas.
-MOST_SHARDS, ROW, AREAS = 12, 26.0, 400.0
-#: Levels of layers that are drawn inside each other.
-LEVELS = 3
+#: Rows of files at most, their height, and that of the areas.
+MOST_FILES, ROW, AREAS = 12, 26.0, 400.0
+#: Levels of layers that are drawn inside each other, and dtypes in the legend at most.
+LEVELS, LEGEND = 3, 5
 #: Units that a character of the picture's fonts takes at most, by the size of the font.
 _CHARACTER = 0.62
 _SMALL = 10.0
@@ -25,7 +28,7 @@ _LEAST_SEGMENT = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text with its place."""
+    """A text and where it begins, or ends if its style is `end`."""
 
     x: float
     y: float
@@ -35,12 +38,21 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A rectangle with a colour's number, None for a frame, and what is said of it."""
+    """A rectangle: the number of its colour, None for a frame, and its tooltip `about`."""
 
     box: Box
     colour: int | None
     about: str
     over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the legend: a dtype's share and the number of its colour, at `x`."""
+
+    x: float
+    colour: int
+    share: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,110 +65,105 @@ class Picture:
     areas: tuple[Area, ...]
     words: tuple[Words, ...]
     limit: Box | None
-    legend: tuple[tuple[float, Share], ...]
+    legend: tuple[Entry, ...]
     legend_y: float
 
 
 def picture(content: Content) -> Picture:
-    """Lay a report out as a picture of fixed width; its height follows from the number of shards."""
-    palette = Palette.of(content)
+    """Lay a report out as a picture of fixed width; its height follows from the number of files."""
+    palette = Palette.of(content.dtypes)
     caption = " · ".join(_fact(name, value) for name, value in content.facts)
     heading = [
         Words(MARGIN, 38, _fit(content.title, WIDTH - 2 * MARGIN, 19), "title"),
         Words(MARGIN, 60, _fit(caption, WIDTH - 2 * MARGIN, 13), "quiet"),
     ]
     top = 84.0
-    rows = list(_rows(content, palette, top))
-    below = (
-        top
-        + ROW * (min(len(content.shards), MOST_SHARDS) + (len(content.shards) > MOST_SHARDS))
-        + 14
-    )
+    rows = min(len(content.files), MOST_FILES) + (len(content.files) > MOST_FILES)
+    rail = Box(MARGIN + _LABEL, top, WIDTH - 2 * MARGIN - _LABEL - _SIZE, ROW * rows)
+    below = rail.y + rail.height + 14
     box = Box(MARGIN, below, WIDTH - 2 * MARGIN, AREAS if content.nbytes else 0)
-    inside = list(_layers(content, palette, box))
-    drawn = [*rows, *inside]
-    _, mark = filled(content)
-    rail = WIDTH - 2 * MARGIN - _LABEL - _SIZE
-    limit = (
-        Box(MARGIN + _LABEL + rail * mark / 100, top, 0, below - top - 14)
-        if mark is not None
-        else None
-    )
+    drawn = [*_files(content, palette, rail), *_layers(content, palette, box)]
     return Picture(
         width=WIDTH,
         height=box.y + box.height + 50,
         caption=f"{content.title}: {caption}",
         areas=tuple(thing for thing in drawn if isinstance(thing, Area)),
         words=(*heading, *(thing for thing in drawn if isinstance(thing, Words))),
-        limit=limit,
+        limit=_limit(content, rail),
         legend=tuple(
-            (MARGIN + 182 * place, share) for place, share in enumerate(shares(content)[:5])
+            Entry(MARGIN + 182 * place, palette.colour(share.name), share)
+            for place, share in enumerate(content.dtypes[:LEGEND])
         ),
         legend_y=box.y + box.height + 28,
     )
 
 
-def _rows(content: Content, palette: Palette, top: float) -> Iterator[Area | Words]:
-    rows, _ = filled(content)
-    rail = WIDTH - 2 * MARGIN - _LABEL - _SIZE
-    few = len(rows) <= MOST_SHARDS
-    shown = list(rows) if few else [*rows[: MOST_SHARDS // 2], None, *rows[-MOST_SHARDS // 2 :]]
-    for place, row in enumerate(shown):
-        y = top + ROW * place
-        if row is None:
-            yield Words(MARGIN, y + 16, f"… {len(rows) - MOST_SHARDS:,} more", "quiet")
+def _limit(content: Content, rail: Box) -> Box | None:
+    """The line of the limit, without a width, beside all rows of files."""
+    if content.limit is None:
+        return None
+    x = rail.x + rail.width * (100 * content.limit / content.bars.longest) / 100
+    return Box(x, rail.y, 0, rail.height)
+
+
+def _files(content: Content, palette: Palette, rail: Box) -> Iterator[Area | Words]:
+    bars, files = content.bars, content.files
+    shown: Sequence[FileContent | None] = files
+    if len(files) > MOST_FILES:
+        first, hidden, last = both_ends(files, MOST_FILES)
+        shown = [*first, None, *last]
+    for place, file in enumerate(shown):
+        y = rail.y + ROW * place
+        if file is None:
+            yield Words(MARGIN, y + 16, f"… {len(hidden):,} more", "quiet")
             continue
-        yield Words(MARGIN, y + 16, _fit(row.shard.name, _LABEL - 10, 12), "name")
-        box = Box(MARGIN + _LABEL, y + 3, rail * row.width / 100, ROW - 8)
-        yield Area(box, None, f"{row.shard.name}, {row.size}", row.over)
-        yield from _segments(row.shard, palette, box)
-        count = f"{len(row.shard.items):,} tensor{'' if len(row.shard.items) == 1 else 's'}"
-        yield Words(WIDTH - MARGIN, y + 16, f"{row.size}, {count}", "end")
+        bar, size = file.bar, format_size(file.bar.size)
+        width = rail.width * (100 * bar.nbytes / bars.longest) / 100
+        box = Box(rail.x, y + 3, width, ROW - 8)
+        yield Words(MARGIN, y + 16, _fit(bar.name, _LABEL - 10, 12), "name")
+        yield Area(box, None, f"{bar.name}, {size}", bars.is_over(bar))
+        yield from _segments(file, palette, box)
+        yield Words(WIDTH - MARGIN, y + 16, f"{size}, {plural(bar.tensors, 'tensor')}", "end")
 
 
-def _segments(shard: ShardView, palette: Palette, box: Box) -> Iterator[Area]:
-    """The tensors of a shard, one after another; neighbours that are too thin to be seen are one segment."""
-    x, pending, count, colour = box.x, 0.0, 0, 0
-    for place, item in enumerate(shard.items):
-        pending += box.width * item.nbytes / max(shard.nbytes, 1)
+def _segments(file: FileContent, palette: Palette, box: Box) -> Iterator[Area]:
+    """The tensors of a file side by side; neighbours that are too thin to see are one segment."""
+    x, pending, count = box.x, 0.0, 0
+    total = max(file.bar.nbytes, 1)
+    for place, row in enumerate(file.rows, start=1):
+        pending += box.width * row.nbytes / total
         count += 1
-        colour = palette.colour(item.dtype)
-        if pending < _LEAST_SEGMENT and place < len(shard.items) - 1:
+        if pending < _LEAST_SEGMENT and place < len(file.rows):
             continue
-        about = f"{item.name}, {format_size(item.nbytes)}" if count == 1 else f"{count:,} tensors"
-        yield Area(Box(x, box.y, pending, box.height), colour, about)
+        about = f"{row.name}, {format_size(row.nbytes)}" if count == 1 else f"{count:,} tensors"
+        yield Area(Box(x, box.y, pending, box.height), palette.colour(row.dtype), about)
         x, pending, count = x + pending, 0.0, 0
 
 
 def _layers(content: Content, palette: Palette, box: Box) -> Iterator[Area | Words]:
     if not box.height:
         return
-    for cell in cells(layers(content.items).opened(), box, 1, LEVELS):
+    for cell in cells(chain(tree(content.rows))[1], box, LEVELS):
         place = cell.box
-        yield Area(
-            place,
-            None if cell.opened else palette.colour(cell.dtype),
-            f"{cell.label}: {cell.detail}",
-        )
+        colour = None if cell.opened else palette.colour(cell.dtype)
+        yield Area(place, colour, f"{cell.label}: {cell.detail}")
         room = place.width - 8
         if room < 30 or place.height < TITLE - 2:
             continue
-        longer = f"{cell.label} · {cell.detail}"
-        fits = cell.opened and _fit(longer, room, _SMALL) == longer
-        yield Words(
-            place.x + 5,
-            place.y + 13,
-            longer if fits else _fit(cell.label, room, _SMALL),
-            "name small",
-        )
+        label, longer = _fit(cell.label, room, _SMALL), f"{cell.label} · {cell.detail}"
+        if cell.opened and _fit(longer, room, _SMALL) == longer:
+            label = longer
+        yield Words(place.x + 5, place.y + 13, label, "name small")
         if not cell.opened and place.height > 32 and room > 60:
             yield Words(place.x + 5, place.y + 27, _fit(cell.detail, room, _SMALL), "quiet small")
 
 
 def _fact(name: str, value: str) -> str:
-    if name in ("container", "size", "verdict", "found"):
+    if name in ("format", "size", "verdict", "found"):
         return value
-    return f"{value} {name}" if value[-1:].isdecimal() and name.endswith("s") else f"{name} {value}"
+    if not (name.endswith("s") and value[-1:].isdecimal()):
+        return f"{name} {value}"
+    return f"{value} {name if value != '1' else name[:-1]}"
 
 
 def _fit(text: str, width: float, size: float) -> str:

@@ -1,4 +1,4 @@
-"""Where a report goes: a name that ends in .html or .svg, never over anything but an earlier report."""
+"""Writing a report: to a name that ends in .html or .svg, over nothing but an earlier report."""
 
 from __future__ import annotations
 
@@ -9,48 +9,52 @@ from shardctl.errors import ShardctlError, TargetExistsError, UsageError
 from shardctl.report.content import Content
 from shardctl.report.page import MARKER, as_html, as_svg
 from shardctl.stores.base import Store
+from shardctl.stores.optional import keep_mode
 from shardctl.text import escape
 
 _FORMS = {".html": as_html, ".svg": as_svg}
-#: The marker stands within this many bytes of a report's start.
+#: The marker is within this many bytes of a report's start.
 _HEAD_BYTES = 256
 
 
 def check(store: Store, path: str) -> None:
-    """Look before the work whether a report can be written to `path`.
+    """Check, before any work, that a report can be written to `path`.
 
-    Raises UsageError for another suffix or a folder that is not there, TargetExistsError for a file
-    that is not a report.
+    Raises UsageError for another suffix or a directory that does not exist, TargetExistsError for a
+    file that is not a report.
     """
     directory, _ = store.split(path)
     if not path.lower().endswith(tuple(_FORMS)):
         raise UsageError(
-            f"--report '{escape(path)}' ends in neither .html nor .svg",
-            hint="name a page, as report.html, or a picture, as report.svg",
+            f"the report '{escape(path)}' ends in neither .html nor .svg",
+            hint="name a page, for example report.html, or an image, for example report.svg",
         )
     if directory and store.kind(directory) != "directory":
         raise UsageError(
-            f"--report '{escape(path)}' is in a folder that is not there",
-            hint=f"make '{escape(directory)}' first",
+            f"the directory of the report '{escape(path)}' does not exist",
+            hint=f"create '{escape(directory)}' first",
         )
     kind = store.kind(path)
     if kind is not None and (kind != "file" or not _is_report(store, path)):
         raise TargetExistsError(
-            f"'{escape(path)}' is there already, and is no report of shardctl",
-            hint="give --report another name, or move that file away",
+            f"'{escape(path)}' already exists and is not a shardctl report",
+            hint="choose another name for the report, or move that file away",
             file=path,
         )
 
 
 def _is_report(store: Store, path: str) -> bool:
-    """Whether a file was made here, or is empty and so nothing that could be lost."""
+    """Whether a file is a report, or empty, so that nothing is lost with it."""
     with store.open(path) as reader:
         size = reader.version.size
         return size == 0 or MARKER.encode() in reader.read(0, min(size, _HEAD_BYTES))
 
 
 def write(store: Store, path: str, content: Content) -> None:
-    """Make the report and give it its name in one step; raises as `check` does, and StorageError."""
+    """Write the report, and rename it to `path` once it is complete.
+
+    Raises what `check` raises, and StorageError.
+    """
     check(store, path)
     form = next(form for suffix, form in _FORMS.items() if path.lower().endswith(suffix))
     data = form(content).encode()
@@ -63,7 +67,7 @@ def write(store: Store, path: str, content: Content) -> None:
             writer.write(0, data)
             writer.sync()
         if store.kind(path) == "file":
-            store.copy_mode(path, staged)
+            keep_mode(store, path, staged)
         store.rename(staged, path)
 
 

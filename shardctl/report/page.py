@@ -1,4 +1,4 @@
-"""A report's text: the templates filled with what the content says. Names reach them as data, never as markup."""
+"""The templates of a report, filled with its content: names are data there, never markup."""
 
 from __future__ import annotations
 
@@ -10,23 +10,33 @@ from importlib import resources
 from typing import Any
 
 from shardctl._version import __version__
-from shardctl.report.content import Content, shape_text
+from shardctl.report.content import Content
 from shardctl.report.drawing import picture
 from shardctl.report.tables import Palette, tables
+from shardctl.sizes import format_size
+from shardctl.text import plural
+from shardctl.view.shares import percent_text
+from shardctl.view.tensors import shape_text
 
-#: What tells a report from other files of that suffix; at the start of each.
+#: Text near the start of every report, which other files of that suffix do not have.
 MARKER = "made by shardctl, as a report"
-#: Characters that could end a script's element or a line of it, as JSON writes them without.
+#: Characters that could end a script's element, and how JSON writes them without.
 _IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def as_html(content: Content) -> str:
-    """One page that loads nothing: style, script and data are inside, and its policy forbids the network."""
+    """Return a page that loads nothing: style, script and data are in it.
+
+    Its policy forbids the network.
+    """
     style, script = _asset("page.css"), _asset("page.js")
     return _render(
         "page.html",
         {
             "content": content,
+            "bars": content.bars,
+            "longest": content.bars.longest,
+            "palette": Palette.of(content.dtypes),
             "tables": tables(content),
             "style": style,
             "script": script,
@@ -38,40 +48,43 @@ def as_html(content: Content) -> str:
 
 
 def as_svg(content: Content) -> str:
-    """A picture without script, for a README."""
+    """Return an image without a script, for a README."""
     return _render("picture.svg", {"content": content, "picture": picture(content)})
 
 
 def data_of(content: Content) -> dict[str, Any]:
-    """What the page's script draws: tensors by shard, each as name, dtype, shape, bytes, offset and other names."""
-    palette = Palette.of(content)
+    """Return what the page's script draws.
+
+    Each tensor is its name, dtype's place, shape, bytes, offset, and number of other names.
+    """
+    places = Palette.of(content.dtypes).places
     return {
-        "dtypes": list(palette.places),
+        "dtypes": list(places),
         "limit": content.limit,
         "shards": [
             {
-                "name": shard.name,
-                "size": shard.size,
-                "nbytes": shard.nbytes,
+                "name": file.bar.name,
+                "size": file.bar.size,
+                "nbytes": file.bar.nbytes,
                 "tensors": [
                     [
-                        i.name,
-                        palette.places[i.dtype],
-                        shape_text(i.shape),
-                        i.nbytes,
-                        i.offset,
-                        i.others,
+                        row.name,
+                        places[row.dtype],
+                        shape_text(row.shape),
+                        row.nbytes,
+                        row.offset,
+                        row.others,
                     ]
-                    for i in shard.items
+                    for row in file.rows
                 ],
             }
-            for shard in content.shards
+            for file in content.files
         ],
     }
 
 
 def embedded(document: Mapping[str, Any]) -> str:
-    """A JSON document that may stand inside a script's element: ASCII, and nothing that could end it."""
+    """Return JSON for the inside of a script's element: ASCII, and nothing that could end it."""
     text = json.dumps(document, separators=(",", ":"))
     for character, written in _IN_SCRIPT.items():
         text = text.replace(character, written)
@@ -79,7 +92,7 @@ def embedded(document: Mapping[str, Any]) -> str:
 
 
 def _digest(text: str) -> str:
-    """A digest as a page's policy names what it allows."""
+    """The digest by which a page's policy allows a script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -99,8 +112,11 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Everything is escaped but what a template calls safe: our own style and script, and data that
-    # `embedded` made so.
+    environment.filters.update(
+        size=format_size, percent=percent_text, shape=shape_text, plural=plural
+    )
+    # Everything is escaped except what a template marks as safe: the style and the script, which
+    # are ours, and the data, which `embedded` has made safe.
     return environment.get_template(template).render(
         {**values, "marker": MARKER, "version": __version__}
     )

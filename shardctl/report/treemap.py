@@ -7,66 +7,19 @@ elongated.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from shardctl.report.content import Item, shape_text
 from shardctl.sizes import format_size
+from shardctl.text import plural
+from shardctl.view.tensors import shape_text
+from shardctl.view.tree import Node, chain, main_dtype
 
-#: Square units below which a cell is not drawn by itself, and those that a layer needs to show what
-#: is in it.
+#: The least area of a cell that is drawn by itself, and of one that its layers are drawn in.
 LEAST_AREA, LEAST_TO_OPEN = 220.0, 5200.0
 #: Cells of one layer at most, and the height of its title.
 MOST_CELLS, TITLE = 60, 17.0
 _GAP = 2.0
-
-
-@dataclass(slots=True)
-class Layer:
-    """A part of the names' tree; a tensor is a layer with nothing below it."""
-
-    label: str
-    nbytes: int = 0
-    tensors: int = 0
-    item: Item | None = None
-    dtypes: Counter[str] = field(default_factory=Counter)
-    children: dict[str, Layer] = field(default_factory=dict)
-
-    @property
-    def dtype(self) -> str | None:
-        """The dtype of most bytes."""
-        return max(self.dtypes, key=lambda name: self.dtypes[name], default=None)
-
-    def opened(self) -> Layer:
-        """Where a chain of single layers ends, under the whole chain's label."""
-        node: Layer = self
-        labels = [self.label]
-        while len(node.children) == 1 and node.item is None:
-            (node,) = node.children.values()
-            labels.append(node.label)
-        if node is self:
-            return self
-        return Layer(
-            ".".join(labels), node.nbytes, node.tensors, node.item, node.dtypes, node.children
-        )
-
-
-def layers(items: Iterable[Item]) -> Layer:
-    """The tree of the dotted names, with sums."""
-    root = Layer("")
-    for item in items:
-        node = root
-        path = [root]
-        for part in item.name.split("."):
-            node = node.children.setdefault(part, Layer(part))
-            path.append(node)
-        node.item = item
-        for above in path:
-            above.nbytes += item.nbytes
-            above.tensors += 1
-            above.dtypes[item.dtype] += item.nbytes
-    return root
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,55 +32,55 @@ class Box:
     height: float
 
     def inside(self, margin: float, top: float = 0) -> Box:
-        """What is left within a margin, and below a title."""
+        """Return what is left within a margin, and below a title of height `top`."""
         width, height = self.width - 2 * margin, self.height - 2 * margin - top
         return Box(self.x + margin, self.y + margin + top, max(width, 0), max(height, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A layer or tensor to draw. `dtype` colours it where nothing is drawn inside."""
+    """A layer or tensor to draw. `dtype` colours it; None where its layers are drawn inside."""
 
     box: Box
     label: str
     detail: str
     dtype: str | None
-    depth: int
     opened: bool
 
 
-def cells(node: Layer, box: Box, depth: int, most: int) -> Iterator[Cell]:
-    """The layers below `node` as rectangles in `box`, with their own inside, down to `most` levels."""
+def cells(node: Node, box: Box, levels: int) -> Iterator[Cell]:
+    """Yield the layers below `node` as rectangles in `box`, down to `levels` levels."""
     shown, hidden = _foreground(node, box)
-    weights = [child.nbytes for child in shown]
     if hidden:
-        rest = sum(child.nbytes for child in hidden)
-        weights.append(rest)
-        shown = [
-            *shown,
-            Layer(f"{len(hidden):,} more", rest, sum(child.tensors for child in hidden)),
-        ]
-    for child, place in zip(shown, squarify(weights, box), strict=True):
-        inner = child.opened()
-        area = place.width * place.height
-        opens = (
+        rest = Node(
+            f"{len(hidden):,} more",
+            nbytes=sum(child.nbytes for child in hidden),
+            tensors=sum(child.tensors for child in hidden),
+        )
+        shown = [*shown, rest]
+    places = squarify([child.nbytes for child in shown], box)
+    for child, place in zip(shown, places, strict=True):
+        label, inner = chain(child)
+        opened = (
             bool(inner.children)
-            and depth < most
-            and area >= LEAST_TO_OPEN
+            and levels > 1
+            and place.width * place.height >= LEAST_TO_OPEN
             and place.height > 3 * TITLE
         )
-        yield Cell(place.inside(_GAP / 2), inner.label, _detail(inner), inner.dtype, depth, opens)
-        if opens:
-            yield from cells(inner, place.inside(_GAP + 2, TITLE), depth + 1, most)
+        dtype = None if opened else main_dtype(inner)
+        yield Cell(place.inside(_GAP / 2), label, _detail(inner), dtype, opened)
+        if opened:
+            yield from cells(inner, place.inside(_GAP + 2, TITLE), levels - 1)
 
 
-def _detail(node: Layer) -> str:
-    if node.item is not None and not node.children:
-        return f"{node.item.dtype} {shape_text(node.item.shape)}, {format_size(node.nbytes)}"
-    return f"{node.tensors:,} tensor{'' if node.tensors == 1 else 's'}, {format_size(node.nbytes)}"
+def _detail(node: Node) -> str:
+    size = format_size(node.nbytes)
+    if node.is_tensor:
+        return f"{node.dtype} {shape_text(node.shape)}, {size}"
+    return f"{plural(node.tensors, 'tensor')}, {size}"
 
 
-def _foreground(node: Layer, box: Box) -> tuple[list[Layer], list[Layer]]:
+def _foreground(node: Node, box: Box) -> tuple[list[Node], list[Node]]:
     """The children that have room, largest first, and those that go into one cell together."""
     ordered = sorted(node.children.values(), key=lambda child: -child.nbytes)
     visible = [child for child in ordered if child.nbytes]
@@ -139,7 +92,7 @@ def _foreground(node: Layer, box: Box) -> tuple[list[Layer], list[Layer]]:
 
 
 def squarify(weights: Sequence[int], box: Box) -> Iterator[Box]:
-    """A rectangle for each of the weights, their areas in proportion, together filling `box`."""
+    """Yield a rectangle for each weight; areas are in proportion, and together they fill `box`."""
     total = sum(weights)
     if not total:
         return

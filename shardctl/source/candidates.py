@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.naming import (
     KNOWN_STEMS,
     NumberStyle,
@@ -35,9 +36,10 @@ class Candidate:
     unlisted: tuple[str, ...] = ()
 
     @property
-    def container(self) -> str:
-        """The container that the suffix promises."""
-        return "safetensors" if self.suffix == ".safetensors" else "bin"
+    def format(self) -> str:
+        """The name of the format that the suffix promises; empty where it promises none."""
+        promised = promised_by(self.suffix)
+        return "" if promised is None else promised.name
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,8 +82,11 @@ def candidates(names: Iterable[str], listed: Mapping[str, Collection[str]]) -> l
     """
     present = [name for name in names if not is_training_state(name)]
     sets = _numbered_sets(present)
+    suffixes = all_suffixes()
     indexed = [
-        _indexed(name, sets, listed, set(present)) for name in present if parse_index_name(name)
+        _indexed(name, sets, listed, set(present))
+        for name in present
+        if parse_index_name(name, suffixes)
     ]
     taken = {name for candidate in indexed for name in candidate.names}
     rest = [
@@ -92,7 +97,8 @@ def candidates(names: Iterable[str], listed: Mapping[str, Collection[str]]) -> l
 
 def _numbered_sets(names: Iterable[str]) -> dict[_SetKey, list[str]]:
     """The weights files by what their names have in common, each set in the order of its numbers."""
-    parsed = ((name, parse_weights_name(name)) for name in names)
+    suffixes = all_suffixes()
+    parsed = ((name, parse_weights_name(name, suffixes)) for name in names)
     sets: dict[_SetKey, list[tuple[int, str]]] = {}
     for name, found in parsed:
         if found is not None:
@@ -110,7 +116,7 @@ def _indexed(
     listed: Mapping[str, Collection[str]],
     present: set[str],
 ) -> Candidate:
-    name = parse_index_name(index)
+    name = parse_index_name(index, all_suffixes())
     if name is None:
         raise ValueError(f"{index!r} is not the name of an index")
     if index in listed:
@@ -140,9 +146,10 @@ def _unindexed(key: _SetKey, members: list[str]) -> Candidate:
 
 def _missing(members: Iterable[str], count: int | None) -> tuple[int, ...]:
     """The numbers that a set lacks. Most count from 1; where there is a 0, from there."""
+    suffixes = all_suffixes()
     numbers = {
         name.number
-        for name in map(parse_weights_name, members)
+        for name in (parse_weights_name(member, suffixes) for member in members)
         if name is not None and name.number is not None
     }
     first = 0 if count is None or 0 in numbers else 1

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding
-from shardctl.formats import recognise_file
+from shardctl.formats.detection import recognise_file
 from shardctl.formats.index import parse_index, too_large
+from shardctl.formats.registry import all_suffixes, promised_by, writable
 from shardctl.model import Index
 from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.source.candidates import Candidate, candidates
@@ -46,6 +47,12 @@ class Located:
     unlisted: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def format(self) -> str:
+        """The name of the format that the files' suffix promises; empty where it promises none."""
+        promised = promised_by(self.suffix)
+        return "" if promised is None else promised.name
 
     def names(self, store: Store) -> dict[str, str]:
         """By path, the names of the files in the folder: as the index lists them, also in folders below (`sub/a`)."""
@@ -114,7 +121,7 @@ def _all_candidates(store: Store, directory: str) -> tuple[list[Candidate], dict
     indexes = {
         name: _read_index(store, store.join(directory, name))
         for name in names
-        if parse_index_name(name)
+        if parse_index_name(name, all_suffixes())
     }
     listed = {
         name: set(read.index.weight_map.values())
@@ -126,7 +133,8 @@ def _all_candidates(store: Store, directory: str) -> tuple[list[Candidate], dict
 
 def _has_weights(store: Store, directory: str, candidate: Candidate) -> bool:
     """Whether a candidate of an unknown name is one: many a `.bin` has no weights. Only its first file is opened."""
-    if candidate.suffix == ".safetensors":
+    promised = promised_by(candidate.suffix)
+    if promised is not None and not promised.ambiguous_suffixes:
         return True
     path = store.join(directory, candidate.files[0])
     if store.kind(path) != "file":
@@ -200,7 +208,7 @@ def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
 
 
 def _alone(source: str, directory: str, name: str) -> Located:
-    parsed = parse_weights_name(name)
+    parsed = parse_weights_name(name, all_suffixes())
     if parsed is None:
         return Located(source, directory, (source,), name)
     return Located(source, directory, (source,), parsed.stem, parsed.variant, parsed.suffix)
@@ -287,7 +295,8 @@ def _nothing_in(store: Store, directory: str) -> MissingError:
     inner = [
         entry.name for entry in store.list(directory) if "directory" in (entry.kind, entry.target)
     ]
-    hint = "name a folder with model.safetensors, pytorch_model.bin or an index, or the weights file itself"
+    usual = ", ".join(f"{known.default_stem}{known.suffix}" for known in writable())
+    hint = f"name a directory with {usual} or an index, or the weights file itself"
     if inner:
-        hint += f"; folders in it: {', '.join(map(escape, inner[:_SHOWN_CHOICES]))}"
+        hint += f"; directories in it: {', '.join(map(escape, inner[:_SHOWN_CHOICES]))}"
     return MissingError(f"'{escape(directory)}' holds no checkpoint", hint=hint, file=directory)

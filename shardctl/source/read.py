@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.findings import Finding, Report, report_some
-from shardctl.formats import read_file
+from shardctl.formats.detection import read_file
+from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Checkpoint, File, Index, Tensor
 from shardctl.naming import parse_weights_name
-from shardctl.source.candidates import Candidate
 from shardctl.source.locate import Located
 from shardctl.source.state_dict import Selection, flatten, select
 from shardctl.stores.base import Store
@@ -51,7 +51,7 @@ def read_checkpoint(
         )
         for path, file in _read_files(store, located, report)
     ]
-    report_some(_mixed_containers(parts), report)
+    report_some(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
     report_some(_unite(parts, tensors), report)
     metadata: dict[str, str] = {}
@@ -61,7 +61,7 @@ def read_checkpoint(
     if located.index is not None:
         report_some(_misplaced(store, located, located.index, parts, aliases), report)
     return Checkpoint(
-        container=parts[0].file.container if parts else _promised_container(located),
+        format=parts[0].file.format if parts else located.format,
         files=tuple(part.file for part in parts),
         tensors=tuple(tensors.values()),
         metadata={name: value for name, value in metadata.items() if name not in aliases},
@@ -116,17 +116,15 @@ def _choose(
     return select(file.tree, path, key, drop_non_tensors=drop_non_tensors)
 
 
-def _mixed_containers(parts: Sequence[_Part]) -> Iterator[Finding]:
+def _mixed_formats(parts: Sequence[_Part]) -> Iterator[Finding]:
     for part in parts:
         first = parts[0]
-        if part.file.container != first.file.container:
-            message = f"the file is {part.file.container}, and '{escape(first.path)}' of the same set is not"
+        if part.file.format != first.file.format:
+            message = (
+                f"the file is {part.file.format}, and '{escape(first.path)}' of the same set is not"
+            )
             hint = "the files are of different checkpoints; fetch the set again"
             yield Finding("header-invalid", "error", message, hint, part.path)
-
-
-def _promised_container(located: Located) -> str:
-    return "safetensors" if located.suffix == ".safetensors" else "bin"
 
 
 def _unite(parts: Sequence[_Part], tensors: dict[str, Tensor]) -> Iterator[Finding]:
@@ -139,7 +137,7 @@ def _unite(parts: Sequence[_Part], tensors: dict[str, Tensor]) -> Iterator[Findi
 
 
 def _twice(path: str, name: str, other: str) -> Finding:
-    parsed = parse_weights_name(other.replace("\\", "/").rsplit("/", 1)[-1])
+    parsed = parse_weights_name(other.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
     if parsed is not None and parsed.style == "rank":
         hint = "these are slices for several devices, not shards: join them with the model's own conversion script"
     else:
@@ -166,10 +164,14 @@ def _united_metadata(parts: Sequence[_Part], united: dict[str, str]) -> Iterator
 
 def _aliases(metadata: Mapping[str, object], tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """The names that are recorded as tied to a tensor, as the hub records them: `dropped: kept`."""
+    reserved = reserved_metadata()
     return {
         name: kept
         for name, kept in metadata.items()
-        if name != "format" and name not in tensors and isinstance(kept, str) and kept in tensors
+        if name not in reserved
+        and name not in tensors
+        and isinstance(kept, str)
+        and kept in tensors
     }
 
 
@@ -203,25 +205,3 @@ def _misplaced(
         if tensor not in listed:
             message = f"the tensor is in '{escape(shard)}', and the index does not list it"
             yield Finding("index-tensor-unlisted", "error", message, _REPAIR, index.path, tensor)
-
-
-def loader_choices(choices: list[Candidate]) -> dict[str, str]:
-    """Which file each loader would take of a folder with these checkpoints.
-
-    Source: `_get_resolved_checkpoint_files` of transformers, `load_torch_model` of huggingface_hub,
-    `load_checkpoint_in_model` of accelerate.
-    """
-    plain = [candidate for candidate in choices if candidate.variant is None]
-    there = {candidate.choice for candidate in plain}
-    indexes = sorted(candidate.choice for candidate in choices if candidate.index is not None)
-    single, single_bin = "model.safetensors", "pytorch_model.bin"
-    sharded, sharded_bin = f"{single}.index.json", f"{single_bin}.index.json"
-    orders = {
-        "transformers": (single, sharded, single_bin, sharded_bin),
-        "huggingface_hub": (sharded, single, sharded_bin, single_bin),
-        "accelerate": (single_bin, single, *(indexes if len(indexes) == 1 else ())),
-    }
-    return {
-        loader: next((name for name in order if name in there), "none")
-        for loader, order in orders.items()
-    }

@@ -1,1 +1,1 @@
-"""Where bytes live: local folders, and memory for tests."""
+"""Where bytes are: what a store promises, local files, and which store a URL means."""

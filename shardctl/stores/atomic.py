@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from shardctl.errors import StorageError
 from shardctl.stores.base import Store
+from shardctl.stores.optional import keep_mode, sync_directory
 
-#: What a file is called until it is whole.
+#: Suffix of a file until it is complete.
 FRESH = ".new"
 
 
 def put(store: Store, directory: str, name: str, data: bytes) -> None:
-    """Give a small file new content in one durable step: the old content or the new, never less."""
+    """Give a small file new content in one durable step: it has the old content or the new."""
     fresh = store.join(directory, f"{name}{FRESH}")
     store.remove(fresh)
     with store.create(fresh, len(data)) as writer:
@@ -18,24 +19,24 @@ def put(store: Store, directory: str, name: str, data: bytes) -> None:
         writer.sync()
     final = store.join(directory, name)
     if store.kind(final) == "file":
-        store.copy_mode(final, fresh)
+        keep_mode(store, final, fresh)
     store.rename(fresh, final)
-    store.sync_directory(directory)
+    sync_directory(store, directory)
 
 
 def make_durably(store: Store, directory: str) -> tuple[str, ...]:
-    """Make a folder and its parents; returns those that were not there, innermost first.
+    """Make a directory and its parents, durably; return those that were missing, innermost first.
 
     Each has a durable name before the next is made in it. So at most the innermost of those that
-    are there can be one that a kill caught between the two, and its name is made durable first.
+    exist can be one that a kill caught between the two, and its name is made durable first.
     Raises what the store does.
     """
     missing: list[str] = []
-    there = directory
-    while store.kind(there) is None:
-        missing.append(there)
-        there = store.split(there)[0]
-    _sync_name(store, there)
+    existing = directory
+    while store.kind(existing) is None:
+        missing.append(existing)
+        existing = store.split(existing)[0]
+    _sync_name(store, existing)
     for each in reversed(missing):
         store.make_directory(each)
         _sync_name(store, each)
@@ -44,9 +45,9 @@ def make_durably(store: Store, directory: str) -> tuple[str, ...]:
 
 def _sync_name(store: Store, directory: str) -> None:
     try:
-        store.sync_directory(store.split(directory)[0])
+        sync_directory(store, store.split(directory)[0])
     except StorageError as error:
-        # A folder that may be written to but not read cannot be opened, and so not be synced, by
-        # anybody.
+        # A directory that may be written to but not read cannot be opened by anyone, and so not be
+        # synced.
         if not isinstance(error.__cause__, PermissionError):
             raise

@@ -1,4 +1,9 @@
-"""The seam to the places where bytes live: what a store, a reader and a writer promise.
+"""What a store, a reader and a writer promise, and what a store may be able to do besides.
+
+`Store` is the core: every place that holds files offers it, an object store included. What only
+some stores can do is a small protocol of its own (`Appends`, `Locks`, …). A store has a capability
+when it has the method; callers ask with `isinstance(store, Locks)`, and `stores.optional` says what
+is done without. Nothing else about a store is promised anywhere.
 
 Only stores know system calls. Paths are the store's own strings; everything above passes them
 through unread. Every failure of the system is raised as `StorageError` (or `MissingError`) that
@@ -10,7 +15,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from shardctl.model import Extent, Version
 
@@ -21,21 +26,13 @@ BUFFER_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Properties:
-    """What a store can honestly promise. `durable`: a synced folder's renames survive a power cut.
-
-    `shared_blocks`: it knows how to share blocks; whether two places do, `Store.shared_block` says.
-    """
-
-    atomic_rename: bool
-    server_copy: bool
-    shared_blocks: bool
-    durable: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
-    """One name in a folder. `kind` is the name's own ("link" is not followed); `target` is what a link leads to."""
+    """One name in a directory.
+
+    `kind` is that of the name itself: a "link" is not followed. `target` is the kind of what a link
+    leads to, None for a dangling link and for what is not a link. `size` is that of the file, in
+    bytes; 0 for anything else.
+    """
 
     name: str
     kind: EntryKind
@@ -44,13 +41,13 @@ class Entry:
 
     @property
     def readable(self) -> bool:
-        """A regular file, or a link to one."""
+        """Whether this is a regular file, or a link to one."""
         return "file" in (self.kind, self.target)
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Bytes moved, by the way they took: blocks shared, copied inside the kernel, or through our buffers."""
+    """Bytes moved: as shared blocks, copied inside the kernel, or through buffers."""
 
     shared: int = 0
     kernel: int = 0
@@ -143,23 +140,30 @@ class Directory(Protocol):
 
 
 class Reader(Protocol):
-    """An open source file. Never writes; the file that was opened stays the one that is read."""
+    """An open source file. Any number of threads may read from it at once.
+
+    What is read is the file that was opened: where another file takes its name, or where it
+    changes, reads return the old bytes or raise SourceChangedError.
+    """
 
     @property
     def path(self) -> str: ...
 
     @property
     def version(self) -> Version:
-        """Size and mark as they were when the file was opened."""
+        """Version of the file when it was opened."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset`; raises SourceChangedError where the file has become shorter."""
+        """Return exactly `length` bytes from `offset`.
+
+        Raises SourceChangedError where the file ends before them, and StorageError.
+        """
 
     def current(self) -> Version:
-        """Size and mark as they are now, to notice a source that changed while it was read."""
+        """Return the version of the open file now, to notice that it changed while it was read."""
 
     def will_stream(self) -> None:
-        """Say that most of the file will be read once, in order: a hint for caches."""
+        """Announce that most of the file will be read once, in order: a hint for caches."""
 
     def close(self) -> None: ...
 
@@ -174,7 +178,11 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """A new file that is being written. It has its final size from the start where the system can reserve it."""
+    """A new file that is being written. Any number of threads may write to it at once.
+
+    Each byte is written once, in any order. Some stores show the file only once it is closed. After
+    an error within its block, part of a file may be left, which is for the caller to remove.
+    """
 
     @property
     def path(self) -> str: ...
@@ -183,14 +191,18 @@ class Writer(Protocol):
         """Write all of `data` at `offset`."""
 
     def copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
-        """Copy a range of `source` to `offset`, by the cheapest way that works. Exactly `extent.length` bytes.
+        """Copy the `extent.length` bytes of a range of `source` to `offset`.
 
-        Whole blocks that stand alike in both files (`layout.whole_blocks`) are shared where the
-        store can.
+        The cheapest way that works is taken. `source` may be of another store. Whole blocks that
+        are equally aligned in both files (`model.whole_blocks`) are shared where the store can.
+        Raises SourceChangedError where the source has become shorter, and StorageError.
         """
 
     def sync(self) -> None:
-        """Make the bytes durable. A failure is final: the file must be thrown away, never synced again."""
+        """Make the bytes durable.
+
+        A StorageError is final: the file must be discarded, never synced again.
+        """
 
     def close(self) -> None: ...
 
@@ -205,67 +217,144 @@ class Writer(Protocol):
 
 
 class Store(Protocol):
-    """A place that holds files in folders."""
+    """A place that holds files in directories.
 
-    @property
-    def properties(self) -> Properties: ...
+    The empty path is the directory that relative paths start from; it always exists. A store
+    without real directories shows one wherever a file lies below it. A store must be picklable if
+    tasks are to run in other processes.
+    """
 
     def join(self, directory: str, *names: str) -> str:
-        """The path of a name in a folder."""
+        """Return the path of a name in a directory."""
 
     def split(self, path: str) -> tuple[str, str]:
-        """The folder and the last name of a path: what `join` puts together."""
+        """Return the directory and the last name of a path: what `join` puts together."""
 
     def same(self, one: str, other: str) -> bool:
-        """Whether two paths lead to the same file or folder; false where one leads to nothing."""
+        """Whether two paths lead to the same file or directory; false where one does not exist."""
 
     def kind(self, path: str) -> EntryKind | None:
-        """What lies at `path`, links followed; None where nothing does (also for a dangling link)."""
+        """Return what `path` leads to, links followed; None where nothing, or a dangling link."""
 
     def version(self, path: str) -> Version:
-        """Size and mark of the file at `path`, links followed; MissingError where there is none."""
+        """Return the version of the file at `path`, links followed; raises as `open` does."""
 
     def list(self, directory: str) -> list[Entry]:
-        """The names in a folder, sorted."""
+        """Return the names in a directory, sorted.
 
-    def open(self, path: str) -> Reader:
-        """Open a regular file (or a link to one) for reading; anything else is an InputError, never waited for."""
-
-    def create(self, path: str, nbytes: int) -> Writer:
-        """Make a new file that will have `nbytes` bytes; TargetExistsError where the name is taken."""
-
-    def append(self, path: str, data: bytes) -> None:
-        """Add bytes to the end of a file, which is made where it is missing; durable on return."""
-
-    def lock(self, path: str) -> AbstractContextManager[None]:
-        """Hold a lock file, alone; LockedError that says who holds it. The file is gone afterwards."""
-
-    def copy_mode(self, path: str, fresh: str) -> None:
-        """Give a new file the permissions of the file that it will replace, where the store has permissions."""
-
-    def make_directory(self, path: str) -> None:
-        """Make a folder and its parents; one that is there is fine."""
-
-    def remove_directory(self, path: str) -> None:
-        """Remove an empty folder."""
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a file its final name, in one step; a file of that name is replaced."""
-
-    def remove(self, path: str) -> None:
-        """Remove a file or a link; one that is gone already is fine."""
-
-    def sync_directory(self, path: str) -> None:
-        """Make the names in a folder durable, where the store can."""
-
-    def drop_cache(self, path: str) -> None:
-        """Let the next read of a synced file come from where it is kept, not from a cache, where the system can."""
-
-    def shared_block(self, path: str, directory: str) -> int | None:
-        """The block, in bytes, that a new file in `folder` could share with the file at `path`.
-
-        The folder need not exist yet. None where blocks cannot be shared. Leaves nothing behind.
+        Raises MissingError where it does not exist, InputError where it is not a directory.
         """
 
+    def open(self, path: str) -> Reader:
+        """Open a regular file, or a link to one, for reading.
+
+        Raises MissingError, and InputError (code `file-not-regular`) for anything but a file; never
+        waits.
+        """
+
+    def create(self, path: str, nbytes: int) -> Writer:
+        """Create a file that will have `nbytes` bytes, and open it for writing.
+
+        Raises TargetExistsError where the name is taken.
+        """
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory and its parents, so that files can be created in it.
+
+        One that exists is left alone. Raises TargetExistsError where a file has that name.
+        """
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name. A file of the new name is replaced.
+
+        At any instant the new name has no file or the old one, and then the new one, whole.
+        """
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a link; one that does not exist is not an error."""
+
+
+@runtime_checkable
+class Appends(Protocol):
+    """A store whose files can grow."""
+
+    def append(self, path: str, data: bytes) -> None:
+        """Add bytes to the end of a file, created if needed; durable on return."""
+
+
+@runtime_checkable
+class Locks(Protocol):
+    """A store in which one process can keep others out."""
+
+    def lock(self, path: str) -> AbstractContextManager[None]:
+        """Hold a lock file, alone; the file is removed afterwards.
+
+        Raises LockedError, which names the holder where it is known.
+        """
+
+
+@runtime_checkable
+class SyncsDirectories(Protocol):
+    """A store that can make renames survive a power cut."""
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a directory durable."""
+
+
+@runtime_checkable
+class RemovesDirectories(Protocol):
+    """A store with real directories: they exist also when empty, and can be removed then."""
+
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory; one that does not exist is not an error."""
+
+
+@runtime_checkable
+class SharesBlocks(Protocol):
+    """A store whose writers can share blocks with source files."""
+
+    def shared_block(self, source: Reader, directory: str) -> int | None:
+        """Return the block, in bytes, that a new file in `directory` could share with `source`.
+
+        None where blocks cannot be shared. The directory need not exist. Nothing is left behind.
+        """
+
+
+@runtime_checkable
+class KnowsFreeSpace(Protocol):
+    """A store that can fill up, and says how much room is left."""
+
     def free_bytes(self, directory: str) -> int | None:
-        """Bytes that can still be written below `folder` (which need not exist yet); None where unknown."""
+        """Return the bytes that can still be written below a directory, which need not exist.
+
+        None where that is unknown.
+        """
+
+
+@runtime_checkable
+class KeepsModes(Protocol):
+    """A store whose files have permissions."""
+
+    def copy_mode(self, path: str, fresh: str) -> None:
+        """Give the file `fresh` the permissions of the file `path`, which it will replace."""
+
+
+@runtime_checkable
+class DropsCaches(Protocol):
+    """A store that can read a file from the disk again, and not from memory."""
+
+    def drop_cache(self, path: str) -> None:
+        """Let the next read of a synced file come from where it is kept, as far as possible."""
+
+
+#: Every capability, for those who go through all of them.
+CAPABILITIES: tuple[type, ...] = (
+    Appends,
+    Locks,
+    SyncsDirectories,
+    RemovesDirectories,
+    SharesBlocks,
+    KnowsFreeSpace,
+    KeepsModes,
+    DropsCaches,
+)

@@ -1,6 +1,7 @@
-"""Files and folders of this machine. Paths are what the system takes, absolute or relative; "" is the current folder.
+"""Files and directories of this machine.
 
-Runs on Linux, macOS and Windows: what a system lacks is made up for in `syscalls`.
+Paths are what the system takes, absolute or relative; "" is the current directory. Runs on Linux,
+macOS and Windows: `syscalls` makes up for what a system lacks.
 """
 
 from __future__ import annotations
@@ -10,55 +11,53 @@ import errno
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardctl.errors import InputError
 from shardctl.model import Version
 from shardctl.stores import local_files, locking, syscalls
-from shardctl.stores.base import Entry, EntryKind, Properties
+from shardctl.stores.base import Entry, EntryKind, Reader
 from shardctl.stores.faults import ABSENT, not_regular, reading, shown, writing
 from shardctl.stores.local_files import LocalReader, LocalWriter, version_of
 
-#: Who may do what with a file: user, group and others, without the set-id and sticky bits.
+#: Permissions of user, group and others, without the set-id and sticky bits.
 _PERMISSIONS = 0o777
 
 
 class LocalStore:
-    """The store of local paths. It keeps no state, so that any number of threads may use one."""
+    """Store of local paths, with every capability of `stores.base` that the system has.
 
-    @property
-    def properties(self) -> Properties:
-        """Renames are atomic; Linux can share blocks; folders are durable where they can be synced."""
-        return Properties(
-            atomic_rename=True,
-            server_copy=False,
-            shared_blocks=sys.platform == "linux",
-            durable=syscalls.DIRECTORIES_SYNC,
-        )
+    It keeps no state, so that any number of threads and processes may use one.
+    """
 
     def join(self, directory: str, *names: str) -> str:
-        """The path of a name in a folder."""
+        """Return the path of a name in a directory."""
         return os.path.join(directory, *names)
 
     def split(self, path: str) -> tuple[str, str]:
-        """The folder and the last name of a path; separators at its end do not count."""
+        """Return the directory and the last name of a path; separators at its end do not count."""
         directory, name = os.path.split(path)
         return (directory, name) if name or directory == path else os.path.split(directory)
 
     def same(self, one: str, other: str) -> bool:
-        """Whether two paths lead to the same file or folder; false where one leads to nothing."""
+        """Whether two paths lead to the same file or directory; false where one does not exist."""
         first, second = _look(one), _look(other)
         return first is not None and second is not None and os.path.samestat(first, second)
 
     def kind(self, path: str) -> EntryKind | None:
-        """What lies at `path`, links followed; None where nothing does, or where no file can have that name."""
+        """Return what `path` leads to, links followed.
+
+        None where nothing does, or where no file can have that name.
+        """
         status = _look(path)
         return None if status is None else _kind_of(status)
 
     def version(self, path: str) -> Version:
-        """Size and mark of a regular file, links followed; raises MissingError or InputError."""
+        """Return the version of a regular file, links followed.
+
+        Raises MissingError, InputError (not a regular file) and StorageError.
+        """
         with reading(path):
             status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -66,11 +65,11 @@ class LocalStore:
         return version_of(status)
 
     def list(self, directory: str) -> list[Entry]:
-        """The names in a folder, sorted; raises MissingError, or InputError where it is no folder."""
+        """Return the names in a directory, sorted; raises MissingError and InputError."""
         if self.kind(directory) in ("file", "other"):
             raise InputError(
-                f"{shown(directory)} is not a folder",
-                hint="name a folder, or a file alone",
+                f"{shown(directory)} is not a directory",
+                hint="name a directory, or a file alone",
                 file=directory,
             )
         with reading(directory), os.scandir(directory or os.curdir) as found:
@@ -80,20 +79,41 @@ class LocalStore:
         )
 
     def open(self, path: str) -> LocalReader:
-        """Open a regular file, or a link to one; raises MissingError, InputError (`file-not-regular`), StorageError."""
+        """Open a regular file, or a link to one.
+
+        Raises MissingError, InputError (`file-not-regular`) and StorageError.
+        """
         return LocalReader(path)
 
     def create(self, path: str, nbytes: int) -> LocalWriter:
-        """Make a new file of `nbytes` bytes with the umask's mode; raises TargetExistsError or StorageError."""
+        """Create a file of `nbytes` bytes with the umask's mode.
+
+        Raises TargetExistsError and StorageError.
+        """
         return LocalWriter(path, nbytes)
 
+    def make_directory(self, path: str) -> None:
+        """Make a directory and its parents; raises TargetExistsError where a file has that name."""
+        with writing(path):
+            os.makedirs(path or os.curdir, exist_ok=True)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name in one step. A file of the new name is replaced."""
+        with writing(new):
+            os.replace(old, new)
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a link; one that does not exist is not an error."""
+        with writing(path), contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
     def append(self, path: str, data: bytes) -> None:
-        """Add bytes to the end of a file, which is made where it is missing; durable on return."""
+        """Add bytes to the end of a file, created if needed; durable on return."""
         local_files.append(path, data)
 
     @contextmanager
     def lock(self, path: str) -> Iterator[None]:
-        """Hold a lock file, alone; LockedError that says who holds it. The file is gone afterwards."""
+        """Hold a lock file, alone; raises LockedError that names the holder."""
         with writing(path):
             held = locking.acquire(path)
         try:
@@ -101,8 +121,48 @@ class LocalStore:
         finally:
             held.release()
 
+    # Where directories cannot be synced, the store does not claim that they can: a power cut may
+    # undo the last renames there.
+    if syscalls.DIRECTORIES_SYNC:
+
+        def sync_directory(self, path: str) -> None:
+            """Make the names in a directory durable, where the filesystem can."""
+            with writing(path):
+                syscalls.sync_directory(path or os.curdir)
+
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory; one that does not exist is not an error."""
+        with writing(path), contextlib.suppress(FileNotFoundError):
+            os.rmdir(path)
+
+    def shared_block(self, source: Reader, directory: str) -> int | None:
+        """Return the block, in bytes, that a new file in `directory` could share with `source`."""
+        if not isinstance(source, LocalReader):
+            return None
+        try:
+            return syscalls.shared_block(source.descriptor.number, _nearest(directory))
+        except (OSError, ValueError):
+            # No unnamed files there, or none that may be written: nothing was shared, and the run
+            # will say the rest.
+            return None
+
+    def free_bytes(self, directory: str) -> int | None:
+        """Return the bytes that this user can still write below a directory, or its nearest parent.
+
+        None where that is unknown.
+        """
+        try:
+            usage = shutil.disk_usage(_nearest(directory))
+        except (OSError, ValueError):
+            return None
+        # Some filesystems in user space report zero for everything.
+        return usage.free if usage.total else None
+
     def copy_mode(self, path: str, fresh: str) -> None:
-        """Give a new file the permissions of the one that it will replace, as far as the filesystem has them."""
+        """Give a new file the permissions of the one that it will replace.
+
+        As far as the filesystem has permissions, and without the set-id and sticky bits.
+        """
         with writing(path):
             mode = stat.S_IMODE(os.stat(path).st_mode) & _PERMISSIONS
         with writing(fresh):
@@ -112,57 +172,14 @@ class LocalStore:
                 if error.errno not in syscalls.UNSUPPORTED | {errno.EPERM}:
                     raise
 
-    def make_directory(self, path: str) -> None:
-        """Make a folder and its parents; raises TargetExistsError where something else has that name."""
-        with writing(path):
-            os.makedirs(path or os.curdir, exist_ok=True)
-
-    def remove_directory(self, path: str) -> None:
-        """Remove an empty folder; one that is gone already is fine."""
-        with writing(path), contextlib.suppress(FileNotFoundError):
-            os.rmdir(path)
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a file its final name, in one step; a file of that name is replaced."""
-        with writing(new):
-            os.replace(old, new)
-
-    def remove(self, path: str) -> None:
-        """Remove a file or a link; one that is gone already is fine."""
-        with writing(path), contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-
-    def sync_directory(self, path: str) -> None:
-        """Make the names in a folder durable, where the system can."""
-        with writing(path):
-            syscalls.sync_directory(path or os.curdir)
-
     def drop_cache(self, path: str) -> None:
         """Drop the file's clean pages, where the system can."""
         with reading(path):
             syscalls.drop_cache(path)
 
-    def shared_block(self, path: str, directory: str) -> int | None:
-        """The block, in bytes, that a new file in `folder` could share with the file at `path`; None where none."""
-        try:
-            return syscalls.shared_block(path, _nearest(directory))
-        except (OSError, ValueError):
-            # No unnamed files there, or none that may be written: nothing was shared, and the run
-            # will say the rest.
-            return None
-
-    def free_bytes(self, directory: str) -> int | None:
-        """Bytes that this user can still write below `folder`, or below where it would be made; None where unknown."""
-        try:
-            usage = shutil.disk_usage(_nearest(directory))
-        except (OSError, ValueError):
-            return None
-        # Some filesystems in user space say zero of everything.
-        return usage.free if usage.total else None
-
 
 def _look(path: str) -> os.stat_result | None:
-    """What lies at a path, links followed; None where it leads to nothing."""
+    """Status of what a path leads to, links followed; None where it leads to nothing."""
     with reading(path):
         try:
             return os.stat(path or os.curdir)
@@ -189,7 +206,7 @@ def _kind_of(status: os.stat_result) -> EntryKind:
 
 
 def _entry(item: os.DirEntry[str]) -> Entry | None:
-    """One name of a folder; None where it was removed while the folder was read."""
+    """One name in a directory; None where it was removed while the directory was read."""
     try:
         if item.is_symlink():
             return _link_entry(item)
@@ -204,8 +221,8 @@ def _link_entry(item: os.DirEntry[str]) -> Entry:
     try:
         status = item.stat()
     except OSError as error:
-        # A place that may not be looked at is still something; one link in a folder is no reason to
-        # refuse the rest.
+        # A target that may not be looked at still exists; one such link is no reason to refuse the
+        # rest of the directory.
         return Entry(item.name, "link", None if error.errno in ABSENT else "other", 0)
     target = _kind_of(status)
     return Entry(item.name, "link", target, status.st_size if target == "file" else 0)

@@ -1,4 +1,4 @@
-"""Open files of a local folder: positioned reads, and writes that end up durable."""
+"""Open local files: positioned reads, and writes that end up durable."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ from shardctl.stores.faults import (
     writing,
 )
 
-#: Bytes from which on the disk is told to begin with them (a call for each small piece costs more
+#: Pieces of at least so many bytes are written back early (a call for each small piece costs more
 #: than it gains).
 _WORTH_WRITING = 1024 * 1024
-#: Bytes of one file that the disk may be busy with while more are written: it never waits, and is
-#: never far behind.
+#: Bytes of one file that may wait for the disk while more are written: it never idles, and is never
+#: far behind.
 _AHEAD_BYTES = 192 * 1024 * 1024
 
 
 def version_of(status: os.stat_result) -> Version:
-    """Size in bytes, and the time of the last change with the inode, so that a file renamed into place differs."""
+    """Return the size in bytes, and the time of the last change with the inode as the mark.
+
+    With the inode, a file that was renamed into place differs.
+    """
     return Version(status.st_size, f"{status.st_mtime_ns}-{status.st_ino}")
 
 
@@ -42,10 +45,13 @@ class LocalReader:
     """An open regular file. Any number of threads may read from it at once."""
 
     def __init__(self, path: str) -> None:
-        """Open the file; raises MissingError, InputError (not a regular file) or StorageError, and never waits."""
+        """Open the file, without ever waiting for it.
+
+        Raises MissingError, InputError (not a regular file) and StorageError.
+        """
         self.path = path
         with reading(path):
-            # Looked at before it is opened, since opening some devices does something.
+            # Checked before it is opened, since opening some devices has effects.
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise not_regular(path)
             self.descriptor = syscalls.open_to_read(path)
@@ -56,7 +62,10 @@ class LocalReader:
             raise
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset`; raises SourceChangedError at the end of the file, or StorageError."""
+        """Return exactly `length` bytes from `offset`.
+
+        Raises SourceChangedError where the file ends before them, and StorageError.
+        """
         data = self._some(offset, length) if length else b""
         if len(data) == length:
             return data
@@ -67,18 +76,18 @@ class LocalReader:
         return b"".join(pieces)
 
     def current(self) -> Version:
-        """Size and mark as they are now."""
+        """Return the version of the open file now."""
         with reading(self.path):
             return version_of(os.fstat(self.descriptor.number))
 
     def will_stream(self) -> None:
-        """Say that most of the file will be read once, in order."""
+        """Announce that most of the file will be read once, in order."""
         # A hint that is refused changes nothing.
         with contextlib.suppress(OSError):
             syscalls.will_stream(self.descriptor.number)
 
     def close(self) -> None:
-        """Close the file; once is enough."""
+        """Close the file; again is not an error."""
         # What was read is not in doubt when closing fails.
         with contextlib.suppress(OSError):
             self.descriptor.close()
@@ -115,7 +124,10 @@ class LocalWriter:
     """A new file. Any number of threads may write to it at once."""
 
     def __init__(self, path: str, nbytes: int) -> None:
-        """Make the file, `nbytes` long; raises TargetExistsError or StorageError, and then leaves no file."""
+        """Create the file, `nbytes` long.
+
+        Raises TargetExistsError and StorageError, and then leaves no file.
+        """
         self.path = path
         self._sync_failure: StorageError | None = None
         self._block: int | None = None
@@ -125,8 +137,7 @@ class LocalWriter:
         with writing(path):
             self._descriptor = syscalls.open_new(path)
         try:
-            # A file of the right size from the start shows at once what the filesystem will not
-            # hold.
+            # A file of the final size from the start shows at once what the filesystem cannot hold.
             with writing(path):
                 os.ftruncate(self._descriptor.number, nbytes)
                 self._block = syscalls.block_of(self._descriptor.number)
@@ -137,7 +148,7 @@ class LocalWriter:
             raise
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Write all of `data` at `offset`; raises StorageError (`disk-full` where there is no room)."""
+        """Write all of `data` at `offset`; raises StorageError (`disk-full` for no room)."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):
@@ -148,7 +159,7 @@ class LocalWriter:
         self._start_writing(offset, len(view))
 
     def copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
-        """Copy a range of `source`: share its blocks, else copy inside the kernel, and what is left through a buffer.
+        """Copy a range of `source`, as shared blocks, else in the kernel, else through a buffer.
 
         Raises SourceChangedError where the source has become shorter, and StorageError that names
         the file at fault.
@@ -162,9 +173,9 @@ class LocalWriter:
         return before + Copied(shared=length) + after
 
     def _copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
-        # `sendfile` has no place here: it writes where the file's one position stands, which
-        # threads would share, and it gained little where `copy_file_range` does not go (10 to 30 %
-        # from ext4 to tmpfs).
+        # `sendfile` is not used: it writes at the file's one position, which threads would share,
+        # and it gained little where `copy_file_range` does not work (10 to 30 % from ext4 to
+        # tmpfs).
         kernel = (
             self._copy_in_kernel(offset, source, extent) if isinstance(source, LocalReader) else 0
         )
@@ -175,12 +186,15 @@ class LocalWriter:
         return Copied(kernel=kernel, buffered=extent.length - kernel)
 
     def sync(self) -> None:
-        """Make the bytes durable. Once it has failed it always fails: the kernel forgets what it could not write."""
+        """Make the bytes durable.
+
+        Once this has failed it always fails: the kernel drops what it could not write.
+        """
         with self._synced():
             syscalls.sync_file(self._descriptor.number)
 
     def close(self) -> None:
-        """Close the file; raises StorageError where the system only now says that writing failed."""
+        """Close the file; raises StorageError where the system reports a failed write only now."""
         with writing(self.path):
             self._descriptor.close()
 
@@ -196,15 +210,15 @@ class LocalWriter:
         try:
             self.close()
         except StorageError:
-            # The error that is under way came first and says more.
+            # The error that is being raised came first and says more.
             if error is None:
                 raise
 
     def _start_writing(self, offset: int, length: int) -> None:
-        """Let the disk begin with what was just written, and wait for what it began with some time ago.
+        """Start to write back what was just written, and wait for what was started some time ago.
 
         So the disk is never idle, memory never fills with what waits for it, and no call takes
-        long: a process that is told to stop cannot end before its calls do.
+        long: an interrupted process cannot end before its calls do.
         """
         if length < _WORTH_WRITING:
             return
@@ -214,7 +228,7 @@ class LocalWriter:
                 syscalls.finish_writing(self._descriptor.number, begun, size)
 
     def _far_behind(self, offset: int, length: int) -> list[tuple[int, int]]:
-        """Note a piece that the disk has begun with; returns the earlier ones that it is time to wait for."""
+        """Note a piece whose write-back was started; return the earlier ones to wait for."""
         with self._lock:
             self._started.append((offset, length))
             self._ahead += length
@@ -226,7 +240,7 @@ class LocalWriter:
 
     @contextmanager
     def _synced(self) -> Iterator[None]:
-        """Raise what a sync says as StorageError, now and at each later sync."""
+        """Raise the error of a sync as StorageError, now and at each later sync."""
         if self._sync_failure is not None:
             raise self._sync_failure
         try:
@@ -237,7 +251,7 @@ class LocalWriter:
             raise failure from error
 
     def _share(self, offset: int, source: LocalReader, extent: Extent) -> tuple[int, int]:
-        """Share what can be shared; returns where in the extent it begins, and its bytes."""
+        """Share what can be shared; return where in the extent that begins, and its bytes."""
         begin, length = whole_blocks(offset, extent, self._block) if self._block else (0, 0)
         try:
             done = length > 0 and syscalls.share_range(
@@ -265,7 +279,7 @@ class LocalWriter:
 
 
 def append(path: str, data: bytes) -> None:
-    """Add bytes to the end of a file, made where it is missing, and make them durable."""
+    """Add bytes to the end of a file, created if needed, and make them durable."""
     with writing(path):
         descriptor = syscalls.open_to_append(path)
         try:

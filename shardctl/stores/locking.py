@@ -1,8 +1,8 @@
 """A lock file that one process holds, and that a dead process cannot hold.
 
-`flock` where the system has it: the kernel frees it with its holder. Elsewhere, and on filesystems
-without it, an exclusive file that names host, process and start time; one whose process is gone is
-taken over.
+`flock` where the system has it: the kernel releases it when its holder ends. Elsewhere, and on
+filesystems without it, an exclusive file that names host, process and start time; one whose process
+has ended is taken over.
 """
 
 from __future__ import annotations
@@ -30,21 +30,24 @@ _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_N
 
 @dataclass(slots=True)
 class Held:
-    """A lock that is held: the open descriptor, and the file's path."""
+    """A lock that is held: the open descriptor and the path of the file."""
 
     descriptor: int
     path: str
 
     def release(self) -> None:
-        """Remove the file while it is still held, so that nobody waits for a name that is gone, and let go."""
-        with suppress(OSError):  # the folder may be gone with it
-            if _still_named(self.path, self.descriptor):  # and somebody else's may be there
+        """Remove the file, and then release the lock, so that no other process waits for it."""
+        with suppress(OSError):  # the directory may be gone with it
+            if _still_named(self.path, self.descriptor):  # it may be another process's by now
                 os.unlink(self.path)
         os.close(self.descriptor)
 
 
 def acquire(path: str) -> Held:
-    """Take the lock at `path`. Raises LockedError that names the holder, and OSError where the file cannot be made."""
+    """Take the lock at `path`.
+
+    Raises LockedError that names the holder, and OSError where the file cannot be created.
+    """
     for _ in range(_TRIES):
         held = _acquire_flock(path) if fcntl is not None else _acquire_exclusive(path)
         if held is not None:
@@ -53,7 +56,7 @@ def acquire(path: str) -> Held:
 
 
 def _acquire_flock(path: str) -> Held | None:
-    """The lock; None where the file was removed by its holder in between, which calls for another try."""
+    """Take the lock; None where its holder removed the file in between: try again."""
     descriptor = os.open(path, _FLAGS, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,7 +83,7 @@ def _still_named(path: str, descriptor: int) -> bool:
 
 
 def _acquire_exclusive(path: str) -> Held | None:
-    """The lock by an exclusive file; None where a stale one was removed, which calls for another try."""
+    """Take the lock by an exclusive file; None where a stale one was removed: try again."""
     try:
         descriptor = os.open(path, _FLAGS | os.O_EXCL, 0o666)
     except FileExistsError:
@@ -111,7 +114,10 @@ def _read_holder(path: str) -> dict[str, object]:
 
 
 def _stale(path: str) -> bool:
-    """Whether the holder was a process of this machine that is gone. Of another machine nothing can be known."""
+    """Whether the holder was a process of this machine that has ended.
+
+    Of a process on another machine nothing can be known.
+    """
     who = _read_holder(path)
     pid = who.get("pid")
     if who.get("host") != platform.node() or not isinstance(pid, int):
@@ -134,6 +140,6 @@ def _locked(path: str) -> LockedError:
     )
     return LockedError(
         f"the target is locked by {by}",
-        hint="wait until that run ends, or stop it; then run the command again",
+        hint="wait until that run ends, or stop it, and run the command again",
         file=path,
     )

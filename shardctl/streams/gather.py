@@ -1,7 +1,7 @@
-"""The elements of a strided view in row-major order, through bounded buffers and without an array library.
+"""The elements of a strided view in row-major order, without an array library.
 
-The output is cut into tiles that follow one another. What a tile needs is read in blocks, in the
-order in which it stands in the source, and each block is spread over the tile by slices of
+Memory is bounded: the output is cut into tiles that follow one another. What a tile needs is read
+in blocks, in the order of the source, and each block is spread over the tile by slices of
 memoryviews with steps, whose loop is the interpreter's own.
 
 Positions and steps are counted in units: as many bytes as one memoryview item has, 1, 2, 4 or 8.
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from shardctl.layout import Copy, Gather
-from shardctl.model import Extent
 from shardctl.stores.base import BUFFER_BYTES, Reader
+from shardctl.streams.chunks import chunks
 
 #: Reading on through a gap of so many bytes costs no more than another system call (measured).
 GAP_BYTES = 8 * 1024
@@ -32,7 +32,7 @@ Emit = Callable[[bytes | bytearray | memoryview], None]
 
 
 class _Axis(NamedTuple):
-    """A dimension: its size, and what one step along it is in the source and in the output, in units."""
+    """A dimension: its size, and one step along it in the source and in the output, in units."""
 
     size: int
     source: int
@@ -41,7 +41,10 @@ class _Axis(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A box cut into smaller ones: single steps along `outer`, `chunk` steps at a time along `split`, `inner` whole."""
+    """A box cut into smaller ones.
+
+    Single steps along `outer`, `chunk` steps at a time along `split`, and `inner` whole.
+    """
 
     outer: Sequence[_Axis]
     split: _Axis
@@ -49,7 +52,7 @@ class _Cut:
     inner: Sequence[_Axis]
 
     def boxes(self) -> Iterator[tuple[int, int, list[_Axis]]]:
-        """Each box: where it begins in the source and in the output, and its axes."""
+        """Yield each box: where it begins in the source and in the output, and its axes."""
         for source, target in _positions(self.outer):
             for start in range(0, self.split.size, self.chunk):
                 size = min(self.chunk, self.split.size - start)
@@ -67,7 +70,7 @@ def gather(reader: Reader, piece: Gather, emit: Emit, buffer_bytes: int = BUFFER
         return
     unit, axes = _normalised(piece)
     for source, _, tile in _tiles(axes, max(2 * buffer_bytes // unit, 1)).boxes():
-        # Nothing keeps a tile while the next one is made.
+        # No name keeps a tile alive while the next one is made.
         _emit_in_parts(
             _filled(reader, piece, unit, source, tile, max(buffer_bytes // 2 // unit, 1)),
             emit,
@@ -81,7 +84,7 @@ def _emit_in_parts(data: memoryview, emit: Emit, most: int) -> None:
 
 
 def _normalised(piece: Gather) -> tuple[int, list[_Axis]]:
-    """The unit in bytes, and the fewest axes, outermost first, that say the same."""
+    """Return the unit in bytes, and the fewest axes, outermost first, that say the same."""
     unit = math.gcd(piece.itemsize, _LARGEST_UNIT)
     parts = piece.itemsize // unit
     dims = [(size, stride * parts) for size, stride in zip(piece.shape, piece.strides, strict=True)]
@@ -95,7 +98,7 @@ def _normalised(piece: Gather) -> tuple[int, list[_Axis]]:
 
 
 def _merged(dims: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Without dimensions of one element, and with those joined that follow each other without a break."""
+    """Drop dimensions of one element, and join those that follow each other without a gap."""
     joined: list[tuple[int, int]] = []
     for size, stride in dims:
         if size == 1:
@@ -108,7 +111,7 @@ def _merged(dims: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _widened(unit: int, dims: list[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
-    """Take two neighbours for one item of twice the width, as often as all steps allow it."""
+    """Take two neighbours as one item of twice the width, as often as all steps allow it."""
     *outer, (size, stride) = dims
     while (
         unit < _LARGEST_UNIT
@@ -123,17 +126,17 @@ def _widened(unit: int, dims: list[tuple[int, int]]) -> tuple[int, list[tuple[in
 
 def _tiles(axes: Sequence[_Axis], most: int) -> _Cut:
     """Cut the output into parts of up to `most` units that follow one another."""
-    place = len(axes) - 1
-    while place > 0 and axes[place - 1].target <= most:
-        place -= 1
-    split = axes[place]
-    return _Cut(axes[:place], split, max(most // split.target, 1), axes[place + 1 :])
+    at = len(axes) - 1
+    while at > 0 and axes[at - 1].target <= most:
+        at -= 1
+    split = axes[at]
+    return _Cut(axes[:at], split, max(most // split.target, 1), axes[at + 1 :])
 
 
 def _filled(
     reader: Reader, piece: Gather, unit: int, start: int, tile: Sequence[_Axis], most: int
 ) -> memoryview:
-    """One tile of the output, as bytes, from what stands in the source from unit `start` on."""
+    """Return one tile of the output, as bytes, read from unit `start` of the source on."""
     data = bytearray(math.prod(axis.size for axis in tile) * unit)
     output = memoryview(data).cast(_FORMATS[unit])
     for source, target, block in _blocks(tile, unit, most).boxes():
@@ -149,28 +152,28 @@ def _filled(
 
 
 def _blocks(tile: Sequence[_Axis], unit: int, most: int) -> _Cut:
-    """Cut a tile into what is read at once: up to `most` units of the source, with no large gaps in between."""
+    """Cut a tile into what is read at once: up to `most` units, without large gaps in between."""
     axes = sorted(tile, key=lambda axis: axis.source)
     span = 1
-    for place, axis in enumerate(axes):
+    for at, axis in enumerate(axes):
         if (axis.source - span) * unit > GAP_BYTES:
-            return _Cut(axes[:place:-1], axis, 1, axes[:place])
+            return _Cut(axes[:at:-1], axis, 1, axes[:at])
         steps = (most - span) // axis.source if axis.source else axis.size - 1
         if steps < axis.size - 1:
-            return _Cut(axes[:place:-1], axis, steps + 1, axes[:place])
+            return _Cut(axes[:at:-1], axis, steps + 1, axes[:at])
         span += (axis.size - 1) * axis.source
     return _Cut((), axes[-1], axes[-1].size, axes[:-1])
 
 
 def _spread(read: memoryview, output: memoryview, target: int, block: Sequence[_Axis]) -> None:
-    """Put a block that was read where it belongs in the output, from unit `target` on, a slice at a time."""
+    """Put a block where it belongs in the output, from unit `target` on, a slice at a time."""
     line = min(block, key=_cost)
     others = list(block)
     others.remove(line)
     length, step, pace = line
     reach, paces = (length - 1) * step + 1, (length - 1) * pace + 1
-    for begin, place in _positions(others):
-        to = target + place
+    for begin, offset in _positions(others):
+        to = target + offset
         if step:
             output[to : to + paces : pace] = read[begin : begin + reach : step]
         else:
@@ -187,14 +190,14 @@ def _repeat(element: memoryview, output: memoryview, target: int, line: _Axis) -
 
 
 def _cost(axis: _Axis) -> float:
-    """What it costs to move one element, where slices lie along this axis: without steps they are moved at once."""
+    """Return the cost of moving one element by slices along this axis; without steps it is low."""
     return _SLICE_COST / axis.size + (axis.source != 1 or axis.target != 1)
 
 
 def _positions(
     axes: Sequence[_Axis], source: int = 0, target: int = 0
 ) -> Iterator[tuple[int, int]]:
-    """Every place along some axes: where it is in the source and in the output. The last axis goes round first."""
+    """Yield each position along some axes, in source and output; the last axis changes first."""
     if not axes:
         yield source, target
         return
@@ -208,19 +211,8 @@ def _positions(
         target += pace
 
 
-#: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough
-#: for the caches.
-CHUNK_BYTES = 1024 * 1024
-
-
-def chunks(reader: Reader, extent: Extent) -> Iterator[bytes]:
-    """The bytes of an extent, a few at a time."""
-    for offset in range(extent.offset, extent.end, CHUNK_BYTES):
-        yield reader.read(offset, min(CHUNK_BYTES, extent.end - offset))
-
-
 def feed(reader: Reader, piece: Copy | Gather, take: Emit) -> None:
-    """Give the elements of a tensor to `take`, row-major, a chunk at a time."""
+    """Pass the elements of a tensor to `take`, row-major, a chunk at a time."""
     if isinstance(piece, Gather):
         gather(reader, piece, take)
         return

@@ -1,4 +1,7 @@
-"""Where tasks run. An executor is a `concurrent.futures.Executor`; threads do, since system calls release the lock."""
+"""Where tasks run: threads of this process, unless the caller brings another executor.
+
+Threads are enough for copying, since system calls release the interpreter's lock.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,53 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from shardctl.errors import Stopped
-from shardctl.streams.progress import TICK_SECONDS
+from shardctl.streams.progress import TICK_SECONDS, Ticks
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+
+
+class Workers(Protocol):
+    """What carries out the tasks of a run: a `concurrent.futures` executor, and a way back.
+
+    Tasks, their arguments and their errors can be pickled, so workers may be threads, processes or
+    other machines. `ticks` must reach them: its queue and its flag go with each task.
+    """
+
+    @property
+    def ticks(self) -> Ticks: ...
+
+    def submit(
+        self,
+        work: Callable[Arguments, Result],
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Future[Result]:
+        """Run `work(*args, **kwargs)` on a worker."""
+
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
+        """Release the workers; with `wait`, after what was begun has ended."""
+
+
+class Threads(ThreadPoolExecutor):
+    """Workers that are threads of this process."""
+
+    def __init__(self, jobs: int) -> None:
+        super().__init__(max_workers=jobs, thread_name_prefix="shard")
+        self.ticks = Ticks()
 
 
 def default_jobs() -> int:
-    """Files written at once: enough to keep an ordinary disk busy while another file is synced."""
+    """Return how many files to write in parallel: 2 to 4, by the number of CPUs.
+
+    That is enough to keep an ordinary disk busy while another file is synced.
+    """
     return max(2, min(4, os.cpu_count() or 1))
-
-
-def threads(jobs: int) -> Executor:
-    """That many tasks at once, in this process."""
-    return ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="shard")
 
 
 def in_order(
@@ -32,12 +65,12 @@ def in_order(
     items: Iterable[Item],
     meanwhile: Callable[[], None] | None = None,
 ) -> Iterator[Result]:
-    """The results of `work` in the order of the items, on that many threads.
+    """Yield the results of `work` in the order of the items, from up to `jobs` threads.
 
     Items are taken as there is room for them, so that a million of them take no memory. Where one
-    fails, or nobody wants more results, what has not begun is not begun. `meanwhile` is called by
-    the calling thread now and then as it waits; without it, and with one job, that thread does the
-    work itself.
+    fails, or the caller wants no more results, what has not begun is not begun. `meanwhile` is
+    called by the calling thread now and then as it waits; without it, and with one job, that thread
+    does the work itself.
     """
     if jobs == 1 and meanwhile is None:
         yield from map(work, items)

@@ -1,53 +1,99 @@
-"""Progress from many threads to one: bytes done are counted where they are done, and told by the calling thread.
+"""Progress from where tasks run to the thread that shows it, and cancellation the other way.
 
-The word to stop goes the other way: whoever ticks after it was given gets a CancelledError.
+Tasks tick: bytes done go into a queue, and a tick after the run was cancelled raises
+CancelledError. Queue and flag are the executor's: its threads share them, its processes get what
+can be sent to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event
+from typing import Protocol
 
-#: Seconds between looks at progress, and so the time within which a signal is noticed at the
-#: latest.
+#: Seconds between looks at progress, and so the longest time until a signal is noticed.
 TICK_SECONDS = 0.1
 
-#: Told the bytes done; raises CancelledError when the work shall stop.
+#: Called with bytes done; raises CancelledError when the work is to stop.
 Tick = Callable[[int], None]
 
 
+class Observer(Protocol):
+    """Is shown the progress of a run, on the thread that started it. All sizes are in bytes.
+
+    A command that only reads never calls `committing`.
+    """
+
+    def start(self, nbytes: int, files: Mapping[str, int]) -> None:
+        """Begin: so many bytes in all, and the size of each file by name."""
+
+    def advance(self, filename: str, nbytes: int) -> None:
+        """Count bytes done of a file; 0 says that it is still worked on."""
+
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:
+        """Count a file that is done, or `kept` from an earlier run, with its size."""
+
+    def committing(self) -> None:
+        """All files are written, and are about to get their names."""
+
+
 class CancelledError(Exception):
-    """Raised where something ticks that was told to stop; never leaves the thread pools."""
+    """Raised by a tick after the run was cancelled; never leaves the executor."""
 
 
+class Events(Protocol):
+    """A queue of the bytes done, by file name."""
+
+    def put(self, item: tuple[str, int], /) -> None: ...
+    def get_nowait(self) -> tuple[str, int]:
+        """Return the oldest item; raises queue.Empty."""
+
+
+class Flag(Protocol):
+    """Says whether the run was cancelled."""
+
+    def set(self) -> None: ...
+    def is_set(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileTick:
+    """The tick of one file, for any number of threads. It can go wherever queue and flag can."""
+
+    filename: str
+    events: Events
+    cancelled: Flag
+
+    def __call__(self, nbytes: int) -> None:
+        """Count bytes done; raises CancelledError when the run was cancelled."""
+        if self.cancelled.is_set():
+            raise CancelledError
+        self.events.put((self.filename, nbytes))
+
+
+@dataclass(frozen=True, slots=True)
 class Ticks:
-    """What was done and not told yet."""
+    """Collects the ticks of a run. By default they come from threads of this process."""
 
-    def __init__(self) -> None:
-        self._events: SimpleQueue[tuple[str, int]] = SimpleQueue()
-        self._stop = Event()
+    events: Events = field(default_factory=SimpleQueue[tuple[str, int]])
+    cancelled: Flag = field(default_factory=Event)
 
-    def of(self, filename: str) -> Tick:
-        """The tick of one file, for any number of threads."""
+    def of(self, filename: str) -> FileTick:
+        """Return the tick of one file."""
+        return FileTick(filename, self.events, self.cancelled)
 
-        def tick(nbytes: int) -> None:
-            if self._stop.is_set():
-                raise CancelledError
-            self._events.put((filename, nbytes))
-
-        return tick
-
-    def stop(self) -> None:
+    def cancel(self) -> None:
         """Let every tick from now on raise CancelledError."""
-        self._stop.set()
+        self.cancelled.set()
 
-    def tell(self, advance: Callable[[str, int], None]) -> None:
+    def drain(self, advance: Callable[[str, int], None]) -> None:
         """Hand on what was done since the last time: for each file its bytes."""
         advanced: dict[str, int] = {}
         try:
             while True:
-                filename, nbytes = self._events.get_nowait()
+                filename, nbytes = self.events.get_nowait()
                 advanced[filename] = advanced.get(filename, 0) + nbytes
         except Empty:
             pass

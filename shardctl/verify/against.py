@@ -1,4 +1,4 @@
-"""Two checkpoints compared tensor by tensor, whatever their containers and shards."""
+"""Compare two checkpoints tensor by tensor, whatever their formats and shards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shardctl.errors import ShardctlError
-from shardctl.findings import Finding
+from shardctl.findings import Finding, as_finding
 from shardctl.layout import Copy, Gather, tensor_piece
 from shardctl.model import Checkpoint, Tensor
 from shardctl.stores.base import Store
@@ -20,7 +20,7 @@ _HINT_SAME = "the two are not the same model: check which one is meant"
 
 
 class Hash(Protocol):
-    """What hashlib gives."""
+    """A hash object of hashlib."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
     def digest(self) -> bytes: ...
@@ -29,8 +29,13 @@ class Hash(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Comparing:
-    """How to compare: tensors at once, whether a digest of each is wanted, who is told of the bytes read."""
+    """How to compare: where each side is read, tensors at once, and whether to take digests.
 
+    `tick` is called with the bytes read.
+    """
+
+    store: Store
+    other: Store
     jobs: int
     digests: bool
     tick: Tick
@@ -38,7 +43,7 @@ class Comparing:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One tensor that both sides have: the bytes read, what differs, or the digest where one was wanted."""
+    """One tensor that both sides have: the bytes read, its digest if wanted, and what differs."""
 
     name: str
     nbytes: int
@@ -47,7 +52,7 @@ class Compared:
 
 
 def named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Every tensor by name, recorded aliases among them."""
+    """Return every tensor by name, with recorded aliases."""
     tensors = {tensor.name: tensor for tensor in checkpoint.tensors}
     for alias, kept in checkpoint.aliases.items():
         tensors[alias] = replace(tensors[kept], name=alias)
@@ -57,7 +62,7 @@ def named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def compare_headers(
     ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], other: str
 ) -> Iterator[Finding]:
-    """Names, dtypes and shapes."""
+    """Yield what differs in names, dtypes and shapes; `other` is how the other side is called."""
     for name, tensor in ours.items():
         twin = theirs.get(name)
         if twin is None:
@@ -78,7 +83,7 @@ def compare_headers(
 
 
 def alike(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """The tensors that both sides have alike, so that their bytes can be compared."""
+    """Return the tensors with equal names, dtypes and shapes, whose bytes can be compared."""
     return [
         (tensor, twin)
         for name, tensor in ours.items()
@@ -88,26 +93,27 @@ def alike(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tupl
 
 
 def compare_data(
-    store: Store,
     pairs: Sequence[tuple[Tensor, Tensor]],
     other: str,
     how: Comparing,
     meanwhile: Callable[[], None],
 ) -> Iterator[Compared]:
-    """Compare the bytes of tensors; streaming, several of them at once."""
+    """Compare the bytes of tensors, streaming, several of them at once; yields one result each.
+
+    `other` is how the other side is called. `meanwhile` is called now and then as this thread
+    waits.
+    """
     yield from in_order(
-        how.jobs, lambda pair: _compare(store, pair[0], pair[1], other, how), pairs, meanwhile
+        how.jobs, lambda pair: _compare(pair[0], pair[1], other, how), pairs, meanwhile
     )
 
 
-def _compare(store: Store, tensor: Tensor, twin: Tensor, other: str, how: Comparing) -> Compared:
+def _compare(tensor: Tensor, twin: Tensor, other: str, how: Comparing) -> Compared:
     sha = hashlib.sha256() if how.digests else None
     try:
-        differs = _first_difference(store, tensor_piece(tensor), tensor_piece(twin), sha, how.tick)
+        differs = _first_difference(tensor_piece(tensor), tensor_piece(twin), sha, how)
     except ShardctlError as error:
-        broken = Finding(
-            error.code, "error", error.message, error.hint, error.file, tensor.name, error.offset
-        )
+        broken = replace(as_finding(error), tensor=tensor.name)
         return Compared(tensor.name, 0, None, (broken,))
     if differs is None:
         return Compared(
@@ -120,19 +126,21 @@ def _compare(store: Store, tensor: Tensor, twin: Tensor, other: str, how: Compar
 
 
 def _first_difference(
-    store: Store, mine: Copy | Gather, its: Copy | Gather, sha: Hash | None, tick: Tick
+    mine: Copy | Gather, its: Copy | Gather, sha: Hash | None, how: Comparing
 ) -> int | None:
-    """Where the elements of two tensors differ first, in bytes from the start, to within a chunk; None: nowhere.
+    """Return where the elements of two tensors differ first, to within a chunk; None if nowhere.
 
-    `sha` takes in the elements of the first. Bytes are compared with bytes, which is faster than
-    any digest.
+    In bytes from the start of the tensor. `sha` takes in the elements. Bytes are compared with
+    bytes, which is faster than any digest.
     """
     if isinstance(mine, Gather) and isinstance(its, Gather):
-        return _difference_of_digests(store, mine, its, sha)
-    (stream, straight) = (mine, its) if isinstance(its, Copy) else (its, mine)
+        return _difference_of_digests(mine, its, sha, how)
+    (store, streamed), (other, straight) = (how.store, mine), (how.other, its)
+    if isinstance(its, Gather):
+        (store, streamed), (other, straight) = (how.other, its), (how.store, mine)
     done = 0
     differs: int | None = None
-    with store.open(stream.extent.path) as reader, store.open(straight.extent.path) as twin:
+    with store.open(streamed.extent.path) as reader, other.open(straight.extent.path) as twin:
 
         def see(chunk: bytes | bytearray | memoryview) -> None:
             nonlocal done, differs
@@ -142,23 +150,25 @@ def _first_difference(
             if differs is None and found != chunk:
                 differs = done
             done += len(chunk)
-            tick(2 * len(chunk))
+            how.tick(2 * len(chunk))
 
-        feed(reader, stream, see)
+        feed(reader, streamed, see)
     return differs
 
 
-def _difference_of_digests(store: Store, mine: Gather, its: Gather, sha: Hash | None) -> int | None:
-    """Two strided views come in chunks of their own, so that only all of each can be compared."""
+def _difference_of_digests(
+    mine: Gather, its: Gather, sha: Hash | None, how: Comparing
+) -> int | None:
+    """Compare two strided views, which come in different chunks: only the whole can be compared."""
     ours, theirs = sha or hashlib.sha256(), hashlib.sha256()
-    for piece, digest in ((mine, ours), (its, theirs)):
+    for store, piece, digest in ((how.store, mine, ours), (how.other, its, theirs)):
         with store.open(piece.extent.path) as reader:
             feed(reader, piece, digest.update)
     return None if ours.digest() == theirs.digest() else 0
 
 
 def tensor_digest(store: Store, tensor: Tensor) -> str:
-    """The SHA-256 of a tensor's elements, row-major, little-endian as stored; in hexadecimal."""
+    """Return the SHA-256 of a tensor's elements, row-major, little-endian as stored, in hex."""
     sha = hashlib.sha256()
     piece = tensor_piece(tensor)
     with store.open(piece.extent.path) as reader:

@@ -1,7 +1,7 @@
 """The checks that need headers only: each is one small function in a table.
 
-What a container's, the index's or a set's own rules say is reported while they are read
-(`discover`); here is the rest.
+What the rules of a format, an index or a set say is reported while they are read (`source.read`);
+here is the rest.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.engine.journal import COMMIT, PLAN, STAGING
-from shardctl.findings import Finding
+from shardctl.engine.journal import unfinished
+from shardctl.findings import Finding, Severity
 from shardctl.model import Tensor
 from shardctl.source.checksum_file import read_checksums
 from shardctl.source.state_dict import UNREAD_TENSOR
@@ -21,32 +21,35 @@ Check = Callable[[Subject], Iterable[Finding]]
 
 
 def leftover(subject: Subject) -> Iterator[Finding]:
-    """A half-done run in the folder."""
-    store, directory = subject.store, subject.located.directory
-    for entry in store.list(directory):
-        if entry.kind != "directory" or not entry.name.endswith(STAGING):
-            continue
-        staging = store.join(directory, entry.name)
-        if store.kind(store.join(staging, COMMIT)) == "file":
-            yield Finding(
-                "folder-leftover",
-                "error",
-                "a replacement was cut short here while files took their names: the folder may hold old and new ones",
-                "run the command that was interrupted again, whatever its SOURCE holds now: it is finished first",
-                file=staging,
+    """Unfinished runs into the directory."""
+    for staging, committing in unfinished(subject.store, subject.located.directory):
+        if committing:
+            severity: Severity = "error"
+            message = (
+                "a replacement was interrupted here while files were renamed: the directory may "
+                "hold old and new files"
             )
-        elif store.kind(store.join(staging, PLAN)) == "file":
-            yield Finding(
-                "folder-leftover",
-                "warning",
-                "a run into this folder was interrupted; nothing of it has a final name",
-                "run the same command again to go on, or remove this hidden folder to give it up",
-                file=staging,
+            hint = (
+                "run the interrupted command again, whatever its SOURCE holds now: it completes "
+                "the replacement first"
             )
+        else:
+            severity = "warning"
+            message = (
+                "a run into this directory was interrupted; none of its files has a final name"
+            )
+            hint = (
+                "run the same command again to resume, or remove this hidden directory to discard "
+                "the run"
+            )
+        yield Finding("folder-leftover", severity, message, hint, file=staging)
 
 
 def total_size(subject: Subject) -> Iterator[Finding]:
-    """`total_size` against the bytes of the tensors; with partial views, the whole storages are right too."""
+    """A `total_size` that is not the bytes of the tensors.
+
+    With partial views, the bytes of the whole storages are right too.
+    """
     index = subject.checkpoint.index
     if index is None:
         return
@@ -65,7 +68,10 @@ def total_size(subject: Subject) -> Iterator[Finding]:
 
 
 def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
-    """Bytes of what is written of storages, of whole storages, and of every tensor; `tensors` stand file after file."""
+    """Return the bytes of what is written of storages, of whole storages, and of every tensor.
+
+    `tensors` are in the order of the files.
+    """
     written = whole = each = 0
     for held in by_file(tensors):
         for unit in storage_units(held):
@@ -76,7 +82,7 @@ def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
 
 
 def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
-    """Names that a pickle would import and torch's `weights_only` would not allow."""
+    """Names that a pickle would import and torch's `weights_only` does not allow."""
     for file in subject.checkpoint.files:
         if file.unsafe_globals:
             some = ", ".join(file.unsafe_globals[:5])
@@ -84,13 +90,13 @@ def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
                 "pickle-unsafe",
                 "error",
                 f"loading it would import {some}: with `weights_only=False` that runs code",
-                "convert the weights with `shardctl reshard --to safetensors --drop-non-tensors`, which runs nothing",
+                "convert the weights to safetensors with `shardctl reshard`, which runs nothing",
                 file=file.path,
             )
 
 
 def unread_tensors(subject: Subject) -> Iterator[Finding]:
-    """Tensors of torch that shardctl does not read: sparse, quantised, without storage."""
+    """Tensors that shardctl does not read: sparse, quantised, without storage."""
     unread = [
         value for value in subject.checkpoint.non_tensors if value.kind.startswith(UNREAD_TENSOR)
     ]
@@ -107,7 +113,7 @@ def unread_tensors(subject: Subject) -> Iterator[Finding]:
 
 
 def digests_missing(subject: Subject) -> Iterator[Finding]:
-    """Files of the set that the folder's SHA256SUMS does not list."""
+    """Files of the set that the directory's SHA256SUMS does not list."""
     store, directory = subject.store, subject.located.directory
     sums = read_checksums(store, directory)
     if sums is None:
@@ -119,7 +125,7 @@ def digests_missing(subject: Subject) -> Iterator[Finding]:
                 "digest-missing",
                 "warning",
                 f"{CHECKSUMS} has no line for this file",
-                f"write {CHECKSUMS} again: the writing commands do with --checksums",
+                f"write {CHECKSUMS} again, with sha256sum for example",
                 file=path,
             )
 

@@ -1,6 +1,6 @@
-"""The checks that read all the bytes: the CRCs of torch zips, and `SHA256SUMS`.
+"""The checks that read all the bytes: recorded CRCs, and `SHA256SUMS`.
 
-Files, and ranges of one file, are read side by side; only the SHA-256 of a file needs its bytes one
+Files, and ranges of one file, are read in parallel; only the SHA-256 of a file needs its bytes one
 after another.
 """
 
@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from shardctl.checksums import CHECKSUMS, combine, crc32
-from shardctl.engine.parts import PART_BYTES
 from shardctl.errors import ShardctlError
-from shardctl.findings import Finding
+from shardctl.findings import Finding, as_finding
 from shardctl.model import Extent, File, Storage
 from shardctl.source.checksum_file import read_checksums
 from shardctl.source.state_dict import flatten
 from shardctl.stores.base import Store
-from shardctl.streams.gather import chunks
+from shardctl.streams.chunks import PART_BYTES, chunks
 from shardctl.streams.pool import in_order
 from shardctl.streams.progress import Tick
 from shardctl.verify.subject import Subject
@@ -27,7 +26,7 @@ from shardctl.verify.subject import Subject
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Bytes of a file: those of a record that has a checksum, or a part of them, or what lies between."""
+    """Bytes of a file: all or part of a record that has a checksum, or what is between records."""
 
     extent: Extent
     record: Storage | None
@@ -35,7 +34,7 @@ class _Segment:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Segments of a file to read at once; `hashed`: they are all its bytes, and its SHA-256 is wanted."""
+    """Segments of a file to read at once; `hashed`: all its bytes, and its SHA-256 is wanted."""
 
     file: File
     segments: tuple[_Segment, ...]
@@ -44,7 +43,7 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What was found: the bytes read, the CRC of each segment of a record, the SHA-256, or why it ended."""
+    """The result: the bytes read, the CRCs of segments of records, the SHA-256, or the error."""
 
     reading: _Reading
     nbytes: int
@@ -56,7 +55,7 @@ class _Read:
 def check_deep(
     subject: Subject, jobs: int, tick_of: Callable[[str], Tick], meanwhile: Callable[[], None]
 ) -> Iterator[tuple[str, int, list[Finding]]]:
-    """Read every file of the checkpoint; yields, file by file, its name, the bytes read and what is wrong with them.
+    """Read every file of the checkpoint; yield for each its name, the bytes read and the findings.
 
     `tick_of` gives the tick of a file by its name; `meanwhile` is called now and then as this
     thread waits.
@@ -79,7 +78,7 @@ def check_deep(
 
 
 def deep_bytes(subject: Subject) -> dict[str, int]:
-    """The bytes that `check_deep` reads of each file, by name."""
+    """Return the bytes that `check_deep` reads of each file, by name."""
     sums = read_checksums(subject.store, subject.located.directory) or {}
     return {
         subject.names[file.path]: sum(
@@ -90,7 +89,7 @@ def deep_bytes(subject: Subject) -> dict[str, int]:
 
 
 def _readings(file: File, *, hashed: bool) -> Iterator[_Reading]:
-    """How a file is read: whole and in order where its SHA-256 is wanted, else in parts."""
+    """Yield how a file is read: whole and in order where its SHA-256 is wanted, else in parts."""
     segments = _segments(file, gaps=hashed)
     if hashed:
         yield _Reading(file, tuple(segments), hashed)
@@ -110,10 +109,10 @@ def _readings(file: File, *, hashed: bool) -> Iterator[_Reading]:
 
 
 def _segments(file: File, *, gaps: bool) -> Iterator[_Segment]:
-    """The records with checksums in the order of the file, with what lies between them where it is wanted.
+    """Yield the records with checksums in the order of the file, with `gaps` also what is between.
 
-    Of a file without records all bytes are one gap, and wanted: a disk that cannot give them back
-    is found.
+    All bytes of a file without records are one gap, which is always read: that finds a disk that
+    cannot return them.
     """
     at = 0
     records = sorted(
@@ -151,21 +150,10 @@ def _read(store: Store, reading: _Reading, tick: Tick) -> _Read:
 
 
 def _findings(done: list[_Read], wanted: str | None) -> list[Finding]:
-    """What is wrong with one file, of which all readings are done."""
+    """Return what is wrong with one file, after all its readings."""
     errors = [read.error for read in done if read.error is not None]
     if errors:
-        error = errors[0]
-        return [
-            Finding(
-                error.code,
-                "error",
-                error.message,
-                error.hint,
-                error.file,
-                error.tensor,
-                error.offset,
-            )
-        ]
+        return [as_finding(errors[0])]
     file = done[0].reading.file
     findings = list(_bad_records(file, _record_crcs(done)))
     found = done[0].sha256

@@ -1,4 +1,4 @@
-"""The whole of `verify`: find what SOURCE means, read it as far as it goes, and put every check to it."""
+"""All of `verify`: find what SOURCE means, read it as far as it goes, and run every check on it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shardctl.engine.run import Observer
-from shardctl.engine.task import Receipt
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, as_finding
 from shardctl.model import Checkpoint, Tensor
 from shardctl.source.candidates import Candidate
+from shardctl.source.loaders import loader_choices
 from shardctl.source.locate import Located, directory_checkpoints, find_source
-from shardctl.source.read import loader_choices, read_checkpoint
-from shardctl.stores.base import Copied, Store
-from shardctl.streams.progress import Ticks
+from shardctl.source.read import read_checkpoint
+from shardctl.stores.base import Store
+from shardctl.streams.progress import Observer, Ticks
 from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
 from shardctl.verify.checks import CHECKS
 from shardctl.verify.deep import check_deep, deep_bytes
@@ -27,9 +26,10 @@ Depth = Literal["headers", "deep"]
 
 @dataclass(frozen=True, slots=True)
 class Thoroughness:
-    """How far to look. `against` names another checkpoint; `strict` lets warnings count as errors.
+    """How far to look.
 
-    `digests`: the SHA-256 of each tensor that is proved equal is wanted.
+    `against` names another checkpoint; `strict` lets warnings count as errors; `digests` asks for
+    the SHA-256 of each tensor that was found equal.
     """
 
     deep: bool = False
@@ -43,7 +43,10 @@ class Thoroughness:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found. `bytes` were read beyond the headers; `digests` are those of tensors proved equal."""
+    """What was found.
+
+    `bytes` were read beyond the headers; `digests` are those of the tensors that were found equal.
+    """
 
     findings: tuple[Finding, ...]
     ok: bool
@@ -64,17 +67,24 @@ class Verdict:
 class _Opposed:
     """The other checkpoint, and the tensors whose bytes can be compared."""
 
+    store: Store
     name: str
     findings: tuple[Finding, ...]
     pairs: list[tuple[Tensor, Tensor]]
 
 
 def verify(
-    store: Store, source: str, how: Thoroughness, observe: Observer | None = None
+    store: Store,
+    source: str,
+    how: Thoroughness,
+    observe: Observer | None = None,
+    other: Store | None = None,
 ) -> Verdict:
-    """Everything that is wrong with a checkpoint; `observe` is told of the bytes that are read beyond headers.
+    """Find everything that is wrong with a checkpoint.
 
-    Raises MissingError where there is nothing to look at, UsageError for a key with two meanings.
+    `observe` is shown how many bytes are read beyond the headers. `other` is the store of
+    `how.against`; by default it is the same. Raises MissingError where there is nothing to look at,
+    UsageError for a key with two meanings.
     """
     findings: list[Finding] = []
     subjects = [
@@ -82,7 +92,7 @@ def verify(
         for located in _locate(store, source, findings)
     ]
     opposed = (
-        _oppose(store, subjects[0].checkpoint, how.against, how.key)
+        _oppose(other or store, subjects[0].checkpoint, how.against, how.key)
         if how.against and subjects
         else None
     )
@@ -93,7 +103,7 @@ def verify(
     nbytes = 0
     digests: dict[str, str] = {}
     if how.deep:
-        look = _DeepLook(store, how, observe, findings, digests)
+        look = _DeepLook(how, observe, findings, digests)
         nbytes += look.at(subjects, opposed)
     for subject in subjects if how.load else ():
         for read, found in _load(store, subject, how.key):
@@ -114,18 +124,18 @@ def verify(
 
 
 def _oppose(store: Store, checkpoint: Checkpoint, other: str, key: str | None) -> _Opposed:
+    """Read the other checkpoint from its store, and compare the headers."""
     findings: list[Finding] = []
     theirs = named_tensors(_read(store, find_source(store, other, whole_set=False), findings, key))
     ours = named_tensors(checkpoint)
     findings.extend(compare_headers(ours, theirs, other))
-    return _Opposed(other, tuple(findings), alike(ours, theirs))
+    return _Opposed(store, other, tuple(findings), alike(ours, theirs))
 
 
 @dataclass(slots=True)
 class _DeepLook:
-    """Reads all the bytes, with an eye on progress: what is found goes into `findings` and `digests`."""
+    """Reads all the bytes, and shows progress. Adds to `findings` and `digests`."""
 
-    store: Store
     how: Thoroughness
     observe: Observer | None
     findings: list[Finding]
@@ -133,7 +143,7 @@ class _DeepLook:
     ticks: Ticks = field(default_factory=Ticks)
 
     def at(self, subjects: Sequence[Subject], opposed: _Opposed | None) -> int:
-        """Look at files, and then at what they are compared with; returns the bytes read."""
+        """Read the files, and then what they are compared with; return the bytes read."""
         files = {
             name: nbytes for subject in subjects for name, nbytes in deep_bytes(subject).items()
         }
@@ -143,9 +153,9 @@ class _DeepLook:
             self.observe.start(sum(files.values()), files)
         try:
             nbytes = sum(self._at_files(subject) for subject in subjects)
-            return nbytes + (0 if opposed is None else self._at_tensors(opposed))
+            return nbytes + (0 if opposed is None else self._at_tensors(subjects[0], opposed))
         finally:
-            self.ticks.stop()
+            self.ticks.cancel()
 
     def _at_files(self, subject: Subject) -> int:
         nbytes = 0
@@ -155,10 +165,16 @@ class _DeepLook:
             nbytes += read
         return nbytes
 
-    def _at_tensors(self, opposed: _Opposed) -> int:
-        how = Comparing(self.how.jobs, self.how.digests, self.ticks.of(opposed.name))
+    def _at_tensors(self, subject: Subject, opposed: _Opposed) -> int:
+        how = Comparing(
+            subject.store,
+            opposed.store,
+            self.how.jobs,
+            self.how.digests,
+            self.ticks.of(opposed.name),
+        )
         nbytes = 0
-        for compared in compare_data(self.store, opposed.pairs, opposed.name, how, self._meanwhile):
+        for compared in compare_data(opposed.pairs, opposed.name, how, self._meanwhile):
             self.findings.extend(compared.findings)
             nbytes += compared.nbytes
             if compared.sha256 is not None:
@@ -168,12 +184,12 @@ class _DeepLook:
 
     def _meanwhile(self) -> None:
         if self.observe is not None:
-            self.ticks.tell(self.observe.advance)
+            self.ticks.drain(self.observe.advance)
 
     def _finished(self, name: str, nbytes: int) -> None:
         self._meanwhile()
         if self.observe is not None:
-            self.observe.finished(Receipt(name, nbytes, None, Copied()), kept=False)
+            self.observe.finished(name, nbytes, kept=False)
 
 
 def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
@@ -186,7 +202,7 @@ _RANK = {"error": 0, "warning": 1, "note": 2}
 
 
 def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Located]:
-    """What SOURCE means; of an ambiguous folder, each of its checkpoints in turn."""
+    """Yield what SOURCE means; of an ambiguous directory, each of its checkpoints in turn."""
     try:
         yield find_source(store, source, whole_set=False)
     except UsageError as error:
@@ -212,12 +228,12 @@ def _read(store: Store, located: Located, findings: list[Finding], key: str | No
         raise
     except InputError as error:
         findings.append(as_finding(error))
-        return Checkpoint("safetensors" if located.suffix == ".safetensors" else "bin", (), ())
+        return Checkpoint(located.format, (), ())
 
 
 def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:
     taken = "; ".join(
-        f"{loader} takes {choice}" for loader, choice in loader_choices(choices).items()
+        f"{loader} loads {choice}" for loader, choice in loader_choices(choices).items()
     )
     return Finding(
         "folder-ambiguous", "error", f"{error.message}: {taken}", error.hint, file=error.file

@@ -1,4 +1,4 @@
-"""What is put to the checks: one checkpoint, as far as it could be read."""
+"""What is checked: one checkpoint, as far as it could be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shardctl.stores.base import Store
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One checkpoint under test, as far as it could be read."""
+    """One checkpoint to check, as far as it could be read."""
 
     store: Store
     located: Located
@@ -20,5 +20,5 @@ class Subject:
 
     @property
     def names(self) -> Mapping[str, str]:
-        """The names of the files in the folder, by path."""
+        """The names of the files in the directory, by path."""
         return self.located.names(self.store)

@@ -139,6 +139,35 @@ def test_json_is_asked_for_by_the_environment_too(run_cli: RunCli) -> None:
     ).stderr.startswith("error: ")
 
 
+@pytest.mark.parametrize("line", ["inspect nowhere", "split nowhere out", "verify --frob", "index"])
+def test_debug_holds_everywhere(run_cli: RunCli, line: str) -> None:
+    """--debug before or after the command, and its variables, show the traceback of any error."""
+    command, code = line.split(maxsplit=1)[0], 3 if "nowhere" in line else 2
+    assert "Traceback" not in run_cli(*line.split(), code=code).stderr
+    for words in (["--debug", *line.split()], [*line.split(), "--debug"]):
+        assert run_cli(*words, code=code).stderr.startswith("Traceback ")
+    for variable in ("SHARDCTL_DEBUG", f"SHARDCTL_{command.upper()}_DEBUG"):
+        assert run_cli(*line.split(), code=code, env={variable: "1"}).stderr.startswith(
+            "Traceback "
+        )
+        assert "Traceback" not in run_cli(*line.split(), code=code, env={variable: "0"}).stderr
+
+
+def test_a_variable_is_of_its_command_alone(run_cli: RunCli) -> None:
+    """SHARDCTL_SPLIT_DEBUG changes nothing for another command."""
+    assert (
+        "Traceback"
+        not in run_cli("inspect", "nowhere", env={"SHARDCTL_SPLIT_DEBUG": "1"}, code=3).stderr
+    )
+
+
+def test_debug_leaves_the_json_line_last(run_cli: RunCli) -> None:
+    """With --debug and --json the error is still one JSON line, below the traceback."""
+    *trace, line = run_cli("inspect", "nowhere", "--json", "--debug", code=3).stderr.splitlines()
+    assert trace[0].startswith("Traceback ")
+    assert error(line)["error"] == "not-found"
+
+
 def test_an_ambiguous_directory_lists_the_choices(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
@@ -210,54 +239,6 @@ def test_version(run_cli: RunCli) -> None:
 
     assert run_cli("--version").stdout == f"shardctl {__version__}\n"
     assert run_cli("inspect", "nowhere", env={"SHARDCTL_VERSION": "1"}, code=3).stdout == ""
-
-
-# the streams themselves
-
-
-def test_a_closed_pipe_is_141(source: Path, tmp_path: Path) -> None:
-    """A reader that went away gets 141 and no words, and the work is complete."""
-    read, write = os.pipe()
-    os.close(read)
-    command = [sys.executable, "-m", "shardctl", "split", str(source), str(tmp_path / "out"), "-q"]
-    done = subprocess.run(
-        command, stdout=write, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False
-    )
-    os.close(write)
-    assert (done.returncode, done.stderr) == (141, "")
-    assert (tmp_path / "out" / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize("command", [("inspect",), ("inspect", "--json"), ("verify", "--json")])
-def test_stdout_closed_from_the_start_is_141(source: Path, command: tuple[str, ...]) -> None:
-    """`>&-` is a closed pipe like any other."""
-    words = " ".join([sys.executable, "-m", "shardctl", *command, str(source), ">&-"])
-    done = subprocess.run(
-        ["sh", "-c", words], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False
-    )
-    assert (done.returncode, done.stderr) == (141, "")
-
-
-def test_talk_never_takes_the_place_of_data(source: Path, tmp_path: Path) -> None:
-    """With stderr closed from the start, stdout still has the path alone."""
-    words = f"{sys.executable} -m shardctl split {source} {tmp_path / 'out'} 2>&-"
-    done = subprocess.run(
-        ["sh", "-c", words], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out' / 'model.safetensors'}\n")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_stdout_is_5(source: Path, tmp_path: Path) -> None:
-    """The path could not be printed: 5, and the work is complete."""
-    command = [sys.executable, "-m", "shardctl", "split", str(source), str(tmp_path / "out")]
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False
-        )
-    assert done.returncode == 5
-    assert "standard output" in done.stderr
-    assert (tmp_path / "out" / "model.safetensors").exists()
 
 
 # what is imported

@@ -32,14 +32,13 @@ def test_rows(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_rows_escape_what_would_break_them(tmp_path: Path, run_cli: RunCli) -> None:
-    """Backslash, TAB, LF, CR and control characters in names are written as escapes; brackets are
-    not touched.
-    """
+    """Backslash, TAB, LF, CR and control characters in names are escaped; brackets are not."""
     names = ["back\\slash", "tab\t", "line\n", "return\r", "esc\x1b[31m", "nul\x00", "[red]x[/red]"]
     write_safetensors(tmp_path / "model.safetensors", dict.fromkeys(names, 4))
     found = rows(run_cli("inspect", tmp_path / "model.safetensors").stdout)
     assert [row[0] for row in found] == [
-        r"back\\slash", r"tab\t", r"line\n", r"return\r", r"esc\x1b[31m", r"nul\x00", "[red]x[/red]",
+        r"back\\slash", r"tab\t", r"line\n", r"return\r", r"esc\x1b[31m", r"nul\x00",
+        "[red]x[/red]",
     ]  # fmt: skip
 
 
@@ -59,8 +58,8 @@ def test_json(tmp_path: Path, run_cli: RunCli) -> None:
     document = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
     assert list(document) == [
-        "schema_version", "command", "source", "container", "index", "total_size", "total_parameters", "metadata",
-        "files", "tensors",
+        "schema_version", "command", "source", "container", "index", "total_size",
+        "total_parameters", "metadata", "files", "tensors",
     ]  # fmt: skip
     assert [list(file) for file in document["files"]] == [
         ["name", "size", "tensors", "data_size"]
@@ -76,7 +75,7 @@ def test_json(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_offsets_lead_to_the_bytes(tmp_path: Path, run_cli: RunCli) -> None:
-    """`offset` is absolute in both containers: the bytes there are the tensor's."""
+    """`offset` is absolute in both formats: the bytes there are the tensor's."""
     import torch
 
     weight = torch.arange(8, dtype=torch.int32)
@@ -150,7 +149,7 @@ def test_content_says_what_a_file_is(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_training_state_is_no_candidate(tmp_path: Path, run_cli: RunCli) -> None:
-    """An optimizer beside the weights makes no folder ambiguous."""
+    """An optimizer beside the weights does not make a directory ambiguous."""
     directory = plain_directory(tmp_path / "m")
     for name in (
         "optimizer.bin",

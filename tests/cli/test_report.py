@@ -1,5 +1,5 @@
-"""--report: a page or a picture that needs nothing but itself, over nothing but an earlier one,
-whatever the names.
+"""--report: a page or an image that loads nothing, over nothing but an earlier one, whatever the
+names.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tests.cli import browser
 from tests.cli.files import plain_directory, write_safetensors
 
 HOSTILE = {
-    "<img src=x onerror=alert(1)>.w": 400, "</script><script>alert(2)</script>": 400, "nul\x00.w": 800,
-    "bidi\u202etxt.w": 400, "__proto__.constructor": 400, "line\u2028end": 400, "'\"&amp;{{ 7*7 }}": 400,
-    "שלום.עולם": 400, "名前.重み": 400, "..": 400, "a" * 300: 400,
+    "<img src=x onerror=alert(1)>.w": 400, "</script><script>alert(2)</script>": 400,
+    "nul\x00.w": 800, "bidi\u202etxt.w": 400, "__proto__.constructor": 400, "line\u2028end": 400,
+    "'\"&amp;{{ 7*7 }}": 400, "שלום.עולם": 400, "名前.重み": 400, "..": 400, "a" * 300: 400,
 }  # fmt: skip
 Call = Callable[..., tuple[str, str]]
 
@@ -45,7 +45,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A folder with one file of a few layers."""
+    """A directory with one file of a few layers."""
     return plain_directory(
         tmp_path / "source", [f"model.layers.{n}.{part}.w" for n in range(4) for part in "abc"]
     )
@@ -53,7 +53,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A checkpoint whose names are attacks."""
+    """A checkpoint whose names try to become markup, script or control characters."""
     return write_safetensors(tmp_path / "hostile" / "model.safetensors", HOSTILE)
 
 
@@ -124,10 +124,11 @@ def test_other_suffixes_are_usage_errors(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_directory_that_is_not_there(source: Path, tmp_path: Path, call: Call) -> None:
-    """The folder of a report is not made, and its lack is said before any work."""
+def test_a_directory_that_does_not_exist(source: Path, tmp_path: Path, call: Call) -> None:
+    """The directory of a report is not created; that it is missing is an error before any work."""
     assert (
-        "is not there" in call("inspect", source, "--report", tmp_path / "no" / "r.html", code=2)[1]
+        "does not exist"
+        in call("inspect", source, "--report", tmp_path / "no" / "r.html", code=2)[1]
     )
 
 
@@ -142,15 +143,15 @@ def test_only_reports_are_overwritten(source: Path, tmp_path: Path, call: Call) 
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_text("<!DOCTYPE html><p>mine")
     _, err = call("inspect", source, "--report", path, code=4)
-    assert "no report of shardctl" in err
+    assert "not a shardctl report" in err
     assert "hint: " in err
     assert path.read_text() == "<!DOCTYPE html><p>mine"
-    (tmp_path / "folder.svg").mkdir()
-    call("inspect", source, "--report", tmp_path / "folder.svg", code=4)
+    (tmp_path / "directory.svg").mkdir()
+    call("inspect", source, "--report", tmp_path / "directory.svg", code=4)
 
 
 def test_check_writes_no_report(source: Path, tmp_path: Path, call: Call) -> None:
-    """--check writes nothing, so no report either."""
+    """--check writes nothing, and so no report."""
     call("split", source, tmp_path / "out", "--check", "--report", tmp_path / "r.html", code=1)
     assert not (tmp_path / "r.html").exists()
 
@@ -179,7 +180,7 @@ def test_a_failure_leaves_the_old_report(
 
 
 def test_a_page_holds_the_checkpoint(source: Path, tmp_path: Path, call: Call) -> None:
-    """The data are the tensors by file and in file order; the tables say the same without script."""
+    """The data are the tensors of each file in order; the tables show the same without script."""
     path = tmp_path / "r.html"
     call("inspect", source, "--report", path)
     listed = json.loads(call("inspect", source, "--json")[0])["tensors"]
@@ -194,7 +195,7 @@ def test_a_page_holds_the_checkpoint(source: Path, tmp_path: Path, call: Call) -
     assert all(tensor["name"] in texts for tensor in listed)
 
 
-def test_a_plan_shows_what_shall_be(source: Path, tmp_path: Path, call: Call) -> None:
+def test_a_plan_shows_the_planned_shards(source: Path, tmp_path: Path, call: Call) -> None:
     """A writer's report has the shards of the plan and the limit, and no offsets, which are not
     known yet.
     """
@@ -273,8 +274,8 @@ def test_names_are_only_text_in_a_page(hostile: Path, tmp_path: Path, call: Call
     assert len(shown) == len(HOSTILE)
 
 
-def test_names_are_only_text_in_a_picture(hostile: Path, tmp_path: Path, call: Call) -> None:
-    """The picture is well-formed, without script, links or handlers, and says the names."""
+def test_names_are_only_text_in_an_image(hostile: Path, tmp_path: Path, call: Call) -> None:
+    """The image is well-formed, without script, links or handlers, and has the names."""
     path = tmp_path / "r.svg"
     call("inspect", hostile, "--report", path)
     root = ET.parse(path).getroot()  # noqa: S314 - made here
@@ -290,6 +291,18 @@ def test_names_are_only_text_in_a_picture(hostile: Path, tmp_path: Path, call: C
         element.text or "" for element in root.iter() if element.tag.endswith("title")
     )
     assert "<img src=x onerror=alert(1)>" in titles
+
+
+def test_an_image_counts_in_plural_forms(tmp_path: Path, call: Call) -> None:
+    """The caption has a singular for one, and the format and the size without a label."""
+    path = tmp_path / "r.svg"
+    call("inspect", write_safetensors(tmp_path / "model.safetensors", {"a": 4}), "--report", path)
+    title = ET.parse(path).getroot()[0].text or ""  # noqa: S314 - made here
+    assert title.endswith(": safetensors · 1 file · 1 tensor · 1 parameter · 4 B")
+    write_safetensors(tmp_path / "model.safetensors", {"a": 4, "b": 40})
+    call("inspect", tmp_path / "model.safetensors", "--report", path)
+    title = ET.parse(path).getroot()[0].text or ""  # noqa: S314 - made here
+    assert title.endswith(": safetensors · 1 file · 2 tensors · 11 parameters · 44 B")
 
 
 def test_a_page_allows_no_network(source: Path, tmp_path: Path, call: Call) -> None:
@@ -478,10 +491,10 @@ def test_thousands_of_equal_layers(tmp_path: Path, call: Call, page: browser.Pag
 
 @needs_browser
 @pytest.mark.parametrize("dark", [True, False])
-def test_a_picture_is_drawn(
+def test_an_image_is_drawn(
     source: Path, tmp_path: Path, call: Call, page: browser.Page, *, dark: bool
 ) -> None:
-    """A browser draws the picture without a complaint, in either scheme."""
+    """A browser draws the image without an error, in either scheme."""
     path = tmp_path / "r.svg"
     call("inspect", source, "--report", path)
     page.open(path, dark=dark)

@@ -1,4 +1,4 @@
-"""On a terminal: what is drawn, with which colours, and that no name of a tensor can speak to the
+"""On a terminal: what is drawn, with which colours, and that no name of a tensor can control the
 terminal.
 """
 
@@ -65,7 +65,7 @@ def on_terminal(*arguments: object, code: int = 0, env: Mapping[str, str] | None
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A folder with one file of three layers."""
+    """A directory with one file of three layers."""
     return plain_directory(tmp_path / "source", ["layer.0.w", "layer.1.w", "head"])
 
 
@@ -91,7 +91,7 @@ def test_depth_and_top_on_a_terminal(source: Path) -> None:
     assert "largest tensors" in on_terminal("inspect", source, "--top", "2")
 
 
-def test_verify_draws_the_remedy(source: Path) -> None:
+def test_verify_draws_the_hint(source: Path) -> None:
     """A terminal gets each finding with what to do about it."""
     path = source / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
@@ -135,7 +135,7 @@ def test_force_color_draws_in_a_pipe(source: Path, run_cli: RunCli) -> None:
 
 
 @pytest.mark.parametrize("how", ["inspect", "dry-run", "top", "verify"])
-def test_names_cannot_speak_to_the_terminal(hostile: Path, tmp_path: Path, how: str) -> None:
+def test_names_cannot_control_the_terminal(hostile: Path, tmp_path: Path, how: str) -> None:
     """Markup stays text; line breaks, escapes and turned text are written out, never sent."""
     other = write_safetensors(tmp_path / "other.safetensors", {"a": 4})
     arguments, code = {
@@ -160,7 +160,7 @@ def test_names_cannot_speak_to_the_terminal(hostile: Path, tmp_path: Path, how: 
         assert shown in plain
 
 
-def test_names_in_errors_cannot_speak_either(tmp_path: Path) -> None:
+def test_names_in_errors_cannot_either(tmp_path: Path) -> None:
     """An error that names a hostile tensor or path is as harmless."""
     text = on_terminal("inspect", tmp_path / "no\x1b[2Jwhere\u202e", code=3)
     assert "\x1b" not in text
@@ -202,6 +202,6 @@ def test_progress_json(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_progress_plain_is_lines(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Elsewhere than on a terminal progress is plain lines; none says nothing but the closing line."""
+    """In a pipe progress is plain lines; with `none` there is only the closing line."""
     assert "writing 2 files" in run_cli("split", source, tmp_path / "out").stderr
     assert "writing" not in run_cli("split", source, tmp_path / "none", "--progress", "none").stderr

@@ -151,7 +151,7 @@ def test_other_container_shares_what_can_be_padded(disk: Disk) -> None:
     one.
     """
     source = make_source(disk.mounted / "source", "safetensors")
-    copied = convert(source, disk.mounted / "bin", WriteOptions(limits=Limits(), container="bin"))
+    copied = convert(source, disk.mounted / "bin", WriteOptions(limits=Limits(), format="bin"))
     assert copied.shared >= TENSORS * (NBYTES - 2 * BLOCK)
 
 

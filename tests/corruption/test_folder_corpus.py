@@ -12,7 +12,7 @@ from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.local import LocalStore
-from tests.corruption.directory_cases import CASES, DirectoryCase
+from tests.corruption.folder_cases import CASES, DirectoryCase
 
 STORE = LocalStore()
 

@@ -15,14 +15,14 @@ from safetensors.torch import save as save_safetensors
 
 from shardctl.errors import FormatError
 from shardctl.findings import Finding, strict
-from shardctl.formats import read_file
+from shardctl.formats.detection import read_file
 from shardctl.layout import tensor_piece
 from shardctl.model import File, Tensor
 from shardctl.source.state_dict import flatten
 from shardctl.stores.local import LocalStore
+from shardctl.testing.builders import BytesReader
 from shardctl.verify.run import Thoroughness, verify
 from tests.checkpoints import random_state_dict
-from tests.support import BytesReader
 
 _PATH = "model"
 _BYTE = st.integers(0, 255)

@@ -57,9 +57,10 @@ def test_strict(case: Case) -> None:
 
 @each
 def test_no_unsafe_name_is_returned(case: Case) -> None:
-    """Whatever is wrong, every shard's name that is returned can be used as a path below the
-    folder.
+    """Whatever is wrong, every shard's name that is returned is that of a safetensors file below the
+    directory.
     """
     index, _ = _read(case)
     for shard in index.weight_map.values() if index else ():
-        assert check_shard_name(shard, ".safetensors") is None
+        assert check_shard_name(shard) is None
+        assert shard.endswith(".safetensors")

@@ -7,11 +7,11 @@ from safetensors import SafetensorError, deserialize
 
 from shardctl.errors import FormatError
 from shardctl.findings import Finding, strict
-from shardctl.formats.safetensors.container import SAFETENSORS
+from shardctl.formats.safetensors.reader import SafetensorsReader
 from shardctl.model import File, Tensor
+from shardctl.testing.builders import BytesReader
 from tests.corruption.cases import Case
 from tests.corruption.safetensors_cases import CASES
-from tests.support import BytesReader
 
 _PATH = "folder/model.safetensors"
 
@@ -20,7 +20,7 @@ each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 def _read(case: Case) -> tuple[File | None, list[Finding]]:
     findings: list[Finding] = []
-    file = SAFETENSORS.read(BytesReader(_PATH, case.make()), findings.append)
+    file = SafetensorsReader().read(BytesReader(_PATH, case.make()), findings.append)
     return file, findings
 
 
@@ -58,10 +58,10 @@ def test_strict(case: Case) -> None:
     """The strict report raises the first error that collecting finds, and lets warnings pass."""
     reader = BytesReader(_PATH, case.make())
     if case.code is None or case.severity != "error":
-        assert SAFETENSORS.read(reader, strict) is not None
+        assert SafetensorsReader().read(reader, strict) is not None
         return
     with pytest.raises(FormatError) as caught:
-        SAFETENSORS.read(reader, strict)
+        SafetensorsReader().read(reader, strict)
     _, findings = _read(case)
     assert caught.value.code == next(
         finding.code for finding in findings if finding.severity == "error"
@@ -87,7 +87,7 @@ def test_no_more_than_the_header_is_read(case: Case) -> None:
     """No range past the file's end is asked for, and none of the tensors' bytes."""
     data = case.make()
     reader = BytesReader(_PATH, data)
-    file = SAFETENSORS.read(reader, lambda _: None)
+    file = SafetensorsReader().read(reader, lambda _: None)
     assert all(offset + length <= len(data) for offset, length in reader.ranges)
     if file:
         assert max(offset + length for offset, length in reader.ranges) == file.data_offset

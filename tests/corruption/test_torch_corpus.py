@@ -16,15 +16,15 @@ import torch
 
 from shardctl.errors import FormatError
 from shardctl.findings import Finding, strict
-from shardctl.formats import read_file
+from shardctl.formats.detection import read_file
 from shardctl.model import File
 from shardctl.source.state_dict import flatten
 from shardctl.stores.local import LocalStore
+from shardctl.testing.builders import BytesReader
 from shardctl.verify.run import Thoroughness, verify
 from tests.corruption.cases import Case
 from tests.corruption.hostile_pickles import CANARY
 from tests.corruption.torch_cases import CASES
-from tests.support import BytesReader
 
 _PATH = "folder/pytorch_model.bin"
 #: Seconds of processor time that no file may take: a bomb would take minutes.

@@ -22,6 +22,7 @@ import pytest
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
+from shardctl.testing.builders import safetensors_bytes
 from tests.checkpoints import ROOT
 
 STAGING = ".shardctl"
@@ -65,15 +66,8 @@ def tensors(count: int = 6, nbytes: int = 700) -> dict[str, bytes]:
 
 def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
     """A file of one-dimensional U8 tensors."""
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    at = 0
-    for name, data in held.items():
-        header[name] = {"dtype": "U8", "shape": [len(data)], "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(held.values()))
+    path.write_bytes(safetensors_bytes(held))
     return path
 
 

@@ -98,7 +98,7 @@ def test_another_option_is_refused_with_both_ways_out(source: Path, tmp_path: Pa
     _interrupted(source, target)
     for _ in range(2):
         refused = run_here("split", source, target, "--num-shards", 2).expect(4)
-        assert "num-shards was 3 and is 2" in refused.stderr
+        assert "num-shards was 3, is 2" in refused.stderr
         assert "--restart" in refused.stderr
         assert "earlier command" in refused.stderr
     run_here("split", source, target, "--num-shards", 3).expect(0)

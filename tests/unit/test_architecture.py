@@ -5,7 +5,6 @@ library.
 from __future__ import annotations
 
 import ast
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import shardctl
+from shardctl.formats.registry import all_suffixes, formats
+from shardctl.testing.builders import safetensors_bytes
 
 PACKAGE = Path(__file__).parents[2] / "shardctl"
 
@@ -38,7 +39,9 @@ LAYERS = (
     "engine",
     "commands",
     "verify",
+    "view",
     "report",
+    "testing",  # for those who add a store or a format; the package never imports it
     "",  # the public API: shardctl/__init__.py
     "cli",
     "__main__",
@@ -54,8 +57,9 @@ OUTSIDERS = {
     "typer": "cli",
     "rich": "cli",
     "jinja2": "report.page",
-    "safetensors": "verify.upstream",
-    "torch": "verify.upstream",
+    "safetensors": "formats.safetensors.upstream",
+    "torch": "formats.torch.upstream",
+    "pytest": "testing.suites",
 }
 
 #: Modules of the standard library that reach outside the process, for the layers that must not.
@@ -124,6 +128,20 @@ def test_imports_go_one_way(module: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("module", modules())
+def test_the_package_does_not_import_its_testing(module: str) -> None:
+    """What is for tests is imported by tests only."""
+    if layer_of(module) != "testing":
+        assert not [each for each in own_imports(modules()[module]) if layer_of(each) == "testing"]
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if layer_of(name) == "verify"])
+def test_verify_does_not_need_what_writes(module: str) -> None:
+    """Of the engine, `verify` imports only the journal, to find unfinished runs."""
+    needed = {each for each in own_imports(modules()[module]) if layer_of(each) == "engine"}
+    assert needed <= {"engine.journal"}
+
+
 def test_no_module_needs_itself() -> None:
     """Inside a layer too, no chain of imports leads back to where it began."""
     needs = {module: own_imports(path) - {module} for module, path in modules().items()}
@@ -163,6 +181,15 @@ def test_only_stores_reach_outside(module: str) -> None:
     assert reached <= allowed, f"shardctl.{module} imports {', '.join(sorted(reached))}"
 
 
+@pytest.mark.parametrize("module", [name for name in modules() if layer_of(name) != "formats"])
+def test_formats_are_asked_and_never_named(module: str) -> None:
+    """No module outside `formats` has the name or a suffix of a format as a value to compare with."""
+    words = {known.name for known in formats()} | set(all_suffixes())
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & words
+    assert not named, f"shardctl.{module} names {', '.join(sorted(map(str, named)))}"
+
+
 HEAVY = ("torch", "numpy", "rich", "transformers", "safetensors")
 REPORT = f"""
 import atexit, sys
@@ -184,14 +211,8 @@ def loaded_by(program: str, *arguments: object) -> set[str]:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A safetensors file of two tensors."""
-    names = {"a": [0, 4], "b": [4, 8]}
-    entries = {
-        name: {"dtype": "F32", "shape": [1], "data_offsets": offsets}
-        for name, offsets in names.items()
-    }
-    header = json.dumps(entries).encode()
     path = tmp_path_factory.mktemp("source") / "model.safetensors"
-    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    path.write_bytes(safetensors_bytes({name: ("F32", [1], bytes(4)) for name in "ab"}))
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 
 import pytest
@@ -18,7 +19,7 @@ def classes() -> list[type[ShardctlError]]:
 
 
 def test_the_tree_is_the_one_in_the_docstring() -> None:
-    """Each class stands there once, below its parent, with its exit code, in the order in which
+    """Each class is in it once, below its parent, with its exit code, in the order in which
     they are written.
     """
     assert errors.__doc__ is not None
@@ -39,11 +40,11 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
 @pytest.mark.parametrize("kind", classes())
 def test_an_error_says_what_where_and_what_to_do(kind: type[ShardctlError]) -> None:
     """Message and hint are there, places where they are known, and a code that is never empty."""
-    error = kind("it is broken", hint="mend it", file="f", tensor="t", offset=7)
-    assert (str(error), error.message, error.hint) == ("it is broken", "it is broken", "mend it")
+    error = kind("it is broken", hint="fix it", file="f", tensor="t", offset=7)
+    assert (str(error), error.message, error.hint) == ("it is broken", "it is broken", "fix it")
     assert (error.file, error.tensor, error.offset) == ("f", "t", 7)
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", error.code)
-    assert kind("it is broken", hint="mend it").file is None
+    assert kind("it is broken", hint="fix it").file is None
 
 
 def test_a_code_of_its_own_is_the_instances() -> None:
@@ -62,3 +63,20 @@ def test_a_stop_is_no_error() -> None:
     """A signal passes every handler of errors, as an interrupt does."""
     assert not issubclass(Stopped, Exception)
     assert Stopped(15).signum == 15
+
+
+@pytest.mark.parametrize("kind", classes())
+def test_an_error_survives_pickling(kind: type[ShardctlError]) -> None:
+    """An error that comes from another process has the same type, code, texts and place."""
+    error = kind("it is broken", hint="fix it", code="c-d", file="f", tensor="t", offset=7)
+    error.add_note("seen twice")
+    other = pickle.loads(pickle.dumps(error))
+    assert type(other) is kind
+    assert other.args == error.args
+    assert vars(other) == vars(error)
+    assert other.exit_code == error.exit_code
+
+
+def test_a_stop_survives_pickling() -> None:
+    """The signal of a run that was interrupted in another process is known."""
+    assert pickle.loads(pickle.dumps(Stopped(15))).signum == 15

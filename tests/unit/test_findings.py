@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from shardctl.findings import Finding, report_some
+from dataclasses import replace
+
+from shardctl.findings import Capped, Finding, report_some
 
 
 def finding(code: str, number: int) -> Finding:
@@ -40,6 +42,21 @@ def test_of_many_the_rest_is_counted() -> None:
         None,
         None,
     )
+
+
+def test_the_count_comes_last_and_with_its_own_severity() -> None:
+    """Errors and warnings of one code are counted apart, and the counts follow when all is reported."""
+    warnings = [replace(finding("a", number), severity="warning") for number in range(102)]
+    told: list[Finding] = []
+    capped = Capped(told.append)
+    for each in [*warnings, *(finding("a", number) for number in range(101))]:
+        capped(each)
+    assert len(told) == 200
+    capped.close()
+    assert [(each.severity, each.message.split()[0]) for each in told[200:]] == [
+        ("warning", "2"),
+        ("error", "1"),
+    ]
 
 
 def test_each_code_is_counted_for_itself() -> None:

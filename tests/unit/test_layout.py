@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shardctl.layout import Copy, Crc, Gather, LayoutBuilder, Literal, tensor_piece
 from shardctl.model import DTYPES, Extent, Storage, Tensor, whole_blocks
-from tests.support import materialise
+from shardctl.testing.builders import materialise
 
 
 def test_neighbouring_literals_are_joined() -> None:

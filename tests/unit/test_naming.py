@@ -20,6 +20,9 @@ from shardctl.naming import (
 )
 from shardctl.text import escape
 
+#: What weights files end in, in these tests.
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+
 _WEIGHTS = {
     "model.safetensors": WeightsName("model", None, ".safetensors"),
     "pytorch_model.bin": WeightsName("pytorch_model", None, ".bin"),
@@ -58,8 +61,8 @@ _INDEXES = {
 
 @pytest.mark.parametrize(("name", "expected"), _WEIGHTS.items())
 def test_the_name_of_weights_is_understood(name: str, expected: WeightsName) -> None:
-    """Every form of name that is in use says its stem, variant, container and number."""
-    assert parse_weights_name(name) == expected
+    """Every form of name that is in use says its stem, variant, suffix and number."""
+    assert parse_weights_name(name, SUFFIXES) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,13 +70,13 @@ def test_the_name_of_weights_is_understood(name: str, expected: WeightsName) -> 
 )
 def test_other_names_are_no_weights(name: str) -> None:
     """A name without a stem and a suffix of weights is none."""
-    assert parse_weights_name(name) is None
+    assert parse_weights_name(name, SUFFIXES) is None
 
 
 @pytest.mark.parametrize(("name", "expected"), _INDEXES.items())
 def test_the_name_of_an_index_is_understood(name: str, expected: IndexName) -> None:
     """An index's variant is found wherever it stands."""
-    assert parse_index_name(name) == expected
+    assert parse_index_name(name, SUFFIXES) == expected
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,7 @@ def test_the_name_of_an_index_is_understood(name: str, expected: IndexName) -> N
 )
 def test_other_names_are_no_index(name: str) -> None:
     """A name that does not say which shards it lists is none."""
-    assert parse_index_name(name) is None
+    assert parse_index_name(name, SUFFIXES) is None
 
 
 @given(
@@ -93,9 +96,9 @@ def test_other_names_are_no_index(name: str) -> None:
 def test_shard_names_are_read_back(stem: str, suffix: str, number: int, count: int) -> None:
     """What is written as a shard's name is read back as the same."""
     variant = "fp16" if stem in ("model", "pytorch_model") else None
-    parsed = parse_weights_name(shard_filename(stem, suffix, variant, number, count))
+    parsed = parse_weights_name(shard_filename(stem, suffix, variant, number, count), SUFFIXES)
     assert parsed == WeightsName(stem, variant, suffix, number, count, "shard")
-    assert parse_index_name(index_filename(stem, suffix, variant)) == IndexName(
+    assert parse_index_name(index_filename(stem, suffix, variant), SUFFIXES) == IndexName(
         stem, variant, suffix
     )
 
@@ -154,9 +157,9 @@ def test_other_files_are_no_training_state(name: str) -> None:
         "tf_model.h5.index.json",
     ],
 )
-def test_weights_and_indexes_of_any_container(name: str) -> None:
-    """Weights and indexes are known as such, of other containers too."""
-    assert is_weights_or_index(name)
+def test_weights_and_indexes_of_any_format(name: str) -> None:
+    """Weights and indexes are known as such, of other formats too."""
+    assert is_weights_or_index(name, SUFFIXES)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,7 @@ def test_weights_and_indexes_of_any_container(name: str) -> None:
 )
 def test_companions_are_no_weights(name: str) -> None:
     """The files beside the weights are not taken for weights."""
-    assert not is_weights_or_index(name)
+    assert not is_weights_or_index(name, SUFFIXES)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +176,12 @@ def test_companions_are_no_weights(name: str) -> None:
     [
         "", "..", "../a.safetensors", "a/../../b.safetensors", "/etc/a.safetensors", "C:a.safetensors",
         "c:/a.safetensors", "a\\b.safetensors", "a\0.safetensors", "./a.safetensors", "a//b.safetensors", "a/",
-        "\ud800.safetensors", "a" * 300 + ".safetensors", "model.bin", "model.safetensors.bin",
+        "\ud800.safetensors", "a" * 300 + ".safetensors",
     ],
 )  # fmt: skip
 def test_unsafe_shard_names_have_a_reason(name: str) -> None:
-    """A name that could lead anywhere but to a safetensors file below the folder is refused, with
-    the reason.
-    """
-    assert check_shard_name(name, ".safetensors")
+    """A name that could lead anywhere but to a file below the directory is refused, with the reason."""
+    assert check_shard_name(name)
 
 
 @pytest.mark.parametrize(
@@ -188,31 +189,37 @@ def test_unsafe_shard_names_have_a_reason(name: str) -> None:
     ["a.safetensors", "sub/a.safetensors", "..a.safetensors", "a b.safetensors", "é.safetensors"],
 )
 def test_safe_shard_names_have_none(name: str) -> None:
-    """A name below the folder is accepted, also in a folder of its own."""
-    assert check_shard_name(name, ".safetensors") is None
+    """A name below the directory is accepted, also in a directory of its own."""
+    assert check_shard_name(name) is None
 
 
-def test_an_index_of_torch_files_lists_no_safetensors() -> None:
-    """Each index lists the container that its own name says; one without such a name lists either."""
-    assert check_shard_name("model.safetensors", ".bin")
-    assert check_shard_name("model.bin", ".bin") is None
-    assert check_shard_name("model.bin") is None
+def test_other_suffixes_are_recognised_where_they_are_passed_in() -> None:
+    """Which suffixes are those of weights is for the caller to say."""
+    assert parse_weights_name("model-00001-of-00002.toy", SUFFIXES) is None
+    assert parse_index_name("model.toy.index.json", SUFFIXES) is None
+    toy = (*SUFFIXES, ".toy", ".tar.toy")
+    assert parse_weights_name("model-00001-of-00002.toy", toy) == WeightsName(
+        "model", None, ".toy", 1, 2, "shard"
+    )
+    assert parse_weights_name("model.toyx", toy) is None
+    assert parse_index_name("model.toy.index.json", toy) == IndexName("model", None, ".toy")
+    assert is_weights_or_index("model.toy", toy)
 
 
 @pytest.mark.parametrize(
-    ("container", "stem", "expected"),
+    ("usual", "stem", "expected"),
     [
-        ("safetensors", "pytorch_model", "model"),
-        ("bin", "model", "pytorch_model"),
-        ("bin", "diffusion_pytorch_model", "diffusion_pytorch_model"),
-        ("safetensors", "adapter_model", "adapter_model"),
-        ("safetensors", "custom", "model"),
-        ("bin", None, "pytorch_model"),
+        ("model", "pytorch_model", "model"),
+        ("pytorch_model", "model", "pytorch_model"),
+        ("pytorch_model", "diffusion_pytorch_model", "diffusion_pytorch_model"),
+        ("model", "adapter_model", "adapter_model"),
+        ("model", "custom", "model"),
+        ("pytorch_model", None, "pytorch_model"),
     ],
 )
-def test_the_stem_is_what_loaders_look_for(container: str, stem: str | None, expected: str) -> None:
-    """The output's stem is that of its container, unless both containers share the source's."""
-    assert default_stem(container, stem) == expected
+def test_the_stem_is_what_loaders_look_for(usual: str, stem: str | None, expected: str) -> None:
+    """The output's stem is the usual one of its format, unless all formats share the source's."""
+    assert default_stem(usual, stem) == expected
 
 
 @pytest.mark.parametrize(

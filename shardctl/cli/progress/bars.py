@@ -1,4 +1,4 @@
-"""Bars on a terminal: a row for each file in work, one for all, and a line that says how long it will take.
+"""Bars on a terminal: a row for each file being written, one for all, and the time left.
 
 A file keeps its row until it is done, and the next one takes a row that is free, so that nothing
 jumps. Columns have the same width from the first moment to the last; on a narrow terminal whole
@@ -21,7 +21,6 @@ from rich.text import Text
 from shardctl.cli.progress.tally import Clock, Tally, format_seconds
 from shardctl.cli.terminal.canvas import Canvas, glyphs_for
 from shardctl.cli.terminal.charts import bar, label
-from shardctl.engine.task import Receipt
 from shardctl.sizes import format_size
 from shardctl.text import cells
 
@@ -35,7 +34,7 @@ _ALL = "total"
 
 @dataclass(slots=True)
 class _Slot:
-    """A row: which file it shows, since when that file waits for the disk, and whether it is read back."""
+    """A row: its file, since when that file waits for the disk, and whether it is read back."""
 
     filename: str
     syncing_since: float | None = None
@@ -44,7 +43,7 @@ class _Slot:
 
 
 class Bars:
-    """Draws a run on stderr, by a thread of its own; what it has drawn is gone when the block ends."""
+    """Draws a run on stderr, in a separate thread; the drawing is removed when the block ends."""
 
     def __init__(
         self, console: Console | None = None, clock: Clock | None = None, *, writes: bool = True
@@ -54,7 +53,7 @@ class Bars:
         self._tally = Tally() if clock is None else Tally(clock)
         self._slots: list[_Slot] = []
         self._committing = False
-        self._lock = RLock()  # events come on the run's thread, drawing happens on the display's
+        self._lock = RLock()  # events come from the run's thread, and another one draws
         self._live = Live(
             console=self._console,
             get_renderable=self.picture,
@@ -85,22 +84,22 @@ class Bars:
             if slot.syncing_since is None:
                 slot.syncing_since = self._tally.clock()
             elif not nbytes:
-                # Nothing is written any more, and still it ticks: digests are taken or the file is
-                # read back.
+                # Nothing more is written, and it still ticks: digests are taken or the file is read
+                # back.
                 slot.checking = True
 
-    def finished(self, receipt: Receipt, *, kept: bool) -> None:
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:
         with self._lock:
-            self._tally.finish(receipt, kept=kept)
+            self._tally.finish(nbytes, kept=kept)
             for slot in self._slots:
-                slot.done = slot.done or slot.filename == receipt.filename
+                slot.done = slot.done or slot.filename == filename
 
     def committing(self) -> None:
         with self._lock:
             self._committing = True
 
     def picture(self) -> Group:
-        """What is drawn now."""
+        """Return what is to be drawn now."""
         with self._lock:
             return Group(*self._lines())
 
@@ -109,18 +108,18 @@ class Bars:
             if slot.filename == filename and not slot.done:
                 return slot
         fresh = _Slot(filename)
-        for place, slot in enumerate(self._slots):
+        for row, slot in enumerate(self._slots):
             if slot.done:
-                self._slots[place] = fresh
+                self._slots[row] = fresh
                 return fresh
         self._slots.append(fresh)
         return fresh
 
     def _lines(self) -> Iterator[Text]:
         if not self._tally.sizes:
-            return  # not begun: a check of headers alone never is
+            return  # not started, as in a check of the headers alone
         encoding = getattr(self._console.file, "encoding", None) or "utf-8"
-        # The last column stays free: some terminals go to the next line once it is written.
+        # The last column stays free: some terminals wrap once it is written.
         on = Canvas(self._console.width - 1, glyphs_for(sys.stderr, os.environ), encoding)
         rows = max(self._console.height - 3, 1)
         for slot in self._slots[:rows]:
@@ -133,7 +132,7 @@ class Bars:
                 self._state(slot),
             )
         yield self._row(on, None, self._tally.done, self._tally.total, f"{self._tally.percent}%")
-        yield Text(_joined(self._talk(), on.width), no_wrap=True, overflow="crop")
+        yield Text(_joined(self._details(), on.width), no_wrap=True, overflow="crop")
 
     def _state(self, slot: _Slot) -> str:
         if slot.done:
@@ -164,11 +163,11 @@ class Bars:
             line.append(f" {format_size(nbytes):>8} / {format_size(size):>8}")
         return line
 
-    def _talk(self) -> Iterator[str]:
-        """The most telling first: on a narrow terminal the last ones are left out."""
+    def _details(self) -> Iterator[str]:
+        """Yield the parts of the last line; on a narrow terminal the last ones are left out."""
         tally = self._tally
         if self._committing:
-            yield "putting in place"
+            yield "renaming into place"
         elif tally.all_copied and self._writes:
             yield "syncing"
         elif tally.left is not None and not tally.all_copied:
@@ -178,7 +177,7 @@ class Bars:
 
 
 def _joined(parts: Iterator[str], width: int) -> str:
-    """As many of the parts as fit a line."""
+    """Join as many of the parts as fit a line."""
     line = ""
     for part in parts:
         longer = f"{line}, {part}" if line else part

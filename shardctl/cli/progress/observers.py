@@ -1,4 +1,4 @@
-"""How the progress of a run is shown on stderr: bars on a terminal, lines elsewhere, JSON events, or nothing."""
+"""Show the progress of a run on stderr: bars on a terminal, else lines, JSON events, or nothing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Self, TextIO
 from shardctl.cli.exits import as_document
 from shardctl.cli.options import ProgressName
 from shardctl.cli.progress.tally import Clock, Tally, format_seconds
-from shardctl.engine.run import Observer
-from shardctl.engine.task import Receipt
 from shardctl.sizes import format_size
+from shardctl.streams.progress import Observer
 from shardctl.text import escape
 
 #: Seconds between plain lines and between JSON `advance` events.
@@ -24,7 +23,10 @@ PLAIN_SECONDS, JSON_SECONDS = 5.0, 0.5
 
 @contextmanager
 def shown(how: ProgressName, *, quiet: bool, writes: bool = True) -> Iterator[Observer]:
-    """The observer that fits stderr, at work until the block ends. `writes`: files are written, not only read."""
+    """Yield the observer that fits stderr; it works until the block ends.
+
+    `writes`: the run writes files, and does not only read them.
+    """
     if quiet or how is ProgressName.none:
         yield Silent()
     elif how is ProgressName.json:
@@ -44,16 +46,16 @@ def _is_terminal() -> bool:
 
 
 class Silent:
-    """Says nothing."""
+    """Shows nothing."""
 
     def start(self, nbytes: int, files: Mapping[str, int]) -> None: ...
     def advance(self, filename: str, nbytes: int) -> None: ...
-    def finished(self, receipt: Receipt, *, kept: bool) -> None: ...
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None: ...
     def committing(self) -> None: ...
 
 
 class PlainLines:
-    """A line every five seconds, for logs. A run that ends before the first says no more than what it is about."""
+    """A line every five seconds, for logs; a shorter run has only the first line."""
 
     def __init__(self, out: TextIO, clock: Clock = time.monotonic, *, writes: bool = True) -> None:
         self._out = out
@@ -76,18 +78,18 @@ class PlainLines:
         elif self._tally.elapsed >= self._due:
             # The next line keeps to the grid, however late this one is.
             self._due = (self._tally.elapsed // PLAIN_SECONDS + 1) * PLAIN_SECONDS
-            self._say(self._where_it_stands())
+            self._say(self._status())
 
-    def finished(self, receipt: Receipt, *, kept: bool) -> None:
-        self._tally.finish(receipt, kept=kept)
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:
+        self._tally.finish(nbytes, kept=kept)
         if kept:
-            self._say(f"kept from the run before: {escape(receipt.filename)}")
+            self._say(f"reusing {escape(filename)} from the interrupted run")
 
     def committing(self) -> None:
         if self._tally.elapsed >= PLAIN_SECONDS:
-            self._say("putting in place")
+            self._say("renaming into place")
 
-    def _where_it_stands(self) -> str:
+    def _status(self) -> str:
         tally = self._tally
         left = "" if tally.left is None else f", {format_seconds(tally.left)} left"
         done = f"{format_size(tally.done)} of {format_size(tally.total)}"
@@ -105,7 +107,10 @@ class PlainLines:
 
 
 class JsonEvents:
-    """One JSON object a line: start, advance, syncing, shard-done, committing, and at the end done or error."""
+    """One JSON object a line.
+
+    `event` is start, advance, syncing, shard-done, committing, and at the end done or error.
+    """
 
     def __init__(self, out: TextIO, clock: Clock = time.monotonic, *, writes: bool = True) -> None:
         self._out = out
@@ -151,11 +156,9 @@ class JsonEvents:
         if self._writes and nbytes and self._tally.copied(filename):
             self._say({"event": "syncing", "file": filename})
 
-    def finished(self, receipt: Receipt, *, kept: bool) -> None:
-        self._tally.finish(receipt, kept=kept)
-        self._say(
-            {"event": "shard-done", "file": receipt.filename, "size": receipt.nbytes, "kept": kept}
-        )
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:
+        self._tally.finish(nbytes, kept=kept)
+        self._say({"event": "shard-done", "file": filename, "size": nbytes, "kept": kept})
 
     def committing(self) -> None:
         self._say({"event": "committing", "done": self._tally.done, "total": self._tally.total})

@@ -1,4 +1,4 @@
-"""Where a run stands, from the events that it gives: what is done, how fast, how long it will take."""
+"""What a run has done, how fast it is, and how long it will take, from its events."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from shardctl.engine.task import Receipt
-
 #: Seconds by some clock that never goes back.
 Clock = Callable[[], float]
 
 
 @dataclass(slots=True)
 class Tally:
-    """Bytes of the files of a run: `total` in all, `done` of them, and `moved` by this run, without what was kept."""
+    """Bytes of the files of a run: `total`, `done`, and `moved` by this run.
+
+    `done` counts kept files too, `moved` does not.
+    """
 
     clock: Clock = time.monotonic
     begun: float = 0.0
@@ -35,14 +36,14 @@ class Tally:
         self.moved += nbytes
         self.written[filename] = self.written.get(filename, 0) + nbytes
 
-    def finish(self, receipt: Receipt, *, kept: bool) -> None:
-        """Count a file that is safe on disk; `kept` are those of the run before."""
+    def finish(self, nbytes: int, *, kept: bool) -> None:
+        """Count a file that is done, with its size; `kept` are those of an earlier run."""
         self.finished += 1
         if kept:
-            self.done += receipt.nbytes
+            self.done += nbytes
 
     def copied(self, filename: str) -> bool:
-        """Whether all bytes of a file are written: what it waits for from then on is the disk."""
+        """Whether all bytes of a file are written: from then on it waits for the disk."""
         return self.written.get(filename, 0) >= self.sizes.get(filename, 0)
 
     @property
@@ -57,7 +58,7 @@ class Tally:
 
     @property
     def percent(self) -> int:
-        """The share that is done; 100 only where everything is."""
+        """The percentage that is done; 100 only where everything is."""
         return 100 if self.all_copied else 100 * self.done // self.total
 
     @property
@@ -67,12 +68,12 @@ class Tally:
 
     @property
     def left(self) -> int | None:
-        """Seconds that the rest takes at this rate; None where no rate is known yet."""
+        """Seconds that the rest takes at this rate; None where the rate is not known yet."""
         return -(-(self.total - self.done) // self.rate) if self.rate else None
 
 
 def format_seconds(seconds: int) -> str:
-    """A time for people: `4 s`, `1:05`, `2:00:09`."""
+    """Return a time for people: `4 s`, `1:05`, `2:00:09`."""
     if seconds < 60:
         return f"{seconds} s"
     minutes, rest = divmod(seconds, 60)

@@ -1,1 +1,1 @@
-"""What is drawn on a terminal."""
+"""Drawings for a terminal, made with Rich."""

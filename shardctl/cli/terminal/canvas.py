@@ -1,4 +1,4 @@
-"""The page that drawings are put on: the terminal's width, its colours, and the characters that it can show."""
+"""What drawings are put on: a terminal's width, its colours, and the characters that it shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from shardctl.text import LEFT_TO_RIGHT_MARK, elide, escape, printable, turns_ro
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The characters of drawings. `eighths` are the parts of a full block, `shades` tell neighbours apart."""
+    """The characters of drawings.
+
+    `eighths` are the parts of a full block, `shades` tell neighbours apart.
+    """
 
     eighths: str
     shades: str
@@ -43,7 +46,10 @@ ASCII = Glyphs("#", "#=+-:.", ".", "-", ("|", "|", "|"), "|", ">", "`", "^", "..
 
 
 def glyphs_for(stream: TextIO | None, env: Mapping[str, str] = os.environ) -> Glyphs:
-    """The characters that a stream can show: blocks, or ASCII where its encoding, locale or terminal has none."""
+    """Return the characters that a stream can show.
+
+    They are blocks, or ASCII where the encoding, the locale or the terminal has none.
+    """
     locale = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
     if _is_dumb(env) or locale in ("C", "POSIX"):
         return ASCII
@@ -67,20 +73,28 @@ class Canvas:
     encoding: str = "utf-8"
 
     def name(self, name: str, width: int | None = None) -> str:
-        """A name that is safe to draw: escaped, in characters that can be shown, at most `width` columns."""
-        text = self.text(escape(name))
+        """Escape a name, and return it as `escaped` does."""
+        return self.escaped(escape(name), width)
+
+    def escaped(self, name: str, width: int | None = None) -> str:
+        """Return a name that is escaped already, in characters that can be shown.
+
+        It takes at most `width` columns, and leaves what follows in its place where it is written
+        from right to left.
+        """
+        text = self.text(name)
         if width is not None:
             text = elide(text, max(width, 1), self.glyphs.ellipsis)
         return text + LEFT_TO_RIGHT_MARK if turns_round(text) else text
 
     def text(self, message: str) -> str:
-        """A message that is safe to draw, in characters that can be shown."""
+        """Return a message that is safe to draw, in characters that can be shown."""
         encoding = "ascii" if self.glyphs is ASCII else self.encoding
         return printable(message).encode(encoding, "backslashreplace").decode(encoding)
 
 
 class Page(io.StringIO):
-    """Drawn text on its way to a stream; Rich asks it for the encoding to choose lines and boxes by."""
+    """Drawn text on its way to a stream; Rich chooses lines and boxes by its encoding."""
 
     def __init__(self, glyphs: Glyphs, encoding: str) -> None:
         super().__init__()
@@ -88,13 +102,13 @@ class Page(io.StringIO):
 
     @property
     def encoding(self) -> str:  # type: ignore[override] # a StringIO has none, a text stream has
-        """The encoding of the stream that the page is for."""
+        """The encoding of the stream that the text is for."""
         return self._encoding
 
 
 def canvas() -> Canvas:
-    """What fits the terminal that stdout is."""
-    # Of a dumb terminal Rich takes no width but 80.
+    """Return the canvas of the terminal that stdout is."""
+    # Rich takes every dumb terminal to be 80 columns wide.
     width = shutil.get_terminal_size().columns if _is_dumb() else Console().width
     return Canvas(width, glyphs_for(sys.stdout), _encoding(sys.stdout))
 
@@ -104,9 +118,9 @@ def _is_dumb(env: Mapping[str, str] = os.environ) -> bool:
 
 
 def drawn(on: Canvas, *parts: RenderableType, terminal: bool | None = True) -> str:
-    """The parts as text, in the canvas's width and the terminal's colours; lines of the width's end are cut.
+    """Return the parts as text, in the canvas's width and the terminal's colours.
 
-    `terminal` says whether they are for one; None: where FORCE_COLOR says so.
+    `terminal` says whether the text is for a terminal; None means that FORCE_COLOR decides.
     """
     page = Page(on.glyphs, on.encoding)
     here = Console()

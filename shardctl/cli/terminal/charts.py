@@ -1,7 +1,6 @@
-"""Pictures made of characters: how full shards are, what becomes of them, shares of a whole, and a place in a file.
+"""Charts made of characters: how full files are, shares of a whole, and places in a file.
 
-Everything here is a function from numbers and names to lines that fit a canvas; nothing asks the
-terminal.
+Everything here turns values into lines that fit a canvas; nothing asks the terminal.
 """
 
 from __future__ import annotations
@@ -13,11 +12,14 @@ from itertools import pairwise
 from rich.text import Text
 
 from shardctl.cli.terminal.canvas import Canvas
+from shardctl.formats.registry import all_suffixes
 from shardctl.naming import parse_weights_name
 from shardctl.sizes import format_size
 from shardctl.text import cells, fitted
+from shardctl.view.files import Bars, Ending, FileBar, Stretch, both_ends
+from shardctl.view.shares import Share
 
-#: Rows that a picture has at most; of more, the first and the last are shown.
+#: Files that are drawn at most; of more, the first and the last are.
 MOST_ROWS = 20
 #: Colours that tell neighbours apart, by the shade that does the same without colours.
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
@@ -27,39 +29,27 @@ _LEAST_BAR, _WIDEST_NAME = 10, 44
 _MOST_OVER = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A shard to draw: `nbytes` fill its bar, `size` is the whole file's; `note` says why it ends where it does."""
-
-    name: str
-    nbytes: int
-    size: int
-    tensors: int
-    note: tuple[str, str, str] | None = None  # before the tensor's name, the name, and after it
-
-
-def shards(rows: Sequence[Row], limit: int | None, on: Canvas, title: str) -> Iterator[Text]:
-    """One row a shard: how full it is against the limit, or against the largest one where there is no limit."""
-    columns = _Columns.fitting(rows, limit, on)
-    largest = max([limit or 0, *(row.nbytes for row in rows), 1])
-    scale = min(largest, limit * _MOST_OVER) if limit else largest
-    yield _heading(columns, title, limit, on)
-    shown, hidden = folded(rows)
-    for place, row in enumerate(shown):
-        if hidden and place == MOST_ROWS // 2:
-            size = format_size(sum(row.size for row in hidden))
-            yield Text(f"{on.glyphs.ellipsis} {len(hidden):,} more, {size}", style="dim")
-        yield _shard(row, columns, scale, limit, on)
-        if row.note is not None:
-            yield _note(row.note, columns, on)
+def files(bars: Bars, on: Canvas, title: str) -> Iterator[Text]:
+    """Yield a row for each file: how full it is against the limit, or against the fullest one."""
+    columns = _Columns.fitting(bars, on)
+    longest = bars.longest
+    scale = min(longest, bars.limit * _MOST_OVER) if bars.limit else longest
+    first, hidden, last = shown(bars.files)
+    yield _heading(columns, title, bars.limit, on)
+    for file in first:
+        yield from _file(file, columns, scale, bars, on)
+    if hidden:
+        size = format_size(sum(file.size for file in hidden))
+        yield Text(f"{on.glyphs.ellipsis} {len(hidden):,} more, {size}", style="dim")
+    for file in last:
+        yield from _file(file, columns, scale, bars, on)
 
 
-def folded(rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
-    """The rows that are shown and those that are not: of many, the first and the last."""
-    if len(rows) <= MOST_ROWS + 1:
-        return rows, ()
-    half = MOST_ROWS // 2
-    return [*rows[:half], *rows[-half:]], rows[half:-half]
+def shown(
+    files: Sequence[FileBar],
+) -> tuple[Sequence[FileBar], Sequence[FileBar], Sequence[FileBar]]:
+    """Return the files that are drawn first, those that are only counted, and those drawn last."""
+    return both_ends(files, MOST_ROWS) if len(files) > MOST_ROWS + 1 else (files, (), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +63,30 @@ class _Columns:
     numbers: bool
 
     @classmethod
-    def fitting(cls, rows: Sequence[Row], limit: int | None, on: Canvas) -> _Columns:
-        share = _SHARE_CELLS + 1 if limit and on.width >= 60 else 0
+    def fitting(cls, bars: Bars, on: Canvas) -> _Columns:
+        share = _SHARE_CELLS + 1 if bars.limit and on.width >= 60 else 0
         count = _COUNT_CELLS + 1 if on.width >= 56 else 0
         room = on.width - 1 - share - count - _SIZE_CELLS - 2
-        widest = max((cells(on.name(row.name)) for row in rows), default=1)
-        numbers = widest > room - _LEAST_BAR and all(_number(row.name) for row in rows)
+        widest = max((cells(on.escaped(file.name)) for file in bars.files), default=1)
+        numbers = widest > room - _LEAST_BAR and all(_number(file.name) for file in bars.files)
         if numbers:
-            widest = max(len(_number(row.name)) for row in rows)
+            widest = max(len(_number(file.name)) for file in bars.files)
         name = max(min(widest, room - _LEAST_BAR, _WIDEST_NAME), 5)
         return cls(name, max(room - name, 4), share, count, numbers)
 
 
 def _number(name: str) -> str:
-    """What tells a shard from the others of its set; nothing for a name without a number."""
-    parsed = parse_weights_name(name)
+    """What tells a shard from the others of its set; empty for a name without a number."""
+    parsed = parse_weights_name(name, all_suffixes())
     return "" if parsed is None or parsed.number is None else str(parsed.number)
 
 
 def label(name: str, width: int, on: Canvas) -> str:
-    """A file's name in a column of its own width; of a numbered one that is too long, what tells it from the others."""
-    parsed = parse_weights_name(name)
+    """Return a file's name in at most `width` columns.
+
+    Where the name of a numbered file does not fit, the number replaces it.
+    """
+    parsed = parse_weights_name(name, all_suffixes())
     if cells(on.name(name)) > width and parsed is not None and parsed.number is not None:
         forms = [
             f"shard {parsed.number} of {parsed.count}",
@@ -115,31 +108,32 @@ def _heading(columns: _Columns, title: str, limit: int | None, on: Canvas) -> Te
     return Text(text, style="bold")
 
 
-def _shard(row: Row, columns: _Columns, scale: int, limit: int | None, on: Canvas) -> Text:
-    over = limit is not None and row.nbytes > limit
-    label = (
-        _number(row.name).rjust(columns.name)
+def _file(file: FileBar, columns: _Columns, scale: int, bars: Bars, on: Canvas) -> Iterator[Text]:
+    style, limit = ("red" if bars.is_over(file) else ""), bars.limit
+    name = (
+        _number(file.name).rjust(columns.name)
         if columns.numbers
-        else on.name(row.name, columns.name)
+        else on.escaped(file.name, columns.name)
     )
-    line = Text(label + " " * (columns.name - cells(label) + 1))
-    line.append_text(
-        bar(row.nbytes, scale, columns.bar, on, style="red" if over else "cyan", limit=limit)
-    )
-    line.append(f" {format_size(row.size):>{_SIZE_CELLS}}")
+    line = Text(name + " " * (columns.name - cells(name) + 1))
+    line.append_text(bar(file.nbytes, scale, columns.bar, on, style=style or "cyan", limit=limit))
+    line.append(f" {format_size(file.size):>{_SIZE_CELLS}}")
     if columns.share and limit:
-        line.append(
-            f" {100 * row.nbytes // limit:>{_SHARE_CELLS - 1},}%", style="red" if over else ""
-        )
+        line.append(f" {100 * file.nbytes // limit:>{_SHARE_CELLS - 1},}%", style=style)
     if columns.count:
-        line.append(f" {row.tensors:>{_COUNT_CELLS},}")
-    return line
+        line.append(f" {file.tensors:>{_COUNT_CELLS},}")
+    yield line
+    if file.ending is not None:
+        yield _ending(file.ending, columns, on)
 
 
 def bar(
     nbytes: int, scale: int, width: int, on: Canvas, *, style: str, limit: int | None = None
 ) -> Text:
-    """`nbytes` of `scale` as a bar of `width` columns, pointing on where it is more; a limit below is marked."""
+    """Return `nbytes` of `scale` as a bar of `width` columns.
+
+    It points on where the bytes are more than the scale, and marks a limit that is less.
+    """
     glyphs = on.glyphs
     parts = len(glyphs.eighths)
     filled = min(-(-nbytes * width * parts // scale), width * parts) if nbytes else 0
@@ -156,22 +150,27 @@ def bar(
     return line
 
 
-def _note(note: tuple[str, str, str], columns: _Columns, on: Canvas) -> Text:
-    before, name, after = note
+def _ending(ending: Ending, columns: _Columns, on: Canvas) -> Text:
+    if ending.alone:
+        before = "over the limit by itself: "
+        after = f", {format_size(ending.nbytes - ending.room)} too large"
+    else:
+        before = "did not fit: "
+        after = f", {format_size(ending.nbytes)} into {format_size(ending.room)}"
     begin = f"{' ' * min(columns.name - 1, 2)}{on.glyphs.corner} {before}"
     room = on.width - 1 - len(begin) - len(after)
     if room < 16:
         room, after = room + len(after), ""
-    return Text(f"{begin}{on.name(name, room)}{after}", style="dim")
+    return Text(f"{begin}{on.escaped(ending.tensor, room)}{after}", style="dim")
 
 
-def ruler(sizes: Sequence[int], scale: int, width: int, on: Canvas) -> Text:
-    """Files one after another as stretches of a ruler, numbered where there is room; `scale` bytes fill the width."""
+def ruler(stretch: Stretch, width: int, on: Canvas) -> Text:
+    """Return files one after another as parts of a ruler, numbered where there is room."""
     glyphs = on.glyphs
     ends, total = [0], 0
-    for size in sizes:
-        total += size
-        ends.append(total * (width - 1) // max(scale, 1))
+    for file in stretch.files:
+        total += file.nbytes
+        ends.append(total * (width - 1) // stretch.scale)
     line = [glyphs.rule if place < ends[-1] else " " for place in range(width)]
     for number, (begin, end) in enumerate(pairwise(ends), start=1):
         label = f" {number} "
@@ -185,14 +184,14 @@ def ruler(sizes: Sequence[int], scale: int, width: int, on: Canvas) -> Text:
     return Text("".join(line))
 
 
-def shares(parts: Sequence[tuple[str, int]], width: int, on: Canvas) -> Text:
-    """A bar of shares of a whole, in the order of the parts; each part that is there has at least one column."""
-    there = [(name, nbytes) for name, nbytes in parts if nbytes]
-    total = sum(nbytes for _, nbytes in there)
+def shares(parts: Sequence[Share], width: int, on: Canvas) -> Text:
+    """Return a bar of shares; each part that is not empty has at least one column."""
+    present = [part for part in parts if part.nbytes]
+    total = sum(part.nbytes for part in present)
     line, done, begin = Text(), 0, 0
-    for place, (_, nbytes) in enumerate(there):
-        done += nbytes
-        later = len(there) - place - 1
+    for place, part in enumerate(present):
+        done += part.nbytes
+        later = len(present) - place - 1
         end = max(min(done * width // total, width - later), min(begin + 1, width))
         line.append(swatch(place, on) * (end - begin), style=colour(place))
         begin = end
@@ -200,18 +199,18 @@ def shares(parts: Sequence[tuple[str, int]], width: int, on: Canvas) -> Text:
 
 
 def swatch(place: int, on: Canvas) -> str:
-    """The character of a part in a bar of shares."""
+    """Return the character of a part in a bar of shares."""
     return on.glyphs.shades[place % len(on.glyphs.shades)]
 
 
 def colour(place: int) -> str:
-    """The colour of a part in a bar of shares."""
+    """Return the colour of a part in a bar of shares."""
     return COLOURS[place % len(COLOURS)]
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in a file, in bytes, and what is to be said of it: `label` and the name of a tensor, or none."""
+    """A place in a file, in bytes, with a label and the name of a tensor, if there is one."""
 
     offset: int
     label: str
@@ -220,7 +219,7 @@ class Mark:
 
 
 def file_map(size: int, header: int | None, marks: Sequence[Mark], on: Canvas) -> Iterator[Text]:
-    """A file as a bar, its header apart where it is known, with a pointer to each of the marked places."""
+    """Yield a file as a bar, its header apart where it is known, and a pointer to each mark."""
     width = on.width - 3
     glyphs = on.glyphs
     head = 0 if header is None or not size else min(max(header * width // size, 1), width)
@@ -240,7 +239,7 @@ def _pointer(place: int, mark: Mark, width: int, on: Canvas) -> Text:
     left = place > width // 2
     room = (place if left else width - place) - 2
     if mark.tensor is not None and room - len(label) > 12:
-        label += f" {on.name(mark.tensor, room - len(label) - 1)}"
+        label += f" {on.escaped(mark.tensor, room - len(label) - 1)}"
     label = fitted(label, min(cells(label), room), on.glyphs.ellipsis)
     marker = Text(on.glyphs.marker, style=mark.style)
     if left:

@@ -1,4 +1,4 @@
-"""What a terminal gets from `verify`: the findings with their remedies, and where in its file each fault lies."""
+"""What `verify` draws: the findings with their hints, and where in its file each of them is."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from shardctl.cli.terminal import charts as pictures
 from shardctl.cli.terminal.canvas import Canvas
-from shardctl.cli.terminal.charts import Mark
+from shardctl.cli.terminal.charts import Mark, file_map
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding
 from shardctl.sizes import format_size
 from shardctl.stores.base import Store
+from shardctl.view.findings import placed, shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,13 +25,13 @@ STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 # object.
 _LENGTH_BYTES, _OBJECT = 8, b"{"
 
-#: A file's size and where its header ends, in bytes: None where it cannot be read, or has no header
-#: in front.
+#: Returns a file's size and the end of its header, in bytes. None for the header where the file
+#: does not begin with one, None for both where it cannot be read.
 Measure = Callable[[str], tuple[int, int | None] | None]
 
 
 def measure_of(store: Store) -> Measure:
-    """Sizes and headers as they lie in a store."""
+    """Return a function that measures the files of a store."""
 
     def measure(path: str) -> tuple[int, int | None] | None:
         try:
@@ -47,15 +47,15 @@ def measure_of(store: Store) -> Measure:
 
 
 def findings(found: Sequence[Finding], measure: Measure, on: Canvas) -> Iterator[RenderableType]:
-    """The findings, and then the files in which one has a place."""
+    """Yield the findings, and then the files in which one has a place."""
     for finding in found:
-        yield _finding(finding, on)
+        yield _finding(shown(finding), on)
     yield from _places(found, measure, on)
 
 
 def _finding(finding: Finding, on: Canvas) -> Text:
     line = Text()
-    places = [on.name(place) for place in (finding.file, finding.tensor) if place is not None]
+    places = [on.escaped(place) for place in (finding.file, finding.tensor) if place is not None]
     where = f"{', '.join(places)}: " if places else ""
     line.append(f"{finding.severity}", style=STYLES[finding.severity])
     line.append(f" {finding.code}", style="bold")
@@ -66,26 +66,21 @@ def _finding(finding: Finding, on: Canvas) -> Text:
 
 
 def _places(found: Sequence[Finding], measure: Measure, on: Canvas) -> Iterator[Text]:
-    by_file: dict[str, list[Finding]] = {}
-    for finding in found:
-        if finding.file is not None and finding.offset is not None:
-            by_file.setdefault(finding.file, []).append(finding)
+    files = placed(found)
     headers = False
-    for path in list(by_file)[:MOST_FILES]:
+    for path in list(files)[:MOST_FILES]:
         measured = measure(path)
         if measured is not None:
             size, header = measured
             headers = headers or header is not None
-            yield from _file(path, size, header, by_file[path], on)
-    if len(by_file) > MOST_FILES:
-        yield Text(
-            f"{on.glyphs.ellipsis} {len(by_file) - MOST_FILES:,} more files with faults",
-            style="dim",
-        )
+            yield from _file(path, size, header, files[path], on)
+    if len(files) > MOST_FILES:
+        more = f"{on.glyphs.ellipsis} {len(files) - MOST_FILES:,} more files with findings"
+        yield Text(more, style="dim")
     if headers:
         shade = on.glyphs.shades
         yield Text(f"  {shade[1]} header  {shade[-1]} tensors", style="dim")
-    if by_file:
+    if files:
         yield Text()
 
 
@@ -96,7 +91,7 @@ def _file(
     tail = f"  {format_size(size)}"
     yield Text(f"{on.name(path, on.width - 1 - len(tail))}{tail}", style="bold")
     marks = [_mark(finding) for finding in sorted(here[:MOST_MARKS], key=_offset)]
-    yield from pictures.file_map(size, header, marks, on)
+    yield from file_map(size, header, marks, on)
     if len(here) > MOST_MARKS:
         yield Text(f"  {on.glyphs.ellipsis} {len(here) - MOST_MARKS:,} more places", style="dim")
 

@@ -12,7 +12,7 @@ from shardctl.model import Dtype
 
 
 class PickleFaultError(Exception):
-    """What is wrong with a pickle, and at which byte of it. Turned into a finding by the container."""
+    """What is wrong with a pickle, and at which byte of it. Turned into a finding by the reader."""
 
     def __init__(
         self, message: str, offset: int, hint: str = "save the checkpoint again with torch.save"

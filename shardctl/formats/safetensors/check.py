@@ -1,7 +1,7 @@
 """The rules of a safetensors header: the one place that knows every one of them and reports each breach.
 
 The rules are those of the format's README and of its Rust core (`safetensors/src/tensor.rs`);
-repeated keys, which upstream takes in some places, are refused in all.
+duplicate keys, which upstream takes in some places, are refused in all.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import reprlib
 from typing import NamedTuple
 
-from shardctl.findings import Faults
-from shardctl.formats.safetensors.header import Repeated, kind, walk
+from shardctl.formats.safetensors.findings import FileFindings
+from shardctl.formats.strict_json import duplicate_keys, kind, walk
 from shardctl.model import DTYPES, Dtype, Extent, Storage, Tensor
 
 METADATA_KEY = "__metadata__"
+#: Bytes of the header's length, with which a file begins.
+LENGTH_BYTES = 8
 
 #: The types of the format, by name.
 KNOWN_DTYPES = {name: dtype for name, dtype in DTYPES.items() if dtype.rank is not None}
@@ -49,40 +51,39 @@ class HeaderCheck:
     `path` and `size` (bytes) are the file's; `data_offset` is where its tensor bytes begin.
     """
 
-    def __init__(self, path: str, data_offset: int, size: int, faults: Faults) -> None:
+    def __init__(self, path: str, data_offset: int, size: int, findings: FileFindings) -> None:
         self._path = path
         self._data_offset = data_offset
         self._size = size
-        self._faults = faults
+        self._findings = findings
         self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._all_ranges_known = True
 
     def keys(self, root: dict[str, object]) -> None:
-        """Report the names that stand more than once."""
-        for name in root.twice if isinstance(root, Repeated) else ():
+        """Report the duplicate names."""
+        for name in duplicate_keys(root):
             self._all_ranges_known = False
             message = (
-                f"{METADATA_KEY} stands twice"
+                f"duplicate key {METADATA_KEY}"
                 if name == METADATA_KEY
                 else "two tensors have this name"
             )
-            self._faults.add("tensor-duplicate-key", message, tensor=name)
+            self._findings.add("tensor-duplicate-key", message, tensor=name)
 
     def metadata(self, value: object) -> dict[str, str]:
         """The string pairs of `__metadata__`."""
         if value is None:
             # serde reads null as "absent", so files that have it do load elsewhere.
-            self._faults.add("header-invalid", f"{METADATA_KEY} is null", severity="warning")
+            self._findings.add("header-invalid", f"{METADATA_KEY} is null", severity="warning")
             return {}
         if not isinstance(value, dict):
-            self._faults.add("header-invalid", f"{METADATA_KEY} is {kind(value)}, not an object")
+            self._findings.add("header-invalid", f"{METADATA_KEY} is {kind(value)}, not an object")
             return {}
-        if isinstance(value, Repeated):
-            self._report_repeated(value, METADATA_KEY, None)
+        self._report_duplicates(value, METADATA_KEY, None)
         for key, item in value.items():
             if not isinstance(item, str):
                 message = f"the value of {reprlib.repr(key)} in {METADATA_KEY} is {kind(item)}, not a string"
-                self._faults.add("header-invalid", message)
+                self._findings.add("header-invalid", message)
         return {key: item for key, item in value.items() if isinstance(item, str)}
 
     def tensors(self, root: dict[str, object]) -> list[Tensor]:
@@ -101,14 +102,14 @@ class HeaderCheck:
 
     def _entry(self, position: int, name: str, fields: object) -> _Entry | None:
         if not isinstance(fields, dict):
-            self._faults.add(
+            self._findings.add(
                 "header-invalid",
                 f"the tensor's entry is {kind(fields)}, not an object",
                 tensor=name,
             )
             return None
-        if isinstance(fields, Repeated):
-            self._report_repeated(fields, "the tensor's entry", name)
+        if type(fields) is not dict:  # cheaper than a call for each of a million tensors
+            self._report_duplicates(fields, "the tensor's entry", name)
         span = self._range(name, fields.get("data_offsets", _ABSENT))
         dtype = self._dtype(name, fields.get("dtype", _ABSENT))
         shape = self._shape(name, fields.get("shape", _ABSENT))
@@ -122,32 +123,31 @@ class HeaderCheck:
         storage = Storage(Extent(self._path, self._data_offset + begin, end - begin), name)
         return _Entry(begin, end, position, name, Tensor(name, dtype, shape, storage))
 
-    def _report_repeated(self, members: Repeated, place: str, tensor: str | None) -> None:
-        for key in members.twice:
-            message = f"the key {reprlib.repr(key)} stands twice in {place}"
-            self._faults.add("tensor-duplicate-key", message, tensor=tensor)
+    def _report_duplicates(self, value: object, place: str, tensor: str | None) -> None:
+        for key in duplicate_keys(value):
+            message = f"duplicate key {reprlib.repr(key)} in {place}"
+            self._findings.add("tensor-duplicate-key", message, tensor=tensor)
 
     def _report_fields(self, name: str, fields: dict[str, object]) -> None:
         for key in sorted(_FIELDS - fields.keys()):
-            self._faults.add("header-invalid", f"the tensor has no {key}", tensor=name)
+            self._findings.add("header-invalid", f"the tensor has no {key}", tensor=name)
         for key in fields.keys() - _FIELDS:
             message = f"the tensor has a field that the format does not know: {reprlib.repr(key)}"
             hint = "nothing reads it and it is not carried over; make sure that it is not needed"
-            self._faults.add("header-invalid", message, hint, severity="warning", tensor=name)
+            self._findings.add("header-invalid", message, hint, severity="warning", tensor=name)
             for value in walk(fields[key]):
-                if isinstance(value, Repeated):
-                    self._report_repeated(value, f"the field {reprlib.repr(key)}", name)
+                self._report_duplicates(value, f"the field {reprlib.repr(key)}", name)
 
     def _range(self, name: str, offsets: object) -> tuple[int, int] | None:
         if offsets is _ABSENT:
             return None
         if not isinstance(offsets, list) or len(offsets) != 2 or not _are_u64(offsets):
             message = f"data_offsets must be two whole numbers, not {reprlib.repr(offsets)}"
-            self._faults.add("header-invalid", message, tensor=name)
+            self._findings.add("header-invalid", message, tensor=name)
             return None
         begin, end = offsets
         if begin > end:
-            self._faults.add(
+            self._findings.add(
                 "header-invalid",
                 f"data_offsets end before they begin: {begin} to {end}",
                 tensor=name,
@@ -159,12 +159,14 @@ class HeaderCheck:
         if value is _ABSENT:
             return None
         if not isinstance(value, str):
-            self._faults.add("header-invalid", f"dtype is {kind(value)}, not a string", tensor=name)
+            self._findings.add(
+                "header-invalid", f"dtype is {kind(value)}, not a string", tensor=name
+            )
             return None
         dtype = KNOWN_DTYPES.get(value)
         if dtype is None:
             hint = "a newer version of shardctl may know it; otherwise save the file again with a known type"
-            self._faults.add(
+            self._findings.add(
                 "tensor-dtype-unknown", f"unknown dtype {reprlib.repr(value)}", hint, tensor=name
             )
         return dtype
@@ -174,7 +176,7 @@ class HeaderCheck:
             return None
         if not isinstance(value, list) or not _are_u64(value):
             message = f"shape must be a list of whole numbers, not {reprlib.repr(value)}"
-            self._faults.add("header-invalid", message, tensor=name)
+            self._findings.add("header-invalid", message, tensor=name)
             return None
         shape = tuple(value)
         return self._shapes.setdefault(shape, shape)
@@ -190,7 +192,7 @@ class HeaderCheck:
             message = f"{bits // dtype.bits:,} elements of {dtype.name} do not fill whole bytes"
         else:
             message = f"{dtype.name} of shape {reprlib.repr(list(shape))} takes {bits // 8:,} bytes, not {end - begin:,}"
-        self._faults.add(
+        self._findings.add(
             "tensor-size-mismatch", message, tensor=name, offset=self._data_offset + begin
         )
         return False
@@ -220,26 +222,26 @@ class HeaderCheck:
         offset = self._data_offset + min(entry.begin, end)
         if entry.begin < end:
             message = f"the tensor begins {end - entry.begin:,} bytes before {reprlib.repr(previous)} ends"
-            self._faults.add("tensor-overlap", message, tensor=entry.name, offset=offset)
+            self._findings.add("tensor-overlap", message, tensor=entry.name, offset=offset)
         elif self._all_ranges_known:
             message = f"{entry.begin - end:,} bytes before the tensor belong to no tensor"
-            self._faults.add("tensor-hole", message, tensor=entry.name, offset=offset)
+            self._findings.add("tensor-hole", message, tensor=entry.name, offset=offset)
 
     def _report_outside(self, entry: _Entry) -> None:
         message = f"the tensor ends at byte {self._data_offset + entry.end:,} of a file that has {self._size:,} bytes"
         offset = self._data_offset + entry.begin
-        self._faults.add("tensor-out-of-bounds", message, tensor=entry.name, offset=offset)
+        self._findings.add("tensor-out-of-bounds", message, tensor=entry.name, offset=offset)
 
     def _compare_size(self, chain: _Chain) -> None:
         expected = self._data_offset + chain.end
         if chain.cut_tensors:
             message = f"the file ends at byte {self._size:,} of {expected:,}: {chain.cut_tensors:,} tensors are cut off"
             hint = f"incomplete download: {amounts(self._size, expected)}; fetch it again"
-            self._faults.add("file-truncated", message, hint, offset=self._size)
+            self._findings.add("file-truncated", message, hint, offset=self._size)
         elif expected < self._size and self._all_ranges_known:
             message = f"{self._size - expected:,} bytes follow the last tensor"
             hint = "something was appended, or the header is another file's; fetch or save the file again"
-            self._faults.add("file-trailing-bytes", message, hint, offset=expected)
+            self._findings.add("file-trailing-bytes", message, hint, offset=expected)
 
 
 def _are_u64(values: list[object]) -> bool:

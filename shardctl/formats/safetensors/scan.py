@@ -2,7 +2,7 @@
 
 What upstream and Python's `json` write is read here in half the time of the strict reader, without
 its values in memory. It reports nothing: for another form, or the least doubt, it gives None, and
-the strict reader (`safetensors_header`, `safetensors_check`) says what there is to say. Whatever is
+the strict reader (`check`) says what there is to say. Whatever is
 accepted here, that one reads alike.
 """
 
@@ -13,7 +13,7 @@ import re
 from typing import NamedTuple
 
 from shardctl.formats.safetensors.check import KNOWN_DTYPES, METADATA_KEY, bits_of
-from shardctl.formats.safetensors.header import DECODER
+from shardctl.formats.strict_json import DECODER
 from shardctl.model import Dtype, Extent, Storage, Tensor, Tree
 
 # Numbers that fit 63 bits without a look at them, and names that mean what they look like.
@@ -81,8 +81,7 @@ def _metadata(header: str) -> tuple[dict[str, str], int] | None:
     except (ValueError, RecursionError):
         return None
     follows = _NEXT.match(header, end)
-    # A plain dict: one in which a key stands twice is of a class of its own. An escape may be half
-    # a surrogate pair.
+    # A plain dict: one with duplicate keys is of another class. An escape may be a lone surrogate.
     if follows is None or type(pairs) is not dict or "\\u" in header[:end]:
         return None
     return (pairs, follows.end()) if all(type(value) is str for value in pairs.values()) else None

@@ -52,7 +52,7 @@ def storage_of_legacy(machine: Machine, value: object) -> tuple[StorageRef, Stor
 
 
 def _storage(machine: Machine, value: object) -> tuple[StorageRef, int, tuple[object, ...]]:
-    """The storage, the bytes of its elements, and the items after the five that both containers have."""
+    """The storage, the bytes of its elements, and the items after the five that both varieties of file have."""
     if isinstance(value, tuple) and value and value[0] == "module":
         raise PickleFaultError(
             "the file holds a whole model, not a state dict",

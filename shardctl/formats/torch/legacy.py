@@ -37,10 +37,8 @@ _FIRST_BYTES = 1024 * 1024
 _FETCH = "incomplete or damaged: fetch or save the file again"
 
 
-class TorchLegacy:
+class TorchLegacyReader:
     """Reads torch's files of before 1.6."""
-
-    name = "bin"
 
     def recognise(self, head: bytes, tail: bytes) -> bool:  # noqa: ARG002 - the end of the file says nothing
         """Whether a file begins with the pickle of torch's magic number."""
@@ -84,9 +82,6 @@ class TorchLegacy:
         return None
 
 
-TORCH_LEGACY = TorchLegacy()
-
-
 class _TruncatedError(Exception):
     """The file ends before what its pickles promise."""
 
@@ -111,7 +106,7 @@ def _read(reader: Reader, report: Report) -> File | None:
         )
     return File(
         path=reader.path,
-        container=TORCH_LEGACY.name,
+        format="bin",
         version=reader.version,
         tree=build_tree(root, _storages(reader, report, listed, refs, at), reader.path, report),
         header_sha256=hashlib.sha256(head[:at]).hexdigest(),

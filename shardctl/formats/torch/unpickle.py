@@ -20,7 +20,7 @@ _U16, _U32, _U64, _I32 = (struct.Struct(form) for form in ("<H", "<I", "<Q", "<i
 
 
 def unpickle(data: bytes, start: int = 0, storage_of: StorageOf = storage_of_zip) -> Unpickled:
-    """Read the pickle at `start`; `storage_of` knows the container's persistent ids.
+    """Read the pickle at `start`; `storage_of` knows the persistent ids of the variety of file.
 
     Raises PickleFaultError for what is no valid pickle, or beyond the caps.
     """

@@ -1,6 +1,6 @@
 "use strict";
-// Draws the data of the page: layers as areas that open, and the shards tensor by tensor. Nothing is ever parsed as
-// markup: texts are set as texts, names are keys of maps.
+// Draws the data of the page: layers as areas that open, and files tensor by tensor. Nothing is ever parsed as markup:
+// texts are set as texts, and names are keys of maps.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const [NAME, DTYPE, SHAPE, BYTES, OFFSET, OTHERS] = [0, 1, 2, 3, 4, 5];
@@ -117,7 +117,7 @@
     });
     return made;
   };
-  // The tail, as one cell, or as several where it is most of the layer: thousands of blocks of one size, say.
+  // The tail as one cell, or as several if it is most of the layer, for example thousands of equal blocks.
   const tails = (rest, above, number) => {
     if (number < 2) return [group(rest, above, `${rest.length.toLocaleString("en")} more`)];
     const each = Math.ceil(rest.length / number), made = [];
@@ -154,7 +154,7 @@
   const place = (made, [x, y, width, height]) => {
     Object.assign(made.style, { left: `${x}px`, top: `${y}px`, width: `${Math.max(width, 0)}px`, height: `${Math.max(height, 0)}px` });
   };
-  // What lies in a layer, to look at: only cells of the opened layer can be focused.
+  // The layers inside a cell, which cannot be focused: only the cells of the opened layer can.
   const fillIn = (made, node, width, height, level) => {
     const cells = foreground(node, width * (height - TITLE), 160, 40);
     const boxes = squarify(cells.map(([, weight]) => weight), 3, TITLE, width - 8, height - TITLE - 6);
@@ -264,7 +264,7 @@
       if (next) focusOn(next);
     });
     try { if (location.hash.length > 1) goTo(location.hash); } catch { current = opened(root); }
-    addEventListener("hashchange", () => { try { goTo(location.hash); draw(); } catch { /* a hash that is none of ours */ } });
+    addEventListener("hashchange", () => { try { goTo(location.hash); draw(); } catch { /* a hash that names no layer */ } });
     draw();
   }
 

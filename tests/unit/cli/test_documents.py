@@ -16,7 +16,7 @@ from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
 from tests.small import put, sample, weights
 
@@ -125,7 +125,7 @@ def test_a_plans_sources_are_named_from_the_directory() -> None:
     ready = prepared(store)
     document = documents.plan_file("split", ready, store)
     assert [source["name"] for source in document["plan"]["sources"]] == list(wanted.values())
-    assert set(ready.job.header.sources) == set(wanted.values())
+    assert set(ready.job.identity.sources) == set(wanted.values())
 
 
 def test_verify(store: MemoryStore) -> None:

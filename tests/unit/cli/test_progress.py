@@ -14,10 +14,8 @@ from shardctl.cli.progress import observers as progress
 from shardctl.cli.progress.bars import Bars
 from shardctl.cli.progress.observers import JsonEvents, PlainLines, Silent, shown
 from shardctl.cli.progress.tally import Tally, format_seconds
-from shardctl.engine.run import Observer
-from shardctl.engine.task import Receipt
 from shardctl.errors import Stopped, StorageError
-from shardctl.stores.base import Copied
+from shardctl.streams.progress import Observer
 from shardctl.text import cells
 
 MB = 1000 * 1000
@@ -39,24 +37,19 @@ def clock() -> Clock:
     return Clock()
 
 
-def receipt(name: str, nbytes: int) -> Receipt:
-    """A finished file."""
-    return Receipt(name, nbytes, None, Copied())
-
-
 def play(observer: Observer, clock: Clock) -> None:
     """A run of two files of 50 MB, one of them kept: 10 MB, and after six seconds 20 MB more, then
     the rest.
     """
     observer.start(100 * MB, {"a": 50 * MB, "b\n": 50 * MB})
-    observer.finished(receipt("a", 50 * MB), kept=True)
+    observer.finished("a", 50 * MB, kept=True)
     observer.advance("b\n", 10 * MB)
     clock.now += 6
     observer.advance("b\n", 20 * MB)
     clock.now += 1
     observer.advance("b\n", 20 * MB)
     clock.now += 2
-    observer.finished(receipt("b\n", 50 * MB), kept=False)
+    observer.finished("b\n", 50 * MB, kept=False)
     observer.committing()
 
 
@@ -68,10 +61,10 @@ def test_plain_lines(clock: Clock) -> None:
     play(PlainLines(out, clock), clock)
     assert out.getvalue().splitlines() == [
         "writing 2 files, 100.0 MB",
-        "kept from the run before: a",
+        "reusing a from the interrupted run",
         "80% 80.0 MB of 100.0 MB, 5.0 MB/s, 4 s left",
         "100% 100.0 MB, 7.1 MB/s; syncing",
-        "putting in place",
+        "renaming into place",
     ]
 
 
@@ -97,7 +90,7 @@ def test_short_runs_are_one_line(clock: Clock, nbytes: int) -> None:
     lines = PlainLines(out, clock)
     lines.start(nbytes, {"a": nbytes})
     lines.advance("a", nbytes)
-    lines.finished(receipt("a", nbytes), kept=False)
+    lines.finished("a", nbytes, kept=False)
     lines.committing()
     assert out.getvalue() == f"writing 1 file, {nbytes} B\n"
 
@@ -240,7 +233,7 @@ def test_bars_do_not_jump(clock: Clock) -> None:
     bars, console = running(100, clock)
     before = picture(bars, console)
     first, second, third, _ = NAMES
-    bars.finished(receipt(first, 50 * MB), kept=False)
+    bars.finished(first, 50 * MB, kept=False)
     after = picture(bars, console)
     assert after[0].split()[-6] == "done"
     bars.advance(third, MB)
@@ -253,12 +246,12 @@ def test_bars_do_not_jump(clock: Clock) -> None:
 
 
 def test_bars_show_checking_and_the_end(clock: Clock) -> None:
-    """Reading back after the sync is called checking; the end is called putting in place."""
+    """Reading back after the sync is called checking; the end is called renaming into place."""
     bars, console = running(100, clock)
     bars.advance(next(iter(NAMES)), 0)
     assert "checking" in picture(bars, console)[0]
     bars.committing()
-    assert picture(bars, console)[-1].startswith("putting in place")
+    assert picture(bars, console)[-1].startswith("renaming into place")
 
 
 def test_bars_of_more_files_than_lines(clock: Clock) -> None:

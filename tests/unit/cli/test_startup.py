@@ -55,20 +55,23 @@ HEAVY = {
 #: Parts of our own that only work on data needs, by the line that has no use for them.
 OWN = {
     "--version": {
-        "shardctl.commands.write",
+        *("shardctl.commands.write", "shardctl.engine", "shardctl.cli.help"),
         "shardctl.formats",
-        "shardctl.engine",
-        "shardctl.cli.help",
     },
-    "--help": {"shardctl.commands.write", "shardctl.formats", "shardctl.engine"},
-    "split --help": {"shardctl.commands.write", "shardctl.formats", "shardctl.engine"},
+    # Help asks the registry which formats there are, and needs no more of them.
+    "--help": {
+        *("shardctl.commands.write", "shardctl.engine", "shardctl.model", "shardctl.naming"),
+        *("shardctl.formats.detection", "shardctl.formats.safetensors.reader"),
+    },
+    "split --help": {
+        *("shardctl.commands.write", "shardctl.engine", "shardctl.model", "shardctl.naming"),
+        *("shardctl.formats.detection", "shardctl.formats.safetensors.reader"),
+    },
     "inspect small.safetensors": {
-        *("shardctl.commands.write", "shardctl.engine", "shardctl.verify", "shardctl.report"),
-        *(
-            "shardctl.formats.torch.zip",
-            "shardctl.formats.torch.legacy",
-            "shardctl.formats.torch.unpickle",
-        ),
+        *("shardctl.commands.write", "shardctl.engine", "shardctl.verify"),
+        *("shardctl.view", "shardctl.report", "shardctl.formats.safetensors.writer"),
+        *("shardctl.formats.torch.zip", "shardctl.formats.torch.legacy"),
+        "shardctl.formats.pickle",
     },
 }
 # What the interpreter itself, or a file of `site`, has imported before is no matter of ours.

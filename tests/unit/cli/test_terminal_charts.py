@@ -1,4 +1,4 @@
-"""Pictures made of characters: they fit, they are to scale, and no name can harm them."""
+"""Charts made of characters: they fit, they are to scale, and no name can harm them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,19 @@ from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs, glyphs_f
 from shardctl.cli.terminal.charts import (
     MOST_ROWS,
     Mark,
-    Row,
     bar,
     file_map,
+    files,
     label,
     ruler,
-    shards,
     shares,
 )
 from shardctl.cli.terminal.findings import findings
-from shardctl.cli.terminal.views import endings
 from shardctl.findings import Finding
-from shardctl.model import DTYPES, Extent, Storage, Tensor
-from shardctl.planning.packing import pack
-from shardctl.planning.plan import Shard
-from shardctl.storages import Unit
-from shardctl.text import LEFT_TO_RIGHT_MARK, cells, elide, fitted
+from shardctl.text import LEFT_TO_RIGHT_MARK, cells, elide, escape, fitted
+from shardctl.view.files import Bars, Ending, FileBar, Stretch
+from shardctl.view.shares import Share
+from shardctl.view.shares import shares as shares_of
 
 MB = 1000 * 1000
 WIDTHS = (40, 60, 80, 200)
@@ -43,12 +40,24 @@ def plain(lines: Iterable[Text]) -> list[str]:
     return [line.plain for line in lines]
 
 
-def numbered(count: int, nbytes: int = 50 * MB) -> list[Row]:
-    """Rows of a numbered set."""
-    return [
-        Row(f"model-{n:05d}-of-{count:05d}.safetensors", nbytes, nbytes + 100, 7)
-        for n in range(1, count + 1)
-    ]
+def numbered(count: int, nbytes: int = 50 * MB) -> Bars:
+    """The files of a numbered set, without a limit."""
+    return Bars(
+        tuple(
+            FileBar(f"model-{n:05d}-of-{count:05d}.safetensors", nbytes, nbytes + 100, 7)
+            for n in range(1, count + 1)
+        )
+    )
+
+
+def parts(sizes: Iterable[int], scale: int) -> tuple[Share, ...]:
+    """Parts of those sizes."""
+    return shares_of(((str(n), size, 1) for n, size in enumerate(sizes)), scale)
+
+
+def stretch(sizes: Iterable[int], scale: int) -> Stretch:
+    """Files of those sizes, one after another."""
+    return Stretch("before", "bin", parts(sizes, scale), scale)
 
 
 # names in columns
@@ -61,7 +70,7 @@ def test_elided_names_fit(text: str, width: int) -> None:
     assert cells(fitted(text, width)) == width
 
 
-def test_the_middle_gives_way() -> None:
+def test_names_are_shortened_in_the_middle() -> None:
     """Both ends of a name stay, no character is parted from its marks, and no escape is cut."""
     assert elide("model.layers.0.weight", 11) == "model…eight"
     assert elide("e\u0301" * 10, 5) == "e\u0301e\u0301…e\u0301e\u0301"
@@ -85,15 +94,18 @@ def test_names_keep_the_line_in_order() -> None:
     ("width", "text"),
     [(40, "model-00003-of-00012.bin"), (15, "shard 3 of 12"), (8, "3 of 12"), (3, "3")],
 )
-def test_numbered_names_are_told_apart(width: int, text: str) -> None:
-    """A numbered file that has no room for its name is called by its number."""
+def test_numbered_names_stay_distinct(width: int, text: str) -> None:
+    """A numbered file whose name does not fit is shown by its number."""
     assert label("model-00003-of-00012.bin", width, Canvas(80)) == text
 
 
 @pytest.mark.parametrize(
     ("encoding", "env", "glyphs"),
-    [("utf-8", {"LANG": "de_DE.UTF-8"}, BLOCKS), ("utf-8", {}, BLOCKS), ("utf-8", {"LC_ALL": "C"}, ASCII),
-     ("utf-8", {"TERM": "dumb"}, ASCII), ("cp1252", {}, ASCII), ("ascii", {}, ASCII), ("gb18030", {}, BLOCKS)],
+    [
+        ("utf-8", {"LANG": "de_DE.UTF-8"}, BLOCKS), ("utf-8", {}, BLOCKS),
+        ("utf-8", {"LC_ALL": "C"}, ASCII), ("utf-8", {"TERM": "dumb"}, ASCII),
+        ("cp1252", {}, ASCII), ("ascii", {}, ASCII), ("gb18030", {}, BLOCKS),
+    ],
 )  # fmt: skip
 def test_characters_that_can_be_shown(encoding: str, env: dict[str, str], glyphs: Glyphs) -> None:
     """Blocks only where the encoding, the locale and the terminal have them."""
@@ -138,13 +150,11 @@ def test_the_limit_is_marked_where_it_lies() -> None:
 @pytest.mark.parametrize("glyphs", [BLOCKS, ASCII])
 @pytest.mark.parametrize("limit", [None, 60 * MB, 20 * MB])
 @pytest.mark.parametrize("names", [["only.bin"], [], list(HOSTILE)])
-def test_shards_fit(width: int, glyphs: Glyphs, limit: int | None, names: list[str]) -> None:
-    """One row a shard, none as wide as the terminal, all of one width, whatever the names and the
-    limit.
-    """
+def test_files_fit(width: int, glyphs: Glyphs, limit: int | None, names: list[str]) -> None:
+    """One row a file, all of one width that fits, whatever the names and the limit."""
     on = Canvas(width, glyphs)
-    rows = [Row(name, 50 * MB, 50 * MB, 3) for name in names]
-    heading, *drawn = plain(shards(rows, limit, on, "shard"))
+    bars = Bars(tuple(FileBar(escape(name), 50 * MB, 50 * MB, 3) for name in names), limit)
+    heading, *drawn = plain(files(bars, on, "shard"))
     assert len(drawn) == len(names)
     assert {cells(line) for line in (heading, *drawn)} == {cells(heading)}
     assert cells(heading) < width
@@ -153,60 +163,34 @@ def test_shards_fit(width: int, glyphs: Glyphs, limit: int | None, names: list[s
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_many_shards_are_folded(width: int) -> None:
-    """Of hundreds of shards the first and the last are shown, and how many lie between."""
-    lines = plain(shards(numbered(260), 60 * MB, Canvas(width), "shard"))
+def test_many_files_are_folded(width: int) -> None:
+    """Of hundreds of files the first and the last are shown, and how many lie between."""
+    lines = plain(files(numbered(260), Canvas(width), "shard"))
     assert len(lines) == MOST_ROWS + 2
     assert lines[1 + MOST_ROWS // 2] == "… 240 more, 12.0 GB"
     assert "260" in lines[-1].split()[0]
-    assert len(plain(shards(numbered(21), None, Canvas(width), "shard"))) == 22
+    assert len(plain(files(numbered(21), Canvas(width), "shard"))) == 22
 
 
-def test_what_closes_a_shard_is_told_below_it() -> None:
-    """The note stands under its row, with the name shortened to what is left of the line."""
-    row = Row(
-        "model-00001-of-00002.bin",
-        50 * MB,
-        50 * MB,
-        3,
-        ("did not fit: ", "layer." * 30 + "w", ", 9.4 MB"),
-    )
-    for width in WIDTHS:
-        note = plain(shards([row], 60 * MB, Canvas(width), "shard"))[2]
-        assert note.startswith("  └ did not fit: layer.")
-        assert cells(note) < width
-        assert note.endswith(", 9.4 MB") == (width > 40)
-
-
-def shard(*tensors: tuple[str, int]) -> Shard:
-    """A shard of byte tensors."""
-    made = tuple(
-        Tensor(n, DTYPES["U8"], (size,), Storage(Extent("f", 0, size), n)) for n, size in tensors
-    )
-    return Shard("s", made, sum(t.nbytes for t in made) + 10, sum(t.nbytes for t in made))
-
-
-def test_endings_are_those_of_the_packing() -> None:
-    """Each shard names the tensor that closed it, as packing met them; one over the limit names
-    itself.
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("ending", "begin", "end", "least"),
+    [
+        (Ending("w" * 90, 9_400_000, 10), "did not fit: ww", ", 9.4 MB into 10 B", 60),
+        (Ending("w" * 90, 7000, 5000, alone=True), "over the limit by", ", 2.0 KB too large", 80),
+    ],
+)
+def test_why_a_file_ends_is_below_it(
+    width: int, ending: Ending, begin: str, end: str, least: int
+) -> None:
+    """The reason is below its row, with the name shortened to what is left of the line, and without
+    sizes where there are fewer than `least` columns.
     """
-    sizes = [("a", 2), ("big", 9), ("b", 2), ("c", 2), ("d", 3), ("e", 4)]
-    units = [Unit((t,), t.nbytes) for t in shard(*sizes).tensors]
-    packed = [shard(*((u.tensors[0].name, u.nbytes) for u in units)) for units in pack(units, 5)]
-    assert [[t.name for t in one.tensors] for one in packed] == [
-        ["big"],
-        ["a", "b"],
-        ["c", "d"],
-        ["e"],
-    ]
-    assert endings(packed, 5, strict=False) == [
-        ("over the limit by itself: ", "big", ", 4 B too large"),
-        ("did not fit: ", "c", ", 2 B into 1 B"),
-        ("did not fit: ", "e", ", 4 B into 0 B"),
-        None,
-    ]
-    assert endings(packed, None, strict=False) == [None] * 4
-    assert endings([shard()], 5, strict=False) == [None]
+    file = FileBar("model-00001-of-00002.bin", 50 * MB, 50 * MB, 3, ending)
+    note = plain(files(Bars((file,), 60 * MB), Canvas(width), "shard"))[2]
+    assert note.startswith(f"  └ {begin}")
+    assert cells(note) < width
+    assert note.endswith(end) == (width >= least)
 
 
 # before and after, shares
@@ -215,7 +199,7 @@ def test_endings_are_those_of_the_packing() -> None:
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=300), st.integers(8, 200))
 def test_rulers_have_one_width(sizes: list[int], width: int) -> None:
     """However many files, a ruler is as wide as it should be, and ends where the last file does."""
-    line = ruler(sizes, max(sum(sizes), 1), width, Canvas(80)).plain
+    line = ruler(stretch(sizes, max(sum(sizes), 1)), width, Canvas(80)).plain
     assert len(line) == width
     assert line[0] in "├┤"
     assert (line[-1] == "┤") == (sum(sizes) > 0)
@@ -224,15 +208,15 @@ def test_rulers_have_one_width(sizes: list[int], width: int) -> None:
 def test_rulers_are_scaled_alike() -> None:
     """Half as many bytes are half as long, and stretches with room are numbered."""
     on = Canvas(80)
-    assert ruler([50, 50], 100, 21, on).plain == "├─── 1 ───┼─── 2 ───┤"
-    assert ruler([50], 100, 21, on).plain.rstrip() == "├─── 1 ───┤"
-    assert ruler([10] * 10, 100, 21, Canvas(80, ASCII)).plain == "|-|-|-|-|-|-|-|-|-|-|"
+    assert ruler(stretch([50, 50], 100), 21, on).plain == "├─── 1 ───┼─── 2 ───┤"
+    assert ruler(stretch([50], 100), 21, on).plain.rstrip() == "├─── 1 ───┤"
+    assert ruler(stretch([10] * 10, 100), 21, Canvas(80, ASCII)).plain == "|-|-|-|-|-|-|-|-|-|-|"
 
 
 @given(st.lists(st.integers(0, 10**9), max_size=12), st.integers(20, 200))
 def test_shares_fill_the_width(sizes: list[int], width: int) -> None:
     """A bar of shares has its whole width, and a column at least for each part that is there."""
-    line = shares([(str(n), size) for n, size in enumerate(sizes)], width, Canvas(80))
+    line = shares(parts(sizes, sum(sizes)), width, Canvas(80))
     assert len(line.plain) == (width if any(sizes) else 0)
     assert len(line.spans) == sum(size > 0 for size in sizes)
     assert all(span.end > span.start for span in line.spans)
@@ -244,7 +228,7 @@ def test_shares_fill_the_width(sizes: list[int], width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("offset", [0, 10, 4999, 5000, 9999, 10_000, 10**15])
 def test_a_place_is_pointed_at(width: int, offset: int) -> None:
-    """The pointer stands under its place in the bar, one past the end at the end; the line fits."""
+    """The pointer is below its place in the bar, one past the end at the end; the line fits."""
     mark = Mark(offset, f"byte {offset} zip-crc-mismatch", "layer." * 40, "red")
     line, pointer = plain(file_map(10_000, 300, [mark], Canvas(width)))
     assert line.startswith("  ▓" if offset >= 300 else "  █")
@@ -291,5 +275,5 @@ def test_many_places_are_folded() -> None:
         if isinstance(line, Text)
     ]
     assert sum("▲" in line for line in lines) == 48
-    assert "… 22 more files with faults" in lines
+    assert "… 22 more files with findings" in lines
     assert lines.count("  … 14 more places") == 8

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import pytest
 
-from shardctl.cli.terminal import views as drawings
+from shardctl.cli.terminal import views
 from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs, drawn
 from shardctl.commands import inspect as inspection
 from shardctl.commands import write as operations
 from shardctl.planning.request import Limits, WriteOptions
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from shardctl.text import cells
 from tests.small import put, weights
 from tests.unit.cli.test_terminal_charts import HOSTILE, WIDTHS
@@ -59,11 +59,11 @@ def test_drawings_fit(name: str, width: int, glyphs: Glyphs) -> None:
     on = Canvas(width, glyphs)
     store = store_with(name)
     found = inspection.inspect(store, "m", key=None, glob=None)
-    seen = check(drawn(on, *drawings.inspection(found, on, depth=None, top=5)), on)
+    seen = check(drawn(on, *views.inspection(found, on, depth=None, top=5)), on)
     assert len(seen) < 400
     options = WriteOptions(Limits(max_shard_bytes=12))
     prepared = operations.prepare(store, "m", "out", options, finish=False)
-    planned = check(drawn(on, *drawings.plan(prepared, on)), on)
+    planned = check(drawn(on, *views.plan(prepared, on)), on)
     assert len(planned) < 80
     assert sum(line.startswith(("before", "after")) for line in planned) == 2
 
@@ -73,6 +73,6 @@ def test_long_chains_keep_both_ends() -> None:
     """A chain of single layers is one line, shortened in the middle; a fork below it is seen."""
     on = Canvas(80)
     found = inspection.inspect(store_with("deep"), "m", key=None, glob=None)
-    tree = check(drawn(on, *drawings.inspection(found, on, depth=None, top=None)), on)
+    tree = check(drawn(on, *views.inspection(found, on, depth=None, top=None)), on)
     assert any(line.startswith("└── layer.layer") and "…" in line for line in tree)
     assert any(line.lstrip(" ├└─").startswith("v ") for line in tree)

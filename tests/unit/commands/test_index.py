@@ -13,7 +13,7 @@ import pytest
 from shardctl.commands.index import make_index, reindex
 from shardctl.errors import InputError, ShardctlError, UsageError
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from tests.small import get, put, weights
 
 INDEX = "m/model.safetensors.index.json"

@@ -9,14 +9,14 @@ import pytest
 from shardctl.commands.inspect import FileSums, Inspection, inspect_checkpoint
 from shardctl.errors import MissingError
 from shardctl.findings import strict
-from shardctl.formats import WRITERS
+from shardctl.formats.registry import writer_of
 from shardctl.layout import Layout
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.builders import materialise
+from shardctl.testing.memory import MemoryStore
 from tests.small import put, weights
-from tests.support import materialise
 
 
 def inspected(store: MemoryStore, source: str, glob: str | None = None) -> Inspection:
@@ -34,7 +34,7 @@ def tied(container: str = "bin") -> bytes:
         Tensor("b", DTYPES["F32"], (10,), one),
         Tensor("c", DTYPES["I64"], (10,), other),
     ]
-    layout: Layout = WRITERS[container]().lay_out(tensors, {})
+    layout: Layout = writer_of(container).lay_out(tensors, {})
     return materialise(layout, {"x": bytes(range(120))})
 
 
@@ -57,13 +57,6 @@ def test_tied_tensors_count_once() -> None:
     assert found.tied_to == {"b": "a"}
     assert [tensor.name for tensor in found.tensors] == ["a", "b", "c"]
     assert (found.total_size, found.total_parameters) == (120, 20)
-
-
-def test_element_types_by_their_bytes() -> None:
-    """The type with most bytes is first; tied tensors are counted, and their bytes are not."""
-    store = MemoryStore()
-    put(store, "m/pytorch_model.bin", tied())
-    assert inspected(store, "m").dtypes() == [("I64", 1, 80), ("F32", 2, 40)]
 
 
 def test_recorded_aliases_are_shown() -> None:

@@ -13,7 +13,7 @@ from shardctl.errors import TargetExistsError, UsageError
 from shardctl.planning.request import Limits, Replace, Request
 from shardctl.source.locate import find_source
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from tests.small import put, sample, weights
 
 DIGEST = "0" * 64
@@ -39,7 +39,7 @@ def test_a_directory(text: str) -> None:
     store = MemoryStore()
     sample(store)
     place = resolve_target(store, text, one_file=False)
-    assert (place.directory, place.filename, place.container) == (text, None, None)
+    assert (place.directory, place.filename, place.format) == (text, None, None)
     assert place.staging == store.join(text, ".shardctl")
 
 
@@ -52,7 +52,7 @@ def test_a_file(text: str, container: str) -> None:
     place = resolve_target(store, text, one_file=True)
     directory, name = store.split(text)
     assert place == Target(directory, name, store.join(directory, f".{name}.shardctl"))
-    assert place.container == container
+    assert place.format == container
 
 
 def test_a_directory_with_a_weights_suffix_is_a_directory() -> None:

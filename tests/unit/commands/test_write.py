@@ -13,14 +13,13 @@ import pytest
 from shardctl.commands import write as operations
 from shardctl.commands.write import Prepared
 from shardctl.engine.run import RunOptions, execute
-from shardctl.engine.task import Receipt
 from shardctl.errors import InputError, SourceChangedError, TargetExistsError
 from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryStore
-from shardctl.streams.pool import threads
+from shardctl.streams.pool import Threads
+from shardctl.testing.memory import MemoryStore
 from shardctl.verify.against import named_tensors
 from shardctl.verify.run import Thoroughness, verify
 from tests.small import get, put, sample, weights
@@ -41,8 +40,8 @@ class Told:
     def advance(self, filename: str, nbytes: int) -> None:  # noqa: ARG002 - the seam's signature
         self.bytes += nbytes
 
-    def finished(self, receipt: Receipt, *, kept: bool) -> None:
-        self.events.append(f"{'kept' if kept else 'done'} {receipt.filename}")
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:  # noqa: ARG002 - (the same)
+        self.events.append(f"{'kept' if kept else 'done'} {filename}")
 
     def committing(self) -> None:
         self.events.append("committing")
@@ -114,9 +113,9 @@ def test_every_container_goes_into_every_other() -> None:
     """Tensors survive safetensors → bin → safetensors with other shards each time."""
     store = MemoryStore()
     tensors = sample(store)
-    run(store, "m", "b", WriteOptions(limits=Limits(num_shards=4), container="bin"))
+    run(store, "m", "b", WriteOptions(limits=Limits(num_shards=4), format="bin"))
     assert len([name for name in names(store, "b") if name.endswith(".bin")]) == 4
-    run(store, "b", "t", WriteOptions(limits=None, container="safetensors"))
+    run(store, "b", "t", WriteOptions(limits=None, format="safetensors"))
     assert content(store, "t") == tensors
     assert len([name for name in names(store, "t") if name.endswith(".safetensors")]) == 4
 
@@ -247,7 +246,7 @@ def test_a_failed_run_is_resumed() -> None:
     broken = replace(broken, sources={**broken.sources, "m/model.safetensors": mark})
     job = replace(prepared.job, tasks=(*first, broken, last))
     with pytest.raises(SourceChangedError):
-        execute(job, store, RunOptions(jobs=1), threads, Told())
+        execute(job, store, store, RunOptions(jobs=1), Threads, Told())
     assert "model-00001-of-00003.safetensors" in names(store, "s/.shardctl/files")
     told = Told()
     operations.write(store, prepare(store, "m", "s"), RunOptions(jobs=1), told)
@@ -264,9 +263,9 @@ def test_a_half_done_run_of_another_plan_is_refused() -> None:
     from shardctl.engine.journal import Journal
 
     store.make_directory("s/.shardctl")
-    Journal(store, "s/.shardctl").begin(prepared.job.header)
+    Journal(store, "s/.shardctl").begin(prepared.job.identity)
     other = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=2)))
-    with pytest.raises(TargetExistsError, match="max-shard-bytes was 250 and is None") as caught:
+    with pytest.raises(TargetExistsError, match="max-shard-bytes was 250, is not set") as caught:
         operations.write(store, other, RunOptions(jobs=1), Told())
     assert "--restart" in caught.value.hint
     operations.write(store, other, RunOptions(jobs=1, restart=True), Told())
@@ -279,9 +278,7 @@ def test_the_plan_decides_the_bytes() -> None:
     for jobs in (1, 4):
         store = MemoryStore()
         sample(store)
-        prepared = prepare(
-            store, "m", "s", WriteOptions(limits=Limits(num_shards=3), container="bin")
-        )
+        prepared = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=3), format="bin"))
         operations.write(store, prepared, RunOptions(jobs=jobs), Told())
         results.append({name: get(store, f"s/{name}") for name in names(store, "s")})
     assert results[0] == results[1]
@@ -313,7 +310,7 @@ def test_metadata_and_aliases_survive() -> None:
     assert index["metadata"] == {"total_size": 400, "z.tied": "a"}
     run(store, "s", "n", WriteOptions(limits=Limits()))
     assert get(store, "n/model.safetensors") == data
-    run(store, "m", "b", WriteOptions(limits=Limits(), container="bin"))
+    run(store, "m", "b", WriteOptions(limits=Limits(), format="bin"))
     assert content(store, "b")["z.tied"] == b"1" * 200
     assert len(get(store, "b/pytorch_model.bin")) < 2000
 

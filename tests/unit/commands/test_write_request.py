@@ -11,7 +11,7 @@ from shardctl.findings import strict
 from shardctl.planning.request import Limits, Request, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from tests.small import sample
 
 
@@ -27,7 +27,7 @@ def request_for(target: str, options: WriteOptions) -> Request:
 def test_what_was_not_asked_for_follows_from_the_source() -> None:
     """Container, names and the number of shards are those of the source."""
     request = request_for("out", WriteOptions(limits=None))
-    assert (request.container, request.suffix, request.stem) == (
+    assert (request.format, request.suffix, request.stem) == (
         "safetensors",
         ".safetensors",
         "model",
@@ -39,13 +39,13 @@ def test_what_was_not_asked_for_follows_from_the_source() -> None:
 def test_the_suffix_of_the_target_says_the_container() -> None:
     """A target that ends in `.bin` is one, under the name that was given."""
     request = request_for("x.bin", WriteOptions(limits=Limits()))
-    assert (request.container, request.filename) == ("bin", "x.bin")
+    assert (request.format, request.filename) == ("bin", "x.bin")
 
 
 def test_to_and_suffix_must_agree() -> None:
     """--to that contradicts the target's suffix is a usage error."""
     with pytest.raises(UsageError, match="contradicts"):
-        request_for("x.bin", WriteOptions(limits=Limits(), container="safetensors"))
+        request_for("x.bin", WriteOptions(limits=Limits(), format="safetensors"))
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a\0b"])

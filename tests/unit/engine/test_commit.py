@@ -1,4 +1,4 @@
-"""A commit goes only forward: done again from wherever it was cut short, it ends the same."""
+"""A commit only goes forward: repeated from wherever it was interrupted, it ends the same."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 
 from shardctl.engine.commit import check_not_half_replaced, finish, leave_nothing, recover
 from shardctl.engine.journal import COMMIT, LOCK, RECORD, Commit, Journal, RunIdentity, RunRecord
-from shardctl.engine.task import Receipt
+from shardctl.engine.receipts import Receipt
 from shardctl.errors import InputError, LockedError, StorageError, TargetExistsError
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from tests.small import get, put
 
 COMMITTED = Commit(
-    header=RunIdentity("id", {"to": "bin"}, {}),
+    identity=RunIdentity("id", {"to": "bin"}, {}),
     remove_first=("i.index.json",),
     renames=("a", "b", "i.index.json"),
     remove_last=("old",),
@@ -46,7 +46,7 @@ def begun(commit: Commit = COMMITTED) -> MemoryStore:
 
 
 def names(store: MemoryStore, directory: str) -> list[str]:
-    """What is in a folder."""
+    """What is in a directory."""
     return [entry.name for entry in store.list(directory)]
 
 
@@ -95,7 +95,7 @@ class Fragile(MemoryStore):
 
 
 @pytest.mark.parametrize("steps", range(10))
-def test_cut_short_anywhere(steps: int) -> None:
+def test_interrupted_anywhere(steps: int) -> None:
     """Stopped after any number of changes, and finished by the next, the result is the same; no
     loader finds a mix.
     """
@@ -117,7 +117,7 @@ def test_cut_short_anywhere(steps: int) -> None:
 
 
 def test_nothing_to_recover() -> None:
-    """Without a staging folder, or without a commit in it, nothing is done and no lock is taken."""
+    """Without a staging directory or a commit in it, nothing is done and no lock is taken."""
     store = MemoryStore()
     assert recover(store, "t", "t/.j") is None
     store.make_directory("t/.j")
@@ -140,7 +140,7 @@ def test_without_a_record_the_staging_directory_goes() -> None:
 
 
 def test_a_directory_in_use_again_stays() -> None:
-    """What another run put into the staging folder meanwhile is no error."""
+    """What another run put into the staging directory meanwhile is not an error."""
     store = MemoryStore()
     put(store, "t/.j/lock", b"")
     leave_nothing(store, "t/.j", replace(COMMITTED, record=False))
@@ -160,7 +160,7 @@ def test_a_staged_file_that_is_gone_is_said() -> None:
 def test_a_half_replaced_directory_is_no_source() -> None:
     """While a commit is open the files beside it may be of two sets; afterwards they are one."""
     store = begun()
-    with pytest.raises(InputError, match="cut short") as caught:
+    with pytest.raises(InputError, match="interrupted") as caught:
         check_not_half_replaced(store, "t/.j")
     assert caught.value.code == "half-done"
     recover(store, "t", "t/.j")
@@ -169,9 +169,7 @@ def test_a_half_replaced_directory_is_no_source() -> None:
 
 @pytest.mark.parametrize("name", ["", "files", "files/a", "lock"])
 def test_a_link_in_a_commit_from_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    """Where the staging folder or something in it is a link, nothing is moved, opened to others or
-    emptied there.
-    """
+    """Where something of the staging directory is a link, nothing is moved or emptied there."""
     store, target, elsewhere = LocalStore(), tmp_path / "t", tmp_path / "elsewhere"
     (target / ".j" / "files").mkdir(parents=True)
     for file in COMMITTED.renames:
@@ -198,7 +196,7 @@ def test_a_link_in_a_commit_from_elsewhere_is_refused(tmp_path: Path, name: str)
 
 
 def test_a_commit_from_elsewhere_touches_nothing_outside() -> None:
-    """A commit that names files outside its folder is refused before anything is removed."""
+    """A commit that names files outside its directory is refused before anything is removed."""
     store = begun(replace(COMMITTED, remove_last=("../mine",)))
     put(store, "mine", b"x")
     with pytest.raises(StorageError):

@@ -13,34 +13,35 @@ from shardctl.engine.journal import (
     COMMIT,
     FILES,
     PLAN,
-    RECEIPTS,
     RECORD,
     Commit,
     Journal,
     RunIdentity,
     RunRecord,
 )
-from shardctl.engine.task import Receipt
+from shardctl.engine.receipts import LINES, Receipt
 from shardctl.errors import StorageError
 from shardctl.model import Version
 from shardctl.stores.atomic import put
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryStore
+from shardctl.testing.memory import MemoryStore
 from tests.small import get
 from tests.small import put as put_file
 
-HEADER = RunIdentity(
+IDENTITY = RunIdentity(
     "id", {"max_shard_bytes": 5, "stem": None}, {"a": Version(1, "x"), "b": Version(2, "y")}
 )
 RECEIPT = Receipt("s1", 10, "ab", Copied(1, 2, 3))
-COMMITTED = Commit(HEADER, ("old.index.json",), ("s1", "new.index.json"), ("old",), (RECEIPT,))
-DONE = RunRecord("id", HEADER.options, HEADER.sources, {"s1": Version(10, "z")}, "s1", {"s1": "ab"})
+COMMITTED = Commit(IDENTITY, ("old.index.json",), ("s1", "new.index.json"), ("old",), (RECEIPT,))
+DONE = RunRecord(
+    "id", IDENTITY.options, IDENTITY.sources, {"s1": Version(10, "z")}, "s1", {"s1": "ab"}
+)
 
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """A store with an empty staging folder `j`."""
+    """A store with an empty staging directory `j`."""
     store = MemoryStore()
     store.make_directory("j")
     return store
@@ -53,8 +54,8 @@ def journal(store: MemoryStore) -> Journal:
 
 
 def test_nothing_is_there_at_first(journal: Journal) -> None:
-    """An empty folder has no run, no commit, no record and no receipts."""
-    assert (journal.header(), journal.commit(), journal.record(), journal.receipts()) == (
+    """An empty directory has no run, no commit, no record and no receipts."""
+    assert (journal.identity(), journal.commit(), journal.record(), journal.receipts()) == (
         None,
         None,
         None,
@@ -64,15 +65,15 @@ def test_nothing_is_there_at_first(journal: Journal) -> None:
 
 def test_what_is_noted_is_read_again(journal: Journal) -> None:
     """Header, receipts, commit and record come back equal."""
-    journal.begin(HEADER)
+    journal.begin(IDENTITY)
     journal.add(RECEIPT)
     journal.begin_commit(COMMITTED)
-    assert journal.header() == HEADER
+    assert journal.identity() == IDENTITY
     assert journal.receipts() == {"s1": RECEIPT}
     assert journal.commit() == COMMITTED
     journal.finish(DONE)
     assert journal.record() == DONE
-    assert (journal.header(), journal.commit(), journal.receipts()) == (None, None, {})
+    assert (journal.identity(), journal.commit(), journal.receipts()) == (None, None, {})
 
 
 def test_any_name_is_kept(journal: Journal) -> None:
@@ -83,7 +84,7 @@ def test_any_name_is_kept(journal: Journal) -> None:
 
 
 def test_without_a_record_the_old_one_goes(journal: Journal, store: MemoryStore) -> None:
-    """Where no record shall stay, that of an earlier run does not stay either."""
+    """Without a record, that of an earlier run is removed too."""
     journal.finish(DONE)
     journal.begin_commit(COMMITTED)
     journal.finish(None)
@@ -94,9 +95,9 @@ def test_without_a_record_the_old_one_goes(journal: Journal, store: MemoryStore)
     "torn", [b"", b"{", b'{"filename": "s2", "nbytes"', b"\0" * 50, b"\xff\xfe", b"7", b"[]"]
 )
 def test_a_torn_last_line_is_passed_over(journal: Journal, store: MemoryStore, torn: bytes) -> None:
-    """A line that a crash cut short costs that file only, and the next line still counts."""
+    """A torn line costs that file only, and the next line still counts."""
     journal.add(RECEIPT)
-    store.append(journal.path(RECEIPTS), b"\n" + torn)
+    store.append(journal.path(LINES), b"\n" + torn)
     other = replace(RECEIPT, filename="s3", sha256=None)
     assert journal.receipts() == {"s1": RECEIPT}
     journal.add(other)
@@ -121,10 +122,10 @@ def test_a_foreign_journal_is_refused(
 ) -> None:
     """What another version or somebody else wrote is named, and what to do about it."""
     put_file(store, f"j/{name}", content)
-    read = {PLAN: journal.header, COMMIT: journal.commit, RECORD: journal.record}[name]
+    read = {PLAN: journal.identity, COMMIT: journal.commit, RECORD: journal.record}[name]
     with pytest.raises(StorageError, match=name) as caught:
         read()
-    assert "remove that folder" in caught.value.hint
+    assert "remove that directory" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "sub/x", "..", ".", "", 7, None])
@@ -132,7 +133,7 @@ def test_a_foreign_journal_is_refused(
 def test_a_commit_stays_in_its_directory(
     journal: Journal, store: MemoryStore, place: str, name: Any
 ) -> None:
-    """A commit that came with a folder from elsewhere removes and replaces nothing outside it."""
+    """A commit in a directory from elsewhere removes and replaces nothing outside it."""
     journal.begin_commit(COMMITTED)
     document = json.loads(get(store, f"j/{COMMIT}"))
     document[place] = [name]
@@ -142,15 +143,15 @@ def test_a_commit_stays_in_its_directory(
 
 
 def test_a_commit_without_files_is_refused(journal: Journal) -> None:
-    """A commit that puts nothing in place is none of ours."""
+    """A commit that renames nothing is not valid."""
     journal.begin_commit(replace(COMMITTED, renames=()))
     with pytest.raises(StorageError):
         journal.commit()
 
 
 def test_keeping_some_forgets_the_others(journal: Journal, store: MemoryStore) -> None:
-    """Receipts and staged files stay or go together; folders and the journal's own files stay."""
-    journal.begin(HEADER)
+    """Receipts and staged files are kept or removed together; the journal's own files stay."""
+    journal.begin(IDENTITY)
     for name in ("s1", "s2"):
         put_file(store, f"j/{FILES}/{name}", b"x")
         journal.add(replace(RECEIPT, filename=name))
@@ -158,14 +159,14 @@ def test_keeping_some_forgets_the_others(journal: Journal, store: MemoryStore) -
     store.make_directory("j/folder")
     journal.keep({"s1": RECEIPT})
     assert set(journal.receipts()) == {"s1"}
-    assert [entry.name for entry in store.list("j")] == [FILES, "folder", PLAN, RECEIPTS]
+    assert [entry.name for entry in store.list("j")] == [FILES, "folder", PLAN, LINES]
     assert [entry.name for entry in store.list(f"j/{FILES}")] == ["s1"]
 
 
 def test_discarding_leaves_the_record(journal: Journal, store: MemoryStore) -> None:
-    """A half-done run is thrown away whole; what the run before it left stays."""
+    """An unfinished run is discarded whole; the record of the run before it stays."""
     journal.finish(DONE)
-    journal.begin(HEADER)
+    journal.begin(IDENTITY)
     journal.add(RECEIPT)
     put_file(store, f"j/{FILES}/s1", b"x")
     journal.discard()
@@ -178,34 +179,31 @@ def test_differences_in_words() -> None:
     other = RunIdentity(
         "other", {"max_shard_bytes": 6, "stem": None}, {"a": Version(1, "!"), "c": Version(3, "z")}
     )
-    assert HEADER.differences(other) == [
-        "max-shard-bytes was 5 and is 6",
+    assert IDENTITY.differences(other) == [
+        "max-shard-bytes was 5, is 6",
         "source 'a' has changed since",
         "source 'b' is not read now",
         "source 'c' was not read then",
     ]
-    assert HEADER.differences(HEADER) == []
+    assert IDENTITY.differences(IDENTITY) == []
+
+
+def test_options_are_shown_in_words() -> None:
+    """Switches are on or off, and an option without a value is not set."""
+    one = replace(IDENTITY, options={"checksums": False, "stem": None})
+    other = replace(IDENTITY, options={"checksums": True, "stem": "m"})
+    assert one.differences(other) == ["checksums was off, is on", "stem was not set, is m"]
 
 
 def test_a_difference_that_shows_nowhere_else() -> None:
     """Where only the plan differs, it is the headers or our own version."""
-    assert HEADER.differences(replace(HEADER, plan_id="other")) == [
+    assert IDENTITY.differences(replace(IDENTITY, plan_id="other")) == [
         "the content of the sources' headers, or the version of shardctl"
     ]
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "replaces"), [((), (), False), (("i",), (), True), ((), ("o",), True)]
-)
-def test_whether_a_commit_replaces(
-    first: tuple[str, ...], last: tuple[str, ...], *, replaces: bool
-) -> None:
-    """A commit that removes something replaces a checkpoint."""
-    assert replace(COMMITTED, remove_first=first, remove_last=last).replaces is replaces
-
-
 def test_a_small_file_is_replaced_in_one_step(store: MemoryStore) -> None:
-    """New content takes the name whole; a rest of an earlier try is no hindrance and does not stay."""
+    """New content gets the name whole, and the rest of an earlier try is removed."""
     put_file(store, "j/x.new", b"rest")
     put(store, "j", "x", b"one")
     put(store, "j", "x", b"two")

@@ -19,7 +19,7 @@ SOURCE = bytes(range(251)) * 2
 
 
 def summed_layout(lengths: list[int]) -> Layout:
-    """A literal, then runs that follow one another in the source, each with its checksum behind it."""
+    """A literal, then copies that follow one another in the source, each with its checksum."""
     builder = LayoutBuilder()
     builder.literal(b"head")
     at = 0
@@ -69,12 +69,10 @@ def test_parts_cover_the_file_once(lengths: list[int]) -> None:
         groups = list(stretches(layout))
     found = [part for group in groups for part in group]
     assert sum(part.piece.nbytes for part in found) == layout.nbytes - 4 * len(lengths)
-    runs = [part for part in found if isinstance(part.piece, Copy)]
-    assert (
-        b"".join(SOURCE[run.piece.extent.offset : run.piece.extent.end] for run in runs)
-        == SOURCE[: sum(lengths)]
-    )
-    assert all(run.offset // 7 == (run.offset + run.piece.nbytes - 1) // 7 for run in runs)
+    copies = [(part.offset, part.piece) for part in found if isinstance(part.piece, Copy)]
+    copied = b"".join(SOURCE[copy.extent.offset : copy.extent.end] for _, copy in copies)
+    assert copied == SOURCE[: sum(lengths)]
+    assert all(offset // 7 == (offset + copy.nbytes - 1) // 7 for offset, copy in copies)
     assert all(sum(part.piece.nbytes for part in group) >= 7 for group in groups[:-1])
 
 

@@ -1,4 +1,4 @@
-"""A job carried out: what is told, what is left behind, and what is refused."""
+"""A job carried out: what is observed, what is left, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from shardctl.engine.journal import (
     FILES,
     LOCK,
     PLAN,
-    RECEIPTS,
     RECORD,
     Commit,
     Journal,
     RunIdentity,
 )
+from shardctl.engine.receipts import LINES
 from shardctl.engine.run import Job, RunOptions, execute
-from shardctl.engine.task import Receipt, ShardTask
+from shardctl.engine.task import ShardTask
 from shardctl.errors import LockedError, SourceChangedError, StorageError, TargetExistsError
 from shardctl.layout import Layout, LayoutBuilder, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryStore
-from shardctl.streams.pool import threads
+from shardctl.streams.pool import Threads
+from shardctl.streams.progress import Ticks
+from shardctl.testing.memory import MemoryStore
 from tests.small import get, put
 
 ONE, RESTART = RunOptions(jobs=1), RunOptions(jobs=1, restart=True)
@@ -47,10 +48,10 @@ class Told:
         self.said.append(f"start {nbytes} {sorted(files)}")
 
     def advance(self, filename: str, nbytes: int) -> None:
-        """Say nothing: how often it is told is a matter of time."""
+        """Do nothing: how often it is called depends on time."""
 
-    def finished(self, receipt: Receipt, *, kept: bool) -> None:
-        self.said.append(f"{'kept' if kept else 'done'} {receipt.filename}")
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:  # noqa: ARG002 - the seam
+        self.said.append(f"{'kept' if kept else 'done'} {filename}")
 
     def committing(self) -> None:
         self.said.append("committing")
@@ -63,7 +64,7 @@ def job(
     *,
     digest: bool = False,
 ) -> Job:
-    """A job that copies the source `s` into each of these names in the folder `t`."""
+    """A job that copies the source `s` into each of these names in the directory `t`."""
     builder = LayoutBuilder()
     builder.copy(Extent("s", 0, 9))
     sources = {"s": store.version("s")}
@@ -75,9 +76,9 @@ def job(
 
 
 def run(store: MemoryStore, work: Job, options: RunOptions = ONE) -> list[str]:
-    """Carry out a job; returns what was told."""
+    """Carry out a job; return what was observed."""
     told = Told()
-    execute(work, store, options, threads, told)
+    execute(work, store, store, options, Threads, told)
     return told.said
 
 
@@ -88,7 +89,7 @@ def broken(work: Job) -> Job:
 
 
 def names(store: MemoryStore, directory: str) -> list[str]:
-    """What is in a folder."""
+    """What is in a directory."""
     return [entry.name for entry in store.list(directory)]
 
 
@@ -101,7 +102,7 @@ def store() -> MemoryStore:
 
 
 def test_files_get_their_names_and_a_record_stays(store: MemoryStore) -> None:
-    """After a run the files are in place, and of the staging folder only the record is left."""
+    """After a run the files have their names, and only the record is left beside them."""
     assert run(store, job(store)) == ["start 18 ['a', 'b']", "done a", "done b", "committing"]
     assert names(store, "t") == [".j", "a", "b"]
     assert names(store, "t/.j") == [RECORD]
@@ -114,6 +115,9 @@ def test_files_get_their_names_and_a_record_stays(store: MemoryStore) -> None:
 class AtOnce(Executor):
     """An executor whose every task is finished when it is submitted."""
 
+    def __init__(self) -> None:
+        self.ticks = Ticks()
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Carry it out here and now."""
         future: Future[Any] = Future()
@@ -122,17 +126,15 @@ class AtOnce(Executor):
 
 
 def test_what_is_finished_at_one_moment_is_noted_in_order(store: MemoryStore) -> None:
-    """Files that are found finished together are told, and kept for a next run, in the order of the
-    tasks.
-    """
+    """Files that are finished at one moment are observed and kept in the order of the tasks."""
     wanted = tuple("hgfedcba")
     told = Told()
-    execute(job(store, wanted), store, ONE, lambda _: AtOnce(), told)
+    execute(job(store, wanted), store, store, ONE, lambda _: AtOnce(), told)
     assert told.said[1:-1] == [f"done {name}" for name in wanted]
 
 
 def test_without_a_record_nothing_hidden_stays(store: MemoryStore) -> None:
-    """With `record` off the staging folder goes too."""
+    """With `record` off the staging directory goes too."""
     run(store, job(store), RunOptions(jobs=1, record=False))
     assert names(store, "t") == ["a", "b"]
 
@@ -140,19 +142,19 @@ def test_without_a_record_nothing_hidden_stays(store: MemoryStore) -> None:
 def test_receipts_come_in_the_order_of_the_tasks(store: MemoryStore) -> None:
     """However the threads take turns, the result is in order."""
     wanted = tuple("hgfedcba")
-    receipts = execute(job(store, wanted), store, RunOptions(jobs=4), threads, Told())
+    receipts = execute(job(store, wanted), store, store, RunOptions(jobs=4), Threads, Told())
     assert tuple(receipt.filename for receipt in receipts) == wanted
 
 
 def test_a_first_failure_leaves_no_trace(store: MemoryStore) -> None:
-    """Where nothing was finished, the folders that the run made are gone again."""
+    """Where nothing was finished, the directories that the run made are gone again."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store, ("a",))))
     assert store.kind("t") is None
 
 
 def test_a_directory_that_was_there_stays(store: MemoryStore) -> None:
-    """A failed run removes only the folders that it made."""
+    """A failed run removes only the directories that it made."""
     store.make_directory("t")
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store, ("a",))))
@@ -163,7 +165,7 @@ def test_what_was_finished_is_kept_for_the_next_try(store: MemoryStore) -> None:
     """After a failure the finished files stay staged, and the same job goes on from there."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
-    assert names(store, "t/.j") == [FILES, PLAN, RECEIPTS]
+    assert names(store, "t/.j") == [FILES, PLAN, LINES]
     assert names(store, f"t/.j/{FILES}") == ["a"]
     assert run(store, job(store)) == ["start 18 ['a', 'b']", "kept a", "done b", "committing"]
 
@@ -178,7 +180,7 @@ def test_a_staged_file_that_changed_is_written_again(store: MemoryStore, data: b
     assert get(store, "t/a") == b"some data"
 
 
-def test_restart_throws_a_half_done_run_away(store: MemoryStore) -> None:
+def test_restart_discards_an_unfinished_run(store: MemoryStore) -> None:
     """With `restart` nothing is kept, even of the same plan."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
@@ -186,24 +188,24 @@ def test_restart_throws_a_half_done_run_away(store: MemoryStore) -> None:
 
 
 def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None:
-    """A half-done run of another plan stays as it is, and the error says both ways out."""
+    """An unfinished run of another plan stays as it is, and the error says both ways out."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
-    with pytest.raises(TargetExistsError, match="another plan") as caught:
+    with pytest.raises(TargetExistsError, match="other options") as caught:
         run(store, job(store, plan_id="other"))
     assert (caught.value.code, caught.value.exit_code) == ("half-done", 4)
     assert "--restart" in caught.value.hint
-    assert names(store, "t/.j") == [FILES, PLAN, RECEIPTS]
+    assert names(store, "t/.j") == [FILES, PLAN, LINES]
     assert names(store, f"t/.j/{FILES}") == ["a"]
     run(store, job(store, plan_id="other"), RESTART)
 
 
-def test_a_commit_that_was_cut_short_comes_first(store: MemoryStore) -> None:
-    """Not even `restart` throws away what had begun to take its names."""
+def test_an_interrupted_commit_comes_first(store: MemoryStore) -> None:
+    """Not even `restart` discards files that were being renamed."""
     work = job(store)
     store.make_directory("t/.j")
-    Journal(store, "t/.j").begin_commit(Commit(work.header, (), ("a",), (), ()))
-    with pytest.raises(TargetExistsError, match="putting in place"):
+    Journal(store, "t/.j").begin_commit(Commit(work.identity, (), ("a",), (), ()))
+    with pytest.raises(TargetExistsError, match="renaming into place"):
         run(store, work, RESTART)
     assert COMMIT in names(store, "t/.j")
 
@@ -274,12 +276,12 @@ def test_a_file_that_appears_while_the_run_writes_is_not_overwritten(store: Memo
     """
 
     class Intruder(Told):
-        def finished(self, receipt: Receipt, *, kept: bool) -> None:
-            super().finished(receipt, kept=kept)
+        def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:
+            super().finished(filename, nbytes, kept=kept)
             put(store, "t/a", b"theirs")
 
     with pytest.raises(TargetExistsError, match="'t/a' changed"):
-        execute(job(store), store, ONE, threads, Intruder())
+        execute(job(store), store, store, ONE, Threads, Intruder())
     assert get(store, "t/a") == b"theirs"
     assert names(store, f"t/.j/{FILES}") == ["a", "b"]
     again = replace(job(store), superseded=("a",))
@@ -288,27 +290,36 @@ def test_a_file_that_appears_while_the_run_writes_is_not_overwritten(store: Memo
 
 
 class Recording(MemoryStore):
-    """A store that remembers which folders were made and synced, and what got its final name."""
+    """A store that remembers what was made, synced, removed and renamed, in order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.done: list[str] = []
 
     def make_directory(self, path: str) -> None:
-        """Make a folder, and say so."""
+        """Make a directory, and note it."""
         self.done.append(f"make {path}")
         super().make_directory(path)
 
     def sync_directory(self, path: str) -> None:
-        """Sync a folder, and say so."""
+        """Sync a directory, and note it."""
         self.done.append(f"sync {path}")
         super().sync_directory(path)
 
+    def remove(self, path: str) -> None:
+        """Remove a file, and note it where there is one."""
+        if self.kind(path) == "file":
+            self.done.append(f"remove {path}")
+        super().remove(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file, and note its new name."""
+        self.done.append(f"rename {new}")
+        super().rename(old, new)
+
 
 def test_new_directories_are_durable_one_by_one() -> None:
-    """Each new folder's name is synced before anything is made in it, and that of the innermost one
-    that was there.
-    """
+    """The name of each new directory, and of its parent, is synced before anything is in it."""
     store = Recording()
     store.make_directory("x")
     put(store, "s", b"some data")
@@ -329,7 +340,7 @@ def test_new_directories_are_durable_one_by_one() -> None:
 
 
 def test_all_new_directories_go_after_a_first_failure(store: MemoryStore) -> None:
-    """Where nothing was finished, the folders on the way that the run made are gone too."""
+    """Where nothing was finished, the directories on the way that the run made are gone too."""
     work = job(store, ("a",))
     tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
     with pytest.raises(SourceChangedError):
@@ -340,7 +351,7 @@ def test_all_new_directories_go_after_a_first_failure(store: MemoryStore) -> Non
 def test_a_directory_that_cannot_be_read_is_not_synced(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A parent that may be written to and not read is no reason to fail, but a failing disk is."""
+    """A parent that can be written but not read is not a failure, but a failing disk is."""
 
     def refusing(error: OSError) -> None:
         def sync(path: str) -> None:
@@ -355,11 +366,18 @@ def test_a_directory_that_cannot_be_read_is_not_synced(
         make_durably(store, "q/t")
 
 
-def test_too_little_room_is_said_before_anything_is_written(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Full(MemoryStore):
+    """A store with little room."""
+
+    def free_bytes(self, directory: str) -> int | None:  # noqa: ARG002 - the same everywhere
+        """A thousand bytes."""
+        return 1000
+
+
+def test_too_little_room_is_said_before_anything_is_written() -> None:
     """Where the files cannot fit, the error says how much is missing."""
-    monkeypatch.setattr(store, "free_bytes", lambda _: 1000)
+    store = Full()
+    put(store, "s", b"some data")
     with pytest.raises(StorageError, match=r"1\.0 KB free") as caught:
         run(store, replace(job(store), superseded=("old",)))
     assert caught.value.code == "disk-full"
@@ -385,26 +403,16 @@ def test_superseded_files_go(store: MemoryStore) -> None:
     assert names(store, "t") == [".j", "a", "b", "mine"]
 
 
-def test_an_old_index_goes_first_where_names_are_shared(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before a shard of the old set is overwritten its index is gone, so that no loader mixes the
-    two.
-    """
-    for name in ("a", "old.index.json"):
-        put(store, f"t/{name}", b"x")
-    done: list[str] = []
-    remove, rename = store.remove, store.rename
-    monkeypatch.setattr(
-        store, "remove", lambda path: (done.append(f"remove {path}"), remove(path))[1]
-    )
-    monkeypatch.setattr(
-        store, "rename", lambda old, new: (done.append(f"rename {new}"), rename(old, new))[1]
-    )
+def test_an_old_index_goes_first_where_names_are_shared() -> None:
+    """The old index is removed before one of its shards is replaced: no loader mixes both."""
+    store = Recording()
+    for name in ("s", "t/a", "t/old.index.json"):
+        put(store, name, b"some data")
     run(store, replace(job(store), superseded=("a", "old.index.json")))
-    assert (
-        done.index("remove t/old.index.json") < done.index("rename t/a") < done.index("rename t/b")
+    first, second, third = map(
+        store.done.index, ("remove t/old.index.json", "rename t/a", "rename t/b")
     )
+    assert first < second < third
 
 
 def test_checksums_are_put_in_place_with_the_files(store: MemoryStore) -> None:
@@ -430,13 +438,13 @@ def test_links_in_the_staging_directory_are_refused(tmp_path: Path, name: str) -
     around = Surroundings.of(LocalStore(), str(staging.parent), ("a",), weights=True)
     work = Job(RunIdentity("id", {}, {}), str(staging.parent), str(staging), (task,), {}, around)
     with pytest.raises(TargetExistsError, match="is a link") as caught:
-        execute(work, LocalStore(), RESTART, threads, Told())
+        execute(work, LocalStore(), LocalStore(), RESTART, Threads, Told())
     assert caught.value.file == str(staging / name)
     assert precious.read_bytes() == b"mine"
 
 
 def test_staging_that_is_a_link_is_refused(tmp_path: Path) -> None:
-    """A hidden folder that leads elsewhere, as a downloaded folder may bring it, sweeps nothing
+    """A hidden directory that is a link, as a download may contain it, removes nothing
     away there.
     """
     precious, target = tmp_path / "precious", tmp_path / "t"
@@ -449,7 +457,7 @@ def test_staging_that_is_a_link_is_refused(tmp_path: Path) -> None:
     around = Surroundings.of(LocalStore(), str(target), ("a",), weights=True)
     work = Job(RunIdentity("id", {}, {}), str(target), staging, (task,), {}, around)
     with pytest.raises(TargetExistsError, match="is a link"):
-        execute(work, LocalStore(), RESTART, threads, Told())
+        execute(work, LocalStore(), LocalStore(), RESTART, Threads, Told())
     assert (precious / "thesis").read_bytes() == b"mine"
     assert [path.name for path in precious.iterdir()] == ["thesis"]
 
@@ -458,5 +466,5 @@ def test_the_way_of_the_bytes_is_on_the_receipts(store: MemoryStore) -> None:
     """Receipts of kept files say how their bytes came, as those of new ones do."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
-    receipts = execute(job(store), store, ONE, threads, Told())
+    receipts = execute(job(store), store, store, ONE, Threads, Told())
     assert [receipt.copied for receipt in receipts] == [Copied(buffered=9)] * 2

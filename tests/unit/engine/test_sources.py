@@ -8,7 +8,7 @@ import pytest
 
 from shardctl.engine.sources import OPEN_SOURCES, Sources
 from shardctl.errors import SourceChangedError
-from shardctl.stores.memory import MemoryReader, MemoryStore
+from shardctl.testing.memory import MemoryReader, MemoryStore
 from tests.small import put
 
 

@@ -17,18 +17,18 @@ from shardctl.errors import FormatError, SourceChangedError, StorageError
 from shardctl.layout import Copy, Gather, Layout, LayoutBuilder
 from shardctl.model import Extent
 from shardctl.stores.base import Copied
-from shardctl.stores.memory import MemoryStore, MemoryWriter
-from shardctl.streams import gather as streams
-from shardctl.streams.gather import chunks
+from shardctl.streams import chunks as streams
+from shardctl.streams.chunks import chunks
 from shardctl.streams.progress import CancelledError
+from shardctl.testing.builders import materialise
+from shardctl.testing.memory import MemoryStore, MemoryWriter
 from tests.small import get, put
-from tests.support import materialise
 
 SOURCE = bytes(range(100))
 
 
 def tick(_: int) -> None:
-    """Nobody is told."""
+    """Do nothing."""
 
 
 def layout_of_all() -> Layout:
@@ -61,18 +61,18 @@ def store() -> MemoryStore:
 def test_every_kind_of_piece(store: MemoryStore) -> None:
     """The file is what the layout says, and the receipt counts its bytes."""
     layout = layout_of_all()
-    receipt = write(task(store, layout), store, tick)
+    receipt = write(task(store, layout), store, store, tick)
     assert get(store, "t") == materialise(layout, {"s": SOURCE})
     assert (receipt.filename, receipt.nbytes, receipt.sha256) == ("t", layout.nbytes, None)
     assert receipt.copied == Copied(buffered=layout.nbytes)
 
 
-def test_what_is_told_adds_up(store: MemoryStore) -> None:
+def test_ticks_add_up(store: MemoryStore) -> None:
     """Ticks count each byte of the file once, reading back and hashing none."""
-    told: list[int] = []
+    ticked: list[int] = []
     layout = layout_of_all()
-    write(task(store, layout, digest=True, read_back=True), store, told.append)
-    assert sum(told) == layout.nbytes
+    write(task(store, layout, digest=True, read_back=True), store, store, ticked.append)
+    assert sum(ticked) == layout.nbytes
 
 
 def test_large_reads_come_in_buffers(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,13 +80,13 @@ def test_large_reads_come_in_buffers(store: MemoryStore, monkeypatch: pytest.Mon
     monkeypatch.setattr(streams, "CHUNK_BYTES", 30)
     with store.open("s") as reader:
         assert [len(chunk) for chunk in chunks(reader, Extent("s", 5, 70))] == [30, 30, 10]
-    write(task(store, layout_of_all(), digest=True, read_back=True), store, tick)
+    write(task(store, layout_of_all(), digest=True, read_back=True), store, store, tick)
 
 
 def test_the_digest(store: MemoryStore) -> None:
     """The receipt's digest is that of the file, where it was asked for."""
     layout = layout_of_all()
-    receipt = write(task(store, layout, digest=True), store, tick)
+    receipt = write(task(store, layout, digest=True), store, store, tick)
     wanted = hashlib.sha256(get(store, "t")).hexdigest()
     assert receipt.sha256 == digest(store, "t", tick) == wanted
 
@@ -96,7 +96,7 @@ def test_a_bad_record_is_refused_where_buffers_carry_it(store: MemoryStore) -> N
     needed or not.
     """
     with pytest.raises(FormatError, match="CRC-32"):
-        write(task(store, Layout((Copy(Extent("s", 10, 20), 1),), 20)), store, tick)
+        write(task(store, Layout((Copy(Extent("s", 10, 20), 1),), 20)), store, store, tick)
 
 
 def test_threads_change_nothing(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,18 +105,18 @@ def test_threads_change_nothing(store: MemoryStore, monkeypatch: pytest.MonkeyPa
     """
     monkeypatch.setattr(parts, "PART_BYTES", 7)
     layout = layout_of_all()
-    told: list[int] = []
-    write(replace(task(store, layout, read_back=True), threads=3), store, told.append)
+    ticked: list[int] = []
+    write(replace(task(store, layout, read_back=True), threads=3), store, store, ticked.append)
     assert get(store, "t") == materialise(layout, {"s": SOURCE})
-    assert sum(told) == layout.nbytes
+    assert sum(ticked) == layout.nbytes
 
 
 def test_a_bad_record_is_refused_where_it_passes_through(store: MemoryStore) -> None:
-    """A run whose bytes do not match their recorded checksum is an error that names the place."""
+    """A copy whose bytes do not match their recorded checksum is an error with file and offset."""
     builder = LayoutBuilder()
     builder.crc(builder.record(Copy(Extent("s", 10, 20), 1)))
     with pytest.raises(FormatError, match="CRC-32") as caught:
-        write(task(store, builder.build()), store, tick)
+        write(task(store, builder.build()), store, store, tick)
     assert (caught.value.code, caught.value.file, caught.value.offset) == (
         "zip-crc-mismatch",
         "s",
@@ -129,7 +129,7 @@ def test_a_source_that_is_another_now(store: MemoryStore) -> None:
     planned = task(store, layout_of_all())
     put(store, "s", SOURCE)
     with pytest.raises(SourceChangedError, match="'s' changed"):
-        write(planned, store, tick)
+        write(planned, store, store, tick)
 
 
 def test_a_source_that_changes_meanwhile(store: MemoryStore) -> None:
@@ -140,14 +140,14 @@ def test_a_source_that_changes_meanwhile(store: MemoryStore) -> None:
         opened.put(0, b"!")
 
     with pytest.raises(SourceChangedError):
-        write(task(store, layout_of_all()), store, meddle)
+        write(task(store, layout_of_all()), store, store, meddle)
 
 
 def test_reading_back_finds_a_changed_byte(store: MemoryStore) -> None:
     """Every byte that is not what was written is found, whatever piece it belongs to."""
     layout = layout_of_all()
     planned = task(store, layout)
-    write(planned, store, tick)
+    write(planned, store, store, tick)
     sound = get(store, "t")
     with Sources(store, planned.sources) as sources:
         compare(planned, store, sources, tick)
@@ -160,21 +160,24 @@ def test_reading_back_finds_a_changed_byte(store: MemoryStore) -> None:
             compare(planned, store, sources, tick)
 
 
-def test_write_reads_back_what_it_wrote(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A disk that loses a byte after the sync is caught where it was asked for, and only there."""
+class Losing(MemoryStore):
+    """A store that changes a byte of a file once its cache is dropped."""
 
-    def lose(self: MemoryStore, path: str) -> None:
+    def drop_cache(self, path: str) -> None:
+        """Change byte 6."""
         data = bytearray(get(self, path))
         data[6] ^= 1
         put(self, path, bytes(data))
 
-    monkeypatch.setattr(MemoryStore, "drop_cache", lose)
+
+def test_write_reads_back_what_it_wrote() -> None:
+    """A disk that loses a byte after the sync is caught where it was asked for, and only there."""
+    store = Losing()
+    put(store, "s", SOURCE)
     with pytest.raises(StorageError, match="near byte 4"):
-        write(task(store, layout_of_all(), read_back=True), store, tick)
+        write(task(store, layout_of_all(), read_back=True), store, store, tick)
     store.remove("t")
-    write(task(store, layout_of_all()), store, tick)
+    write(task(store, layout_of_all()), store, store, tick)
 
 
 def test_reading_back_finds_a_bad_record_too(
@@ -184,10 +187,10 @@ def test_reading_back_finds_a_bad_record_too(
     layout = Layout((Copy(Extent("s", 0, 10), 1),), 10)
     copy = MemoryWriter.copy
     monkeypatch.setattr(MemoryWriter, "copy", lambda *of: Copied(kernel=copy(*of).buffered))
-    write(task(store, layout), store, tick)
+    write(task(store, layout), store, store, tick)
     store.remove("t")
     with pytest.raises(FormatError, match="CRC-32"):
-        write(task(store, layout, read_back=True), store, tick)
+        write(task(store, layout, read_back=True), store, store, tick)
 
 
 def test_a_stop_is_heard_at_the_next_tick(store: MemoryStore) -> None:
@@ -197,4 +200,4 @@ def test_a_stop_is_heard_at_the_next_tick(store: MemoryStore) -> None:
         raise CancelledError
 
     with pytest.raises(CancelledError):
-        write(task(store, layout_of_all()), store, stop)
+        write(task(store, layout_of_all()), store, store, stop)

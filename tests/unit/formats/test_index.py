@@ -114,6 +114,29 @@ def test_a_million_faults_are_a_hundred_findings() -> None:
     assert "900 more" in invalid[-1].message
 
 
+@pytest.mark.parametrize(
+    ("index", "shard", "allowed"),
+    [
+        ("model.safetensors.index.json", "sub/a.safetensors", True),
+        ("model.safetensors.index.json", "a.bin", False),
+        ("model.safetensors.index.json", "a.safetensors.bin", False),
+        ("model.safetensors.index.json", "a", False),
+        ("pytorch_model.bin.index.json", "a.pth", True),
+        ("pytorch_model.bin.index.json", "a", True),
+        ("pytorch_model.bin.index.json", "a.safetensors", False),
+        ("other.json", "a.bin", True),
+        ("other.json", "a.safetensors", True),
+    ],
+)
+def test_an_index_lists_one_format(index: str, shard: str, allowed: bool) -> None:
+    """An index lists the format that its own name promises; one that promises none lists any."""
+    findings: list[Finding] = []
+    parsed = parse_index(build_index({}, {"t": shard}), f"directory/{index}", findings.append)
+    assert parsed is not None
+    assert parsed.weight_map == ({"t": shard} if allowed else {})
+    assert [finding.code for finding in findings] == ([] if allowed else ["shard-name-unsafe"])
+
+
 def test_the_size_can_be_asked_before_reading() -> None:
     """An index of more than 256 MiB is refused by its size alone."""
     assert too_large(MAX_INDEX_BYTES, _PATH) is None

@@ -1,4 +1,4 @@
-"""The safetensors container: what is read agrees with upstream, what is written equals it byte for
+"""The safetensors format: what is read agrees with upstream, what is written equals it byte for
 byte.
 """
 
@@ -23,13 +23,15 @@ from safetensors.torch import load, save, save_file
 
 from shardctl.errors import FormatError, UsageError
 from shardctl.findings import Finding, strict
-from shardctl.formats.safetensors import container as module
-from shardctl.formats.safetensors.container import SAFETENSORS
+from shardctl.formats.safetensors import writer as module
+from shardctl.formats.safetensors.reader import SafetensorsReader
+from shardctl.formats.safetensors.writer import SafetensorsWriter
 from shardctl.layout import Copy, Gather, Layout, Literal
 from shardctl.model import DTYPES, Extent, File, Storage, Tensor, Version, contiguous_strides
-from tests.support import BytesReader
+from shardctl.testing.builders import BytesReader
 
 _PATH = "model.safetensors"
+READER, WRITER = SafetensorsReader(), SafetensorsWriter()
 _TORCH_DTYPES = (
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64,
     torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.float8_e5m2,
@@ -66,7 +68,7 @@ def _state_dicts(draw: st.DrawFn) -> dict[str, torch.Tensor]:
 
 
 def _read(data: bytes) -> File:
-    file = SAFETENSORS.read(BytesReader(_PATH, data), strict)
+    file = READER.read(BytesReader(_PATH, data), strict)
     assert file is not None
     return file
 
@@ -77,7 +79,7 @@ def _tensors(file: File) -> list[Tensor]:
 
 def _findings(data: bytes) -> list[Finding]:
     findings: list[Finding] = []
-    SAFETENSORS.read(BytesReader(_PATH, data), findings.append)
+    READER.read(BytesReader(_PATH, data), findings.append)
     return findings
 
 
@@ -114,7 +116,7 @@ def _tensor(
 
 
 def _header(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> bytes:
-    piece = SAFETENSORS.lay_out(tensors, metadata).pieces[0]
+    piece = WRITER.lay_out(tensors, metadata).pieces[0]
     assert isinstance(piece, Literal)
     return piece.data
 
@@ -163,7 +165,7 @@ def test_what_a_file_says_of_its_header() -> None:
     length = 8 + int.from_bytes(data[:8], "little")
     assert file.data_offset == length
     assert file.header_sha256 == hashlib.sha256(data[:length]).hexdigest()
-    assert file.container == "safetensors"
+    assert file.format == "safetensors"
     assert file.version.size == len(data)
     assert [tensor.storage.key for tensor in _tensors(file)] == ["a"]
 
@@ -181,7 +183,7 @@ def test_an_incomplete_download_says_how_much_is_here() -> None:
     """
     data = save({"a": torch.zeros(500), "b": torch.zeros(500)})
     findings: list[Finding] = []
-    file = SAFETENSORS.read(BytesReader(_PATH, data[:3000]), findings.append)
+    file = READER.read(BytesReader(_PATH, data[:3000]), findings.append)
     assert [finding.code for finding in findings] == ["file-truncated"]
     assert "3.0 of 4.1 KB" in findings[0].hint
     assert findings[0].offset == 3000
@@ -242,7 +244,7 @@ def test_no_input_breaks_the_reader(data: bytes, framed: bool) -> None:
     if framed:
         data = len(data).to_bytes(8, "little") + data
     with contextlib.suppress(FormatError):
-        SAFETENSORS.read(BytesReader(_PATH, data), strict)
+        READER.read(BytesReader(_PATH, data), strict)
 
 
 @given(_state_dicts(), st.data())
@@ -275,7 +277,7 @@ def test_a_tensor_takes_less_than_a_kilobyte() -> None:
     reader = BytesReader(_PATH, len(header).to_bytes(8, "little") + header)
     tracemalloc.start()
     try:
-        file = SAFETENSORS.read(_LargerReader(reader, count << 14), strict)
+        file = READER.read(_LargerReader(reader, count << 14), strict)
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -300,7 +302,7 @@ def test_garbage_collection_goes_on() -> None:
     """Reading leaves the collector as it was, also where the report raises."""
     assert gc.isenabled()
     with pytest.raises(FormatError):
-        SAFETENSORS.read(BytesReader(_PATH, b""), strict)
+        READER.read(BytesReader(_PATH, b""), strict)
     assert gc.isenabled()
 
 
@@ -320,7 +322,7 @@ def test_garbage_collection_goes_on() -> None:
 )
 def test_recognised(head: bytes) -> None:
     """A plausible length and the start of an object claim to be safetensors, damaged or not."""
-    assert SAFETENSORS.recognise(head[:64], head[-64:])
+    assert READER.recognise(head[:64], head[-64:])
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_recognised(head: bytes) -> None:
 )
 def test_not_recognised(head: bytes) -> None:
     """Other formats, text and zeros do not."""
-    assert not SAFETENSORS.recognise(head, head)
+    assert not READER.recognise(head, head)
 
 
 # --- writing
@@ -356,7 +358,7 @@ def test_written_as_upstream_does(
     data = save(state, metadata or None)
     tensors = _tensors(_read(data))
     random.shuffle(tensors)
-    layout = SAFETENSORS.lay_out(tensors, metadata)
+    layout = WRITER.lay_out(tensors, metadata)
     assert _materialise(layout, data) == data
 
 
@@ -374,7 +376,7 @@ def test_save_file_is_equalled(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file(state, path, {"format": "pt"})
     data = path.read_bytes()
-    layout = SAFETENSORS.lay_out(_tensors(_read(data))[::-1], {"format": "pt"})
+    layout = WRITER.lay_out(_tensors(_read(data))[::-1], {"format": "pt"})
     assert _materialise(layout, data) == data
     assert [type(piece) for piece in layout.pieces] == [Literal, Copy]
 
@@ -385,10 +387,8 @@ def test_measure_is_exact(state: dict[str, torch.Tensor], metadata: dict[str, st
     """`measure` gives the size of the file that `lay_out` gives."""
     data = save(state)
     tensors = _tensors(_read(data))
-    layout = SAFETENSORS.lay_out(tensors, metadata)
-    assert (
-        SAFETENSORS.measure(tensors, metadata) == layout.nbytes == len(_materialise(layout, data))
-    )
+    layout = WRITER.lay_out(tensors, metadata)
+    assert WRITER.measure(tensors, metadata) == layout.nbytes == len(_materialise(layout, data))
 
 
 @given(_state_dicts(), _metadata, st.sampled_from([512, 4096]), st.randoms())
@@ -402,9 +402,9 @@ def test_shareable_reads_as_ever(
     data = save(state)
     tensors = _tensors(_read(data))
     random.shuffle(tensors)
-    layout = SAFETENSORS.lay_out(tensors, metadata, block)
+    layout = WRITER.lay_out(tensors, metadata, block)
     written = _materialise(layout, data)
-    assert SAFETENSORS.measure(tensors, metadata, block) == layout.nbytes == len(written)
+    assert WRITER.measure(tensors, metadata, block) == layout.nbytes == len(written)
     assert [tensor.name for tensor in _tensors(_read(written))] == [
         tensor.name for tensor in tensors
     ]
@@ -427,17 +427,17 @@ def test_shareable_keeps_the_place_of_most_bytes() -> None:
         ([small, large], (200 - 600) % 512),
         ([large, larger], 200),
     ):
-        layout = SAFETENSORS.lay_out(tensors, {}, 512)
+        layout = WRITER.lay_out(tensors, {}, 512)
         assert layout.pieces[0].nbytes % 512 == wanted
     assert layout.shareable(512) == 512
 
 
 def test_shareable_without_a_whole_block_is_aligned_as_ever() -> None:
     """Where no tensor fills a block there is nothing to share, and the data is aligned to 8 bytes."""
-    layout = SAFETENSORS.lay_out([_bytes_at("a", "f", 101, 511)], {}, 512)
+    layout = WRITER.lay_out([_bytes_at("a", "f", 101, 511)], {}, 512)
     assert (
         layout.pieces[0].nbytes
-        == SAFETENSORS.lay_out([_bytes_at("a", "f", 0, 511)], {}).pieces[0].nbytes
+        == WRITER.lay_out([_bytes_at("a", "f", 0, 511)], {}).pieces[0].nbytes
     )
 
 
@@ -463,7 +463,7 @@ def test_strided_views_are_gathered() -> None:
         Tensor("slice", i32, (2, 2), storage, 3),
         Tensor("nothing", i32, (0, 3), storage, 0, (4, 1)),
     ]
-    loaded = load(_materialise(SAFETENSORS.lay_out(tensors, {}), source))
+    loaded = load(_materialise(WRITER.lay_out(tensors, {}), source))
     assert torch.equal(loaded["transposed"], base.view(3, 4).t())
     assert torch.equal(loaded["expanded"], base[5:7].expand(3, 2))
     assert torch.equal(loaded["slice"], base[3:7].view(2, 2))
@@ -481,7 +481,7 @@ def test_the_data_is_aligned() -> None:
 def test_the_file_is_one_copy_where_the_source_is_in_order() -> None:
     """Tensors that neighbour in the source make one run."""
     data = save({f"l{i}": torch.full((3,), float(i)) for i in range(20)})
-    assert len(SAFETENSORS.lay_out(_tensors(_read(data)), {}).pieces) == 2
+    assert len(WRITER.lay_out(_tensors(_read(data)), {}).pieces) == 2
 
 
 @pytest.mark.parametrize("name", ["complex32", "complex128"])
@@ -490,7 +490,7 @@ def test_types_of_torch_only_are_refused(name: str) -> None:
     .bin.
     """
     with pytest.raises(UsageError) as caught:
-        SAFETENSORS.lay_out([_tensor("w", name)], {})
+        WRITER.lay_out([_tensor("w", name)], {})
     assert caught.value.tensor == "w"
     assert name in caught.value.message
     assert ".bin" in caught.value.hint
@@ -499,7 +499,7 @@ def test_types_of_torch_only_are_refused(name: str) -> None:
 def test_a_tensor_named_like_the_metadata_is_refused() -> None:
     """`__metadata__` as a tensor's name would make the file unreadable."""
     with pytest.raises(UsageError) as caught:
-        SAFETENSORS.measure([_tensor("__metadata__")], {})
+        WRITER.measure([_tensor("__metadata__")], {})
     assert caught.value.tensor == "__metadata__"
 
 
@@ -511,7 +511,7 @@ def test_half_a_surrogate_pair_is_refused() -> None:
         ([], {"x": "\ud800"}),
     ):
         with pytest.raises(UsageError) as caught:
-            SAFETENSORS.lay_out(tensors, metadata)
+            WRITER.lay_out(tensors, metadata)
         assert caught.value.message.isascii()
 
 
@@ -519,7 +519,7 @@ def test_a_strided_view_of_part_bytes_is_refused() -> None:
     """Elements that are not whole bytes cannot be gathered."""
     storage = Storage(Extent(_PATH, 0, 4), "0")
     with pytest.raises(UsageError) as caught:
-        SAFETENSORS.lay_out(
+        WRITER.lay_out(
             [Tensor("w", DTYPES["F4"], (4, 2), storage, 0, contiguous_strides((2, 4)))], {}
         )
     assert caught.value.tensor == "w"
@@ -532,8 +532,8 @@ def test_too_large_a_header_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = [_tensor("a")]
     size = len(_header(tensors, {})) - 8
     monkeypatch.setattr(module, "MAX_HEADER_BYTES", size)
-    assert SAFETENSORS.measure(tensors, {}) == 8 + size + 4
+    assert WRITER.measure(tensors, {}) == 8 + size + 4
     monkeypatch.setattr(module, "MAX_HEADER_BYTES", size - 1)
     with pytest.raises(UsageError) as caught:
-        SAFETENSORS.lay_out(tensors, {})
+        WRITER.lay_out(tensors, {})
     assert "--num-shards" in caught.value.hint

@@ -62,7 +62,7 @@ def test_a_pointer_says_how_large_the_file_would_be() -> None:
      (b"random", "neither safetensors nor")],
 )  # fmt: skip
 def test_guesses(data: bytes, said: str) -> None:
-    """A file that no container claims is called what it looks like, with something to do about it."""
+    """A file that no format claims is called what it looks like, with something to do about it."""
     finding = unknown(data[:SNIFFED_BYTES], "f", len(data))
     assert (finding.code, finding.severity, finding.file, finding.offset) == (
         "header-invalid",

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from shardctl.findings import Finding
-from shardctl.formats import read_file
-from shardctl.formats.torch.legacy import TORCH_LEGACY
+from shardctl.formats.detection import read_file
+from shardctl.formats.torch.legacy import TorchLegacyReader
 from shardctl.layout import Gather, tensor_piece
 from shardctl.model import File, Tensor
 from shardctl.source.state_dict import flatten
 from shardctl.streams.gather import gather
+from shardctl.testing.builders import BytesReader
 from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
 from tests.corruption.legacy import legacy
-from tests.support import BytesReader
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 
@@ -37,7 +37,7 @@ def _read(data: bytes) -> File:
     file = read_file(BytesReader(_PATH, data), findings.append)
     assert findings == []
     assert file is not None
-    assert file.container == "bin"
+    assert file.format == "bin"
     return file
 
 
@@ -121,7 +121,7 @@ def test_no_tensor_bytes_are_read() -> None:
     """Of a large storage only the number of its elements is read."""
     data = _save({"w": torch.zeros(3_000_000)})
     reader = BytesReader(_PATH, data)
-    assert TORCH_LEGACY.read(reader, lambda _: None) is not None
+    assert TorchLegacyReader().read(reader, lambda _: None) is not None
     assert sum(length for _, length in reader.ranges) < 1_100_000
 
 
@@ -137,4 +137,4 @@ def test_truncation_is_found(cut: int) -> None:
 
 def test_a_plain_pickle_is_not_taken() -> None:
     """A pickle without torch's magic number is not a legacy file."""
-    assert not TORCH_LEGACY.recognise(pickle.dumps({"a": 1}, 2)[:64], b"")
+    assert not TorchLegacyReader().recognise(pickle.dumps({"a": 1}, 2)[:64], b"")

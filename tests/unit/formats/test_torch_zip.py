@@ -16,13 +16,13 @@ import pytest
 import torch
 
 from shardctl.findings import Finding, strict
-from shardctl.formats.torch.zip import TORCH_ZIP
+from shardctl.formats.torch.zip.reader import TorchZipReader
 from shardctl.layout import Gather, tensor_piece
 from shardctl.model import File, NonTensor, Tensor, Tree
 from shardctl.source.state_dict import flatten, state_dict_keys
 from shardctl.streams.gather import gather
+from shardctl.testing.builders import BytesReader
 from tests.checkpoints import COMMON_DTYPES, bits, random_state_dict, random_tensor
-from tests.support import BytesReader
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 
@@ -38,7 +38,7 @@ def _save(value: object, **options: Any) -> bytes:
 
 def _read(data: bytes) -> File:
     findings: list[Finding] = []
-    file = TORCH_ZIP.read(BytesReader(_PATH, data), findings.append)
+    file = TorchZipReader().read(BytesReader(_PATH, data), findings.append)
     assert findings == []
     assert file is not None
     return file
@@ -138,7 +138,7 @@ def test_lazy_tensors_are_refused(lazy: torch.Tensor) -> None:
     sign.
     """
     findings: list[Finding] = []
-    assert TORCH_ZIP.read(BytesReader(_PATH, _save({"w": lazy})), findings.append) is None
+    assert TorchZipReader().read(BytesReader(_PATH, _save({"w": lazy})), findings.append) is None
     assert [finding.code for finding in findings] == ["pickle-invalid"]
     assert "resolve" in findings[0].hint
 
@@ -187,7 +187,7 @@ def test_an_empty_checkpoint() -> None:
 def test_other_roots_are_refused(value: object) -> None:
     """What is no dict is refused by its kind, with what to do."""
     findings: list[Finding] = []
-    assert TORCH_ZIP.read(BytesReader(_PATH, _save(value)), findings.append) is None
+    assert TorchZipReader().read(BytesReader(_PATH, _save(value)), findings.append) is None
     assert [finding.code for finding in findings] == ["pickle-invalid"]
 
 
@@ -241,7 +241,7 @@ def test_no_tensor_bytes_are_read() -> None:
     """Reading asks for headers and the pickle only, never for the bytes of a storage."""
     data = _save({"a": torch.ones(100_000)})
     reader = BytesReader(_PATH, data)
-    file = TORCH_ZIP.read(reader, strict)
+    file = TorchZipReader().read(reader, strict)
     assert file is not None
     extent = _tensor(file.tree, "a").storage.extent
     assert sum(length for _, length in reader.ranges) < 5_000
@@ -259,7 +259,7 @@ def test_absent_checksums_warn() -> None:
             for place in [i for i in range(len(data)) if info.CRC and data[i : i + 4] == crc]:
                 data[place : place + 4] = bytes(4)
     findings: list[Finding] = []
-    file = TORCH_ZIP.read(BytesReader(_PATH, bytes(data)), findings.append)
+    file = TorchZipReader().read(BytesReader(_PATH, bytes(data)), findings.append)
     assert [(finding.code, finding.severity) for finding in findings] == [
         ("zip-crc-absent", "warning")
     ]

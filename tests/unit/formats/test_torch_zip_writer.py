@@ -19,13 +19,13 @@ from torch.utils.serialization import config
 
 from shardctl.errors import UsageError
 from shardctl.findings import strict
-from shardctl.formats.torch.zip import TORCH_ZIP
-from shardctl.formats.torch.zip_writer import Record, lay_out, measure, records_of
+from shardctl.formats.torch.zip.reader import TorchZipReader
+from shardctl.formats.torch.zip.writer import Record, TorchZipWriter, lay_out, measure, records_of
 from shardctl.layout import Copy, Layout, Literal
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
 from shardctl.source.state_dict import flatten
+from shardctl.testing.builders import BytesReader, materialise
 from tests.checkpoints import assert_equal, random_state_dict
-from tests.support import BytesReader, materialise
 
 _SOURCE = "source.bin"
 _GIB = 2**30
@@ -38,16 +38,16 @@ def _save(value: object) -> bytes:
 
 
 def _tensors(data: bytes) -> tuple[Tensor, ...]:
-    file = TORCH_ZIP.read(BytesReader(_SOURCE, data), strict)
+    file = TorchZipReader().read(BytesReader(_SOURCE, data), strict)
     assert file is not None
     return flatten(file.tree).tensors
 
 
 def _rewrite(value: Mapping[str, torch.Tensor]) -> bytes:
     data = _save(dict(value))
-    layout = TORCH_ZIP.lay_out(_tensors(data), {})
+    layout = TorchZipWriter().lay_out(_tensors(data), {})
     written = materialise(layout, {_SOURCE: data})
-    assert len(written) == layout.nbytes == TORCH_ZIP.measure(_tensors(data), {})
+    assert len(written) == layout.nbytes == TorchZipWriter().measure(_tensors(data), {})
     return written
 
 
@@ -126,7 +126,7 @@ def test_python_finds_no_fault(seed: int) -> None:
     """
     data = _rewrite(random_state_dict(seed))
     assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None
-    assert TORCH_ZIP.read(BytesReader("again", data), strict) is not None
+    assert TorchZipReader().read(BytesReader("again", data), strict) is not None
 
 
 def test_records_begin_at_multiples_of_64() -> None:
@@ -151,7 +151,7 @@ def test_checksums_are_carried_over() -> None:
     data = _save({"w": torch.arange(4.0)})
     (tensor,) = _tensors(data)
     wrong = Tensor("w", tensor.dtype, tensor.shape, Storage(tensor.storage.extent, "0", 0x12345678))
-    written = materialise(TORCH_ZIP.lay_out([wrong], {}), {_SOURCE: data})
+    written = materialise(TorchZipWriter().lay_out([wrong], {}), {_SOURCE: data})
     assert zipfile.ZipFile(io.BytesIO(written)).testzip() == "archive/data/0"
 
 
@@ -160,7 +160,7 @@ def test_types_that_torch_lacks(dtype: str) -> None:
     """A type that torch does not have is an error that names the tensor."""
     tensor = Tensor("w", DTYPES[dtype], (4,), Storage(Extent(_SOURCE, 0, 4), "0"))
     with pytest.raises(UsageError) as caught:
-        TORCH_ZIP.lay_out([tensor], {})
+        TorchZipWriter().lay_out([tensor], {})
     assert caught.value.tensor == "w"
 
 
@@ -172,7 +172,7 @@ def test_names_and_shapes_that_torch_lacks() -> None:
         Tensor("w", DTYPES["U8"], (0, 2**64 - 1, 2), empty),
     ):
         with pytest.raises(UsageError):
-            TORCH_ZIP.lay_out([tensor], {})
+            TorchZipWriter().lay_out([tensor], {})
 
 
 _sizes = st.one_of(
@@ -213,7 +213,9 @@ def test_a_shareable_file_loads(tmp_path: Path) -> None:
     value = {"large": torch.arange(40_000), "small": torch.arange(7.0), "tied": torch.zeros(0)}
     data = _save(value)
     path = tmp_path / "a.bin"
-    path.write_bytes(materialise(TORCH_ZIP.lay_out(_tensors(data), {}, 4096), {_SOURCE: data}))
+    path.write_bytes(
+        materialise(TorchZipWriter().lay_out(_tensors(data), {}, 4096), {_SOURCE: data})
+    )
     for mapped in (False, True):
         assert_equal(torch.load(path, mmap=mapped, weights_only=True), value)
     names = {name.partition("/")[2] for name in zipfile.ZipFile(path).namelist()}
@@ -271,7 +273,7 @@ def test_large_files(sizes: list[int]) -> None:
     offsets.
     """
     layout = lay_out(_large(sizes))
-    file = TORCH_ZIP.read(_Sparse(layout), strict)
+    file = TorchZipReader().read(_Sparse(layout), strict)
     assert file is not None
     tensors = flatten(file.tree).tensors
     assert [tensor.nbytes for tensor in tensors] == sizes
@@ -282,7 +284,7 @@ def test_zip64_forms() -> None:
     """The headers have torch's own zip64 forms, byte for byte."""
     layout = lay_out(_large([5 * _GIB, 3]))
     reader = _Sparse(layout)
-    file = TORCH_ZIP.read(reader, strict)
+    file = TorchZipReader().read(reader, strict)
     assert file is not None
     first, second = (tensor.storage.extent for tensor in flatten(file.tree).tensors)
     literal = next(data for at, data in reader._literals if at < first.offset == at + len(data))

@@ -22,14 +22,14 @@ from shardctl.planning.request import Limits, Request
 from tests.small import F32, checkpoint_of, floats
 
 
-def request_for(container: str = "bin", **fields: Any) -> Request:
-    """A request with the names that are usual for the container."""
-    stem = "pytorch_model" if container == "bin" else "model"
+def request_for(written: str = "bin", **fields: Any) -> Request:
+    """A request with the names that are usual for the format."""
+    stem = "pytorch_model" if written == "bin" else "model"
     return Request(
         **{
             "limits": Limits(),
-            "container": container,
-            "suffix": f".{container}",
+            "format": written,
+            "suffix": f".{written}",
             "stem": stem,
             **fields,
         }
@@ -37,7 +37,7 @@ def request_for(container: str = "bin", **fields: Any) -> Request:
 
 
 def measure(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> int:
-    """A file's size in a container that costs ten bytes a tensor and as many as there are for the
+    """A file's size in a format that costs ten bytes a tensor and as many as there are for the
     metadata.
     """
     words = sum(len(key) + len(value) for key, value in metadata.items())
@@ -45,7 +45,7 @@ def measure(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> int:
 
 
 def plan(checkpoint: Checkpoint, request: Request) -> Plan:
-    """The plan, measured with the made-up container."""
+    """The plan, measured with the made-up format."""
     return make_plan(checkpoint, request, measure)
 
 
@@ -345,7 +345,7 @@ class TestPlanId:
             {"limits": Limits(num_shards=3)},
             {"limits": Limits(max_shard_bytes=16)},
             {"limits": Limits(max_shard_bytes=50, strict=True)},
-            {"container": "safetensors"},
+            {"format": "safetensors"},
             {"stem": "model"},
             {"variant": "fp16"},
             {"order": "natural"},

@@ -1,4 +1,4 @@
-"""Tied tensors: which are, and what becomes of them in each container."""
+"""Tied tensors: which are, and what becomes of them in each format."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from shardctl.formats.registry import by_name
 from shardctl.model import Extent, Index, Storage, Tensor
 from shardctl.planning.ties import resolve_ties
 from shardctl.storages import tied_names
@@ -33,17 +34,19 @@ def test_safetensors_writes_one_name_and_records_the_others() -> None:
     """The alphabetically first name is written where it stands; the other is recorded with its
     name.
     """
-    tensors, aliases = resolve_ties(checkpoint_of(HEAD, OTHER, EMBED), "safetensors", "share")
+    tensors, aliases = resolve_ties(
+        checkpoint_of(HEAD, OTHER, EMBED), by_name("safetensors"), "share"
+    )
     assert [tensor.name for tensor in tensors] == ["x", "embed"]
     assert aliases == {"lm_head": "embed"}
 
 
-@pytest.mark.parametrize("container", ["bin", "safetensors"])
-def test_expand_gives_every_name_its_own_bytes(container: str) -> None:
+@pytest.mark.parametrize("name", ["bin", "safetensors"])
+def test_expand_gives_every_name_its_own_bytes(name: str) -> None:
     """With `expand` nothing is tied any more, and each copy carries the checksum of the whole
     storage.
     """
-    tensors, aliases = resolve_ties(checkpoint_of(HEAD, EMBED), container, "expand")
+    tensors, aliases = resolve_ties(checkpoint_of(HEAD, EMBED), by_name(name), "expand")
     assert [tensor.name for tensor in tensors] == ["lm_head", "embed"]
     assert aliases == {}
     assert len({tensor.storage.identity for tensor in tensors}) == 2
@@ -55,7 +58,7 @@ def test_expand_writes_only_the_own_bytes_of_a_view() -> None:
     one.
     """
     view = Tensor("v", F32, (2,), SHARED, offset=1)
-    (tensor,), _ = resolve_ties(checkpoint_of(view), "bin", "expand")
+    (tensor,), _ = resolve_ties(checkpoint_of(view), by_name("bin"), "expand")
     assert tensor.storage.extent == Extent("folder/f", 4, 8)
     assert tensor.storage.crc32 is None
     assert tensor.span == view.span
@@ -65,7 +68,9 @@ def test_a_transposed_tie_is_no_tie() -> None:
     """A tensor with the same bytes but other strides keeps bytes of its own in safetensors."""
     square = Tensor("a", F32, (2, 2), SHARED)
     transposed = Tensor("b", F32, (2, 2), SHARED, strides=(1, 2))
-    tensors, aliases = resolve_ties(checkpoint_of(square, transposed), "safetensors", "share")
+    tensors, aliases = resolve_ties(
+        checkpoint_of(square, transposed), by_name("safetensors"), "share"
+    )
     assert [tensor.name for tensor in tensors] == ["a", "b"]
     assert aliases == {}
 
@@ -75,7 +80,7 @@ def test_empty_tensors_are_not_tied() -> None:
     empty = Storage(Extent("folder/f", 0, 0), "0")
     tensors, aliases = resolve_ties(
         checkpoint_of(floats("a", 0, storage=empty), floats("b", 0, storage=empty)),
-        "safetensors",
+        by_name("safetensors"),
         "share",
     )
     assert [tensor.name for tensor in tensors] == ["a", "b"]
@@ -85,7 +90,7 @@ def test_empty_tensors_are_not_tied() -> None:
 def test_recorded_aliases_come_back_in_bin() -> None:
     """A name that a safetensors source only recorded gets its storage back in a `.bin`."""
     source = checkpoint_of(EMBED, OTHER, container="safetensors", aliases={"lm_head": "embed"})
-    tensors, aliases = resolve_ties(source, "bin", "share")
+    tensors, aliases = resolve_ties(source, by_name("bin"), "share")
     assert [tensor.name for tensor in tensors] == ["embed", "lm_head", "x"]
     assert tensors[0].identity == tensors[1].identity
     assert aliases == {}
@@ -96,7 +101,7 @@ def test_an_alias_of_an_alias_names_the_tensor_with_bytes() -> None:
     written.
     """
     source = checkpoint_of(HEAD, EMBED, aliases={"old": "lm_head"})
-    _, aliases = resolve_ties(source, "safetensors", "share")
+    _, aliases = resolve_ties(source, by_name("safetensors"), "share")
     assert aliases == {"old": "embed", "lm_head": "embed"}
 
 
@@ -109,6 +114,6 @@ def test_a_name_that_the_metadata_needs_is_written_in_full(name: str) -> None:
     first = replace(EMBED, name="a")
     index = Index("folder/i", {"total_size": 1, "total_parameters": 2}, {})
     source = checkpoint_of(twin, first, metadata={"format": "pt", "author": "x"}, index=index)
-    tensors, aliases = resolve_ties(source, "safetensors", "share")
+    tensors, aliases = resolve_ties(source, by_name("safetensors"), "share")
     assert [tensor.name for tensor in tensors] == [name, "a"]
     assert aliases == {}

@@ -13,7 +13,7 @@ from shardctl.errors import SourceChangedError
 from shardctl.layout import Gather
 from shardctl.model import Extent
 from shardctl.streams.gather import GAP_BYTES, gather
-from tests.support import BytesReader
+from shardctl.testing.builders import BytesReader
 
 _DTYPES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}
 _BEFORE = b"before"

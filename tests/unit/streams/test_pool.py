@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from shardctl.streams import pool as executors
-from shardctl.streams.pool import in_order
+from shardctl.streams.pool import Threads, in_order
 
 
 @pytest.mark.parametrize(("cores", "jobs"), [(None, 2), (1, 2), (2, 2), (3, 3), (4, 4), (128, 4)])
@@ -23,7 +23,7 @@ def test_the_default_is_small(
 def test_as_many_at_once_as_asked_for() -> None:
     """Three tasks that wait for each other all get going on three threads."""
     barrier = threading.Barrier(3, timeout=60)
-    with executors.threads(3) as executor:
+    with Threads(3) as executor:
         waiting = [executor.submit(barrier.wait) for _ in range(3)]
         assert sorted(each.result() for each in waiting) == [0, 1, 2]
 
@@ -31,7 +31,7 @@ def test_as_many_at_once_as_asked_for() -> None:
 def test_one_at_a_time_is_in_order() -> None:
     """With one job, tasks run one after another, as they were given, off the caller's thread."""
     ran: list[int] = []
-    with executors.threads(1) as executor:
+    with Threads(1) as executor:
         for number in range(20):
             executor.submit(ran.append, number)
         name = executor.submit(lambda: threading.current_thread().name).result()
@@ -49,7 +49,7 @@ def test_results_come_in_the_order_of_the_items(jobs: int) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_items_are_taken_as_there_is_room(jobs: int) -> None:
-    """An endless series of items gives results; what nobody asks for is not begun."""
+    """An endless series of items gives results; what is not asked for is not begun."""
     results = in_order(jobs, abs, itertools.count())
     assert [next(results) for _ in range(20)] == list(range(20))
     results.close()

@@ -16,10 +16,8 @@ from safetensors.torch import save_file
 
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.source.candidates import Candidate, candidates
-from shardctl.source.read import loader_choices
 from shardctl.stores.local import LocalStore
-from shardctl.stores.memory import MemoryReader, MemoryStore
+from shardctl.testing.memory import MemoryReader, MemoryStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
 from tests.small import get, put, sample, weights
 
@@ -82,7 +80,7 @@ def test_errors_come_first() -> None:
 @pytest.mark.parametrize(("name", "severity"), [(PLAN, "warning"), (COMMIT, "error")])
 @pytest.mark.parametrize("staging", [".shardctl", ".x.bin.shardctl"])
 def test_leftovers(staging: str, name: str, severity: str) -> None:
-    """A half-done run is a warning, one that was replacing files an error; a record of a finished
+    """An unfinished run is a warning, one that was replacing files an error; the record of a finished
     one is neither.
     """
     store = MemoryStore()
@@ -119,7 +117,7 @@ def test_digests_that_are_missing() -> None:
 
 
 def test_digests_of_shards_in_directories_below() -> None:
-    """A shard that the index lists in a folder below is listed so in the checksums too."""
+    """A shard that the index lists in a directory below is listed so in the checksums too."""
     store = MemoryStore()
     data = weights({"a": b"1"})
     put(store, "m/sub/x.safetensors", data)
@@ -195,34 +193,8 @@ def test_an_ambiguous_directory_is_looked_at_whole() -> None:
     message = next(
         finding.message for finding in found.findings if finding.code == "folder-ambiguous"
     )
-    assert "transformers takes model.safetensors.index.json; huggingface_hub takes model" in message
-    assert "accelerate takes pytorch_model.bin" in message
-
-
-def directory(*names: str) -> list[Candidate]:
-    """The checkpoints of a folder with these names, every index unread."""
-    return candidates(names, {})
-
-
-@pytest.mark.parametrize(
-    ("names", "transformers", "hub", "accelerate"),
-    [
-        (("model.safetensors", "pytorch_model.bin"), "model.safetensors", "model.safetensors", "pytorch_model.bin"),
-        (("model.safetensors", "model.safetensors.index.json"), "model.safetensors", "model.safetensors.index.json",
-         "model.safetensors"),
-        (("pytorch_model.bin", "pytorch_model.bin.index.json"), "pytorch_model.bin", "pytorch_model.bin.index.json",
-         "pytorch_model.bin"),
-        (("model.safetensors.index.json", "pytorch_model.bin.index.json"), "model.safetensors.index.json",
-         "model.safetensors.index.json", "none"),
-        (("model.fp16.safetensors", "consolidated.safetensors"), "none", "none", "none"),
-    ],
-)  # fmt: skip
-def test_loader_choices(
-    names: tuple[str, ...], transformers: str, hub: str, accelerate: str
-) -> None:
-    """Each loader's own order of names decides; a variant is taken by none of them unasked."""
-    wanted = {"transformers": transformers, "huggingface_hub": hub, "accelerate": accelerate}
-    assert loader_choices(directory(*names)) == wanted
+    assert "transformers loads model.safetensors.index.json; huggingface_hub loads model" in message
+    assert "accelerate loads pytorch_model.bin" in message
 
 
 def test_against_itself_in_other_files() -> None:
@@ -365,6 +337,7 @@ def test_load_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Without the extra, --load is a usage error that says what to install."""
     torch.save({"w": torch.ones(2)}, tmp_path / "m.bin")
     monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "shardctl.formats.torch.upstream", raising=False)
     with pytest.raises(UsageError, match="--load needs torch") as caught:
         verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True))
     assert "shardctl[torch]" in caught.value.hint

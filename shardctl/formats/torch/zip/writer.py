@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.errors import UsageError
@@ -40,6 +40,28 @@ _LIMIT = 0xFFFFFFFF
 _MAX_ELEMENTS = 2**63 - 1
 #: Appends a record's CRC-32, as often as it is called.
 _PutCrc = Callable[[], None]
+
+
+class TorchZipWriter:
+    """Lays out torch's zip files."""
+
+    def measure(
+        self,
+        tensors: Sequence[Tensor],
+        metadata: Mapping[str, str],  # noqa: ARG002 - metadata has no place here
+        block: int | None = None,
+    ) -> int:
+        """Exact bytes of the file that `lay_out` gives; raises what it raises."""
+        return measure(records_of(tensors, block), block)
+
+    def lay_out(
+        self,
+        tensors: Sequence[Tensor],
+        metadata: Mapping[str, str],  # noqa: ARG002 - metadata has no place here
+        block: int | None = None,
+    ) -> Layout:
+        """The file: as torch writes it, or shareable in blocks. Raises UsageError for a dtype that torch lacks."""
+        return lay_out(records_of(tensors, block), block)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Files in memory, for tests: the plainest store that keeps every promise of the seam.
+"""Files in memory, for tests: a store without a disk.
 
-Paths are separated by `/`; the folders "" and "/" are there from the start. There are no links and
-no permissions.
+Paths are separated by `/`; the directories "" and "/" always exist. There are no links and no
+permissions. The store can append, lock, and make and remove directories.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shardctl.errors import (
     TargetExistsError,
 )
 from shardctl.model import Extent, Version
-from shardctl.stores.base import Copied, Entry, EntryKind, Properties, Reader
+from shardctl.stores.base import Copied, Entry, EntryKind, Reader
 
 _CLOCK = itertools.count()
 
@@ -39,13 +39,13 @@ class _File:
         return Version(len(self.data), str(self.mark))
 
     def put(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Lay bytes down at `offset`, at most as far as one past the end."""
+        """Write bytes at `offset`, which is at most the end; the file grows as needed."""
         self.data[offset : offset + memoryview(data).nbytes] = data
         self.mark = next(_CLOCK)
 
 
 class _Handle:
-    """What open files have in common: a path, and an end."""
+    """What open files have in common: a path, and that they can be closed."""
 
     def __init__(self, path: str, file: _File) -> None:
         self.path = path
@@ -67,14 +67,14 @@ class _Handle:
 
 
 class MemoryReader(_Handle):
-    """An open file; a file that takes its name later does not change what is read."""
+    """An open file. A file that takes its name later does not change what is read."""
 
     def __init__(self, path: str, file: _File) -> None:
         super().__init__(path, file)
         self.version = file.version
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset`; raises SourceChangedError at the end of the file."""
+        """Return exactly `length` bytes from `offset`; raises SourceChangedError."""
         data = bytes(self._file.data[offset : offset + length])
         if len(data) < length:
             raise SourceChangedError(
@@ -86,15 +86,15 @@ class MemoryReader(_Handle):
         return data
 
     def current(self) -> Version:
-        """Size and mark as they are now."""
+        """Return the version of the open file now."""
         return self._file.version
 
     def will_stream(self) -> None:
-        """Memory needs no hint."""
+        """Do nothing: memory needs no hint."""
 
 
 class MemoryWriter(_Handle):
-    """A new file, all zeros at first."""
+    """A new file, zeros at first."""
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data` at `offset`."""
@@ -106,11 +106,11 @@ class MemoryWriter(_Handle):
         return Copied(buffered=extent.length)
 
     def sync(self) -> None:
-        """Memory is as durable as it gets."""
+        """Do nothing: memory cannot be made durable."""
 
 
 class MemoryStore:
-    """Files by path, and the set of folders."""
+    """Store that holds its files in memory, for as long as it lives."""
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
@@ -118,40 +118,37 @@ class MemoryStore:
         self._locked: set[str] = set()
         self._guard = RLock()
 
-    @property
-    def properties(self) -> Properties:
-        """Renames are atomic; nothing outlives the process."""
-        return Properties(atomic_rename=True, server_copy=False, shared_blocks=False, durable=False)
-
     def join(self, directory: str, *names: str) -> str:
-        """The path of a name in a folder."""
+        """Return the path of a name in a directory."""
         return posixpath.join(directory, *names)
 
     def split(self, path: str) -> tuple[str, str]:
-        """The folder and the last name of a path."""
+        """Return the directory and the last name of a path."""
         return posixpath.split(path.rstrip("/"))
 
     def same(self, one: str, other: str) -> bool:
-        """Whether two paths are one, and lead to something."""
+        """Whether two paths are one, and lead to a file or a directory."""
         return _plain(one) == _plain(other) and self.kind(one) is not None
 
     def kind(self, path: str) -> EntryKind | None:
-        """`file`, `folder`, or None where there is neither."""
+        """Return `file`, `directory`, or None where there is neither."""
         if _plain(path) in self._files:
             return "file"
         return "directory" if _plain(path) in self._directories else None
 
     def version(self, path: str) -> Version:
-        """Size and mark of a file; raises MissingError or InputError."""
+        """Return the version of a file; raises as `open` does."""
         return self._at(path).version
 
     def list(self, directory: str) -> list[Entry]:
-        """The names in a folder, sorted; raises MissingError, or InputError where it is no folder."""
+        """Return the names in a directory, sorted; raises MissingError and InputError."""
         kind = self.kind(directory)
         if kind is None:
             raise _missing(directory)
         if kind != "directory":
-            raise InputError(f"'{directory}' is not a folder", hint="name a folder", file=directory)
+            raise InputError(
+                f"'{directory}' is not a directory", hint="name a directory", file=directory
+            )
         with self._guard:
             files = {
                 path: Entry(self.split(path)[1], "file", None, len(f.data))
@@ -169,27 +166,59 @@ class MemoryStore:
         return sorted(inside, key=lambda entry: entry.name)
 
     def open(self, path: str) -> MemoryReader:
-        """Open a file; raises MissingError, or InputError (`file-not-regular`) for a folder."""
+        """Open a file; raises MissingError, and InputError (`file-not-regular`) for a directory."""
         return MemoryReader(path, self._at(path))
 
     def create(self, path: str, nbytes: int) -> MemoryWriter:
-        """Make a new file of `nbytes` bytes; raises TargetExistsError, or StorageError where there is no folder."""
+        """Create a file of `nbytes` bytes.
+
+        Raises TargetExistsError, and StorageError where its directory does not exist.
+        """
         with self._guard:
             if self.kind(path) is not None:
                 raise TargetExistsError(
-                    f"'{path}' is in the way", hint="choose another name", file=path
+                    f"'{path}' already exists", hint="choose another name", file=path
                 )
             return MemoryWriter(path, self._put(path, _File(bytearray(nbytes))))
 
+    def make_directory(self, path: str) -> None:
+        """Make a directory and its parents; raises TargetExistsError where a file has that name."""
+        with self._guard:
+            directory = _plain(path)
+            if directory in self._files:
+                raise TargetExistsError(
+                    f"'{path}' is a file", hint="choose another name", file=path
+                )
+            while directory not in self._directories:
+                self._directories.add(directory)
+                directory = posixpath.dirname(directory)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name. A file of the new name is replaced."""
+        with self._guard:
+            file = self._files.get(_plain(old))
+            if file is None:
+                raise _failed(new, f"cannot be made from '{old}', which does not exist")
+            self._put(new, file)
+            if _plain(old) != _plain(new):
+                del self._files[_plain(old)]
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that does not exist is not an error."""
+        with self._guard:
+            if self.kind(path) == "directory":
+                raise _failed(path, "is a directory")
+            self._files.pop(_plain(path), None)
+
     def append(self, path: str, data: bytes) -> None:
-        """Add bytes to the end of a file, which is made where it is missing."""
+        """Add bytes to the end of a file, created if needed."""
         with self._guard:
             file = self._files.get(_plain(path)) or self._put(path, _File(bytearray()))
             file.put(len(file.data), data)
 
     @contextmanager
     def lock(self, path: str) -> Iterator[None]:
-        """Hold a lock file, alone; LockedError where it is held. The file is gone afterwards."""
+        """Hold a lock file, alone; raises LockedError. The file is removed afterwards."""
         with self._guard:
             if _plain(path) in self._locked:
                 raise LockedError(
@@ -204,64 +233,17 @@ class MemoryStore:
                 self._locked.discard(_plain(path))
                 self._files.pop(_plain(path), None)
 
-    def copy_mode(self, path: str, fresh: str) -> None:
-        """Memory has no permissions: only looks whether both files are there."""
-        for each in (path, fresh):
-            if self.kind(each) is None:
-                raise _failed(each, "is not there")
-
-    def make_directory(self, path: str) -> None:
-        """Make a folder and its parents; raises TargetExistsError where a file has that name."""
-        with self._guard:
-            directory = _plain(path)
-            if directory in self._files:
-                raise TargetExistsError(
-                    f"'{path}' is a file", hint="choose another name", file=path
-                )
-            while directory not in self._directories:
-                self._directories.add(directory)
-                directory = posixpath.dirname(directory)
+    def sync_directory(self, path: str) -> None:
+        """Check only that the directory exists."""
+        if self.kind(path) != "directory":
+            raise _failed(path, "is not a directory")
 
     def remove_directory(self, path: str) -> None:
-        """Remove an empty folder; one that is gone already is fine."""
+        """Remove an empty directory; one that does not exist is not an error."""
         with self._guard:
             if self.kind(path) == "directory" and self.list(path):
                 raise _failed(path, "is not empty")
             self._directories.discard(_plain(path))
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a file its final name; a file of that name is replaced."""
-        with self._guard:
-            file = self._files.get(_plain(old))
-            if file is None:
-                raise _failed(new, f"cannot be made from '{old}', which is not there")
-            self._put(new, file)
-            if _plain(old) != _plain(new):
-                del self._files[_plain(old)]
-
-    def remove(self, path: str) -> None:
-        """Remove a file; one that is gone already is fine."""
-        with self._guard:
-            if self.kind(path) == "directory":
-                raise _failed(path, "is a folder")
-            self._files.pop(_plain(path), None)
-
-    def sync_directory(self, path: str) -> None:
-        """Only looks whether the folder is there."""
-        if self.kind(path) != "directory":
-            raise _failed(path, "is not a folder")
-
-    def drop_cache(self, path: str) -> None:
-        """Only looks whether the file is there."""
-        self.version(path)
-
-    def shared_block(self, path: str, directory: str) -> int | None:  # noqa: ARG002 - memory has no blocks
-        """None: bytes in memory are copied."""
-        return None
-
-    def free_bytes(self, directory: str) -> int | None:  # noqa: ARG002 - memory has no folder that fills up
-        """Unknown."""
-        return None
 
     def _at(self, path: str) -> _File:
         file = self._files.get(_plain(path))
@@ -275,19 +257,19 @@ class MemoryStore:
 
     def _put(self, path: str, file: _File) -> _File:
         if self.kind(posixpath.dirname(_plain(path))) != "directory":
-            raise _failed(path, "lies in no folder")
+            raise _failed(path, "has no directory")
         self._files[_plain(path)] = file
         return file
 
 
 def _plain(path: str) -> str:
-    """One spelling for each path; the current folder is the empty one."""
+    """Return the one spelling of a path; that of the current directory is empty."""
     plain = posixpath.normpath(path)
     return "" if plain == "." else plain
 
 
 def _missing(path: str) -> MissingError:
-    return MissingError(f"there is nothing at '{path}'", hint="check the path", file=path)
+    return MissingError(f"'{path}' does not exist", hint="check the path", file=path)
 
 
 def _failed(path: str, why: str) -> StorageError:

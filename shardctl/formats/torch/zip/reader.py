@@ -1,7 +1,7 @@
-"""The container of torch.save since torch 1.6: a zip with a pickle, and a record of bytes for each storage.
+"""Read the files of torch.save since torch 1.6: a zip with a pickle, and a record of bytes for each storage.
 
-Reading: the zip's records (`zip_records`), the pickle as inert values (`unpickle`), tensors from
-both (`torch_tree`). Writing: `torch_zip_writer`. Source: torch/serialization.py of torch 2.13.
+The zip's records come from `records`, the pickle's inert values from `unpickle`, the tensors of
+both from `tree`. Source: torch/serialization.py of torch 2.13.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from shardctl.findings import Finding, Report
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.pickle.values import PickleFaultError, StorageRef
-from shardctl.formats.torch import zip_writer as writer
 from shardctl.formats.torch.tree import TreeError, build_tree
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
-from shardctl.formats.torch.zip_records import Directory, ZipFaultError, ZipRecord, read_directory
-from shardctl.layout import Layout
-from shardctl.model import Extent, File, Storage, Tensor
+from shardctl.formats.torch.zip.records import Directory, ZipRecord, read_directory
+from shardctl.formats.torch.zip.structure import AMBIGUOUS, ZipFaultError
+from shardctl.model import Extent, File, Storage
 from shardctl.stores.base import Reader
 from shardctl.text import escape
 
@@ -29,17 +28,13 @@ from shardctl.text import escape
 #: kMaxSupported…).
 _VERSIONS = range(1, 11)
 _FETCH = "the file is damaged: fetch or save it again"
-_DECEIT = "programs would read this file differently; load it where it is trusted and save it again with torch.save"
 #: What is read of a record that should have a few bytes: too many are as wrong as others.
 _SMALL_BYTES = 64
 _DATA = re.compile(r"data/([^/]+)")
 
 
-class TorchZip:
-    """Reads and writes torch's zip files."""
-
-    name = "bin"
-    suffix = ".bin"
+class TorchZipReader:
+    """Reads torch's zip files."""
 
     def recognise(self, head: bytes, tail: bytes) -> bool:
         """Whether a file begins or ends like a zip; which zip, reading will say."""
@@ -56,27 +51,6 @@ class TorchZip:
                 )
             )
         return None
-
-    def measure(
-        self,
-        tensors: Sequence[Tensor],
-        metadata: Mapping[str, str],  # noqa: ARG002 - metadata has no place here
-        block: int | None = None,
-    ) -> int:
-        """Exact bytes of the file that `lay_out` gives; raises what it raises."""
-        return writer.measure(writer.records_of(tensors, block), block)
-
-    def lay_out(
-        self,
-        tensors: Sequence[Tensor],
-        metadata: Mapping[str, str],  # noqa: ARG002 - metadata has no place here
-        block: int | None = None,
-    ) -> Layout:
-        """The file: as torch writes it, or shareable in blocks. Raises UsageError for a dtype that torch lacks."""
-        return writer.lay_out(writer.records_of(tensors, block), block)
-
-
-TORCH_ZIP = TorchZip()
 
 
 class _Reading:
@@ -109,7 +83,7 @@ class _Reading:
             return None
         return File(
             path=reader.path,
-            container=TORCH_ZIP.name,
+            format="bin",
             version=reader.version,
             tree=tree,
             header_sha256=hashlib.sha256(data + directory.raw).hexdigest(),
@@ -201,7 +175,9 @@ class _Reading:
             return None
         if result.end != len(data):
             at = record.extent.offset + result.end
-            self._fault("pickle-invalid", "bytes stand behind the pickle's STOP", at, _DECEIT)
+            self._fault(
+                "pickle-invalid", "trailing data after the pickle's STOP opcode", at, AMBIGUOUS
+            )
         return result
 
     def _storages(
@@ -253,7 +229,7 @@ def _top_directory(directory: Directory) -> str:
     for record in directory.records:
         if "\\" in record.name or record.name.startswith("/") or ".." in record.name.split("/"):
             message = f"the record '{escape(record.name)}' leads out of the file's folder"
-            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, _DECEIT)
+            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, AMBIGUOUS)
     if len(tops) > 1 or any("/" not in record.name for record in directory.records):
         some = ", ".join(map(escape, sorted(tops)[:5]))
         hint = "name a file that torch.save wrote; a plain zip must be unpacked first"

@@ -1,0 +1,39 @@
+"""Which format a file has: its contents say, never its name.
+
+What reads a format is imported when it is first asked: many a run meets only one, and starts sooner.
+"""
+
+from __future__ import annotations
+
+from shardctl.findings import Report
+from shardctl.formats.base import FormatReader
+from shardctl.formats.registry import formats
+from shardctl.formats.sniff import SNIFFED_BYTES, unknown
+from shardctl.model import File
+from shardctl.stores.base import Reader
+
+#: Bytes of either end of a file that `FormatReader.recognise` is given.
+_END_BYTES = 64
+
+
+def recognise_file(reader: Reader) -> FormatReader | None:
+    """What reads the file, by its first and last bytes; None where no format claims it."""
+    size = reader.version.size
+    length = min(size, _END_BYTES)
+    head, tail = reader.read(0, length), reader.read(size - length, length)
+    readers = (load() for known in formats() for load in known.load_readers)
+    return next((each for each in readers if each.recognise(head, tail)), None)
+
+
+def read_file(reader: Reader, report: Report) -> File | None:
+    """Read the header of a weights file of any format. Everything that is wrong goes to `report`.
+
+    Returns None where nothing usable is left; a file that is not a weights file at all is reported
+    as what it looks like.
+    """
+    found = recognise_file(reader)
+    if found is not None:
+        return found.read(reader, report)
+    size = reader.version.size
+    report(unknown(reader.read(0, min(size, SNIFFED_BYTES)), reader.path, size))
+    return None

@@ -1,0 +1,135 @@
+"""Read safetensors files: a u64 length (little-endian), a JSON header of that many bytes, the tensors' bytes.
+
+Source: the format's README and `safetensors/src/tensor.rs` of safetensors 0.8.0. Shapes count
+elements: of the packed type F4 upstream doubles torch's last dimension (two elements a byte) before
+it reaches the header, so nothing here has to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from shardctl.findings import Report
+from shardctl.formats.limits import MAX_HEADER_BYTES
+from shardctl.formats.safetensors.check import LENGTH_BYTES, METADATA_KEY, HeaderCheck, amounts
+from shardctl.formats.safetensors.findings import FileFindings
+from shardctl.formats.safetensors.scan import scan
+from shardctl.formats.strict_json import (
+    InvalidJsonError,
+    decode,
+    integer_without_sign_of_zero,
+    parse_object,
+    refuse_lone_surrogates,
+)
+from shardctl.model import File, Tree
+from shardctl.stores.base import Reader
+
+_WHITE_SPACE = (" ", "\t", "\r", "\n")
+# Recognised, so that too large a header is said to be just that; text read as a length is far
+# beyond it.
+_PLAUSIBLE_HEADER_BYTES = 2**40
+_FETCH_AGAIN = "incomplete download; fetch it again"
+
+
+class SafetensorsReader:
+    """Reads safetensors files."""
+
+    def recognise(self, head: bytes, tail: bytes) -> bool:  # noqa: ARG002 - the end of the file says nothing here
+        """Whether a file begins with a plausible header length and then, after white space, a JSON object."""
+        length = int.from_bytes(head[:LENGTH_BYTES], "little")
+        if len(head) < LENGTH_BYTES or not 2 <= length < _PLAUSIBLE_HEADER_BYTES:
+            return False
+        text = (
+            head[LENGTH_BYTES:].removeprefix(b"\xef\xbb\xbf").lstrip("".join(_WHITE_SPACE).encode())
+        )
+        return text.startswith(b"{") or (not text and length <= MAX_HEADER_BYTES)
+
+    def read(self, reader: Reader, report: Report) -> File | None:
+        """Read and check the header, at most 100 MB; every fault goes to `report`, None where no header is usable."""
+        findings = FileFindings(reader.path, report)
+        file = _read(reader, findings)
+        findings.close()
+        return file
+
+
+def _read(reader: Reader, findings: FileFindings) -> File | None:
+    size = reader.version.size
+    prefix = reader.read(0, min(size, LENGTH_BYTES))
+    length = int.from_bytes(prefix, "little")
+    if not _length_is_sound(reader, length, findings):
+        return None
+    header = reader.read(LENGTH_BYTES, length)
+    digest = hashlib.sha256(prefix)
+    digest.update(header)
+    data_offset = LENGTH_BYTES + length
+    try:
+        text = decode(header)
+        del header  # up to 100 MB that are not needed while the tensors are made
+        tree, metadata = scan(text, reader.path, data_offset, size) or _check(
+            text, reader, data_offset, findings
+        )
+    except InvalidJsonError as error:
+        offset = LENGTH_BYTES + error.position
+        findings.add("header-invalid", f"the header {error.message}", offset=offset)
+        return None
+    return File(
+        reader.path,
+        "safetensors",
+        reader.version,
+        tree,
+        metadata,
+        digest.hexdigest(),
+        data_offset,
+    )
+
+
+def _check(
+    text: str, reader: Reader, data_offset: int, findings: FileFindings
+) -> tuple[Tree, dict[str, str]]:
+    """The tensors and metadata of a header that may be unsound; raises InvalidJsonError where it has none."""
+    # The slower function is only needed where -0 can occur.
+    parse_int = integer_without_sign_of_zero if "-0" in text else int
+    root = parse_object(text, parse_int=parse_int)
+    refuse_lone_surrogates(text, root)
+    if text.startswith(_WHITE_SPACE):
+        message = "white space stands before the header's object"
+        hint = "this file can be read here; write it again (`shardctl reshard`) for readers that refuse it"
+        findings.add("header-invalid", message, hint, severity="warning", offset=LENGTH_BYTES)
+    check = HeaderCheck(reader.path, data_offset, reader.version.size, findings)
+    check.keys(root)
+    metadata = check.metadata(root.pop(METADATA_KEY)) if METADATA_KEY in root else {}
+    return {tensor.name: tensor for tensor in check.tensors(root)}, metadata
+
+
+def _length_is_sound(reader: Reader, length: int, findings: FileFindings) -> bool:
+    """Whether a header of that many bytes can be read; checked before anything of its size is allocated."""
+    size = reader.version.size
+    if size == 0:
+        findings.add("file-empty", "the file is empty", _FETCH_AGAIN, offset=0)
+    elif size < LENGTH_BYTES:
+        findings.add(
+            "file-truncated",
+            f"the file ends after {size} bytes, within its first field",
+            _FETCH_AGAIN,
+            offset=size,
+        )
+    elif length == 0 and not any(reader.read(0, min(size, 64))):
+        findings.add(
+            "file-zero-filled",
+            "the file begins with zeros",
+            "zero-filled download; fetch it again",
+            offset=0,
+        )
+    elif length < 2:
+        findings.add("header-invalid", f"a header of {length} bytes holds no object", offset=0)
+    elif length > MAX_HEADER_BYTES:
+        message = f"the header's length is {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are allowed"
+        hint = "this is no safetensors file, or one of too many tensors: save it as several shards"
+        findings.add("header-too-large", message, hint, offset=0)
+    elif LENGTH_BYTES + length > size:
+        message = f"the file ends at byte {size:,}, within its header of {length:,} bytes"
+        hint = f"incomplete download: {amounts(size, LENGTH_BYTES + length)} of the header alone; fetch it again"
+        findings.add("file-truncated", message, hint, offset=size)
+    else:
+        return True
+    return False

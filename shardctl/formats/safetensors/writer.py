@@ -1,0 +1,153 @@
+"""Lay out safetensors files, byte for byte as upstream writes them, or padded to share blocks.
+
+Source: `safetensors/src/tensor.rs` of safetensors 0.8.0, with its random order of metadata keys
+replaced by a sorted one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shardctl.errors import UsageError
+from shardctl.formats.limits import MAX_HEADER_BYTES
+from shardctl.formats.safetensors.check import LENGTH_BYTES, METADATA_KEY
+from shardctl.formats.strict_json import is_unicode
+from shardctl.layout import Copy, Layout, LayoutBuilder, tensor_piece
+from shardctl.model import Tensor
+
+_ALIGNMENT = 8
+
+# Escapes just what serde_json does: quote, backslash and control characters, with lower-case hex
+# digits.
+_quote = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class SafetensorsWriter:
+    """Lays out safetensors files."""
+
+    def measure(
+        self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
+    ) -> int:
+        """Exact bytes of the file that `lay_out` gives; raises what it raises."""
+        return _plan(tensors, metadata, block).nbytes
+
+    def lay_out(
+        self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
+    ) -> Layout:
+        """The file: compact as upstream writes it, or shareable in blocks of `block` bytes.
+
+        Raises UsageError for a tensor or a header that the format cannot hold.
+        """
+        planned = _plan(tensors, metadata, block)
+        builder = LayoutBuilder()
+        builder.literal(planned.header)
+        for tensor in planned.tensors:
+            piece = tensor_piece(tensor)
+            if isinstance(piece, Copy):
+                builder.copy(piece.extent)
+            elif piece.nbytes:
+                builder.record(piece)
+        return builder.build()
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A file to write: the bytes up to the first tensor, and the tensors in their order in the file."""
+
+    header: bytes
+    tensors: Sequence[Tensor]
+    nbytes: int
+
+
+def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None) -> _Planned:
+    for tensor in tensors:
+        _refuse_unwritable(tensor)
+    ordered = sorted(tensors, key=_order) if block is None else tensors
+    members = [_metadata_member(metadata)] if metadata else []
+    begin = 0
+    shapes: dict[tuple[int, ...], str] = {}
+    for tensor in ordered:
+        end = begin + tensor.nbytes
+        shape = shapes.get(tensor.shape) or shapes.setdefault(
+            tensor.shape, str(list(tensor.shape)).replace(" ", "")
+        )
+        members.append(
+            f'{_quote(tensor.name)}:{{"dtype":"{tensor.dtype.name}","shape":{shape},"data_offsets":[{begin},{end}]}}'
+        )
+        begin = end
+    text = "{" + ",".join(members) + "}"
+    header = (
+        _encode(text, _ALIGNMENT, 0) if block is None else _encode(text, *_phase(ordered, block))
+    )
+    return _Planned(header, ordered, len(header) + begin)
+
+
+def _phase(tensors: Sequence[Tensor], block: int) -> tuple[int, int]:
+    """The modulus and remainder of the data's offset in the file with which most bytes can be shared.
+
+    Data has no holes, so one number decides for the whole file. Bytes that are shared keep the
+    alignment that they have in their source; where no tensor fills a block, the data is aligned as
+    ever.
+    """
+    shared: Counter[int] = Counter()
+    begin = 0
+    for tensor in tensors:
+        if tensor.strides is None and tensor.nbytes >= block:
+            shared[(tensor.span.offset - begin) % block] += tensor.nbytes
+        begin += tensor.nbytes
+    # Of several the first is taken, as Counter keeps the order in which they were met.
+    return (block, shared.most_common(1)[0][0]) if shared else (_ALIGNMENT, 0)
+
+
+def _order(tensor: Tensor) -> tuple[int, str]:
+    """Upstream's order: wide types first, so that each is aligned; then by name (code points sort as UTF-8 does)."""
+    return (-(tensor.dtype.rank or 0), tensor.name)
+
+
+def _refuse_unwritable(tensor: Tensor) -> None:
+    """Raise UsageError for a tensor that the format cannot hold."""
+    dtype = tensor.dtype
+    if dtype.rank is None:
+        message = f"safetensors has no type for {dtype.name}"
+        raise UsageError(message, hint="write a .bin instead (`--to bin`)", tensor=tensor.name)
+    if tensor.strides is not None and dtype.bits % 8:
+        message = (
+            f"a strided view of {dtype.name} cannot be gathered: its elements are not whole bytes"
+        )
+        raise UsageError(
+            message, hint="make the tensor contiguous with torch first", tensor=tensor.name
+        )
+    if tensor.name == METADATA_KEY:
+        message = f"a tensor named {METADATA_KEY} makes a safetensors file unreadable"
+        raise UsageError(
+            message,
+            hint="rename the tensor, or write a .bin instead (`--to bin`)",
+            tensor=tensor.name,
+        )
+    if not is_unicode(tensor.name):
+        message = f"the name {tensor.name!a} has a lone surrogate, which safetensors cannot store"
+        raise UsageError(message, hint="rename the tensor, or write a .bin instead (`--to bin`)")
+
+
+def _metadata_member(metadata: Mapping[str, str]) -> str:
+    for key, value in metadata.items():
+        if not (is_unicode(key) and is_unicode(value)):
+            message = f"the metadata {key!a} has a lone surrogate, which safetensors cannot store"
+            raise UsageError(
+                message, hint="rename what it names, or write a .bin instead (`--to bin`)"
+            )
+    pairs = ",".join(f"{_quote(key)}:{_quote(metadata[key])}" for key in sorted(metadata))
+    return f'"{METADATA_KEY}":{{{pairs}}}'
+
+
+def _encode(text: str, modulus: int, remainder: int) -> bytes:
+    """The length and the header's bytes, padded with spaces until the data's offset has a remainder by a modulus."""
+    header = text.encode()
+    header += b" " * ((remainder - LENGTH_BYTES - len(header)) % modulus)
+    if len(header) > MAX_HEADER_BYTES:
+        message = f"the header would take {len(header):,} bytes; readers refuse more than {MAX_HEADER_BYTES:,}"
+        raise UsageError(message, hint="write several shards, as with `--num-shards 2`")
+    return len(header).to_bytes(LENGTH_BYTES, "little") + header

@@ -1,0 +1,174 @@
+"""JSON, parsed strictly: what readers take differently, or could not write again, is refused or kept in view.
+
+Python's own parser accepts NaN and infinity, forgets all but the last of duplicate keys, and keeps
+lone surrogates. Which of this a format forbids, its reader says by the functions that it calls.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+_MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SHOWN = 60
+
+
+class InvalidJsonError(Exception):
+    """The text is not the JSON that it should be.
+
+    `message` completes a sentence that begins with what the text is ("the header …"). `position` is
+    the byte where the error shows, `place` says the same for people; 0 and "" where it is not known.
+    """
+
+    def __init__(self, message: str, position: int = 0, place: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.position = position
+        self.place = place
+
+
+class DuplicateKeys(dict[str, object]):
+    """A JSON object with duplicate keys, named in `duplicates`. The last value counts, as for most readers."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        counted = Counter(key for key, _ in pairs)
+        self.duplicates = [key for key, count in counted.items() if count > 1]
+
+
+def duplicate_keys(value: object) -> list[str]:
+    """The duplicate keys of a JSON object, each once; none for any other value."""
+    return value.duplicates if isinstance(value, DuplicateKeys) else []
+
+
+def decode(data: bytes) -> str:
+    """Return the characters of a JSON text. Raises InvalidJsonError where it is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        message, at = f"is not UTF-8: {error.reason}", error.start
+        raise InvalidJsonError(message, at, f"byte {at:,}") from None
+
+
+def parse_object(
+    text: str,
+    *,
+    parse_int: Callable[[str], int] = int,
+    parse_float: Callable[[str], float] = float,
+) -> dict[str, object]:
+    """Return the object that a JSON text is; objects in it that have duplicate keys are `DuplicateKeys`.
+
+    Raises InvalidJsonError for everything else; the two functions may raise ValueError for a number
+    that is not wanted.
+    """
+    if text.startswith("\ufeff"):
+        raise InvalidJsonError("begins with a byte order mark")
+    try:
+        root = _decoder(parse_int, parse_float).decode(text)
+    except json.JSONDecodeError as error:
+        position = len(text[: error.pos].encode())
+        place = f"line {error.lineno}, column {error.colno}"
+        message = f"is not valid JSON: {_explain(text, error)}"
+        raise InvalidJsonError(message, position, place) from None
+    except RecursionError:
+        raise InvalidJsonError("is nested too deeply") from None
+    except ValueError as error:
+        raise InvalidJsonError(f"is not valid JSON: {error}") from None
+    if not isinstance(root, dict):
+        raise InvalidJsonError(f"is {kind(root)}, not an object")
+    return root
+
+
+def _decoder(
+    parse_int: Callable[[str], int], parse_float: Callable[[str], float]
+) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_make_object,
+        parse_constant=_refuse_constant,
+        parse_int=parse_int,
+        parse_float=parse_float,
+    )
+
+
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else DuplicateKeys(pairs)
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+#: Decodes a value within a text, for readers that find its beginning and end themselves.
+DECODER = _decoder(int, float)
+
+
+def _explain(text: str, error: json.JSONDecodeError) -> str:
+    if text[error.pos : error.pos + 1] == "\0":
+        return "it is padded with NUL bytes; only spaces are padding"
+    return "trailing data after the object" if error.msg == "Extra data" else error.msg
+
+
+def finite_float(text: str) -> float:
+    """A `parse_float` that refuses what becomes infinite (1e999), since JSON could not hold it again."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:_SHOWN]} is too large")
+    return number
+
+
+def integer_without_sign_of_zero(text: str) -> int:
+    """A `parse_int` that refuses -0, which is an integer for Python only."""
+    if text == "-0":
+        raise ValueError("-0 is not an integer")
+    return int(text)
+
+
+def refuse_lone_surrogates(text: str, root: object) -> None:
+    """Raise InvalidJsonError where a string in `root`, parsed from `text`, is not valid Unicode."""
+    if not _MAYBE_SURROGATE.search(text):
+        return
+    for value in walk(root):
+        if isinstance(value, str) and not is_unicode(value):
+            shown = f"{value[:_SHOWN]!a}"
+            raise InvalidJsonError(f"has a lone surrogate, not valid Unicode, in {shown}")
+
+
+def is_unicode(value: str) -> bool:
+    """Whether a string has a UTF-8 form: one with a lone surrogate has none."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def walk(value: object) -> Iterator[object]:
+    """Every value and key within a JSON value, in no particular order. Not recursive: any depth is fine."""
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        yield value
+        if isinstance(value, dict):
+            stack.extend(value)
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, for messages."""
+    if value is None:
+        return "null"
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+    }
+    return next(name for type_, name in names.items() if isinstance(value, type_))

@@ -1,0 +1,1 @@
+"""The zip files that torch.save writes since torch 1.6."""

@@ -1,0 +1,131 @@
+"""The records of an uncompressed zip, read strictly: what the central directory says must be what the file holds.
+
+Zip is ambiguous by nature: sizes and names are there twice, bytes may lie between records, before
+and after them, and readers differ in what they believe. Only files that all readers read alike are
+accepted: records one after another from byte 0, then the directory, then the end. Sources: PKWARE's
+APPNOTE 6.3.10; the files of torch.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from shardctl.formats.torch.zip.central import (
+    Entry,
+    entries_of,
+    find_directory,
+    refuse_duplicates,
+    shown,
+)
+from shardctl.formats.torch.zip.structure import (
+    AMBIGUOUS,
+    HAS_DESCRIPTOR,
+    IN_ZIP64,
+    ZipFaultError,
+    next_value,
+    zip64_values,
+)
+from shardctl.model import Extent
+from shardctl.stores.base import Reader
+
+_LOCAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x07\x08"
+_LOCAL_BYTES = 30
+_LOCAL_FORM = struct.Struct("<4xHHHHHIIIHH")
+_DESCRIPTOR_FORMS = (struct.Struct("<4sIII"), struct.Struct("<4sIQQ"))
+
+
+class ZipRecord(NamedTuple):
+    """An entry: its name, the extent of its data, and the CRC-32 that the central directory records."""
+
+    name: str
+    extent: Extent
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The records in the order of the central directory, and that directory's own bytes."""
+
+    records: tuple[ZipRecord, ...]
+    raw: bytes
+
+
+def read_directory(reader: Reader) -> Directory:
+    """All records. Raises ZipFaultError for anything that readers could read differently, and for damage."""
+    begin, nbytes, count = find_directory(reader)
+    raw = reader.read(begin, nbytes)
+    entries = list(entries_of(raw, begin, count))
+    refuse_duplicates(entries)
+    by_place = sorted(entries, key=lambda entry: entry.at)
+    extents: dict[bytes, Extent] = {}
+    at = 0
+    for entry in by_place:
+        if entry.at != at:
+            what = "bytes stand before" if entry.at > at else "another record overlaps"
+            raise ZipFaultError(
+                "zip-ambiguous", f"{what} the record '{shown(entry)}'", min(at, entry.at), AMBIGUOUS
+            )
+        data = _data_offset(reader, entry, begin)
+        extents[entry.name] = Extent(reader.path, data, entry.nbytes)
+        at = data + entry.nbytes + _descriptor_bytes(reader, entry, data + entry.nbytes)
+    if at != begin:
+        raise ZipFaultError(
+            "zip-ambiguous", "bytes stand between the last record and the directory", at, AMBIGUOUS
+        )
+    records = tuple(ZipRecord(entry.text, extents[entry.name], entry.crc32) for entry in entries)
+    return Directory(records, raw)
+
+
+def _data_offset(reader: Reader, entry: Entry, limit: int) -> int:
+    """Where a record's data begins; its local header is compared with the directory."""
+    head = reader.read(entry.at, min(_LOCAL_BYTES + len(entry.name), limit - entry.at))
+    if len(head) < _LOCAL_BYTES or not head.startswith(_LOCAL):
+        raise ZipFaultError(
+            "zip-invalid", f"the record '{shown(entry)}' has no local header", entry.at
+        )
+    _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length = (
+        _LOCAL_FORM.unpack_from(head)
+    )
+    if name_length != len(entry.name) or head[_LOCAL_BYTES:] != entry.name:
+        raise ZipFaultError(
+            "zip-ambiguous", f"the record '{shown(entry)}' has another name", entry.at, AMBIGUOUS
+        )
+    extra_at = entry.at + _LOCAL_BYTES + name_length
+    data: int = extra_at + extra_length
+    if flags != entry.flags or method != entry.method:
+        message = f"the record '{shown(entry)}' has other flags than in the directory"
+        raise ZipFaultError("zip-ambiguous", message, entry.at, AMBIGUOUS)
+    if data + entry.nbytes > limit:
+        raise ZipFaultError(
+            "zip-invalid", f"the record '{shown(entry)}' does not fit into the file", entry.at
+        )
+    wide = zip64_values(reader.read(extra_at, extra_length), extra_at)
+    if flags & HAS_DESCRIPTOR:
+        # Torch leaves all three 0 and puts a large record's size into the zip64 field only.
+        sizes = (0, entry.nbytes, IN_ZIP64)
+        agrees = crc32 in (0, entry.crc32) and packed in sizes and nbytes in sizes
+    else:
+        actual = [
+            next_value(wide, extra_at) if value == IN_ZIP64 else value for value in (nbytes, packed)
+        ]
+        agrees = crc32 == entry.crc32 and actual == [entry.nbytes, entry.nbytes]
+    if not agrees:
+        message = f"the record '{shown(entry)}' has another size or checksum than in the directory"
+        raise ZipFaultError("zip-ambiguous", message, entry.at, AMBIGUOUS)
+    return data
+
+
+def _descriptor_bytes(reader: Reader, entry: Entry, at: int) -> int:
+    """Bytes of the data descriptor behind a record, compared with the directory; 0 where there is none."""
+    if not entry.flags & HAS_DESCRIPTOR:
+        return 0
+    data = reader.read(at, min(_DESCRIPTOR_FORMS[-1].size, entry.where - at))
+    for form in _DESCRIPTOR_FORMS:
+        if form.size <= len(data):
+            found = form.unpack_from(data)
+            if found == (_DESCRIPTOR, entry.crc32, entry.nbytes, entry.nbytes):
+                return form.size
+    message = f"the descriptor behind the record '{shown(entry)}' contradicts the directory"
+    raise ZipFaultError("zip-ambiguous", message, at, AMBIGUOUS)

@@ -1,0 +1,35 @@
+"""Which file of a directory each upstream loader takes, where the directory holds several checkpoints.
+
+Source: the order in which `_get_resolved_checkpoint_files` of transformers 5.23
+(`modeling_utils.py`), `load_torch_model` of huggingface_hub 2.4 (`serialization/_torch.py`) and
+`load_checkpoint_in_model` of accelerate 1.15 (`utils/modeling.py`) look for names. They look for
+those of safetensors and torch only, whatever other formats there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shardctl.source.candidates import Candidate
+
+_SINGLE, _SINGLE_TORCH = "model.safetensors", "pytorch_model.bin"
+_SHARDED, _SHARDED_TORCH = f"{_SINGLE}.index.json", f"{_SINGLE_TORCH}.index.json"
+_NOTHING = "none"
+
+
+def loader_choices(candidates: Sequence[Candidate]) -> dict[str, str]:
+    """By loader, the name that it takes of a directory with these checkpoints; "none" where it finds none.
+
+    No loader takes a variant unasked. accelerate also takes the only index, whatever its name.
+    """
+    present = {candidate.choice for candidate in candidates if candidate.variant is None}
+    indexes = [candidate.choice for candidate in candidates if candidate.index is not None]
+    orders = {
+        "transformers": (_SINGLE, _SHARDED, _SINGLE_TORCH, _SHARDED_TORCH),
+        "huggingface_hub": (_SHARDED, _SINGLE, _SHARDED_TORCH, _SINGLE_TORCH),
+        "accelerate": (_SINGLE_TORCH, _SINGLE, *(indexes if len(indexes) == 1 else ())),
+    }
+    return {
+        loader: next((name for name in order if name in present), _NOTHING)
+        for loader, order in orders.items()
+    }

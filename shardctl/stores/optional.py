@@ -1,0 +1,79 @@
+"""What a store may not be able to do, and what happens then: one function for each capability.
+
+`Appends` is missing here: the journal keeps its receipts in another way without it
+(`engine.receipts`).
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+from shardctl.stores.base import (
+    DropsCaches,
+    KeepsModes,
+    KnowsFreeSpace,
+    Locks,
+    Reader,
+    RemovesDirectories,
+    SharesBlocks,
+    Store,
+    SyncsDirectories,
+)
+
+
+def lock(store: Store, path: str) -> AbstractContextManager[None]:
+    """Hold a lock file, alone; raises LockedError.
+
+    Without `Locks` nothing is held: two runs are not kept apart, and only what the second one finds
+    changed in the target stops it.
+    """
+    return store.lock(path) if isinstance(store, Locks) else nullcontext()
+
+
+def sync_directory(store: Store, path: str) -> None:
+    """Make the names in a directory durable.
+
+    Without `SyncsDirectories` they are as durable as the store's `rename`, `create` and `remove`.
+    """
+    if isinstance(store, SyncsDirectories):
+        store.sync_directory(path)
+
+
+def remove_directory(store: Store, path: str) -> None:
+    """Remove an empty directory. Without `RemovesDirectories` one is gone with its last file."""
+    if isinstance(store, RemovesDirectories):
+        store.remove_directory(path)
+
+
+def shared_block(store: Store, source: Reader, directory: str) -> int | None:
+    """Return the block, in bytes, that a new file in `directory` could share with `source`.
+
+    None where it could share none, and without `SharesBlocks`: bytes are copied.
+    """
+    return store.shared_block(source, directory) if isinstance(store, SharesBlocks) else None
+
+
+def free_bytes(store: Store, directory: str) -> int | None:
+    """Return the bytes that can still be written below a directory.
+
+    None where that is unknown, and without `KnowsFreeSpace`: a lack of room shows on writing.
+    """
+    return store.free_bytes(directory) if isinstance(store, KnowsFreeSpace) else None
+
+
+def keep_mode(store: Store, path: str, fresh: str) -> None:
+    """Give a new file the permissions of the file that it will replace.
+
+    Without `KeepsModes` it has those that the store gave it.
+    """
+    if isinstance(store, KeepsModes):
+        store.copy_mode(path, fresh)
+
+
+def drop_cache(store: Store, path: str) -> None:
+    """Let the next read of a file come from where it is kept.
+
+    Without `DropsCaches` it may come from a cache: what is read back is then what was sent.
+    """
+    if isinstance(store, DropsCaches):
+        store.drop_cache(path)

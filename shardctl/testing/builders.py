@@ -1,0 +1,123 @@
+"""Small checkpoints and readers, made without torch and without the code that is tested."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from shardctl.errors import SourceChangedError
+from shardctl.layout import Crc, Gather, Layout, Literal
+from shardctl.model import Version
+
+#: A tensor to write: its dtype as safetensors spells it, its shape, and its bytes; or bytes alone,
+#: for a tensor of dtype U8 with one dimension.
+TensorData = bytes | tuple[str, Sequence[int], bytes]
+
+
+def safetensors_bytes(
+    tensors: Mapping[str, TensorData], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Return a safetensors file that holds these tensors by name, in this order.
+
+    `metadata` becomes its `__metadata__`; by default it says `format: pt`. Nothing is checked, so
+    that invalid files can be made too.
+    """
+    header: dict[str, object] = {"__metadata__": {"format": "pt"} if metadata is None else metadata}
+    data = b""
+    for name, tensor in tensors.items():
+        dtype, shape, own = ("U8", [len(tensor)], tensor) if isinstance(tensor, bytes) else tensor
+        offsets = [len(data), len(data) + len(own)]
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": offsets}
+        data += own
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data
+
+
+class BytesReader:
+    """A reader of bytes in memory.
+
+    `ranges` are those that were asked for, in order: (offset, length), in bytes.
+    """
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self._path = path
+        self._data = data
+        self.ranges: list[tuple[int, int]] = []
+
+    @property
+    def path(self) -> str:
+        """The path that was given for the bytes."""
+        return self._path
+
+    @property
+    def version(self) -> Version:
+        """The number of bytes, and always the same mark."""
+        return Version(len(self._data), "memory")
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`; raises SourceChangedError."""
+        self.ranges.append((offset, length))
+        data = self._data[offset : offset + length]
+        if len(data) != length:
+            raise SourceChangedError(
+                f"the file ends before byte {offset + length}",
+                hint="run the command again",
+                file=self._path,
+                offset=offset,
+            )
+        return data
+
+    def current(self) -> Version:
+        """Return the version, which never changes."""
+        return self.version
+
+    def will_stream(self) -> None:
+        """Do nothing: memory needs no hint."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def materialise(layout: Layout, sources: Mapping[str, bytes]) -> bytes:
+    """Return the bytes of a layout, made the plain way.
+
+    `sources` are the contents of the files that its extents name, by path.
+    """
+    parts: list[bytes] = []
+    for piece in layout.pieces:
+        match piece:
+            case Literal(data):
+                parts.append(data)
+            case Crc(of):
+                parts.append(zlib.crc32(parts[of]).to_bytes(4, "little"))
+            case Gather():
+                parts.append(_gathered(piece, sources))
+            case _:
+                parts.append(sources[piece.extent.path][piece.extent.offset : piece.extent.end])
+    return b"".join(parts)
+
+
+def _gathered(piece: Gather, sources: Mapping[str, bytes]) -> bytes:
+    data = sources[piece.extent.path]
+    elements = []
+    for index in itertools.product(*map(range, piece.shape)):
+        step = sum(at * stride for at, stride in zip(index, piece.strides, strict=True))
+        begin = piece.extent.offset + step * piece.itemsize
+        elements.append(data[begin : begin + piece.itemsize])
+    return b"".join(elements)

@@ -1,0 +1,120 @@
+"""JSON parsed strictly: what is refused, where, and what is kept in view."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardctl.formats.strict_json import (
+    DuplicateKeys,
+    InvalidJsonError,
+    decode,
+    duplicate_keys,
+    finite_float,
+    integer_without_sign_of_zero,
+    kind,
+    parse_object,
+    refuse_lone_surrogates,
+    walk,
+)
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), _VALUES))
+def test_a_sound_object_is_what_python_reads(value: dict[str, object]) -> None:
+    """An object without a fault is parsed as Python's own parser does, at any depth."""
+    text = json.dumps(value, allow_nan=False) if _finite(value) else "{}"
+    assert parse_object(decode(text.encode())) == json.loads(text)
+
+
+def _finite(value: object) -> bool:
+    return all(abs(each) != float("inf") for each in walk(value) if isinstance(each, float))
+
+
+def test_bytes_that_are_not_utf_8_are_refused_where_they_are() -> None:
+    """The error has the offset of the first byte that is not UTF-8."""
+    with pytest.raises(InvalidJsonError, match="not UTF-8") as caught:
+        decode(b'{"a": "\xff"}')
+    assert (caught.value.position, caught.value.place) == (7, "byte 7")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "position"),
+    [
+        ("", "not valid JSON", 0),
+        ("\ufeff{}", "byte order mark", 0),
+        ("[]", "a list, not an object", 0),
+        ("null", "null, not an object", 0),
+        ('{"é": }', "Expecting value", 7),
+        ("{} {}", "trailing data after the object", 3),
+        ('{"a": 1}\0\0', "padded with NUL bytes", 8),
+        ('{"a": NaN}', "NaN is not a JSON number", 0),
+        ('{"a": -Infinity}', "-Infinity is not a JSON number", 0),
+        ('{"a": ' + "1" * 10_000 + "}", "not valid JSON", 0),
+        ('{"a": ' * 100_000, "nested too deeply", 0),
+    ],
+)
+def test_what_is_not_strictly_an_object_is_refused(text: str, words: str, position: int) -> None:
+    """Each error says why, and at which byte where that is known."""
+    with pytest.raises(InvalidJsonError, match=words) as caught:
+        parse_object(text)
+    assert caught.value.position == position
+    assert str(caught.value) == caught.value.message
+
+
+def test_the_place_of_an_error_is_given_in_lines_and_columns() -> None:
+    """A text of several lines has its errors where an editor shows them."""
+    with pytest.raises(InvalidJsonError) as caught:
+        parse_object('{\n  "a": }')
+    assert caught.value.place == "line 2, column 8"
+
+
+def test_duplicate_keys_are_kept_in_view() -> None:
+    """Duplicate keys are named once each at their own level, and the last value counts."""
+    root = parse_object('{"a": 1, "b": {"x": 1, "x": 2}, "a": 3, "a": 4}')
+    assert root == {"a": 4, "b": {"x": 2}}
+    assert duplicate_keys(root) == ["a"]
+    assert isinstance(root["b"], DuplicateKeys)
+    assert duplicate_keys(root["b"]) == ["x"]
+    assert duplicate_keys({"a": 1}) == duplicate_keys([]) == []
+
+
+def test_numbers_that_cannot_be_written_again_can_be_refused() -> None:
+    """Infinite floats and -0 pass by default, and are errors for the functions that refuse them."""
+    text = '{"a": 1e999, "b": -0}'
+    assert parse_object(text) == {"a": float("inf"), "b": 0}
+    with pytest.raises(InvalidJsonError, match="1e999 is too large"):
+        parse_object(text, parse_float=finite_float)
+    with pytest.raises(InvalidJsonError, match="-0 is not an integer"):
+        parse_object(text, parse_int=integer_without_sign_of_zero)
+    assert parse_object('{"a": -0.5, "b": -10}', parse_int=integer_without_sign_of_zero) == {
+        "a": -0.5,
+        "b": -10,
+    }
+
+
+@pytest.mark.parametrize(
+    "text", [r'{"\ud800": 1}', r'{"a": ["\udfff"]}', r'{"a": {"b": "\uDBFF"}}']
+)
+def test_lone_surrogates_are_found_at_any_depth(text: str) -> None:
+    """A key or a value with a lone surrogate is refused, wherever it is; a pair of them is not."""
+    with pytest.raises(InvalidJsonError, match="lone surrogate"):
+        refuse_lone_surrogates(text, parse_object(text))
+    pair = r'{"a": "\ud83d\ude00"}'
+    refuse_lone_surrogates(pair, parse_object(pair))
+
+
+def test_every_kind_of_value_has_a_name() -> None:
+    """A message can name what was found instead of what should be there."""
+    values: tuple[object, ...] = (None, {}, [], "", True, 1, 1.5)
+    assert [kind(value) for value in values] == [
+        *("null", "an object", "a list", "a string", "a boolean", "a number", "a number")
+    ]

@@ -1,0 +1,34 @@
+"""Which file of a directory each upstream loader takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from shardctl.source.candidates import Candidate, candidates
+from shardctl.source.loaders import loader_choices
+
+
+def directory(*names: str) -> list[Candidate]:
+    """The checkpoints of a directory with these names, every index unread."""
+    return candidates(names, {})
+
+
+@pytest.mark.parametrize(
+    ("names", "transformers", "hub", "accelerate"),
+    [
+        (("model.safetensors", "pytorch_model.bin"), "model.safetensors", "model.safetensors", "pytorch_model.bin"),
+        (("model.safetensors", "model.safetensors.index.json"), "model.safetensors", "model.safetensors.index.json",
+         "model.safetensors"),
+        (("pytorch_model.bin", "pytorch_model.bin.index.json"), "pytorch_model.bin", "pytorch_model.bin.index.json",
+         "pytorch_model.bin"),
+        (("model.safetensors.index.json", "pytorch_model.bin.index.json"), "model.safetensors.index.json",
+         "model.safetensors.index.json", "none"),
+        (("model.fp16.safetensors", "consolidated.safetensors"), "none", "none", "none"),
+    ],
+)  # fmt: skip
+def test_loader_choices(
+    names: tuple[str, ...], transformers: str, hub: str, accelerate: str
+) -> None:
+    """Each loader's own order of names decides; a variant is taken by none of them unasked."""
+    wanted = {"transformers": transformers, "huggingface_hub": hub, "accelerate": accelerate}
+    assert loader_choices(directory(*names)) == wanted

@@ -1,0 +1,37 @@
+"""What the tests of the local store share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from shardctl.model import Extent
+from shardctl.stores.base import Copied
+from shardctl.stores.local import LocalStore
+
+STORE = LocalStore()
+DATA = bytes(range(256)) * 40
+
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has neither pipes nor permissions of this kind"
+)
+
+
+def failing(number: int) -> Callable[..., NoReturn]:
+    """A system call that always fails with this error."""
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def copy(path: str, target: Path, length: int = len(DATA)) -> Copied:
+    """Copy the first bytes of a file to a new one, at byte 10."""
+    with STORE.open(path) as reader, STORE.create(str(target), length + 10) as writer:
+        return writer.copy(10, reader, Extent(path, 0, length))

@@ -1,0 +1,45 @@
+"""The second opinion of upstream's own loaders: how tensors are compared, and where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from shardctl.errors import UsageError
+from shardctl.formats.registry import register, unregister
+from shardctl.formats.torch.format import TORCH
+from shardctl.model import Checkpoint, File, Version
+from shardctl.stores.local import LocalStore
+from shardctl.verify.run import Thoroughness, verify
+from shardctl.verify.upstream import check_load
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.bin"])
+def test_packed_elements_are_counted_alike(tmp_path: Path, name: str) -> None:
+    """A tensor of four-bit floats, which torch counts in pairs, agrees with its own loader."""
+    packed = torch.arange(8, dtype=torch.uint8).reshape(2, 4).view(torch.float4_e2m1fn_x2)
+    save = save_file if name.endswith(".safetensors") else torch.save
+    save({"w": packed}, tmp_path / name)
+    found = verify(LocalStore(), str(tmp_path / name), Thoroughness(load=True))
+    assert found.findings == ()
+    assert found.bytes == 8
+
+
+@pytest.fixture
+def no_loader() -> Iterator[str]:
+    """The name of a format that brings no loader of its own."""
+    register(replace(TORCH, name="toy", suffix=".toy", suffixes=(".toy",), load_upstream=None))
+    yield "toy"
+    unregister("toy")
+
+
+def test_a_format_without_a_loader_is_a_usage_error(no_loader: str) -> None:
+    """Where there is nothing to compare with, that is said instead of passing as checked."""
+    file = File("m.toy", no_loader, Version(1, "mark"), {})
+    with pytest.raises(UsageError, match="'toy' has no other loader"):
+        list(check_load(LocalStore(), Checkpoint(no_loader, (file,), ()), None))

@@ -1,0 +1,131 @@
+"""Layers as a tree, with what repeats folded into one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from shardctl.model import DTYPES
+from shardctl.view.tensors import TensorRow
+from shardctl.view.tree import Node, chain, fold, main_dtype, tree, walk
+
+
+def tensor(name: str, *shape: int, dtype: str = "F32") -> TensorRow:
+    """A row of a tensor of that shape."""
+    return TensorRow(name, dtype, shape, DTYPES[dtype].nbytes(math.prod(shape)))
+
+
+def folded(rows: Iterable[TensorRow]) -> Node:
+    """The tree of some rows, with equal layers joined."""
+    return fold(tree(rows))
+
+
+def labels(node: Node) -> list[str]:
+    """The labels below a node."""
+    return [child.label for child in node.children.values()]
+
+
+def numbered(numbers: Iterable[int], *shape: int) -> list[TensorRow]:
+    """One tensor `l.N.w` for each number."""
+    return [tensor(f"l.{number}.w", *shape) for number in numbers]
+
+
+def test_sums_count_everything_below() -> None:
+    """Each layer has the bytes and tensors of all below it."""
+    root = tree([tensor("a.w", 2, 3), tensor("a.b", 3), tensor("c", dtype="I64")])
+    assert (root.nbytes, root.tensors) == (44, 3)
+    assert (root.children["a"].nbytes, root.children["a"].tensors) == (36, 2)
+    assert [node.label for node in walk(root)] == ["", "a", "w", "b", "c"]
+    assert [node.is_tensor for node in walk(root)] == [False, False, True, True, True]
+    assert tree([]).tensors == 0
+
+
+def test_chains_end_at_a_fork_or_a_tensor() -> None:
+    """Single layers in a row are one label; a tensor, a fork or a folded layer ends it."""
+    root = tree([tensor("a.b.c.w", 1), tensor("a.b.c.v", 1), tensor("d.e.f", 1), tensor("d.e", 1)])
+    assert [chain(node)[0] for node in root.children.values()] == ["a.b.c", "d.e"]
+    assert labels(chain(root.children["a"])[1]) == ["w", "v"]
+    assert chain(folded(numbered(range(3), 2)).children["l"])[0] == "l.0–2"  # noqa: RUF001 - the dash of a range
+    assert chain(tree([tensor("x.y", 1)]).children["x"])[1].is_tensor
+
+
+def test_the_main_dtype_has_most_bytes() -> None:
+    """Bytes decide, not the number of tensors; a tensor counts beside what lies below its name."""
+    few = [tensor("a.x", 3), tensor("a.y", 4, dtype="U8"), tensor("a.z", 4, dtype="U8")]
+    assert main_dtype(tree(few)) == "F32"
+    assert main_dtype(tree([*few, tensor("a", 5, dtype="U8")])) == "U8"
+    assert main_dtype(tree([tensor("a", 0, dtype="I8")])) == "I8"
+    assert main_dtype(tree([])) is None
+
+
+def test_repeated_blocks_are_one_line() -> None:
+    """Blocks with equal insides and numbers in a row are folded, in the order of the numbers, with
+    their sums.
+    """
+    layers = folded(numbered([*range(10, 32), *range(10)], 2, 2)).children["l"]
+    assert labels(layers) == ["0–31"]  # noqa: RUF001 - a range is written with an en dash
+    block = layers.children["0"]
+    assert (block.repeats, block.nbytes, block.tensors) == (32, 32 * 16, 32)
+    assert labels(block) == ["w"]
+    assert block.children["w"].nbytes == 16
+
+
+def test_a_block_that_differs_is_not_folded() -> None:
+    """Another shape, another type or a gap in the numbers ends a run."""
+    tensors = [
+        *numbered(range(3), 2),
+        tensor("l.3.w", 3),
+        *numbered([4, 5], 2),
+        *numbered([7, 8], 2),
+    ]
+    assert labels(folded(tensors).children["l"]) == ["0–2", "3", "4–5", "7–8"]  # noqa: RUF001 - the dash of a range
+    assert labels(folded([tensor("l.0", 2), tensor("l.1", 2, dtype="I32")]).children["l"]) == [
+        "0",
+        "1",
+    ]
+
+
+def test_folding_within_folding() -> None:
+    """Experts in layers fold at both levels."""
+    tensors = [tensor(f"l.{a}.e.{b}.w", 2) for a in range(3) for b in range(4)]
+    block = folded(tensors).children["l"].children["0"]
+    assert (block.repeats, block.tensors) == (3, 12)
+    assert labels(block.children["e"]) == ["0–3"]  # noqa: RUF001 - the dash of a range
+
+
+def test_names_that_are_not_numbers_stay() -> None:
+    """Only numbers fold; a signed one, or digits in a word, are a name."""
+    assert labels(folded([tensor("a0", 1), tensor("a1", 1), tensor("-1", 1)])) == ["a0", "a1", "-1"]
+
+
+def test_a_name_that_is_a_tensor_and_a_layer() -> None:
+    """`a` and `a.b` can both be tensors; nothing of either is lost."""
+    root = folded([tensor("a.b", 3), tensor("a", 2)])
+    both = root.children["a"]
+    assert (both.dtype, both.shape, both.is_tensor) == ("F32", (2,), False)
+    assert (both.tensors, both.nbytes, labels(both)) == (2, 20, ["b"])
+
+
+def test_numbers_spelled_differently_are_two_layers() -> None:
+    """`1` and `01` are the same number, and both stay."""
+    root = folded([tensor("1", 2), tensor("01", 2), tensor("2", 2)])
+    assert sum(child.tensors for child in root.children.values()) == root.tensors == 3
+
+
+def test_a_name_that_reads_like_a_range_hides_nothing() -> None:
+    """A layer whose name looks like a folded one is shown beside it."""
+    root = folded([tensor("0–1", 2), tensor("0", 2), tensor("1", 2)])  # noqa: RUF001 - the dash of a range
+    assert sum(child.tensors for child in root.children.values()) == root.tensors == 3
+
+
+def test_hostile_depth() -> None:
+    """A name of a hundred thousand dots is a deep tree, and not a crash."""
+    root = folded([tensor("." * 100_000, 1), tensor("0." * 50_000, 1)])
+    assert root.tensors == 2
+    assert root.nbytes == 8
+
+
+def test_hostile_numbers() -> None:
+    """A part of a name with thousands of digits is not a crash either."""
+    root = folded([tensor("9" * 10_000, 1), tensor("1", 1)])
+    assert root.tensors == sum(child.tensors for child in root.children.values()) == 2
