@@ -14,7 +14,7 @@ __shardctl_options() {
 --tied|tied|=share expand
 --key|key|typed
 --drop-non-tensors|drop_non_tensors|
---layout|layout|=auto compact shareable
+--layout|layout|=auto compact reflink
 --name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
 --variant|variant|typed
 --companions --no-companions|companions|
@@ -41,7 +41,7 @@ __shardctl_options() {
 --tied|tied|=share expand
 --key|key|typed
 --drop-non-tensors|drop_non_tensors|
---layout|layout|=auto compact shareable
+--layout|layout|=auto compact reflink
 --name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
 --variant|variant|typed
 --companions --no-companions|companions|
@@ -72,7 +72,7 @@ __shardctl_options() {
 --tied|tied|=share expand
 --key|key|typed
 --drop-non-tensors|drop_non_tensors|
---layout|layout|=auto compact shareable
+--layout|layout|=auto compact reflink
 --name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
 --variant|variant|typed
 --companions --no-companions|companions|

@@ -1,4 +1,4 @@
-"""What is wrong or odd with a checkpoint: findings, where they are reported to, and how many of them.
+"""What is wrong or odd with a checkpoint: findings, and how they are reported.
 
 A finding and an exception carry the same facts, and each can be made from the other.
 """
@@ -55,9 +55,9 @@ def noting(notes: list[str]) -> Report:
 
 
 class Capped:
-    """A report that passes on the first hundred findings of each code and severity, and counts the rest.
+    """A report that passes on the first hundred findings of each code and severity.
 
-    The count is reported by `close`, as one more finding of that code.
+    The rest is counted; `close` reports how many there were, as one more finding of that code.
     """
 
     def __init__(self, report: Report) -> None:

@@ -26,8 +26,8 @@ KNOWN_STEMS = (
 #: The five digits of a shard's number have room for no more.
 MAX_SHARDS = 99_999
 
-#: Where a file's number stands: nowhere; `model-1-of-2.bin`; `model.bin-1-of-2.bin`;
-#: `model-1-of-2.fp16.bin`; `consolidated.00.pth` (counted from 0, the count is not told).
+#: Where a file's number is: nowhere; `model-1-of-2.bin`; `model.bin-1-of-2.bin`;
+#: `model-1-of-2.fp16.bin`; `consolidated.00.pth` (counted from 0, without the count).
 NumberStyle = Literal["none", "shard", "after-suffix", "before-variant", "rank"]
 
 # Of formats that are not read. Their files are weights too, so they are not copied as companions.
@@ -61,7 +61,7 @@ _MAX_NAME_BYTES = 255
 
 @dataclass(frozen=True, slots=True)
 class WeightsName:
-    """What a weights file's name says: `number` of `count` as they stand there, None where they do not."""
+    """What a weights file's name says: `number` of `count`, None where the name has none."""
 
     stem: str
     variant: str | None
@@ -100,7 +100,7 @@ def index_filename(stem: str, suffix: str, variant: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Patterns:
-    """The forms of names, for one set of suffixes; of weights files, the first that matches counts."""
+    """The forms of names, for one set of suffixes; of those of weights, the first match counts."""
 
     weights: tuple[tuple[NumberStyle, re.Pattern[str]], ...]
     index: re.Pattern[str]

@@ -17,7 +17,7 @@ class Unit(NamedTuple):
 
 
 def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """The tensors of one file at a time; `tensors` stand file after file. Two files share no storage."""
+    """The tensors of one file at a time; `tensors` are in the order of their files. Two files share no storage."""
     return (
         list(held)
         for _, held in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path)
@@ -52,7 +52,7 @@ def used_extent(tensors: Sequence[Tensor]) -> Extent:
 
 
 def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
-    """The names of each set of tied tensors, in source order; `tensors` stand file after file."""
+    """The names of each set of tied tensors, in source order; `tensors` are in the order of their files."""
     for held in by_file(tensors):
         if len({tensor.storage.key for tensor in held}) == len(held):
             continue

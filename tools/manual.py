@@ -1,7 +1,6 @@
 """The manual: one page of roff for the program and for each command, with the macros of man(7).
 
-Only what every formatter knows is used (groff's `man` macros and mandoc): TH SH SS PP TP RS RE EX
-EE, and the fonts.
+Only what every formatter knows is used (groff's `man` macros and mandoc): TH SH SS PP TP RS RE EX EE, and the fonts.
 """
 
 from __future__ import annotations

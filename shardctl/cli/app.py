@@ -1,28 +1,29 @@
-"""The commands: arguments in, a call, an exit code out."""
+"""The commands: each takes its arguments, makes a call, and prints the result."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import typer
 
 from shardctl.cli import options as o
+from shardctl.cli import reader_options as r
 from shardctl.cli.arguments import WriterArguments, command
+from shardctl.cli.everywhere import Command, Program
 from shardctl.cli.exits import write_stdout
-from shardctl.cli.panels import LOOK, OUTPUT
-
-if TYPE_CHECKING:
-    from shardctl.planning.request import Limits
+from shardctl.cli.remedies import spelled
 
 app = typer.Typer(
+    cls=Program,
     name="shardctl",
-    help="Split, merge, convert, inspect and verify model checkpoints: lazily, safely, at the speed of a copy.",
+    help="Split, merge, convert, inspect and verify model checkpoints: lazily, safely, "
+    "at the speed of a copy.",
     add_completion=False,
     pretty_exceptions_enable=False,
-    # Our own --help, in options.py: Typer's would also be found in the environment, as
+    # Our own --help, in `everywhere`: Typer's would also be found in the environment, as
     # SHARDCTL_SPLIT_HELP.
     add_help_option=False,
     context_settings={"auto_envvar_prefix": "SHARDCTL"},
@@ -31,56 +32,48 @@ app = typer.Typer(
 WORK_TO_DO = 1
 
 
-@app.callback()
-def _root(
-    version: o.Version = False,
-    short_help: o.ShortHelp = False,
-    help: o.Help = False,  # noqa: A002 - the option's name
-    debug: o.Debug = False,
-) -> None:
-    """Hold what is common to all commands."""
-
-
-def say(text: str, *, quiet: bool = False) -> None:
-    """Talk, on stderr."""
+def log(text: str, *, quiet: bool = False) -> None:
+    """Print a message to stderr."""
     from shardctl.text import printable
 
     if not quiet:
-        print(printable(text), file=sys.stderr)
+        print(printable(spelled(text)), file=sys.stderr)
 
 
-def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None:
-    """The body of `split`, `merge` and `reshard`."""
+def _write(name: str, arguments: WriterArguments) -> None:
+    """Run `split`, `merge` or `reshard`."""
     from shardctl.cli import documents, render
     from shardctl.cli.progress import observers as progress
     from shardctl.cli.reporting import Reporter
-    from shardctl.commands import write as operations
+    from shardctl.commands.prepare import prepare
+    from shardctl.commands.write import write
     from shardctl.engine.run import RunOptions
-    from shardctl.stores.local import LocalStore
+    from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
 
-    store = LocalStore()
-    report = Reporter(store, arguments.report)
-    options = arguments.write_options(limits)
-    looking = arguments.dry_run or arguments.check
-    prepared = operations.prepare(
-        store, arguments.source, arguments.target, options, finish=not looking
-    )
+    source_store, source = open_store(arguments.source)
+    target_store, target = open_store(arguments.target)
+    report = Reporter(arguments.report)
+    options = arguments.write_options()
+    finish = not (arguments.dry_run or arguments.check)
+    prepared = prepare(source_store, source, target_store, target, options, finish=finish)
     if arguments.check:
         raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)
     for note in prepared.notes:
-        say(f"note: {note}", quiet=arguments.quiet)
+        log(f"note: {note}", quiet=arguments.quiet)
     for detail in render.details(prepared) if arguments.verbose else ():
-        say(detail, quiet=arguments.quiet)
+        log(detail, quiet=arguments.quiet)
     if arguments.dry_run:
         report.plan(prepared)
         if arguments.json:
-            write_stdout(documents.dump(documents.plan_file(name, prepared, store)))
+            write_stdout(
+                documents.dump(documents.plan_file(name, prepared, source_store, target_store))
+            )
         else:
             write_stdout(render.plan(prepared) if render.drawing() else render.plan_rows(prepared))
         return
-    if prepared.up_to_date:
-        say("up to date", quiet=arguments.quiet)
+    if prepared.receipts is not None:
+        log("up to date", quiet=arguments.quiet)
         receipts = prepared.receipts
     else:
         begun = time.monotonic()
@@ -88,20 +81,27 @@ def _write(name: str, arguments: WriterArguments, limits: Limits | None) -> None
             arguments.jobs or default_jobs(), restart=arguments.restart, record=arguments.record
         )
         with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
-            receipts = operations.write(store, prepared, run, observer)
-        say(render.summary(prepared, receipts, time.monotonic() - begun), quiet=arguments.quiet)
+            receipts = write(source_store, target_store, prepared, run, observer)
+        log(render.summary(prepared, receipts, time.monotonic() - begun), quiet=arguments.quiet)
     report.plan(prepared)
     if arguments.json:
-        write_stdout(documents.dump(documents.writing(name, prepared, store, receipts)))
+        write_stdout(documents.dump(documents.writing(name, prepared, target_store, receipts)))
     else:
-        write_stdout(prepared.path(store) + "\n")
+        write_stdout(prepared.path(target_store) + "\n")
 
 
-def _writer(name: str, doc: str, *, without: tuple[str, ...], **annotations: object) -> None:
+def _writer(
+    name: str,
+    doc: str,
+    *,
+    without: tuple[str, ...] = (),
+    size: Mapping[str, object],
+    **annotations: object,
+) -> None:
     body: Callable[..., None] = command(
-        name, _write, without=without, annotations=annotations, doc=doc
+        name, _write, without=without, size=size, annotations=annotations, doc=doc
     )
-    app.command(name, add_help_option=False)(body)
+    app.command(name, cls=Command, add_help_option=False)(body)
 
 
 _writer(
@@ -111,6 +111,7 @@ _writer(
     Example: shardctl split model.safetensors sharded/ --max-shard-size 2GB
     """,
     without=("single",),
+    size={"max_shard_size": o.DEFAULT_SHARD_SIZE},
     max_shard_size=o.SplitShardSize,
 )
 _writer(
@@ -120,6 +121,7 @@ _writer(
     Example: shardctl merge sharded/ model.safetensors
     """,
     without=("single", "max_shard_size", "num_shards", "strict_size"),
+    size={"single": True},
     target=o.MergeTarget,
 )
 _writer(
@@ -128,66 +130,40 @@ _writer(
 
     Example: shardctl reshard old/ new/ --to safetensors --max-shard-size 5GB
     """,
-    without=(),
+    size={},
     target=o.MergeTarget,
 )
 
 
-@app.command(add_help_option=False)
+@app.command(cls=Command, add_help_option=False)
 def inspect(
     source: o.Source,
-    depth: Annotated[
-        int | None,
-        o.option(
-            LOOK, "--depth", metavar="N", min=1, text="Levels of the layer tree, on a terminal"
-        ),
-    ] = None,
-    top: Annotated[
-        int | None,
-        o.option(
-            LOOK,
-            "--top",
-            metavar="N",
-            min=1,
-            text="List the N largest tensors",
-            details="On a terminal they are one more table, in a pipe the only rows.",
-        ),
-    ] = None,
-    glob: Annotated[
-        str | None,
-        o.option(
-            LOOK,
-            "--filter",
-            metavar="GLOB",
-            envvar="SHARDCTL_INSPECT_FILTER",
-            text="Only tensors whose whole names match, e.g. '*.bias'",
-        ),
-    ] = None,
-    key: o.KeyToLookAt = None,
+    depth: r.Depth = None,
+    top: r.Top = None,
+    glob: r.Filter = None,
+    key: r.Key = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     report: o.Report = None,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
-    version: o.Version = False,
-    short_help: o.ShortHelp = False,
-    help: o.Help = False,  # noqa: A002 - the option's name
-    debug: o.Debug = False,
 ) -> None:
     """Show what a checkpoint holds, from its headers: files, dtypes, layers, tensors.
 
     Example: shardctl inspect sharded/ --depth 3
     """
     from shardctl.cli import documents, render
+    from shardctl.cli.progress import headers
     from shardctl.cli.reporting import Reporter
     from shardctl.commands import inspect as inspection
-    from shardctl.stores.local import LocalStore
+    from shardctl.stores.registry import open_store
 
-    store = LocalStore()
-    reporter = Reporter(store, report)
-    found = inspection.inspect(store, source, key=key, glob=glob)
+    store, path = open_store(source)
+    reporter = Reporter(report)
+    with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
+        found = inspection.inspect(store, path, key=key, glob=glob, opened=opened)
     for note in found.notes:
-        say(f"note: {note}", quiet=quiet)
+        log(f"note: {note}", quiet=quiet)
     reporter.inspection(found)
     if json:
         write_stdout(documents.dump(documents.inspection(found)))
@@ -197,114 +173,88 @@ def inspect(
         write_stdout(render.inspection_rows(found, top=top))
 
 
-@app.command(add_help_option=False)
+@app.command(cls=Command, add_help_option=False)
 def verify(
     source: o.Source,
-    deep: Annotated[
-        bool,
-        o.option(
-            LOOK,
-            "--deep",
-            text="Read all bytes and compare checksums",
-            details="These are the CRCs of `.bin` files, and `SHA256SUMS` where there is one.",
-        ),
-    ] = False,
-    load: Annotated[
-        bool,
-        o.option(
-            LOOK,
-            "--load",
-            text="Also load with torch and safetensors",
-            details="Every tensor is loaded with the upstream loaders and compared; needs torch.",
-        ),
-    ] = False,
-    against: Annotated[
-        str | None,
-        o.option(
-            LOOK,
-            "--against",
-            metavar="OTHER",
-            text="Compare with another checkpoint",
-            details="Names, dtypes and shapes are compared, with `--deep` the bytes too, whatever the formats.",
-        ),
-    ] = None,
-    strict: Annotated[bool, o.option(LOOK, "--strict", text="Count warnings as errors")] = False,
-    key: o.KeyToLookAt = None,
+    deep: r.Deep = False,
+    load: r.Load = False,
+    against: r.Against = None,
+    strict: r.Strict = False,
+    key: r.Key = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     report: o.Report = None,
     jobs: o.Jobs = None,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
-    version: o.Version = False,
-    short_help: o.ShortHelp = False,
-    help: o.Help = False,  # noqa: A002 - the option's name
-    debug: o.Debug = False,
 ) -> None:
     """Check a checkpoint: headers, index, checksums, or against another one.
 
     Example: shardctl verify sharded/ --deep
     """
     from shardctl.cli import documents, render
+    from shardctl.cli.progress import headers
     from shardctl.cli.progress import observers as showing
+    from shardctl.cli.remedies import spelled_finding
     from shardctl.cli.reporting import Reporter
-    from shardctl.stores.local import LocalStore
+    from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
     from shardctl.verify.run import Thoroughness
     from shardctl.verify.run import verify as run_checks
 
+    store, path = open_store(source)
+    other_store, other = (None, None) if against is None else open_store(against)
     how = Thoroughness(
         deep=deep,
         load=load,
-        against=against,
+        against=other,
         strict=strict,
         key=key,
         jobs=jobs or default_jobs(),
         digests=json,
     )
-    store = LocalStore()
-    reporter = Reporter(store, report)
-    with showing.shown(progress, quiet=quiet, writes=False) as observer:
-        found = run_checks(store, source, how, observer)
-    reporter.verdict(source, found, key)
+    reporter = Reporter(report)
+    with (
+        showing.shown(progress, quiet=quiet, writes=False) as observer,
+        headers.shown(progress, quiet=quiet, verbose=verbose, ends=False) as opened,
+    ):
+        found = run_checks(store, path, how, observer, other_store, opened)
+    found = replace(found, findings=tuple(map(spelled_finding, found.findings)))
+    reporter.verdict(store, path, found, key)
     if json:
         write_stdout(documents.dump(documents.verdict(source, found)))
     elif render.drawing():
         write_stdout(render.verdict(found, store))
     else:
         write_stdout(render.finding_rows(found.findings))
-        say(render.closing(found), quiet=quiet)
+        log(render.closing(found), quiet=quiet)
     if not found.ok:
         raise typer.Exit(WORK_TO_DO)
 
 
-@app.command(add_help_option=False)
+@app.command(cls=Command, add_help_option=False)
 def index(
     source: o.Source,
-    check: Annotated[
-        bool,
-        o.option(OUTPUT, "--check", text="Write nothing; exit with 1 if the index is wrong"),
-    ] = False,
+    check: r.Check = False,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
-    version: o.Version = False,
-    short_help: o.ShortHelp = False,
-    help: o.Help = False,  # noqa: A002 - the option's name
-    debug: o.Debug = False,
 ) -> None:
     """Write or repair the index of a sharded checkpoint, from the shards' headers.
 
     Example: shardctl index sharded/
     """
     from shardctl.cli import documents
+    from shardctl.cli.progress import headers
     from shardctl.commands.index import reindex
-    from shardctl.stores.local import LocalStore
+    from shardctl.stores.registry import open_store
 
-    made = reindex(LocalStore(), source, check=check)
+    store, path = open_store(source)
+    with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
+        made = reindex(store, path, check=check, opened=opened)
     for change in made.changes:
-        say(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
+        log(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
     if json:
         write_stdout(documents.dump(documents.indexing(source, made, check=check)))
     elif not check:

@@ -1,4 +1,4 @@
-"""The arguments of the writing commands: one dataclass, of which each command offers what makes sense for it."""
+"""The arguments of the writing commands, of which each command offers those that suit it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import typer
 
 from shardctl.cli import options as o
 from shardctl.cli.panels import SIZE_GROUP
-from shardctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from shardctl.planning.request import Limits, WriteOptions
+    from shardctl.planning.request import WriteOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterArguments:
-    """What the user typed, with the variables of the environment and the defaults filled in."""
+    """What the user typed, with variables and defaults filled in."""
 
     source: o.Source
     target: o.TargetPath
@@ -50,17 +49,21 @@ class WriterArguments:
     progress: o.Progress = o.ProgressName.auto
     quiet: o.Quiet = False
     verbose: o.Verbose = False
-    version: o.Version = False
-    short_help: o.ShortHelp = False
-    help: o.Help = False
-    debug: o.Debug = False
 
-    def write_options(self, limits: Limits | None) -> WriteOptions:
-        """The request as the operations take it."""
-        from shardctl.planning.request import WriteOptions  # noqa: PLC0415 - `--help` needs no engine
+    def write_options(self) -> WriteOptions:
+        """Return the options as the library takes them; raises as `parse_limits` does."""
+        from shardctl.planning.request import (  # noqa: PLC0415 - `--help` needs none of this
+            WriteOptions,
+            parse_limits,
+        )
 
         return WriteOptions(
-            limits=limits,
+            limits=parse_limits(
+                max_shard_size=self.max_shard_size,
+                num_shards=self.num_shards,
+                single=self.single,
+                strict_size=self.strict_size,
+            ),
             format=self.to,
             order=self.order.value,
             stem=self.name,
@@ -76,18 +79,27 @@ class WriterArguments:
         )
 
 
-Run = Callable[[str, WriterArguments, "Limits | None"], None]
+Run = Callable[[str, WriterArguments], None]
 
 
 def command(
-    name: str, run: Run, *, without: tuple[str, ...], annotations: Mapping[str, Any], doc: str
+    name: str,
+    run: Run,
+    *,
+    without: tuple[str, ...],
+    size: Mapping[str, object],
+    annotations: Mapping[str, Any],
+    doc: str,
 ) -> Callable[..., None]:
-    """A function with the signature that Typer shall see: the fields, less those that the command does not offer."""
+    """Return a function with the signature that Typer reads: the fields, less those in `without`.
+
+    `size` is what holds where no option of the size group is given. `annotations` replace those of
+    the fields, by name.
+    """
 
     def body(ctx: typer.Context, **given: object) -> None:
-        _one_of_a_group(ctx, given)
-        arguments = WriterArguments(**given)  # type: ignore[arg-type] # Typer converted them as the fields say
-        run(name, arguments, limits_of(name, arguments))
+        # Typer has converted the values as the fields say.
+        run(name, WriterArguments(**_one_of_a_group(ctx, given, size)))  # type: ignore[arg-type]
 
     hints = {**get_type_hints(WriterArguments, include_extras=True), **annotations}
     offered = [field for field in fields(WriterArguments) if field.name not in without]
@@ -114,38 +126,19 @@ def command(
     return body
 
 
-def _one_of_a_group(ctx: typer.Context, given: dict[str, object]) -> None:
-    """An option on the command line puts the variables of its whole group out of force; two are a usage error."""
-    typed: list[str] = []
-    other: list[str] = []
-    for name in SIZE_GROUP:
-        if given.get(name) not in (None, False):
-            source = ctx.get_parameter_source(name)
-            (typed if source is not None and source.name == "COMMANDLINE" else other).append(name)
-    for name in other if typed else ():
-        given[name] = False if name == "single" else None
-    if len(typed or other) > 1:
-        names = " and ".join(f"--{name.replace('_', '-')}" for name in (typed or other))
-        raise UsageError(f"{names} exclude each other", hint="give just one of them")
+def _one_of_a_group(
+    ctx: typer.Context, given: Mapping[str, object], size: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the values in force: an option on the command line overrides its group's variables."""
+    asked = [name for name in SIZE_GROUP if given.get(name) not in (None, False)]
+    typed = [name for name in asked if _is_typed(ctx, name)]
+    overridden = {name for name in asked if name not in typed} if typed else set[str]()
+    return {
+        **{name: value for name, value in given.items() if name not in overridden},
+        **({} if asked else size),
+    }
 
 
-def limits_of(name: str, arguments: WriterArguments) -> Limits | None:
-    """The limits that a command's options ask for; None keeps the source's number of shards."""
-    from shardctl.planning.request import Limits  # noqa: PLC0415 - `--help` needs none of this
-    from shardctl.sizes import parse_size  # noqa: PLC0415 - `--help` needs none of this
-
-    strict = arguments.strict_size
-    size = arguments.max_shard_size
-    if size is None and name == "split":
-        size = o.DEFAULT_SHARD_SIZE
-    if name == "merge" or arguments.single:
-        limits: Limits | None = Limits()
-    elif arguments.num_shards is not None:
-        limits = Limits(num_shards=arguments.num_shards)
-    elif size is not None:
-        return Limits(max_shard_bytes=parse_size(size), strict=strict)
-    else:
-        limits = None
-    if strict:
-        raise UsageError("--strict-size needs a size to keep to", hint="add --max-shard-size SIZE")
-    return limits
+def _is_typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

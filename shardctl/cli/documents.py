@@ -1,4 +1,4 @@
-"""The JSON documents of the commands. Keys are stable, sizes are integers in bytes; see the schema version."""
+"""The JSON documents of the commands. Keys are stable, sizes are integers in bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shardctl.stores.base import Copied
 if TYPE_CHECKING:
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
-    from shardctl.commands.write import Prepared
+    from shardctl.commands.prepare import Prepared
     from shardctl.engine.receipts import Receipt
     from shardctl.model import Tensor
     from shardctl.stores.base import Store
@@ -28,7 +28,7 @@ _VALUES_AT_A_TIME = 1000
 
 
 def dump(document: Mapping[str, Any]) -> Iterator[str]:
-    """One document, one line, in pieces. A member that is an iterator becomes a list that is never held whole."""
+    """Yield a document as one line, in pieces: an iterator becomes a list, never held whole."""
     before = "{"
     for key, value in document.items():
         yield f"{before}{json.dumps(key)}: "
@@ -49,7 +49,7 @@ def _listed(values: Iterator[Any]) -> Iterator[str]:
 
 
 def inspection(found: Inspection) -> dict[str, Any]:
-    """`inspect --json`; `tensors` is an iterator, for `dump`."""
+    """Return what `inspect --json` prints; `tensors` is an iterator, for `dump`."""
     checkpoint = found.checkpoint
     return {
         "schema_version": SCHEMA_VERSION,
@@ -86,9 +86,12 @@ def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
 
 
 def writing(
-    command: str, prepared: Prepared, store: Store, receipts: Sequence[Receipt] | None
+    command: str, prepared: Prepared, target_store: Store, receipts: Sequence[Receipt] | None
 ) -> dict[str, Any]:
-    """What `split`, `merge` and `reshard` print with `--json`; `receipts` is None where nothing was written."""
+    """Return what `split`, `merge` and `reshard` print with `--json`.
+
+    `receipts` is None where nothing was written.
+    """
     plan = prepared.plan
     digests = {receipt.filename: receipt.sha256 for receipt in receipts or ()}
     copied = sum((receipt.copied for receipt in receipts or ()), Copied())
@@ -98,7 +101,7 @@ def writing(
         "done": receipts is not None,
         "source": prepared.source,
         "target": prepared.target_text,
-        "loads_from": prepared.path(store),
+        "loads_from": prepared.path(target_store),
         "container": plan.request.format,
         "total_size": plan.total_size,
         "max_shard_size": plan.request.limits.max_shard_bytes,
@@ -116,27 +119,30 @@ def writing(
         "oversize": list(plan.oversize),
         "copied": {"kernel": copied.kernel, "shared": copied.shared, "buffered": copied.buffered},
         "companions": list(prepared.companions),
-        "superseded": list(prepared.job.superseded),
+        "superseded": list(prepared.changes.superseded),
     }
     return document
 
 
-def plan_file(command: str, prepared: Prepared, store: Store) -> dict[str, Any]:
-    """What a writer prints with `--dry-run --json`: the plan file."""
+def plan_file(
+    command: str, prepared: Prepared, source_store: Store, target_store: Store
+) -> dict[str, Any]:
+    """Return the plan file, which a writer prints with `--dry-run --json`."""
+    options = options_of(prepared.plan.request)
     return {
-        **writing(command, prepared, store, None),
+        **writing(command, prepared, target_store, None),
         "plan": {
             "layout_version": LAYOUT_VERSION,
-            "layout": prepared.plan.request.layout,
+            "layout": options["layout"],
             "block_size": prepared.plan.request.block or COMPACT_BLOCK,
-            "options": options_of(prepared.plan.request),
-            "sources": _sources(prepared, store),
+            "options": options,
+            "sources": _sources(prepared, source_store),
         },
     }
 
 
-def _sources(prepared: Prepared, store: Store) -> list[dict[str, Any]]:
-    names = prepared.located.names(store)
+def _sources(prepared: Prepared, source_store: Store) -> list[dict[str, Any]]:
+    names = prepared.located.names(source_store)
     return [
         {"name": names[file.path], "size": file.version.size, "header_sha256": file.header_sha256}
         for file in prepared.checkpoint.files
@@ -144,7 +150,7 @@ def _sources(prepared: Prepared, store: Store) -> list[dict[str, Any]]:
 
 
 def indexing(source: str, made: Reindexed, *, check: bool) -> dict[str, Any]:
-    """`index --json`."""
+    """Return what `index --json` prints."""
     return {
         "schema_version": SCHEMA_VERSION,
         "command": "index",
@@ -156,7 +162,7 @@ def indexing(source: str, made: Reindexed, *, check: bool) -> dict[str, Any]:
 
 
 def verdict(source: str, found: Verdict) -> dict[str, Any]:
-    """`verify --json`; with `--against` and `--deep` also the digests of the tensors that are proved equal."""
+    """Return what `verify --json` prints; digests are those of tensors that were found equal."""
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "command": "verify",

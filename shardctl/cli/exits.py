@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import typer
 
 from shardctl.cli.process import asked, command_of, debugging, discard, stoppable, stopped
+from shardctl.cli.remedies import spelled
 from shardctl.errors import ShardctlError, Stopped, StorageError, UsageError
 
 CLOSED_PIPE = 141
@@ -80,7 +81,7 @@ def say_error(error: ShardctlError, *, as_json: bool) -> None:
     ]
     where = "".join(f"'{place}': " for place in places)
     at = "" if error.offset is None or "byte" in error.message else f" (at byte {error.offset:,})"
-    text = f"error: {where}{error.message}{at}\n  hint: {error.hint}"
+    text = f"error: {where}{spelled(error.message)}{at}\n  hint: {spelled(error.hint)}"
     print(_printable(text), file=sys.stderr)
 
 
@@ -91,11 +92,11 @@ def as_document(caught: BaseException) -> dict[str, Any]:
     error = _as_ours(caught)
     return {
         "error": error.code,
-        "message": error.message,
+        "message": spelled(error.message),
         "file": error.file,
         "tensor": error.tensor,
         "offset": error.offset,
-        "hint": error.hint,
+        "hint": spelled(error.hint),
         "exit_code": error.exit_code,
     }
 

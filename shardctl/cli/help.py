@@ -16,8 +16,7 @@ from shardctl.cli.terminal.canvas import canvas, drawn
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-#: Columns that rows are indented below their heading, and a text below its name where it has no
-#: room beside it.
+#: Columns that rows are indented below their heading, and a text below its name where it has no room beside it.
 INDENT = 2
 #: The options of commands that `-h` shows.
 MAIN = {

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer._types import TyperChoice
 
-from shardctl._version import __version__
-from shardctl.cli.exits import write_stdout
-from shardctl.cli.panels import LOOK, OUTPUT, SAFETY, WHAT, WHERE
+from shardctl.cli.panels import OUTPUT, SAFETY, WHAT, WHERE
 
 DEFAULT_SHARD_SIZE = "5GB"
 
@@ -49,51 +46,37 @@ class OrderName(StrEnum):
 
 
 class TiedName(StrEnum):
-    """What becomes of tied tensors."""
+    """Ways to write tied tensors."""
 
     share = "share"
     expand = "expand"
 
 
 class LayoutName(StrEnum):
-    """How bytes stand in the files."""
+    """Layouts of the bytes in the files."""
 
     auto = "auto"
     compact = "compact"
-    shareable = "shareable"
+    reflink = "reflink"
+
+
+class _Layout(TyperChoice[str]):
+    """A choice of layouts that also takes the first name of `reflink`, without listing it."""
+
+    def __init__(self) -> None:
+        super().__init__(layout.value for layout in LayoutName)
+
+    def convert(self, value: str, param: Any, ctx: Any) -> str:
+        return super().convert("reflink" if value == "shareable" else value, param, ctx)
 
 
 class ProgressName(StrEnum):
-    """How progress is shown."""
+    """Ways to show progress."""
 
     auto = "auto"
     plain = "plain"
     json = "json"
     none = "none"
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        write_stdout(f"shardctl {__version__}\n")
-        raise typer.Exit
-
-
-def _print_help(ctx: typer.Context, asked: bool) -> None:
-    if asked:
-        _print_page(ctx, full=True)
-
-
-def _print_short_help(ctx: typer.Context, asked: bool) -> None:
-    if asked:
-        _print_page(ctx, full=False)
-
-
-def _print_page(ctx: typer.Context, *, full: bool) -> None:
-    from shardctl.cli.help import page  # noqa: PLC0415 - Rich is only needed to draw
-
-    if isinstance(ctx.command, TyperCommand | TyperGroup):
-        write_stdout(page(ctx.command, full=full))
-        raise typer.Exit
 
 
 Source = Annotated[
@@ -172,7 +155,8 @@ Order = Annotated[
 ]
 
 
-def _key(panel: str) -> Any:
+def key(panel: str) -> Any:
+    """Return `--key`, which is listed under one heading or another."""
     return option(
         panel,
         "--key",
@@ -182,8 +166,7 @@ def _key(panel: str) -> Any:
     )
 
 
-Key = Annotated[str | None, _key(WHAT)]
-KeyToLookAt = Annotated[str | None, _key(LOOK)]
+Key = Annotated[str | None, key(WHAT)]
 DropNonTensors = Annotated[
     bool,
     option(
@@ -208,10 +191,11 @@ Layout = Annotated[
     option(
         WHAT,
         "--layout",
+        click_type=_Layout(),
         text="Layout of the bytes in the files",
-        details="`shareable` pads headers so that whole blocks can be shared with the source, "
+        details="`reflink` pads headers so that whole blocks can be shared with the source, "
         "which takes neither time nor space; `compact` is the layout of the upstream libraries, "
-        "byte for byte; `auto` is `shareable` where source and target are on one filesystem that "
+        "byte for byte; `auto` is `reflink` where source and target are on one filesystem that "
         "can share blocks (XFS, btrfs), else `compact`.",
     ),
 ]
@@ -222,7 +206,8 @@ Name = Annotated[
         "--name",
         metavar="STEM",
         text="Base name of the output files, e.g. model",
-        details="A file is named `STEM.VARIANT-00001-of-00003.safetensors`, without a number where it is the only one.",
+        details="A file is named `STEM.VARIANT-00001-of-00003.safetensors`, without a number where "
+        "it is the only one.",
     ),
 ]
 Variant = Annotated[
@@ -282,7 +267,8 @@ Record = Annotated[
         SAFETY,
         "--record/--no-record",
         text="Record this run, so that an up-to-date target is detected",
-        details="The record is `.shardctl/record.json`. With `--no-record` no later run is up to date.",
+        details="The record is `.shardctl/record.json`. With `--no-record` no later run is up to "
+        "date.",
     ),
 ]
 DryRun = Annotated[bool, option(OUTPUT, "--dry-run", "-n", text="Show the plan and write nothing")]
@@ -326,14 +312,3 @@ Progress = Annotated[
 ]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", text="Print only errors")]
 Verbose = Annotated[bool, option(OUTPUT, "--verbose", "-v", text="List the files read and written")]
-Debug = Annotated[bool, option(OUTPUT, "--debug", text="Show the traceback of an error")]
-
-
-def _at_once(name: str, act: Callable[..., None], text: str) -> Any:
-    """Return an option that ends the command before anything else is read; it has no variable."""
-    return option(OUTPUT, name, callback=act, is_eager=True, allow_from_autoenv=False, text=text)
-
-
-Version = Annotated[bool, _at_once("--version", _print_version, "Print the version")]
-ShortHelp = Annotated[bool, _at_once("-h", _print_short_help, "Show the main options")]
-Help = Annotated[bool, _at_once("--help", _print_help, "Show all options with their details")]

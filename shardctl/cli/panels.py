@@ -1,4 +1,4 @@
-"""How options stand together: the headings that they are listed under, and those of which only one can be given."""
+"""How options are grouped: by headings, and by which exclude each other."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What people see on a terminal, and the tab-separated rows that a pipe gets instead. Names are always escaped.
+"""What a terminal shows, and the tab-separated rows that a pipe gets instead.
 
-Drawing needs Rich, which takes longer to import than most commands run: it stands in modules of its
-own, which are imported once something is drawn.
+Names are always escaped. Drawing needs Rich, which takes longer to import than most commands run:
+the modules that draw are imported when something is drawn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shardctl.text import escape, plural
 
 if TYPE_CHECKING:
     from shardctl.commands.inspect import Inspection
-    from shardctl.commands.write import Prepared
+    from shardctl.commands.prepare import Prepared
     from shardctl.engine.receipts import Receipt
     from shardctl.findings import Finding
     from shardctl.model import Tensor
@@ -34,7 +34,7 @@ def drawing() -> bool:
 
 
 def tabbed(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Rows for scripts, a line each: fields by TAB, each escaped so that a field never holds one."""
+    """Yield rows for scripts, a line each; fields are escaped, so that none contains a TAB."""
     return ("\t".join("" if f is None else escape(str(f)) for f in row) + "\n" for row in rows)
 
 
@@ -92,14 +92,15 @@ def plan(prepared: Prepared) -> str:
 
 
 def details(prepared: Prepared) -> Iterator[str]:
-    """What `--verbose` says before the work: what is read, what will be written, and what gives way."""
+    """Yield what `--verbose` lists before the work: files read, written, copied and replaced."""
     for file in prepared.checkpoint.files:
         yield f"reads {escape(file.path)} ({format_size(file.version.size)})"
     for shard in prepared.plan.shards:
-        yield f"writes {escape(shard.filename)} ({format_size(shard.size)}, {len(shard.tensors):,} tensors)"
-    for name in prepared.copies:
+        tensors = plural(len(shard.tensors), "tensor")
+        yield f"writes {escape(shard.filename)} ({format_size(shard.size)}, {tensors})"
+    for name in prepared.changes.copies:
         yield f"copies {escape(name)}"
-    for name in prepared.job.superseded:
+    for name in prepared.changes.superseded:
         yield f"replaces {escape(name)}"
 
 
@@ -133,7 +134,7 @@ def finding_rows(findings: Iterable[Finding]) -> Iterator[str]:
 
 
 def verdict(found: Verdict, store: Store) -> str:
-    """`verify` on a terminal: the findings with their remedies, worst first, where they lie, and the sum."""
+    """`verify` on a terminal: the findings with their hints, worst first, and where they are."""
     from shardctl.cli.terminal.canvas import canvas, drawn
     from shardctl.cli.terminal.findings import findings, measure_of
 

@@ -1,4 +1,7 @@
-"""The command line as a value, read off Typer's tree: the help, the manual and the completions are made from it."""
+"""The command line as a value, read off Typer's tree.
+
+The help, the manual and the completions are made from it.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,10 @@ class Option:
     """One option in all its spellings.
 
     `text` is its one line of help, `details` the sentences for which `-h` has no room, empty where
-    there are none. `value` is what the user puts for its value, as `SIZE` or `source|natural`, and
-    None for a switch; `default` and `variable` are as the user would write them, None where there
-    is none. Of options with the same `group` only one can be given; an option that excludes no
-    other is a group of its own.
+    there are none. `value` is what the user puts for its value, for example `SIZE` or
+    `source|natural`, and None for a switch; `default` and `variable` are as the user would write
+    them, None where there is none. Of options with the same `group` only one can be given; an
+    option that excludes no other is a group of its own.
     """
 
     flags: tuple[str, ...]
@@ -84,7 +87,7 @@ class Command:
         return tuple(option for option in self.options if groups.count(option.group) > 1)
 
     def excluded_by(self, option: Option) -> tuple[str, ...]:
-        """Every spelling that makes no sense beside an option that is given: its own, and those of its group."""
+        """Every spelling that cannot be given beside an option: its own, and those of its group."""
         return tuple(
             each
             for other in self.options
@@ -139,7 +142,7 @@ def _argument(argument: TyperArgument) -> Argument:
 def _option(option: TyperOption, command: str) -> Option:
     name = option.name or ""
     text, _, details = (option.help or "").partition("\n\n")
-    # An option's own parser lists its choices itself.
+    # A parser of an option lists its choices itself.
     kind = getattr(option.type, "func", option.type)
     choices = tuple(str(choice) for choice in getattr(kind, "choices", ()))
     return Option(

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.commands.target import Target, exists, in_place, same_bytes
+from shardctl.commands.target import Route, exists, same_bytes
 from shardctl.engine.journal import STAGING
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import is_training_state, is_weights_or_index
 from shardctl.planning.request import WriteOptions
 from shardctl.source.locate import Located
-from shardctl.stores.base import Entry, Store
+from shardctl.stores.base import Store
 
 
-def companions(store: Store, located: Located) -> list[Entry]:
-    """The other files at the top of the source folder, which a loader wants beside the weights (config, tokenizer)."""
+def companion_names(store: Store, located: Located) -> list[str]:
+    """Return the names of the companion files at the top of the source directory."""
     return [
-        entry
+        entry.name
         for entry in store.list(located.directory)
         if entry.readable and _is_companion(entry.name)
     ]
@@ -32,30 +32,28 @@ def _is_companion(name: str) -> bool:
     )
 
 
-def _companions(
-    store: Store, located: Located, place: Target, options: WriteOptions
-) -> dict[str, str]:
-    """The companions of the source, by name with the path that each is read from."""
-    directories = located.is_directory and place.filename is None
-    if not options.companions or not directories or in_place(store, place, located):
+def companions_of(route: Route, options: WriteOptions) -> dict[str, str]:
+    """Return the companions that belong in the target: their paths in the source, by name."""
+    directories = route.located.is_directory and route.target.filename is None
+    if not options.companions or not directories or route.in_place:
         return {}
     return {
-        entry.name: store.join(located.directory, entry.name)
-        for entry in companions(store, located)
+        name: route.source_store.join(route.located.directory, name)
+        for name in companion_names(route.source_store, route.located)
     }
 
 
-def _to_copy(
-    store: Store, place: Target, beside: Mapping[str, str], options: WriteOptions
+def companions_to_copy(
+    route: Route, companions: Mapping[str, str], options: WriteOptions
 ) -> dict[str, str]:
-    """Those companions that are not in the target already; raises TargetExistsError for a different file there."""
-    wanted: dict[str, str] = {}
-    for name, path in beside.items():
-        final = store.join(place.directory, name)
+    """Return the companions that the target lacks; raise TargetExistsError where one differs."""
+    store, wanted = route.target_store, dict[str, str]()
+    for name, path in companions.items():
+        final = store.join(route.target.directory, name)
         kind = store.kind(final)
-        if kind == "file" and same_bytes(store, path, final):
+        if kind == "file" and same_bytes(route.source_store, path, store, final):
             continue
         if kind is not None and (options.replace == "nothing" or kind != "file"):
-            raise exists(store, place, name)
+            raise exists(store, route.target, name)
         wanted[name] = path
     return wanted

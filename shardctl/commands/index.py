@@ -1,4 +1,4 @@
-"""Write or repair an index from what the shards' headers say."""
+"""Write or repair an index from the shards' headers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from shardctl.formats.index import build_index
 from shardctl.formats.registry import all_suffixes, by_name
 from shardctl.naming import index_filename, parse_weights_name
 from shardctl.source.locate import Located, find_source
-from shardctl.source.read import read_checkpoint
+from shardctl.source.read import Opened, read_checkpoint, unseen
 from shardctl.storages import storage_units
 from shardctl.stores.atomic import put
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
-#: What an index may say wrongly, and what is therefore no reason to refuse its repair.
+#: Findings that a new index repairs, and that therefore do not prevent it.
 _REPAIRED = {
     "index-missing",
     "index-invalid",
@@ -36,15 +36,18 @@ _REPAIRED = {
 
 @dataclass(frozen=True, slots=True)
 class Reindexed:
-    """An index as the shards' headers say it; `path` is where it belongs, `changes` what differs from what is there."""
+    """An index made from the shards' headers.
+
+    `path` is where it belongs, `changes` how it differs from the index that is there.
+    """
 
     path: str
     data: bytes
     changes: tuple[str, ...]
 
 
-def make_index(store: Store, source: str) -> Reindexed:
-    """The index of a set of shards, from their headers; writes nothing.
+def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
+    """Make the index of a set of shards from their headers; write nothing.
 
     Raises UsageError for a checkpoint of one file, InputError where shards are missing or
     contradict each other.
@@ -54,7 +57,7 @@ def make_index(store: Store, source: str) -> Reindexed:
     if len(files) < 2 and located.index_path is None:
         raise UsageError(
             f"'{located.root}' is one file, which needs no index",
-            hint="name a folder with several shards",
+            hint="name a directory with several shards",
         )
 
     def report(finding: Finding) -> None:
@@ -63,7 +66,7 @@ def make_index(store: Store, source: str) -> Reindexed:
 
     names = located.names(store)
     whole = replace(located, files=files, index=None, unlisted=(), findings=())
-    checkpoint = read_checkpoint(store, whole, report)
+    checkpoint = read_checkpoint(store, whole, report, opened=opened)
     suffix = located.suffix or by_name(checkpoint.format).suffix
     path = located.index_path or store.join(
         located.directory, index_filename(located.stem, suffix, located.variant)
@@ -76,13 +79,16 @@ def make_index(store: Store, source: str) -> Reindexed:
 
 
 def write_index(store: Store, made: Reindexed) -> None:
-    """Put the index in place, in one durable step."""
+    """Write the index to its path, in one durable step."""
     directory, name = store.split(made.path)
     put(store, directory, name, made.data)
 
 
 def _shards(store: Store, located: Located) -> tuple[str, ...]:
-    """The files of the set that are there, listed or not, in order; raises InputError where numbers are missing."""
+    """Return the files of the set that exist, listed or not, in order.
+
+    Raises InputError where numbers are missing.
+    """
     there = sorted(
         {path for path in (*located.files, *located.unlisted) if store.kind(path) == "file"}
     )
@@ -90,8 +96,9 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
     counts = {name.count for name in parsed if name is not None and name.count is not None}
     if len(counts) > 1:
         raise InputError(
-            f"'{located.directory}' holds shards of several sets, of {' and '.join(map(str, sorted(counts)))} files",
-            hint="remove the set that is left over, or copy the right one to another folder",
+            f"'{located.directory}' holds shards of several sets, of "
+            f"{' and '.join(map(str, sorted(counts)))} files",
+            hint="remove the set that is left over, or copy the right one to another directory",
             code="shard-unlisted",
             file=located.directory,
         )
@@ -102,7 +109,8 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
         missing = [number for number in range(first, first + count) if number not in numbers]
         if missing:
             raise InputError(
-                f"{len(missing)} of {count} shards are missing: number {', '.join(map(str, missing[:10]))}",
+                f"{len(missing)} of {count} shards are missing: number "
+                f"{', '.join(map(str, missing[:10]))}",
                 hint="fetch the missing shards; an index of the others would lose their tensors",
                 code="shard-set-incomplete",
                 file=located.directory,
@@ -111,12 +119,16 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
 
 
 def _refuse_gone(store: Store, located: Located, *, numbers_tell: bool) -> None:
-    """Raise InputError for listed shards that are not there, unless the numbers of the others tell what is missing."""
+    """Raise InputError for listed shards that do not exist.
+
+    Not where the numbers of the others tell what is missing.
+    """
     absent = [name for path, name in located.names(store).items() if store.kind(path) != "file"]
     gone = [name for name in absent if not (numbers_tell and _numbered(name))]
     if gone:
         raise InputError(
-            f"{len(gone)} of the shards that the index lists are missing, the first is '{escape(gone[0])}'",
+            f"{len(gone)} of the shards that the index lists are missing, the first is "
+            f"'{escape(gone[0])}'",
             hint="fetch the missing shards; an index of the others would lose their tensors",
             code="index-shard-missing",
             file=located.index_path,
@@ -156,11 +168,14 @@ def _changes(
     yield "the file's form (order of keys, white space)"
 
 
-def reindex(store: Store, source: str, *, check: bool) -> Reindexed:
-    """The index that the shards' headers say, written where it differs from what is there (not with `check`)."""
+def reindex(store: Store, source: str, *, check: bool, opened: Opened = unseen) -> Reindexed:
+    """Make the index of a set of shards, and write it where it differs; not with `check`.
+
+    `opened` is called for each file whose header is read.
+    """
     directory = source if store.kind(source) == "directory" else store.split(source)[0]
     check_not_half_replaced(store, store.join(directory, STAGING))
-    made = make_index(store, source)
+    made = make_index(store, source, opened)
     if made.changes and not check:
         write_index(store, made)
     return made

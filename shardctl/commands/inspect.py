@@ -11,7 +11,7 @@ from shardctl.errors import MissingError
 from shardctl.findings import noting
 from shardctl.model import Checkpoint, Tensor
 from shardctl.source.locate import Located, find_source
-from shardctl.source.read import read_checkpoint
+from shardctl.source.read import Opened, read_checkpoint, unseen
 from shardctl.storages import storage_units, tied_names
 from shardctl.stores.base import Store
 from shardctl.text import escape
@@ -33,7 +33,10 @@ class FileSums:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A checkpoint to be shown. `tensors` includes recorded aliases; `tied_to` names what each tied one repeats."""
+    """A checkpoint to be shown.
+
+    `tensors` includes recorded aliases; `tied_to` names the tensor that each tied one repeats.
+    """
 
     source: str
     checkpoint: Checkpoint
@@ -55,12 +58,22 @@ class Inspection:
         return sum(tensor.elements for tensor in self.tensors if tensor.name not in self.tied_to)
 
 
-def inspect(store: Store, source: str, *, key: str | None, glob: str | None) -> Inspection:
-    """What a checkpoint holds; headers only. Without a key, everything nested is shown with dotted names."""
+def inspect(
+    store: Store,
+    source: str,
+    *,
+    key: str | None,
+    glob: str | None,
+    opened: Opened = unseen,
+) -> Inspection:
+    """Return what a checkpoint holds, from its headers; `opened` is called for each file.
+
+    Without a key, everything nested is shown with dotted names.
+    """
     notes: list[str] = []
     located = find_source(store, source, whole_set=False)
     checkpoint = read_checkpoint(
-        store, located, noting(notes), key, drop_non_tensors=True, nested=True
+        store, located, noting(notes), key, drop_non_tensors=True, nested=True, opened=opened
     )
     return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
 
@@ -111,7 +124,10 @@ def _matching(checkpoint: Checkpoint, glob: str) -> tuple[Tensor, ...]:
 
 
 def _nearest(text: str, names: Sequence[str]) -> list[str]:
-    """The names that come nearest to a text. Those that differ only in numbers are compared once: comparing is slow."""
+    """Return the names that are most similar to a text.
+
+    Those that differ only in numbers are compared once: comparing is slow.
+    """
     import difflib  # noqa: PLC0415 - only needed for the hint
 
     numbers = _NUMBERS.findall(text)

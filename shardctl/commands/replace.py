@@ -1,39 +1,36 @@
-"""What in the target directory is replaced by the new files, and what is in the way."""
+"""Which files of the target are replaced or removed, and which must not be touched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from shardctl.commands.target import Target, exists, in_place
+from shardctl.commands.target import Route, exists
 from shardctl.errors import TargetExistsError
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import KNOWN_STEMS, parse_weights_name
 from shardctl.planning.request import Replace, Request
 from shardctl.source.candidates import Candidate
-from shardctl.source.locate import Located, directory_checkpoints
-from shardctl.stores.base import Store
+from shardctl.source.locate import directory_checkpoints
 
 
 def superseded(
-    store: Store,
-    target: Target,
-    located: Located,
-    request: Request,
-    names: Sequence[str],
-    replace: Replace,
+    route: Route, request: Request, names: Sequence[str], how: Replace
 ) -> tuple[str, ...]:
-    """The names in the target folder that give way to the new files `names`.
+    """Return the names in the target directory that the new files `names` replace.
 
-    That is the set of the same stem, format and variant and, in place, the set that was read;
-    with "all", every checkpoint that loaders know by name. Raises TargetExistsError for whatever
-    else is there that would be mixed with the new set or overwritten.
+    That is the set of the same stem, format and variant and, in place, the set that was read; with
+    "all", every checkpoint that loaders know by name. Raises TargetExistsError for whatever else
+    would be mixed with the new set or overwritten.
     """
-    if in_place(store, target, located) and replace == "nothing":
+    store, target = route.target_store, route.target
+    if route.in_place and how == "nothing":
         raise TargetExistsError(
             f"'{target.directory}' is the source itself",
-            hint="choose another target, or add --replace to put the new files in the old ones' place",
+            hint='choose another target, or add `replace="same"` to replace the source',
             file=target.directory,
         )
+    rules = _Rules(route, request, tuple(names), how)
     there = (
         [entry.name for entry in store.list(target.directory)]
         if store.kind(target.directory) == "directory"
@@ -41,85 +38,94 @@ def superseded(
     )
     old: list[str] = []
     for candidate in directory_checkpoints(store, target.directory):
-        if _gives_way(store, target, located, request, candidate, replace):
+        if rules.replaces(candidate):
             old += candidate.names
-        elif _in_the_way(target, candidate, names, replace):
-            raise _refusal(target, candidate, replace)
+        elif rules.mixes_with(candidate):
+            raise rules.refusal(candidate)
     for name in names:
         if name in there and name not in old:
-            if replace == "nothing" or store.kind(store.join(target.directory, name)) != "file":
+            if how == "nothing" or store.kind(store.join(target.directory, name)) != "file":
                 raise exists(store, target, name)
             old.append(name)
     return tuple(dict.fromkeys(old))
 
 
-def _gives_way(
-    store: Store,
-    target: Target,
-    located: Located,
-    request: Request,
-    candidate: Candidate,
-    replace: Replace,
-) -> bool:
-    if replace == "nothing" or (candidate.is_set and target.filename in candidate.names):
-        return False
-    stem, variant = _identity(target, request)
-    if target.filename is None and _is_read(store, target, located, candidate):
-        return True
-    if target.filename is not None and stem not in KNOWN_STEMS:
-        return False  # a file of a free name is no other checkpoint's successor
-    same = (candidate.stem, candidate.variant, candidate.format) == (
-        stem,
-        variant,
-        request.format,
-    )
-    return candidate.known and (replace == "all" or same)
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What happens to the checkpoints that the target directory has already."""
 
+    route: Route
+    request: Request
+    names: tuple[str, ...]
+    how: Replace
 
-def _is_read(store: Store, target: Target, located: Located, candidate: Candidate) -> bool:
-    """Whether a checkpoint of the target folder is the source."""
-    if not store.same(target.directory, located.directory):
-        return False
-    read = {store.split(path)[1] for path in (*located.files, *filter(None, [located.index_path]))}
-    return not read.isdisjoint(candidate.names)
+    def replaces(self, candidate: Candidate) -> bool:
+        """Whether the new set replaces a checkpoint."""
+        filename = self.route.target.filename
+        if self.how == "nothing" or (candidate.is_set and filename in candidate.names):
+            return False
+        stem, variant = self._identity()
+        if filename is None and self._is_source(candidate):
+            return True
+        if filename is not None and stem not in KNOWN_STEMS:
+            return False  # a file of a free name is not another checkpoint's successor
+        same = (candidate.stem, candidate.variant, candidate.format) == (
+            stem,
+            variant,
+            self.request.format,
+        )
+        return candidate.known and (self.how == "all" or same)
 
+    def mixes_with(self, candidate: Candidate) -> bool:
+        """Whether a checkpoint that stays would be mixed up with the new one.
 
-def _identity(target: Target, request: Request) -> tuple[str, str | None]:
-    """Stem and variant of what is written; where the user named the file, by that name."""
-    if target.filename is not None:
-        parsed = parse_weights_name(target.filename, all_suffixes())
-        return (target.filename, None) if parsed is None else (parsed.stem, parsed.variant)
-    return request.stem, request.variant
+        Into a directory: any; but weights of a name that no loader looks for are left alone with
+        "all". A file that the user named: any beside it if loaders know its own name too, and a
+        set that it is a member of.
+        """
+        filename = self.route.target.filename
+        if filename is None:
+            named = not set(self.names).isdisjoint(candidate.names)
+            return candidate.known or self.how != "all" or named
+        parsed = parse_weights_name(filename, all_suffixes())
+        if filename in candidate.names:
+            return candidate.is_set
+        return candidate.known and parsed is not None and parsed.known
 
+    def refusal(self, candidate: Candidate) -> TargetExistsError:
+        """Return the error for a checkpoint that would be mixed up with the new one."""
+        directory = self.route.target.directory or "."
+        return TargetExistsError(
+            f"'{directory}' already holds a checkpoint: {candidate.title}",
+            hint=self._way_out(candidate),
+            file=directory,
+        )
 
-def _in_the_way(
-    target: Target, candidate: Candidate, names: Sequence[str], replace: Replace
-) -> bool:
-    """Whether a checkpoint that stays would be mixed up with the new one.
+    def _way_out(self, candidate: Candidate) -> str:
+        if self.route.target.filename in candidate.names:
+            return "name the directory to replace the whole set, or choose another file"
+        if self._allows(candidate, "same"):
+            return 'choose another target, or add `replace="same"` to replace it'
+        if self._allows(candidate, "all"):
+            return 'choose another target, or add `replace="all"` to replace every checkpoint in it'
+        return "choose another target, or another `name`"
 
-    Into a folder: any; but weights of a name that no loader looks for are left alone with "all". A
-    file that the user named: any beside it if loaders know its own name too, and a set that it is a
-    member of.
-    """
-    if target.filename is None:
-        return candidate.known or replace != "all" or not set(names).isdisjoint(candidate.names)
-    parsed = parse_weights_name(target.filename, all_suffixes())
-    if target.filename in candidate.names:
-        return candidate.is_set
-    return candidate.known and parsed is not None and parsed.known
+    def _allows(self, candidate: Candidate, how: Replace) -> bool:
+        rules = replace(self, how=how)
+        return rules.replaces(candidate) or not rules.mixes_with(candidate)
 
+    def _is_source(self, candidate: Candidate) -> bool:
+        located = self.route.located
+        if not self.route.same(located.directory, self.route.target.directory):
+            return False
+        paths = (*located.files, *filter(None, [located.index_path]))
+        read = {self.route.source_store.split(path)[1] for path in paths}
+        return not read.isdisjoint(candidate.names)
 
-def _refusal(target: Target, candidate: Candidate, replace: Replace) -> TargetExistsError:
-    way = "--replace-all also replaces the other checkpoints in it"
-    hint = (
-        f"choose another target; {way}"
-        if replace == "same"
-        else "choose another target, or add --replace"
-    )
-    if target.filename in candidate.names:
-        hint = "name the folder to replace the whole set, or choose another file"
-    return TargetExistsError(
-        f"'{target.directory or '.'}' already holds a checkpoint: {candidate.title}",
-        hint=hint,
-        file=target.directory or ".",
-    )
+    def _identity(self) -> tuple[str, str | None]:
+        """Return stem and variant of what is written, those of the file that the user named."""
+        filename = self.route.target.filename
+        if filename is not None:
+            parsed = parse_weights_name(filename, all_suffixes())
+            return (filename, None) if parsed is None else (parsed.stem, parsed.variant)
+        return self.request.stem, self.request.variant

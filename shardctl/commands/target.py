@@ -1,4 +1,4 @@
-"""Where the result goes: what TARGET means, what is in the way there, and what gives way to it."""
+"""What TARGET means, whether it is the source, and what of it stays."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import shared_block
 
-#: The block of a shareable layout that was asked for by name, in bytes: that of almost every
-#: filesystem that shares.
-SHAREABLE_BLOCK = 4096
+#: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
+#: filesystem that can share blocks.
+REFLINK_BLOCK = 4096
 #: Larger blocks are not padded for: a record's padding must fit a 16-bit field of its zip header,
-#: and costs room.
+#: and takes space.
 _LARGEST_BLOCK = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A folder, and the one file in it where the user named a file. `staging` is the hidden folder for the work."""
+    """A directory, and the one file in it where the user named a file. `staging` is hidden."""
 
     directory: str
     filename: str | None
@@ -33,61 +33,83 @@ class Target:
 
     @property
     def format(self) -> str | None:
-        """The format that the file's suffix names, None for a folder."""
+        """The format that the file's suffix names, None for a directory."""
         written = None if self.filename is None else written_as(self.filename)
         return None if written is None else written.name
 
 
 @dataclass(frozen=True, slots=True)
-class Sharing:
-    """Blocks in bytes: `possible` is what the target can share with the source, `planned` what the layout is made for.
+class Route:
+    """From where to where a run copies: what SOURCE and TARGET mean, each in its own store."""
 
-    `planned` None is the compact layout.
+    source_store: Store
+    located: Located
+    target_store: Store
+    target: Target
+
+    def same(self, path: str, other: str) -> bool:
+        """Whether a path of the source and one of the target lead to the same place."""
+        return self.source_store == self.target_store and self.target_store.same(path, other)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the target is the source itself: its directory, or its only file."""
+        target = self.target
+        if target.filename is not None:
+            final = self.target_store.join(target.directory, target.filename)
+            return any(self.same(path, final) for path in self.located.files)
+        return self.same(self.located.directory, target.directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Reflink:
+    """Blocks in bytes: `possible` is what the target can share with the source.
+
+    `planned` is the block for which files are laid out, None for the compact layout.
     """
 
     possible: int | None
     planned: int | None
 
 
-def sharing_of(
-    store: Store, checkpoint: Checkpoint, place: Target, layout: LayoutChoice
-) -> Sharing:
-    """Whether blocks can be shared with the largest file of the source, and for which block files are laid out."""
+def reflink_of(route: Route, checkpoint: Checkpoint, layout: LayoutChoice) -> Reflink:
+    """Return the blocks that the target can share with the largest file of the source."""
     largest = max(checkpoint.files, key=lambda file: file.version.size)
-    with store.open(largest.path) as reader:
-        possible = shared_block(store, reader, place.directory)
-    if layout == "shareable":
-        return Sharing(possible, SHAREABLE_BLOCK)
+    with route.source_store.open(largest.path) as reader:
+        possible = shared_block(route.target_store, reader, route.target.directory)
+    if layout == "reflink":
+        return Reflink(possible, REFLINK_BLOCK)
     fits = layout == "auto" and possible is not None and possible <= _LARGEST_BLOCK
-    return Sharing(possible, possible if fits else None)
+    return Reflink(possible, possible if fits else None)
 
 
 def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
-    """What TARGET means. `one_file`: the result is a single file, so TARGET may be one.
+    """Return what TARGET means. `one_file`: the result is a single file, so TARGET may be one.
 
-    Raises UsageError where a file is named for a result of several, or a file without a known
-    suffix is there.
+    Raises UsageError where a file is named for a result of several, and where a file without a
+    known suffix exists there.
     """
     kind = store.kind(text)
     named_as_file = written_as(text) is not None
     if kind is None and _is_link(store, text):
         raise UsageError(
-            f"the target '{text}' is a link that leads to nothing",
-            hint="remove the link, or make the folder that it leads to",
+            f"the target '{text}' is a link to something that does not exist",
+            hint="remove the link, or make the directory that it leads to",
             file=text,
         )
     if kind == "directory" or (kind is None and not named_as_file):
         return Target(text, None, store.join(text, STAGING))
     if not named_as_file:
+        suffixes = " or ".join(known.suffix for known in writable())
         raise UsageError(
             f"the target '{text}' is a file",
-            hint=f"name a folder, or a file that ends in {' or '.join(known.suffix for known in writable())}",
+            hint=f"name a directory, or a file that ends in {suffixes}",
             file=text,
         )
     if not one_file:
         raise UsageError(
             f"the target '{text}' is one file, and the result may be several",
-            hint="name a folder, or use `shardctl merge` for one file",
+            hint="name a directory, or use `write(single=True)` for one file",
             file=text,
         )
     directory, name = store.split(text)
@@ -101,26 +123,21 @@ def _is_link(store: Store, path: str) -> bool:
     return any(entry.name == name and entry.kind == "link" for entry in store.list(directory))
 
 
-def in_place(store: Store, target: Target, located: Located) -> bool:
-    """Whether the target is the source itself: its folder, or its only file."""
-    if target.filename is not None:
-        final = store.join(target.directory, target.filename)
-        return any(store.same(final, path) for path in located.files)
-    return store.same(target.directory, located.directory)
-
-
 def exists(store: Store, target: Target, name: str) -> TargetExistsError:
-    """The error for a file that is in the way."""
+    """Return the error for a file of the target that must not be overwritten."""
     path = store.join(target.directory, name)
     return TargetExistsError(
-        f"'{path}' is already there",
-        hint="choose another target, or add --replace to replace it",
+        f"'{path}' already exists",
+        hint='choose another target, or add `replace="same"` to replace it',
         file=path,
     )
 
 
 def kept_checksums(store: Store, target: Target, gone: Collection[str]) -> dict[str, str] | None:
-    """The digests in the target's `SHA256SUMS`, less those of files that go; None where there is no such file."""
+    """Return the digests in the target's `SHA256SUMS`, without those of the files `gone`.
+
+    None where there is no such file.
+    """
     path = store.join(target.directory, CHECKSUMS)
     if store.kind(path) != "file":
         return None
@@ -129,13 +146,14 @@ def kept_checksums(store: Store, target: Target, gone: Collection[str]) -> dict[
     return {name: digest for name, digest in sums.items() if name not in gone}
 
 
-def same_bytes(store: Store, one: str, other: str) -> bool:
-    """Whether two files hold the same bytes."""
-    with store.open(one) as a, store.open(other) as b:
-        if a.version.size != b.version.size:
+def same_bytes(source_store: Store, path: str, target_store: Store, other: str) -> bool:
+    """Whether a file of the source and one of the target have the same contents."""
+    with source_store.open(path) as one, target_store.open(other) as two:
+        size = one.version.size
+        if size != two.version.size:
             return False
         step = 1024 * 1024
         pieces: Iterable[tuple[int, int]] = (
-            (at, min(step, a.version.size - at)) for at in range(0, a.version.size, step)
+            (at, min(step, size - at)) for at in range(0, size, step)
         )
-        return all(a.read(at, length) == b.read(at, length) for at, length in pieces)
+        return all(one.read(at, length) == two.read(at, length) for at, length in pieces)

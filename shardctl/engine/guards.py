@@ -120,11 +120,9 @@ def refuse_foreign(
         )
     earlier = None if restart else journal.identity()
     if earlier is not None and earlier != identity:
-        differs = "; ".join(earlier.differences(identity))
         raise TargetExistsError(
-            f"'{directory}' holds an unfinished run with other options: {differs}",
-            hint="run the earlier command again to finish it, or this one with --restart to "
-            "discard it",
+            f"'{directory}' holds an unfinished run {earlier.differences(identity)}",
+            hint="run the earlier command again to finish it, or add `restart` to discard it",
             code="half-done",
             file=journal.staging,
         )

@@ -24,9 +24,11 @@ from typing import Any, TypeVar
 from shardctl.engine.receipts import EACH, LINES, Receipt, Receipts, receipt_of
 from shardctl.errors import StorageError
 from shardctl.model import Version
+from shardctl.planning.request import Options, option_differences
 from shardctl.stores.atomic import FRESH, put
 from shardctl.stores.base import Store
 from shardctl.stores.optional import remove_directory, sync_directory
+from shardctl.text import escape
 
 #: The staging directory in a target directory, and the suffix of that of a target file.
 STAGING = ".shardctl"
@@ -34,8 +36,6 @@ LOCK, PLAN, COMMIT, RECORD = "lock", "plan.json", "commit.json", "record.json"
 #: The directory of the staged files.
 FILES = "files"
 JOURNAL_VERSION = 1
-
-Options = Mapping[str, str | int | bool | None]
 
 _T = TypeVar("_T")
 
@@ -51,25 +51,25 @@ class RunIdentity:
     options: Options
     sources: Mapping[str, Version]
 
-    def differences(self, other: RunIdentity) -> list[str]:
-        """Say what `other`, the run that is asked for now, has different."""
-        said = [
-            f"{name.replace('_', '-')} was {_in_words(self.options.get(name))}, "
-            f"is {_in_words(other.options.get(name))}"
-            for name in sorted({*self.options, *other.options})
-            if self.options.get(name) != other.options.get(name)
+    def differences(self, other: RunIdentity) -> str:
+        """Say how this run differs from `other`, the one now asked for: "with other options (…)"."""
+        options = option_differences(self.options, other.options)
+        if options:
+            return f"with other options ({'; '.join(options)})"
+        sources = [
+            f"'{escape(name)}' {_source_difference(self.sources.get(name), other.sources.get(name))}"
+            for name in sorted({*self.sources, *other.sources})
+            if self.sources.get(name) != other.sources.get(name)
         ]
-        for path in sorted({*self.sources, *other.sources}):
-            before, now = self.sources.get(path), other.sources.get(path)
-            if before is None:
-                said.append(f"source '{path}' was not read then")
-            elif now is None:
-                said.append(f"source '{path}' is not read now")
-            elif before != now:
-                said.append(f"source '{path}' has changed since")
-        if not said and self.plan_id != other.plan_id:
-            said.append("the content of the sources' headers, or the version of shardctl")
-        return said
+        if sources:
+            return f"from other sources ({'; '.join(sources)})"
+        return "of another plan (the sources' headers or the version of shardctl changed)"
+
+
+def _source_difference(before: Version | None, now: Version | None) -> str:
+    if before is None:
+        return "is new"
+    return "is not read any more" if now is None else "has changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +259,6 @@ class Journal:
         whole = {"journal_version": JOURNAL_VERSION, **document}
         data = json.dumps(whole, separators=(",", ":")).encode("ascii")
         put(self._store, self.staging, name, data)
-
-
-def _in_words(value: str | int | bool | None) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "not set" if value is None else str(value)
 
 
 def _versions(document: Mapping[str, Any]) -> dict[str, Version]:

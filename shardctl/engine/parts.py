@@ -135,8 +135,8 @@ def _check_crc(copy: Copy, crc32: int | None) -> None:
         raise FormatError(
             f"'{extent.path}': the record at byte {extent.offset:,} does not match its CRC-32 "
             f"(recorded {copy.crc32:08x}, found {crc32:08x})",
-            hint="the file is damaged: download or save it again; a deep verification lists every "
-            "such record",
+            hint="the file is damaged: download or save it again; `verify(deep=True)` lists "
+            "every such record",
             code="zip-crc-mismatch",
             file=extent.path,
             offset=extent.offset,

@@ -26,10 +26,10 @@ class FormatReader(Protocol):
     """
 
     def recognise(self, head: bytes, tail: bytes) -> bool:
-        """Whether a file that begins and ends so (up to 64 bytes each) claims to be one it reads."""
+        """Whether a file with this beginning and end (up to 64 bytes each) claims to be one."""
 
     def read(self, reader: Reader, report: Report) -> File | None:
-        """Read the header only. What is wrong goes to `report`; None if it returned and nothing usable is left.
+        """Read the header only. Errors go to `report`; None if nothing usable is left.
 
         A file that is returned although errors were reported holds what could still be made out,
         for `verify` to go on with; its tensors lie within the file. `File.format` is the name of
@@ -49,12 +49,12 @@ class FormatWriter(Protocol):
     def measure(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
     ) -> int:
-        """Exact bytes of the file that `lay_out` would give, without building it; raises what it raises."""
+        """Exact bytes of the file that `lay_out` would give; raises what it raises."""
 
     def lay_out(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
     ) -> Layout:
-        """The file that holds these tensors. Raises UsageError for a tensor that the format cannot hold."""
+        """The file with these tensors. Raises UsageError for one that the format cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Format:
     metadata: Mapping[str, str] | None = None
     #: Whether several tensors may view one storage, with offsets and strides.
     #:
-    #: If so, packing never divides a storage, and tied or expanded tensors take no bytes of their own.
+    #: If so, packing never divides a storage, and tied or expanded tensors take no bytes themselves.
     shares_storages: bool = False
     #: Whether other programs use its suffixes too (`.bin`), so that a name alone proves nothing.
     ambiguous_suffixes: bool = False

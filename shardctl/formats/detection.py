@@ -1,6 +1,6 @@
 """Which format a file has: its contents say, never its name.
 
-What reads a format is imported when it is first asked: many a run meets only one, and starts sooner.
+What reads a format is imported when it is first asked: most runs meet only one, and start sooner.
 """
 
 from __future__ import annotations

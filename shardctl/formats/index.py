@@ -25,7 +25,7 @@ from shardctl.model import Index
 from shardctl.naming import IndexName, check_shard_name, parse_index_name
 from shardctl.text import escape
 
-_REPAIR = "write the index anew from the shards' headers: `shardctl index`"
+_REPAIR = "write the index again from the shards' headers with `reindex`"
 
 #: Names that are made into text together, so that a million of them are in memory as text but once.
 _NAMES_AT_A_TIME = 10_000

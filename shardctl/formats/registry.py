@@ -1,6 +1,6 @@
 """The formats that are known: one line each, and how they are looked up.
 
-Nothing that reads or writes a file is imported here, so that `--help` and short runs start soon.
+Nothing that reads or writes a file is imported here, so that help and short runs start soon.
 """
 
 from __future__ import annotations
@@ -93,5 +93,5 @@ def all_suffixes() -> tuple[str, ...]:
 
 
 def reserved_metadata() -> frozenset[str]:
-    """Keys of metadata that formats need for themselves, and that therefore say nothing about tensors."""
+    """Keys of metadata that formats need for themselves: they never name a tensor."""
     return frozenset(key for known in _formats for key in known.metadata or ())

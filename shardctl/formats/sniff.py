@@ -1,4 +1,4 @@
-"""What a file is that is not what its name promises: told from its first bytes, so that the error can say it.
+"""What a file is that is not what its name promises, by its first bytes, so that the error can say it.
 
 Most damaged downloads are one of a few things: nothing, zeros, a pointer of Git LFS, the page of a
 website.
@@ -45,7 +45,7 @@ _KNOWN = (
 
 
 def impostor(head: bytes, path: str, size: int) -> Finding | None:
-    """What stands in place of the real file, where that shows: `head` are its first bytes, `size` all of them.
+    """What the file is instead of the real one, where that shows: `head` are its first bytes, `size` their number in all.
 
     None where the file may well be what it should be.
     """

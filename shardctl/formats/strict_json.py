@@ -1,4 +1,4 @@
-"""JSON, parsed strictly: what readers take differently, or could not write again, is refused or kept in view.
+"""JSON, parsed strictly: what readers take differently is refused or kept in view.
 
 Python's own parser accepts NaN and infinity, forgets all but the last of duplicate keys, and keeps
 lone surrogates. Which of this a format forbids, its reader says by the functions that it calls.
@@ -20,7 +20,7 @@ class InvalidJsonError(Exception):
     """The text is not the JSON that it should be.
 
     `message` completes a sentence that begins with what the text is ("the header …"). `position` is
-    the byte where the error shows, `place` says the same for people; 0 and "" where it is not known.
+    the byte where the error shows, `place` the same for people; 0 and "" where it is not known.
     """
 
     def __init__(self, message: str, position: int = 0, place: str = "") -> None:
@@ -31,7 +31,7 @@ class InvalidJsonError(Exception):
 
 
 class DuplicateKeys(dict[str, object]):
-    """A JSON object with duplicate keys, named in `duplicates`. The last value counts, as for most readers."""
+    """A JSON object with duplicate keys, which `duplicates` names. The last value counts."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
@@ -59,7 +59,7 @@ def parse_object(
     parse_int: Callable[[str], int] = int,
     parse_float: Callable[[str], float] = float,
 ) -> dict[str, object]:
-    """Return the object that a JSON text is; objects in it that have duplicate keys are `DuplicateKeys`.
+    """Return the object that a JSON text is; those with duplicate keys are `DuplicateKeys`.
 
     Raises InvalidJsonError for everything else; the two functions may raise ValueError for a number
     that is not wanted.
@@ -113,7 +113,7 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
 
 
 def finite_float(text: str) -> float:
-    """A `parse_float` that refuses what becomes infinite (1e999), since JSON could not hold it again."""
+    """A `parse_float` that refuses what becomes infinite (1e999), which JSON cannot hold."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:_SHOWN]} is too large")
@@ -147,7 +147,7 @@ def is_unicode(value: str) -> bool:
 
 
 def walk(value: object) -> Iterator[object]:
-    """Every value and key within a JSON value, in no particular order. Not recursive: any depth is fine."""
+    """Every value and key within a JSON value, at any depth, in no particular order."""
     stack = [value]
     while stack:
         value = stack.pop()

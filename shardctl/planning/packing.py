@@ -115,7 +115,7 @@ def _cannot_fit(unit: Unit, limit: int, measure: Callable[[Sequence[Tensor]], in
     need = measure(unit.tensors)
     return UsageError(
         f"tensor '{escape(name)}' needs a file of {need:,} bytes, over the strict limit of {limit:,}",
-        hint=f"choose --max-shard-size {need} or more, or leave out --strict-size",
+        hint=f"choose `max_shard_size` {need} or more, or leave out `strict_size`",
         tensor=name,
     )
 
@@ -128,7 +128,7 @@ def balance(units: Sequence[Unit], count: int) -> list[list[Unit]]:
     if count > len(units):
         raise UsageError(
             f"{len(units)} tensors (tied ones counted once) cannot fill {count} shards",
-            hint=f"choose --num-shards {max(len(units), 1)} or fewer",
+            hint=f"choose `num_shards` {max(len(units), 1)} or fewer",
         )
     sums = [0, *itertools.accumulate(unit.nbytes for unit in units)]
     capacity = _least_capacity(sums, count)

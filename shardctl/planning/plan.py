@@ -1,6 +1,6 @@
-"""What shall be: in which shard, and in which order, each tensor shall stand. Pure functions; no file is touched.
+"""Decide in which shard, and in which order, each tensor goes. Pure functions: no file is touched.
 
-Packing itself stands in `packing`: it follows huggingface_hub's planner, shard for shard, so that a
+Packing itself is in `packing`: it follows huggingface_hub's planner, shard for shard, so that a
 checkpoint split here has the same shards as one that was saved by `save_pretrained`.
 """
 
@@ -24,7 +24,7 @@ from shardctl.planning.ties import resolve_ties
 from shardctl.storages import Unit, storage_units
 from shardctl.text import escape
 
-#: Raised whenever the same plan would give other bytes than before.
+#: Increased whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
 
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
@@ -33,7 +33,7 @@ _TENSORS_AT_A_TIME = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One file to be: `size` is the whole file's, `data_size` its tensors', both in bytes."""
+    """One file to write: `size` is the whole file's, `data_size` its tensors', both in bytes."""
 
     filename: str
     tensors: tuple[Tensor, ...]
@@ -43,7 +43,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What shall be, as a value. `index` is the index file's bytes, None for a single file.
+    """What will be written, as a value. `index` is the index file's bytes, None for a single file.
 
     `metadata` goes into every file; `oversize` names the tensors that alone are larger than the
     limit; `notes` are for the user to know before the work.
@@ -62,6 +62,12 @@ class Plan:
     def total_size(self) -> int:
         """Bytes of all that is written of tensors: the index's `total_size`."""
         return sum(shard.data_size for shard in self.shards)
+
+    @property
+    def filenames(self) -> tuple[str, ...]:
+        """The names of all files, the index last."""
+        index = () if self.index_filename is None else (self.index_filename,)
+        return (*(shard.filename for shard in self.shards), *index)
 
     @property
     def loads_from(self) -> str:
@@ -123,7 +129,7 @@ def _pack(
     if len(packed) > MAX_SHARDS:
         raise UsageError(
             f"the plan has {len(packed):,} shards, and their names have room for {MAX_SHARDS:,}",
-            hint="choose a larger --max-shard-size",
+            hint="choose a larger `max_shard_size`",
         )
     if len(packed) == 1:
         metadata = of_one_file

@@ -1,4 +1,8 @@
-"""What a writing command was asked for, and the complete request that follows from it, the source and the target."""
+"""Everything that a writing command was asked for, and the complete request that follows from it.
+
+`WriteOptions` is what the user said; with the source and the target it becomes a `Request`, in
+which every default is filled in.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,62 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from shardctl.errors import UsageError
 from shardctl.model import Tensor
+from shardctl.text import escape
+
+Order = Literal["source", "natural"]
+Tied = Literal["share", "expand"]
+LayoutChoice = Literal["auto", "compact", "reflink"]
+Replace = Literal["nothing", "same", "all"]
+
+#: Options that decide a plan, by the names that plan files and journals use.
+Options = Mapping[str, str | int | bool | None]
+
+#: Exact bytes of the file that would hold these tensors: a format's `measure`.
+Measure = Callable[[Sequence[Tensor], Mapping[str, str]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large or how many: at most one is set; neither means a single file.
+
+    `strict` limits the whole file, header included; `or_fewer` takes fewer shards where there are
+    not enough tensors to fill them.
+    """
+
+    max_shard_bytes: int | None = None
+    num_shards: int | None = None
+    strict: bool = False
+    or_fewer: bool = False
+
+    @property
+    def one_file(self) -> bool:
+        """Whether the result is a single file, whatever the source holds."""
+        return self.max_shard_bytes is None and self.num_shards is None
+
+
+def parse_limits(
+    *, max_shard_size: str | None, num_shards: int | None, single: bool, strict_size: bool
+) -> Limits | None:
+    """Return the limits that were asked for, None for the source's number of shards.
+
+    Raises UsageError for a size that cannot be read, and for what cannot be used together.
+    """
+    asked = {"max_shard_size": max_shard_size, "num_shards": num_shards, "single": single or None}
+    given = [f"`{name}`" for name, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(
+            f"{' and '.join(given)} cannot be used together", hint="give just one of them"
+        )
+    if max_shard_size is not None:
+        # Imported here: most runs have no size to parse.
+        from shardctl.sizes import parse_size  # noqa: PLC0415 - (the same)
+
+        return Limits(max_shard_bytes=parse_size(max_shard_size), strict=strict_size)
+    if strict_size:
+        raise UsageError("`strict_size` needs a size to keep to", hint="add `max_shard_size`")
+    return Limits(num_shards=num_shards) if given else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,51 +88,26 @@ class WriteOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How large or how many: at most one is set; neither means one file.
-
-    `strict` limits the whole file; `or_fewer` takes fewer shards where there is not enough to fill
-    them.
-    """
-
-    max_shard_bytes: int | None = None
-    num_shards: int | None = None
-    strict: bool = False
-    or_fewer: bool = False
-
-
-Tied = Literal["share", "expand"]
-
-
-Order = Literal["source", "natural"]
-
-
-#: Exact bytes of the file that would hold these tensors: a format's `measure`.
-Measure = Callable[[Sequence[Tensor], Mapping[str, str]], int]
-
-
-@dataclass(frozen=True, slots=True)
 class Request:
-    """What the user asked for, complete: every default is filled in."""
+    """What to write, complete: every default is filled in.
+
+    `filename` is the one file's name where the user gave it. `block` is the block, in bytes, for
+    which a reflink layout pads; None is the compact layout.
+    """
 
     limits: Limits
     format: str
     suffix: str
     stem: str
     variant: str | None = None
-    filename: str | None = None  # the one file's name, where the user gave it
+    filename: str | None = None
     order: Order = "source"
     tied: Tied = "share"
-    block: int | None = None  # of a shareable layout, in bytes; None: compact
-
-    @property
-    def layout(self) -> Literal["compact", "shareable"]:
-        """How bytes stand in the files."""
-        return "compact" if self.block is None else "shareable"
+    block: int | None = None
 
 
 def options_of(request: Request) -> dict[str, str | int | bool | None]:
-    """The options that decide a plan, as a plan file and a journal record them."""
+    """Return the options that decide a plan, as a plan file and a journal record them."""
     return {
         "container": request.format,
         "max_shard_bytes": request.limits.max_shard_bytes,
@@ -84,11 +118,37 @@ def options_of(request: Request) -> dict[str, str | int | bool | None]:
         "filename": request.filename,
         "order": request.order,
         "tied": request.tied,
-        "layout": request.layout,
+        # The reflink layout's first name stays here, so that a plan keeps its id.
+        "layout": "compact" if request.block is None else "shareable",
     }
 
 
-Replace = Literal["nothing", "same", "all"]
+#: How messages name a recorded option where that is not its own name.
+_NAMES = {
+    "container": "`format`",
+    "max_shard_bytes": "`max_shard_size`",
+    "filename": "the target's file name",
+}
 
 
-LayoutChoice = Literal["auto", "compact", "shareable"]
+def option_differences(before: Options, now: Options) -> list[str]:
+    """Say which options differ, for example "`checksums` was off, is on"."""
+    return [
+        f"{_NAMES.get(name, f'`{name}`')} was {_worded(before.get(name))}, "
+        f"is {_worded(now.get(name))}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _worded(value: str | int | None) -> str:
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return "on" if value else "off"
+        case int():
+            return f"{value:,}"
+        case "shareable":
+            return "reflink"
+    return escape(str(value))

@@ -1,4 +1,4 @@
-"""Tied tensors, one under several names: which they are, and what of them a format can keep. Pure functions."""
+"""Tied tensors, one under several names: what of them a format can keep. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`--report`: a checkpoint, a plan or a verdict as an HTML page or SVG image that loads nothing."""
+"""A checkpoint, a plan or a verdict as an HTML page or an SVG image that loads nothing."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.commands.inspect import Inspection, inspect_checkpoint
-from shardctl.commands.write import Prepared
+from shardctl.commands.prepare import Prepared
 from shardctl.errors import InputError, UsageError
 from shardctl.findings import Finding
 from shardctl.model import Tensor

@@ -1,4 +1,4 @@
-"""Which names of a folder belong together as one checkpoint. Pure: it is given names, and what indexes list."""
+"""Which names in a directory belong together as one checkpoint. Pure: it is given names, and what indexes list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shardctl.text import escape
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One checkpoint of a folder, by names alone.
+    """One checkpoint in a directory, by names alone.
 
     `files` are the names that are there, in the order of their numbers; `missing` are the numbers
     that a set without an index lacks; `unlisted` are files that are numbered like the index's
@@ -43,7 +43,7 @@ class Candidate:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every file of it in the folder: the index, what it lists, and what is numbered like that."""
+        """Every file of it in the directory: the index, what it lists, and what is numbered like that."""
         index = () if self.index is None else (self.index,)
         return (*index, *self.files, *self.unlisted)
 
@@ -70,12 +70,12 @@ class Candidate:
         return escape(self.choice) + more
 
 
-#: Files with the same of these belong together; a plain file stands alone.
+#: Files with the same of these belong together; a plain file is a checkpoint by itself.
 _SetKey = tuple[str, str | None, str, NumberStyle, int | None]
 
 
 def candidates(names: Iterable[str], listed: Mapping[str, Collection[str]]) -> list[Candidate]:
-    """The checkpoints among the names of a folder, those with an index first. Training state is none.
+    """The checkpoints among the names in a directory, those with an index first. Training state is not one.
 
     `listed` has the shards that each index lists; an index that is not in it could not be read, and
     then the numbered files of its name are taken to be its.

@@ -9,7 +9,7 @@ from shardctl.stores.base import Store
 
 
 def read_checksums(store: Store, directory: str) -> Mapping[str, str] | None:
-    """The digests of a folder's `SHA256SUMS` by file name, None where there is none. Other lines are passed over."""
+    """The digests in a directory's `SHA256SUMS` by file name, None where there is no such file. Other lines are ignored."""
     path = store.join(directory, CHECKSUMS)
     if store.kind(path) != "file":
         return None

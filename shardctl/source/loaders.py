@@ -1,4 +1,4 @@
-"""Which file of a directory each upstream loader takes, where the directory holds several checkpoints.
+"""Which file each upstream loader takes of a directory with several checkpoints.
 
 Source: the order in which `_get_resolved_checkpoint_files` of transformers 5.23
 (`modeling_utils.py`), `load_torch_model` of huggingface_hub 2.4 (`serialization/_torch.py`) and
@@ -18,7 +18,7 @@ _NOTHING = "none"
 
 
 def loader_choices(candidates: Sequence[Candidate]) -> dict[str, str]:
-    """By loader, the name that it takes of a directory with these checkpoints; "none" where it finds none.
+    """By loader, the name that it takes of a directory with these checkpoints, or "none".
 
     No loader takes a variant unasked. accelerate also takes the only index, whatever its name.
     """

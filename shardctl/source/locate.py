@@ -1,4 +1,4 @@
-"""Which files SOURCE means: a file, an index, or the one checkpoint of a folder.
+"""Which files SOURCE means: a file, an index, or the one checkpoint in a directory.
 
 Ambiguity is an error that lists the choices, because loaders differ in what they would take. Names
 decide what belongs together (`candidates`); indexes are read for what they list; no weights file is
@@ -55,7 +55,7 @@ class Located:
         return "" if promised is None else promised.name
 
     def names(self, store: Store) -> dict[str, str]:
-        """By path, the names of the files in the folder: as the index lists them, also in folders below (`sub/a`)."""
+        """By path, the names of the files in the directory: as the index lists them, also in directories below (`sub/a`)."""
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
         return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
             store.join(self.directory, *name.split("/")): name for name in listed
@@ -71,9 +71,9 @@ class _IndexFile:
 
 
 def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
-    """The files that `source` means. A file that belongs to a set stands for the set, unless `whole_set` is false.
+    """The files that `source` means. A file of a set means the whole set, unless `whole_set` is false.
 
-    Raises UsageError where a folder holds several checkpoints, MissingError where there is nothing,
+    Raises UsageError where a directory has several checkpoints, MissingError where there is nothing,
     and InputError (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot
     be taken whole.
     """
@@ -95,7 +95,7 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
 
 
 def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
-    """The checkpoints that a folder holds, one for each that could be meant by it; none where it does not exist.
+    """The checkpoints in a directory, one for each that could be meant by it; none where it does not exist.
 
     Files that loaders know by name, and indexes; only where there are none, whatever else has
     weights in it.
@@ -104,7 +104,7 @@ def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
 
 
 def _survey(store: Store, directory: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
-    """The checkpoints of a folder, and its indexes by name."""
+    """The checkpoints in a directory, and its indexes by name."""
     every, indexes = _all_candidates(store, directory)
     known = [candidate for candidate in every if candidate.known]
     return known or [
@@ -193,7 +193,7 @@ def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
     if name in home.unlisted:
         raise InputError(
             f"'{escape(name)}' is numbered like the shards of '{escape(home.choice)}', which does not list it",
-            hint="repair the index with `shardctl index`, or copy the file to another folder to use it alone",
+            hint="repair the index with `reindex`, or copy the file to another folder to use it alone",
             code="shard-unlisted",
             file=source,
         )
@@ -254,7 +254,7 @@ def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> l
             "shard-unlisted",
             "error",
             "the file is numbered like the index's shards, and the index does not list it",
-            "repair the index with `shardctl index`, or remove the file if it is left over from another save",
+            "repair the index with `reindex`, or remove the file if it is left over from another save",
             file,
         )
         for file in unlisted
@@ -263,9 +263,7 @@ def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> l
         found.append(_incomplete(candidate, path))
     elif candidate.index is None and candidate.style not in ("none", "rank"):
         message = "the numbered files have no index, and most loaders find them only through one"
-        found.append(
-            Finding("index-missing", "warning", message, "write it with `shardctl index`", path)
-        )
+        found.append(Finding("index-missing", "warning", message, "write it with `reindex`", path))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.findings import Finding, Report, report_some
@@ -15,7 +15,15 @@ from shardctl.source.state_dict import Selection, flatten, select
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
-_REPAIR = "write the index anew from the shards' headers: `shardctl index`"
+_REPAIR = "write the index again from the shards' headers with `reindex`"
+
+
+#: Called for each file that is opened: its path, its size in bytes, and the number of files.
+Opened = Callable[[str, int, int], None]
+
+
+def unseen(path: str, size: int, files: int) -> None:
+    """Do nothing with a file that is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +43,9 @@ def read_checkpoint(
     *,
     drop_non_tensors: bool = False,
     nested: bool = False,
+    opened: Opened = unseen,
 ) -> Checkpoint:
-    """Read the headers of the located files, and nothing else.
+    """Read the headers of the located files, and nothing else. `opened` is called for each.
 
     Everything wrong with the files, with the set, and with what its index says goes to `report`;
     files without a usable header are left out. `key` chooses a nested state dict; with `nested`,
@@ -49,7 +58,7 @@ def read_checkpoint(
         _Part(
             path, file, _choose(file, path, key, drop_non_tensors=drop_non_tensors, nested=nested)
         )
-        for path, file in _read_files(store, located, report)
+        for path, file in _read_files(store, located, report, opened)
     ]
     report_some(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
@@ -71,13 +80,16 @@ def read_checkpoint(
     )
 
 
-def _read_files(store: Store, located: Located, report: Report) -> Iterator[tuple[str, File]]:
+def _read_files(
+    store: Store, located: Located, report: Report, opened: Opened
+) -> Iterator[tuple[str, File]]:
     for path in located.files:
         absent = _absent(store, located, path)
         if absent is not None:
             report(absent)
             continue
         with store.open(path) as reader:
+            opened(path, reader.version.size, len(located.files))
             file = read_file(reader, report)
         if file is not None:
             yield path, file

@@ -49,18 +49,22 @@ def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) ->
     nested = state_dict_keys(node)
     if not chosen.tensors and nested:
         raise InputError(
-            _said(path, key, "holds no tensors, but state dicts"),
+            _said(path, key, "contains nested state dicts"),
             hint=_use_key(key, nested),
             file=path,
         )
     if not chosen.tensors:
         raise InputError(
-            _said(path, key, "holds no tensors"), hint=_contents(chosen.non_tensors), file=path
+            _said(path, key, "contains no tensors"), hint=_contents(chosen.non_tensors), file=path
         )
     if not drop_non_tensors:
         raise InputError(
-            _said(path, key, f"also holds what is no tensor: {_contents(chosen.non_tensors)}"),
-            hint="add --drop-non-tensors to leave it out"
+            _said(
+                path,
+                key,
+                f"contains entries that are not tensors: {_contents(chosen.non_tensors)}",
+            ),
+            hint="add `drop_non_tensors` to leave them out"
             + (f", or {_use_key(key, nested)}" if nested else ""),
             file=path,
         )
@@ -75,7 +79,7 @@ def _refuse_unwritable(chosen: Selection, path: str, key: str | None) -> None:
             _said(
                 path,
                 key,
-                f"holds tensors of kinds that shardctl does not read: {_contents(unread)}",
+                f"contains tensors of kinds that shardctl does not read: {_contents(unread)}",
             ),
             hint="make them plain in torch (`to_dense()`, `dequantize()`) and save the checkpoint again",
             file=path,
@@ -86,7 +90,7 @@ def _refuse_unwritable(chosen: Selection, path: str, key: str | None) -> None:
             _said(
                 path,
                 key,
-                f"holds tensors under keys that are no text: {', '.join(map(escape, made[:_SHOWN]))}",
+                f"has tensors with non-string keys: {', '.join(map(escape, made[:_SHOWN]))}",
             ),
             hint="rename them in torch: `{str(key): value for key, value in state.items()}`",
             file=path,
@@ -136,7 +140,7 @@ def _at(tree: Tree, path: str, key: str) -> Tree:
     node = literal if literal is not None else dotted
     if node is None:
         keys = state_dict_keys(tree)
-        hint = _use_key(None, keys) if keys else "leave out --key: the file is not nested"
+        hint = _use_key(None, keys) if keys else "leave out `key`: the file is not nested"
         raise MissingError(
             f"'{escape(path)}' has no state dict at '{escape(key)}'", hint=hint, file=path
         )
@@ -176,5 +180,5 @@ def _contents(values: tuple[NonTensor, ...]) -> str:
 
 def _use_key(key: str | None, nested: list[str]) -> str:
     prefix = "" if key is None else f"{key}."
-    shown = ", ".join(f"--key {escape(prefix + name)}" for name in nested[:_SHOWN])
-    return f"choose one of: {shown}" + (", …" if len(nested) > _SHOWN else "")
+    shown = ", ".join(escape(prefix + name) for name in nested[:_SHOWN])
+    return f"choose one with `key`: {shown}" + (", …" if len(nested) > _SHOWN else "")

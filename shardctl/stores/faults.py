@@ -33,12 +33,12 @@ _HINTS = {
     errno.ESTALE: "the network filesystem has lost the file: mount it again, and run the same "
     "command again",
     errno.ENAMETOOLONG: "choose a shorter name, or a directory closer to the root",
-    errno.EMFILE: "raise the limit of open files (`ulimit -n`), or write fewer files in parallel",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`), or lower `jobs`",
     errno.ENFILE: "close other programs: the system has reached its limit of open files",
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: f"the quota is used up: {_NO_ROOM}",
-    errno.EFBIG: "the filesystem or `ulimit -f` does not allow files of that size: make smaller "
-    "shards",
+    errno.EFBIG: "the filesystem or `ulimit -f` does not allow files of that size: choose a "
+    "smaller `max_shard_size`",
     errno.EROFS: "the filesystem is mounted read-only: choose another target, or mount it for "
     "writing",
     errno.ENOENT: "the directory was removed or never made: see what else changes files there, and "

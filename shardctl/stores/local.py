@@ -28,8 +28,15 @@ _PERMISSIONS = 0o777
 class LocalStore:
     """Store of local paths, with every capability of `stores.base` that the system has.
 
-    It keeps no state, so that any number of threads and processes may use one.
+    It keeps no state, so that any number of threads and processes may use one, and any two are
+    equal.
     """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LocalStore)
+
+    def __hash__(self) -> int:
+        return hash(LocalStore)
 
     def join(self, directory: str, *names: str) -> str:
         """Return the path of a name in a directory."""

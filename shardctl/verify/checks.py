@@ -30,7 +30,7 @@ def leftover(subject: Subject) -> Iterator[Finding]:
                 "hold old and new files"
             )
             hint = (
-                "run the interrupted command again, whatever its SOURCE holds now: it completes "
+                "run the interrupted command again, whatever its source holds now: it completes "
                 "the replacement first"
             )
         else:
@@ -63,7 +63,7 @@ def total_size(subject: Subject) -> Iterator[Finding]:
         return
     else:
         message = f"the index says total_size {stated!r}, and the tensors have {written:,} bytes"
-    hint = "`shardctl index` corrects it from the shards' headers"
+    hint = "`reindex` corrects it from the shards' headers"
     yield Finding("index-total-size", "error", message, hint, file=index.path)
 
 
@@ -90,7 +90,8 @@ def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
                 "pickle-unsafe",
                 "error",
                 f"loading it would import {some}: with `weights_only=False` that runs code",
-                "convert the weights to safetensors with `shardctl reshard`, which runs nothing",
+                'convert the weights with `write(format="safetensors", drop_non_tensors=True)`, '
+                "which runs nothing",
                 file=file.path,
             )
 
@@ -125,7 +126,8 @@ def digests_missing(subject: Subject) -> Iterator[Finding]:
                 "digest-missing",
                 "warning",
                 f"{CHECKSUMS} has no line for this file",
-                f"write {CHECKSUMS} again, with sha256sum for example",
+                f"write {CHECKSUMS} again, for example with sha256sum, or write the files with "
+                "`checksums`",
                 file=path,
             )
 

@@ -13,7 +13,7 @@ from shardctl.model import Checkpoint, Tensor
 from shardctl.source.candidates import Candidate
 from shardctl.source.loaders import loader_choices
 from shardctl.source.locate import Located, directory_checkpoints, find_source
-from shardctl.source.read import read_checkpoint
+from shardctl.source.read import Opened, read_checkpoint, unseen
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
 from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
@@ -79,20 +79,21 @@ def verify(
     how: Thoroughness,
     observe: Observer | None = None,
     other: Store | None = None,
+    opened: Opened = unseen,
 ) -> Verdict:
     """Find everything that is wrong with a checkpoint.
 
-    `observe` is shown how many bytes are read beyond the headers. `other` is the store of
-    `how.against`; by default it is the same. Raises MissingError where there is nothing to look at,
+    `observe` is shown how many bytes are read beyond the headers; `opened` is called for each file
+    whose header is read. `other` is the store of `how.against`; by default it is the same. Raises MissingError where there is nothing to look at,
     UsageError for a key with two meanings.
     """
     findings: list[Finding] = []
     subjects = [
-        Subject(store, located, _read(store, located, findings, how.key))
+        Subject(store, located, _read(store, located, findings, how.key, opened))
         for located in _locate(store, source, findings)
     ]
     opposed = (
-        _oppose(other or store, subjects[0].checkpoint, how.against, how.key)
+        _oppose(other or store, subjects[0].checkpoint, how.against, how.key, opened)
         if how.against and subjects
         else None
     )
@@ -123,10 +124,13 @@ def verify(
     )
 
 
-def _oppose(store: Store, checkpoint: Checkpoint, other: str, key: str | None) -> _Opposed:
+def _oppose(
+    store: Store, checkpoint: Checkpoint, other: str, key: str | None, opened: Opened
+) -> _Opposed:
     """Read the other checkpoint from its store, and compare the headers."""
     findings: list[Finding] = []
-    theirs = named_tensors(_read(store, find_source(store, other, whole_set=False), findings, key))
+    located = find_source(store, other, whole_set=False)
+    theirs = named_tensors(_read(store, located, findings, key, opened))
     ours = named_tensors(checkpoint)
     findings.extend(compare_headers(ours, theirs, other))
     return _Opposed(store, other, tuple(findings), alike(ours, theirs))
@@ -219,10 +223,18 @@ def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Loca
                 findings.append(as_finding(incomplete))
 
 
-def _read(store: Store, located: Located, findings: list[Finding], key: str | None) -> Checkpoint:
+def _read(
+    store: Store, located: Located, findings: list[Finding], key: str | None, opened: Opened
+) -> Checkpoint:
     try:
         return read_checkpoint(
-            store, located, findings.append, key, drop_non_tensors=True, nested=True
+            store,
+            located,
+            findings.append,
+            key,
+            drop_non_tensors=True,
+            nested=True,
+            opened=opened,
         )
     except (MissingError, UsageError):
         raise

@@ -1,4 +1,4 @@
-"""A second opinion: every tensor loaded with the format's own loader, and compared with what our reader says."""
+"""A second opinion: every tensor, loaded with the format's own loader, against our reader."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _loader_of(format_name: str) -> OpenUpstream:
         return load_upstream()
     except ImportError as error:
         raise UsageError(
-            f"--load needs torch and safetensors ({error})",
+            f"`load` needs torch and safetensors ({error})",
             hint="install them: pip install 'shardctl[torch]'",
         ) from error
 

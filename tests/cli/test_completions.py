@@ -39,7 +39,7 @@ LINES: dict[str, tuple[set[str], set[str]]] = {
     "shardctl split --to s": ({"safetensors"}, {"bin"}),
     "shardctl reshard --order ": ({"source", "natural"}, set()),
     "shardctl reshard --tied ": ({"share", "expand"}, set()),
-    "shardctl reshard --layout ": ({"auto", "compact", "shareable"}, set()),
+    "shardctl reshard --layout ": ({"auto", "compact", "reflink"}, {"shareable"}),
     "shardctl split --progress ": ({"auto", "plain", "json", "none"}, {"weights"}),
     **{f"shardctl {name} --progress ": ({"plain", "json"}, {"weights"}) for name in ("inspect", "verify", "index")},
     "shardctl split --max-shard-size ": (set(values.SIZES), {"weights"}),

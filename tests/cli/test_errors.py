@@ -215,9 +215,7 @@ def test_a_filter_that_matches_nothing(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path, run_cli: RunCli) -> None:
-    """A pipe under a weights name is refused at once: 3 for readers and writers, a finding for
-    verify.
-    """
+    """A pipe under a weights name is refused at once: 3 for readers and writers, a finding for verify."""
     path = tmp_path / "m" / "model.safetensors"
     path.parent.mkdir()
     os.mkfifo(path)

@@ -1,6 +1,4 @@
-"""The help: `-h` is one screen of main options, `--help` is everything, and no variable asks for
-it.
-"""
+"""The help: `-h` is one screen of main options, `--help` is everything, and no variable asks for it."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ def test_no_line_is_too_long(command: Command, option: str, width: int) -> None:
 
 @each_command
 def test_the_short_help_has_the_main_options(command: Command) -> None:
-    """`-h` has the summary, every argument, each main option of the command under its heading, and
-    an example.
-    """
+    """`-h` has the summary, every argument, each main option of the command under its heading, and an example."""
     text = page(command.name, "-h")
     main = [option for option in command.options if option.flags[-1] in MAIN]
     headings = [heading for heading, options in command.panels() if set(options) & set(main)]
@@ -80,9 +76,7 @@ def test_every_main_option_exists() -> None:
 
 @each_page
 def test_the_full_help_has_everything(command: Command) -> None:
-    """`--help` has every option with its text, default and details under its heading, variables and
-    exit codes.
-    """
+    """`--help` has every option with its text, default and details under its heading, variables and exit codes."""
     text = page(command.name, "--help")
     at = [text.index(f"\n{heading}:\n") for heading in [name for name, _ in command.panels()]]
     assert at == sorted(at)

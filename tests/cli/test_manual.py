@@ -1,6 +1,4 @@
-"""The manual pages: formatters find nothing to complain of, and they say what the command line
-says.
-"""
+"""The manual pages: formatters find nothing to complain of, and they say what the command line says."""
 
 from __future__ import annotations
 

@@ -130,7 +130,8 @@ def test_streams_that_cannot_say_a_name(tmp_path: Path, variables: dict[str, str
         "from shardctl.cli.exits import run\n"
         "import sys\n"
         "source, target, nowhere = sys.argv[1:]\n"
-        "calls = ['inspect', source], ['inspect', source, '--json'], ['split', source, target, '-v']\n"
+        "calls = ['inspect', source], ['inspect', source, '--json'], \\\n"
+        "    ['split', source, target, '-v']\n"
         "codes = [run(app, call) for call in (*calls, ['verify', target], ['verify', nowhere])]\n"
         "sys.exit(codes != [0, 0, 0, 0, 3])\n"
     )

@@ -17,7 +17,7 @@ from referencing import Registry, Resource
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
-from shardctl.commands import write as operations
+from shardctl.commands import prepare as preparing
 from shardctl.errors import Stopped
 from shardctl.stores.local import LocalStore
 from tests.checkpoints import ROOT, call_cli
@@ -323,7 +323,7 @@ def test_bugs_and_signals(
     def broken(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr(operations, "prepare", broken)
+    monkeypatch.setattr(preparing, "prepare", broken)
     assert signal.SIGHUP == 1
     found = error(call, code, "split", "a", "b")
     assert found["error"] == ("internal-error" if code == 70 else "stopped")

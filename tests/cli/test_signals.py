@@ -17,8 +17,8 @@ from shardctl.errors import Stopped
 from tests.checkpoints import ROOT
 from tests.cli.files import plain_directory
 
-#: The program with a trap, which is set once the entry point is imported. Its signals are as a
-#: terminal's shell sets them, whatever the tests themselves were started with.
+#: The program with a trap, which is set once the entry point is imported. Its signals are as a terminal's shell sets
+#: them, whatever the tests themselves were started with.
 PROGRAM = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -84,9 +84,7 @@ def ended(trap: str, *arguments: object) -> tuple[int, str, str]:
 
 
 def test_ctrl_c_during_any_import(source: Path) -> None:
-    """Whatever is being imported, Ctrl-C ends the command with 130 and one line, from the entry
-    point's first line.
-    """
+    """Whatever is being imported, Ctrl-C ends the command with 130 and one line, from the entry point's first line."""
     code, _, said = ended(LISTING, "inspect", source)
     modules = [line.removeprefix("import ") for line in said.splitlines()]
     assert code == 0
@@ -110,9 +108,7 @@ def test_ctrl_c_during_any_import(source: Path) -> None:
 def test_each_signal_before_the_work(
     source: Path, tmp_path: Path, signum: signal.Signals, module: str
 ) -> None:
-    """Each signal that comes before a writer has begun ends it with 128 + signal, one line, and no
-    target.
-    """
+    """Each signal that comes before a writer has begun ends it with 128 + signal, one line, and no target."""
     trap = INTERRUPTING.format(module=module, signum=int(signum))
     code, out, said = ended(trap, "split", source, tmp_path / "out")
     assert (code, out, said) == (128 + signum, "", f"interrupted ({signum.name})\n")
@@ -140,9 +136,7 @@ def test_the_line_in_json(source: Path, monkeypatch: pytest.MonkeyPatch, variabl
 
 @pytest.mark.parametrize("milliseconds", range(0, 151, 10))
 def test_ctrl_c_at_any_moment(source: Path, milliseconds: int) -> None:
-    """However long after the start Ctrl-C comes, the command ends with 130 or is done, and never
-    with a traceback.
-    """
+    """However long after the start Ctrl-C comes, the command ends with 130 or is done, and never with a traceback."""
     with start(READY, "inspect", source) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
@@ -185,9 +179,7 @@ def test_a_signal_without_stderr(source: Path) -> None:
 def test_the_hint_names_no_option_that_is_missing(
     capsys: pytest.CaptureFixture[str], command: str, resumable: bool
 ) -> None:
-    """A command that is stopped at work says what is kept and how to go on; only writers have
-    --restart.
-    """
+    """A command that is stopped at work says what is kept and how to go on; only writers have --restart."""
 
     def stopped(**_: object) -> None:
         raise Stopped(signal.SIGINT)

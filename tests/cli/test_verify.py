@@ -130,7 +130,7 @@ def test_a_named_shard_is_looked_at_alone(sharded: Path, run_cli: RunCli) -> Non
 
 
 def test_against(tmp_path: Path, sharded: Path, run_cli: RunCli) -> None:
-    """Equal tensors in other files and another container are equal; each difference has its code."""
+    """Equal tensors in other files and another format are equal; each difference has its code."""
     run_cli("merge", sharded, tmp_path / "one.bin")
     run_cli("verify", sharded, "--against", tmp_path / "one.bin", "--deep")
     header = {"a": 400, "b": 396, "d": 400}
@@ -219,3 +219,42 @@ def test_index_needs_shards(tmp_path: Path, sharded: Path, run_cli: RunCli) -> N
     (sharded / "model.safetensors.index.json").unlink()
     (sharded / "model-00002-of-00003.safetensors").unlink()
     run_cli("index", sharded, code=3)
+
+
+# options of all commands that read
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "index"])
+def test_verbose_lists_the_files_read(sharded: Path, run_cli: RunCli, command: str) -> None:
+    """With -v every file whose header is read is a line on stderr with its size; -q is stronger."""
+    plain, verbose = run_cli(command, sharded), run_cli(command, sharded, "-v")
+    read = [line for line in verbose.stderr.splitlines() if line.startswith("reads ")]
+    assert read == [
+        f"reads {path} ({path.stat().st_size} B)" for path in sorted(sharded.glob("*.safetensors"))
+    ]
+    assert (verbose.stdout, "reads" in plain.stderr) == (plain.stdout, False)
+    assert run_cli(command, sharded, "-v", "-q").stderr == ""
+
+
+def test_verbose_lists_what_is_compared(tmp_path: Path, sharded: Path, run_cli: RunCli) -> None:
+    """The files of the other checkpoint are listed too."""
+    run_cli("merge", sharded, tmp_path / "one.bin")
+    done = run_cli("verify", sharded, "--against", tmp_path / "one.bin", "-v")
+    assert f"reads {tmp_path / 'one.bin'} (" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "index"])
+def test_progress_json_ends_with_an_event(sharded: Path, run_cli: RunCli, command: str) -> None:
+    """With --progress json the last event says that all is done, or what failed."""
+    lines = run_cli(command, sharded, "--progress", "json").stderr.splitlines()
+    assert json.loads(next(line for line in lines if line.startswith("{")))["event"] == "done"
+    failed = run_cli(command, sharded / "gone", "--progress", "json", code=3).stderr.splitlines()
+    assert json.loads(failed[0])["event"] == "error"
+    assert "{" not in run_cli(command, sharded, "--progress", "none").stderr
+
+
+def test_findings_name_commands(sharded: Path, run_cli: RunCli) -> None:
+    """What a finding advises is said in commands to type."""
+    (sharded / "model.safetensors.index.json").unlink()
+    (finding,) = json.loads(run_cli("verify", sharded, "--json").stdout)["findings"]
+    assert "`shardctl index`" in finding["hint"]

@@ -1,4 +1,4 @@
-"""split, merge and reshard: one path on stdout, talk on stderr, documents, and what is in the way."""
+"""split, merge and reshard: stdout, stderr, documents, and targets that must stay."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tests.checkpoints import RunCli, load
 from tests.cli.files import TENSOR_BYTES, plain_directory, write_safetensors, write_torch
 
 WRITER_KEYS = [
-    "schema_version", "command", "done", "source", "target", "loads_from", "container", "total_size", "max_shard_size",
-    "plan_id", "shards", "oversize", "copied", "companions", "superseded",
+    "schema_version", "command", "done", "source", "target", "loads_from", "container",
+    "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions",
+    "superseded",
 ]  # fmt: skip
 SHARD_KEYS = ["name", "size", "data_size", "tensors", "sha256"]
 PLAN_KEYS = ["layout_version", "layout", "block_size", "options", "sources"]
@@ -47,7 +48,7 @@ def names(directory: Path) -> list[str]:
 def test_stdout_is_the_path_that_a_loader_takes(
     source: Path, tmp_path: Path, run_cli: RunCli, arguments: tuple[str, ...], loads_from: str
 ) -> None:
-    """A writer prints one line, the index or the single file, and everything else goes to stderr."""
+    """A writer prints one line, the index or the single file; all else goes to stderr."""
     command, *options = arguments
     done = run_cli(command, source, "out", *options, cwd=tmp_path)
     assert done.stdout == f"{loads_from}\n"
@@ -238,10 +239,8 @@ def test_the_environment_sets_options(
 def test_two_variables_of_a_group_are_2(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
     """Where the environment alone contradicts itself, nobody can know what is meant."""
     variables = {"SHARDCTL_SPLIT_MAX_SHARD_SIZE": "400", "SHARDCTL_SPLIT_NUM_SHARDS": "2"}
-    assert (
-        "exclude each other"
-        in run_cli("split", source, tmp_path / "out", env=variables, code=2).stderr
-    )
+    error = run_cli("split", source, tmp_path / "out", env=variables, code=2).stderr
+    assert "--max-shard-size and --num-shards cannot be used together" in error
 
 
 def test_a_flag_can_come_from_the_environment(
@@ -306,7 +305,7 @@ def test_order_natural(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_key_reaches_a_nested_state_dict(tmp_path: Path, run_cli: RunCli) -> None:
-    """Without --key the keys are listed (3); with it the nested dictionary is written, and loads."""
+    """Without --key the keys are listed (3); with it the nested state dict is written."""
     import torch
 
     weights = {"w": torch.arange(6.0), "b": torch.ones(2)}
@@ -356,6 +355,19 @@ def test_tied_tensors(tmp_path: Path, run_cli: RunCli, tied: str, held: set[str]
     with safe_open(tmp_path / "out" / "model.safetensors", framework="pt") as file:
         assert set(file.keys()) == held
         assert ("z" in (file.metadata() or {})) == (tied == "share")
+
+
+@pytest.mark.parametrize("name", ["reflink", "shareable"])
+def test_the_reflink_layout_has_two_names(
+    source: Path, tmp_path: Path, run_cli: RunCli, name: str
+) -> None:
+    """The first name of --layout reflink works still; the plan records that one."""
+    out = tmp_path / "out"
+    by_option = json.loads(run_cli("split", source, out, "--layout", name, "-n", "--json").stdout)
+    variables = {"SHARDCTL_SPLIT_LAYOUT": "reflink"}
+    by_variable = json.loads(run_cli("split", source, out, "-n", "--json", env=variables).stdout)
+    assert by_option["plan_id"] == by_variable["plan_id"]
+    assert by_option["plan"]["layout"] == by_option["plan"]["options"]["layout"] == "shareable"
 
 
 # what is in the way
@@ -537,3 +549,16 @@ def test_oversize_tensors_are_listed(tmp_path: Path, run_cli: RunCli) -> None:
     document = json.loads(run_cli(*arguments).stdout)
     assert document["oversize"] == ["big"]
     assert [shard["tensors"] for shard in document["shards"]] == [["big"], ["a", "c"]]
+
+
+# hints
+
+
+def test_hints_name_options(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """What an error advises is said in options, for people and in JSON."""
+    (tmp_path / "one.bin").write_text("mine")
+    line = ("merge", source, tmp_path / "one.bin")
+    assert "or add --replace to replace it" in run_cli(*line, code=4).stderr
+    assert "--replace" in json.loads(run_cli(*line, "--json", code=4).stderr)["hint"]
+    error = run_cli("split", source, tmp_path / "x.safetensors", code=2).stderr
+    assert "use `shardctl merge` for one file" in error

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from shardctl.cli.progress.observers import Silent
-from shardctl.commands.write import prepare, write
+from shardctl.commands.prepare import prepare
+from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Copied
@@ -92,11 +93,9 @@ def make_source(directory: Path, container: str) -> Path:
 def convert(source: Path, target: Path, options: WriteOptions) -> Copied:
     """Write a checkpoint, see that it is whole and equal, and return the ways that its bytes took."""
     store = LocalStore()
-    prepared = prepare(store, str(source), str(target), options, finish=True)
-    copied = sum(
-        (receipt.copied for receipt in write(store, prepared, RunOptions(jobs=2), Silent())),
-        Copied(),
-    )
+    prepared = prepare(store, str(source), store, str(target), options, finish=True)
+    receipts = write(store, store, prepared, RunOptions(jobs=2), Silent())
+    copied = sum((receipt.copied for receipt in receipts), Copied())
     assert verify(store, str(target), Thoroughness(deep=True, strict=True, against=str(source))).ok
     return copied
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from shardctl.cli.progress.observers import Silent
-from shardctl.commands.write import prepare, write
+from shardctl.commands.prepare import prepare
+from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import TargetExistsError
 from shardctl.planning.request import Limits, WriteOptions
@@ -310,11 +311,12 @@ def test_a_rival_that_ends_in_between(source: Path, tmp_path: Path) -> None:
     """
     target = tmp_path / "target"
     options = WriteOptions(Limits(num_shards=3))
-    planned = prepare(LocalStore(), str(source), str(target), options, finish=True)
+    store = LocalStore()
+    planned = prepare(store, str(source), store, str(target), options, finish=True)
     run_here(*_split(source, target)).expect(0)
     rival = digests(target)
     with pytest.raises(TargetExistsError, match="changed") as caught:
-        write(LocalStore(), planned, RunOptions(jobs=1), Silent())
+        write(store, store, planned, RunOptions(jobs=1), Silent())
     assert caught.value.exit_code == 4
     assert digests(target) == rival
     assert "up to date" in run_here(*_split(source, target)).expect(0).stderr

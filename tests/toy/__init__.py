@@ -1,5 +1,6 @@
-"""A format that shardctl does not know, in the files that a new format needs: what an author would write.
+"""A format that shardctl does not know, in the modules that a new format needs.
 
-A file is a line of 18 bytes, `TOY1 ` and the length of the table in 12 digits, then the table, a line
-for each tensor (dtype, bytes, shape and name), then the tensors' bytes in that order.
+A file begins with a line of 18 bytes, `TOY1 ` and the length of the table in 12 digits. The table
+follows, a line for each tensor (dtype, bytes, shape and name), then the tensors' bytes in that
+order.
 """

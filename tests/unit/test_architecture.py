@@ -5,6 +5,7 @@ library.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -188,6 +189,24 @@ def test_formats_are_asked_and_never_named(module: str) -> None:
     tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
     named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & words
     assert not named, f"shardctl.{module} names {', '.join(sorted(map(str, named)))}"
+
+
+#: How an option or a command of our own is spelled.
+SPELLED = re.compile(r"(?<![\w-])--[a-z]|`shardctl ")
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in modules() if layer_of(name) not in ("cli", "__main__")]
+)
+def test_only_the_command_line_spells_options(module: str) -> None:
+    """No text below the CLI spells an option or a command: `cli.remedies` adds them."""
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert [text for text in texts if SPELLED.search(text)] == []
 
 
 HEAVY = ("torch", "numpy", "rich", "transformers", "safetensors")

@@ -11,6 +11,7 @@ from shardctl.cli.terminal.canvas import Canvas
 from shardctl.cli.terminal.charts import Mark, file_map
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding
+from shardctl.formats.detection import read_file
 from shardctl.sizes import format_size
 from shardctl.stores.base import Store
 from shardctl.view.findings import placed, shown
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 #: Files that are drawn at most, and places in one file.
 MOST_FILES, MOST_MARKS = 8, 6
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-# A safetensors file begins with its header's length, a little-endian u64, and the header is a JSON
-# object.
-_LENGTH_BYTES, _OBJECT = 8, b"{"
 
 #: Returns a file's size and the end of its header, in bytes. None for the header where the file
 #: does not begin with one, None for both where it cannot be read.
@@ -36,14 +34,16 @@ def measure_of(store: Store) -> Measure:
     def measure(path: str) -> tuple[int, int | None] | None:
         try:
             with store.open(path) as reader:
-                size = reader.version.size
-                begin = reader.read(0, min(size, _LENGTH_BYTES + 1))
+                size, file = reader.version.size, read_file(reader, _nothing)
         except ShardctlError:
             return None
-        end = _LENGTH_BYTES + int.from_bytes(begin[:_LENGTH_BYTES], "little")
-        return size, end if begin[_LENGTH_BYTES:] == _OBJECT and end <= size else None
+        return size, None if file is None else file.data_offset or None
 
     return measure
+
+
+def _nothing(_: Finding) -> None:
+    """Do nothing: what is drawn here are the findings."""
 
 
 def findings(found: Sequence[Finding], measure: Measure, on: Canvas) -> Iterator[RenderableType]:

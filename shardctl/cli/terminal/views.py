@@ -11,7 +11,7 @@ from rich.tree import Tree
 from shardctl.cli.terminal import charts
 from shardctl.cli.terminal.canvas import Canvas
 from shardctl.commands.inspect import Inspection
-from shardctl.commands.write import Prepared
+from shardctl.commands.prepare import Prepared
 from shardctl.sizes import format_size
 from shardctl.text import cells, escape, plural
 from shardctl.view.files import Bars, FileBar, Stretch, before_and_after, planned

@@ -8,7 +8,7 @@ _SAVE_AGAIN = "save the file again with safetensors, or fetch it again"
 
 
 class FileFindings:
-    """Reports findings of one file; of each code the first hundred, and with `close` the rest as a number."""
+    """Reports findings of one file: the first hundred of each code, and with `close` how many more."""
 
     def __init__(self, path: str, report: Report) -> None:
         self._path = path

@@ -93,7 +93,7 @@ def _check(
     refuse_lone_surrogates(text, root)
     if text.startswith(_WHITE_SPACE):
         message = "white space stands before the header's object"
-        hint = "this file can be read here; write it again (`shardctl reshard`) for readers that refuse it"
+        hint = "this file can be read here; write it again with `write` for readers that refuse it"
         findings.add("header-invalid", message, hint, severity="warning", offset=LENGTH_BYTES)
     check = HeaderCheck(reader.path, data_offset, reader.version.size, findings)
     check.keys(root)

@@ -1,4 +1,4 @@
-"""Load tensors with safetensors' own loader, as a second opinion on what our reader says. Needs the extra `torch`."""
+"""Load tensors with safetensors' own loader, as a second opinion on our reader. Needs the extra `torch`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from shardctl.formats.torch.upstream import as_loaded
 from shardctl.model import File, Tensor
 
 
-def open_with_safetensors(file: File, key: str | None) -> LoadTensor:  # noqa: ARG001 - nothing is nested
+def open_with_safetensors(
+    file: File,
+    key: str | None,  # noqa: ARG001 - nothing is nested
+) -> LoadTensor:
     """Open a local file with `safetensors.safe_open`, for tensors of torch."""
     opened: Any = safe_open(file.path, framework="pt")
     names = frozenset(opened.keys())

@@ -112,7 +112,7 @@ def _refuse_unwritable(tensor: Tensor) -> None:
     dtype = tensor.dtype
     if dtype.rank is None:
         message = f"safetensors has no type for {dtype.name}"
-        raise UsageError(message, hint="write a .bin instead (`--to bin`)", tensor=tensor.name)
+        raise UsageError(message, hint='write a .bin file with `format="bin"`', tensor=tensor.name)
     if tensor.strides is not None and dtype.bits % 8:
         message = (
             f"a strided view of {dtype.name} cannot be gathered: its elements are not whole bytes"
@@ -124,12 +124,14 @@ def _refuse_unwritable(tensor: Tensor) -> None:
         message = f"a tensor named {METADATA_KEY} makes a safetensors file unreadable"
         raise UsageError(
             message,
-            hint="rename the tensor, or write a .bin instead (`--to bin`)",
+            hint='rename the tensor, or write a .bin file with `format="bin"`',
             tensor=tensor.name,
         )
     if not is_unicode(tensor.name):
         message = f"the name {tensor.name!a} has a lone surrogate, which safetensors cannot store"
-        raise UsageError(message, hint="rename the tensor, or write a .bin instead (`--to bin`)")
+        raise UsageError(
+            message, hint='rename the tensor, or write a .bin file with `format="bin"`'
+        )
 
 
 def _metadata_member(metadata: Mapping[str, str]) -> str:
@@ -137,7 +139,7 @@ def _metadata_member(metadata: Mapping[str, str]) -> str:
         if not (is_unicode(key) and is_unicode(value)):
             message = f"the metadata {key!a} has a lone surrogate, which safetensors cannot store"
             raise UsageError(
-                message, hint="rename what it names, or write a .bin instead (`--to bin`)"
+                message, hint='rename what it names, or write a .bin file with `format="bin"`'
             )
     pairs = ",".join(f"{_quote(key)}:{_quote(metadata[key])}" for key in sorted(metadata))
     return f'"{METADATA_KEY}":{{{pairs}}}'
@@ -149,5 +151,5 @@ def _encode(text: str, modulus: int, remainder: int) -> bytes:
     header += b" " * ((remainder - LENGTH_BYTES - len(header)) % modulus)
     if len(header) > MAX_HEADER_BYTES:
         message = f"the header would take {len(header):,} bytes; readers refuse more than {MAX_HEADER_BYTES:,}"
-        raise UsageError(message, hint="write several shards, as with `--num-shards 2`")
+        raise UsageError(message, hint="write several shards, for example with `num_shards` 2")
     return len(header).to_bytes(LENGTH_BYTES, "little") + header

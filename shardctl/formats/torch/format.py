@@ -27,7 +27,7 @@ def _writer() -> FormatWriter:
 
 
 def _upstream() -> OpenUpstream:
-    from shardctl.formats.torch.upstream import open_with_torch  # noqa: PLC0415 - an optional dependency
+    from shardctl.formats.torch.upstream import open_with_torch  # noqa: PLC0415 - optional
 
     return open_with_torch
 

@@ -1,4 +1,4 @@
-"""Load tensors with torch itself, as a second opinion on what our reader says. Needs the extra `torch`."""
+"""Load tensors with torch itself, as a second opinion on our reader. Needs the extra `torch`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def as_loaded(theirs: Any, ours: Tensor) -> Loaded:
 
 
 def _descend(root: Any, name: str) -> Any:
-    """A tensor by its name, or by the dotted path of a nested one. Raises KeyError where there is none."""
+    """A tensor by its name, or by the dotted path of a nested one; raises KeyError."""
     if isinstance(root, dict) and name in root:
         return root[name]
     for at in (at for at, character in enumerate(name) if character == "."):

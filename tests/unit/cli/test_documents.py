@@ -8,9 +8,10 @@ import pytest
 
 from shardctl.cli import documents
 from shardctl.cli.progress.observers import Silent
-from shardctl.commands import write as operations
 from shardctl.commands.index import make_index
 from shardctl.commands.inspect import inspect_checkpoint
+from shardctl.commands.prepare import Prepared, prepare
+from shardctl.commands.write import build_job, write
 from shardctl.engine.run import RunOptions
 from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
@@ -21,8 +22,9 @@ from shardctl.verify.run import Thoroughness, verify
 from tests.small import put, sample, weights
 
 WRITING = [
-    "schema_version", "command", "done", "source", "target", "loads_from", "container", "total_size",
-    "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions", "superseded",
+    "schema_version", "command", "done", "source", "target", "loads_from", "container",
+    "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions",
+    "superseded",
 ]  # fmt: skip
 
 
@@ -34,10 +36,10 @@ def store() -> MemoryStore:
     return store
 
 
-def prepared(store: MemoryStore, source: str = "m") -> operations.Prepared:
+def prepared(store: MemoryStore, source: str = "m") -> Prepared:
     """A split into shards of 250 bytes."""
     options = WriteOptions(limits=Limits(max_shard_bytes=250), checksums=True)
-    return operations.prepare(store, source, "s", options, finish=True)
+    return prepare(store, source, store, "s", options, finish=True)
 
 
 def test_one_document_is_one_line() -> None:
@@ -62,8 +64,8 @@ def test_inspect(store: MemoryStore) -> None:
     checkpoint = read_checkpoint(store, located, strict, nested=True)
     document = documents.inspection(inspect_checkpoint(store, "m", located, checkpoint, None, ()))
     assert list(document) == [
-        "schema_version", "command", "source", "container", "index", "total_size", "total_parameters", "metadata",
-        "files", "tensors",
+        "schema_version", "command", "source", "container", "index", "total_size",
+        "total_parameters", "metadata", "files", "tensors",
     ]  # fmt: skip
     assert (document["schema_version"], document["command"], document["index"]) == (
         1,
@@ -80,7 +82,7 @@ def test_inspect(store: MemoryStore) -> None:
 def test_what_a_writer_did(store: MemoryStore) -> None:
     """A finished run has digests where they were taken, and the way that the bytes took."""
     ready = prepared(store)
-    receipts = operations.write(store, ready, RunOptions(jobs=1), Silent())
+    receipts = write(store, store, ready, RunOptions(jobs=1), Silent())
     document = documents.writing("split", ready, store, receipts)
     assert list(document) == WRITING
     assert document["done"] is True
@@ -90,14 +92,14 @@ def test_what_a_writer_did(store: MemoryStore) -> None:
     assert all(len(shard["sha256"]) == 64 for shard in document["shards"])
     assert list(document["copied"]) == ["kernel", "shared", "buffered"]
     assert sum(document["copied"].values()) == sum(
-        task.layout.nbytes for task in operations.tasks_of(store, ready)
+        task.layout.nbytes for task in build_job(store, ready).tasks
     )
     assert document["companions"] == ["config.json"]
 
 
 def test_a_plan(store: MemoryStore) -> None:
     """A plan is the same document, not done, and says what it was made from."""
-    document = documents.plan_file("split", prepared(store), store)
+    document = documents.plan_file("split", prepared(store), store, store)
     assert list(document) == [*WRITING, "plan"]
     assert document["done"] is False
     assert {shard["sha256"] for shard in document["shards"]} == {None}
@@ -123,13 +125,13 @@ def test_a_plans_sources_are_named_from_the_directory() -> None:
     whole = {"metadata": {"total_size": 2}, "weight_map": wanted}
     put(store, "m/model.safetensors.index.json", json.dumps(whole).encode())
     ready = prepared(store)
-    document = documents.plan_file("split", ready, store)
+    document = documents.plan_file("split", ready, store, store)
     assert [source["name"] for source in document["plan"]["sources"]] == list(wanted.values())
-    assert set(ready.job.identity.sources) == set(wanted.values())
+    assert set(ready.identity.sources) == set(wanted.values())
 
 
 def test_verify(store: MemoryStore) -> None:
-    """A verdict with its counts, and each finding with all its keys, also those that say nothing."""
+    """A verdict has its counts, and each finding all its keys, also those without a value."""
     put(store, "m/SHA256SUMS", b"")
     document = documents.verdict("m", verify(store, "m", Thoroughness(deep=True)))
     assert list(document) == [
@@ -154,7 +156,7 @@ def test_verify(store: MemoryStore) -> None:
 def test_index(store: MemoryStore, *, check: bool) -> None:
     """What changes is listed, and nothing is done with `check`, nor where nothing changes."""
     ready = prepared(store)
-    operations.write(store, ready, RunOptions(jobs=1), Silent())
+    write(store, store, ready, RunOptions(jobs=1), Silent())
     sound = documents.indexing("s", make_index(store, "s"), check=check)
     assert list(sound) == ["schema_version", "command", "done", "source", "index", "changes"]
     assert (sound["done"], sound["changes"]) == (False, [])

@@ -222,7 +222,7 @@ def test_shards_in_directories_below_keep_their_names() -> None:
 
 
 def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
-    """An index that is a link, as in a cache, becomes a file; what the link led to stays as it was."""
+    """An index that is a link, as in a cache, becomes a file; what it led to stays unchanged."""
     for number in (1, 2):
         (tmp_path / shard(number)).write_bytes(weights({f"t{number}": b"1"}))
     blob = tmp_path / "blob"

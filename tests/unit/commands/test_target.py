@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.commands.companions import companions
+from shardctl.commands.companions import companion_names
 from shardctl.commands.replace import superseded
-from shardctl.commands.target import Target, in_place, kept_checksums, resolve_target, same_bytes
+from shardctl.commands.target import Route, Target, kept_checksums, resolve_target, same_bytes
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.planning.request import Limits, Replace, Request
 from shardctl.source.locate import find_source
+from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.small import put, sample, weights
@@ -22,6 +23,12 @@ DIGEST = "0" * 64
 REQUEST = Request(Limits(), "safetensors", ".safetensors", "model")
 
 
+def route(store: Store, target: str, source: str = "m") -> Route:
+    """From a source to a target in the same store."""
+    place = resolve_target(store, target, one_file=True)
+    return Route(store, find_source(store, source), store, place)
+
+
 def giving_way(
     store: MemoryStore,
     target: str,
@@ -29,8 +36,7 @@ def giving_way(
     names: tuple[str, ...] = ("model.safetensors",),
 ) -> tuple[str, ...]:
     """What gives way to these names where `m` is the source."""
-    place = resolve_target(store, target, one_file=True)
-    return superseded(store, place, find_source(store, "m"), REQUEST, names, replace)
+    return superseded(route(store, target), REQUEST, names, replace)
 
 
 @pytest.mark.parametrize("text", ["new", "new/", "m", "a.b"])
@@ -66,7 +72,7 @@ def test_a_file_for_several_is_refused() -> None:
     """One file cannot hold what may be several, and the hint says how to get one."""
     with pytest.raises(UsageError, match="may be several") as caught:
         resolve_target(MemoryStore(), "x.safetensors", one_file=False)
-    assert "shardctl merge" in caught.value.hint
+    assert "`write(single=True)`" in caught.value.hint
 
 
 def test_any_other_file_is_refused() -> None:
@@ -81,7 +87,6 @@ def test_in_place() -> None:
     """The source's folder and its file are the source itself; another file beside it is not."""
     store = MemoryStore()
     sample(store)
-    located = find_source(store, "m")
     for text, itself in (
         ("m", True),
         ("m/", True),
@@ -89,7 +94,7 @@ def test_in_place() -> None:
         ("m/x.bin", False),
         ("n", False),
     ):
-        assert in_place(store, resolve_target(store, text, one_file=True), located) is itself
+        assert route(store, text).in_place is itself
 
 
 def test_in_place_through_a_link(tmp_path: Path) -> None:
@@ -98,8 +103,7 @@ def test_in_place_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "m" / "model.safetensors").write_bytes(weights({"a": b"1"}))
     (tmp_path / "link").symlink_to(tmp_path / "m")
     store = LocalStore()
-    place = resolve_target(store, str(tmp_path / "link"), one_file=False)
-    assert in_place(store, place, find_source(store, str(tmp_path / "m")))
+    assert route(store, str(tmp_path / "link"), str(tmp_path / "m")).in_place
 
 
 def test_the_source_itself_needs_replace() -> None:
@@ -118,19 +122,39 @@ def test_in_place_takes_the_set_that_was_read_in_any_container() -> None:
     assert giving_way(store, "m", "same") == ("pytorch_model.bin",)
 
 
+@pytest.mark.parametrize("how", ["nothing", "same"])
 @pytest.mark.parametrize("name", ["model.fp16.safetensors", "pytorch_model.bin"])
-def test_another_variant_or_container_needs_replace_all(name: str) -> None:
-    """Each --replace says what the next step would be."""
+def test_another_variant_or_format_needs_replace_all(name: str, how: Replace) -> None:
+    """A checkpoint of another variant or format is replaced with "all", and the hint says so."""
     store = MemoryStore()
     sample(store)
     put(store, f"t/{name}", weights({"a": b"1"}, "bin" if name.endswith("bin") else "safetensors"))
-    with pytest.raises(TargetExistsError) as caught:
-        giving_way(store, "t", "nothing")
-    assert "--replace" in caught.value.hint
-    with pytest.raises(TargetExistsError) as caught:
-        giving_way(store, "t", "same")
-    assert "--replace-all" in caught.value.hint
+    with pytest.raises(TargetExistsError, match=name) as caught:
+        giving_way(store, "t", how)
+    assert '`replace="all"`' in caught.value.hint
     assert giving_way(store, "t", "all") == (name,)
+
+
+def test_the_same_variant_and_format_needs_replace() -> None:
+    """A checkpoint of the same stem, variant and format is replaced, and the hint says how."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "t/model.safetensors", weights({"a": b"1"}))
+    with pytest.raises(TargetExistsError, match="already holds a checkpoint") as caught:
+        giving_way(store, "t", "nothing")
+    assert '`replace="same"`' in caught.value.hint
+    assert giving_way(store, "t", "same") == ("model.safetensors",)
+
+
+def test_a_name_that_nothing_may_replace() -> None:
+    """Where neither way would replace what is there, the hint offers another name."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "t/own.safetensors", weights({"a": b"1"}))
+    for how in ("nothing", "same", "all"):
+        with pytest.raises(TargetExistsError) as caught:
+            giving_way(store, "t", how, ("own.safetensors",))
+        assert "another `name`" in caught.value.hint
 
 
 def test_a_file_in_the_way_of_a_new_name() -> None:
@@ -142,7 +166,7 @@ def test_a_file_in_the_way_of_a_new_name() -> None:
         giving_way(store, "t", "nothing", ("extra.json",))
     assert giving_way(store, "t", "same", ("extra.json",)) == ("extra.json",)
     store.make_directory("u/model.safetensors")
-    with pytest.raises(TargetExistsError, match="already there"):
+    with pytest.raises(TargetExistsError, match="already exists"):
         giving_way(store, "u", "all")
 
 
@@ -155,7 +179,7 @@ def test_a_file_target_leaves_its_neighbours_alone() -> None:
 
 
 def test_companions() -> None:
-    """Config and tokenizer go along; weights of any framework, state, sums and hidden work do not."""
+    """Config and tokenizer are copied; weights, training state, sums and staging are not."""
     store = MemoryStore()
     sample(store)
     for name in (
@@ -168,7 +192,7 @@ def test_companions() -> None:
     ):
         put(store, f"m/{name}", b"x")
     store.make_directory("m/onnx")
-    named = [entry.name for entry in companions(store, find_source(store, "m"))]
+    named = companion_names(store, find_source(store, "m"))
     assert named == ["README.md", "config.json", "tokenizer.json"]
 
 
@@ -180,9 +204,7 @@ def test_companions_that_are_links_to_files(tmp_path: Path) -> None:
     for name, target in (("config.json", "blob/1"), ("directory", "blob"), ("gone", "nowhere")):
         (tmp_path / name).symlink_to(tmp_path / target)
     store = LocalStore()
-    assert [entry.name for entry in companions(store, find_source(store, str(tmp_path)))] == [
-        "config.json"
-    ]
+    assert companion_names(store, find_source(store, str(tmp_path))) == ["config.json"]
 
 
 def test_kept_checksums() -> None:
@@ -206,6 +228,6 @@ def test_same_bytes() -> None:
         ("e", b""),
     ):
         put(store, name, content)
-    assert same_bytes(store, "a", "b")
-    assert same_bytes(store, "e", "e")
-    assert not any(same_bytes(store, "a", other) for other in "cde")
+    assert same_bytes(store, "a", store, "b")
+    assert same_bytes(store, "e", store, "e")
+    assert not any(same_bytes(store, "a", store, other) for other in "cde")

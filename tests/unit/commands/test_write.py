@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.commands import write as operations
-from shardctl.commands.write import Prepared
+from shardctl.commands import prepare as preparing
+from shardctl.commands.prepare import Prepared
+from shardctl.commands.write import build_job, write
 from shardctl.engine.run import RunOptions, execute
 from shardctl.errors import InputError, SourceChangedError, TargetExistsError
 from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
+from shardctl.source.locate import find_source
+from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
 from shardctl.streams.pool import Threads
@@ -49,14 +52,14 @@ class Told:
 
 def prepare(store: Store, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
     """What would be done."""
-    return operations.prepare(store, source, target, options, finish=True)
+    return preparing.prepare(store, source, store, target, options, finish=True)
 
 
 def run(store: Store, source: str, target: str, options: WriteOptions = BY_250) -> Prepared:
     """Prepare, and carry out what is not done."""
     prepared = prepare(store, source, target, options)
     if not prepared.up_to_date:
-        operations.write(store, prepared, RunOptions(jobs=1), Told())
+        write(store, store, prepared, RunOptions(jobs=1), Told())
     return prepared
 
 
@@ -74,8 +77,8 @@ def names(store: MemoryStore, directory: str) -> list[str]:
 
 def content(store: MemoryStore, source: str) -> dict[str, bytes]:
     """Every tensor's bytes, aliases among them."""
-    located = operations.find_source(store, source)
-    checkpoint = operations.read_checkpoint(store, located, strict)
+    located = find_source(store, source)
+    checkpoint = read_checkpoint(store, located, strict)
     found = {}
     for name, tensor in named_tensors(checkpoint).items():
         with store.open(tensor.span.path) as reader:
@@ -195,7 +198,7 @@ def test_other_files_in_the_target_stay() -> None:
 
 
 def test_a_different_companion_in_the_target_is_in_the_way() -> None:
-    """A companion that differs is refused, and replaced with --replace; an equal one is left alone."""
+    """A companion that differs is refused, or replaced where asked for; an equal one stays."""
     store = MemoryStore()
     sample(store)
     put(store, "s/config.json", b'{"other": 1}')
@@ -230,7 +233,7 @@ def test_a_source_that_changes_while_planning_is_noticed() -> None:
     prepared = prepare(store, "m", "s")
     put(store, "m/model.safetensors", get(store, "m/model.safetensors"))
     with pytest.raises(SourceChangedError):
-        operations.write(store, prepared, RunOptions(jobs=1), Told())
+        write(store, store, prepared, RunOptions(jobs=1), Told())
     assert names(store, "s") == []
 
 
@@ -241,34 +244,35 @@ def test_a_failed_run_is_resumed() -> None:
     store = MemoryStore()
     tensors = sample(store)
     prepared = prepare(store, "m", "s")
-    *first, broken, last = operations.tasks_of(store, prepared)
+    job = build_job(store, prepared)
+    *first, broken, last = job.tasks
     mark = replace(broken.sources["m/model.safetensors"], mark="?")
     broken = replace(broken, sources={**broken.sources, "m/model.safetensors": mark})
-    job = replace(prepared.job, tasks=(*first, broken, last))
+    job = replace(job, tasks=(*first, broken, last))
     with pytest.raises(SourceChangedError):
         execute(job, store, store, RunOptions(jobs=1), Threads, Told())
     assert "model-00001-of-00003.safetensors" in names(store, "s/.shardctl/files")
     told = Told()
-    operations.write(store, prepare(store, "m", "s"), RunOptions(jobs=1), told)
+    write(store, store, prepare(store, "m", "s"), RunOptions(jobs=1), told)
     assert "kept model-00001-of-00003.safetensors" in told.events
     assert "done model-00003-of-00003.safetensors" in told.events
     assert content(store, "s") == tensors
 
 
 def test_a_half_done_run_of_another_plan_is_refused() -> None:
-    """Another command says what differs and both ways out; --restart throws the half-done run away."""
+    """Another command says what differs and both ways out; `restart` discards the run."""
     store = MemoryStore()
     sample(store)
     prepared = prepare(store, "m", "s")
     from shardctl.engine.journal import Journal
 
     store.make_directory("s/.shardctl")
-    Journal(store, "s/.shardctl").begin(prepared.job.identity)
+    Journal(store, "s/.shardctl").begin(prepared.identity)
     other = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=2)))
-    with pytest.raises(TargetExistsError, match="max-shard-bytes was 250, is not set") as caught:
-        operations.write(store, other, RunOptions(jobs=1), Told())
-    assert "--restart" in caught.value.hint
-    operations.write(store, other, RunOptions(jobs=1, restart=True), Told())
+    with pytest.raises(TargetExistsError, match="`max_shard_size` was 250, is not set") as caught:
+        write(store, store, other, RunOptions(jobs=1), Told())
+    assert "`restart`" in caught.value.hint
+    write(store, store, other, RunOptions(jobs=1, restart=True), Told())
     assert len(names(store, "s")) == 4
 
 
@@ -279,7 +283,7 @@ def test_the_plan_decides_the_bytes() -> None:
         store = MemoryStore()
         sample(store)
         prepared = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=3), format="bin"))
-        operations.write(store, prepared, RunOptions(jobs=jobs), Told())
+        write(store, store, prepared, RunOptions(jobs=jobs), Told())
         results.append({name: get(store, f"s/{name}") for name in names(store, "s")})
     assert results[0] == results[1]
 
@@ -290,8 +294,8 @@ def test_progress_counts_every_byte_of_every_file() -> None:
     sample(store)
     told = Told()
     prepared = prepare(store, "m", "s")
-    operations.write(store, prepared, RunOptions(jobs=2), told)
-    assert told.bytes == sum(task.layout.nbytes for task in operations.tasks_of(store, prepared))
+    write(store, store, prepared, RunOptions(jobs=2), told)
+    assert told.bytes == sum(task.layout.nbytes for task in build_job(store, prepared).tasks)
     assert told.events[0] == f"start {told.bytes} 5"
     assert told.events[-1] == "committing"
 
@@ -400,7 +404,7 @@ def test_a_file_of_a_set_is_not_replaced_alone() -> None:
 
 
 def test_a_file_beside_another_checkpoint_is_refused() -> None:
-    """A file of a name that loaders know does not get a second model beside it; a free name does."""
+    """A file of a name that loaders know gets no second model beside it; a free name does."""
     store = MemoryStore()
     sample(store)
     run(store, "m", "s")
@@ -432,3 +436,66 @@ def test_files_of_the_journals_names_are_only_files() -> None:
     run(store, "m", "s")
     assert get(store, "s/commit.json") == b"theirs"
     assert prepare(store, "m", "s").up_to_date
+
+
+# two stores
+
+
+def across(
+    source_store: Store, target_store: Store, target: str, options: WriteOptions = BY_250
+) -> Prepared:
+    """Prepare from `m` in one store into another, and carry out what is not done."""
+    prepared = preparing.prepare(source_store, "m", target_store, target, options, finish=True)
+    if not prepared.up_to_date:
+        write(source_store, target_store, prepared, RunOptions(jobs=2), Told())
+    return prepared
+
+
+@pytest.mark.parametrize("container", ["safetensors", "bin"])
+def test_from_one_store_into_another(container: str) -> None:
+    """A split from one store into another is what it is within one, companions among them."""
+    here, there = MemoryStore(), MemoryStore()
+    tensors = sample(here)
+    options = replace(BY_250, format=container, checksums=True, read_back=True)
+    across(here, there, "s", options)
+    run(here, "m", "s", options)
+    files = names(here, "s")
+    assert "config.json" in files
+    assert {name: get(there, f"s/{name}") for name in names(there, "s")} == {
+        name: get(here, f"s/{name}") for name in files
+    }
+    assert content(there, "s") == tensors
+    assert there.kind("m") is None
+    assert across(here, there, "s", options).up_to_date
+
+
+def test_the_same_path_in_another_store_is_not_the_source() -> None:
+    """A target of the source's own path, but in another store, is neither in place nor touched."""
+    here, there = MemoryStore(), MemoryStore()
+    tensors = sample(here)
+    across(here, there, "m")
+    assert content(there, "m") == content(here, "m") == tensors
+    before = get(here, "m/model.safetensors")
+    across(here, there, "m", replace(BY_250, limits=Limits(), replace="same"))
+    assert names(there, "m") == ["config.json", "model.safetensors"]
+    assert get(here, "m/model.safetensors") == before
+
+
+def test_a_companion_of_another_store_is_compared() -> None:
+    """A companion that the target has already is left alone where it is the same, else refused."""
+    here, there = MemoryStore(), MemoryStore()
+    sample(here)
+    put(there, "s/config.json", b"{}")
+    assert across(here, there, "s").changes.copies == {}
+    put(there, "t/config.json", b"[]")
+    with pytest.raises(TargetExistsError, match=r"config\.json"):
+        across(here, there, "t")
+
+
+def test_two_local_stores_are_one(tmp_path: Path) -> None:
+    """A source is known to be the target by its path, whichever store objects are used."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.safetensors").write_bytes(weights({"a": b"1" * 200, "b": b"2" * 200}))
+    path = str(tmp_path / "m")
+    with pytest.raises(TargetExistsError, match="source itself"):
+        preparing.prepare(LocalStore(), path, LocalStore(), path, BY_250, finish=True)

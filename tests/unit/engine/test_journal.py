@@ -174,32 +174,29 @@ def test_discarding_leaves_the_record(journal: Journal, store: MemoryStore) -> N
     assert journal.record() == DONE
 
 
-def test_differences_in_words() -> None:
-    """Each option and each source that differs is said; equal headers have no differences."""
-    other = RunIdentity(
-        "other", {"max_shard_bytes": 6, "stem": None}, {"a": Version(1, "!"), "c": Version(3, "z")}
+def test_options_that_differ_are_named() -> None:
+    """Options that differ are said in words: switches are on or off, and a missing value not set."""
+    one = replace(IDENTITY, options={"checksums": False, "max_shard_bytes": 5000, "name": None})
+    other = replace(IDENTITY, options={"checksums": True, "max_shard_bytes": 6000, "name": "m"})
+    assert one.differences(other) == (
+        "with other options (`checksums` was off, is on; `max_shard_size` was 5,000, is 6,000; "
+        "`name` was not set, is m)"
     )
-    assert IDENTITY.differences(other) == [
-        "max-shard-bytes was 5, is 6",
-        "source 'a' has changed since",
-        "source 'b' is not read now",
-        "source 'c' was not read then",
-    ]
-    assert IDENTITY.differences(IDENTITY) == []
 
 
-def test_options_are_shown_in_words() -> None:
-    """Switches are on or off, and an option without a value is not set."""
-    one = replace(IDENTITY, options={"checksums": False, "stem": None})
-    other = replace(IDENTITY, options={"checksums": True, "stem": "m"})
-    assert one.differences(other) == ["checksums was off, is on", "stem was not set, is m"]
+def test_sources_that_differ_are_named() -> None:
+    """With the same options, the sources that differ are said, each with what happened to it."""
+    other = replace(IDENTITY, sources={"a": Version(1, "!"), "c": Version(3, "z")})
+    assert IDENTITY.differences(other) == (
+        "from other sources ('a' has changed; 'b' is not read any more; 'c' is new)"
+    )
 
 
 def test_a_difference_that_shows_nowhere_else() -> None:
-    """Where only the plan differs, it is the headers or our own version."""
-    assert IDENTITY.differences(replace(IDENTITY, plan_id="other")) == [
-        "the content of the sources' headers, or the version of shardctl"
-    ]
+    """Where only the plan differs, it is the headers or the version of shardctl."""
+    assert IDENTITY.differences(replace(IDENTITY, plan_id="other")) == (
+        "of another plan (the sources' headers or the version of shardctl changed)"
+    )
 
 
 def test_a_small_file_is_replaced_in_one_step(store: MemoryStore) -> None:

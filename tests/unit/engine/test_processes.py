@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.commands.write import prepare, tasks_of, write
+from shardctl.commands.prepare import prepare
+from shardctl.commands.write import build_job, write
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions
 from shardctl.errors import FormatError
@@ -57,9 +58,9 @@ def test_a_split_in_processes(tmp_path: Path) -> None:
     source.write_bytes(weights(TENSORS))
     executors: dict[str, Callable[[int], Workers]] = {"processes": Processes, "threads": Threads}
     for target, executor in executors.items():
-        prepared = prepare(STORE, str(source), str(tmp_path / target), BY_300, finish=True)
+        prepared = prepare(STORE, str(source), STORE, str(tmp_path / target), BY_300, finish=True)
         counted = Counting()
-        write(STORE, prepared, TWO, counted, executor)
+        write(STORE, STORE, prepared, TWO, counted, executor)
         assert counted.advanced == counted.sizes == counted.done
         assert len(counted.done) == 5
     assert files_in(tmp_path / "processes") == files_in(tmp_path / "threads")
@@ -72,9 +73,9 @@ def test_an_error_in_a_process(tmp_path: Path) -> None:
     data[at + 7] ^= 1
     source = tmp_path / "pytorch_model.bin"
     source.write_bytes(data)
-    prepared = prepare(STORE, str(source), str(tmp_path / "target"), BY_300, finish=True)
+    prepared = prepare(STORE, str(source), STORE, str(tmp_path / "target"), BY_300, finish=True)
     with pytest.raises(FormatError, match="CRC-32") as caught:
-        write(STORE, prepared, TWO, Counting(), executor=Processes)
+        write(STORE, STORE, prepared, TWO, Counting(), executor=Processes)
     assert (caught.value.code, caught.value.file, caught.value.offset) == (
         "zip-crc-mismatch",
         str(source),
@@ -110,11 +111,11 @@ def test_all_that_travels_can_be_pickled(tmp_path: Path) -> None:
     """Tasks, layouts, receipts, versions and the local store survive pickling."""
     source = tmp_path / "pytorch_model.bin"
     source.write_bytes(weights(TENSORS, "bin"))
-    prepared = prepare(STORE, str(source), str(tmp_path / "target"), BY_300, finish=True)
+    prepared = prepare(STORE, str(source), STORE, str(tmp_path / "target"), BY_300, finish=True)
     extent = Extent("f", 1, 2)
     pieces = (Literal(b"x"), Copy(extent, 7), Crc(1), Gather(extent, 1, (1, 2), (2, 1)))
     values = (
-        *tasks_of(STORE, prepared),
+        *build_job(STORE, prepared).tasks,
         Layout(pieces, 9),
         Receipt("f", 1, None, Copied(1, 2, 3)),
         Version(1, "mark"),

@@ -191,10 +191,10 @@ def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None
     """An unfinished run of another plan stays as it is, and the error says both ways out."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
-    with pytest.raises(TargetExistsError, match="other options") as caught:
+    with pytest.raises(TargetExistsError, match="another plan") as caught:
         run(store, job(store, plan_id="other"))
     assert (caught.value.code, caught.value.exit_code) == ("half-done", 4)
-    assert "--restart" in caught.value.hint
+    assert "`restart`" in caught.value.hint
     assert names(store, "t/.j") == [FILES, PLAN, LINES]
     assert names(store, f"t/.j/{FILES}") == ["a"]
     run(store, job(store, plan_id="other"), RESTART)

@@ -536,4 +536,4 @@ def test_too_large_a_header_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_HEADER_BYTES", size - 1)
     with pytest.raises(UsageError) as caught:
         WRITER.lay_out(tensors, {})
-    assert "--num-shards" in caught.value.hint
+    assert "`num_shards`" in caught.value.hint

@@ -15,7 +15,8 @@ from shardctl.cli.app import app
 from shardctl.cli.exits import run
 from shardctl.commands.index import reindex
 from shardctl.commands.inspect import inspect
-from shardctl.commands.write import prepare, write
+from shardctl.commands.prepare import prepare
+from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import UsageError
 from shardctl.formats.registry import register, unregister
@@ -63,8 +64,8 @@ def source(tmp_path: Path) -> Path:
 def convert(source: Path, target: Path, options: WriteOptions) -> list[str]:
     """Write a checkpoint in the target; returns the notes about it."""
     store = LocalStore()
-    prepared = prepare(store, str(source), str(target), options, finish=True)
-    write(store, prepared, RunOptions(jobs=1), NoProgress())
+    prepared = prepare(store, str(source), store, str(target), options, finish=True)
+    write(store, store, prepared, RunOptions(jobs=1), NoProgress())
     return list(prepared.notes)
 
 

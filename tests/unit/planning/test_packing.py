@@ -199,7 +199,7 @@ class TestBalance:
         """A number of shards that cannot be filled is refused, with the number that can."""
         with pytest.raises(UsageError, match="2 tensors") as caught:
             balance(units_of([1, 1]), 3)
-        assert "--num-shards 2" in caught.value.hint
+        assert "`num_shards` 2" in caught.value.hint
 
 
 HEADER = 16

@@ -339,17 +339,17 @@ def test_a_key_reaches_a_nested_state_dict() -> None:
 @pytest.mark.parametrize(
     ("tree", "key", "error", "words"),
     [
-        (_nested(), None, InputError, ["--key model", "--key model.ema"]),
-        (_nested(), "nothing", MissingError, ["--key model"]),
-        (_nested(), "step", MissingError, ["--key model"]),
-        (_nested(), "model", InputError, ["ema (dict)", "--key model.ema", "--drop-non-tensors"]),
+        (_nested(), None, InputError, ["`key`: model, model.ema"]),
+        (_nested(), "nothing", MissingError, ["`key`: model"]),
+        (_nested(), "step", MissingError, ["`key`: model"]),
+        (_nested(), "model", InputError, ["ema (dict)", "`key`: model.ema", "`drop_non_tensors`"]),
         (_nested(), "opt", InputError, ["lr (builtins.int)"]),
-        ({"a": _tensor("a")}, "model", MissingError, ["leave out --key"]),
+        ({"a": _tensor("a")}, "model", MissingError, ["leave out `key`"]),
         (
             {"a": _tensor("a"), "st\nep": STEP},
             None,
             InputError,
-            ["st\\nep (builtins.int)", "--drop-non-tensors"],
+            ["st\\nep (builtins.int)", "`drop_non_tensors`"],
         ),
         (
             {"a.b": {"w": _tensor("w")}, "a": {"b": {"w": _tensor("w")}}},
@@ -406,7 +406,7 @@ def test_a_training_checkpoint_of_torch_is_reached_by_its_key(tmp_path: Path) ->
     located = find_source(STORE, str(path))
     with pytest.raises(InputError) as caught:
         read_checkpoint(STORE, located, strict)
-    assert "--key model_state" in caught.value.hint
+    assert "`key`: model_state" in caught.value.hint
     assert [
         tensor.name for tensor in read_checkpoint(STORE, located, strict, "model_state").tensors
     ] == ["w"]

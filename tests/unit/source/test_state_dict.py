@@ -58,22 +58,24 @@ def test_a_key_that_leads_nowhere(key: str) -> None:
     """A key to a tensor, a number or nothing is an error that lists the keys that would do."""
     with pytest.raises(MissingError) as caught:
         names(TREE, key)
-    assert "--key model, --key model.ema" in caught.value.hint
+    assert "`key`: model, model.ema" in caught.value.hint
 
 
 def test_a_key_into_a_flat_file() -> None:
     """Where there is nothing nested, the hint says to leave the key out."""
     with pytest.raises(MissingError) as caught:
         names({"w": t("w")}, "model")
-    assert "leave out --key" in caught.value.hint
+    assert "leave out `key`" in caught.value.hint
 
 
 def test_what_is_no_tensor_is_not_dropped_unasked() -> None:
     """Beside tensors, other values and nested dicts are an error that names both ways out."""
-    with pytest.raises(InputError, match=r"also holds what is no tensor: ema \(dict\)") as caught:
+    with pytest.raises(
+        InputError, match=r"contains entries that are not tensors: ema \(dict\)"
+    ) as caught:
         names(TREE, "model")
-    assert "--drop-non-tensors" in caught.value.hint
-    assert "--key model.ema" in caught.value.hint
+    assert "`drop_non_tensors`" in caught.value.hint
+    assert "`key`: model.ema" in caught.value.hint
     chosen = select(TREE, "f", "model", drop_non_tensors=True)
     assert chosen.non_tensors == (NonTensor("ema", "dict"),)
 
@@ -82,10 +84,10 @@ def test_a_place_without_tensors() -> None:
     """Where tensors are only further down, the keys are listed; where there are none, what there
     is.
     """
-    with pytest.raises(InputError, match="no tensors, but state dicts") as caught:
+    with pytest.raises(InputError, match="contains nested state dicts") as caught:
         names(TREE, drop_non_tensors=True)
-    assert "--key model, --key model.ema" in caught.value.hint
-    with pytest.raises(InputError, match="'config' in 'f' holds no tensors") as caught:
+    assert "`key`: model, model.ema" in caught.value.hint
+    with pytest.raises(InputError, match="'config' in 'f' contains no tensors") as caught:
         names(TREE, "config", drop_non_tensors=True)
     assert caught.value.hint == "lr (builtins.float)"
 
@@ -95,7 +97,7 @@ def test_long_lists_are_cut() -> None:
     many: Tree = {f"k{number}": {"w": t("w")} for number in range(1000)}
     with pytest.raises(InputError) as caught:
         names(many)
-    assert caught.value.hint.endswith("--key k9, …")
+    assert caught.value.hint.endswith("k9, …")
     values: Tree = {f"k{number}": NonTensor(f"k{number}", "builtins.int") for number in range(1000)}
     with pytest.raises(InputError) as caught:
         names(values)
@@ -126,12 +128,12 @@ def test_depth_is_no_matter() -> None:
     assert len(state_dict_keys(tree)) == 1
 
 
-def test_keys_that_are_no_text_are_refused() -> None:
+def test_keys_that_are_not_strings_are_refused() -> None:
     """A tensor under a number would come back under a text: a writer refuses it and says how to
     rename it.
     """
     number = MadeName("0")
-    with pytest.raises(InputError, match="no text: 0") as caught:
+    with pytest.raises(InputError, match="non-string keys: 0") as caught:
         select({number: t(number)}, "f", None, drop_non_tensors=False)
     assert "str(key)" in caught.value.hint
 

@@ -202,8 +202,8 @@ def test_filesystem_without_modes(path: str, monkeypatch: pytest.MonkeyPatch) ->
     [
         (errno.EACCES, "permissions"),
         (errno.EROFS, "read-only"),
-        (errno.EMFILE, "in parallel"),
-        (errno.EFBIG, "smaller shards"),
+        (errno.EMFILE, "`jobs`"),
+        (errno.EFBIG, "`max_shard_size`"),
     ],
 )
 def test_refusals_have_a_way_out(

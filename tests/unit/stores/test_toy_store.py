@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from shardctl.commands.write import Prepared, prepare, write
+from shardctl.commands.prepare import Prepared, prepare
+from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import SourceChangedError
 from shardctl.planning.request import Limits, WriteOptions
@@ -54,9 +55,9 @@ def run(source: str, target: str, options: WriteOptions) -> Prepared:
     """Carry out a command that writes, from one URL to another."""
     store, source_path = open_store(source)
     _, target_path = open_store(target)
-    prepared = prepare(store, source_path, target_path, options, finish=True)
+    prepared = prepare(store, source_path, store, target_path, options, finish=True)
     if not prepared.up_to_date:
-        write(store, prepared, RunOptions(jobs=2), Counting())
+        write(store, store, prepared, RunOptions(jobs=2), Counting())
     return prepared
 
 
@@ -107,17 +108,17 @@ def test_replacing_and_damage(bucket: ToyStore) -> None:
 
 def test_an_interrupted_run_is_resumed(bucket: ToyStore) -> None:
     """Without appending, each finished file has its own receipt, and the next run uses it."""
-    prepared = prepare(bucket, "m", "split", SPLIT, finish=True)
+    prepared = prepare(bucket, "m", bucket, "split", SPLIT, finish=True)
     held = bucket.objects["m/model.safetensors"]
     bucket.objects["m/model.safetensors"] = (held[0], -1)
     with pytest.raises(SourceChangedError):
-        write(bucket, prepared, RunOptions(jobs=1), Counting())
+        write(bucket, bucket, prepared, RunOptions(jobs=1), Counting())
     finished = {entry.name for entry in bucket.list("split/.shardctl/receipts")}
     assert "config.json" in finished
     bucket.objects["m/model.safetensors"] = held
     counted = Counting()
-    again = prepare(bucket, "m", "split", SPLIT, finish=True)
-    write(bucket, again, RunOptions(jobs=1), counted)
+    again = prepare(bucket, "m", bucket, "split", SPLIT, finish=True)
+    write(bucket, bucket, again, RunOptions(jobs=1), counted)
     assert set(counted.kept) == finished
     assert bucket.kind("split/.shardctl/receipts") is None
     assert is_equal(bucket, "split", bucket, "m")

@@ -338,7 +338,7 @@ def test_load_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     torch.save({"w": torch.ones(2)}, tmp_path / "m.bin")
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "shardctl.formats.torch.upstream", raising=False)
-    with pytest.raises(UsageError, match="--load needs torch") as caught:
+    with pytest.raises(UsageError, match="`load` needs torch") as caught:
         verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True))
     assert "shardctl[torch]" in caught.value.hint
 

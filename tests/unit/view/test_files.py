@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.commands.write import prepare
+from shardctl.commands.prepare import prepare
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.planning.packing import pack
 from shardctl.planning.plan import Shard
@@ -89,7 +89,7 @@ def test_a_plan_before_and_after(*, strict: bool) -> None:
     store = MemoryStore()
     sample(store, "m", count=3, nbytes=100)
     options = WriteOptions(Limits(250, strict=strict))
-    prepared = prepare(store, "m", "out", options, finish=False)
+    prepared = prepare(store, "m", store, "out", options, finish=False)
     plan = prepared.plan
     bars = planned(plan)
     assert [bar.size for bar in bars.files] == [shard.size for shard in plan.shards]

@@ -35,7 +35,7 @@ _SAVE = "load the checkpoint with torch and save it again with torch.save"
 
 
 class Entry(NamedTuple):
-    """An entry of the directory. `at` is where its local header begins, `where` where it is itself."""
+    """An entry of the directory, which is at `where`; its local header is at `at`."""
 
     name: bytes
     text: str
@@ -60,7 +60,7 @@ def find_directory(reader: Reader) -> tuple[int, int, int]:
     if comment or disk or first_disk or here != count:
         raise ZipFaultError(
             "zip-ambiguous",
-            "the end record speaks of a comment or of other disks",
+            "the end record has a comment, or names other disks",
             end_at,
             AMBIGUOUS,
         )
@@ -112,13 +112,13 @@ def _read_end64(
 
 
 def _no_end(reader: Reader, size: int) -> ZipFaultError:
-    """What is at the end instead of the end record: a comment or other bytes behind it, or nothing of the zip."""
+    """The error for a file that does not end with the end record."""
     begin = max(size - _END_BYTES - _MAX_COMMENT, 0)
     found = reader.read(begin, size - begin).rfind(_END)
     if found < 0 or begin + found + _END_BYTES > size:
         return _truncated(size)
     return ZipFaultError(
-        "zip-ambiguous", "bytes stand behind the end record", begin + found, AMBIGUOUS
+        "zip-ambiguous", "trailing data after the end record", begin + found, AMBIGUOUS
     )
 
 
@@ -130,7 +130,7 @@ def _truncated(size: int) -> ZipFaultError:
 
 
 def entries_of(raw: bytes, begin: int, count: int) -> Iterator[Entry]:
-    """The entries of a directory, `raw`, that begins at an offset of the file. Raises ZipFaultError."""
+    """The entries of a directory of bytes `raw` that begins at an offset; raises ZipFaultError."""
     at = 0
     for _ in range(count):
         if raw[at : at + 4] != _CENTRAL or at + _CENTRAL_BYTES > len(raw):
@@ -213,7 +213,7 @@ def _check_entry(entry: Entry, packed: int, limit: int) -> None:
 
 
 def refuse_duplicates(entries: list[Entry]) -> None:
-    """Raise ZipFaultError for two names that are the same, or the same where case does not count."""
+    """Raise ZipFaultError for names that are the same, or differ only in case."""
     seen: dict[str, Entry] = {}
     for entry in entries:
         twin = seen.setdefault(entry.text.casefold(), entry)

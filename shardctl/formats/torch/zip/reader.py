@@ -121,7 +121,7 @@ class _Reading:
             else:
                 self._absent_crcs = True
                 message = "no record has a checksum: whoever wrote the file left them out, and damage cannot be found"
-                hint = "`shardctl reshard` writes the file anew with checksums"
+                hint = "write the file again with `write`, which adds checksums"
                 self._report(Finding("zip-crc-absent", "warning", message, hint, self._reader.path))
         return data
 

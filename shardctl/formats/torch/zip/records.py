@@ -1,4 +1,4 @@
-"""The records of an uncompressed zip, read strictly: what the central directory says must be what the file holds.
+"""The records of an uncompressed zip, read strictly: they must be what the directory says.
 
 Zip is ambiguous by nature: sizes and names are there twice, bytes may lie between records, before
 and after them, and readers differ in what they believe. Only files that all readers read alike are
@@ -37,7 +37,7 @@ _DESCRIPTOR_FORMS = (struct.Struct("<4sIII"), struct.Struct("<4sIQQ"))
 
 
 class ZipRecord(NamedTuple):
-    """An entry: its name, the extent of its data, and the CRC-32 that the central directory records."""
+    """A record: its name, the extent of its data, and the CRC-32 that the directory has for it."""
 
     name: str
     extent: Extent
@@ -53,7 +53,7 @@ class Directory:
 
 
 def read_directory(reader: Reader) -> Directory:
-    """All records. Raises ZipFaultError for anything that readers could read differently, and for damage."""
+    """All records. Raises ZipFaultError for damage, and for what readers could read differently."""
     begin, nbytes, count = find_directory(reader)
     raw = reader.read(begin, nbytes)
     entries = list(entries_of(raw, begin, count))
@@ -63,7 +63,7 @@ def read_directory(reader: Reader) -> Directory:
     at = 0
     for entry in by_place:
         if entry.at != at:
-            what = "bytes stand before" if entry.at > at else "another record overlaps"
+            what = "unknown bytes before" if entry.at > at else "another record overlaps"
             raise ZipFaultError(
                 "zip-ambiguous", f"{what} the record '{shown(entry)}'", min(at, entry.at), AMBIGUOUS
             )
@@ -72,7 +72,10 @@ def read_directory(reader: Reader) -> Directory:
         at = data + entry.nbytes + _descriptor_bytes(reader, entry, data + entry.nbytes)
     if at != begin:
         raise ZipFaultError(
-            "zip-ambiguous", "bytes stand between the last record and the directory", at, AMBIGUOUS
+            "zip-ambiguous",
+            "unknown bytes between the last record and the directory",
+            at,
+            AMBIGUOUS,
         )
     records = tuple(ZipRecord(entry.text, extents[entry.name], entry.crc32) for entry in entries)
     return Directory(records, raw)
@@ -118,7 +121,7 @@ def _data_offset(reader: Reader, entry: Entry, limit: int) -> int:
 
 
 def _descriptor_bytes(reader: Reader, entry: Entry, at: int) -> int:
-    """Bytes of the data descriptor behind a record, compared with the directory; 0 where there is none."""
+    """Bytes of the data descriptor after a record, which is compared with the directory, or 0."""
     if not entry.flags & HAS_DESCRIPTOR:
         return 0
     data = reader.read(at, min(_DESCRIPTOR_FORMS[-1].size, entry.where - at))
@@ -127,5 +130,5 @@ def _descriptor_bytes(reader: Reader, entry: Entry, at: int) -> int:
             found = form.unpack_from(data)
             if found == (_DESCRIPTOR, entry.crc32, entry.nbytes, entry.nbytes):
                 return form.size
-    message = f"the descriptor behind the record '{shown(entry)}' contradicts the directory"
+    message = f"the descriptor after the record '{shown(entry)}' contradicts the directory"
     raise ZipFaultError("zip-ambiguous", message, at, AMBIGUOUS)

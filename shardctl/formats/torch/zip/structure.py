@@ -1,4 +1,4 @@
-"""The parts of a zip that its directory and its records share: numbers of 64 bits, and what can be wrong.
+"""What the directory of a zip and its records share: numbers of 64 bits, and the error.
 
 Source: PKWARE's APPNOTE 6.3.10.
 """
@@ -17,11 +17,14 @@ _EXTRA_FORM = struct.Struct("<HH")
 
 _DAMAGED = "the file is damaged: fetch or save it again"
 #: The hint for what programs would read differently.
-AMBIGUOUS = "programs would read this file differently; load it where it is trusted and save it again with torch.save"
+AMBIGUOUS = (
+    "programs would read this file differently; "
+    "load it where it is trusted and save it again with torch.save"
+)
 
 
 class ZipFaultError(Exception):
-    """What is wrong with a zip: the finding's code, and at which byte. Turned into a finding by the reader."""
+    """What is wrong with a zip: the finding's code, and at which byte. The reader reports it."""
 
     def __init__(self, code: str, message: str, offset: int, hint: str = _DAMAGED) -> None:
         super().__init__(message)

@@ -1,13 +1,13 @@
-"""Laying out a torch zip: the very layout of torch 2.13's own writer, so that torch may compute every offset.
+"""Lay out a torch zip as torch 2.13's own writer does, so that torch may compute every offset.
 
 Source: `_save` in torch/serialization.py and caffe2/serialize/inline_container.cc of torch 2.13,
 checked on its files. Each record is a local header without sizes, an extra field that pads to 64
 bytes, the data, and a descriptor with CRC and sizes; then the central directory and both end
 records.
 
-In a shareable file (`block` bytes) large records are padded further, until their data stands as in
-its source. The two records by which torch takes the right to compute offsets instead of reading
-them are left out then.
+In a file that shares blocks (of `block` bytes) large records are padded further, until their data
+has the same offset as in its source, modulo a block. The two records that allow torch to compute
+offsets instead of reading them are then left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WORTH_SHARING = 64 * 1024
 _LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
 _UTF8, _UTF8_WITH_DESCRIPTOR = 0x0800, 0x0808
 _LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES, _CRC_BYTES = 30, 46, 56 + 20 + 22, 4
-#: What does not fit 32 bits stands in a zip64 extra field.
+#: What does not fit 32 bits is in a zip64 extra field.
 _LIMIT = 0xFFFFFFFF
 #: Torch counts elements, also those of an empty tensor's strides, in signed 64 bits.
 _MAX_ELEMENTS = 2**63 - 1
@@ -217,7 +217,7 @@ def _local_header(record: Record, at: int, block: int | None) -> bytes:
 
 
 def _place(record: Record, block: int | None) -> tuple[int, int]:
-    """The modulus and remainder of the offset at which a record's data shall stand."""
+    """The modulus and remainder of the offset at which a record's data must begin."""
     if block is not None and isinstance(record.data, Extent) and record.nbytes >= _WORTH_SHARING:
         return block, record.data.offset % block
     return ALIGNMENT, 0

@@ -20,8 +20,8 @@ from typing import Any
 #: little memory.
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
-    "--remote-debugging-pipe",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 
 #: The protocol asks for the descriptors 3 and 4: a process between puts them there, out of each
@@ -36,7 +36,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 def found() -> str | None:
-    """Where the browser is, None where there is none."""
+    """Return the browser's path; None where none is installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
@@ -67,7 +67,7 @@ class Page:
         self._in.close()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Call the browser and wait for its answer; raises RuntimeError for one that is an error."""
+        """Call the browser and return its answer; raises RuntimeError for an error."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters}
         if self._session is not None:
@@ -81,7 +81,7 @@ class Page:
                 return dict(answer["result"])
 
     def _next(self) -> dict[str, Any]:
-        """The next message; events are noted on the way."""
+        """Return the next message, and record what an event says."""
         while b"\0" not in self._buffer:
             chunk = self._in.read1(1 << 20)
             if not chunk:
@@ -164,7 +164,7 @@ class Page:
 
 @contextmanager
 def browser(directory: Path) -> Iterator[Page]:
-    """A browser with a profile of its own in `folder`, until the block ends."""
+    """Run a browser, with its profile in `directory`, until the block ends."""
     command = found()
     assert command is not None
     to_browser, from_us = os.pipe()

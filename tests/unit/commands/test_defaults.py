@@ -1,11 +1,11 @@
-"""From what was asked for to the complete request."""
+"""The complete request: what was not asked for follows from the source and the target."""
 
 from __future__ import annotations
 
 import pytest
 
+from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.target import resolve_target
-from shardctl.commands.write import complete, measure_of
 from shardctl.errors import UsageError
 from shardctl.findings import strict
 from shardctl.planning.request import Limits, Request, WriteOptions
@@ -20,8 +20,8 @@ def request_for(target: str, options: WriteOptions) -> Request:
     store = MemoryStore()
     sample(store)
     located = find_source(store, "m")
-    place = resolve_target(store, target, one_file=options.limits == Limits())
-    return complete(options, place, located, read_checkpoint(store, located, strict))
+    place = resolve_target(store, target, one_file=options.limits is not None)
+    return complete(options, located, read_checkpoint(store, located, strict), place, None)
 
 
 def test_what_was_not_asked_for_follows_from_the_source() -> None:

@@ -1,0 +1,87 @@
+"""The options that every command has, and the program itself: --version, -h, --help and --debug.
+
+They are acted on before a command runs, or where its errors are rendered, so no command's body sees
+them: they belong to the classes of which all commands are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from shardctl._version import __version__
+from shardctl.cli.exits import write_stdout
+from shardctl.cli.panels import OUTPUT
+
+#: What Typer calls with the context, the option and its value.
+Act = Callable[[typer.Context, object, bool], None]
+
+
+class Command(TyperCommand):
+    """A command that has these options too, as its last ones."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params.extend(_options())
+
+
+class Program(TyperGroup):
+    """The program, which has these options alone."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params.extend(_options())
+
+
+def _options() -> tuple[TyperOption, ...]:
+    return (
+        _switch("version", "--version", act=_print_version, text="Print the version"),
+        _switch("short_help", "-h", act=_print_short_help, text="Show the main options"),
+        _switch("help", "--help", act=_print_help, text="Show all options with their details"),
+        _switch("debug", "--debug", act=None, text="Show the traceback of an error"),
+    )
+
+
+def _switch(name: str, flag: str, *, act: Act | None, text: str) -> TyperOption:
+    """Return a switch. One that acts ends the command before anything else is read.
+
+    It has no variable, or SHARDCTL_SPLIT_HELP=1 would keep `split` from its work.
+    """
+    return TyperOption(
+        param_decls=[name, flag],
+        is_flag=True,
+        default=False,
+        expose_value=False,
+        callback=act,
+        is_eager=act is not None,
+        allow_from_autoenv=act is None,
+        help=text,
+        rich_help_panel=OUTPUT,
+    )
+
+
+def _print_version(_: typer.Context, __: object, asked: bool) -> None:
+    if asked:
+        write_stdout(f"shardctl {__version__}\n")
+        raise typer.Exit
+
+
+def _print_help(context: typer.Context, _: object, asked: bool) -> None:
+    if asked:
+        _print_page(context, full=True)
+
+
+def _print_short_help(context: typer.Context, _: object, asked: bool) -> None:
+    if asked:
+        _print_page(context, full=False)
+
+
+def _print_page(context: typer.Context, *, full: bool) -> None:
+    from shardctl.cli.help import page  # noqa: PLC0415 - Rich is only needed to draw
+
+    if isinstance(context.command, TyperCommand | TyperGroup):
+        write_stdout(page(context.command, full=full))
+        raise typer.Exit

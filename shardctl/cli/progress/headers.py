@@ -1,0 +1,107 @@
+"""How the reading of headers is shown on stderr.
+
+Headers are read quickly, except from many files on a slow disk or network. `--verbose` lists every
+file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from shardctl.cli.exits import as_document
+from shardctl.cli.options import ProgressName
+from shardctl.sizes import format_size
+from shardctl.source.read import Opened
+from shardctl.text import escape, printable
+
+#: Seconds by some clock that never goes back.
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """What is shown of a file: by its path, its number, and the number of files.
+
+    `first` and `every` are the seconds before something is shown, and between two times. `clear`
+    removes what was shown.
+    """
+
+    first: float
+    every: float
+    text: Callable[[str, int, int], str]
+    clear: str = ""
+
+
+def _line(_: str, number: int, files: int) -> str:
+    return f"read {number:,} of {files:,} headers"
+
+
+def _event(path: str, number: int, files: int) -> str:
+    event = {"event": "header", "file": path, "read": number, "files": files}
+    return json.dumps(event) + "\n"
+
+
+_CLEAR = "\r\x1b[K"
+_NONE = _Style(float("inf"), float("inf"), _line)
+_PLAIN = _Style(5.0, 5.0, lambda *file: f"{_line(*file)}\n")
+_TERMINAL = _Style(0.5, 0.1, lambda *file: f"{_CLEAR}{_line(*file)}", _CLEAR)
+_JSON = _Style(0.5, 0.5, _event)
+
+
+def _style(how: ProgressName) -> _Style:
+    if how is ProgressName.none:
+        return _NONE
+    if how is ProgressName.json:
+        return _JSON
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and "CI" not in os.environ
+    return _TERMINAL if terminal and how is ProgressName.auto else _PLAIN
+
+
+@contextmanager
+def shown(
+    how: ProgressName,
+    *,
+    quiet: bool,
+    verbose: bool,
+    ends: bool = True,
+    clock: Clock = time.monotonic,
+) -> Iterator[Opened]:
+    """Show the files that are opened until the block ends.
+
+    `ends`: the last JSON event is `done` or `error`, because no other progress follows.
+    """
+    style = _NONE if quiet else _style(how)
+    begun = clock()
+    number, due, dirty = 0, begun + style.first, False
+
+    def opened(path: str, size: int, files: int) -> None:
+        nonlocal number, due, dirty
+        number += 1
+        if verbose and not quiet:
+            _print(f"{style.clear}reads {printable(escape(path))} ({format_size(size)})\n")
+        if clock() >= due:
+            due, dirty = clock() + style.every, True
+            _print(style.text(path, number, files))
+
+    try:
+        yield opened
+    except BaseException as error:
+        if style is _JSON and ends:
+            _print(json.dumps({"event": "error", **as_document(error)}) + "\n")
+        raise
+    finally:
+        if dirty:
+            _print(style.clear)
+    if style is _JSON and ends:
+        seconds = round(clock() - begun, 3)
+        _print(json.dumps({"event": "done", "done": 0, "total": 0, "seconds": seconds}) + "\n")
+
+
+def _print(text: str) -> None:
+    print(text, end="", file=sys.stderr, flush=True)

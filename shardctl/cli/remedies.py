@@ -1,0 +1,56 @@
+"""Say what errors, findings and notes advise in terms of the command line.
+
+Below the CLI a text names a setting or a function as a program would use it, in backquotes: "add
+`key`". Here, and nowhere else, that becomes the option or the command to type: "add --key".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shardctl.findings import Finding
+
+#: What to type for each setting and function that a text may name.
+SPELLINGS = {
+    "checksums": "--checksums",
+    "drop_non_tensors": "--drop-non-tensors",
+    "format": "--to",
+    'format="bin"': "--to bin",
+    "jobs": "--jobs",
+    "key": "--key",
+    "layout": "--layout",
+    "load": "--load",
+    "max_shard_size": "--max-shard-size",
+    "name": "--name",
+    "num_shards": "--num-shards",
+    "order": "--order",
+    "plan": "--dry-run or --check",
+    "reindex": "`shardctl index`",
+    'replace="all"': "--replace-all",
+    'replace="same"': "--replace",
+    "restart": "--restart",
+    "single": "--single",
+    "strict_size": "--strict-size",
+    "tied": "--tied",
+    "variant": "--variant",
+    "verify(deep=True)": "`shardctl verify --deep`",
+    "write": "`shardctl reshard`",
+    'write(format="safetensors", drop_non_tensors=True)': (
+        "`shardctl reshard --to safetensors --drop-non-tensors`"
+    ),
+    "write(single=True)": "`shardctl merge`",
+}
+_QUOTED = re.compile("`([^`]+)`")
+
+
+def spelled(text: str) -> str:
+    """Return a message or a hint with options and commands in the place of settings."""
+    return _QUOTED.sub(lambda quoted: SPELLINGS.get(quoted[1], quoted[0]), text)
+
+
+def spelled_finding(finding: Finding) -> Finding:
+    """Return a finding whose message and hint name options and commands."""
+    return replace(finding, message=spelled(finding.message), hint=spelled(finding.hint))

@@ -1,0 +1,67 @@
+"""Fill in what was not asked for, from the source and the target."""
+
+from __future__ import annotations
+
+from shardctl.commands.target import Target
+from shardctl.errors import UsageError
+from shardctl.formats.registry import by_name, writer_of
+from shardctl.model import Checkpoint
+from shardctl.naming import check_shard_name, default_stem
+from shardctl.planning.request import Limits, Measure, Request, WriteOptions
+from shardctl.source.locate import Located
+from shardctl.text import escape
+
+
+def complete(
+    options: WriteOptions,
+    located: Located,
+    checkpoint: Checkpoint,
+    target: Target,
+    block: int | None,
+) -> Request:
+    """Return the request with every default filled in; `block` is that of a reflink layout.
+
+    Raises UsageError for options that contradict the target, or that cannot be part of a name.
+    """
+    named, suffix = options.format, target.format
+    if named is not None and suffix is not None and named != suffix:
+        raise UsageError(
+            f"`format` {named} contradicts the target's suffix",
+            hint="leave out `format`, or give the target the other suffix",
+        )
+    written = by_name(named or suffix or checkpoint.format)
+    limits = options.limits
+    if limits is None:
+        limits = Limits(num_shards=len(checkpoint.files), or_fewer=True)
+    _check_name_part("name", options.stem)
+    _check_name_part("variant", options.variant)
+    variant = located.variant if options.variant is None else options.variant
+    return Request(
+        limits=limits,
+        format=written.name,
+        suffix=written.suffix,
+        stem=options.stem or default_stem(written.default_stem, located.stem),
+        variant=variant or None,
+        filename=target.filename,
+        order=options.order,
+        tied=options.tied,
+        block=block,
+    )
+
+
+def _check_name_part(setting: str, text: str | None) -> None:
+    """Raise UsageError for what cannot be part of a file's name."""
+    if not text:
+        return
+    reason = "it has a slash" if "/" in text else check_shard_name(text)
+    if reason is not None:
+        raise UsageError(
+            f"`{setting}` '{escape(text)}' cannot be part of a file's name: {reason}",
+            hint="give a plain name: the target says which directory the files go to",
+        )
+
+
+def measure_of(request: Request) -> Measure:
+    """Return the function that gives the exact size of a file in the format asked for."""
+    writer = writer_of(request.format)
+    return lambda tensors, metadata: writer.measure(tensors, metadata, request.block)
