@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from shardctl.engine.commit import check_not_half_replaced
-from shardctl.engine.journal import STAGING
 from shardctl.errors import InputError, UsageError
 from shardctl.findings import Finding, as_error
 from shardctl.formats.index import build_index
@@ -174,7 +173,7 @@ def reindex(store: Store, source: str, *, check: bool, opened: Opened = unseen) 
     `opened` is called for each file whose header is read.
     """
     directory = source if store.kind(source) == "directory" else store.split(source)[0]
-    check_not_half_replaced(store, store.join(directory, STAGING))
+    check_not_half_replaced(store, directory)
     made = make_index(store, source, opened)
     if made.changes and not check:
         write_index(store, made)

@@ -32,9 +32,9 @@ def superseded(
         )
     rules = _Rules(route, request, tuple(names), how)
     there = (
-        [entry.name for entry in store.list(target.directory)]
+        {entry.name for entry in store.list(target.directory)}
         if store.kind(target.directory) == "directory"
-        else []
+        else set[str]()
     )
     old: list[str] = []
     for candidate in directory_checkpoints(store, target.directory):
@@ -43,8 +43,14 @@ def superseded(
         elif rules.mixes_with(candidate):
             raise rules.refusal(candidate)
     for name in names:
-        if name in there and name not in old:
-            if how == "nothing" or store.kind(store.join(target.directory, name)) != "file":
+        final = store.join(target.directory, name)
+        # On a filesystem that ignores case, a name that is not listed can be taken all the same.
+        taken = name in there or store.kind(final) is not None
+        spelled_otherwise = name not in there and any(
+            store.same(final, store.join(target.directory, other)) for other in old
+        )
+        if taken and name not in old and not spelled_otherwise:
+            if how == "nothing" or store.kind(final) != "file":
                 raise exists(store, target, name)
             old.append(name)
     return tuple(dict.fromkeys(old))

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from shardctl.checksums import CHECKSUMS, parse_checksums
-from shardctl.engine.journal import STAGING
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.formats.registry import writable, written_as
 from shardctl.model import Checkpoint
@@ -25,11 +24,10 @@ _LARGEST_BLOCK = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A directory, and the one file in it where the user named a file. `staging` is hidden."""
+    """A directory, and the one file in it where the user named a file."""
 
     directory: str
     filename: str | None
-    staging: str
 
     @property
     def format(self) -> str | None:
@@ -98,7 +96,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
             file=text,
         )
     if kind == "directory" or (kind is None and not named_as_file):
-        return Target(text, None, store.join(text, STAGING))
+        return Target(text, None)
     if not named_as_file:
         suffixes = " or ".join(known.suffix for known in writable())
         raise UsageError(
@@ -113,7 +111,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
             file=text,
         )
     directory, name = store.split(text)
-    return Target(directory, name, store.join(directory, f".{name}{STAGING}"))
+    return Target(directory, name)
 
 
 def _is_link(store: Store, path: str) -> bool:

@@ -51,17 +51,18 @@ class Places:
 def plan(
     target: Directory, files: Directory, new: Sequence[str], removed: Collection[str]
 ) -> Exchange:
-    """Look at what is there: the staged files, and what is under their names or is removed.
+    """Look at the staged files, and at those that are replaced or removed.
 
     On a filesystem that ignores case or normalises Unicode a new name can be that of an old file
-    in another spelling: that file is moved aside once, under its own name.
+    in another spelling: that file is moved aside once, under its own name. Raises TargetExistsError
+    where a new name is taken by a file that is not to be removed.
     """
     present = set(target.names())
     old = [name for name in removed if name in present]
     for name in new:
         spelled = _spelling(target, name, present)
-        if spelled is not None:
-            old.append(spelled)
+        if spelled is not None and spelled not in removed:
+            raise _conflict(target, name)
     return Exchange(
         old=tuple(_seen(target, name) for name in _in_order(dict.fromkeys(old))),
         new=tuple(_seen(files, name) for name in new),

@@ -63,8 +63,9 @@ class Copied:
 class Identity:
     """What tells one file from another, and one state of it from another. A link is not followed.
 
-    `size` in bytes, times in nanoseconds. Nobody can set a file's ctime, so that what was copied,
-    unpacked or written again never has the identity that was recorded.
+    `size` in bytes, times in nanoseconds. A file's ctime cannot be set, so that what was copied,
+    unpacked or written again never has the identity that was recorded. A store without these
+    numbers leaves them 0 and has its own `mark` for a version.
     """
 
     kind: EntryKind
@@ -74,8 +75,7 @@ class Identity:
     mtime_ns: int
     ctime_ns: int
     links: int = 1
-    owner: int = 0
-    mode: int = 0
+    mark: str = ""
 
     def is_unchanged(self, seen: Identity, *, inodes: bool) -> bool:
         """Whether this is the file that was `seen`, in the state in which it was seen.
@@ -88,8 +88,11 @@ class Identity:
 
     def is_moved(self, seen: Identity, *, inodes: bool) -> bool:
         """Whether this is the file that was `seen`, perhaps renamed: a rename changes the ctime."""
-        same = (self.kind, self.size, self.mtime_ns) == (seen.kind, seen.size, seen.mtime_ns)
-        return same and (not inodes or self.inode == seen.inode)
+        return (
+            (self.kind, self.size, self.mtime_ns) == (seen.kind, seen.size, seen.mtime_ns)
+            and self.mark == seen.mark
+            and (not inodes or self.inode == seen.inode)
+        )
 
     def is_same_file(self, other: Identity) -> bool:
         """Whether two names, looked at now, are those of one file."""
@@ -107,6 +110,9 @@ class Directory(Protocol):
 
     def own_identity(self) -> Identity:
         """What this directory is."""
+
+    def is_ours(self) -> bool:
+        """Whether this directory belongs to the user who runs this."""
 
     def names(self) -> list[str]:
         """The names in this directory, sorted."""
@@ -275,6 +281,14 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class OpensDirectories(Protocol):
+    """A store whose directories can be opened, so that their files are told apart by identity."""
+
+    def open_directory(self, path: str) -> Directory:
+        """Open a directory, links followed; raises MissingError and StorageError."""
+
+
+@runtime_checkable
 class Appends(Protocol):
     """A store whose files can grow."""
 
@@ -349,6 +363,7 @@ class DropsCaches(Protocol):
 
 #: Every capability, for those who go through all of them.
 CAPABILITIES: tuple[type, ...] = (
+    OpensDirectories,
     Appends,
     Locks,
     SyncsDirectories,

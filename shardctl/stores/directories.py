@@ -23,6 +23,8 @@ _OPEN = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 #: Whether the calls take an open directory in place of a path.
 _AT = os.stat in os.supports_dir_fd and os.unlink in os.supports_dir_fd
+#: Answers that mean that no file has a name.
+_NO_SUCH_NAME = {errno.ENOENT, errno.ENAMETOOLONG}
 #: Only the user who runs this may look into a directory of unfinished work.
 _PRIVATE = 0o700
 
@@ -85,7 +87,9 @@ class LocalDirectory:
         with reading(os.path.join(self.path, name)):
             try:
                 status = os.stat(at.path, dir_fd=at.directory, follow_symlinks=False)
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in _NO_SUCH_NAME:
+                    raise
                 return None
         return identity_of(status)
 
@@ -95,6 +99,13 @@ class LocalDirectory:
             if self._descriptor is None:
                 return identity_of(os.stat(self.path or os.curdir))
             return identity_of(os.fstat(self._descriptor))
+
+    def is_ours(self) -> bool:
+        """Whether this directory belongs to the user who runs this, where files have owners."""
+        if self._descriptor is None:
+            return True
+        with reading(self.path):
+            return os.fstat(self._descriptor).st_uid == os.geteuid()
 
     def names(self) -> list[str]:
         """The names in this directory, sorted."""
@@ -114,9 +125,10 @@ class LocalDirectory:
 
     def remove(self, name: str) -> None:
         """Remove a file or a link; one that is gone already is fine."""
-        at = self._at(name)
-        with writing(os.path.join(self.path, name)), suppress(FileNotFoundError):
-            os.unlink(at.path, dir_fd=at.directory)
+        if self.identity(name) is not None:
+            at = self._at(name)
+            with writing(os.path.join(self.path, name)), suppress(FileNotFoundError):
+                os.unlink(at.path, dir_fd=at.directory)
 
     def remove_subdirectory(self, name: str) -> None:
         """Remove an empty directory; one that is gone already is fine."""
@@ -165,8 +177,6 @@ def identity_of(status: os.stat_result) -> Identity:
         mtime_ns=status.st_mtime_ns,
         ctime_ns=status.st_ctime_ns,
         links=status.st_nlink,
-        owner=getattr(status, "st_uid", 0),
-        mode=stat.S_IMODE(status.st_mode),
     )
 
 

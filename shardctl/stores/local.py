@@ -18,6 +18,7 @@ from shardctl.errors import InputError
 from shardctl.model import Version
 from shardctl.stores import local_files, locking, syscalls
 from shardctl.stores.base import Entry, EntryKind, Reader
+from shardctl.stores.directories import LocalDirectory
 from shardctl.stores.faults import ABSENT, not_regular, reading, shown, writing
 from shardctl.stores.local_files import LocalReader, LocalWriter, version_of
 
@@ -113,6 +114,10 @@ class LocalStore:
         """Remove a file or a link; one that does not exist is not an error."""
         with writing(path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+    def open_directory(self, path: str) -> LocalDirectory:
+        """Open a directory, links followed; raises MissingError and StorageError."""
+        return LocalDirectory.open(path)
 
     def append(self, path: str, data: bytes) -> None:
         """Add bytes to the end of a file, created if needed; durable on return."""

@@ -9,16 +9,30 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 from shardctl.stores.base import (
+    Directory,
     DropsCaches,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
+    OpensDirectories,
     Reader,
     RemovesDirectories,
     SharesBlocks,
     Store,
     SyncsDirectories,
 )
+from shardctl.stores.plain import PlainDirectory
+
+
+def open_directory(store: Store, path: str) -> Directory:
+    """Open a directory.
+
+    Without `OpensDirectories` files are told apart by their versions alone, and a name that is free
+    when it is looked at may be taken a moment later.
+    """
+    if isinstance(store, OpensDirectories):
+        return store.open_directory(path)
+    return PlainDirectory(store, path)
 
 
 def lock(store: Store, path: str) -> AbstractContextManager[None]:

@@ -9,11 +9,14 @@ the name is taken, and the old name is removed after it. Where there are no hard
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ctypes
 
 #: linux/fs.h and sys/stdio.h of macOS.
 _RENAME_NOREPLACE, _RENAME_EXCL = 1, 4
@@ -37,7 +40,9 @@ def rename_to_free_name(old: str, old_in: int | None, new: str, new_in: int | No
 
 def _rename_exclusively(old: str, old_in: int | None, new: str, new_in: int | None) -> bool:
     """Rename in one step; False where the system or the filesystem cannot, and nothing is done."""
-    found = _system_call()
+    import ctypes  # noqa: PLC0415 - only a commit needs it
+
+    found = _system_call(ctypes.CDLL(None, use_errno=True))
     if found is None:
         return False
     call, flag = found
@@ -54,12 +59,14 @@ def _rename_exclusively(old: str, old_in: int | None, new: str, new_in: int | No
     return not number
 
 
-def _system_call() -> tuple[Callable[..., int], int] | None:
+def _system_call(library: ctypes.CDLL) -> tuple[Callable[..., int], int] | None:
+    import ctypes  # noqa: PLC0415 - (the same)
+
     name, flag = {
         "linux": ("renameat2", _RENAME_NOREPLACE),
         "darwin": ("renameatx_np", _RENAME_EXCL),
     }.get(sys.platform, ("", 0))
-    call = getattr(ctypes.CDLL(None, use_errno=True), name, None) if name else None
+    call = getattr(library, name, None) if name else None
     if call is None:  # musl, and glibc before 2.28
         return None
     call.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
