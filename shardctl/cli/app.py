@@ -92,7 +92,11 @@ def _write(name: str, arguments: WriterArguments) -> None:
         run = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=held)
         with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
             receipts = write(source_store, target_store, prepared, run, observer, records=records)
-        log(render.summary(prepared, receipts, time.monotonic() - begun), quiet=arguments.quiet)
+        seconds = time.monotonic() - begun
+        log(
+            render.summary(prepared, receipts, seconds, verbose=arguments.verbose),
+            quiet=arguments.quiet,
+        )
     report.plan(prepared)
     if arguments.json:
         write_stdout(documents.dump(documents.writing(name, prepared, target_store, receipts)))

@@ -104,24 +104,23 @@ def details(prepared: Prepared) -> Iterator[str]:
         yield f"replaces {escape(name)}"
 
 
-def summary(prepared: Prepared, receipts: Sequence[Receipt], seconds: float) -> str:
-    """The closing line of a writer, for stderr."""
+def summary(
+    prepared: Prepared, receipts: Sequence[Receipt], seconds: float, *, verbose: bool
+) -> str:
+    """Return the closing line of a writer; with `verbose` it says how the bytes were copied."""
     copied = sum((receipt.copied for receipt in receipts), Copied())
     total = copied.kernel + copied.shared + copied.buffered
-    ways = ", ".join(
-        f"{format_size(nbytes)} {way}"
-        for nbytes, way in (
-            (copied.shared, "shared"),
-            (copied.kernel, "copied in the kernel"),
-            (copied.buffered, "through buffers"),
-        )
-        if nbytes
-    )
+    ways = [
+        (copied.shared, "shared with the source"),
+        *([(copied.kernel, "copied in the kernel")] if verbose else []),
+        *([(copied.buffered, "through buffers")] if verbose else []),
+    ]
+    said = "".join(f", {format_size(nbytes)} {way}" for nbytes, way in ways if nbytes)
     rate = format_size(int(total / seconds)) if seconds > 0 else "?"
     return (
         f"wrote {plural(len(prepared.plan.shards), 'file')} of "
         f"{plural(len(prepared.checkpoint.tensors), 'tensor')}, "
-        f"{format_size(total)} in {seconds:.1f} s ({rate}/s): {ways}"
+        f"{format_size(total)} in {seconds:.1f} s ({rate}/s){said}"
     )
 
 

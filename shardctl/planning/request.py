@@ -135,21 +135,21 @@ _NAMES = {
 def option_differences(before: Options, now: Options) -> list[str]:
     """Say which options differ, for example "`checksums` was off, is on"."""
     return [
-        f"{_NAMES.get(name, f'`{name}`')} was {_worded(before.get(name))}, "
-        f"is {_worded(now.get(name))}"
+        f"{_NAMES.get(name, f'`{name}`')} was {_worded(name, before.get(name))}, "
+        f"is {_worded(name, now.get(name))}"
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     ]
 
 
-def _worded(value: str | int | None) -> str:
+def _worded(name: str, value: str | int | None) -> str:
     match value:
         case None:
             return "not set"
         case bool():
             return "on" if value else "off"
         case int():
-            return f"{value:,}"
+            return f"{value:,} bytes" if name == "max_shard_bytes" else f"{value:,}"
         case "shareable":
             return "reflink"
     return escape(str(value))

@@ -18,11 +18,12 @@ from shardctl.text import escape
 _REPAIR = "write the index again from the shards' headers with `reindex`"
 
 
-#: Called for each file that is opened: its path, its size in bytes, and the number of files.
-Opened = Callable[[str, int, int], None]
+#: Called for each file that is opened: its path, its size in bytes, its number, and how many there
+#: are.
+Opened = Callable[[str, int, int, int], None]
 
 
-def unseen(path: str, size: int, files: int) -> None:
+def unseen(path: str, size: int, number: int, files: int) -> None:
     """Do nothing with a file that is opened."""
 
 
@@ -83,13 +84,13 @@ def read_checkpoint(
 def _read_files(
     store: Store, located: Located, report: Report, opened: Opened
 ) -> Iterator[tuple[str, File]]:
-    for path in located.files:
+    for number, path in enumerate(located.files, start=1):
         absent = _absent(store, located, path)
         if absent is not None:
             report(absent)
             continue
         with store.open(path) as reader:
-            opened(path, reader.version.size, len(located.files))
+            opened(path, reader.version.size, number, len(located.files))
             file = read_file(reader, report)
         if file is not None:
             yield path, file

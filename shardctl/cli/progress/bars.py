@@ -53,6 +53,7 @@ class Bars:
         self._tally = Tally() if clock is None else Tally(clock)
         self._slots: list[_Slot] = []
         self._committing = False
+        self._entered = False
         self._lock = RLock()  # events come from the run's thread, and another one draws
         self._live = Live(
             console=self._console,
@@ -65,7 +66,7 @@ class Bars:
         )
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._entered = True
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,6 +75,9 @@ class Bars:
     def start(self, nbytes: int, files: Mapping[str, int]) -> None:
         with self._lock:
             self._tally.start(nbytes, files)
+        if self._entered:
+            # Not before: other lines may be written until a run begins.
+            self._live.start()
 
     def advance(self, filename: str, nbytes: int) -> None:
         with self._lock:

@@ -39,18 +39,17 @@ class _Style:
 
 
 def _line(_: str, number: int, files: int) -> str:
-    return f"read {number:,} of {files:,} headers"
+    return f"reading header {number:,} of {files:,}"
 
 
 def _event(path: str, number: int, files: int) -> str:
-    event = {"event": "header", "file": path, "read": number, "files": files}
+    event = {"event": "header", "file": path, "number": number, "files": files}
     return json.dumps(event) + "\n"
 
 
-_CLEAR = "\r\x1b[K"
 _NONE = _Style(float("inf"), float("inf"), _line)
 _PLAIN = _Style(5.0, 5.0, lambda *file: f"{_line(*file)}\n")
-_TERMINAL = _Style(0.5, 0.1, lambda *file: f"{_CLEAR}{_line(*file)}", _CLEAR)
+_TERMINAL = _Style(0.5, 0.1, _line, "\r\x1b[K")
 _JSON = _Style(0.5, 0.5, _event)
 
 
@@ -78,16 +77,20 @@ def shown(
     """
     style = _NONE if quiet else _style(how)
     begun = clock()
-    number, due, dirty = 0, begun + style.first, False
+    due, drawn = begun + style.first, False
 
-    def opened(path: str, size: int, files: int) -> None:
-        nonlocal number, due, dirty
-        number += 1
-        if verbose and not quiet:
-            _print(f"{style.clear}reads {printable(escape(path))} ({format_size(size)})\n")
-        if clock() >= due:
-            due, dirty = clock() + style.every, True
-            _print(style.text(path, number, files))
+    def opened(path: str, size: int, number: int, files: int) -> None:
+        nonlocal due, drawn
+        listed = verbose and not quiet
+        if drawn and (listed or number == files):
+            # What follows the last header may draw something else.
+            _print(style.clear)
+            drawn = False
+        if listed:
+            _print(f"reads {printable(escape(path))} ({format_size(size)})\n")
+        if number < files and clock() >= due:
+            due, drawn = clock() + style.every, True
+            _print(style.clear + style.text(path, number, files))
 
     try:
         yield opened
@@ -96,7 +99,7 @@ def shown(
             _print(json.dumps({"event": "error", **as_document(error)}) + "\n")
         raise
     finally:
-        if dirty:
+        if drawn:
             _print(style.clear)
     if style is _JSON and ends:
         seconds = round(clock() - begun, 3)

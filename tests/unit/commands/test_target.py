@@ -46,18 +46,17 @@ def test_a_directory(text: str) -> None:
     sample(store)
     place = resolve_target(store, text, one_file=False)
     assert (place.directory, place.filename, place.format) == (text, None, None)
-    assert place.staging == store.join(text, ".shardctl")
 
 
 @pytest.mark.parametrize(
     ("text", "container"), [("out/x.safetensors", "safetensors"), ("x.bin", "bin")]
 )
 def test_a_file(text: str, container: str) -> None:
-    """A weights suffix makes it a file, whose staging lies hidden beside it."""
+    """A weights suffix makes it a file in a directory."""
     store = MemoryStore()
     place = resolve_target(store, text, one_file=True)
     directory, name = store.split(text)
-    assert place == Target(directory, name, store.join(directory, f".{name}.shardctl"))
+    assert place == Target(directory, name)
     assert place.format == container
 
 
@@ -188,7 +187,6 @@ def test_companions() -> None:
         "optimizer.pt",
         "SHA256SUMS",
         "tf_model.h5",
-        ".x.bin.shardctl",
     ):
         put(store, f"m/{name}", b"x")
     store.make_directory("m/onnx")

@@ -13,7 +13,9 @@ import pytest
 from shardctl.commands import prepare as preparing
 from shardctl.commands.prepare import Prepared
 from shardctl.commands.write import build_job, write
+from shardctl.engine.journal import Journal
 from shardctl.engine.run import RunOptions, execute
+from shardctl.engine.staging import Staging
 from shardctl.errors import InputError, SourceChangedError, TargetExistsError
 from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
@@ -86,16 +88,13 @@ def content(store: MemoryStore, source: str) -> dict[str, bytes]:
     return found
 
 
-def test_a_split_has_shards_index_companions_and_a_record() -> None:
-    """A split leaves shards, an index that names them, the companions, and in the hidden folder
-    only the record.
-    """
+def test_a_split_has_shards_index_and_companions() -> None:
+    """A split leaves shards, an index that names them, the companions, and nothing else."""
     store = MemoryStore()
     tensors = sample(store)
     prepared = run(store, "m", "s")
     shards = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
     assert names(store, "s") == ["config.json", *shards, "model.safetensors.index.json"]
-    assert names(store, "s/.shardctl") == ["record.json"]
     index = json.loads(get(store, "s/model.safetensors.index.json"))
     assert index["metadata"] == {"total_size": 600}
     assert sorted(set(index["weight_map"].values())) == shards
@@ -134,12 +133,17 @@ def test_the_same_run_again_is_up_to_date() -> None:
 @pytest.mark.parametrize(
     "path", ["m/model.safetensors", "s/model-00002-of-00003.safetensors", "m/config.json"]
 )
-def test_a_touched_file_is_not_up_to_date(path: str) -> None:
-    """A source or a written file with another version is work, even with the same bytes."""
+def test_a_touched_file_is_compared(path: str) -> None:
+    """Without a record that proves it, equal files are found to be up to date, and others not."""
     store = MemoryStore()
     sample(store)
     run(store, "m", "s")
-    put(store, path, get(store, path))
+    data = get(store, path)
+    put(store, path, data)
+    again = prepare(store, "m", "s")
+    assert again.up_to_date
+    assert "compared with the source" in again.notes[0]
+    put(store, path, data[:-1] + b"!")
     with pytest.raises(TargetExistsError):
         prepare(store, "m", "s")
 
@@ -204,7 +208,10 @@ def test_a_different_companion_in_the_target_is_in_the_way() -> None:
     put(store, "s/config.json", b'{"other": 1}')
     with pytest.raises(TargetExistsError, match=r"config\.json"):
         prepare(store, "m", "s")
-    run(store, "m", "s", replace(BY_250, replace="same"))
+    kept = run(store, "m", "s", replace(BY_250, replace="same"))
+    assert get(store, "s/config.json") != b"{}"
+    assert "config.json" in kept.notes[0]
+    run(store, "m", "s", replace(BY_250, replace="same", replace_companions=True))
     assert get(store, "s/config.json") == b"{}"
     assert prepare(store, "m", "t", BY_250).companions == ("config.json",)
 
@@ -264,12 +271,13 @@ def test_a_half_done_run_of_another_plan_is_refused() -> None:
     store = MemoryStore()
     sample(store)
     prepared = prepare(store, "m", "s")
-    from shardctl.engine.journal import Journal
-
-    store.make_directory("s/.shardctl")
-    Journal(store, "s/.shardctl").begin(prepared.identity)
+    store.make_directory("s")
+    with Staging.make(store, "s") as staging:
+        Journal(staging).begin(prepared.identity, [])
     other = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=2)))
-    with pytest.raises(TargetExistsError, match="`max_shard_size` was 250, is not set") as caught:
+    with pytest.raises(
+        TargetExistsError, match="`max_shard_size` was 250 bytes, is not set"
+    ) as caught:
         write(store, store, other, RunOptions(jobs=1), Told())
     assert "`restart`" in caught.value.hint
     write(store, store, other, RunOptions(jobs=1, restart=True), Told())

@@ -179,7 +179,7 @@ def test_options_that_differ_are_named() -> None:
     one = replace(IDENTITY, options={"checksums": False, "max_shard_bytes": 5000, "name": None})
     other = replace(IDENTITY, options={"checksums": True, "max_shard_bytes": 6000, "name": "m"})
     assert one.differences(other) == (
-        "with other options (`checksums` was off, is on; `max_shard_size` was 5,000, is 6,000; "
+        "with other options (`checksums` was off, is on; `max_shard_size` was 5,000 bytes, is 6,000 bytes; "
         "`name` was not set, is m)"
     )
 
