@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -103,9 +104,15 @@ def digests(directory: Path) -> dict[str, str]:
     }
 
 
-def staging_names(target: Path) -> list[str]:
-    """What lies in a target's staging folder."""
-    return sorted(path.name for path in (target / STAGING).iterdir())
+def left_behind(target: Path) -> set[str]:
+    """What lies in a target's staging folder; nothing where there is none."""
+    staging = target / STAGING
+    return {path.name for path in staging.iterdir()} if staging.exists() else set()
+
+
+def forget_records() -> None:
+    """Remove the records of all finished runs: the next run has to look for itself."""
+    shutil.rmtree(Path(os.environ["XDG_STATE_HOME"]) / "shardctl", ignore_errors=True)
 
 
 def environment() -> dict[str, str]:
@@ -201,8 +208,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The `nth` time that a system call has to do with a path. Each path is one thread's, so this
-    is one moment.
+    """The `nth` time that a system call has to do with a path, as the call gives it. Each path is
+    one thread's, so this is one moment.
+
+    A name in an open directory is a bare name, wherever the directory is.
     """
 
     call: str
@@ -210,8 +219,11 @@ class Point:
     nth: int
 
 
-def injected(call: str, what: str, path: Path, when: str = "1") -> list[str]:
-    """The command that runs a program and does `what` to a system call on a path."""
+def injected(call: str, what: str, path: Path | str, when: str = "1") -> list[str]:
+    """The command that runs a program and does `what` to a system call on a path.
+
+    Calls that work in an open directory (`renameat2`, `unlinkat`, `mkdirat`) are given bare names.
+    """
     # Without --seccomp-bpf, which would lose injected signals.
     return [
         "strace", "-f", "-qq", "-o", os.devnull, "-P", str(path),
@@ -222,6 +234,8 @@ def injected(call: str, what: str, path: Path, when: str = "1") -> list[str]:
 def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point]:
     """Run the program once, and list every successful call by which it changed something below a
     folder.
+
+    Those that change nothing count too where they are told from the others by number only.
     """
     under = [
         "strace",
@@ -238,44 +252,58 @@ def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point
     run_program(*arguments, under=under).expect(0)
     counted: Counter[tuple[str, str]] = Counter()
     points: list[Point] = []
-    for call, path in _changes(log.read_text(), str(below)):
-        counted[call, path] += 1
-        points.append(Point(call, path, counted[call, path]))
+    for made in _calls(log.read_text()):
+        counted[made.name, made.path] += 1
+        if made.changes and f"{made.whole_path}/".startswith(f"{below}/"):
+            points.append(Point(made.name, made.path, counted[made.name, made.path]))
     return points
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of a log: the path as it was given, and with the directory that it is relative to."""
+
+    name: str
+    path: str
+    whole_path: str
+    changes: bool
 
 
 _BEGUN = re.compile(r"^(\d+) +(\w+)\((.*)$")
 _FAILED = re.compile(r"= -1 E\w+")
+#: A descriptor, or AT_FDCWD, with the path that it was opened by.
+_OPENED = r"(?:\d+|AT_FDCWD)<([^>]*)>"
 
 
-def _changes(log: str, below: str) -> Iterator[tuple[str, str]]:
-    """The calls of a log and the path that each is about, in order. Calls may be interrupted by
-    another thread's.
-    """
+def _calls(log: str) -> Iterator[_Call]:
+    """The calls of a log in order. Calls may be interrupted by another thread's."""
     lines = log.split("\n")
     for number, line in enumerate(lines):
         match = _BEGUN.match(line)
         if match is None:
             continue
-        thread, call, rest = match.groups()
+        thread, name, rest = match.groups()
         if "<unfinished" in rest:
             # Process numbers of fewer than five digits are padded.
-            resumed = re.compile(rf"{thread} +<\.\.\. {call} resumed>")
+            resumed = re.compile(rf"{thread} +<\.\.\. {name} resumed>")
             rest += next(filter(resumed.match, lines[number:]))
-        path = _path_of(call, rest)
-        made = call != "openat" or "O_CREAT" in rest
-        if path.startswith(below) and made and not _FAILED.search(rest):
-            yield call, path
+        path, whole = _paths_of(name, rest)
+        changes = not _FAILED.search(rest) and (name != "openat" or "O_CREAT" in rest)
+        yield _Call(name, path, whole, changes)
 
 
-def _path_of(call: str, rest: str) -> str:
+def _paths_of(call: str, rest: str) -> tuple[str, str]:
     """The path that a call changes: of the descriptor that is written, else the first that is
-    named.
+    named; and the same from the root.
     """
     if call == "copy_file_range":
-        return str(re.findall(r"\d+<([^>]*)>", rest)[1])
+        path = str(re.findall(r"\d+<([^>]*)>", rest)[1])
+        return path, path
     if call in ("write", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", "fchmod"):
-        match = re.match(r"\d+<([^>]*)>", rest)
-        return "" if match is None else match[1]
-    match = re.search(r'"([^"]*)"', rest)
-    return "" if match is None else match[1]
+        match = re.match(_OPENED, rest)
+        path = "" if match is None else match[1]
+        return path, path
+    match = re.match(rf'(?:{_OPENED}, )?"([^"]*)"', rest)
+    if match is None:
+        return "", ""
+    return match[2], os.path.join(match[1] or "", match[2])
