@@ -463,7 +463,7 @@ def test_a_file_target_with_an_unknown_suffix_is_2(
 
 def test_up_to_date(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
     """A second run writes nothing, says so, prints the path and ends with 0; without a record it
-    does not know.
+    compares.
     """
     arguments = ("split", source, tmp_path / "out", "--max-shard-size", "400")
     first = run_cli(*arguments)
@@ -473,26 +473,41 @@ def test_up_to_date(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
     assert second.stderr == "up to date\n"
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
     assert json.loads(run_cli(*arguments, "--json").stdout)["done"] is True
-    assert [path.name for path in (tmp_path / "out" / ".shardctl").iterdir()] == ["record.json"]
-    assert str(tmp_path) not in (tmp_path / "out" / ".shardctl" / "record.json").read_text()
-    (tmp_path / "out" / ".shardctl" / "record.json").unlink()
-    run_cli(*arguments, code=4)
-
-
-def test_no_record_leaves_nothing(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """--no-record leaves no hidden folder."""
-    run_cli("split", source, tmp_path / "out", "--no-record")
     assert not (tmp_path / "out" / ".shardctl").exists()
+    run_cli(*arguments[:3], "--max-shard-size", "300", "--replace", "--no-record")
+    third = run_cli(*arguments[:3], "--max-shard-size", "300")
+    assert third.stderr == (
+        "note: the target was compared with the source: it is complete and equal\nup to date\n"
+    )
+
+
+def test_the_record_is_kept_apart(
+    source: Path, tmp_path: Path, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is in the user's state directory, and a run needs none of it."""
+    state = tmp_path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    run_cli("split", source, tmp_path / "out", "--no-record")
+    assert list(state.rglob("*.json")) == []
+    run_cli("split", source, tmp_path / "other")
+    assert len(list(state.rglob("*.json"))) == 1
+    state.joinpath("shardctl").rename(tmp_path / "away")
+    state.joinpath("shardctl").write_text("no directory can be made here")
+    run_cli("split", source, tmp_path / "third")
 
 
 @pytest.mark.parametrize("touched", ["source", "target"])
 def test_a_changed_file_is_not_up_to_date(
     source: Path, tmp_path: Path, run_cli: RunCli, touched: str
 ) -> None:
-    """Neither a newer source nor a touched result passes for the run's own."""
+    """Neither a changed source nor a changed result passes for the run's own."""
     run_cli("split", source, tmp_path / "out")
     path = (source if touched == "source" else tmp_path / "out") / "model.safetensors"
-    os.utime(path, ns=(1, 1))
+    times = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"!")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     run_cli("split", source, tmp_path / "out", code=4)
 
 
