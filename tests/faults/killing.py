@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.faults.machinery import (
     Ended,
     Point,
+    all_digests,
     digests,
     forget_records,
     left_behind,
@@ -82,6 +83,14 @@ def _shards(directory: Path) -> None:
     ).expect(0)
 
 
+def _sorted_shards(directory: Path) -> None:
+    """Three shards whose tensors are packed in the same order again."""
+    write_safetensors(directory / "single" / "model.safetensors", tensors())
+    run_here(
+        "split", directory / "single", directory / "model", "--num-shards", 3, "--quiet"
+    ).expect(0)
+
+
 def _shards_in_target(directory: Path) -> None:
     """A source of one file, and a target that holds three shards of other weights."""
     _shards(directory)
@@ -98,7 +107,7 @@ SCENARIOS = {
     ),
     "in place, three to one": Scenario(_shards, ("merge", "--replace"), "model", "model"),
     "in place, three to two": Scenario(
-        _shards, ("split", "--num-shards", "2", "--replace"), "model", "model"
+        _sorted_shards, ("split", "--num-shards", "2", "--replace"), "model", "model"
     ),
     "in place, same names": Scenario(
         _shards, ("split", "--num-shards", "3", "--order", "natural", "--replace"), "model", "model"
@@ -175,6 +184,7 @@ def _check(
             f"{where}: '{name}' is neither old nor new"
         )
     _check_index(found, target, old, after, where)
+    _check_kept(found, target, old, after, where)
     if not scenario.in_place:
         assert digests(work / scenario.source) == before[scenario.source], (
             f"{where}: the source changed"
@@ -204,9 +214,7 @@ def _check_index(
     after: Mapping[str, str],
     where: str,
 ) -> None:
-    """An index, or else a single file, stands for one set that is there whole, be it the old or the
-    new.
-    """
+    """An index stands for one set that is there whole, be it the old or the new."""
     indexes = [name for name in found if name.endswith(".index.json")]
     for name in indexes:
         shards = set(json.loads((target / name).read_text())["weight_map"].values())
@@ -216,7 +224,22 @@ def _check_index(
             if all(state.get(one) == found.get(one) for one in (name, *shards))
         ]
         assert whole, f"{where}: '{name}' names shards of another set"
-    if not indexes and old:
-        singles = [name for name in found if name in ("model.safetensors", "pytorch_model.bin")]
-        shared = {name for name in old if name in after and "-of-" in name}
-        assert singles or shared, f"{where}: there is nothing to load, although no names are shared"
+
+
+def _check_kept(
+    found: Mapping[str, str],
+    target: Path,
+    old: Mapping[str, str],
+    after: Mapping[str, str],
+    where: str,
+) -> None:
+    """Old and new files never have their names at once, and until every new one has, all old ones
+    exist.
+    """
+    changed = {name for name in found if old.get(name) != after.get(name)}
+    states = {found[name] == after.get(name) for name in changed}
+    assert len(states) <= 1, f"{where}: old and new files have their names at once"
+    if not after.items() <= found.items():
+        kept = all_digests(target)
+        lost = [name for name, digest in old.items() if digest not in kept]
+        assert not lost, f"{where}: lost {lost}"

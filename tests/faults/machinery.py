@@ -104,6 +104,12 @@ def digests(directory: Path) -> dict[str, str]:
     }
 
 
+def all_digests(directory: Path) -> set[str]:
+    """The SHA-256 of every file of a folder, wherever it lies in it."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 def left_behind(target: Path) -> set[str]:
     """What lies in a target's staging folder; nothing where there is none."""
     staging = target / STAGING
