@@ -78,6 +78,11 @@ class Layout:
             yield offset, piece
             offset += piece.nbytes
 
+    def paths(self) -> tuple[str, ...]:
+        """The files that are read for it, each once."""
+        found = (piece.extent.path for piece in self.pieces if isinstance(piece, Copy | Gather))
+        return tuple(dict.fromkeys(found))
+
     def shareable(self, block: int) -> int:
         """Bytes that need no room where the file and its sources share blocks of that size."""
         runs = ((offset, piece) for offset, piece in self.placed() if isinstance(piece, Copy))

@@ -36,14 +36,16 @@ class Changes:
     """What a run changes in the target beside the planned files.
 
     `copies` are companions, by name with the path that each is read from. `superseded` are the
-    names that the new files replace or remove. `checksums` are the lines of `SHA256SUMS` that stay;
-    None leaves that file alone. `kept` are companions that differ in the target, and stay.
+    names that the new files replace or remove. `checksums` is what stays of
+    `SHA256SUMS`; None leaves that file alone, as `foreign_sums` does, because it is signed or of
+    another form. `kept` are companions that differ in the target, and stay.
     """
 
     copies: Mapping[str, str] = field(default_factory=dict)
     superseded: tuple[str, ...] = ()
-    checksums: Mapping[str, str] | None = None
+    checksums: bytes | None = None
     kept: tuple[str, ...] = ()
+    foreign_sums: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +251,8 @@ def _changes(
         *beside.replaced,
     )
     gone = {*replaced, *plan.filenames, *beside.copies}
-    checksums = kept_checksums(route.target_store, route.target, gone)
-    if checksums is None and options.checksums:
-        checksums = {}
-    return Changes(beside.copies, replaced, checksums, beside.kept)
+    sums = kept_checksums(route.target_store, route.target, gone, wanted=options.checksums)
+    return Changes(beside.copies, replaced, sums.data, beside.kept, foreign_sums=sums.foreign)
 
 
 def _replaced(route: Route, changes: Changes) -> Iterator[str]:
@@ -260,6 +260,8 @@ def _replaced(route: Route, changes: Changes) -> Iterator[str]:
     if changes.kept:
         names = ", ".join(map(escape, changes.kept))
         yield f"kept in the target, though the source's differ: {names} (see `replace_companions`)"
+    if changes.foreign_sums:
+        yield f"{CHECKSUMS} in the target is signed or of another form, and is left as it is"
     if not changes.superseded:
         return
     names = ", ".join(map(escape, changes.superseded))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.commands.target import Route, exists
+from shardctl.engine.exchange import folded_name
 from shardctl.errors import TargetExistsError
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import KNOWN_STEMS, parse_weights_name
@@ -46,9 +47,8 @@ def superseded(
         final = store.join(target.directory, name)
         # On a filesystem that ignores case, a name that is not listed can be taken all the same.
         taken = name in there or store.kind(final) is not None
-        spelled_otherwise = name not in there and any(
-            store.same(final, store.join(target.directory, other)) for other in old
-        )
+        folded = folded_name(name)
+        spelled_otherwise = name not in there and any(folded_name(each) == folded for each in old)
         if taken and name not in old and not spelled_otherwise:
             if how == "nothing" or store.kind(final) != "file":
                 raise exists(store, target, name)

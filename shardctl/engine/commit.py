@@ -36,6 +36,7 @@ def recover(target: Store, directory: str) -> tuple[Commit, RunRecord] | None:
             refuse_foreign_commit(staging, commit)
             exchange.carry_out(commit.exchange, staging.places())
             record = complete(journal, commit)
+            staging.remove_empty_directories()
         staging.remove()
     return commit, record
 

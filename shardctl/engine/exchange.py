@@ -73,19 +73,18 @@ def _spelling(target: Directory, name: str, present: Collection[str]) -> str | N
     """The name in the directory's listing of the file that `name` leads to; None for a free one."""
     if name in present:
         return name
-    found = target.identity(name)
-    if found is None:
+    if target.identity(name) is None:
         return None
-    folded = _folded(name)
-    for other in present:
-        if _folded(other) == folded:
-            there = target.identity(other)
-            if there is not None and there.is_same_file(found):
-                return other
-    raise _conflict(target, name)
+    # It is not listed and yet there: the filesystem takes another spelling for the same name.
+    folded = folded_name(name)
+    other = next((other for other in present if folded_name(other) == folded), None)
+    if other is None:
+        raise _conflict(target, name)
+    return other
 
 
-def _folded(name: str) -> str:
+def folded_name(name: str) -> str:
+    """A name as filesystems compare it that ignore case and normalise Unicode."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 
-from shardctl.checksums import CHECKSUMS, format_checksums
+from shardctl.checksums import CHECKSUMS, edit_checksums
 from shardctl.engine import commit as commits
 from shardctl.engine import exchange
 from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
@@ -26,7 +26,7 @@ from shardctl.model import Version
 from shardctl.sizes import format_size
 from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Store
-from shardctl.stores.optional import free_bytes, lock, remove_directory
+from shardctl.stores.optional import free_bytes, lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import Workers
 from shardctl.streams.progress import TICK_SECONDS, Observer
@@ -43,8 +43,8 @@ class Job:
     visible last. `sources` gives the versions of the files that are read, by path in
     the source store. `surroundings` is what was in the target directory when this was planned.
     `superseded` are names there that are removed once the new set is durable; `replaced_source` are
-    those of them that are read. `checksums` are the lines of `SHA256SUMS` that stay beside those of
-    the files that tasks took digests of; None leaves that file alone. `shared_block` is the block, in bytes, that the target can share with
+    those of them that are read. `checksums` is what stays of `SHA256SUMS`, to which the lines of the
+    files that tasks took digests of are added; None leaves that file alone. `shared_block` is the block, in bytes, that the target can share with
     the sources.
     """
 
@@ -55,7 +55,7 @@ class Job:
     surroundings: Surroundings
     superseded: tuple[str, ...] = ()
     replaced_source: tuple[str, ...] = ()
-    checksums: Mapping[str, str] | None = None
+    checksums: bytes | None = None
     shared_block: int | None = None
 
 
@@ -89,8 +89,7 @@ def execute(
 ) -> Done:
     """Write the files of a job and give them their names.
 
-    `executor` makes workers for so many files at
-    once. Raises LockedError, TargetExistsError (an unfinished run of another plan, a target that
+    `executor` makes workers for so many files at once. Raises LockedError, TargetExistsError (an unfinished run of another plan, a target that
     changed, a link among the run's own files), StorageError, SourceChangedError or FormatError;
     then no final name has changed, unless the commit had begun, which the next run finishes.
     """
@@ -99,9 +98,11 @@ def execute(
         with Staging.make(target, job.directory) as staging:
             try:
                 with lock(target, staging.path(LOCK)):
-                    return _Run(job, source, target, Journal(staging), options, observe).go(
-                        executor
-                    )
+                    run = _Run(job, source, target, Journal(staging), options, observe)
+                    try:
+                        return run.go(executor)
+                    finally:
+                        staging.remove_empty_directories()
             finally:
                 # Where something is left in it, the next run goes on from there.
                 staging.remove()
@@ -155,7 +156,11 @@ class _Run:
         for receipt in done.values():
             observe.finished(receipt.filename, receipt.nbytes, kept=True)
 
+        read = {task.filename: task.layout.paths() for task in tasks}
+
         def accept(receipt: Receipt) -> None:
+            staged = self.journal.staged(receipt.filename)
+            restrict_mode(self.source, read[receipt.filename], self.target, staged)
             self.journal.add(receipt)
             done[receipt.filename] = receipt
             observe.finished(receipt.filename, receipt.nbytes, kept=False)
@@ -227,17 +232,16 @@ class _Run:
         directory = staging.target.own_identity()
         return Commit(job.identity, directory, found, receipts, job.replaced_source)
 
-    def _stage_checksums(self, kept: Mapping[str, str], receipts: tuple[Receipt, ...]) -> bool:
+    def _stage_checksums(self, kept: bytes, receipts: tuple[Receipt, ...]) -> bool:
         """Stage `SHA256SUMS` where it will have lines; return whether it will."""
         taken = {receipt.filename: receipt.sha256 for receipt in receipts if receipt.sha256}
-        lines = {**kept, **taken}
+        data = edit_checksums(kept, (), taken)
         self.journal.staging.make_files().remove(CHECKSUMS)
-        if lines:
-            data = format_checksums(lines)
+        if data:
             with self.target.create(self.journal.staged(CHECKSUMS), len(data)) as writer:
                 writer.write(0, data)
                 writer.sync()
-        return bool(lines)
+        return bool(data)
 
 
 def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:

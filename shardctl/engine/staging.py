@@ -108,10 +108,13 @@ class Staging:
         with suppress(StorageError):
             self.own.remove_subdirectory(name)
 
-    def remove(self) -> None:
-        """Remove the staging directory, unless something is in it."""
+    def remove_empty_directories(self) -> None:
+        """Remove the directories in it that are empty. Only the holder of the lock may do so."""
         for name in (FILES, OLD):
             self.remove_empty(name)
+
+    def remove(self) -> None:
+        """Remove the staging directory, unless something is in it."""
         # Another run may have begun there as soon as the lock was released.
         with suppress(StorageError):
             self.target.remove_subdirectory(STAGING)

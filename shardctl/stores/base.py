@@ -349,8 +349,11 @@ class KnowsFreeSpace(Protocol):
 class KeepsModes(Protocol):
     """A store whose files have permissions."""
 
-    def copy_mode(self, path: str, fresh: str) -> None:
-        """Give the file `fresh` the permissions of the file `path`, which it will replace."""
+    def mode(self, path: str) -> int:
+        """Return the permissions of a file, links followed: POSIX bits, at most 0o777."""
+
+    def set_mode(self, path: str, mode: int) -> None:
+        """Give a file these permissions, as far as the filesystem has them."""
 
 
 @runtime_checkable

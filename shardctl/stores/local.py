@@ -170,16 +170,16 @@ class LocalStore:
         # Some filesystems in user space report zero for everything.
         return usage.free if usage.total else None
 
-    def copy_mode(self, path: str, fresh: str) -> None:
-        """Give a new file the permissions of the one that it will replace.
+    def mode(self, path: str) -> int:
+        """Return the permissions of a file, without the set-id and sticky bits."""
+        with reading(path):
+            return stat.S_IMODE(os.stat(path).st_mode) & _PERMISSIONS
 
-        As far as the filesystem has permissions, and without the set-id and sticky bits.
-        """
+    def set_mode(self, path: str, mode: int) -> None:
+        """Give a file these permissions, as far as the filesystem has them."""
         with writing(path):
-            mode = stat.S_IMODE(os.stat(path).st_mode) & _PERMISSIONS
-        with writing(fresh):
             try:
-                os.chmod(fresh, mode)
+                os.chmod(path, mode)
             except OSError as error:
                 if error.errno not in syscalls.UNSUPPORTED | {errno.EPERM}:
                     raise

@@ -20,7 +20,7 @@ from shardctl.stores.base import (
     SyncsDirectories,
 )
 from shardctl.testing.builders import BytesReader
-from shardctl.testing.suites.fixtures import DATA, StoreFixtures, put, read
+from shardctl.testing.suites.fixtures import DATA, StoreFixtures, read
 
 
 class AppendsSuite(StoreFixtures):
@@ -212,13 +212,13 @@ class KeepsModesSuite(StoreFixtures):
 
     capability: ClassVar[type] = KeepsModes
 
-    def test_copy_mode(self, store: Store, root: str, path: str) -> None:
-        """Permissions can be copied from a file that exists, and only from such a file."""
+    def test_mode(self, store: Store, root: str, path: str) -> None:
+        """A file that exists has permissions, which can be read and set; a missing one has none."""
         assert isinstance(store, KeepsModes)
-        fresh = put(store, store.join(root, "fresh"), b"")
-        store.copy_mode(path, fresh)
-        with pytest.raises(StorageError):
-            store.copy_mode(store.join(root, "missing"), fresh)
+        store.set_mode(path, 0o600)
+        assert store.mode(path) == 0o600
+        with pytest.raises(MissingError):
+            store.mode(store.join(root, "missing"))
 
 
 class DropsCachesSuite(StoreFixtures):

@@ -8,7 +8,14 @@ import pytest
 
 from shardctl.commands.companions import companion_names
 from shardctl.commands.replace import superseded
-from shardctl.commands.target import Route, Target, kept_checksums, resolve_target, same_bytes
+from shardctl.commands.target import (
+    KeptChecksums,
+    Route,
+    Target,
+    kept_checksums,
+    resolve_target,
+    same_bytes,
+)
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.planning.request import Limits, Replace, Request
 from shardctl.source.locate import find_source
@@ -206,12 +213,18 @@ def test_companions_that_are_links_to_files(tmp_path: Path) -> None:
 
 
 def test_kept_checksums() -> None:
-    """The lines of files that go are dropped; without a list there is nothing to keep."""
+    """Only lines of files that go are removed; other files, and other forms, are left alone."""
     store = MemoryStore()
     place = resolve_target(store, "t", one_file=False)
-    assert kept_checksums(store, place, ()) is None
-    put(store, "t/SHA256SUMS", f"{DIGEST}  a\n{DIGEST}  b\n".encode())
-    assert kept_checksums(store, place, {"a"}) == {"b": DIGEST}
+    assert kept_checksums(store, place, (), wanted=False) == KeptChecksums(None)
+    assert kept_checksums(store, place, (), wanted=True) == KeptChecksums(b"")
+    put(store, "t/SHA256SUMS", f"# mine\r\n{DIGEST}  ./a\n{DIGEST} *b".encode())
+    assert kept_checksums(store, place, {"c"}, wanted=False) == KeptChecksums(None)
+    kept = f"# mine\r\n{DIGEST} *b\n".encode()
+    assert kept_checksums(store, place, {"a"}, wanted=False) == KeptChecksums(kept)
+    for text in (f"SHA256 (a) = {DIGEST}", "-----BEGIN PGP SIGNED MESSAGE-----\n"):
+        put(store, "t/SHA256SUMS", text.encode())
+        assert kept_checksums(store, place, {"a"}, wanted=True) == KeptChecksums(None, foreign=True)
 
 
 def test_same_bytes() -> None:

@@ -433,10 +433,10 @@ def test_an_old_index_leaves_first() -> None:
 def test_checksums_are_put_in_place_with_the_files(store: MemoryStore) -> None:
     """Digests that were taken join the lines that stay; a list without lines goes."""
     put(store, "t/SHA256SUMS", b"old")
-    run(store, replace(job(store, ("a",), digest=True), checksums={"mine": "0" * 64}))
+    run(store, replace(job(store, ("a",), digest=True), checksums=f"{'0' * 64}  mine\n".encode()))
     lines = get(store, "t/SHA256SUMS").decode().splitlines()
-    assert [line.split("  ")[1] for line in lines] == ["a", "mine"]
-    run(store, replace(job(store, ("b",)), checksums={}))
+    assert [line.split("  ")[1] for line in lines] == ["mine", "a"]
+    run(store, replace(job(store, ("b",)), checksums=b""))
     assert store.kind("t/SHA256SUMS") is None
 
 
