@@ -401,6 +401,27 @@ def test_a_signal_stops_a_run_that_can_go_on(
     assert read_tensors(target) == tensors()
 
 
+@needs_strace
+def test_a_signal_waits_for_the_commit(source: Path, tmp_path: Path) -> None:
+    """A signal that comes while files get their names ends the run once all have theirs."""
+    target = tmp_path / "target"
+    slow = injected("renameat2", "delay_enter=1000000", SHARD.format(2))
+    with subprocess.Popen(
+        [*slow, *program(*_split(source, target))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as running:
+        _wait_for((target / SHARD.format(1)).exists)
+        _signal_child(running.pid, signal.SIGTERM)
+        _, said = running.communicate()
+    assert running.returncode == 143, said
+    assert read_tensors(target) == tensors()
+    assert not (target / STAGING).exists()
+    assert "up to date" in run_here(*_split(source, target)).expect(0).stderr
+
+
 def test_a_closed_stdout(source: Path, tmp_path: Path) -> None:
     """A reader that has gone away is exit 141 without a word, and the work is complete."""
     read, write = os.pipe()
