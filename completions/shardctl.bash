@@ -19,6 +19,7 @@ __shardctl_options() {
 --variant|variant|typed
 --companions --no-companions|companions|
 --replace|replace|
+--replace-companions|replace_companions|
 --replace-all|replace_all|
 --verify|verify|
 --checksums|checksums|
@@ -46,6 +47,7 @@ __shardctl_options() {
 --variant|variant|typed
 --companions --no-companions|companions|
 --replace|replace|
+--replace-companions|replace_companions|
 --replace-all|replace_all|
 --verify|verify|
 --checksums|checksums|
@@ -77,6 +79,7 @@ __shardctl_options() {
 --variant|variant|typed
 --companions --no-companions|companions|
 --replace|replace|
+--replace-companions|replace_companions|
 --replace-all|replace_all|
 --verify|verify|
 --checksums|checksums|

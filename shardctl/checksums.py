@@ -8,7 +8,7 @@ invocation").
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -29,6 +29,30 @@ def parse_checksums(data: bytes) -> dict[str, str]:
             )
             sums[name.removeprefix("./")] = digest.lower()
     return sums
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether a file of checksums can be edited: it is neither signed nor of another form.
+
+    A signature holds for the bytes as they are; lines in the form of BSD, or of another
+    program, are not understood.
+    """
+    lines = [line.strip() for line in data.split(b"\n")]
+    return not any(line.startswith((b"-----BEGIN", b"SHA", b"MD5", b"BLAKE")) for line in lines)
+
+
+def edit_checksums(data: bytes, gone: Collection[str], added: Mapping[str, str]) -> bytes:
+    """Return a file without the lines of files that are gone, and with those that are added.
+
+    Every other line stays as it is, comments too.
+    """
+    removed = {*gone, *added}
+    kept = [
+        line for line in data.splitlines(keepends=True) if not removed & set(parse_checksums(line))
+    ]
+    if kept and not kept[-1].endswith(b"\n"):
+        kept[-1] += b"\n"
+    return b"".join(kept) + format_checksums(added)
 
 
 def format_checksums(sums: Mapping[str, str]) -> bytes:

@@ -84,6 +84,11 @@ class Layout:
             yield offset, piece
             offset += piece.nbytes
 
+    def paths(self) -> tuple[str, ...]:
+        """The files that are read for it, each once."""
+        found = (piece.extent.path for piece in self.pieces if isinstance(piece, Copy | Gather))
+        return tuple(dict.fromkeys(found))
+
     def shareable(self, block: int) -> int:
         """Return the bytes that take no room where the file shares blocks with its sources."""
         copies = ((offset, piece) for offset, piece in self.placed() if isinstance(piece, Copy))

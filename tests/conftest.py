@@ -26,9 +26,16 @@ def run_cli() -> RunCli:
     return run_cli_process
 
 
+@pytest.fixture(scope="session")
+def _state(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A directory for the records of finished runs. Tests have targets of different paths."""
+    return str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the developer's own environment changes what a command does."""
+def _plain_environment(monkeypatch: pytest.MonkeyPatch, _state: str) -> None:
+    """No variable or state of the developer changes what a command does."""
+    monkeypatch.setenv("XDG_STATE_HOME", _state)
     for name in list(os.environ):
         if name.startswith("SHARDCTL_") or name in ("NO_COLOR", "FORCE_COLOR"):
             monkeypatch.delenv(name)

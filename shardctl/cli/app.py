@@ -43,7 +43,9 @@ def log(text: str, *, quiet: bool = False) -> None:
 def _write(name: str, arguments: WriterArguments) -> None:
     """Run `split`, `merge` or `reshard`."""
     from shardctl.cli import documents, render
+    from shardctl.cli.process import held
     from shardctl.cli.progress import observers as progress
+    from shardctl.cli.records import records as records_of_user
     from shardctl.cli.reporting import Reporter
     from shardctl.commands.prepare import prepare
     from shardctl.commands.write import write
@@ -56,7 +58,17 @@ def _write(name: str, arguments: WriterArguments) -> None:
     report = Reporter(arguments.report)
     options = arguments.write_options()
     finish = not (arguments.dry_run or arguments.check)
-    prepared = prepare(source_store, source, target_store, target, options, finish=finish)
+    records = records_of_user(keep=arguments.record)
+    prepared = prepare(
+        source_store,
+        source,
+        target_store,
+        target,
+        options,
+        finish=finish,
+        compare=not arguments.dry_run,
+        records=records,
+    )
     if arguments.check:
         raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)
     for note in prepared.notes:
@@ -77,11 +89,9 @@ def _write(name: str, arguments: WriterArguments) -> None:
         receipts = prepared.receipts
     else:
         begun = time.monotonic()
-        run = RunOptions(
-            arguments.jobs or default_jobs(), restart=arguments.restart, record=arguments.record
-        )
+        run = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=held)
         with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
-            receipts = write(source_store, target_store, prepared, run, observer)
+            receipts = write(source_store, target_store, prepared, run, observer, records=records)
         seconds = time.monotonic() - begun
         summary = render.summary(prepared, receipts, seconds, verbose=arguments.verbose)
         log(summary, quiet=arguments.quiet)

@@ -36,6 +36,7 @@ class WriterArguments:
     variant: o.Variant = None
     companions: o.Companions = True
     replace: o.Replace = False
+    replace_companions: o.ReplaceCompanions = False
     replace_all: o.ReplaceAll = False
     verify: o.ReadBack = False
     checksums: o.Checksums = False
@@ -73,6 +74,7 @@ class WriterArguments:
             tied=self.tied.value,
             layout=self.layout.value,
             companions=self.companions,
+            replace_companions=self.replace_companions,
             replace="all" if self.replace_all else "same" if self.replace else "nothing",
             read_back=self.verify,
             checksums=self.checksums,

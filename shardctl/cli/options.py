@@ -240,6 +240,15 @@ Replace = Annotated[
         "read where TARGET is SOURCE. It is replaced once the new one is complete.",
     ),
 ]
+ReplaceCompanions = Annotated[
+    bool,
+    option(
+        SAFETY,
+        "--replace-companions",
+        text="Replace companion files that differ in TARGET",
+        details="Without it they are kept, and a note names them.",
+    ),
+]
 ReplaceAll = Annotated[
     bool, option(SAFETY, "--replace-all", text="Replace every checkpoint in TARGET")
 ]

@@ -60,6 +60,25 @@ def stoppable() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Let signals wait while the block runs, and raise `Stopped` after it for one that came.
+
+    What the block does must not be left half done.
+    """
+    came: list[int] = []
+    before = {
+        signum: signal.signal(signum, lambda number, _: came.append(number)) for signum in _heard()
+    }
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    if came:
+        raise Stopped(came[0])
+
+
 def _stop(signum: int, frame: FrameType | None) -> None:
     if _importing(frame):
         end(signum)

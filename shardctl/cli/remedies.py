@@ -31,6 +31,7 @@ SPELLINGS = {
     "reindex": "`shardctl index`",
     'replace="all"': "--replace-all",
     'replace="same"': "--replace",
+    "replace_companions": "--replace-companions",
     "restart": "--restart",
     "single": "--single",
     "strict_size": "--strict-size",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.commands.target import Route, exists, same_bytes
-from shardctl.engine.journal import STAGING
+from shardctl.engine.staging import STAGING
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import is_training_state, is_weights_or_index
 from shardctl.planning.request import WriteOptions
@@ -43,17 +44,39 @@ def companions_of(route: Route, options: WriteOptions) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """What happens to the companions: `copies` are written, by name with their paths in the source.
+
+    Of these, `replaced` exist in the target and differ; `kept` do too, and stay as they are.
+    """
+
+    copies: Mapping[str, str]
+    replaced: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
 def companions_to_copy(
     route: Route, companions: Mapping[str, str], options: WriteOptions
-) -> dict[str, str]:
-    """Return the companions that the target lacks; raise TargetExistsError where one differs."""
-    store, wanted = route.target_store, dict[str, str]()
+) -> Companions:
+    """Compare the companions with the files of the target.
+
+    Raises TargetExistsError where one differs and nothing is to be replaced.
+    """
+    store = route.target_store
+    copies, replaced, kept = dict[str, str](), list[str](), list[str]()
     for name, path in companions.items():
         final = store.join(route.target.directory, name)
         kind = store.kind(final)
         if kind == "file" and same_bytes(route.source_store, path, store, final):
             continue
-        if kind is not None and (options.replace == "nothing" or kind != "file"):
+        if kind is None:
+            copies[name] = path
+        elif kind != "file" or options.replace == "nothing":
             raise exists(store, route.target, name)
-        wanted[name] = path
-    return wanted
+        elif options.replace_companions:
+            copies[name] = path
+            replaced.append(name)
+        else:
+            kept.append(name)
+    return Companions(copies, tuple(replaced), tuple(kept))

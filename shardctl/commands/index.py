@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from shardctl.engine.commit import check_not_half_replaced
-from shardctl.engine.journal import STAGING
+from shardctl.engine.journal import LOCK
+from shardctl.engine.staging import Staging
 from shardctl.errors import InputError, UsageError
 from shardctl.findings import Finding, as_error
 from shardctl.formats.index import build_index
@@ -15,8 +16,9 @@ from shardctl.naming import index_filename, parse_weights_name
 from shardctl.source.locate import Located, find_source
 from shardctl.source.read import Opened, read_checkpoint, unseen
 from shardctl.storages import storage_units
-from shardctl.stores.atomic import put
+from shardctl.stores.atomic import put_beside
 from shardctl.stores.base import Store
+from shardctl.stores.optional import lock
 from shardctl.text import escape, plural
 
 #: Findings that a new index repairs, and that therefore do not prevent it.
@@ -80,8 +82,7 @@ def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
 
 def write_index(store: Store, made: Reindexed) -> None:
     """Write the index to its path, in one durable step."""
-    directory, name = store.split(made.path)
-    put(store, directory, name, made.data)
+    put_beside(store, *store.split(made.path), made.data)
 
 
 def _shards(store: Store, located: Located) -> tuple[str, ...]:
@@ -174,8 +175,18 @@ def reindex(store: Store, source: str, *, check: bool, opened: Opened = unseen) 
     `opened` is called for each file whose header is read.
     """
     directory = source if store.kind(source) == "directory" else store.split(source)[0]
-    check_not_half_replaced(store, store.join(directory, STAGING))
+    check_not_half_replaced(store, directory)
     made = make_index(store, source, opened)
-    if made.changes and not check:
-        write_index(store, made)
+    if check or not made.changes:
+        return made
+    with Staging.make(store, directory) as staging:
+        try:
+            with lock(store, staging.path(LOCK)):
+                # Another run may have replaced the shards since their headers were read.
+                check_not_half_replaced(store, directory)
+                made = make_index(store, source)
+                if made.changes:
+                    write_index(store, made)
+        finally:
+            staging.remove()
     return made

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from shardctl.checksums import CHECKSUMS
 from shardctl.commands.companions import companions_of, companions_to_copy
 from shardctl.commands.defaults import complete, measure_of
+from shardctl.commands.finished import Finished
 from shardctl.commands.replace import superseded
 from shardctl.commands.target import Route, Target, kept_checksums, reflink_of, resolve_target
-from shardctl.engine.commit import check_not_half_replaced, recover
+from shardctl.engine.commit import check_not_half_replaced, is_half_replaced, recover
 from shardctl.engine.guards import Surroundings
-from shardctl.engine.journal import STAGING, Journal, RunIdentity, RunRecord
+from shardctl.engine.journal import Commit, RunIdentity
 from shardctl.engine.receipts import Receipt
+from shardctl.engine.records import NoRecords, Records
 from shardctl.errors import TargetExistsError
 from shardctl.findings import noting
 from shardctl.model import Checkpoint, Version
@@ -24,11 +26,8 @@ from shardctl.planning.plan import Plan, make_plan
 from shardctl.planning.request import WriteOptions, options_of
 from shardctl.source.locate import Located, find_source
 from shardctl.source.read import read_checkpoint
-from shardctl.stores.base import Copied, Store
+from shardctl.stores.base import Store
 from shardctl.text import escape, plural
-
-#: Names of files that a note lists at most.
-_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +35,16 @@ class Changes:
     """What a run changes in the target beside the planned files.
 
     `copies` are companions, by name with the path that each is read from. `superseded` are the
-    names that the new files replace. `checksums` are the lines of `SHA256SUMS` that stay; None
-    leaves that file alone.
+    names that the new files replace or remove. `checksums` is what stays of
+    `SHA256SUMS`; None leaves that file alone, as `foreign_sums` does, because it is signed or of
+    another form. `kept` are companions that differ in the target, and stay.
     """
 
     copies: Mapping[str, str] = field(default_factory=dict)
     superseded: tuple[str, ...] = ()
-    checksums: Mapping[str, str] | None = None
+    checksums: bytes | None = None
+    kept: tuple[str, ...] = ()
+    foreign_sums: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Prepared:
     `identity` says which run this is; `sources` gives the versions of the files to be read, by
     path; `surroundings` is what was in the target. `shared_block` is the block, in bytes, that the
     target can share with the source. `companions` are the files of the source directory that belong
-    beside the weights. `receipts` are the last run's, where its record proves that its result is
+    beside the weights. `replaced_source` are the names in the target that are read and replaced.
+    `receipts` are the last run's, where its record proves that its result is
     there.
     """
 
@@ -69,6 +72,7 @@ class Prepared:
     shared_block: int | None
     companions: tuple[str, ...]
     changes: Changes
+    replaced_source: tuple[str, ...]
     notes: tuple[str, ...]
     receipts: tuple[Receipt, ...] | None
 
@@ -95,18 +99,22 @@ def prepare(
     options: WriteOptions,
     *,
     finish: bool,
+    compare: bool = True,
+    records: Records | None = None,
 ) -> Prepared:
     """Read headers, plan, and check the target.
 
     A replacement that was interrupted in the target is completed first where `finish` is set (the
-    source may be what it replaces), else it is a TargetExistsError. Raises UsageError, InputError
-    and TargetError with what to do about it.
+    source may be what it replaces), else it is a TargetExistsError. `records` has the record of the
+    last run; without one, files of the planned names and sizes are compared with the source, where
+    `compare` allows it. Raises UsageError, InputError and TargetError with what to do about it.
     """
     notes: list[str] = []
+    records = NoRecords() if records is None else records
     # Resolve.
     one_file = options.limits is not None and options.limits.one_file
     place = resolve_target(target_store, target, one_file=one_file)
-    completed = _complete_interrupted(target_store, place, finish=finish)
+    completed = _complete_interrupted(target_store, place, records, finish=finish)
     if completed is not None:
         notes.append("completed the replacement that an interrupted run had started")
     located = _locate(source_store, source, target_store, place, completed)
@@ -127,8 +135,12 @@ def prepare(
     sources = _versions(source_store, checkpoint, companions)
     identity = _identity(source_store, located, plan, options, sources)
     # Check the target.
-    record = completed or Journal(target_store, place.staging).record()
-    receipts = _up_to_date(route, identity, companions, record)
+    found = Finished(route, plan, identity, companions, sources, options)
+    receipts = found.by_record(records.find(place.directory))
+    if receipts is None and compare:
+        receipts = found.by_contents()
+        if receipts is not None:
+            notes.append("the target was compared with the source: it is complete and equal")
     surroundings = Surroundings.of(
         target_store,
         place.directory,
@@ -150,21 +162,29 @@ def prepare(
         shared_block=reflink.possible,
         companions=tuple(companions),
         changes=changes,
+        replaced_source=_replaced_source(route, changes),
         notes=(*located.notes, *notes, *plan.notes, *_replaced(route, changes)),
         receipts=receipts,
     )
 
 
-def _complete_interrupted(store: Store, target: Target, *, finish: bool) -> RunRecord | None:
-    """Complete a replacement that was interrupted; return its record, None where there is none."""
+def _complete_interrupted(
+    store: Store, target: Target, records: Records, *, finish: bool
+) -> Commit | None:
+    """Complete a replacement that was interrupted; return what it was, None where there is none."""
     if finish:
-        return recover(store, target.directory, target.staging)
-    if Journal(store, target.staging).commit() is not None:
+        recovered = recover(store, target.directory)
+        if recovered is None:
+            return None
+        commit, record = recovered
+        records.keep(target.directory, record)
+        return commit
+    if is_half_replaced(store, target.directory):
         raise TargetExistsError(
-            f"'{target.directory}' holds a replacement that was interrupted",
+            f"'{target.directory}' is half replaced: an interrupted run was renaming its files",
             hint="run the command without `plan`: it completes the replacement first",
             code="half-done",
-            file=target.staging,
+            file=target.directory,
         )
     return None
 
@@ -174,15 +194,25 @@ def _locate(
     source: str,
     target_store: Store,
     target: Target,
-    completed: RunRecord | None,
+    completed: Commit | None,
 ) -> Located:
     if completed is not None and source_store == target_store and source_store.kind(source) is None:
-        # The source was one file, and the replacement that was just completed removed it: what it
-        # held is in the files that replaced it.
-        source = target_store.join(target.directory, completed.loads_from)
+        directory, name = source_store.split(source)
+        if name in completed.replaced_source and source_store.same(directory, target.directory):
+            # The replacement that was just completed removed it: what it held is in the new files.
+            source = target_store.join(target.directory, completed.loads_from)
     located = find_source(source_store, source, whole_set=True)
-    check_not_half_replaced(source_store, source_store.join(located.directory, STAGING))
+    check_not_half_replaced(source_store, located.directory)
     return located
+
+
+def _replaced_source(route: Route, changes: Changes) -> tuple[str, ...]:
+    """Return the names in the target directory that are read and replaced."""
+    if not route.same(route.located.directory, route.target.directory):
+        return ()
+    paths = (*route.located.files, *filter(None, [route.located.index_path]))
+    read = {route.source_store.split(path)[1] for path in paths}
+    return tuple(name for name in changes.superseded if name in read)
 
 
 def _versions(
@@ -210,55 +240,31 @@ def _identity(
     )
 
 
-def _up_to_date(
-    route: Route,
-    identity: RunIdentity,
-    companions: Mapping[str, str],
-    record: RunRecord | None,
-) -> tuple[Receipt, ...] | None:
-    """Return the receipts of the last run, where its record proves that nothing is left to do."""
-    if record is None or record.options != identity.options:
-        return None
-    store, directory = route.target_store, route.target.directory
-    for name, version in record.written.items():
-        path = store.join(directory, name)
-        if store.kind(path) != "file" or store.version(path) != version:
-            return None
-    for name in companions:
-        path = store.join(directory, name)
-        if store.kind(path) != "file" or store.version(path).size != identity.sources[name].size:
-            return None
-    # A set that was replaced in place is the source of the next run.
-    replaced = route.in_place and identity.sources.items() <= record.written.items()
-    same = record.plan_id == identity.plan_id and record.sources == identity.sources
-    if not replaced and not same:
-        return None
-    return tuple(
-        Receipt(name, version.size, record.sha256.get(name), Copied())
-        for name, version in record.written.items()
-    )
-
-
 def _changes(
     route: Route, companions: Mapping[str, str], plan: Plan, options: WriteOptions
 ) -> Changes:
     """Return what changes in the target; raise TargetExistsError for what must stay as it is."""
-    copies = companions_to_copy(route, companions, options)
-    replaced = superseded(route, plan.request, plan.filenames, options.replace)
-    gone = {*replaced, *plan.filenames, *copies}
-    checksums = kept_checksums(route.target_store, route.target, gone)
-    if checksums is None and options.checksums:
-        checksums = {}
-    return Changes(copies, replaced, checksums)
+    beside = companions_to_copy(route, companions, options)
+    replaced = (
+        *superseded(route, plan.request, plan.filenames, options.replace),
+        *beside.replaced,
+    )
+    gone = {*replaced, *plan.filenames, *beside.copies}
+    sums = kept_checksums(route.target_store, route.target, gone, wanted=options.checksums)
+    return Changes(beside.copies, replaced, sums.data, beside.kept, foreign_sums=sums.foreign)
 
 
 def _replaced(route: Route, changes: Changes) -> Iterator[str]:
     """Yield notes on what happens to the old files, for the user to know before the work."""
+    if changes.kept:
+        names = ", ".join(map(escape, changes.kept))
+        yield f"kept in the target, though the source's differ: {names} (see `replace_companions`)"
+    if changes.foreign_sums:
+        yield f"{CHECKSUMS} in the target is signed or of another form, and is left as it is"
     if not changes.superseded:
         return
-    count = len(changes.superseded)
-    shown = ", ".join(map(escape, changes.superseded[:_SHOWN])) + (", …" if count > _SHOWN else "")
-    yield f"replaces {plural(count, 'file')} in the target: {shown}"
+    names = ", ".join(map(escape, changes.superseded))
+    yield f"replaces {plural(len(changes.superseded), 'file')} in the target: {names}"
     deep = [name for name in route.located.names(route.source_store).values() if "/" in name]
     if deep and route.in_place:
         more = ", …" if len(deep) > 1 else ""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.commands.target import Route, exists
+from shardctl.engine.exchange import folded_name
 from shardctl.errors import TargetExistsError
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import KNOWN_STEMS, parse_weights_name
@@ -32,9 +33,9 @@ def superseded(
         )
     rules = _Rules(route, request, tuple(names), how)
     there = (
-        [entry.name for entry in store.list(target.directory)]
+        {entry.name for entry in store.list(target.directory)}
         if store.kind(target.directory) == "directory"
-        else []
+        else set[str]()
     )
     old: list[str] = []
     for candidate in directory_checkpoints(store, target.directory):
@@ -43,8 +44,13 @@ def superseded(
         elif rules.mixes_with(candidate):
             raise rules.refusal(candidate)
     for name in names:
-        if name in there and name not in old:
-            if how == "nothing" or store.kind(store.join(target.directory, name)) != "file":
+        final = store.join(target.directory, name)
+        # On a filesystem that ignores case, a name that is not listed can be taken all the same.
+        taken = name in there or store.kind(final) is not None
+        folded = folded_name(name)
+        spelled_otherwise = name not in there and any(folded_name(each) == folded for each in old)
+        if taken and name not in old and not spelled_otherwise:
+            if how == "nothing" or store.kind(final) != "file":
                 raise exists(store, target, name)
             old.append(name)
     return tuple(dict.fromkeys(old))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from shardctl.checksums import CHECKSUMS, parse_checksums
-from shardctl.engine.journal import STAGING
+from shardctl.checksums import CHECKSUMS, edit_checksums, is_plain, parse_checksums
 from shardctl.errors import TargetExistsError, UsageError
+from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
 from shardctl.formats.registry import writable, written_as
 from shardctl.model import Checkpoint
 from shardctl.planning.request import LayoutChoice
@@ -25,11 +25,10 @@ _LARGEST_BLOCK = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A directory, and the one file in it where the user named a file. `staging` is hidden."""
+    """A directory, and the one file in it where the user named a file."""
 
     directory: str
     filename: str | None
-    staging: str
 
     @property
     def format(self) -> str | None:
@@ -98,7 +97,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
             file=text,
         )
     if kind == "directory" or (kind is None and not named_as_file):
-        return Target(text, None, store.join(text, STAGING))
+        return Target(text, None)
     if not named_as_file:
         suffixes = " or ".join(known.suffix for known in writable())
         raise UsageError(
@@ -113,7 +112,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
             file=text,
         )
     directory, name = store.split(text)
-    return Target(directory, name, store.join(directory, f".{name}{STAGING}"))
+    return Target(directory, name)
 
 
 def _is_link(store: Store, path: str) -> bool:
@@ -133,17 +132,35 @@ def exists(store: Store, target: Target, name: str) -> TargetExistsError:
     )
 
 
-def kept_checksums(store: Store, target: Target, gone: Collection[str]) -> dict[str, str] | None:
-    """Return the digests in the target's `SHA256SUMS`, without those of the files `gone`.
+@dataclass(frozen=True, slots=True)
+class KeptChecksums:
+    """What stays of the target's `SHA256SUMS`: its bytes, None where the file is left alone.
 
-    None where there is no such file.
+    `foreign`: it is signed or of another form, and therefore left alone.
+    """
+
+    data: bytes | None
+    foreign: bool = False
+
+
+def kept_checksums(
+    store: Store, target: Target, gone: Collection[str], *, wanted: bool
+) -> KeptChecksums:
+    """Return the target's `SHA256SUMS` without the lines of the files `gone`.
+
+    It is left alone where no line of it is about them, unless checksums are `wanted`.
     """
     path = store.join(target.directory, CHECKSUMS)
     if store.kind(path) != "file":
-        return None
+        return KeptChecksums(b"" if wanted else None)
     with store.open(path) as reader:
-        sums = parse_checksums(reader.read(0, reader.version.size))
-    return {name: digest for name, digest in sums.items() if name not in gone}
+        size = reader.version.size
+        data = reader.read(0, size) if size <= MAX_CHECKSUMS_BYTES else b"SHA"
+    if not is_plain(data):
+        return KeptChecksums(None, foreign=True)
+    if not wanted and not set(parse_checksums(data)) & set(gone):
+        return KeptChecksums(None)
+    return KeptChecksums(edit_checksums(data, gone, {}))
 
 
 def same_bytes(source_store: Store, path: str, target_store: Store, other: str) -> bool:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shardctl.commands.prepare import Prepared
-from shardctl.engine.journal import Journal
+from shardctl.commands.tasks import tasks_of
 from shardctl.engine.receipts import Receipt
+from shardctl.engine.records import Records
 from shardctl.engine.run import Job, RunOptions, execute
-from shardctl.engine.task import ShardTask
-from shardctl.formats.registry import writer_of
-from shardctl.layout import Layout, LayoutBuilder
-from shardctl.model import Extent
+from shardctl.engine.staging import FILES, STAGING
 from shardctl.stores.base import Store
 from shardctl.streams.pool import Threads, Workers
 from shardctl.streams.progress import Observer
@@ -24,10 +22,14 @@ def write(
     run: RunOptions,
     observe: Observer,
     executor: Callable[[int], Workers] = Threads,
+    records: Records | None = None,
 ) -> tuple[Receipt, ...]:
-    """Carry out what was prepared. Raises as `engine.run.execute` does."""
+    """Carry out what was prepared, and keep its record. Raises as `engine.run.execute` does."""
     job = build_job(target_store, prepared)
-    return execute(job, source_store, target_store, run, executor, observe)
+    done = execute(job, source_store, target_store, run, executor, observe)
+    if records is not None:
+        records.keep(job.directory, done.record)
+    return done.receipts
 
 
 def build_job(target_store: Store, prepared: Prepared) -> Job:
@@ -38,51 +40,18 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
     return Job(
         prepared.identity,
         prepared.target.directory,
-        prepared.target.staging,
-        _tasks(target_store, prepared),
+        tasks_of(
+            prepared.plan,
+            prepared.changes.copies,
+            prepared.sources,
+            lambda name: target_store.join(prepared.target.directory, STAGING, FILES, name),
+            digest=prepared.options.checksums,
+            read_back=prepared.options.read_back,
+        ),
         prepared.sources,
         prepared.surroundings,
         superseded=prepared.changes.superseded,
+        replaced_source=prepared.replaced_source,
         checksums=prepared.changes.checksums,
         shared_block=prepared.shared_block,
     )
-
-
-def _tasks(target_store: Store, prepared: Prepared) -> tuple[ShardTask, ...]:
-    """Return a task for every file, the one that makes the set visible last."""
-    plan, sources, options = prepared.plan, prepared.sources, prepared.options
-    writer = writer_of(plan.request.format)
-    journal = Journal(target_store, prepared.target.staging)
-
-    def task(filename: str, layout: Layout, *, digest: bool) -> ShardTask:
-        staged = journal.staged(filename)
-        return ShardTask(filename, staged, layout, sources, digest, options.read_back)
-
-    companions = [
-        task(name, _whole(path, sources[path].size), digest=False)
-        for name, path in prepared.changes.copies.items()
-    ]
-    shards = [
-        task(
-            shard.filename,
-            writer.lay_out(shard.tensors, plan.metadata, plan.request.block),
-            digest=options.checksums,
-        )
-        for shard in plan.shards
-    ]
-    if plan.index is None or plan.index_filename is None:
-        return (*companions, *shards)
-    index = task(plan.index_filename, _known(plan.index), digest=options.checksums)
-    return (*companions, *shards, index)
-
-
-def _known(data: bytes) -> Layout:
-    builder = LayoutBuilder()
-    builder.literal(data)
-    return builder.build()
-
-
-def _whole(path: str, size: int) -> Layout:
-    builder = LayoutBuilder()
-    builder.copy(Extent(path, 0, size))
-    return builder.build()

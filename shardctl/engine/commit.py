@@ -1,101 +1,121 @@
-"""Give the staged files their names. A commit only goes forward; the next run finishes it."""
+"""Give the staged files their names, and finish what an interrupted run had begun to rename.
+
+A commit is written down before the first rename. From there on it only goes forward, and the next
+run into the same directory finishes it. Where another program is found to have changed one of its
+files, the run that began it undoes what it did; a later run leaves everything where it is.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-from shardctl.engine.guards import refuse_links
-from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal, RunRecord
-from shardctl.errors import InputError, StorageError
+from shardctl.engine import exchange
+from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal
+from shardctl.engine.records import RunRecord
+from shardctl.engine.staging import OLD, Staging
+from shardctl.errors import InputError, ShardctlError, TargetExistsError
 from shardctl.stores.base import Store
-from shardctl.stores.optional import keep_mode, lock, remove_directory, sync_directory
+from shardctl.stores.optional import lock
 
 
-def recover(target: Store, directory: str, staging: str) -> RunRecord | None:
-    """Finish a commit that was interrupted in this target, and return its record, else None.
+def recover(target: Store, directory: str) -> tuple[Commit, RunRecord] | None:
+    """Finish a commit that was interrupted in a target directory; None where there is none.
 
-    Raises LockedError, TargetExistsError where the staging directory or something in it is a link,
-    and StorageError.
+    Raises LockedError, TargetExistsError where a file of it was changed since, or where it came
+    with a copied directory, and StorageError.
     """
-    journal = Journal(target, staging)
-    if target.kind(staging) != "directory" or target.kind(journal.path(COMMIT)) != "file":
+    staging = Staging.find(target, directory)
+    if staging is None:
         return None
-    refuse_links(target, directory, journal)
-    with lock(target, journal.path(LOCK)):
-        commit = journal.commit()
-        if commit is None:
+    with staging:
+        journal = Journal(staging)
+        if not journal.has_commit():
             return None
-        record = finish(target, directory, journal, commit)
-    leave_nothing(target, staging, commit)
+        with lock(target, journal.path(LOCK)):
+            commit = journal.commit()
+            if commit is None:
+                return None
+            refuse_foreign_commit(staging, commit)
+            exchange.carry_out(commit.exchange, staging.places())
+            record = complete(journal, commit)
+            staging.remove_empty_directories()
+        staging.remove()
+    return commit, record
+
+
+def carry_out(journal: Journal, commit: Commit) -> RunRecord:
+    """Write a commit down and carry it out, or undo it where another program interferes."""
+    staging = journal.staging
+    places = staging.places()
+    journal.begin_commit(commit)
+    try:
+        exchange.carry_out(commit.exchange, places)
+    except ShardctlError:
+        if exchange.undo(commit.exchange, places):
+            staging.own.remove(COMMIT)
+            staging.own.sync()
+        raise
+    return complete(journal, commit)
+
+
+def complete(journal: Journal, commit: Commit) -> RunRecord:
+    """Remove the old files and the journal, once all new files have their names."""
+    staging = journal.staging
+    exchange.remove_old(commit.exchange, staging.places())
+    staging.remove_empty(OLD)
+    store, directory = staging.store, staging.target.path
+    identity = commit.identity
+    record = RunRecord(
+        plan_id=identity.plan_id,
+        options=identity.options,
+        sources=identity.sources,
+        written={
+            file.name: store.version(store.join(directory, file.name))
+            for file in commit.exchange.new
+        },
+        loads_from=commit.loads_from,
+        sha256={receipt.filename: receipt.sha256 for receipt in commit.receipts if receipt.sha256},
+    )
+    journal.end()
     return record
 
 
-def check_not_half_replaced(store: Store, staging: str) -> None:
-    """Raise InputError where a commit beside a staging directory was interrupted.
+def is_half_replaced(store: Store, directory: str) -> bool:
+    """Whether a commit was interrupted in a directory, so that its files may be of two sets."""
+    staging = Staging.find(store, directory)
+    if staging is None:
+        return False
+    with staging:
+        try:
+            commit = Journal(staging).commit()
+        except ShardctlError:
+            return False  # what cannot be read is no commit of this version
+        return commit is not None and not _is_foreign(staging, commit)
 
-    The set there may consist of old and new files.
-    """
-    if store.kind(Journal(store, staging).path(COMMIT)) == "file":
-        directory = store.split(staging)[0]
+
+def check_not_half_replaced(store: Store, directory: str) -> None:
+    """Raise InputError where a commit was interrupted in a directory."""
+    if is_half_replaced(store, directory):
         raise InputError(
-            f"'{directory}' holds an interrupted replacement: its files may be of two sets",
+            f"'{directory}' is half replaced: an interrupted run was renaming its files",
             hint="run the interrupted command again: it completes the replacement first",
             code="half-done",
             file=directory,
         )
 
 
-def finish(target: Store, directory: str, journal: Journal, commit: Commit) -> RunRecord:
-    """Give the staged files their names, or the rest of them.
-
-    It can be repeated from wherever it was interrupted.
-    """
-    *shards, last = commit.renames
-    if target.kind(journal.staged(last)) == "file":
-        # Once that is renamed, the name of an old index may be the new one's.
-        _remove(target, directory, commit.remove_first)
-    for names in (shards, [last]):
-        for name in names:
-            _rename(target, journal.staged(name), target.join(directory, name))
-        sync_directory(target, directory)
-    _remove(target, directory, commit.remove_last)
-    identity = commit.identity
-    done = RunRecord(
-        plan_id=identity.plan_id,
-        options=identity.options,
-        sources=identity.sources,
-        written={name: target.version(target.join(directory, name)) for name in commit.renames},
-        loads_from=last,
-        sha256={receipt.filename: receipt.sha256 for receipt in commit.receipts if receipt.sha256},
-    )
-    journal.finish(done if commit.record else None)
-    return done
-
-
-def leave_nothing(target: Store, staging: str, commit: Commit) -> None:
-    """Remove the staging directory where no record stays in it."""
-    if not commit.record:
-        # Another run may have begun there as soon as the lock was released.
-        with suppress(StorageError):
-            remove_directory(target, staging)
-
-
-def _remove(target: Store, directory: str, names: tuple[str, ...]) -> None:
-    for name in names:
-        target.remove(target.join(directory, name))
-    if names:
-        sync_directory(target, directory)
-
-
-def _rename(target: Store, staged: str, final: str) -> None:
-    if target.kind(staged) == "file":
-        if target.kind(final) == "file":
-            keep_mode(target, final, staged)
-        target.rename(staged, final)
-    elif target.kind(final) != "file":
-        raise StorageError(
-            f"cannot rename '{final}' into place: its staged file is missing",
-            hint="another program removed files of the unfinished run: remove its hidden "
-            "directory, and run the command again",
-            file=final,
+def refuse_foreign_commit(staging: Staging, commit: Commit) -> None:
+    """Raise TargetExistsError where a commit was begun in another directory."""
+    if _is_foreign(staging, commit):
+        directory = staging.target.path or "."
+        raise TargetExistsError(
+            f"'{staging.own.path}' is the state of a run into another directory: it was copied, "
+            f"unpacked or downloaded with '{directory}'",
+            hint=f"move '{staging.own.path}' to another place, and run the command again",
+            code="half-done",
+            file=staging.own.path,
         )
+
+
+def _is_foreign(staging: Staging, commit: Commit) -> bool:
+    """Whether the directory is another than the one in which the commit was begun."""
+    own = staging.target.own_identity()
+    return staging.target.keeps_inodes() and own.inode != commit.directory.inode

@@ -79,30 +79,6 @@ def refuse_changed(target: Store, directory: str, planned_for: Surroundings) -> 
         )
 
 
-def refuse_links(target: Store, directory: str, journal: Journal) -> None:
-    """Raise TargetExistsError where a staging directory, or anything in it, is a link.
-
-    A directory from elsewhere may contain some, and files would be removed, written or opened to
-    others wherever they lead.
-    """
-    _refuse_links_in(target, directory, only=target.split(journal.staging)[1])
-    for own in journal.directories:
-        _refuse_links_in(target, own)
-
-
-def _refuse_links_in(target: Store, directory: str, only: str | None = None) -> None:
-    if target.kind(directory) != "directory":
-        return
-    for entry in target.list(directory):
-        if entry.kind == "link" and only in (None, entry.name):
-            own = target.join(directory, entry.name)
-            raise TargetExistsError(
-                f"'{own}' is a link, and the run's own files must not be links",
-                hint="remove the link",
-                file=own,
-            )
-
-
 def refuse_foreign(
     directory: str, identity: RunIdentity, journal: Journal, *, restart: bool
 ) -> None:
@@ -111,12 +87,12 @@ def refuse_foreign(
     With `restart` an unfinished run of another plan may be discarded; a commit that was begun
     never.
     """
-    if journal.commit() is not None:
+    if journal.has_commit():
         raise TargetExistsError(
-            f"'{directory}' holds files that an interrupted run was renaming into place",
-            hint="run the same command again: it completes that first",
+            f"'{directory}' is half replaced: an interrupted run was renaming its files",
+            hint="run the interrupted command again: it completes the replacement first",
             code="half-done",
-            file=journal.staging,
+            file=journal.staging.own.path,
         )
     earlier = None if restart else journal.identity()
     if earlier is not None and earlier != identity:
@@ -124,5 +100,5 @@ def refuse_foreign(
             f"'{directory}' holds an unfinished run {earlier.differences(identity)}",
             hint="run the earlier command again to finish it, or add `restart` to discard it",
             code="half-done",
-            file=journal.staging,
+            file=journal.staging.own.path,
         )

@@ -1,41 +1,43 @@
-"""The files of a run: its identity, receipts, the commit to redo, and the last run's record.
+"""What a run leaves on disk until it has ended: its identity, receipts, and the commit to redo.
 
-The staging directory holds:
+The staging directory (`staging`) holds, beside the files:
 
-    files/          the files being written, under the names that they will have
     lock            held while a run is at work; names the holder
-    plan.json       the run's plan id, options, and the versions of its sources
+    plan.json       the run's plan id, options, the versions of its sources, the files to write
     receipts.jsonl  a line for each finished file, appended when the file is durable; in a store
                     that cannot append, a file for each in receipts/
-    commit.json     exists once every file is finished: the renames and removals, in order
-    record.json     the last finished run: plan id, and the versions of what it read and wrote
+    commit.json     exists once every file is finished: what is replaced, by what, file by file
 
 Every state is reached by one durable rename or one durable append, so a run that was killed
-anywhere is resumed (before `commit.json`) or finished (after it).
+anywhere is resumed (before `commit.json`) or finished (after it). What is found there is believed
+only where it names the files that are there by their identities (`stores.base.Identity`): state
+that was copied, unpacked or downloaded names others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from shardctl.engine.receipts import EACH, LINES, Receipt, Receipts, receipt_of
+from shardctl.engine.exchange import Exchange, Named
+from shardctl.engine.receipts import LINES, Receipt, Receipts, receipt_of
+from shardctl.engine.staging import FILES, STAGING, Staging
 from shardctl.errors import StorageError
+from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
-from shardctl.planning.request import Options, option_differences
+from shardctl.planning.request import option_differences
 from shardctl.stores.atomic import FRESH, put
-from shardctl.stores.base import Store
-from shardctl.stores.optional import remove_directory, sync_directory
+from shardctl.stores.base import Identity, Store
 from shardctl.text import escape
 
-#: The staging directory in a target directory, and the suffix of that of a target file.
-STAGING = ".shardctl"
-LOCK, PLAN, COMMIT, RECORD = "lock", "plan.json", "commit.json", "record.json"
-#: The directory of the staged files.
-FILES = "files"
-JOURNAL_VERSION = 1
+LOCK, PLAN, COMMIT = "lock", "plan.json", "commit.json"
+#: What version 0.1.0 left in a target.
+OLD_RECORD = "record.json"
+JOURNAL_VERSION = 2
+
+Options = Mapping[str, str | int | bool | None]
 
 _T = TypeVar("_T")
 
@@ -52,13 +54,12 @@ class RunIdentity:
     sources: Mapping[str, Version]
 
     def differences(self, other: RunIdentity) -> str:
-        """Say how this run differs from `other`, the new one: "with other options (…)"."""
+        """Say how this run differs from `other`, the one now asked for: "with other options (…)"."""
         options = option_differences(self.options, other.options)
         if options:
             return f"with other options ({'; '.join(options)})"
         sources = [
-            f"'{escape(name)}' "
-            f"{_source_difference(self.sources.get(name), other.sources.get(name))}"
+            f"'{escape(name)}' {_source_difference(self.sources.get(name), other.sources.get(name))}"
             for name in sorted({*self.sources, *other.sources})
             if self.sources.get(name) != other.sources.get(name)
         ]
@@ -70,163 +71,132 @@ class RunIdentity:
 def _source_difference(before: Version | None, now: Version | None) -> str:
     if before is None:
         return "is new"
-    return "is no longer read" if now is None else "has changed"
+    return "is not read any more" if now is None else "has changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """How the staged files get their names. All are names in the target directory, in order.
+    """How the staged files get their names.
 
-    `remove_first`: the old index, where old and new shards share names, so that no loader mixes
-    them. `renames`: what was staged, the file that makes the set visible last. `remove_last`: the
-    superseded set. `record`: whether a record of the run is kept.
+    `directory` is what the target directory was. `replaced_source` are the names in it that the run
+    has read and replaces.
     """
 
     identity: RunIdentity
-    remove_first: tuple[str, ...]
-    renames: tuple[str, ...]
-    remove_last: tuple[str, ...]
+    directory: Identity
+    exchange: Exchange
     receipts: tuple[Receipt, ...]
-    record: bool = True
+    replaced_source: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """The last finished run: versions of the files that it read and wrote, by name."""
-
-    plan_id: str
-    options: Options
-    sources: Mapping[str, Version]
-    written: Mapping[str, Version]
-    loads_from: str
-    sha256: Mapping[str, str] = field(default_factory=dict)
-
-
-def unfinished(store: Store, directory: str) -> Iterator[tuple[str, bool]]:
-    """Yield the staging directories of the unfinished runs into a directory.
-
-    Each with whether its commit was begun: then the directory may hold old and new files.
-    """
-    for entry in store.list(directory):
-        if entry.kind == "directory" and entry.name.endswith(STAGING):
-            staging = store.join(directory, entry.name)
-            if store.kind(store.join(staging, COMMIT)) == "file":
-                yield staging, True
-            elif store.kind(store.join(staging, PLAN)) == "file":
-                yield staging, False
+    @property
+    def loads_from(self) -> str:
+        """The name that makes the set visible: the index, or the one file."""
+        return self.exchange.new[-1].name
 
 
 class Journal:
     """The journal in one staging directory. Only the holder of the lock writes to it."""
 
-    def __init__(self, store: Store, staging: str) -> None:
-        self._store = store
-        self._receipts = Receipts(store, staging)
+    def __init__(self, staging: Staging) -> None:
         self.staging = staging
-
-    @property
-    def files(self) -> str:
-        """The directory of the staged files, apart from the journal's own files."""
-        return self._store.join(self.staging, FILES)
-
-    @property
-    def directories(self) -> tuple[str, ...]:
-        """The directories that a run makes for itself."""
-        return (self.staging, self.files, self._store.join(self.staging, EACH))
+        self._store = staging.store
+        self._receipts = Receipts(staging.store, staging.own.path)
 
     def path(self, name: str) -> str:
         """Return the path of one of the journal's own files."""
-        return self._store.join(self.staging, name)
+        return self.staging.path(name)
 
     def staged(self, name: str) -> str:
         """Return the path where the file that will get this name is written."""
-        return self._store.join(self.files, name)
+        return self.staging.path(FILES, name)
 
     def identity(self) -> RunIdentity | None:
         """Return the identity of the unfinished run, or None."""
         return self._parsed(PLAN, _identity)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the files that the unfinished run was to write."""
+        names = self._parsed(PLAN, lambda document: document["files"])
+        return tuple(name for name in names or () if self._is_plain(name))
 
     def commit(self) -> Commit | None:
         """Return the commit that was begun, or None."""
         commit = self._parsed(COMMIT, _commit)
         if commit is None:
             return None
-        # A directory from elsewhere may come with a commit: nothing outside it is to be removed or
-        # replaced.
-        names = (*commit.remove_first, *commit.renames, *commit.remove_last)
-        if not commit.renames or not all(map(self._is_plain, names)):
+        named = (*commit.exchange.old, *commit.exchange.new)
+        if not commit.exchange.new or not all(self._is_plain(each.name) for each in named):
             raise self._foreign(COMMIT)
         return commit
 
-    def record(self) -> RunRecord | None:
-        """Return the record of the last finished run, or None."""
-        return self._parsed(RECORD, _record)
+    def has_commit(self) -> bool:
+        """Whether a commit was begun."""
+        return self.staging.own.identity(COMMIT) is not None
 
     def receipts(self) -> dict[str, Receipt]:
-        """Return the receipts of the finished files, by name."""
-        return self._receipts.all()
+        """Return the receipts of the finished files, by name, as far as the files are theirs."""
+        files = self.staging.files()
+        if files is None:
+            return {}
+        inodes = self.staging.target.keeps_inodes()
+        found: dict[str, Receipt] = {}
+        for name, (receipt, seen) in self._receipts.all().items():
+            there = files.identity(name) if self._is_plain(name) else None
+            if there is not None and there.is_unchanged(seen, inodes=inodes):
+                found[name] = receipt
+        return found
 
-    def begin(self, identity: RunIdentity) -> None:
-        """Note what is about to be done."""
-        self._write(PLAN, {**asdict(identity)})
-        self._store.make_directory(self.files)
+    def begin(self, identity: RunIdentity, names: Collection[str]) -> None:
+        """Note what is about to be done, and make the directory of the staged files."""
+        self._write(PLAN, {**asdict(identity), "files": list(names)})
+        self.staging.make_files()
 
     def add(self, receipt: Receipt) -> None:
-        """Note a finished file, durably."""
-        self._receipts.add(receipt)
+        """Note a finished file, durably, with what it is."""
+        files = self.staging.files()
+        seen = None if files is None else files.identity(receipt.filename)
+        if seen is None:
+            raise StorageError(
+                f"'{self.staged(receipt.filename)}' is gone",
+                hint="another program removed it; run the command again",
+                file=self.staged(receipt.filename),
+            )
+        self._receipts.add(receipt, seen)
 
-    def keep(self, receipts: Mapping[str, Receipt]) -> None:
-        """Continue with these finished files, by name; forget and remove the others.
+    def keep(self, names: Collection[str]) -> None:
+        """Continue with these finished files; forget and remove the others.
 
         A receipt must not outlive its file: a file that is written again has its full size from the
         start.
         """
-        self._receipts.keep(receipts)
-        self.sweep(keep=tuple(receipts))
+        self._receipts.keep(names)
+        self.staging.remove_staged(name for name in self.names() if name not in names)
 
     def begin_commit(self, commit: Commit) -> None:
-        """Note how the files get their names. From here on the run can only go forward."""
-        document = asdict(commit)
-        self._write(COMMIT, {"header": document.pop("identity"), **document})
+        """Note how the files get their names. From here on the run only goes forward."""
+        self._write(COMMIT, asdict(commit))
 
-    def finish(self, record: RunRecord | None) -> None:
-        """Leave the record, or none, and forget the run."""
-        if record is None:
-            self._store.remove(self.path(RECORD))
-        else:
-            self._write(RECORD, asdict(record))
-        self.sweep(keep=())
-        self._store.remove(self.path(PLAN))
+    def end(self) -> None:
+        """Forget the run: its files, and what the journal says of it."""
+        names = {*self.names(), *self._receipts.all()}
+        self.staging.remove_staged(name for name in names if self._is_plain(name))
         self._receipts.clear()
         # The commit goes last: as long as anything of this run is left, the next run removes it.
-        self._store.remove(self.path(COMMIT))
+        for name in (PLAN, LINES, COMMIT):
+            self.staging.own.remove(f"{name}{FRESH}")
+        for name in (PLAN, OLD_RECORD, COMMIT):
+            self.staging.own.remove(name)
         # After a power cut a commit must not come back: until it is finished again, its files are
         # not a source.
-        sync_directory(self._store, self.staging)
-
-    def discard(self) -> None:
-        """Discard an unfinished run: its files, and all of the journal but the record."""
-        self._store.remove(self.path(PLAN))
-        self._receipts.clear()
-        self.sweep(keep=())
-
-    def sweep(self, keep: Sequence[str]) -> None:
-        """Remove every staged file but the named ones, and the directory with the last one."""
-        for name in (PLAN, LINES, COMMIT, RECORD):
-            self._store.remove(self.path(f"{name}{FRESH}"))
-        if self._store.kind(self.files) != "directory":
-            return
-        for entry in self._store.list(self.files):
-            if entry.name not in keep and entry.kind != "directory":
-                self._store.remove(self.staged(entry.name))
-        if not keep:
-            remove_directory(self._store, self.files)
+        self.staging.own.sync()
 
     def _bytes(self, name: str) -> bytes:
         path = self.path(name)
         if self._store.kind(path) != "file":
             return b""
         with self._store.open(path) as reader:
+            if reader.version.size > MAX_JOURNAL_BYTES:
+                raise self._foreign(name)
             return reader.read(0, reader.version.size)
 
     def _parsed(self, name: str, parse: Callable[[Mapping[str, Any]], _T]) -> _T | None:
@@ -244,7 +214,8 @@ class Journal:
     def _foreign(self, name: str) -> StorageError:
         return StorageError(
             f"'{self.path(name)}' is not a journal that this version of shardctl wrote",
-            hint=f"look at '{self.staging}', and remove that directory if it is not needed",
+            hint=f"finish that run with the version that began it, or move '{self.staging.own.path}' "
+            "to another directory",
             file=self.path(name),
         )
 
@@ -259,7 +230,23 @@ class Journal:
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         whole = {"journal_version": JOURNAL_VERSION, **document}
         data = json.dumps(whole, separators=(",", ":")).encode("ascii")
-        put(self._store, self.staging, name, data)
+        put(self._store, self.staging.own.path, name, data)
+
+
+def unfinished(store: Store, directory: str) -> tuple[str, bool] | None:
+    """Return the staging directory of an unfinished run into a directory, None where there is none.
+
+    With it, whether its commit was begun: then the directory may hold old and new files.
+    """
+    staging = Staging.find(store, directory)
+    if staging is None:
+        return None
+    with staging:
+        journal = Journal(staging)
+        if journal.has_commit():
+            return store.join(directory, STAGING), True
+        begun = staging.own.identity(PLAN) is not None
+        return (store.join(directory, STAGING), False) if begun else None
 
 
 def _versions(document: Mapping[str, Any]) -> dict[str, Version]:
@@ -268,24 +255,16 @@ def _versions(document: Mapping[str, Any]) -> dict[str, Version]:
 
 def _commit(document: Mapping[str, Any]) -> Commit:
     return Commit(
-        identity=_identity(document["header"]),
-        remove_first=tuple(document["remove_first"]),
-        renames=tuple(document["renames"]),
-        remove_last=tuple(document["remove_last"]),
+        identity=_identity(document["identity"]),
+        directory=Identity(**document["directory"]),
+        exchange=Exchange(_named(document["exchange"]["old"]), _named(document["exchange"]["new"])),
         receipts=tuple(receipt_of(receipt) for receipt in document["receipts"]),
-        record=document["record"],
+        replaced_source=tuple(document["replaced_source"]),
     )
 
 
-def _record(document: Mapping[str, Any]) -> RunRecord:
-    return RunRecord(
-        plan_id=document["plan_id"],
-        options=document["options"],
-        sources=_versions(document["sources"]),
-        written=_versions(document["written"]),
-        loads_from=document["loads_from"],
-        sha256=document["sha256"],
-    )
+def _named(documents: list[Mapping[str, Any]]) -> tuple[Named, ...]:
+    return tuple(Named(each["name"], Identity(**each["seen"])) for each in documents)
 
 
 def _identity(document: Mapping[str, Any]) -> RunIdentity:

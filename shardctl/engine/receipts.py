@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.stores.atomic import put
-from shardctl.stores.base import Appends, Copied, Store
+from shardctl.stores.base import Appends, Copied, Identity, Store
 from shardctl.stores.optional import remove_directory, sync_directory
 
 #: The file of the receipts, one line each; and the directory of the receipts, one file each, in a
@@ -36,6 +37,13 @@ def receipt_of(document: Mapping[str, Any]) -> Receipt:
     )
 
 
+class Noted(NamedTuple):
+    """A receipt, and what its file was when it was noted."""
+
+    receipt: Receipt
+    seen: Identity
+
+
 class Receipts:
     """The receipts in one staging directory, each of which is durable once it was added."""
 
@@ -45,40 +53,43 @@ class Receipts:
         self._lines = store.join(staging, LINES)
         self._each = store.join(staging, EACH)
 
-    def all(self) -> dict[str, Receipt]:
-        """Return the finished files by name. A receipt that a crash cut short is skipped."""
-        found: dict[str, Receipt] = {}
+    def all(self) -> dict[str, Noted]:
+        """Return what was noted, by file name. What a crash cut short is skipped."""
+        found: dict[str, Noted] = {}
         for text in self._texts():
             try:
-                receipt = receipt_of(json.loads(text))
+                document = json.loads(text)
+                noted = Noted(receipt_of(document), Identity(**document["seen"]))
             except (ValueError, KeyError, TypeError):
                 continue
-            found[receipt.filename] = receipt
+            found[noted.receipt.filename] = noted
         return found
 
-    def add(self, receipt: Receipt) -> None:
-        """Note a finished file, durably."""
+    def add(self, receipt: Receipt, seen: Identity) -> None:
+        """Note a finished file, and what it is, durably."""
         if isinstance(self._store, Appends):
-            self._store.append(self._lines, _line(receipt))
+            self._store.append(self._lines, _line(Noted(receipt, seen)))
             return
         self._store.make_directory(self._each)
         path = self._store.join(self._each, receipt.filename)
         self._store.remove(path)
-        text = _text(receipt)
+        text = _text(Noted(receipt, seen))
         with self._store.create(path, len(text)) as writer:
             writer.write(0, text)
             writer.sync()
         sync_directory(self._store, self._each)
 
-    def keep(self, receipts: Mapping[str, Receipt]) -> None:
-        """Keep these receipts, by name, and forget the others."""
-        if receipts.keys() == self.all().keys():
+    def keep(self, names: Collection[str]) -> None:
+        """Keep the receipts of these files, and forget the others."""
+        every = self.all()
+        if every.keys() == set(names):
             return
         if isinstance(self._store, Appends):
-            put(self._store, self._staging, LINES, b"".join(map(_line, receipts.values())))
+            lines = b"".join(_line(noted) for name, noted in every.items() if name in names)
+            put(self._store, self._staging, LINES, lines)
             return
         for name in self._names():
-            if name not in receipts:
+            if name not in names:
                 self._store.remove(self._store.join(self._each, name))
 
     def clear(self) -> None:
@@ -102,13 +113,15 @@ class Receipts:
 
     def _read(self, path: str) -> bytes:
         with self._store.open(path) as reader:
-            return reader.read(0, reader.version.size)
+            # A file of any size may come with a directory from elsewhere; receipts are short.
+            return reader.read(0, min(reader.version.size, MAX_JOURNAL_BYTES))
 
 
-def _text(receipt: Receipt) -> bytes:
-    return json.dumps(asdict(receipt), separators=(",", ":")).encode("ascii")
+def _text(noted: Noted) -> bytes:
+    document = {**asdict(noted.receipt), "seen": asdict(noted.seen)}
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
-def _line(receipt: Receipt) -> bytes:
+def _line(noted: Noted) -> bytes:
     """Return a receipt with a line break before it, so that a torn line before it ends there."""
-    return b"\n" + _text(receipt)
+    return b"\n" + _text(noted)

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 
-from shardctl.checksums import CHECKSUMS, format_checksums
-from shardctl.engine.commit import finish, leave_nothing
-from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign, refuse_links
+from shardctl.checksums import CHECKSUMS, edit_checksums
+from shardctl.engine import commit as commits
+from shardctl.engine import exchange
+from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
 from shardctl.engine.journal import LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
+from shardctl.engine.records import RunRecord
 from shardctl.engine.sources import source_changed
+from shardctl.engine.staging import Staging
 from shardctl.engine.task import ShardTask, digest, write
 from shardctl.errors import ShardctlError, Stopped, StorageError
 from shardctl.model import Version
 from shardctl.sizes import format_size
-from shardctl.stores.atomic import make_durably, put
+from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Store
-from shardctl.stores.optional import free_bytes, lock, remove_directory, sync_directory
+from shardctl.stores.optional import free_bytes, lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import Workers
 from shardctl.streams.progress import TICK_SECONDS, Observer
@@ -36,33 +39,44 @@ SLACK_BYTES = 1024 * 1024
 class Job:
     """All that a run needs to know.
 
-    `directory` and `staging` are paths in the target store. `tasks` are in order, the file that
-    makes the set visible last. `sources` gives the versions of the files that are read, by path in
+    `directory` is a path in the target store. `tasks` are in order, the file that makes the set
+    visible last. `sources` gives the versions of the files that are read, by path in
     the source store. `surroundings` is what was in the target directory when this was planned.
-    `superseded` are names there that are removed once the new set is durable. `checksums` are the
-    lines of `SHA256SUMS` that stay beside those of the files that tasks took digests of; None
-    leaves that file alone. `shared_block` is the block, in bytes, that the target can share with
+    `superseded` are names there that are removed once the new set is durable; `replaced_source` are
+    those of them that are read. `checksums` is what stays of `SHA256SUMS`, to which the lines of the
+    files that tasks took digests of are added; None leaves that file alone. `shared_block` is the block, in bytes, that the target can share with
     the sources.
     """
 
     identity: RunIdentity
     directory: str
-    staging: str
     tasks: tuple[ShardTask, ...]
     sources: Mapping[str, Version]
     surroundings: Surroundings
     superseded: tuple[str, ...] = ()
-    checksums: Mapping[str, str] | None = None
+    replaced_source: tuple[str, ...] = ()
+    checksums: bytes | None = None
     shared_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run: files at once, whether to discard an unfinished run first, and keep a record."""
+    """How to run: files at once, and whether to discard an unfinished run first.
+
+    `hold` is entered for the time of the commit: signals wait until it is left.
+    """
 
     jobs: int
     restart: bool = False
-    record: bool = True
+    hold: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run did: the receipts in the order of the tasks, and its record."""
+
+    receipts: tuple[Receipt, ...]
+    record: RunRecord
 
 
 def execute(
@@ -72,106 +86,97 @@ def execute(
     options: RunOptions,
     executor: Callable[[int], Workers],
     observe: Observer,
-) -> tuple[Receipt, ...]:
+) -> Done:
     """Write the files of a job and give them their names.
 
-    Returns their receipts, in the order of the tasks. `executor` makes workers for so many files at
-    once. Raises LockedError, TargetExistsError (an unfinished run of another plan, a target that
+    `executor` makes workers for so many files at once. Raises LockedError, TargetExistsError (an unfinished run of another plan, a target that
     changed, a link among the run's own files), StorageError, SourceChangedError or FormatError;
     then no final name has changed, unless the commit had begun, which the next run finishes.
     """
-    journal = Journal(target, job.staging)
-    refuse_links(target, job.directory, journal)
-    made = make_durably(target, job.staging)
-    with lock(target, journal.path(LOCK)):
-        refuse_foreign(job.directory, job.identity, journal, restart=options.restart)
-        try:
-            # Another run may have ended here since the plan was made, and other programs may write
-            # at any time.
-            refuse_changed(target, job.directory, job.surroundings)
-            receipts = _Stage(job, source, target, journal, options).run(executor, observe)
-            refuse_changed(target, job.directory, job.surroundings)
-        except Exception:
-            _tidy(journal, target, job, made)
-            raise
-        observe.committing()
-        commit = _commit_of(job, receipts, target, journal, record=options.record)
-        journal.begin_commit(commit)
-        finish(target, job.directory, journal, commit)
-    leave_nothing(target, job.staging, commit)
-    return receipts
-
-
-def _stage_checksums(
-    job: Job, receipts: tuple[Receipt, ...], target: Store, journal: Journal
-) -> bool:
-    """Stage `SHA256SUMS` where it will have lines; return whether it will."""
-    taken = {receipt.filename: receipt.sha256 for receipt in receipts if receipt.sha256 is not None}
-    lines = {**(job.checksums or {}), **taken}
-    if job.checksums is None or not lines:
-        return False
-    put(target, journal.files, CHECKSUMS, format_checksums(lines))
-    return True
-
-
-def _commit_of(
-    job: Job, receipts: tuple[Receipt, ...], target: Store, journal: Journal, *, record: bool
-) -> Commit:
-    new = tuple(task.filename for task in job.tasks)
-    old = tuple(
-        name for name in job.superseded if target.kind(target.join(job.directory, name)) is not None
-    )
-    indexes = tuple(name for name in old if name.endswith(".json"))
-    # An index whose shards are about to be overwritten must not be there to be loaded.
-    shared = len(new) > 1 and any(name in new for name in old if name not in indexes)
-    first = indexes if shared else ()
-    last = tuple(name for name in old if name not in new)
-    if _stage_checksums(job, receipts, target, journal):
-        new = (CHECKSUMS, *new)
-    elif job.checksums is not None:
-        last = (*last, CHECKSUMS)
-    return Commit(job.identity, first, new, last, receipts, record)
+    made = make_durably(target, job.directory)
+    try:
+        with Staging.make(target, job.directory) as staging:
+            try:
+                with lock(target, staging.path(LOCK)):
+                    run = _Run(job, source, target, Journal(staging), options, observe)
+                    try:
+                        return run.go(executor)
+                    finally:
+                        staging.remove_empty_directories()
+            finally:
+                # Where something is left in it, the next run goes on from there.
+                staging.remove()
+    except Exception:
+        with suppress(ShardctlError):
+            for directory in made:
+                remove_directory(target, directory)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
-    """Writes the files of a job under their staged names, but for those that are there already."""
+class _Run:
+    """One run, from the moment when it holds the lock."""
 
     job: Job
     source: Store
     target: Store
     journal: Journal
     options: RunOptions
+    observe: Observer
 
-    def run(self, executor: Callable[[int], Workers], observe: Observer) -> tuple[Receipt, ...]:
-        """Write the files; return their receipts, in the order of the tasks."""
-        tasks = self.job.tasks
+    def go(self, executor: Callable[[int], Workers]) -> Done:
+        """Stage the files and commit them."""
+        job, journal = self.job, self.journal
+        refuse_foreign(job.directory, job.identity, journal, restart=self.options.restart)
+        try:
+            # Another run may have ended here since the plan was made, and other programs may write
+            # at any time.
+            refuse_changed(self.target, job.directory, job.surroundings)
+            receipts = self._stage(executor)
+            commit = self._commit_of(receipts)
+            # After the files were looked at: what changes from here on is not what was seen.
+            refuse_changed(self.target, job.directory, job.surroundings)
+            self.observe.committing()
+            with self.options.hold():
+                return Done(receipts, commits.carry_out(journal, commit))
+        except Exception:
+            _tidy(journal)
+            raise
+
+    def _stage(self, executor: Callable[[int], Workers]) -> tuple[Receipt, ...]:
+        """Write the files under their staged names; return the receipts of all, in order."""
+        tasks, observe = self.job.tasks, self.observe
         done = self._resume()
         todo = [task for task in tasks if task.filename not in done]
         _check_space(self.job, self.target, todo)
-        self.journal.begin(self.job.identity)
+        names = [*(task.filename for task in tasks), CHECKSUMS]
+        self.journal.begin(self.job.identity, names)
         sizes = {task.filename: task.layout.nbytes for task in tasks}
         observe.start(sum(task.layout.nbytes for task in tasks), sizes)
         for receipt in done.values():
             observe.finished(receipt.filename, receipt.nbytes, kept=True)
 
+        read = {task.filename: task.layout.paths() for task in tasks}
+
         def accept(receipt: Receipt) -> None:
+            staged = self.journal.staged(receipt.filename)
+            restrict_mode(self.source, read[receipt.filename], self.target, staged)
             self.journal.add(receipt)
             done[receipt.filename] = receipt
             observe.finished(receipt.filename, receipt.nbytes, kept=False)
 
-        self._write(_spread(todo, self.options.jobs), executor, observe, accept)
+        self._write(_spread(todo, self.options.jobs), executor, accept)
         for path, version in self.job.sources.items():
             if self.source.version(path) != version:
                 raise source_changed(path)
-        for directory in (self.journal.files, self.job.staging):
-            sync_directory(self.target, directory)
+        for directory in (self.journal.staging.make_files(), self.journal.staging.own):
+            directory.sync()
         return tuple(done[task.filename] for task in tasks)
 
     def _resume(self) -> dict[str, Receipt]:
         """Return the files of an earlier try that can be kept; discard everything else of it."""
         if self.options.restart or self.journal.identity() is None:
-            self.journal.discard()
+            self.journal.end()
             return {}
         wanted = {task.filename: task for task in self.job.tasks}
         kept = {
@@ -179,12 +184,12 @@ class _Stage:
             for name, receipt in self.journal.receipts().items()
             if name in wanted and self._is_staged(receipt, wanted[name])
         }
-        self.journal.keep(kept)
+        self.journal.keep(kept.keys())
         return kept
 
     def _is_staged(self, receipt: Receipt, task: ShardTask) -> bool:
-        path, size = self.journal.staged(task.filename), task.layout.nbytes
-        if self.target.kind(path) != "file" or self.target.version(path).size != size:
+        path = self.journal.staged(task.filename)
+        if receipt.nbytes != task.layout.nbytes:
             return False
         if receipt.sha256 is None:
             return not task.digest
@@ -194,7 +199,6 @@ class _Stage:
         self,
         tasks: list[ShardTask],
         executor: Callable[[int], Workers],
-        observe: Observer,
         accept: Callable[[Receipt], None],
     ) -> None:
         with _shut_down(executor(self.options.jobs)) as workers:
@@ -207,13 +211,37 @@ class _Stage:
             pending = set(order)
             while pending:
                 finished, pending = wait(pending, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
-                workers.ticks.drain(observe.advance)
+                workers.ticks.drain(self.observe.advance)
                 # What is finished is noted before a failure of the same moment ends the run; both
                 # in the tasks' order.
                 for future in sorted(
                     finished, key=lambda future: (future.exception() is not None, order[future])
                 ):
                     accept(future.result())
+
+    def _commit_of(self, receipts: tuple[Receipt, ...]) -> Commit:
+        """Look at what is replaced, and by what."""
+        job, staging = self.job, self.journal.staging
+        new = [task.filename for task in job.tasks]
+        old = set(job.superseded)
+        if job.checksums is not None:
+            old.add(CHECKSUMS)
+            if self._stage_checksums(job.checksums, receipts):
+                new.insert(0, CHECKSUMS)
+        found = exchange.plan(staging.target, staging.make_files(), new, old)
+        directory = staging.target.own_identity()
+        return Commit(job.identity, directory, found, receipts, job.replaced_source)
+
+    def _stage_checksums(self, kept: bytes, receipts: tuple[Receipt, ...]) -> bool:
+        """Stage `SHA256SUMS` where it will have lines; return whether it will."""
+        taken = {receipt.filename: receipt.sha256 for receipt in receipts if receipt.sha256}
+        data = edit_checksums(kept, (), taken)
+        self.journal.staging.make_files().remove(CHECKSUMS)
+        if data:
+            with self.target.create(self.journal.staged(CHECKSUMS), len(data)) as writer:
+                writer.write(0, data)
+                writer.sync()
+        return bool(data)
 
 
 def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
@@ -261,22 +289,19 @@ def _shut_down(workers: Workers) -> Iterator[Workers]:
         workers.shutdown(wait=wait_for_tasks, cancel_futures=True)
 
 
-def _tidy(journal: Journal, target: Store, job: Job, made: Sequence[str]) -> None:
+def _tidy(journal: Journal) -> None:
     """After a failure: keep finished files for the next try; where there are none, leave no trace.
 
-    `made` are the directories that the run made, innermost first.
+    A commit that could not be undone stays: the next run finishes it.
     """
     try:
+        if journal.has_commit():
+            return
         kept = journal.receipts() if journal.identity() is not None else {}
         if kept:
-            journal.sweep(keep=tuple(kept))
-            return
-        journal.discard()
-        if journal.record() is not None:
-            return
-        target.remove(journal.path(LOCK))
-        for directory in dict.fromkeys((job.staging, *made)):
-            remove_directory(target, directory)
+            journal.keep(kept.keys())
+        else:
+            journal.end()
     except ShardctlError:
         # The failure that is being raised says more than one of cleaning up after it.
         return

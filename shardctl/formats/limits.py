@@ -40,3 +40,7 @@ MAX_REPEATED = 100_000
 MAX_NAME_CHARACTERS = 256 * 1024 * 1024
 #: Levels of dictionaries in dictionaries; training checkpoints have five or so.
 MAX_DEPTH = 64
+#: Bytes of one file of a run's journal; that of a million tensors in 10,000 files has 10 MB.
+MAX_JOURNAL_BYTES = 64 * 1024 * 1024
+#: Bytes of a `SHA256SUMS`; 100,000 files have 10 MB.
+MAX_CHECKSUMS_BYTES = 16 * 1024 * 1024

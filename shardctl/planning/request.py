@@ -83,6 +83,7 @@ class WriteOptions:
     layout: LayoutChoice = "auto"
     companions: bool = True
     replace: Replace = "nothing"
+    replace_companions: bool = False
     read_back: bool = False
     checksums: bool = False
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from shardctl.errors import ShardctlError, TargetExistsError, UsageError
+from shardctl.errors import TargetExistsError, UsageError
 from shardctl.report.content import Content
 from shardctl.report.page import MARKER, as_html, as_svg
+from shardctl.stores.atomic import put_beside
 from shardctl.stores.base import Store
-from shardctl.stores.optional import keep_mode
 from shardctl.text import escape
 
 _FORMS = {".html": as_html, ".svg": as_svg}
@@ -58,23 +55,4 @@ def write(store: Store, path: str, content: Content) -> None:
     check(store, path)
     form = next(form for suffix, form in _FORMS.items() if path.lower().endswith(suffix))
     data = form(content).encode()
-    directory, name = store.split(path)
-    staged = f".{name}.new"
-    staged = store.join(directory, staged) if directory else staged
-    store.remove(staged)
-    with _removed_on_failure(store, staged):
-        with store.create(staged, len(data)) as writer:
-            writer.write(0, data)
-            writer.sync()
-        if store.kind(path) == "file":
-            keep_mode(store, path, staged)
-        store.rename(staged, path)
-
-
-@contextmanager
-def _removed_on_failure(store: Store, path: str) -> Iterator[None]:
-    try:
-        yield
-    except ShardctlError:
-        store.remove(path)
-        raise
+    put_beside(store, *store.split(path), data)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from shardctl.errors import StorageError
+import os
+
+from shardctl.errors import ShardctlError, StorageError
 from shardctl.stores.base import Store
 from shardctl.stores.optional import keep_mode, sync_directory
 
@@ -11,9 +13,26 @@ FRESH = ".new"
 
 
 def put(store: Store, directory: str, name: str, data: bytes) -> None:
-    """Give a small file new content in one durable step: it has the old content or the new."""
+    """Give a file of our own new content in one durable step: it has the old content or the new.
+
+    What is called `name` with the suffix FRESH is taken to be left over from a step before.
+    """
     fresh = store.join(directory, f"{name}{FRESH}")
     store.remove(fresh)
+    _put(store, directory, name, fresh, data)
+
+
+def put_beside(store: Store, directory: str, name: str, data: bytes) -> None:
+    """Do the same in a directory of the user, where no other file may be removed."""
+    fresh = store.join(directory, f".{name}.{os.urandom(4).hex()}{FRESH}")
+    try:
+        _put(store, directory, name, fresh, data)
+    except ShardctlError:
+        store.remove(fresh)
+        raise
+
+
+def _put(store: Store, directory: str, name: str, fresh: str, data: bytes) -> None:
     with store.create(fresh, len(data)) as writer:
         writer.write(0, data)
         writer.sync()

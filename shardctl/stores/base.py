@@ -59,6 +59,92 @@ class Copied:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one file from another, and one state of it from another. A link is not followed.
+
+    `size` in bytes, times in nanoseconds. A file's ctime cannot be set, so that what was copied,
+    unpacked or written again never has the identity that was recorded. A store without these
+    numbers leaves them 0 and has its own `mark` for a version.
+    """
+
+    kind: EntryKind
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    links: int = 1
+    mark: str = ""
+
+    def is_unchanged(self, seen: Identity, *, inodes: bool) -> bool:
+        """Whether this is the file that was `seen`, in the state in which it was seen.
+
+        `inodes`: the filesystem keeps inode numbers when it is mounted again. A rename of one of
+        several hard links changes the ctime of all, so that there it does not count.
+        """
+        several = self.links > 1 and seen.links > 1
+        return self.is_moved(seen, inodes=inodes) and (several or self.ctime_ns == seen.ctime_ns)
+
+    def is_moved(self, seen: Identity, *, inodes: bool) -> bool:
+        """Whether this is the file that was `seen`, perhaps renamed: a rename changes the ctime."""
+        return (
+            (self.kind, self.size, self.mtime_ns) == (seen.kind, seen.size, seen.mtime_ns)
+            and self.mark == seen.mark
+            and (not inodes or self.inode == seen.inode)
+        )
+
+    def is_same_file(self, other: Identity) -> bool:
+        """Whether two names, looked at now, are those of one file."""
+        return (self.device, self.inode) == (other.device, other.inode)
+
+
+class Directory(Protocol):
+    """An open directory: it stays the one that was opened, wherever its path leads by now."""
+
+    @property
+    def path(self) -> str: ...
+
+    def identity(self, name: str) -> Identity | None:
+        """What a name belongs to, a link not followed; None where it is free."""
+
+    def own_identity(self) -> Identity:
+        """What this directory is."""
+
+    def is_ours(self) -> bool:
+        """Whether this directory belongs to the user who runs this."""
+
+    def names(self) -> list[str]:
+        """The names in this directory, sorted."""
+
+    def keeps_inodes(self) -> bool:
+        """Whether a file has the same inode number after the filesystem was mounted again."""
+
+    def subdirectory(self, name: str) -> Directory | None:
+        """Open a directory in this one; None where there is none, TargetExistsError for a link."""
+
+    def make_subdirectory(self, name: str) -> Directory:
+        """Open a directory in this one, made for this user alone where it is missing."""
+
+    def move(self, name: str, to: Directory, new_name: str) -> None:
+        """Move a file to a free name; TargetExistsError where it is taken, and nothing moved."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a link; one that is gone already is fine."""
+
+    def remove_subdirectory(self, name: str) -> None:
+        """Remove an empty directory; one that is gone already is fine."""
+
+    def sync(self) -> None:
+        """Make the names in this directory durable, where the system can."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 class Reader(Protocol):
     """An open source file. Any number of threads may read from it at once.
 
@@ -195,6 +281,14 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class OpensDirectories(Protocol):
+    """A store whose directories can be opened, so that their files are told apart by identity."""
+
+    def open_directory(self, path: str) -> Directory:
+        """Open a directory, links followed; raises MissingError and StorageError."""
+
+
+@runtime_checkable
 class Appends(Protocol):
     """A store whose files can grow."""
 
@@ -255,8 +349,11 @@ class KnowsFreeSpace(Protocol):
 class KeepsModes(Protocol):
     """A store whose files have permissions."""
 
-    def copy_mode(self, path: str, fresh: str) -> None:
-        """Give the file `fresh` the permissions of the file `path`, which it will replace."""
+    def mode(self, path: str) -> int:
+        """Return the permissions of a file, links followed: POSIX bits, at most 0o777."""
+
+    def set_mode(self, path: str, mode: int) -> None:
+        """Give a file these permissions, as far as the filesystem has them."""
 
 
 @runtime_checkable
@@ -269,6 +366,7 @@ class DropsCaches(Protocol):
 
 #: Every capability, for those who go through all of them.
 CAPABILITIES: tuple[type, ...] = (
+    OpensDirectories,
     Appends,
     Locks,
     SyncsDirectories,

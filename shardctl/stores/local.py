@@ -18,6 +18,7 @@ from shardctl.errors import InputError
 from shardctl.model import Version
 from shardctl.stores import local_files, locking, syscalls
 from shardctl.stores.base import Entry, EntryKind, Reader
+from shardctl.stores.directories import LocalDirectory
 from shardctl.stores.faults import ABSENT, not_regular, reading, shown, writing
 from shardctl.stores.local_files import LocalReader, LocalWriter, version_of
 
@@ -114,6 +115,10 @@ class LocalStore:
         with writing(path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
+    def open_directory(self, path: str) -> LocalDirectory:
+        """Open a directory, links followed; raises MissingError and StorageError."""
+        return LocalDirectory.open(path)
+
     def append(self, path: str, data: bytes) -> None:
         """Add bytes to the end of a file, created if needed; durable on return."""
         local_files.append(path, data)
@@ -165,16 +170,16 @@ class LocalStore:
         # Some filesystems in user space report zero for everything.
         return usage.free if usage.total else None
 
-    def copy_mode(self, path: str, fresh: str) -> None:
-        """Give a new file the permissions of the one that it will replace.
+    def mode(self, path: str) -> int:
+        """Return the permissions of a file, without the set-id and sticky bits."""
+        with reading(path):
+            return stat.S_IMODE(os.stat(path).st_mode) & _PERMISSIONS
 
-        As far as the filesystem has permissions, and without the set-id and sticky bits.
-        """
+    def set_mode(self, path: str, mode: int) -> None:
+        """Give a file these permissions, as far as the filesystem has them."""
         with writing(path):
-            mode = stat.S_IMODE(os.stat(path).st_mode) & _PERMISSIONS
-        with writing(fresh):
             try:
-                os.chmod(fresh, mode)
+                os.chmod(path, mode)
             except OSError as error:
                 if error.errno not in syscalls.UNSUPPORTED | {errno.EPERM}:
                     raise

@@ -14,7 +14,7 @@ from typing import Self
 
 from shardctl.errors import StorageError
 from shardctl.model import Extent, Version, whole_blocks
-from shardctl.stores import syscalls
+from shardctl.stores import mounts, syscalls
 from shardctl.stores.base import BUFFER_BYTES, Copied, Reader
 from shardctl.stores.faults import (
     not_regular,
@@ -38,7 +38,8 @@ def version_of(status: os.stat_result) -> Version:
 
     With the inode, a file that was renamed into place differs.
     """
-    return Version(status.st_size, f"{status.st_mtime_ns}-{status.st_ino}")
+    inode = f"-{status.st_ino}" if mounts.keeps_inodes(status.st_dev) else ""
+    return Version(status.st_size, f"{status.st_mtime_ns}-{status.st_ctime_ns}{inode}")
 
 
 class LocalReader:

@@ -1,8 +1,9 @@
 """A lock file that one process holds, and that a dead process cannot hold.
 
 `flock` where the system has it: the kernel releases it when its holder ends. Elsewhere, and on
-filesystems without it, an exclusive file that names host, process and start time; one whose process
-has ended is taken over.
+filesystems without it, the lock is the file itself: who creates it holds it, and its host and
+process are noted in it. One whose process has ended is taken over; two runs that find that out in
+the same moment may both believe that they hold the lock.
 """
 
 from __future__ import annotations
@@ -11,21 +12,27 @@ import errno
 import json
 import os
 import platform
+import stat
+import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Any
 
-from shardctl.errors import LockedError
+from shardctl.errors import LockedError, TargetExistsError
+from shardctl.stores.faults import shown
+from shardctl.text import escape
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment] # the absence is the information
 
-_NOT_SUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+_NOT_SUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 _TRIES = 10
-# A link is never followed: what it leads to would be emptied.
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+#: Bytes of the longest note of a holder.
+_MAX_NOTE = 4096
 
 
 @dataclass(slots=True)
@@ -37,6 +44,12 @@ class Held:
 
     def release(self) -> None:
         """Remove the file, and then release the lock, so that no other process waits for it."""
+        if sys.platform == "win32":
+            # No file that is open can be removed there, so nobody else's is.
+            os.close(self.descriptor)
+            with suppress(OSError):
+                os.unlink(self.path)
+            return
         with suppress(OSError):  # the directory may be gone with it
             if _still_named(self.path, self.descriptor):  # it may be another process's by now
                 os.unlink(self.path)
@@ -46,100 +59,177 @@ class Held:
 def acquire(path: str) -> Held:
     """Take the lock at `path`.
 
-    Raises LockedError that names the holder, and OSError where the file cannot be created.
+    Raises LockedError that names the holder, TargetExistsError where the name belongs to anything
+    but a file with no other name, and OSError where the file cannot be created.
     """
     for _ in range(_TRIES):
-        held = _acquire_flock(path) if fcntl is not None else _acquire_exclusive(path)
+        held = _acquire(path)
         if held is not None:
             return held
-    raise _locked(path)
+    raise _locked(path, {}, by_file=False)
 
 
-def _acquire_flock(path: str) -> Held | None:
-    """Take the lock; None where its holder removed the file in between: try again."""
-    descriptor = os.open(path, _FLAGS, 0o666)
+def _acquire(path: str) -> Held | None:
+    """Take the lock; None where its file was removed in between: try again."""
+    opened = _open(path)
+    if opened is None:
+        return None
+    descriptor, is_new = opened
+    with ExitStack() as on_failure:
+        on_failure.callback(os.close, descriptor)
+        by_file = not _flock(path, descriptor)
+        if by_file and not is_new:
+            who = _holder(descriptor)
+            if not _has_ended(who):
+                raise _locked(path, who, by_file=True)
+            is_there = _still_named(path, descriptor)
+            on_failure.close()  # Windows removes no file that is open
+            if is_there:
+                _remove_stale(path, who)
+            return None
+        if not _still_named(path, descriptor):
+            return None
+        on_failure.pop_all()
+    held = Held(descriptor, path)
+    try:
+        _note_holder(descriptor)
+    except OSError:
+        held.release()
+        raise
+    return held
+
+
+def _open(path: str) -> tuple[int, bool] | None:
+    """Open the file, and say whether this call created it; None where it was removed in between.
+
+    What is written to the file must go nowhere else: links are refused, of either kind.
+    """
+    with suppress(FileExistsError):
+        return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666), True
+    try:
+        _refuse_others(path, os.lstat(path))
+        descriptor = os.open(path, _FLAGS)
+    except FileNotFoundError:
+        return None
+    try:
+        _refuse_others(path, os.fstat(descriptor))
+    except TargetExistsError:
+        os.close(descriptor)
+        raise
+    return descriptor, False
+
+
+def _refuse_others(path: str, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
+        return
+    what = (
+        "a link"
+        if stat.S_ISLNK(status.st_mode)
+        else "a file that has other names too"
+        if stat.S_ISREG(status.st_mode)
+        else "not a regular file"
+    )
+    raise TargetExistsError(
+        f"{shown(path)} is {what}, and no lock of shardctl",
+        hint="move it away, or choose another target",
+        file=path,
+    )
+
+
+def _flock(path: str, descriptor: int) -> bool:
+    """Lock an open file; False where files cannot be locked. LockedError where another holds it."""
+    if fcntl is None:
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(descriptor)
         if error.errno in _NOT_SUPPORTED:
-            return _acquire_exclusive(path)
+            return False
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise _locked(path) from None
+            raise _locked(path, _holder(descriptor), by_file=False) from None
         raise
-    if not _still_named(path, descriptor):
-        os.close(descriptor)
-        return None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, _holder())
-    return Held(descriptor, path)
+    return True
 
 
 def _still_named(path: str, descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def _acquire_exclusive(path: str) -> Held | None:
-    """Take the lock by an exclusive file; None where a stale one was removed: try again."""
+def _remove_stale(path: str, who: dict[str, Any]) -> None:
     try:
-        descriptor = os.open(path, _FLAGS | os.O_EXCL, 0o666)
-    except FileExistsError:
-        if not _stale(path):
-            raise _locked(path) from None
         os.unlink(path)
-        return None
-    os.write(descriptor, _holder())
-    return Held(descriptor, path)
+    except FileNotFoundError:
+        pass  # another process found that it is stale
+    except PermissionError:
+        if sys.platform == "win32":  # it is open: its holder is alive
+            raise _locked(path, who, by_file=True) from None
+        raise
 
 
-def _holder() -> bytes:
+def _note_holder(descriptor: int) -> None:
     who = {
         "host": platform.node(),
         "pid": os.getpid(),
+        "processes": _processes(),
         "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    return json.dumps(who).encode()
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, json.dumps(who).encode())
 
 
-def _read_holder(path: str) -> dict[str, object]:
+def _processes() -> str | None:
+    """What tells the processes of a container from those of its host (pid_namespaces(7)), on Linux.
+
+    Those of one are invisible in another, or have other numbers there.
+    """
     try:
-        with open(path, "rb") as file:
-            who = json.loads(file.read(4096))
-    except (OSError, ValueError):
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+def _holder(descriptor: int) -> dict[str, Any]:
+    """What a holder noted of itself; nothing where that cannot be read."""
+    try:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        who = json.loads(os.read(descriptor, _MAX_NOTE))
+    except (OSError, ValueError, RecursionError):
         return {}
     return who if isinstance(who, dict) else {}
 
 
-def _stale(path: str) -> bool:
+def _has_ended(who: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that has ended.
 
-    Of a process on another machine nothing can be known.
+    Of a process on another machine, or in another container, nothing can be known.
     """
-    who = _read_holder(path)
     pid = who.get("pid")
-    if who.get("host") != platform.node() or not isinstance(pid, int):
+    if (who.get("host"), who.get("processes")) != (platform.node(), _processes()):
         return False
+    if not isinstance(pid, int) or pid < 1:
+        return False
+    if sys.platform == "win32":
+        return True  # if it has not, the file is open, and cannot be removed
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):  # another user's, or no process number at all
         return False
     return False
 
 
-def _locked(path: str) -> LockedError:
-    who = _read_holder(path)
+def _locked(path: str, who: dict[str, Any], *, by_file: bool) -> LockedError:
     by = (
         f"process {who['pid']} on {who['host']}, since {who.get('since')}"
         if "pid" in who and "host" in who
         else "another process"
     )
-    return LockedError(
-        f"the target is locked by {by}",
-        hint="wait until that run ends, or stop it, and run the command again",
-        file=path,
-    )
+    hint = "wait until that run ends, or stop it, and run the command again"
+    if by_file:
+        hint += f"; if it has ended already, remove {shown(path)}"
+    return LockedError(f"the target is locked by {escape(by)}", hint=hint, file=path)

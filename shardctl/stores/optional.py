@@ -6,19 +6,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+from operator import and_
 
 from shardctl.stores.base import (
+    Directory,
     DropsCaches,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
+    OpensDirectories,
     Reader,
     RemovesDirectories,
     SharesBlocks,
     Store,
     SyncsDirectories,
 )
+from shardctl.stores.plain import PlainDirectory
+
+
+def open_directory(store: Store, path: str) -> Directory:
+    """Open a directory.
+
+    Without `OpensDirectories` files are told apart by their versions alone, and a name that is free
+    when it is looked at may be taken a moment later.
+    """
+    if isinstance(store, OpensDirectories):
+        return store.open_directory(path)
+    return PlainDirectory(store, path)
 
 
 def lock(store: Store, path: str) -> AbstractContextManager[None]:
@@ -67,7 +84,21 @@ def keep_mode(store: Store, path: str, fresh: str) -> None:
     Without `KeepsModes` it has those that the store gave it.
     """
     if isinstance(store, KeepsModes):
-        store.copy_mode(path, fresh)
+        store.set_mode(fresh, store.mode(path))
+
+
+def restrict_mode(source: Store, paths: Iterable[str], target: Store, path: str) -> None:
+    """Take from a new file every permission that one of its sources lacks.
+
+    So it has the stricter of their permissions and of those that the store gave it. Without
+    `KeepsModes` on either side it keeps the latter.
+    """
+    if isinstance(source, KeepsModes) and isinstance(target, KeepsModes):
+        given = target.mode(path)
+        # The owner can always read what was written, and replace it.
+        allowed = reduce(and_, map(source.mode, paths), given) | (given & 0o600)
+        if allowed != given:
+            target.set_mode(path, allowed)
 
 
 def drop_cache(store: Store, path: str) -> None:

@@ -35,6 +35,8 @@ _READ_FLAGS = (
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_NOCTTY", 0)
 )
+# What a link leads to is never written to.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 # The umask takes away what the user does not want.
 _NEW_FILE_MODE = 0o666
@@ -82,7 +84,7 @@ def open_new(path: str) -> Descriptor:
 
 def open_to_append(path: str) -> Descriptor:
     """Open a file, created if needed, whose every write goes to its end."""
-    return Descriptor(os.open(path, _WRITE_FLAGS | os.O_APPEND, _NEW_FILE_MODE))
+    return Descriptor(os.open(path, _WRITE_FLAGS | os.O_APPEND | _NO_LINK, _NEW_FILE_MODE))
 
 
 def copy_range(
@@ -215,13 +217,19 @@ def sync_directory(path: str) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        sync_open_directory(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_open_directory(descriptor: int) -> None:
+    """Make the names in an open directory durable."""
+    try:
         sync_file(descriptor)
     except OSError as error:
         # Some filesystems in user space and over the network do not have the call.
         if error.errno not in UNSUPPORTED:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def drop_cache(path: str) -> None:

@@ -23,7 +23,9 @@ Check = Callable[[Subject], Iterable[Finding]]
 
 def leftover(subject: Subject) -> Iterator[Finding]:
     """Yield unfinished runs into the directory."""
-    for staging, committing in unfinished(subject.store, subject.located.directory):
+    found = unfinished(subject.store, subject.located.directory)
+    if found is not None:
+        staging, committing = found
         if committing:
             severity: Severity = "error"
             message = (
@@ -39,10 +41,7 @@ def leftover(subject: Subject) -> Iterator[Finding]:
             message = (
                 "a run into this directory was interrupted; none of its files has a final name"
             )
-            hint = (
-                "run the same command again to resume, or remove this hidden directory to discard "
-                "the run"
-            )
+            hint = "run the same command again to resume, or add `restart` to start over"
         yield Finding("folder-leftover", severity, message, hint, file=staging)
 
 

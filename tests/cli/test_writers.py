@@ -23,12 +23,12 @@ PLAN_KEYS = ["layout_version", "layout", "block_size", "options", "sources"]
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A directory with one file of three equal tensors, and a config."""
+    """A folder with one file of three equal tensors, and a config."""
     return plain_directory(tmp_path / "source")
 
 
 def names(directory: Path) -> list[str]:
-    """The names in a directory, without the hidden ones."""
+    """The names in a folder, without the hidden ones."""
     return sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
 
 
@@ -60,7 +60,7 @@ def test_stdout_is_the_path_that_a_loader_takes(
 def test_merge_prints_the_file_as_it_was_named(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
-    """A TARGET that is a file is printed as it was typed, and the suffix chooses the format."""
+    """A TARGET that is a file is printed as it was typed, and the suffix chooses the container."""
     done = run_cli("merge", source, "./one.bin", cwd=tmp_path)
     assert done.stdout == "./one.bin\n"
     assert (tmp_path / "one.bin").read_bytes()[:2] == b"PK"
@@ -186,7 +186,7 @@ def test_checksums_are_printed_and_written(source: Path, tmp_path: Path, run_cli
 def test_a_request_without_sense_is_2(
     source: Path, tmp_path: Path, run_cli: RunCli, arguments: tuple[str, ...]
 ) -> None:
-    """Usage errors end with 2, print nothing to stdout, and leave no file."""
+    """Usage errors end with 2, print nothing to stdout, and leave nothing behind."""
     command, *options = arguments
     done = run_cli(command, source, tmp_path / "out", *options, code=2)
     assert done.stdout == ""
@@ -238,7 +238,7 @@ def test_the_environment_sets_options(
 
 
 def test_two_variables_of_a_group_are_2(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Variables of the environment that contradict each other are a usage error."""
+    """Where the environment alone contradicts itself, nobody can know what is meant."""
     variables = {"SHARDCTL_SPLIT_MAX_SHARD_SIZE": "400", "SHARDCTL_SPLIT_NUM_SHARDS": "2"}
     error = run_cli("split", source, tmp_path / "out", env=variables, code=2).stderr
     assert "--max-shard-size and --num-shards cannot be used together" in error
@@ -334,7 +334,7 @@ def test_a_key_with_two_meanings_is_2(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_drop_non_tensors(tmp_path: Path, run_cli: RunCli) -> None:
-    """An entry that is not a tensor is refused by name, unless it may be left out."""
+    """What is no tensor is refused by name, unless it may be left out."""
     import torch
 
     path = write_torch(tmp_path / "pytorch_model.bin", {"w": torch.ones(2), "step": 3})
@@ -345,7 +345,7 @@ def test_drop_non_tensors(tmp_path: Path, run_cli: RunCli) -> None:
 
 @pytest.mark.parametrize(("tied", "held"), [("share", {"a"}), ("expand", {"a", "z"})])
 def test_tied_tensors(tmp_path: Path, run_cli: RunCli, tied: str, held: set[str]) -> None:
-    """`share` writes one name and records the other; `expand` gives each name its bytes."""
+    """`share` writes one name and records the other; `expand` gives each name bytes of its own."""
     import torch
 
     weight = torch.arange(4.0)
@@ -396,7 +396,7 @@ def test_another_checkpoint_is_in_the_way(source: Path, tmp_path: Path, run_cli:
 def test_replace_leaves_other_checkpoints_alone(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
-    """A checkpoint of another format or variant is 4 even with --replace, and goes only with
+    """A checkpoint of another container or variant is 4 even with --replace, and goes only with
     --replace-all.
     """
     out = tmp_path / "out"
@@ -410,7 +410,7 @@ def test_replace_leaves_other_checkpoints_alone(
 
 
 def test_the_target_may_be_the_source_only_with_replace(source: Path, run_cli: RunCli) -> None:
-    """Writing into the directory that is read needs --replace; then the set that was read goes."""
+    """Writing into the folder that is read needs --replace; then the set that was read goes."""
     assert (
         "is the source itself"
         in run_cli("split", source, source, "--num-shards", "2", code=4).stderr
@@ -422,7 +422,7 @@ def test_the_target_may_be_the_source_only_with_replace(source: Path, run_cli: R
 
 
 def test_a_different_companion_is_in_the_way(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """A config of other content in the target is 4, and one of equal content is accepted."""
+    """A config of other content in the target is 4; one of equal content is no reason to stop."""
     out = tmp_path / "out"
     out.mkdir()
     (out / "config.json").write_text('{"mine": true}')
@@ -433,7 +433,7 @@ def test_a_different_companion_is_in_the_way(source: Path, tmp_path: Path, run_c
 
 
 def test_companions_are_what_a_loader_wants(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Other weights, training state, checksums and hidden state are not copied; links to files are
+    """Other weights, training state, checksums and hidden state stay behind; links to files are
     followed.
     """
     (source / "optimizer.pt").write_bytes(b"x")
@@ -451,7 +451,7 @@ def test_companions_are_what_a_loader_wants(source: Path, tmp_path: Path, run_cl
 def test_a_file_target_with_an_unknown_suffix_is_2(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
-    """An existing file that is not a weights file is neither overwritten nor made a directory."""
+    """An existing file that is no container is not overwritten, nor is a folder made of it."""
     (tmp_path / "notes.txt").write_text("mine")
     run_cli("merge", source, tmp_path / "notes.txt", code=2)
     run_cli("split", source, tmp_path / "out.safetensors", code=2)
@@ -464,7 +464,7 @@ def test_a_file_target_with_an_unknown_suffix_is_2(
 
 def test_up_to_date(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
     """A second run writes nothing, says so, prints the path and ends with 0; without a record it
-    does not know.
+    compares.
     """
     arguments = ("split", source, tmp_path / "out", "--max-shard-size", "400")
     first = run_cli(*arguments)
@@ -474,26 +474,41 @@ def test_up_to_date(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
     assert second.stderr == "up to date\n"
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
     assert json.loads(run_cli(*arguments, "--json").stdout)["done"] is True
-    assert [path.name for path in (tmp_path / "out" / ".shardctl").iterdir()] == ["record.json"]
-    assert str(tmp_path) not in (tmp_path / "out" / ".shardctl" / "record.json").read_text()
-    (tmp_path / "out" / ".shardctl" / "record.json").unlink()
-    run_cli(*arguments, code=4)
-
-
-def test_no_record_leaves_nothing(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """--no-record leaves no hidden directory."""
-    run_cli("split", source, tmp_path / "out", "--no-record")
     assert not (tmp_path / "out" / ".shardctl").exists()
+    run_cli(*arguments[:3], "--max-shard-size", "300", "--replace", "--no-record")
+    third = run_cli(*arguments[:3], "--max-shard-size", "300")
+    assert third.stderr == (
+        "note: the target was compared with the source: it is complete and equal\nup to date\n"
+    )
+
+
+def test_the_record_is_kept_apart(
+    source: Path, tmp_path: Path, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is in the user's state directory, and a run needs none of it."""
+    state = tmp_path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    run_cli("split", source, tmp_path / "out", "--no-record")
+    assert list(state.rglob("*.json")) == []
+    run_cli("split", source, tmp_path / "other")
+    assert len(list(state.rglob("*.json"))) == 1
+    state.joinpath("shardctl").rename(tmp_path / "away")
+    state.joinpath("shardctl").write_text("no directory can be made here")
+    run_cli("split", source, tmp_path / "third")
 
 
 @pytest.mark.parametrize("touched", ["source", "target"])
 def test_a_changed_file_is_not_up_to_date(
     source: Path, tmp_path: Path, run_cli: RunCli, touched: str
 ) -> None:
-    """Neither a newer source nor a touched result passes for the run's own."""
+    """Neither a changed source nor a changed result passes for the run's own."""
     run_cli("split", source, tmp_path / "out")
     path = (source if touched == "source" else tmp_path / "out") / "model.safetensors"
-    os.utime(path, ns=(1, 1))
+    times = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"!")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     run_cli("split", source, tmp_path / "out", code=4)
 
 
@@ -509,7 +524,7 @@ def test_check_says_whether_there_is_work(source: Path, tmp_path: Path, run_cli:
 # sources
 
 
-def test_a_shard_means_its_set(tmp_path: Path, run_cli: RunCli) -> None:
+def test_a_shard_stands_for_its_set(tmp_path: Path, run_cli: RunCli) -> None:
     """A writer takes the whole set that a named file belongs to, and says so; an incomplete one is
     3.
     """
@@ -525,7 +540,7 @@ def test_a_shard_means_its_set(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_reshard_keeps_the_number_of_shards(tmp_path: Path, run_cli: RunCli) -> None:
-    """Without an option, reshard changes only the format."""
+    """Without an option, reshard changes the container only."""
     run_cli(
         "split", plain_directory(tmp_path / "source"), tmp_path / "sharded", "--num-shards", "2"
     )
@@ -537,7 +552,7 @@ def test_reshard_keeps_the_number_of_shards(tmp_path: Path, run_cli: RunCli) -> 
 
 
 def test_oversize_tensors_are_listed(tmp_path: Path, run_cli: RunCli) -> None:
-    """A tensor over the limit gets a shard to itself, and the document names it."""
+    """A tensor over the limit gets a shard of its own, and the document names it."""
     write_floats(tmp_path / "source" / "model.safetensors", {"a": 400, "big": 4000, "c": 400})
     arguments = (
         "split",

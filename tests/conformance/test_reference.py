@@ -118,8 +118,7 @@ def test_the_files_have_the_names_that_loaders_know(sharded: Path) -> None:
     record.
     """
     names = {path.name for path in sharded.iterdir()}
-    assert names == {"config.json", *SHARDS, "pytorch_model.bin.index.json", ".shardctl"}
-    assert [path.name for path in (sharded / ".shardctl").iterdir()] == ["record.json"]
+    assert names == {"config.json", *SHARDS, "pytorch_model.bin.index.json"}
 
 
 def test_the_index_is_the_one_that_is_known(sharded: Path) -> None:

@@ -15,6 +15,7 @@ from shardctl.testing.suites.capabilities import (
     KeepsModesSuite,
     KnowsFreeSpaceSuite,
     LocksSuite,
+    OpensDirectoriesSuite,
     RemovesDirectoriesSuite,
     SharesBlocksSuite,
     SyncsDirectoriesSuite,
@@ -24,6 +25,7 @@ from shardctl.testing.suites.stores import StoreSuite
 
 class TestLocalStore(
     StoreSuite,
+    OpensDirectoriesSuite,
     AppendsSuite,
     LocksSuite,
     SyncsDirectoriesSuite,

@@ -1,5 +1,4 @@
-"""A run killed before every system call that changes something below its target, and what must hold
-after each.
+"""A run killed before every system call that changes something below its target, and what must hold after each.
 
 The moments are listed by one run under strace and counted for each path, since strace counts for
 each thread.
@@ -8,7 +7,6 @@ each thread.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 from collections.abc import Callable, Mapping
@@ -16,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.machinery import (
-    STAGING,
     Ended,
+    Point,
+    all_digests,
     digests,
+    forget_records,
+    left_behind,
     points_of,
     run_here,
     run_killed,
-    staging_names,
     tensors,
 )
 from tests.support.safetensors_files import read_tensors, write_safetensors
@@ -45,9 +45,7 @@ class Scenario:
         return self.source == self.target
 
     def arguments(self, directory: Path) -> list[str]:
-        """The command line below a directory. One job, so that the moments are the same in every
-        run.
-        """
+        """The command line below a folder. One job, so that the moments are the same in every run."""
         name, *options = self.command
         paths = [str(directory / self.source), str(directory / self.target)]
         return [name, *paths, *options, "--jobs", "1", "--quiet"]
@@ -70,7 +68,6 @@ def _bin_shards(directory: Path) -> None:
         3,
         "--quiet",
     ).expect(0)
-    shutil.rmtree(directory / "model" / ".shardctl")
 
 
 def _shards(directory: Path) -> None:
@@ -83,7 +80,14 @@ def _shards(directory: Path) -> None:
     run_here(
         "split", directory / "single", directory / "model", "--num-shards", 3, "--quiet"
     ).expect(0)
-    shutil.rmtree(directory / "model" / ".shardctl")
+
+
+def _sorted_shards(directory: Path) -> None:
+    """Three shards whose tensors are packed in the same order again."""
+    write_safetensors(directory / "single" / "model.safetensors", tensors())
+    run_here(
+        "split", directory / "single", directory / "model", "--num-shards", 3, "--quiet"
+    ).expect(0)
 
 
 def _shards_in_target(directory: Path) -> None:
@@ -101,6 +105,9 @@ SCENARIOS = {
         _single, ("split", "--num-shards", "3", "--replace"), "model", "model"
     ),
     "in place, three to one": Scenario(_shards, ("merge", "--replace"), "model", "model"),
+    "in place, three to two": Scenario(
+        _sorted_shards, ("split", "--num-shards", "2", "--replace"), "model", "model"
+    ),
     "in place, same names": Scenario(
         _shards, ("split", "--num-shards", "3", "--order", "natural", "--replace"), "model", "model"
     ),
@@ -113,47 +120,52 @@ SCENARIOS = {
 }
 
 
-def kill_everywhere(scenario: Scenario, pristine: Path, begin: Path, memory_path: Path) -> int:
-    """Kill a run that starts from what is in `begin`, before each of its changes; returns their
-    number.
+def kill_everywhere(
+    scenario: Scenario, pristine: Path, memory_path: Path, first: Callable[[Path], Point | None]
+) -> int:
+    """Kill a run before each of its changes; returns their number.
 
-    `pristine` is what was there before anything was run: what that run must end with is what a run
-    from there does.
+    `pristine` is what is there before anything is run. `first` gives the point, below a folder,
+    where an earlier run is killed, None where there is none: it is run anew before each, since a
+    run goes on only with the very files of its journal.
     """
     before = {directory.name: digests(directory) for directory in pristine.iterdir()}
     old = before.get(scenario.target, {})
     work = memory_path / "work"
     _restore(pristine, work)
+    earlier = first(work)
     run_here(*scenario.arguments(work)).expect(0)
     after = digests(work / scenario.target)
     assert after != old
     if scenario.in_place:
         assert read_tensors(work / scenario.target) == read_tensors(pristine / scenario.target)
-    _restore(begin, work)
+
+    def begin() -> None:
+        _restore(pristine, work)
+        if earlier is not None:
+            _kill(earlier, scenario, work)
+
+    begin()
     points = points_of(scenario.arguments(work), work / scenario.target, memory_path / "log")
     assert digests(work / scenario.target) == after
     for point in points:
-        _restore(begin, work)
-        assert run_killed(point, *scenario.arguments(work)) == -signal.SIGKILL, (
-            f"{point} was not reached"
-        )
+        begin()
+        _kill(point, scenario, work)
         _check(scenario, work, before, after, str(point))
     assert {directory.name: digests(directory) for directory in pristine.iterdir()} == before
     return len(points)
 
 
-def _restore(saved: Path, work: Path) -> None:
-    """Make `work` again. Files are the very ones that were saved, since a run goes on only with
-    those of its journal.
-
-    The journal's own are copies: they are appended to.
-    """
+def _restore(pristine: Path, work: Path) -> None:
+    """Make `work` anew, as if nothing had been run there."""
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(
-        saved,
-        work,
-        copy_function=lambda old, new: (shutil.copy2 if STAGING in old else os.link)(old, new),
-    )
+    shutil.copytree(pristine, work)
+    forget_records()
+
+
+def _kill(point: Point, scenario: Scenario, work: Path) -> None:
+    ended = run_killed(point, *scenario.arguments(work))
+    assert ended == -signal.SIGKILL, f"{point} was not reached"
 
 
 def _check(
@@ -171,6 +183,7 @@ def _check(
             f"{where}: '{name}' is neither old nor new"
         )
     _check_index(found, target, old, after, where)
+    _check_kept(found, target, old, after, where)
     if not scenario.in_place:
         assert digests(work / scenario.source) == before[scenario.source], (
             f"{where}: the source changed"
@@ -179,9 +192,9 @@ def _check(
         assert run_here("verify", target, "--deep").code in (0, 1, 3), where
     _again(scenario, work).expect(0)
     assert digests(target) == after, f"{where}: the second run ended otherwise"
-    # The lock file of a process that was killed before its very last step stays until the next run
+    # The lock file of a process that was killed in its very last steps stays until the next run
     # that has work.
-    assert set(staging_names(target)) <= {"lock", "record.json"}, where
+    assert left_behind(target) <= {"lock"}, where
     _again(scenario, work).expect(0)
     if not scenario.in_place:
         assert digests(work / scenario.source) == before[scenario.source], (
@@ -200,9 +213,7 @@ def _check_index(
     after: Mapping[str, str],
     where: str,
 ) -> None:
-    """An index, or else a single file, leads to one complete set, be it the old or the
-    new.
-    """
+    """An index stands for one set that is there whole, be it the old or the new."""
     indexes = [name for name in found if name.endswith(".index.json")]
     for name in indexes:
         shards = set(json.loads((target / name).read_text())["weight_map"].values())
@@ -212,7 +223,22 @@ def _check_index(
             if all(state.get(one) == found.get(one) for one in (name, *shards))
         ]
         assert whole, f"{where}: '{name}' names shards of another set"
-    if not indexes and old:
-        singles = [name for name in found if name in ("model.safetensors", "pytorch_model.bin")]
-        shared = {name for name in old if name in after and "-of-" in name}
-        assert singles or shared, f"{where}: there is nothing to load, although no names are shared"
+
+
+def _check_kept(
+    found: Mapping[str, str],
+    target: Path,
+    old: Mapping[str, str],
+    after: Mapping[str, str],
+    where: str,
+) -> None:
+    """Old and new files never have their names at once, and until every new one has, all old ones
+    exist.
+    """
+    changed = {name for name in found if old.get(name) != after.get(name)}
+    states = {found[name] == after.get(name) for name in changed}
+    assert len(states) <= 1, f"{where}: old and new files have their names at once"
+    if not after.items() <= found.items():
+        kept = all_digests(target)
+        lost = [name for name, digest in old.items() if digest not in kept]
+        assert not lost, f"{where}: lost {lost}"

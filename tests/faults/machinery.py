@@ -1,6 +1,4 @@
-"""What the fault suites share: tiny checkpoints, the program under strace, directories by
-digest.
-"""
+"""What the fault suites share: tiny checkpoints, the program under strace, folders by digest."""
 
 from __future__ import annotations
 
@@ -8,13 +6,15 @@ import contextlib
 import ctypes
 import hashlib
 import io
+import json
 import multiprocessing
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +23,8 @@ import pytest
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
-from tests.support.program import environment as program_environment
+from shardctl.testing.builders import safetensors_bytes
+from tests.support.program import ROOT
 
 STAGING = ".shardctl"
 
@@ -32,9 +33,9 @@ _PR_SET_PTRACER = 0x59616D61
 
 #: The system calls that change what is on disk. `openat` counts only where it makes a file.
 STATE_CHANGING = (
-    "openat", "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync",
-    "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "unlink",
-    "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod", "fchmod", "fchmodat",
+    "openat", "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync", "fdatasync", "rename",
+    "renameat", "renameat2", "link", "linkat", "symlink", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod",
+    "fchmod", "fchmodat",
 )  # fmt: skip
 
 
@@ -64,8 +65,32 @@ def tensors(count: int = 6, nbytes: int = 700) -> dict[str, bytes]:
     }
 
 
+def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
+    """A file of one-dimensional U8 tensors."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(safetensors_bytes(held))
+    return path
+
+
+def read_tensors(directory: Path) -> dict[str, bytes]:
+    """Every tensor of a folder's safetensors files by name: through its index where it has one."""
+    names = sorted(path.name for path in directory.glob("*.safetensors"))
+    for index in directory.glob("*.index.json"):
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    held: dict[str, bytes] = {}
+    for name in names:
+        data = (directory / name).read_bytes()
+        begin = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:begin])
+        header.pop("__metadata__", None)
+        for tensor, entry in header.items():
+            first, last = entry["data_offsets"]
+            held[tensor] = data[begin + first : begin + last]
+    return held
+
+
 def digests(directory: Path) -> dict[str, str]:
-    """The files of a directory, without the staging, by name with their SHA-256."""
+    """The files of a folder, without the staging, by name with their SHA-256."""
     if not directory.is_dir():
         return {}
     files = [
@@ -79,14 +104,28 @@ def digests(directory: Path) -> dict[str, str]:
     }
 
 
-def staging_names(target: Path) -> list[str]:
-    """What lies in a target's staging directory."""
-    return sorted(path.name for path in (target / STAGING).iterdir())
+def all_digests(directory: Path) -> set[str]:
+    """The SHA-256 of every file of a folder, wherever it lies in it."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def left_behind(target: Path) -> set[str]:
+    """What lies in a target's staging folder; nothing where there is none."""
+    staging = target / STAGING
+    return {path.name for path in staging.iterdir()} if staging.exists() else set()
+
+
+def forget_records() -> None:
+    """Remove the records of all finished runs: the next run has to look for itself."""
+    shutil.rmtree(Path(os.environ["XDG_STATE_HOME"]) / "shardctl", ignore_errors=True)
 
 
 def environment() -> dict[str, str]:
-    """Return the program's environment, in which it writes no bytecode: every write is its own."""
-    return {**program_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+    """An environment in which the program is found, and none of its variables is set."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SHARDCTL_")}
+    path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+    return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def program(*arguments: object) -> list[str]:
@@ -97,7 +136,7 @@ def program(*arguments: object) -> list[str]:
 def run_program(
     *arguments: object, under: Sequence[str] = (), stdout: int | None = subprocess.PIPE
 ) -> Ended:
-    """Run the program to its end in a new process, `under` another program if one is given."""
+    """Run the program to its end as a process of its own, `under` another one if that is given."""
     done = subprocess.run(
         [*under, *program(*arguments)],
         stdout=stdout,
@@ -119,8 +158,7 @@ def run_here(*arguments: object) -> Ended:
 
 
 def run_killed(point: Point, *arguments: object) -> int | None:
-    """Run the program in a new process and kill it just before a point; return how it ended (-9 if
-    killed).
+    """Run the program in a process of its own, killed just before a point; returns how it ended (-9 if it was there).
 
     The process is forked from one that has everything imported, since starting Python takes longer
     than all the rest.
@@ -131,7 +169,7 @@ def run_killed(point: Point, *arguments: object) -> int | None:
     )
     theirs, ours = context.Pipe()
     child = context.Process(
-        target=_when_asked, args=(theirs, [str(argument) for argument in arguments])
+        target=_when_told, args=(theirs, [str(argument) for argument in arguments])
     )
     child.start()
     theirs.close()
@@ -151,7 +189,7 @@ def run_killed(point: Point, *arguments: object) -> int | None:
     return child.exitcode
 
 
-def _when_asked(parent: Connection, arguments: list[str]) -> None:
+def _when_told(parent: Connection, arguments: list[str]) -> None:
     # Where only ancestors may trace (Yama), let anybody trace this process; elsewhere this fails,
     # and does no harm.
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1))
@@ -176,8 +214,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The `nth` time that a system call has to do with a path. Each path is one thread's, so this
-    is one moment.
+    """The `nth` time that a system call has to do with a path, as the call gives it. Each path is
+    one thread's, so this is one moment.
+
+    A name in an open directory is a bare name, wherever the directory is.
     """
 
     call: str
@@ -185,8 +225,11 @@ class Point:
     nth: int
 
 
-def injected(call: str, what: str, path: Path, when: str = "1") -> list[str]:
-    """The command that runs a program and does `what` to a system call on a path."""
+def injected(call: str, what: str, path: Path | str, when: str = "1") -> list[str]:
+    """The command that runs a program and does `what` to a system call on a path.
+
+    Calls that work in an open directory (`renameat2`, `unlinkat`, `mkdirat`) are given bare names.
+    """
     # Without --seccomp-bpf, which would lose injected signals.
     return [
         "strace", "-f", "-qq", "-o", os.devnull, "-P", str(path),
@@ -196,7 +239,9 @@ def injected(call: str, what: str, path: Path, when: str = "1") -> list[str]:
 
 def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point]:
     """Run the program once, and list every successful call by which it changed something below a
-    directory.
+    folder.
+
+    Those that change nothing count too where they are told from the others by number only.
     """
     under = [
         "strace",
@@ -213,44 +258,58 @@ def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point
     run_program(*arguments, under=under).expect(0)
     counted: Counter[tuple[str, str]] = Counter()
     points: list[Point] = []
-    for call, path in _changes(log.read_text(), str(below)):
-        counted[call, path] += 1
-        points.append(Point(call, path, counted[call, path]))
+    for made in _calls(log.read_text()):
+        counted[made.name, made.path] += 1
+        if made.changes and f"{made.whole_path}/".startswith(f"{below}/"):
+            points.append(Point(made.name, made.path, counted[made.name, made.path]))
     return points
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of a log: the path as it was given, and with the directory that it is relative to."""
+
+    name: str
+    path: str
+    whole_path: str
+    changes: bool
 
 
 _BEGUN = re.compile(r"^(\d+) +(\w+)\((.*)$")
 _FAILED = re.compile(r"= -1 E\w+")
+#: A descriptor, or AT_FDCWD, with the path that it was opened by.
+_OPENED = r"(?:\d+|AT_FDCWD)<([^>]*)>"
 
 
-def _changes(log: str, below: str) -> Iterator[tuple[str, str]]:
-    """The calls of a log and the path that each is about, in order. Calls may be interrupted by
-    another thread's.
-    """
+def _calls(log: str) -> Iterator[_Call]:
+    """The calls of a log in order. Calls may be interrupted by another thread's."""
     lines = log.split("\n")
     for number, line in enumerate(lines):
         match = _BEGUN.match(line)
         if match is None:
             continue
-        thread, call, rest = match.groups()
+        thread, name, rest = match.groups()
         if "<unfinished" in rest:
             # Process numbers of fewer than five digits are padded.
-            resumed = re.compile(rf"{thread} +<\.\.\. {call} resumed>")
+            resumed = re.compile(rf"{thread} +<\.\.\. {name} resumed>")
             rest += next(filter(resumed.match, lines[number:]))
-        path = _path_of(call, rest)
-        made = call != "openat" or "O_CREAT" in rest
-        if path.startswith(below) and made and not _FAILED.search(rest):
-            yield call, path
+        path, whole = _paths_of(name, rest)
+        changes = not _FAILED.search(rest) and (name != "openat" or "O_CREAT" in rest)
+        yield _Call(name, path, whole, changes)
 
 
-def _path_of(call: str, rest: str) -> str:
+def _paths_of(call: str, rest: str) -> tuple[str, str]:
     """The path that a call changes: of the descriptor that is written, else the first that is
-    named.
+    named; and the same from the root.
     """
     if call == "copy_file_range":
-        return str(re.findall(r"\d+<([^>]*)>", rest)[1])
+        path = str(re.findall(r"\d+<([^>]*)>", rest)[1])
+        return path, path
     if call in ("write", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", "fchmod"):
-        match = re.match(r"\d+<([^>]*)>", rest)
-        return "" if match is None else match[1]
-    match = re.search(r'"([^"]*)"', rest)
-    return "" if match is None else match[1]
+        match = re.match(_OPENED, rest)
+        path = "" if match is None else match[1]
+        return path, path
+    match = re.match(rf'(?:{_OPENED}, )?"([^"]*)"', rest)
+    if match is None:
+        return "", ""
+    return match[2], os.path.join(match[1] or "", match[2])

@@ -120,7 +120,7 @@ _FAILURES = [
     ("copy_file_range", "EDQUOT"),
     ("fsync", "EIO"),
     ("fsync", "ENOSPC"),
-    ("rename", "EIO"),
+    ("renameat2", "EIO"),
 ]
 
 
@@ -131,13 +131,14 @@ def test_a_failing_call(source: Path, tmp_path: Path, call: str, error: str) -> 
     command goes on.
     """
     target = tmp_path / "target"
+    name = SHARD.format(2)
+    path = name if call == "renameat2" else target / STAGING / "files" / name
     failed = run_program(
-        *_split(source, target),
-        under=injected(call, f"error={error}", target / STAGING / "files" / SHARD.format(2)),
+        *_split(source, target), under=injected(call, f"error={error}", path)
     ).expect(5)
     assert SHARD.format(2) in failed.stderr
     assert failed.stderr.count("error:") == 1
-    assert set(digests(target)) <= {SHARD.format(1)}
+    assert digests(target) == {}
     assert failed.stdout == ""
     run_here(*_split(source, target)).expect(0)
     assert read_tensors(target) == tensors()
@@ -333,7 +334,7 @@ def test_every_new_directory_is_synced_into_its_parent(source: Path, tmp_path: P
     anything is made there.
     """
     log = tmp_path / "log"
-    under = ["strace", "-f", "-y", "-qq", "-o", str(log), "-e", "trace=mkdir,fsync"]
+    under = ["strace", "-f", "-y", "-qq", "-o", str(log), "-e", "trace=mkdir,mkdirat,fsync"]
     run_program(*_split(source, tmp_path / "deep" / "target"), under=under).expect(0)
     calls = [
         line.partition(" ")[2].strip()
@@ -343,15 +344,17 @@ def test_every_new_directory_is_synced_into_its_parent(source: Path, tmp_path: P
     made = [
         number
         for number, call in enumerate(calls)
-        if call.startswith("mkdir(") and call.endswith("= 0")
+        if call.startswith("mkdir") and call.endswith("= 0")
     ]
+    deep = tmp_path / "deep"
+    target = deep / "target"
     directories = [
-        tmp_path / "deep",
-        tmp_path / "deep" / "target",
-        tmp_path / "deep" / "target" / STAGING,
+        (deep, f'"{deep}"'),
+        (target, f'"{target}"'),
+        (target / STAGING, f'<{target}>, "{STAGING}"'),
     ]
-    for number, directory in zip(made[:3], directories, strict=True):
-        assert f'"{directory}"' in calls[number]
+    for number, (directory, given) in zip(made[:3], directories, strict=True):
+        assert given in calls[number]
         assert re.fullmatch(
             rf"fsync\(\d+<{re.escape(str(directory.parent))}>\) += 0", calls[number + 1]
         )
@@ -365,7 +368,7 @@ def test_a_lock_file_without_a_holder(source: Path, tmp_path: Path) -> None:
         '{"host": "elsewhere", "pid": 1, "since": "2020-01-01T00:00:00+0000"}'
     )
     run_here(*_split(source, tmp_path / "target")).expect(0)
-    assert not (staging / "lock").exists()
+    assert not staging.exists()
 
 
 @needs_strace
@@ -401,6 +404,27 @@ def test_a_signal_stops_a_run_that_can_go_on(
     assert (target / SHARD.format(1)).stat().st_ino == kept.st_ino
     assert (target / SHARD.format(1)).stat().st_mtime_ns == kept.st_mtime_ns
     assert read_tensors(target) == tensors()
+
+
+@needs_strace
+def test_a_signal_waits_for_the_commit(source: Path, tmp_path: Path) -> None:
+    """A signal that comes while files get their names ends the run once all have theirs."""
+    target = tmp_path / "target"
+    slow = injected("renameat2", "delay_enter=1000000", SHARD.format(2))
+    with subprocess.Popen(
+        [*slow, *program(*_split(source, target))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as running:
+        _wait_for((target / SHARD.format(1)).exists)
+        _signal_child(running.pid, signal.SIGTERM)
+        _, said = running.communicate()
+    assert running.returncode == 143, said
+    assert read_tensors(target) == tensors()
+    assert not (target / STAGING).exists()
+    assert "up to date" in run_here(*_split(source, target)).expect(0).stderr
 
 
 def test_a_closed_stdout(source: Path, tmp_path: Path) -> None:

@@ -92,12 +92,12 @@ _MOMENTS = [
     ("fsync", f"files/{_SHARD.format(2)}"),
     ("write", "receipts.jsonl"),
     ("rename", "commit.json.new"),
-    ("rename", f"files/{_SHARD.format(1)}"),
-    ("rename", f"files/{_SHARD.format(3)}"),
-    ("rename", "files/model.safetensors.index.json"),
-    ("openat", "record.json.new"),
-    ("rename", "record.json.new"),
-    ("unlink", "commit.json"),
+    ("renameat2", _SHARD.format(1)),
+    ("renameat2", _SHARD.format(3)),
+    ("renameat2", "model.safetensors.index.json"),
+    ("unlinkat", "plan.json"),
+    ("unlinkat", "commit.json"),
+    ("unlink", "lock"),
 ]
 
 
@@ -128,9 +128,8 @@ def test_cut_in_the_middle(disk: Disk, tmp_path: Path, command: str) -> None:
         old, new = digests(target), digests(reference)
         again = ("split", read, target, *options, *more)
         when = "2" if call == "write" else "1"
-        killed = run_program(
-            *again, under=injected(call, "signal=KILL", target / STAGING / name, when)
-        )
+        path = name if call in ("renameat2", "unlinkat") else target / STAGING / name
+        killed = run_program(*again, under=injected(call, "signal=KILL", path, when))
         assert killed.code in (137, -9), (call, name)
         disk.cut_power()
         _check(target, old, new)

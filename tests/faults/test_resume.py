@@ -1,10 +1,8 @@
-"""The same command again: what it keeps, what it refuses, and what it leaves."""
+"""The same command again: what it keeps, what it refuses, and what it leaves behind."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,11 +10,12 @@ import pytest
 from tests.faults.machinery import (
     STAGING,
     digests,
+    forget_records,
     injected,
+    left_behind,
     needs_strace,
     run_here,
     run_program,
-    staging_names,
     tensors,
 )
 from tests.support.safetensors_files import read_tensors, write_safetensors
@@ -24,6 +23,7 @@ from tests.support.safetensors_files import read_tensors, write_safetensors
 pytestmark = pytest.mark.faults
 
 SHARD = "model-0000{}-of-00003.safetensors"
+INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_finished_shards_are_kept(source: Path, tmp_path: Path) -> None:
 
 @needs_strace
 def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None:
-    """A finished file that was removed is written again, also where that try was cut short."""
+    """A finished file that somebody removed is written again, also where that try was cut short."""
     target = tmp_path / "target"
     _interrupted(source, target)
     (target / STAGING / "files" / SHARD.format(1)).unlink()
@@ -90,7 +90,7 @@ def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None
 
 @needs_strace
 def test_another_option_is_refused_with_both_ways_out(source: Path, tmp_path: Path) -> None:
-    """An unfinished run of another plan says what differs and offers both ways out, however often
+    """A half-done run of another plan says what differs and offers both ways out, however often
     asked.
     """
     target = tmp_path / "target"
@@ -134,8 +134,8 @@ def test_a_changed_source_is_refused_by_name(source: Path, tmp_path: Path) -> No
 
 
 @needs_strace
-def test_restart_starts_over(source: Path, tmp_path: Path) -> None:
-    """With --restart nothing of the unfinished run is used."""
+def test_restart_begins_anew(source: Path, tmp_path: Path) -> None:
+    """With --restart nothing of the half-done run is used."""
     target = tmp_path / "target"
     _interrupted(source, target)
     before = _identity(target / STAGING / "files" / SHARD.format(1))
@@ -145,18 +145,20 @@ def test_restart_starts_over(source: Path, tmp_path: Path) -> None:
 
 
 @needs_strace
-def test_a_failure_over_a_finished_run_leaves_no_unfinished_one(
+def test_a_failure_over_a_finished_run_leaves_no_half_done_one(
     source: Path, tmp_path: Path
 ) -> None:
-    """Where nothing was finished, a failed run does not stand in the way of the next, though a
-    record lies there.
+    """Where nothing was finished, a failed run leaves the set as it was, and does not stand in the
+    way of the next.
     """
     target = tmp_path / "target"
     run_here("split", source, target, "--num-shards", 3).expect(0)
+    before = digests(target)
     shard = target / STAGING / "files" / "model-00001-of-00002.safetensors"
     again = ("split", source, target, "--num-shards", 2, "--replace", "-j", 1, "--no-companions")
     run_program(*again, under=injected("pwrite64", "error=EIO", shard)).expect(5)
-    assert staging_names(target) == ["record.json"]
+    assert not (target / STAGING).exists()
+    assert digests(target) == before
     run_here("split", source, target, "--num-shards", 4, "--replace").expect(0)
     assert read_tensors(target) == tensors()
 
@@ -172,38 +174,48 @@ def test_up_to_date(source: Path, tmp_path: Path) -> None:
     assert {path: _identity(path) for path in target.rglob("*")} == before
 
 
+def test_up_to_date_without_a_record(source: Path, tmp_path: Path) -> None:
+    """Where the record is lost, the target is compared with the source, and nothing is written."""
+    target = tmp_path / "target"
+    again = ("split", source, target, "--num-shards", 3)
+    run_here(*again).expect(0)
+    before = {path: _identity(path) for path in target.rglob("*")}
+    forget_records()
+    assert "compared with the source" in run_here(*again).expect(0).stderr
+    assert {path: _identity(path) for path in target.rglob("*")} == before
+
+
 def test_check_says_whether_there_is_work(source: Path, tmp_path: Path) -> None:
-    """--check prints and writes nothing: 1 where there is work, 0 where there is none, 1 where a
-    file was touched.
+    """--check prints and writes nothing: 1 where there is work, 0 where there is none, be it that
+    the source was touched, and 1 where its contents changed.
     """
     target = tmp_path / "target"
-    check = ("split", source, target, "--num-shards", 3, "--check")
+    check = ("split", source, target, "--num-shards", 3, "--check", "--replace")
     assert run_here(*check).expect(1).stdout == ""
     assert not target.exists()
     run_here("split", source, target, "--num-shards", 3).expect(0)
     assert run_here(*check).expect(0).stdout == ""
     os.utime(source / "model.safetensors")
-    assert run_here(*check, "--replace").expect(1).stdout == ""
+    assert run_here(*check).expect(0).stdout == ""
+    other = {name: bytes(len(data)) for name, data in tensors().items()}
+    write_safetensors(source / "model.safetensors", other)
+    assert run_here(*check).expect(1).stdout == ""
 
 
-def test_the_record_alone_is_left(source: Path, tmp_path: Path) -> None:
-    """After success the staging holds the record, and no absolute path is in it."""
+def test_nothing_but_the_checkpoint_is_left(source: Path, tmp_path: Path) -> None:
+    """After success the target holds the new files and the companions, and nothing of the run."""
     target = tmp_path / "target"
     run_here("split", source, target, "--num-shards", 3).expect(0)
-    assert staging_names(target) == ["record.json"]
-    text = (target / STAGING / "record.json").read_text()
-    assert str(tmp_path) not in text
-    assert set(json.loads(text)["sources"]) == {"model.safetensors", "config.json"}
+    wanted = {*(SHARD.format(number) for number in (1, 2, 3)), INDEX, "config.json"}
+    assert {path.name for path in target.iterdir()} == wanted
 
 
 def test_no_record(source: Path, tmp_path: Path) -> None:
-    """With --no-record nothing is left but the result, and without a record nothing is up
-    to date.
-    """
+    """With --no-record the next run has no record to believe, and compares the contents."""
     target = tmp_path / "target"
     run_here("split", source, target, "--num-shards", 3, "--no-record").expect(0)
-    assert not (target / STAGING).exists()
-    run_here("split", source, target, "--num-shards", 3).expect(4)
+    again = run_here("split", source, target, "--num-shards", 3).expect(0)
+    assert "compared with the source" in again.stderr
 
 
 @needs_strace
@@ -213,11 +225,12 @@ def test_no_record_also_where_another_run_finishes(source: Path, tmp_path: Path)
     """
     target = tmp_path / "target"
     again = ("split", source, target, "--num-shards", 3, "--no-record")
-    second = injected("rename", "signal=KILL", target / STAGING / "files" / SHARD.format(2))
+    second = injected("renameat2", "signal=KILL", SHARD.format(2))
     assert run_program(*again, under=second).code in (137, -9)
     run_here(*again).expect(0)
     assert read_tensors(target) == tensors()
     assert not (target / STAGING).exists()
+    assert "compared with the source" in run_here(*again).expect(0).stderr
 
 
 @needs_strace
@@ -226,37 +239,55 @@ def test_a_file_that_was_replaced_by_several_is_found_in_them(source: Path) -> N
     success.
     """
     command = ("split", source / "model.safetensors", source, "--num-shards", 3, "--replace")
-    record = injected("rename", "signal=KILL", source / STAGING / "record.json.new")
-    assert run_program(*command, under=record).code in (137, -9)
+    last = injected("unlinkat", "signal=KILL", "commit.json")
+    assert run_program(*command, under=last).code in (137, -9)
     assert not (source / "model.safetensors").exists()
-    assert "index.json" in run_here(*command).expect(0).stdout
+    assert INDEX in run_here(*command).expect(0).stdout
     assert read_tensors(source) == tensors()
+    assert not (source / STAGING).exists()
 
 
 @needs_strace
-def test_a_half_replaced_source_is_refused(source: Path, tmp_path: Path) -> None:
-    """While a replacement waits to be finished, other commands refuse its mixed files as a
-    source.
+def test_a_run_for_one_file_is_resumed(source: Path, tmp_path: Path) -> None:
+    """A run for a target that is a file leaves its work beside it, where the same command finds it."""
+    target = tmp_path / "target" / "whole.safetensors"
+    command = ("merge", source, target)
+    killed = injected("renameat2", "signal=KILL", target.name)
+    assert run_program(*command, under=killed).code in (137, -9)
+    assert {"commit.json", "files"} <= left_behind(target.parent)
+    assert not target.exists()
+    run_here(*command).expect(0)
+    assert read_tensors(target.parent) == tensors()
+    assert not (target.parent / STAGING).exists()
+
+
+def _unsorted(directory: Path) -> dict[str, bytes]:
+    """Make a checkpoint of three shards that packing again in natural order changes; return its
+    tensors.
     """
-    run_here("split", source, source, "--num-shards", 3, "--replace").expect(0)
-    order = (
-        "split",
-        source,
-        source,
-        "--num-shards",
-        3,
-        "--replace",
-        "--order",
-        "natural",
-        "--restart",
-    )
-    second = injected("rename", "signal=KILL", source / STAGING / "files" / SHARD.format(2))
+    names = [f"layer.{number}.weight" for number in (10, 9, 2, 1, 11, 3)]
+    held = {name: bytes([number + 1]) * (500 + 97 * number) for number, name in enumerate(names)}
+    write_safetensors(directory.parent / "single" / "model.safetensors", held)
+    run_here("split", directory.parent / "single", directory, "--num-shards", 3).expect(0)
+    return held
+
+
+@needs_strace
+def test_a_half_replaced_source_is_refused(tmp_path: Path) -> None:
+    """While a replacement waits to be finished, its mixed files are no source for other commands."""
+    model = tmp_path / "model"
+    held = _unsorted(model)
+    order = ("split", model, model, "--num-shards", 3, "--replace", "--order", "natural")
+    # Shard 2 is moved twice: aside, and into place.
+    second = injected("renameat2", "signal=KILL", SHARD.format(2), "2")
     assert run_program(*order, under=second).code in (137, -9)
-    for command in (("merge", source, tmp_path / "other"), ("index", source)):
+    assert sorted(digests(model)) == [SHARD.format(1)]
+    for command in (("merge", model, tmp_path / "other"), ("index", model)):
         refused = run_here(*command).expect(3)
         assert "interrupted" in refused.stderr
-    assert run_here("verify", source).expect(1)
-    run_here("split", source, source, "--num-shards", 3, "--replace", "--dry-run").expect(4)
-    shutil.rmtree(tmp_path / "other", ignore_errors=True)
+    assert run_here("verify", model).code == 1
+    run_here(*order, "--dry-run").expect(4)
+    assert not (tmp_path / "other").exists()
     run_here(*order).expect(0)
-    assert read_tensors(source) == tensors()
+    assert read_tensors(model) == held
+    assert not (model / STAGING).exists()

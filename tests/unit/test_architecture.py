@@ -58,6 +58,7 @@ OUTSIDERS = {
     "typer": "cli",
     "rich": "cli",
     "jinja2": "report.page",
+    "platformdirs": "cli.records",
     "safetensors": "formats.safetensors.upstream",
     "torch": "formats.torch.upstream",
     "pytest": "testing.suites",

@@ -6,20 +6,21 @@ from typing import ClassVar
 
 import pytest
 
-from shardctl.errors import LockedError, MissingError, StorageError
+from shardctl.errors import LockedError, MissingError, StorageError, TargetExistsError
 from shardctl.stores.base import (
     Appends,
     DropsCaches,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
+    OpensDirectories,
     RemovesDirectories,
     SharesBlocks,
     Store,
     SyncsDirectories,
 )
 from shardctl.testing.builders import BytesReader
-from shardctl.testing.suites.fixtures import DATA, StoreFixtures, put, read
+from shardctl.testing.suites.fixtures import DATA, StoreFixtures, read
 
 
 class AppendsSuite(StoreFixtures):
@@ -84,6 +85,65 @@ class SyncsDirectoriesSuite(StoreFixtures):
         store.sync_directory(root)
         with pytest.raises(StorageError):
             store.sync_directory(store.join(root, "missing"))
+
+
+class OpensDirectoriesSuite(StoreFixtures):
+    """The promises of `OpensDirectories`."""
+
+    capability: ClassVar[type] = OpensDirectories
+
+    def test_a_file_keeps_its_identity_when_it_is_moved(
+        self, store: Store, root: str, path: str
+    ) -> None:
+        """A moved file is the one that was seen; one that is written again is not."""
+        assert isinstance(store, OpensDirectories)
+        name = store.split(path)[1]
+        with store.open_directory(root) as directory:
+            seen = directory.identity(name)
+            assert seen is not None
+            assert (seen.kind, seen.size) == ("file", store.version(path).size)
+            with directory.make_subdirectory("sub") as sub:
+                directory.move(name, sub, "moved")
+                assert directory.identity(name) is None
+                moved = sub.identity("moved")
+                assert moved is not None
+                assert moved.is_moved(seen, inodes=directory.keeps_inodes())
+                assert sub.names() == ["moved"]
+                with store.create(store.join(root, "sub", "other"), seen.size):
+                    pass
+                other = sub.identity("other")
+                assert other is not None
+                assert not other.is_unchanged(seen, inodes=directory.keeps_inodes())
+
+    def test_a_taken_name_is_not_replaced(self, store: Store, root: str, path: str) -> None:
+        """A file is moved only to a name that is free."""
+        assert isinstance(store, OpensDirectories)
+        name = store.split(path)[1]
+        with store.create(store.join(root, "taken"), 3) as writer:
+            writer.write(0, b"own")
+        with store.open_directory(root) as directory:
+            with pytest.raises(TargetExistsError):
+                directory.move(name, directory, "taken")
+            assert directory.names() == sorted([name, "taken"])
+
+    @pytest.mark.usefixtures("path")
+    def test_directories_in_it(self, store: Store, root: str) -> None:
+        """A directory in it is made once, ours, and removed when it is empty; a file is refused."""
+        assert isinstance(store, OpensDirectories)
+        with store.open_directory(root) as directory:
+            assert directory.subdirectory("sub") is None
+            for _ in range(2):
+                with directory.make_subdirectory("sub") as sub:
+                    assert sub.is_ours()
+                    sub.sync()
+            directory.remove_subdirectory("sub")
+            assert directory.identity("sub") is None
+            (name,) = directory.names()
+            with pytest.raises(TargetExistsError):
+                directory.subdirectory(name)
+            for _ in range(2):
+                directory.remove(name)
+            assert directory.names() == []
 
 
 class RemovesDirectoriesSuite(StoreFixtures):
@@ -152,13 +212,13 @@ class KeepsModesSuite(StoreFixtures):
 
     capability: ClassVar[type] = KeepsModes
 
-    def test_copy_mode(self, store: Store, root: str, path: str) -> None:
-        """Permissions can be copied from a file that exists, and only from such a file."""
+    def test_mode(self, store: Store, root: str, path: str) -> None:
+        """A file that exists has permissions, which can be read and set; a missing one has none."""
         assert isinstance(store, KeepsModes)
-        fresh = put(store, store.join(root, "fresh"), b"")
-        store.copy_mode(path, fresh)
-        with pytest.raises(StorageError):
-            store.copy_mode(store.join(root, "missing"), fresh)
+        store.set_mode(path, 0o600)
+        assert store.mode(path) == 0o600
+        with pytest.raises(MissingError):
+            store.mode(store.join(root, "missing"))
 
 
 class DropsCachesSuite(StoreFixtures):

@@ -1,4 +1,4 @@
-"""What TARGET means, what blocks a run there, and what is replaced."""
+"""What TARGET means, what is in the way there, and what gives way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import pytest
 
 from shardctl.commands.companions import companion_names
 from shardctl.commands.replace import superseded
-from shardctl.commands.target import Route, Target, kept_checksums, resolve_target, same_bytes
+from shardctl.commands.target import (
+    KeptChecksums,
+    Route,
+    Target,
+    kept_checksums,
+    resolve_target,
+    same_bytes,
+)
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.planning.request import Limits, Replace, Request
 from shardctl.source.locate import find_source
@@ -35,30 +42,29 @@ def giving_way(
     replace: Replace,
     names: tuple[str, ...] = ("model.safetensors",),
 ) -> tuple[str, ...]:
-    """Names of the files that are replaced by these names where `m` is the source."""
+    """What gives way to these names where `m` is the source."""
     return superseded(route(store, target), REQUEST, names, replace)
 
 
 @pytest.mark.parametrize("text", ["new", "new/", "m", "a.b"])
 def test_a_directory(text: str) -> None:
-    """An existing directory, and any new name without a weights suffix, is a directory."""
+    """A folder that is there, and any new name without a weights suffix, is a folder."""
     store = MemoryStore()
     sample(store)
     place = resolve_target(store, text, one_file=False)
     assert (place.directory, place.filename, place.format) == (text, None, None)
-    assert place.staging == store.join(text, ".shardctl")
 
 
 @pytest.mark.parametrize(
-    ("text", "format_name"), [("out/x.safetensors", "safetensors"), ("x.bin", "bin")]
+    ("text", "container"), [("out/x.safetensors", "safetensors"), ("x.bin", "bin")]
 )
-def test_a_file(text: str, format_name: str) -> None:
-    """A weights suffix makes it a file, whose staging lies hidden beside it."""
+def test_a_file(text: str, container: str) -> None:
+    """A weights suffix makes it a file in a directory."""
     store = MemoryStore()
     place = resolve_target(store, text, one_file=True)
     directory, name = store.split(text)
-    assert place == Target(directory, name, store.join(directory, f".{name}.shardctl"))
-    assert place.format == format_name
+    assert place == Target(directory, name)
+    assert place.format == container
 
 
 def test_a_directory_with_a_weights_suffix_is_a_directory() -> None:
@@ -76,7 +82,7 @@ def test_a_file_for_several_is_refused() -> None:
 
 
 def test_any_other_file_is_refused() -> None:
-    """An existing file without a weights suffix is refused as a target."""
+    """A file that is there and has no weights suffix is no target."""
     store = MemoryStore()
     put(store, "notes.txt", b"mine")
     with pytest.raises(UsageError, match="is a file"):
@@ -84,7 +90,7 @@ def test_any_other_file_is_refused() -> None:
 
 
 def test_in_place() -> None:
-    """The source's directory and its file are the source itself; another file beside it is not."""
+    """The source's folder and its file are the source itself; another file beside it is not."""
     store = MemoryStore()
     sample(store)
     for text, itself in (
@@ -98,7 +104,7 @@ def test_in_place() -> None:
 
 
 def test_in_place_through_a_link(tmp_path: Path) -> None:
-    """A link to the source's directory is the source itself."""
+    """A link to the source's folder is the source itself."""
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "model.safetensors").write_bytes(weights({"a": b"1"}))
     (tmp_path / "link").symlink_to(tmp_path / "m")
@@ -115,8 +121,8 @@ def test_the_source_itself_needs_replace() -> None:
     assert giving_way(store, "m", "same", ("other.safetensors",)) == ("model.safetensors",)
 
 
-def test_in_place_replaces_the_set_that_was_read_in_any_format() -> None:
-    """A `.bin` that is read is replaced by safetensors with plain --replace."""
+def test_in_place_takes_the_set_that_was_read_in_any_container() -> None:
+    """A `.bin` that is read gives way to safetensors with plain --replace."""
     store = MemoryStore()
     put(store, "m/pytorch_model.bin", weights({"a": b"1"}, "bin"))
     assert giving_way(store, "m", "same") == ("pytorch_model.bin",)
@@ -158,9 +164,7 @@ def test_a_name_that_nothing_may_replace() -> None:
 
 
 def test_a_file_in_the_way_of_a_new_name() -> None:
-    """A file of a new name, weights or not, is replaced only with --replace, and a directory never
-    is.
-    """
+    """A file of a new name, weights or not, gives way only with --replace; a folder never does."""
     store = MemoryStore()
     sample(store)
     put(store, "t/extra.json", b"{}")
@@ -173,7 +177,7 @@ def test_a_file_in_the_way_of_a_new_name() -> None:
 
 
 def test_a_file_target_leaves_its_neighbours_alone() -> None:
-    """Other checkpoints in the directory of a target file are not in its way."""
+    """Other checkpoints in the folder of a target file are not in its way."""
     store = MemoryStore()
     sample(store)
     put(store, "t/pytorch_model.bin", weights({"a": b"1"}, "bin"))
@@ -190,7 +194,6 @@ def test_companions() -> None:
         "optimizer.pt",
         "SHA256SUMS",
         "tf_model.h5",
-        ".x.bin.shardctl",
     ):
         put(store, f"m/{name}", b"x")
     store.make_directory("m/onnx")
@@ -199,9 +202,7 @@ def test_companions() -> None:
 
 
 def test_companions_that_are_links_to_files(tmp_path: Path) -> None:
-    """A link to a file goes along, as caches have them; one to a directory or to nothing
-    does not.
-    """
+    """A link to a file goes along, as caches have them; one to a folder or to nothing does not."""
     (tmp_path / "model.safetensors").write_bytes(weights({"a": b"1"}))
     (tmp_path / "blob").mkdir()
     (tmp_path / "blob" / "1").write_bytes(b"{}")
@@ -212,12 +213,18 @@ def test_companions_that_are_links_to_files(tmp_path: Path) -> None:
 
 
 def test_kept_checksums() -> None:
-    """The lines of files that go are dropped; without a list there is nothing to keep."""
+    """Only lines of files that go are removed; other files, and other forms, are left alone."""
     store = MemoryStore()
     place = resolve_target(store, "t", one_file=False)
-    assert kept_checksums(store, place, ()) is None
-    put(store, "t/SHA256SUMS", f"{DIGEST}  a\n{DIGEST}  b\n".encode())
-    assert kept_checksums(store, place, {"a"}) == {"b": DIGEST}
+    assert kept_checksums(store, place, (), wanted=False) == KeptChecksums(None)
+    assert kept_checksums(store, place, (), wanted=True) == KeptChecksums(b"")
+    put(store, "t/SHA256SUMS", f"# mine\r\n{DIGEST}  ./a\n{DIGEST} *b".encode())
+    assert kept_checksums(store, place, {"c"}, wanted=False) == KeptChecksums(None)
+    kept = f"# mine\r\n{DIGEST} *b\n".encode()
+    assert kept_checksums(store, place, {"a"}, wanted=False) == KeptChecksums(kept)
+    for text in (f"SHA256 (a) = {DIGEST}", "-----BEGIN PGP SIGNED MESSAGE-----\n"):
+        put(store, "t/SHA256SUMS", text.encode())
+        assert kept_checksums(store, place, {"a"}, wanted=True) == KeptChecksums(None, foreign=True)
 
 
 def test_same_bytes() -> None:

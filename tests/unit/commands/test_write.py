@@ -13,7 +13,9 @@ import pytest
 from shardctl.commands import prepare as preparing
 from shardctl.commands.prepare import Prepared
 from shardctl.commands.write import build_job, write
+from shardctl.engine.journal import Journal
 from shardctl.engine.run import RunOptions, execute
+from shardctl.engine.staging import Staging
 from shardctl.errors import InputError, SourceChangedError, TargetExistsError
 from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
@@ -71,7 +73,7 @@ def damaged_bin() -> bytes:
 
 
 def names(store: MemoryStore, directory: str) -> list[str]:
-    """The files in a directory."""
+    """The files in a folder."""
     return [entry.name for entry in store.list(directory) if entry.kind == "file"]
 
 
@@ -86,16 +88,13 @@ def content(store: MemoryStore, source: str) -> dict[str, bytes]:
     return found
 
 
-def test_a_split_has_shards_index_companions_and_a_record() -> None:
-    """A split leaves shards, an index that names them, the companions, and in the hidden directory
-    only the record.
-    """
+def test_a_split_has_shards_index_and_companions() -> None:
+    """A split leaves shards, an index that names them, the companions, and nothing else."""
     store = MemoryStore()
     tensors = sample(store)
     prepared = run(store, "m", "s")
     shards = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
     assert names(store, "s") == ["config.json", *shards, "model.safetensors.index.json"]
-    assert names(store, "s/.shardctl") == ["record.json"]
     index = json.loads(get(store, "s/model.safetensors.index.json"))
     assert index["metadata"] == {"total_size": 600}
     assert sorted(set(index["weight_map"].values())) == shards
@@ -112,7 +111,7 @@ def test_merging_gives_the_first_file_again() -> None:
     assert get(store, "n/model.safetensors") == get(store, "m/model.safetensors")
 
 
-def test_every_format_is_converted_to_every_other() -> None:
+def test_every_container_goes_into_every_other() -> None:
     """Tensors survive safetensors → bin → safetensors with other shards each time."""
     store = MemoryStore()
     tensors = sample(store)
@@ -134,12 +133,17 @@ def test_the_same_run_again_is_up_to_date() -> None:
 @pytest.mark.parametrize(
     "path", ["m/model.safetensors", "s/model-00002-of-00003.safetensors", "m/config.json"]
 )
-def test_a_touched_file_is_not_up_to_date(path: str) -> None:
-    """A source or a written file with another version is work, even with the same bytes."""
+def test_a_touched_file_is_compared(path: str) -> None:
+    """Without a record that proves it, equal files are found to be up to date, and others not."""
     store = MemoryStore()
     sample(store)
     run(store, "m", "s")
-    put(store, path, get(store, path))
+    data = get(store, path)
+    put(store, path, data)
+    again = prepare(store, "m", "s")
+    assert again.up_to_date
+    assert "compared with the source" in again.notes[0]
+    put(store, path, data[:-1] + b"!")
     with pytest.raises(TargetExistsError):
         prepare(store, "m", "s")
 
@@ -162,8 +166,8 @@ def test_a_checkpoint_in_the_target_is_refused_and_named() -> None:
         prepare(store, "m", "s")
 
 
-def test_replace_replaces_only_the_same_format_and_variant() -> None:
-    """--replace leaves another format alone and refuses; --replace-all takes everything."""
+def test_replace_supersedes_only_the_same_container_and_variant() -> None:
+    """--replace leaves another container alone and refuses; --replace-all takes everything."""
     store = MemoryStore()
     sample(store)
     put(store, "s/pytorch_model.bin", weights({"a": b"1"}, "bin"))
@@ -204,13 +208,16 @@ def test_a_different_companion_in_the_target_is_in_the_way() -> None:
     put(store, "s/config.json", b'{"other": 1}')
     with pytest.raises(TargetExistsError, match=r"config\.json"):
         prepare(store, "m", "s")
-    run(store, "m", "s", replace(BY_250, replace="same"))
+    kept = run(store, "m", "s", replace(BY_250, replace="same"))
+    assert get(store, "s/config.json") != b"{}"
+    assert "config.json" in kept.notes[0]
+    run(store, "m", "s", replace(BY_250, replace="same", replace_companions=True))
     assert get(store, "s/config.json") == b"{}"
     assert prepare(store, "m", "t", BY_250).companions == ("config.json",)
 
 
-def test_training_state_and_checksums_are_not_companions() -> None:
-    """Weights, training state, SHA256SUMS and hidden staging directories do not follow."""
+def test_training_state_and_checksums_are_no_companions() -> None:
+    """Weights, training state, SHA256SUMS and hidden staging folders do not follow."""
     store = MemoryStore()
     sample(store)
     for name in (
@@ -264,10 +271,9 @@ def test_a_half_done_run_of_another_plan_is_refused() -> None:
     store = MemoryStore()
     sample(store)
     prepared = prepare(store, "m", "s")
-    from shardctl.engine.journal import Journal
-
-    store.make_directory("s/.shardctl")
-    Journal(store, "s/.shardctl").begin(prepared.identity)
+    store.make_directory("s")
+    with Staging.make(store, "s") as staging:
+        Journal(staging).begin(prepared.identity, [])
     other = prepare(store, "m", "s", WriteOptions(limits=Limits(num_shards=2)))
     with pytest.raises(
         TargetExistsError, match="`max_shard_size` was 250 bytes, is not set"
@@ -291,7 +297,7 @@ def test_the_plan_decides_the_bytes() -> None:
 
 
 def test_progress_counts_every_byte_of_every_file() -> None:
-    """The bytes that are reported while files are written add up to their sizes."""
+    """What is told while files are written adds up to their sizes."""
     store = MemoryStore()
     sample(store)
     told = Told()
@@ -430,7 +436,7 @@ def test_a_missing_companion_is_work() -> None:
 
 
 def test_files_of_the_journals_names_are_only_files() -> None:
-    """Companions that are called like the journal's files are copied, and not read."""
+    """Companions that are called like the journal's files are copied, and read by nobody."""
     store = MemoryStore()
     sample(store)
     for name in ("commit.json", "plan.json", "receipts.jsonl", "record.json", "lock"):
@@ -453,12 +459,12 @@ def across(
     return prepared
 
 
-@pytest.mark.parametrize("format_name", ["safetensors", "bin"])
-def test_from_one_store_into_another(format_name: str) -> None:
+@pytest.mark.parametrize("container", ["safetensors", "bin"])
+def test_from_one_store_into_another(container: str) -> None:
     """A split from one store into another is what it is within one, companions among them."""
     here, there = MemoryStore(), MemoryStore()
     tensors = sample(here)
-    options = replace(BY_250, format=format_name, checksums=True, read_back=True)
+    options = replace(BY_250, format=container, checksums=True, read_back=True)
     across(here, there, "s", options)
     run(here, "m", "s", options)
     files = names(here, "s")

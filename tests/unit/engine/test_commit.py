@@ -2,79 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from shardctl.engine.commit import check_not_half_replaced, finish, leave_nothing, recover
-from shardctl.engine.journal import COMMIT, LOCK, RECORD, Commit, Journal, RunIdentity, RunRecord
+from shardctl.engine import commit as commits
+from shardctl.engine import exchange
+from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal, RunIdentity, unfinished
 from shardctl.engine.receipts import Receipt
+from shardctl.engine.staging import STAGING, Staging
 from shardctl.errors import InputError, LockedError, StorageError, TargetExistsError
-from shardctl.stores.base import Copied
+from shardctl.model import Version
+from shardctl.stores.base import Copied, Store
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put
 
-COMMITTED = Commit(
-    identity=RunIdentity("id", {"to": "bin"}, {}),
-    remove_first=("i.index.json",),
-    renames=("a", "b", "i.index.json"),
-    remove_last=("old",),
-    receipts=(Receipt("a", 1, "ab", Copied()), Receipt("b", 1, None, Copied())),
-)
+OLD = ("a", "i.index.json", "old")
+NEW = ("a", "b", "i.index.json")
+RECEIPTS = (Receipt("a", 3, "ab", Copied()), Receipt("b", 3, None, Copied()))
+IDENTITY = RunIdentity("id", {"to": "bin"}, {"s": Version(1, "x")})
 
 
-class CutError(Exception):
+class CutError(BaseException):
     """The power is gone."""
 
 
-def begin(store: MemoryStore, commit: Commit) -> None:
-    """Make a target `t` with an old set and an old index, and begin a commit in `t/.j`."""
-    for name in ("a", "i.index.json", "old"):
-        put(store, f"t/{name}", b"old")
-    for name in commit.renames:
-        put(store, f"t/.j/files/{name}", b"new")
-    Journal(store, "t/.j").begin_commit(commit)
-
-
-def begun(commit: Commit = COMMITTED) -> MemoryStore:
-    """A store where a commit was begun."""
-    store = MemoryStore()
-    begin(store, commit)
-    return store
-
-
-def names(store: MemoryStore, directory: str) -> list[str]:
-    """What is in a directory."""
-    return [entry.name for entry in store.list(directory)]
-
-
-def check_finished(store: MemoryStore) -> None:
-    """See that only the new set is there."""
-    assert names(store, "t") == [".j", "a", "b", "i.index.json"]
-    assert {get(store, f"t/{name}") for name in COMMITTED.renames} == {b"new"}
-    assert names(store, "t/.j") == [RECORD]
-
-
-def test_recovery_finishes_what_was_begun() -> None:
-    """The new set has its names, the old one is gone, and the record says what was written."""
-    store = begun()
-    record = recover(store, "t", "t/.j")
-    check_finished(store)
-    assert record == RunRecord(
-        plan_id="id",
-        options={"to": "bin"},
-        sources={},
-        written={name: store.version(f"t/{name}") for name in COMMITTED.renames},
-        loads_from="i.index.json",
-        sha256={"a": "ab"},
-    )
-    assert recover(store, "t", "t/.j") is None
-
-
 class Fragile(MemoryStore):
-    """A store that fails before a change when as many as `left` were made."""
+    """A store that fails before a change once as many as `left` were made."""
 
     left = 1_000
 
@@ -94,112 +51,237 @@ class Fragile(MemoryStore):
         super().rename(old, new)
 
 
-@pytest.mark.parametrize("steps", range(10))
+def plan(staging: Staging, *, replaced_source: tuple[str, ...] = ()) -> Commit:
+    """The commit of what is staged, for what is there."""
+    found = exchange.plan(staging.target, staging.make_files(), NEW, OLD)
+    directory = staging.target.own_identity()
+    return Commit(IDENTITY, directory, found, RECEIPTS, replaced_source)
+
+
+def begun(store: MemoryStore) -> Commit:
+    """Make a target `t` with an old set and an old index, and begin a commit in it."""
+    for name in OLD:
+        put(store, f"t/{name}", b"old")
+    for name in NEW:
+        put(store, f"t/{STAGING}/files/{name}", b"new")
+    with Staging.make(store, "t") as staging:
+        journal = Journal(staging)
+        journal.begin(IDENTITY, NEW)
+        commit = plan(staging)
+        journal.begin_commit(commit)
+    return commit
+
+
+def names(store: Store, directory: str) -> list[str]:
+    """What is in a directory."""
+    return [entry.name for entry in store.list(directory)]
+
+
+def check_finished(store: MemoryStore) -> None:
+    """See that the new set is there, and nothing else."""
+    assert names(store, "t") == ["a", "b", "i.index.json"]
+    assert {get(store, f"t/{name}") for name in NEW} == {b"new"}
+
+
+def test_recovery_finishes_what_was_begun() -> None:
+    """The new set has its names, the old one is gone, and the record says what was written."""
+    store = MemoryStore()
+    begun(store)
+    found = commits.recover(store, "t")
+    check_finished(store)
+    assert found is not None
+    commit, record = found
+    assert commit.loads_from == record.loads_from == "i.index.json"
+    assert (record.plan_id, record.options, record.sources) == (
+        "id",
+        {"to": "bin"},
+        IDENTITY.sources,
+    )
+    assert record.written == {name: store.version(f"t/{name}") for name in NEW}
+    assert record.sha256 == {"a": "ab"}
+    assert commits.recover(store, "t") is None
+
+
+@pytest.mark.parametrize("steps", range(14))
 def test_interrupted_anywhere(steps: int) -> None:
     """Stopped after any number of changes, and finished by the next, the result is the same; no
     loader finds a mix.
     """
     store = Fragile()
-    begin(store, COMMITTED)
+    begun(store)
     store.left = steps
     with pytest.raises(CutError):
-        recover(store, "t", "t/.j")
-    if store.kind("t/i.index.json") == "file":
-        sets = {
-            get(store, f"t/{name}")
-            for name in COMMITTED.renames
-            if store.kind(f"t/{name}") == "file"
-        }
-        assert len(sets) == 1
+        commits.recover(store, "t")
+    there = [name for name in NEW if store.kind(f"t/{name}") == "file"]
+    assert len({get(store, f"t/{name}") for name in there}) <= 1
     store.left = 1_000
-    recover(store, "t", "t/.j")
+    commits.recover(store, "t")
     check_finished(store)
 
 
 def test_nothing_to_recover() -> None:
     """Without a staging directory or a commit in it, nothing is done and no lock is taken."""
     store = MemoryStore()
-    assert recover(store, "t", "t/.j") is None
-    store.make_directory("t/.j")
-    assert recover(store, "t", "t/.j") is None
-    assert names(store, "t/.j") == []
+    assert commits.recover(store, "t") is None
+    store.make_directory(f"t/{STAGING}")
+    assert commits.recover(store, "t") is None
+    assert names(store, f"t/{STAGING}") == []
 
 
-def test_recovery_does_not_wait_for_a_lock() -> None:
+def test_recovery_does_not_wait() -> None:
     """A commit that another run is carrying out is left to it."""
-    store = begun()
-    with store.lock(f"t/.j/{LOCK}"), pytest.raises(LockedError):
-        recover(store, "t", "t/.j")
-
-
-def test_without_a_record_the_staging_directory_goes() -> None:
-    """A recovered commit leaves as little as its run would have."""
-    store = begun(replace(COMMITTED, record=False))
-    assert recover(store, "t", "t/.j") is not None
-    assert store.kind("t/.j") is None
-
-
-def test_a_directory_in_use_again_stays() -> None:
-    """What another run put into the staging directory meanwhile is not an error."""
     store = MemoryStore()
-    put(store, "t/.j/lock", b"")
-    leave_nothing(store, "t/.j", replace(COMMITTED, record=False))
-    assert names(store, "t/.j") == ["lock"]
+    begun(store)
+    with store.lock(f"t/{STAGING}/{LOCK}"), pytest.raises(LockedError):
+        commits.recover(store, "t")
 
 
-def test_a_staged_file_that_is_gone_is_said() -> None:
-    """Where neither the staged file nor the final one is there, the commit cannot be finished."""
-    store = begun()
-    store.remove("t/.j/files/b")
-    with pytest.raises(StorageError, match="staged file is missing") as caught:
-        finish(store, "t", Journal(store, "t/.j"), COMMITTED)
+def test_what_another_run_wrote_stays() -> None:
+    """What another run put into the staging directory in the meantime is not removed."""
+    store = MemoryStore()
+    begun(store)
+    put(store, f"t/{STAGING}/files/theirs", b"x")
+    commits.recover(store, "t")
+    assert get(store, f"t/{STAGING}/files/theirs") == b"x"
+
+
+def test_a_staged_file_that_is_gone_is_named() -> None:
+    """Where neither the staged file nor the final one exists, the commit stays unfinished."""
+    store = MemoryStore()
+    begun(store)
+    store.remove(f"t/{STAGING}/files/b")
+    with pytest.raises(StorageError) as caught:
+        commits.recover(store, "t")
     assert caught.value.file == "t/b"
-    assert COMMIT in names(store, "t/.j")
+    assert COMMIT in names(store, f"t/{STAGING}")
+    assert "remov" not in caught.value.hint
 
 
-def test_a_half_replaced_directory_is_refused_as_source() -> None:
+def test_a_half_replaced_directory_is_not_a_source() -> None:
     """While a commit is open the files beside it may be of two sets; afterwards they are one."""
-    store = begun()
-    with pytest.raises(InputError, match="interrupted") as caught:
-        check_not_half_replaced(store, "t/.j")
+    store = MemoryStore()
+    begun(store)
+    assert unfinished(store, "t") == (f"t/{STAGING}", True)
+    with pytest.raises(InputError, match="half replaced") as caught:
+        commits.check_not_half_replaced(store, "t")
     assert caught.value.code == "half-done"
-    recover(store, "t", "t/.j")
-    check_not_half_replaced(store, "t/.j")
+    commits.recover(store, "t")
+    commits.check_not_half_replaced(store, "t")
+    assert unfinished(store, "t") is None
 
 
-@pytest.mark.parametrize("name", ["", "files", "files/a", "lock"])
-def test_a_link_in_a_commit_from_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+def prepared(root: Path) -> tuple[LocalStore, Path]:
+    """A local target with old files and staged new ones."""
+    target = root / "t"
+    (target / STAGING / "files").mkdir(parents=True)
+    for name in OLD:
+        (target / name).write_bytes(b"old")
+    for name in NEW:
+        (target / STAGING / "files" / name).write_bytes(b"new")
+    return LocalStore(), target
+
+
+def begin_locally(store: LocalStore, target: Path) -> Commit:
+    """Write a commit down in a local target."""
+    with Staging.make(store, str(target)) as staging:
+        journal = Journal(staging)
+        journal.begin(IDENTITY, NEW)
+        commit = plan(staging)
+        journal.begin_commit(commit)
+    return commit
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("copy", [shutil.copytree, shutil.move])
+def test_a_commit_that_came_with_a_directory(
+    tmp_path: Path, copy: Callable[[Path, Path], object]
+) -> None:
+    """A commit that was copied with its directory touches nothing; one that moved with it is its own."""
+    store, target = prepared(tmp_path)
+    begin_locally(store, target)
+    copy(target, tmp_path / "copy")
+    before = contents(tmp_path / "copy")
+    if copy is shutil.move:
+        assert commits.recover(store, str(tmp_path / "copy")) is not None
+        assert sorted(contents(tmp_path / "copy")) == ["a", "b", "i.index.json"]
+        return
+    with pytest.raises(TargetExistsError, match="copied, unpacked or downloaded") as caught:
+        commits.recover(store, str(tmp_path / "copy"))
+    assert contents(tmp_path / "copy") == before
+    assert "move" in caught.value.hint
+    assert not commits.is_half_replaced(store, str(tmp_path / "copy"))
+
+
+def test_a_crafted_commit_removes_nothing(tmp_path: Path) -> None:
+    """A commit that names the right directory and other files' identities removes none of them."""
+    store, target = prepared(tmp_path)
+    begin_locally(store, target)
+    for name in OLD:  # as a user's own files of these names would be
+        (target / name).write_bytes(b"own")
+    before = contents(target)
+    with pytest.raises(TargetExistsError, match="appeared or changed"):
+        commits.recover(store, str(target))
+    assert contents(target) == before
+
+
+@pytest.mark.parametrize("name", ["", "files", "lock"])
+def test_a_link_among_the_own_files_is_refused(tmp_path: Path, name: str) -> None:
     """Where something of the staging directory is a link, nothing is moved or emptied there."""
-    store, target, elsewhere = LocalStore(), tmp_path / "t", tmp_path / "elsewhere"
-    (target / ".j" / "files").mkdir(parents=True)
-    for file in COMMITTED.renames:
-        (target / ".j" / "files" / file).write_bytes(b"new")
-    Journal(store, str(target / ".j")).begin_commit(COMMITTED)
-    own = target / ".j" / name
+    store, target = prepared(tmp_path)
+    begin_locally(store, target)
+    own, elsewhere = target / STAGING / name, tmp_path / "elsewhere"
     if own.exists():
         own.rename(elsewhere)
     else:
         elsewhere.write_bytes(b"mine")
     own.symlink_to(elsewhere)
-    before = sorted(
-        (str(path), path.stat().st_mode, path.stat().st_size) for path in tmp_path.rglob("*")
-    )
-    with pytest.raises(TargetExistsError, match="is a link") as caught:
-        recover(store, str(target), str(target / ".j"))
-    assert caught.value.file == str(own)
-    assert (
-        sorted(
-            (str(path), path.stat().st_mode, path.stat().st_size) for path in tmp_path.rglob("*")
-        )
-        == before
-    )
+    before = contents(tmp_path)
+    with pytest.raises((TargetExistsError, StorageError)):
+        commits.recover(store, str(target))
+    assert contents(tmp_path) == before
 
 
-def test_a_commit_from_elsewhere_touches_nothing_outside() -> None:
+def test_a_rival_is_noticed_and_the_commit_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a name is taken during the commit, the old set comes back and the new one stays staged."""
+    store, target = prepared(tmp_path)
+    real = exchange._give_name
+
+    def rival(file: exchange.Named, at: exchange.Places) -> None:
+        if file.name == "b":
+            (target / "b").write_bytes(b"rival")
+        real(file, at)
+
+    monkeypatch.setattr(exchange, "_give_name", rival)
+    with Staging.make(store, str(target)) as staging:
+        journal = Journal(staging)
+        journal.begin(IDENTITY, NEW)
+        commit = plan(staging)
+        with pytest.raises(TargetExistsError):
+            commits.carry_out(journal, commit)
+        assert not journal.has_commit()
+    assert {name: (target / name).read_bytes() for name in OLD} == dict.fromkeys(OLD, b"old")
+    assert (target / "b").read_bytes() == b"rival"
+    assert (target / STAGING / "files" / "b").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["../mine", "/mine", "", ".", "sub/mine"])
+def test_a_commit_that_leads_out_is_refused(name: str) -> None:
     """A commit that names files outside its directory is refused before anything is removed."""
-    store = begun(replace(COMMITTED, remove_last=("../mine",)))
-    put(store, "mine", b"x")
-    with pytest.raises(StorageError):
-        recover(store, "t", "t/.j")
-    assert get(store, "mine") == b"x"
-    assert get(store, "t/a") == b"old"
+    store = MemoryStore()
+    begun(store)
+    path = f"t/{STAGING}/{COMMIT}"
+    text = get(store, path).replace(b'"name":"old"', f'"name":"{name}"'.encode())
+    put(store, path, text)
+    with pytest.raises(StorageError, match="is not a journal"):
+        commits.recover(store, "t")
+    assert get(store, "t/old") == b"old"

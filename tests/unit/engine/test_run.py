@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shardctl.engine import exchange
 from shardctl.engine.guards import Surroundings
-from shardctl.engine.journal import (
-    COMMIT,
-    FILES,
-    LOCK,
-    PLAN,
-    RECORD,
-    Commit,
-    Journal,
-    RunIdentity,
-)
+from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
 from shardctl.engine.receipts import LINES
 from shardctl.engine.run import Job, RunOptions, execute
+from shardctl.engine.staging import FILES, Staging
 from shardctl.engine.task import ShardTask
 from shardctl.errors import LockedError, SourceChangedError, StorageError, TargetExistsError
 from shardctl.layout import Layout, LayoutBuilder, Literal
@@ -69,10 +63,11 @@ def job(
     builder.copy(Extent("s", 0, 9))
     sources = {"s": store.version("s")}
     tasks = tuple(
-        ShardTask(name, f"t/.j/files/{name}", builder.build(), sources, digest) for name in names
+        ShardTask(name, f"t/.shardctl/files/{name}", builder.build(), sources, digest)
+        for name in names
     )
     around = Surroundings.of(store, "t", names, weights=True)
-    return Job(RunIdentity(plan_id, {}, sources), "t", "t/.j", tasks, sources, around)
+    return Job(RunIdentity(plan_id, {}, sources), "t", tasks, sources, around)
 
 
 def run(store: MemoryStore, work: Job, options: RunOptions = ONE) -> list[str]:
@@ -101,15 +96,14 @@ def store() -> MemoryStore:
     return store
 
 
-def test_files_get_their_names_and_a_record_stays(store: MemoryStore) -> None:
-    """After a run the files have their names, and only the record is left beside them."""
-    assert run(store, job(store)) == ["start 18 ['a', 'b']", "done a", "done b", "committing"]
-    assert names(store, "t") == [".j", "a", "b"]
-    assert names(store, "t/.j") == [RECORD]
-    record = Journal(store, "t/.j").record()
-    assert record is not None
-    assert record.written == {"a": store.version("t/a"), "b": store.version("t/b")}
-    assert record.loads_from == "b"
+def test_files_get_their_names_and_nothing_else_stays(store: MemoryStore) -> None:
+    """After a run the files have their names, nothing else is left, and the record says so."""
+    told = Told()
+    done = execute(job(store), store, store, ONE, Threads, told)
+    assert told.said == ["start 18 ['a', 'b']", "done a", "done b", "committing"]
+    assert names(store, "t") == ["a", "b"]
+    assert done.record.written == {"a": store.version("t/a"), "b": store.version("t/b")}
+    assert done.record.loads_from == "b"
 
 
 class AtOnce(Executor):
@@ -133,17 +127,26 @@ def test_what_is_finished_at_one_moment_is_noted_in_order(store: MemoryStore) ->
     assert told.said[1:-1] == [f"done {name}" for name in wanted]
 
 
-def test_without_a_record_nothing_hidden_stays(store: MemoryStore) -> None:
-    """With `record` off the staging directory goes too."""
-    run(store, job(store), RunOptions(jobs=1, record=False))
-    assert names(store, "t") == ["a", "b"]
+def test_signals_are_held_during_the_commit(store: MemoryStore) -> None:
+    """The whole commit is within `hold`, and nothing before it."""
+    seen: list[list[str]] = []
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        seen.append(names(store, "t"))
+        yield
+        seen.append(names(store, "t"))
+
+    run(store, job(store), RunOptions(jobs=1, hold=hold))
+    assert seen[0] == [".shardctl"]
+    assert {"a", "b"} <= set(seen[1])
 
 
 def test_receipts_come_in_the_order_of_the_tasks(store: MemoryStore) -> None:
     """However the threads take turns, the result is in order."""
     wanted = tuple("hgfedcba")
-    receipts = execute(job(store, wanted), store, store, RunOptions(jobs=4), Threads, Told())
-    assert tuple(receipt.filename for receipt in receipts) == wanted
+    done = execute(job(store, wanted), store, store, RunOptions(jobs=4), Threads, Told())
+    assert tuple(receipt.filename for receipt in done.receipts) == wanted
 
 
 def test_a_first_failure_leaves_no_trace(store: MemoryStore) -> None:
@@ -165,8 +168,8 @@ def test_what_was_finished_is_kept_for_the_next_try(store: MemoryStore) -> None:
     """After a failure the finished files stay staged, and the same job goes on from there."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
-    assert names(store, "t/.j") == [FILES, PLAN, LINES]
-    assert names(store, f"t/.j/{FILES}") == ["a"]
+    assert names(store, "t/.shardctl") == [FILES, PLAN, LINES]
+    assert names(store, f"t/.shardctl/{FILES}") == ["a"]
     assert run(store, job(store)) == ["start 18 ['a', 'b']", "kept a", "done b", "committing"]
 
 
@@ -175,7 +178,7 @@ def test_a_staged_file_that_changed_is_written_again(store: MemoryStore, data: b
     """A file is only kept where its digest, or at least its size, is that of its receipt."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store, digest=True)))
-    put(store, "t/.j/files/a", data)
+    put(store, "t/.shardctl/files/a", data)
     assert "kept a" not in run(store, job(store, digest=True))
     assert get(store, "t/a") == b"some data"
 
@@ -195,26 +198,29 @@ def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None
         run(store, job(store, plan_id="other"))
     assert (caught.value.code, caught.value.exit_code) == ("half-done", 4)
     assert "`restart`" in caught.value.hint
-    assert names(store, "t/.j") == [FILES, PLAN, LINES]
-    assert names(store, f"t/.j/{FILES}") == ["a"]
+    assert names(store, "t/.shardctl") == [FILES, PLAN, LINES]
+    assert names(store, f"t/.shardctl/{FILES}") == ["a"]
     run(store, job(store, plan_id="other"), RESTART)
 
 
 def test_an_interrupted_commit_comes_first(store: MemoryStore) -> None:
     """Not even `restart` discards files that were being renamed."""
     work = job(store)
-    store.make_directory("t/.j")
-    Journal(store, "t/.j").begin_commit(Commit(work.identity, (), ("a",), (), ()))
-    with pytest.raises(TargetExistsError, match="renaming into place"):
+    put(store, "t/.shardctl/files/a", b"new")
+    with Staging.make(store, "t") as staging:
+        found = exchange.plan(staging.target, staging.make_files(), ["a"], [])
+        directory = staging.target.own_identity()
+        Journal(staging).begin_commit(Commit(work.identity, directory, found, ()))
+    with pytest.raises(TargetExistsError, match="half replaced"):
         run(store, work, RESTART)
-    assert COMMIT in names(store, "t/.j")
+    assert COMMIT in names(store, "t/.shardctl")
 
 
 def test_a_locked_target_is_refused(store: MemoryStore) -> None:
     """Two runs never work on one target."""
     work = job(store)
-    store.make_directory("t/.j")
-    with store.lock(f"t/.j/{LOCK}"), pytest.raises(LockedError):
+    store.make_directory("t/.shardctl")
+    with store.lock(f"t/.shardctl/{LOCK}"), pytest.raises(LockedError):
         run(store, work)
     run(store, work)
 
@@ -267,7 +273,7 @@ def test_a_run_for_one_file_looks_at_its_own_names_only(store: MemoryStore) -> N
     work = replace(work, surroundings=Surroundings.of(store, "t", ("a", "b"), weights=False))
     put(store, "t/other.bin", b"x")
     run(store, work)
-    assert names(store, "t") == [".j", "a", "b", "other.bin"]
+    assert names(store, "t") == ["a", "b", "other.bin"]
 
 
 def test_a_file_that_appears_while_the_run_writes_is_not_overwritten(store: MemoryStore) -> None:
@@ -280,10 +286,10 @@ def test_a_file_that_appears_while_the_run_writes_is_not_overwritten(store: Memo
             super().finished(filename, nbytes, kept=kept)
             put(store, "t/a", b"theirs")
 
-    with pytest.raises(TargetExistsError, match="'t/a' changed"):
+    with pytest.raises(TargetExistsError, match="'t/a' appeared"):
         execute(job(store), store, store, ONE, Threads, Intruder())
     assert get(store, "t/a") == b"theirs"
-    assert names(store, f"t/.j/{FILES}") == ["a", "b"]
+    assert names(store, f"t/.shardctl/{FILES}") == ["a", "b"]
     again = replace(job(store), superseded=("a",))
     assert run(store, again)[1:] == ["kept a", "kept b", "committing"]
     assert get(store, "t/a") == b"some data"
@@ -324,8 +330,10 @@ def test_new_directories_are_durable_one_by_one() -> None:
     store.make_directory("x")
     put(store, "s", b"some data")
     work = job(store)
-    work = replace(work, directory="x/y/t", staging="x/y/t/.j")
-    tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
+    work = replace(work, directory="x/y/t")
+    tasks = tuple(
+        replace(task, staged=f"x/y/t/.shardctl/files/{task.filename}") for task in work.tasks
+    )
     store.done.clear()
     run(store, replace(work, tasks=tasks))
     assert store.done[:7] == [
@@ -334,7 +342,7 @@ def test_new_directories_are_durable_one_by_one() -> None:
         "sync x",
         "make x/y/t",
         "sync x/y",
-        "make x/y/t/.j",
+        "make x/y/t/.shardctl",
         "sync x/y/t",
     ]
 
@@ -342,9 +350,11 @@ def test_new_directories_are_durable_one_by_one() -> None:
 def test_all_new_directories_go_after_a_first_failure(store: MemoryStore) -> None:
     """Where nothing was finished, the directories on the way that the run made are gone too."""
     work = job(store, ("a",))
-    tasks = tuple(replace(task, staged=f"x/y/t/.j/files/{task.filename}") for task in work.tasks)
+    tasks = tuple(
+        replace(task, staged=f"x/y/t/.shardctl/files/{task.filename}") for task in work.tasks
+    )
     with pytest.raises(SourceChangedError):
-        run(store, broken(replace(work, directory="x/y/t", staging="x/y/t/.j", tasks=tasks)))
+        run(store, broken(replace(work, directory="x/y/t", tasks=tasks)))
     assert store.kind("x") is None
 
 
@@ -392,7 +402,7 @@ def test_a_source_that_changed_meanwhile_stops_before_the_commit(store: MemorySt
     work = replace(work, sources={**work.sources, "other": Version(1, "?")})
     with pytest.raises(SourceChangedError, match="'other'"):
         run(store, work)
-    assert names(store, "t") == [".j"]
+    assert names(store, "t") == [".shardctl"]
 
 
 def test_superseded_files_are_removed(store: MemoryStore) -> None:
@@ -400,28 +410,33 @@ def test_superseded_files_are_removed(store: MemoryStore) -> None:
     for name in ("old", "mine"):
         put(store, f"t/{name}", b"x")
     run(store, replace(job(store), superseded=("old", "gone")))
-    assert names(store, "t") == [".j", "a", "b", "mine"]
+    assert names(store, "t") == ["a", "b", "mine"]
 
 
-def test_an_old_index_goes_first_where_names_are_shared() -> None:
-    """The old index is removed before one of its shards is replaced: no loader mixes both."""
+def test_an_old_index_leaves_first() -> None:
+    """The old index is moved away before any shard, and removed after all have their names."""
     store = Recording()
     for name in ("s", "t/a", "t/old.index.json"):
         put(store, name, b"some data")
     run(store, replace(job(store), superseded=("a", "old.index.json")))
-    first, second, third = map(
-        store.done.index, ("remove t/old.index.json", "rename t/a", "rename t/b")
-    )
-    assert first < second < third
+    aside = "t/.shardctl/old"
+    steps = [
+        f"rename {aside}/old.index.json",
+        f"rename {aside}/a",
+        "rename t/a",
+        "rename t/b",
+        f"remove {aside}/old.index.json",
+    ]
+    assert [step for step in store.done if step in steps] == steps
 
 
 def test_checksums_are_put_in_place_with_the_files(store: MemoryStore) -> None:
     """Digests that were taken join the lines that stay; a list without lines goes."""
     put(store, "t/SHA256SUMS", b"old")
-    run(store, replace(job(store, ("a",), digest=True), checksums={"mine": "0" * 64}))
+    run(store, replace(job(store, ("a",), digest=True), checksums=f"{'0' * 64}  mine\n".encode()))
     lines = get(store, "t/SHA256SUMS").decode().splitlines()
-    assert [line.split("  ")[1] for line in lines] == ["a", "mine"]
-    run(store, replace(job(store, ("b",)), checksums={}))
+    assert [line.split("  ")[1] for line in lines] == ["mine", "a"]
+    run(store, replace(job(store, ("b",)), checksums=b""))
     assert store.kind("t/SHA256SUMS") is None
 
 
@@ -430,16 +445,16 @@ def test_links_in_the_staging_directory_are_refused(tmp_path: Path, name: str) -
     """A link under any name that the run uses for itself never has the file changed to which it
     leads.
     """
-    precious, staging = tmp_path / "precious", tmp_path / "t" / ".j"
+    precious, staging = tmp_path / "precious", tmp_path / "t" / ".shardctl"
     precious.write_bytes(b"mine")
     (staging / name).parent.mkdir(parents=True)
     (staging / name).symlink_to(precious)
     task = ShardTask("a", f"{staging}/files/a", Layout((Literal(b"x"),), 1), {})
     around = Surroundings.of(LocalStore(), str(staging.parent), ("a",), weights=True)
-    work = Job(RunIdentity("id", {}, {}), str(staging.parent), str(staging), (task,), {}, around)
-    with pytest.raises(TargetExistsError, match="is a link") as caught:
+    work = Job(RunIdentity("id", {}, {}), str(staging.parent), (task,), {}, around)
+    # A link that is not followed is removed like a file, or refused.
+    with suppress(TargetExistsError, StorageError):
         execute(work, LocalStore(), LocalStore(), RESTART, Threads, Told())
-    assert caught.value.file == str(staging / name)
     assert precious.read_bytes() == b"mine"
 
 
@@ -451,11 +466,11 @@ def test_staging_that_is_a_link_is_refused(tmp_path: Path) -> None:
     precious.mkdir()
     target.mkdir()
     (precious / "thesis").write_bytes(b"mine")
-    (target / ".j").symlink_to(precious)
-    staging = str(target / ".j")
+    (target / ".shardctl").symlink_to(precious)
+    staging = str(target / ".shardctl")
     task = ShardTask("a", f"{staging}/a", Layout((Literal(b"x"),), 1), {})
     around = Surroundings.of(LocalStore(), str(target), ("a",), weights=True)
-    work = Job(RunIdentity("id", {}, {}), str(target), staging, (task,), {}, around)
+    work = Job(RunIdentity("id", {}, {}), str(target), (task,), {}, around)
     with pytest.raises(TargetExistsError, match="is a link"):
         execute(work, LocalStore(), LocalStore(), RESTART, Threads, Told())
     assert (precious / "thesis").read_bytes() == b"mine"
@@ -466,5 +481,5 @@ def test_the_way_of_the_bytes_is_on_the_receipts(store: MemoryStore) -> None:
     """Receipts of kept files say how their bytes came, as those of new ones do."""
     with pytest.raises(SourceChangedError):
         run(store, broken(job(store)))
-    receipts = execute(job(store), store, store, ONE, Threads, Told())
-    assert [receipt.copied for receipt in receipts] == [Copied(buffered=9)] * 2
+    done = execute(job(store), store, store, ONE, Threads, Told())
+    assert [receipt.copied for receipt in done.receipts] == [Copied(buffered=9)] * 2

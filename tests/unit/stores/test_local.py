@@ -12,6 +12,7 @@ import pytest
 
 from shardctl.errors import InputError, MissingError, StorageError
 from shardctl.stores.base import Entry
+from shardctl.stores.optional import keep_mode
 from tests.unit.stores.local_calls import DATA, STORE, failing, posix
 
 # What can be opened
@@ -186,7 +187,7 @@ def test_mode_is_taken_over(tmp_path: Path, path: str) -> None:
     """The permissions of a file go over to the one that replaces it, without set-id bits."""
     os.chmod(path, 0o4640)
     STORE.create(str(tmp_path / "new"), 1).close()
-    STORE.copy_mode(path, str(tmp_path / "new"))
+    keep_mode(STORE, path, str(tmp_path / "new"))
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
 
 
@@ -194,7 +195,7 @@ def test_mode_is_taken_over(tmp_path: Path, path: str) -> None:
 def test_filesystem_without_modes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A filesystem without permissions is not a failure."""
     monkeypatch.setattr(os, "chmod", failing(errno.EPERM))
-    STORE.copy_mode(path, path)
+    STORE.set_mode(path, 0o600)
 
 
 @pytest.mark.parametrize(

@@ -2,55 +2,144 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import platform
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from shardctl.errors import LockedError, StorageError
+from shardctl.errors import LockedError, StorageError, TargetExistsError
 from shardctl.stores import locking
-from shardctl.stores.local import LocalStore
-from tests.unit.stores.local_calls import STORE, posix
+from tests.unit.stores.local_calls import STORE, failing, posix
+
+NUMBERS = ("ENOSYS", "EOPNOTSUPP", "ENOLCK", "EINVAL")
 
 
-@pytest.fixture(params=["flock", "exclusive"])
+@pytest.fixture(params=["flock", "no fcntl", *NUMBERS])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to lock: the kernel's, and the file alone where there is none."""
-    if request.param == "exclusive":
-        monkeypatch.setattr(locking, "fcntl", None)
-    elif sys.platform == "win32":
-        pytest.skip("needs flock")
+    """Every way to lock: the kernel's, and the file alone where there is none, or none that works."""
+    _lock_by(request.param, monkeypatch)
     return str(request.param)
 
 
-@pytest.mark.parametrize("there", [True, False])
+@pytest.fixture(params=["no fcntl", *NUMBERS])
+def by_file(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The ways in which a file's being there is the lock."""
+    _lock_by(request.param, monkeypatch)
+    return str(request.param)
+
+
+def _lock_by(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "no fcntl":
+        monkeypatch.setattr(locking, "fcntl", None)
+        return
+    if sys.platform == "win32":
+        pytest.skip("needs flock")
+    if way != "flock":
+        monkeypatch.setattr("fcntl.flock", failing(getattr(errno, way)))
+
+
+def _ended_process() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+    return child.pid
+
+
+def _note(path: Path, **changed: object) -> None:
+    """Make a lock file as a holder with these properties makes it."""
+    with STORE.lock(str(path)):
+        who = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**who, **changed}))
+
+
+def _link(path: Path, other: Path) -> None:
+    path.symlink_to(other)
+
+
+def _second_name(path: Path, other: Path) -> None:
+    path.hardlink_to(other)
+
+
+@posix
+@pytest.mark.parametrize("make", [_link, _second_name])
 @pytest.mark.usefixtures("way")
-def test_a_link_is_never_followed(tmp_path: Path, *, there: bool) -> None:
-    """A link in the lock's place is refused, and the file that it leads to is neither emptied nor
-    made.
-    """
-    other = tmp_path / "other"
-    if there:
-        other.write_bytes(b"mine")
-    (tmp_path / "lock").symlink_to(other)
-    with pytest.raises((StorageError, LockedError)), LocalStore().lock(str(tmp_path / "lock")):
+def test_a_link_is_refused_by_name(tmp_path: Path, make: Callable[[Path, Path], None]) -> None:
+    """A link of either kind in the lock's place is refused, and the other file is not emptied."""
+    other, path = tmp_path / "other", tmp_path / "lock"
+    other.write_bytes(b"mine")
+    make(path, other)
+    with pytest.raises(TargetExistsError) as caught, STORE.lock(str(path)):
         pytest.fail("the lock was taken")
-    assert other.exists() is there
-    assert not there or other.read_bytes() == b"mine"
+    assert str(path) in caught.value.message
+    assert other.read_bytes() == b"mine"
+    assert path.exists()
 
 
-def test_lock_names_its_holder(tmp_path: Path) -> None:
-    """The error for a locked target names the process that holds it."""
+@posix
+@pytest.mark.usefixtures("way")
+def test_a_link_to_nothing_makes_nothing(tmp_path: Path) -> None:
+    """A link that leads to nothing is refused as well, and no file is made there."""
+    (tmp_path / "lock").symlink_to(tmp_path / "other")
+    with pytest.raises(TargetExistsError), STORE.lock(str(tmp_path / "lock")):
+        pytest.fail("the lock was taken")
+    assert not (tmp_path / "other").exists()
+
+
+@posix
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["directory", "pipe"])
+@pytest.mark.usefixtures("way")
+def test_only_a_regular_file_is_a_lock(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A directory or a pipe is refused at once."""
+    make(tmp_path / "lock")
+    with (
+        pytest.raises(TargetExistsError, match="not a regular file"),
+        STORE.lock(str(tmp_path / "lock")),
+    ):
+        pytest.fail("the lock was taken")
+
+
+@posix
+def test_a_link_that_appears_in_between_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a link takes the place of a file that was looked at, it is not followed."""
+    other, path = tmp_path / "other", tmp_path / "lock"
+    other.write_bytes(b"mine")
+    path.write_bytes(b"")
+    real = os.lstat
+
+    def replaced(looked_at: str) -> os.stat_result:
+        status = real(looked_at)
+        path.unlink()
+        path.symlink_to(other)
+        return status
+
+    monkeypatch.setattr(os, "lstat", replaced)
+    with pytest.raises(StorageError), STORE.lock(str(path)):
+        pytest.fail("the lock was taken")
+    assert other.read_bytes() == b"mine"
+
+
+@pytest.mark.usefixtures("way")
+def test_a_lock_is_held_once_and_leaves_nothing(tmp_path: Path) -> None:
+    """A second holder is refused with the first one's process, and afterwards there is no file."""
     path = str(tmp_path / "lock")
-    with STORE.lock(path), pytest.raises(LockedError) as caught, STORE.lock(path):
-        pass
-    assert str(os.getpid()) in caught.value.message
+    for _ in range(2):
+        with STORE.lock(path), pytest.raises(LockedError) as caught, STORE.lock(path):
+            pytest.fail("the lock was taken twice")
+        assert f"process {os.getpid()} on" in caught.value.message
+        assert not os.path.exists(path)
 
 
 @posix
 def test_lock_of_a_dead_process(tmp_path: Path) -> None:
-    """A lock file that no process holds is taken over."""
+    """With flock, a lock file that no process holds is taken over, whoever it names."""
     (tmp_path / "lock").write_bytes(b'{"pid": 1, "host": "elsewhere"}')
     with STORE.lock(str(tmp_path / "lock")):
         pass
@@ -58,12 +147,97 @@ def test_lock_of_a_dead_process(tmp_path: Path) -> None:
 
 
 @posix
-def test_lock_without_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where files cannot be locked, a file's being there is the lock."""
+@pytest.mark.usefixtures("by_file")
+def test_a_dead_holder_is_taken_over(tmp_path: Path) -> None:
+    """The file of a process of this machine that has ended holds nobody up."""
+    path = tmp_path / "lock"
+    _note(path, pid=_ended_process())
+    with STORE.lock(str(path)):
+        assert json.loads(path.read_bytes())["pid"] == os.getpid()
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("by_file")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"host": "elsewhere"},
+        {"processes": "pid:[1]"},
+        {"pid": None},
+        {"pid": -1},
+        {"pid": 10**30},
+        {"pid": "1"},
+    ],
+)
+def test_an_unknown_holder_keeps_the_lock(tmp_path: Path, changed: dict[str, object]) -> None:
+    """A holder on another host, in another container, or without a process number is not known to
+    have ended: its file stays, and the hint says what to do.
+    """
+    path = tmp_path / "lock"
+    _note(path, **{"pid": _ended_process(), **changed})
+    before = path.read_bytes()
+    with pytest.raises(LockedError) as caught, STORE.lock(str(path)):
+        pytest.fail("the lock was stolen")
+    assert path.read_bytes() == before
+    assert f"remove '{path}'" in caught.value.hint
+
+
+@posix
+@pytest.mark.usefixtures("by_file")
+def test_a_process_of_another_user_keeps_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A live process that may not be signalled holds its lock."""
+    path = tmp_path / "lock"
+    _note(path, pid=1)
+
+    def refused(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refused)
+    with pytest.raises(LockedError), STORE.lock(str(path)):
+        pytest.fail("the lock was stolen")
+
+
+@pytest.mark.usefixtures("by_file")
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b"[" * 4096, b"\xff", b'{"pid": 1}'])
+def test_a_file_that_names_nobody_is_held(tmp_path: Path, note: bytes) -> None:
+    """A file whose holder is not noted yet, or cannot be read, is held by another process."""
+    (tmp_path / "lock").write_bytes(note)
+    with (
+        pytest.raises(LockedError, match="another process"),
+        STORE.lock(str(tmp_path / "lock")),
+    ):
+        pytest.fail("the lock was stolen")
+
+
+@posix
+def test_a_note_is_never_printed_raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file says of its holder does not reach a terminal as control characters."""
     monkeypatch.setattr(locking, "fcntl", None)
-    path = str(tmp_path / "lock")
-    with STORE.lock(path), pytest.raises(LockedError), STORE.lock(path):
-        pass
-    with STORE.lock(path):
-        pass
-    assert not os.path.exists(path)
+    (tmp_path / "lock").write_text(json.dumps({"pid": 1, "host": "\x1b[2J", "since": "\n"}))
+    with pytest.raises(LockedError) as caught, STORE.lock(str(tmp_path / "lock")):
+        pytest.fail("the lock was stolen")
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.usefixtures("by_file")
+def test_a_lock_that_cannot_be_noted_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk has no room for the holder's name, no file is left that would lock others out."""
+    path = tmp_path / "lock"
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", failing(errno.ENOSPC))
+        with pytest.raises(StorageError), STORE.lock(str(path)):
+            pytest.fail("the lock was taken")
+    assert not path.exists()
+
+
+def test_the_holder_says_where_it_runs(tmp_path: Path) -> None:
+    """The file names host, process and the time, which only people read."""
+    path = tmp_path / "lock"
+    with STORE.lock(str(path)):
+        who = json.loads(path.read_bytes())
+    assert (who["host"], who["pid"]) == (platform.node(), os.getpid())
+    assert set(who) == {"host", "pid", "processes", "since"}

@@ -1,0 +1,106 @@
+"""Whether the result of a run is there already: by its record, or by comparing contents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shardctl.commands.target import Route
+from shardctl.commands.tasks import tasks_of
+from shardctl.engine.journal import RunIdentity
+from shardctl.engine.receipts import Receipt
+from shardctl.engine.records import RunRecord
+from shardctl.engine.sources import Sources
+from shardctl.engine.task import ShardTask, compare, digest
+from shardctl.errors import StorageError
+from shardctl.model import Version
+from shardctl.planning.plan import Plan
+from shardctl.planning.request import WriteOptions
+from shardctl.source.checksum_file import read_checksums
+from shardctl.stores.base import Copied
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a run would write, to be compared with what is there.
+
+    `companions` are the paths in the source, by name; `sources` the versions of all files that
+    would be read, by path.
+    """
+
+    route: Route
+    plan: Plan
+    identity: RunIdentity
+    companions: Mapping[str, str]
+    sources: Mapping[str, Version]
+    options: WriteOptions
+
+    def by_record(self, record: RunRecord | None) -> tuple[Receipt, ...] | None:
+        """Return the receipts of the last run, where its record proves that nothing is left to do."""
+        identity = self.identity
+        if record is None or record.options != identity.options:
+            return None
+        for name, version in record.written.items():
+            if self._version(name) != version:
+                return None
+        for name in self.companions:
+            there = self._version(name)
+            if there is None or there.size != identity.sources[name].size:
+                return None
+        # A set that was replaced in place is the source of the next run.
+        replaced = self.route.in_place and identity.sources.items() <= record.written.items()
+        same = record.plan_id == identity.plan_id and record.sources == identity.sources
+        if not replaced and not same:
+            return None
+        return tuple(
+            Receipt(name, version.size, record.sha256.get(name), Copied())
+            for name, version in record.written.items()
+        )
+
+    def by_contents(self) -> tuple[Receipt, ...] | None:
+        """Return receipts of the files that are there, where they are those that would be written.
+
+        Their sizes are looked at first, then all bytes are compared with the sources, which ends at
+        the first difference.
+        """
+        plan, store = self.plan, self.route.target_store
+        sizes = {shard.filename: shard.size for shard in plan.shards}
+        if plan.index is not None and plan.index_filename is not None:
+            sizes[plan.index_filename] = len(plan.index)
+        sizes |= {name: self.sources[path].size for name, path in self.companions.items()}
+        for name, size in sizes.items():
+            there = self._version(name)
+            if there is None or there.size != size:
+                return None
+        directory = self.route.target.directory
+        sums = read_checksums(store, directory) or {}
+        receipts: list[Receipt] = []
+        tasks = tasks_of(
+            plan, self.companions, self.sources, lambda name: store.join(directory, name)
+        )
+        with Sources(self.route.source_store, self.sources) as sources:
+            for task in tasks:
+                if not self._is_equal(task, sources):
+                    return None
+                sha256 = sums.get(task.filename)
+                wanted = self.options.checksums and task.filename not in self.companions
+                if wanted and sha256 != digest(store, task.staged, _no_tick):
+                    return None
+                receipts.append(Receipt(task.filename, task.layout.nbytes, sha256, Copied()))
+        return tuple(receipts)
+
+    def _is_equal(self, task: ShardTask, sources: Sources) -> bool:
+        try:
+            compare(task, self.route.target_store, sources, _no_tick)
+        except StorageError:
+            return False
+        return True
+
+    def _version(self, name: str) -> Version | None:
+        store = self.route.target_store
+        path = store.join(self.route.target.directory, name)
+        return store.version(path) if store.kind(path) == "file" else None
+
+
+def _no_tick(_: int) -> None:
+    """Do nothing."""

@@ -1,0 +1,58 @@
+"""The files of a plan as tasks: what is laid out, and where it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from shardctl.engine.task import ShardTask
+from shardctl.formats.registry import writer_of
+from shardctl.layout import Layout, LayoutBuilder
+from shardctl.model import Extent, Version
+from shardctl.planning.plan import Plan
+
+
+def tasks_of(
+    plan: Plan,
+    copies: Mapping[str, str],
+    sources: Mapping[str, Version],
+    path_of: Callable[[str], str],
+    *,
+    digest: bool = False,
+    read_back: bool = False,
+) -> tuple[ShardTask, ...]:
+    """Return a task for every file, the one that makes the set visible last.
+
+    `copies` are companions, by name with the path that each is read from; `path_of` gives the path
+    of a file by its name; `digest` and `read_back` are those of the tasks.
+    """
+    writer = writer_of(plan.request.format)
+
+    def task(filename: str, layout: Layout, *, digest: bool) -> ShardTask:
+        return ShardTask(filename, path_of(filename), layout, sources, digest, read_back)
+
+    companions = [
+        task(name, _whole(path, sources[path].size), digest=False) for name, path in copies.items()
+    ]
+    shards = [
+        task(
+            shard.filename,
+            writer.lay_out(shard.tensors, plan.metadata, plan.request.block),
+            digest=digest,
+        )
+        for shard in plan.shards
+    ]
+    if plan.index is None or plan.index_filename is None:
+        return (*companions, *shards)
+    return (*companions, *shards, task(plan.index_filename, _known(plan.index), digest=digest))
+
+
+def _known(data: bytes) -> Layout:
+    builder = LayoutBuilder()
+    builder.literal(data)
+    return builder.build()
+
+
+def _whole(path: str, size: int) -> Layout:
+    builder = LayoutBuilder()
+    builder.copy(Extent(path, 0, size))
+    return builder.build()

@@ -1,0 +1,201 @@
+"""Exchange the files of a directory for staged ones, by identity and with a way back.
+
+First every old file is moved aside, the index before all others; then the new files get their
+names, the one that makes the set visible last; at the end the old files are removed. So there is
+never a mixture under final names, and until the end nothing is lost. Each step looks at the file
+before it acts: what is not the file that was seen stays where it is.
+
+Every step can be repeated: what is done already is recognised and passed over. A file that a step
+moved has another ctime than the one that was recorded; the rest of its identity is the same.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from shardctl.errors import ShardctlError, StorageError, TargetExistsError
+from shardctl.stores.base import Directory, Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A file's name in the target directory, and what it was when it was seen."""
+
+    name: str
+    seen: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is replaced, and by what. `old` is in the order of removal, indexes first.
+
+    `new` are the staged files; the last makes the set visible.
+    """
+
+    old: tuple[Named, ...]
+    new: tuple[Named, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The open directories of an exchange: the target, the staged files, the files moved aside."""
+
+    target: Directory
+    files: Directory
+    aside: Directory
+    inodes: bool
+
+
+def plan(
+    target: Directory, files: Directory, new: Sequence[str], removed: Collection[str]
+) -> Exchange:
+    """Look at the staged files, and at those that are replaced or removed.
+
+    On a filesystem that ignores case or normalises Unicode a new name can be that of an old file
+    in another spelling: that file is moved aside once, under its own name. Raises TargetExistsError
+    where a new name is taken by a file that is not to be removed.
+    """
+    present = set(target.names())
+    old = [name for name in removed if name in present]
+    for name in new:
+        spelled = _spelling(target, name, present)
+        if spelled is not None and spelled not in removed:
+            raise _conflict(target, name)
+    return Exchange(
+        old=tuple(_seen(target, name) for name in _in_order(dict.fromkeys(old))),
+        new=tuple(_seen(files, name) for name in new),
+    )
+
+
+def _spelling(target: Directory, name: str, present: Collection[str]) -> str | None:
+    """The name in the directory's listing of the file that `name` leads to; None for a free one."""
+    if name in present:
+        return name
+    if target.identity(name) is None:
+        return None
+    # It is not listed and yet there: the filesystem takes another spelling for the same name.
+    folded = folded_name(name)
+    other = next((other for other in present if folded_name(other) == folded), None)
+    if other is None:
+        raise _conflict(target, name)
+    return other
+
+
+def folded_name(name: str) -> str:
+    """A name as filesystems compare it that ignore case and normalise Unicode."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Indexes first: a loader that finds one must not find shards of another set with it."""
+    return sorted(names, key=lambda name: not name.endswith(".json"))
+
+
+def _seen(directory: Directory, name: str) -> Named:
+    found = directory.identity(name)
+    if found is None:
+        raise StorageError(
+            f"'{directory.path}/{name}' is gone",
+            hint="another program removed it; run the command again",
+            file=f"{directory.path}/{name}",
+        )
+    return Named(name, found)
+
+
+def carry_out(exchange: Exchange, at: Places) -> None:
+    """Move the old files aside and give the new ones their names, or the rest of them.
+
+    Raises TargetExistsError (`target-changed`) where a file is not the one that was seen, and
+    StorageError.
+    """
+    # New files get their names only once all old ones are aside: with one there, this step is done.
+    if not any(_has_name(file, at) for file in exchange.new):
+        for file in exchange.old:
+            _move_aside(file, at)
+        at.aside.sync()
+        at.target.sync()
+    *shards, last = exchange.new
+    for files in (shards, [last]):
+        for file in files:
+            _give_name(file, at)
+        at.target.sync()
+
+
+def remove_old(exchange: Exchange, at: Places) -> None:
+    """Remove the files that were moved aside; what is not one of them stays."""
+    for file in exchange.old:
+        found = at.aside.identity(file.name)
+        if found is not None and found.is_moved(file.seen, inodes=at.inodes):
+            at.aside.remove(file.name)
+
+
+def undo(exchange: Exchange, at: Places) -> bool:
+    """Take the new names back and put the old files where they were; whether all of it succeeded.
+
+    A name that another program has taken in the meantime stays taken, and its old file aside.
+    """
+    try:
+        for file in reversed(exchange.new):
+            found = at.target.identity(file.name)
+            if found is not None and found.is_moved(file.seen, inodes=at.inodes):
+                at.target.move(file.name, at.files, file.name)
+        for file in reversed(exchange.old):
+            found = at.aside.identity(file.name)
+            if found is not None and found.is_moved(file.seen, inodes=at.inodes):
+                at.aside.move(file.name, at.target, file.name)
+        at.target.sync()
+    except ShardctlError:
+        return False
+    return True
+
+
+def _move_aside(file: Named, at: Places) -> None:
+    aside, there = at.aside.identity(file.name), at.target.identity(file.name)
+    if aside is not None and aside.is_moved(file.seen, inodes=at.inodes):
+        # Where a rename was made of a link and a removal, it may have been cut short between them.
+        if there is not None and there.is_same_file(aside):
+            at.target.remove(file.name)
+    elif there is not None and there.is_unchanged(file.seen, inodes=at.inodes):
+        at.target.move(file.name, at.aside, file.name)
+        moved = at.aside.identity(file.name)
+        if moved is None or not moved.is_moved(file.seen, inodes=at.inodes):
+            # Another program took the name between the look and the rename.
+            at.aside.move(file.name, at.target, file.name)
+            raise _conflict(at.target, file.name)
+    elif there is not None or aside is not None:
+        raise _conflict(at.target, file.name)
+
+
+def _has_name(file: Named, at: Places) -> bool:
+    there = at.target.identity(file.name)
+    return there is not None and there.is_moved(file.seen, inodes=at.inodes)
+
+
+def _give_name(file: Named, at: Places) -> None:
+    staged, there = at.files.identity(file.name), at.target.identity(file.name)
+    if there is not None and there.is_moved(file.seen, inodes=at.inodes):
+        if staged is not None and staged.is_same_file(there):
+            at.files.remove(file.name)
+    elif staged is None or not staged.is_unchanged(file.seen, inodes=at.inodes):
+        raise StorageError(
+            f"the new '{file.name}' is not in '{at.files.path}', or has been changed there",
+            hint="keep that directory as it is, and look at what was changed in it",
+            code="half-done",
+            file=f"{at.target.path}/{file.name}",
+        )
+    elif there is not None:
+        raise _conflict(at.target, file.name)
+    else:
+        at.files.move(file.name, at.target, file.name)
+
+
+def _conflict(target: Directory, name: str) -> TargetExistsError:
+    path = f"{target.path}/{name}" if target.path else name
+    return TargetExistsError(
+        f"'{path}' appeared or changed while files were being renamed into place",
+        hint="move it to another directory, and run the same command again",
+        code="target-changed",
+        file=path,
+    )

@@ -1,0 +1,39 @@
+"""Whether inode numbers tell files apart on a filesystem, from its type where the system says it.
+
+Linux lists mounts with their device numbers in `/proc/self/mountinfo` (proc(5)).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+
+#: Filesystems that keep a file's inode number as long as the file exists. Others (FAT, exFAT, SMB,
+#: most of those in user space) make numbers up when they are mounted, or as files are looked at.
+_KEEP_INODES = frozenset(
+    (
+        *("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "bcachefs"),
+        *("nilfs2", "ubifs", "erofs", "tmpfs", "ramfs", "overlay", "ufs"),
+        *("nfs", "nfs4", "ceph", "lustre", "gpfs", "beegfs", "gfs2", "ocfs2"),
+    )
+)
+
+
+@functools.cache
+def keeps_inodes(device: int) -> bool:
+    """Whether files of a device (`st_dev`) have the same inode numbers when it is mounted again.
+
+    Of a device that is not listed this is taken to be so: btrfs gives subvolumes numbers that the
+    list does not have. So it is outside Linux: APFS and NTFS keep the numbers.
+    """
+    if sys.platform != "linux":
+        return True
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            lines = [line.split() for line in mounts]
+    except OSError:
+        return True
+    kinds = [fields[fields.index("-") + 1] for fields in lines if fields[2] == wanted]
+    return all(kind in _KEEP_INODES for kind in kinds)
