@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.commands.companions import companions_of, companions_to_copy
@@ -173,12 +174,8 @@ def _complete_interrupted(
 ) -> Commit | None:
     """Complete a replacement that was interrupted; return what it was, None where there is none."""
     if finish:
-        recovered = recover(store, target.directory)
-        if recovered is None:
-            return None
-        commit, record = recovered
-        records.keep(target.directory, record)
-        return commit
+        recovered = recover(store, target.directory, partial(records.keep, target.directory))
+        return None if recovered is None else recovered[0]
     if is_half_replaced(store, target.directory):
         raise TargetExistsError(
             f"'{target.directory}' is half replaced: an interrupted run was renaming its files",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from shardctl.commands.prepare import Prepared
 from shardctl.commands.tasks import tasks_of
@@ -26,10 +27,8 @@ def write(
 ) -> tuple[Receipt, ...]:
     """Carry out what was prepared, and keep its record. Raises as `engine.run.execute` does."""
     job = build_job(target_store, prepared)
-    done = execute(job, source_store, target_store, run, executor, observe)
-    if records is not None:
-        records.keep(job.directory, done.record)
-    return done.receipts
+    keep = None if records is None else partial(records.keep, job.directory)
+    return execute(job, source_store, target_store, run, executor, observe, keep).receipts
 
 
 def build_job(target_store: Store, prepared: Prepared) -> Job:

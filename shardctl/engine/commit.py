@@ -7,6 +7,8 @@ files, the run that began it undoes what it did; a later run leaves everything w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shardctl.engine import exchange
 from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal
 from shardctl.engine.records import RunRecord
@@ -16,8 +18,12 @@ from shardctl.stores.base import Store
 from shardctl.stores.optional import lock
 
 
-def recover(target: Store, directory: str) -> tuple[Commit, RunRecord] | None:
+def recover(
+    target: Store, directory: str, keep: Callable[[RunRecord], object] | None = None
+) -> tuple[Commit, RunRecord] | None:
     """Finish a commit that was interrupted in a target directory; None where there is none.
+
+    `keep` is given the record while the commit can still be repeated.
 
     Raises LockedError, TargetExistsError where a file of it was changed since, or where it came
     with a copied directory, and StorageError.
@@ -35,13 +41,15 @@ def recover(target: Store, directory: str) -> tuple[Commit, RunRecord] | None:
                 return None
             refuse_foreign_commit(staging, commit)
             exchange.carry_out(commit.exchange, staging.places())
-            record = complete(journal, commit)
+            record = complete(journal, commit, keep)
             staging.remove_empty_directories()
         staging.remove()
     return commit, record
 
 
-def carry_out(journal: Journal, commit: Commit) -> RunRecord:
+def carry_out(
+    journal: Journal, commit: Commit, keep: Callable[[RunRecord], object] | None = None
+) -> RunRecord:
     """Write a commit down and carry it out, or undo it where another program interferes."""
     staging = journal.staging
     places = staging.places()
@@ -53,11 +61,17 @@ def carry_out(journal: Journal, commit: Commit) -> RunRecord:
             staging.own.remove(COMMIT)
             staging.own.sync()
         raise
-    return complete(journal, commit)
+    return complete(journal, commit, keep)
 
 
-def complete(journal: Journal, commit: Commit) -> RunRecord:
-    """Remove the old files and the journal, once all new files have their names."""
+def complete(
+    journal: Journal, commit: Commit, keep: Callable[[RunRecord], object] | None
+) -> RunRecord:
+    """Remove the old files and the journal, once all new files have their names.
+
+    The record is kept in between: without it a set that was replaced in place might be packed
+    again, since what was read is gone.
+    """
     staging = journal.staging
     exchange.remove_old(commit.exchange, staging.places())
     staging.remove_empty(OLD)
@@ -74,6 +88,8 @@ def complete(journal: Journal, commit: Commit) -> RunRecord:
         loads_from=commit.loads_from,
         sha256={receipt.filename: receipt.sha256 for receipt in commit.receipts if receipt.sha256},
     )
+    if keep is not None:
+        keep(record)
     journal.end()
     return record
 

@@ -11,12 +11,16 @@ moved has another ctime than the one that was recorded; the rest of its identity
 
 from __future__ import annotations
 
+import time
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from shardctl.errors import ShardctlError, StorageError, TargetExistsError
 from shardctl.stores.base import Directory, Identity
+
+#: Twice as long as such a name is remembered, in steps.
+_FORGETTING_TRIES, _FORGETTING_SECONDS = 20, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ def _has_name(file: Named, at: Places) -> bool:
 
 
 def _give_name(file: Named, at: Places) -> None:
-    staged, there = at.files.identity(file.name), at.target.identity(file.name)
+    staged, there = at.files.identity(file.name), _forgotten(file.name, at)
     if there is not None and there.is_moved(file.seen, inodes=at.inodes):
         if staged is not None and staged.is_same_file(there):
             at.files.remove(file.name)
@@ -189,6 +193,24 @@ def _give_name(file: Named, at: Places) -> None:
         raise _conflict(at.target, file.name)
     else:
         at.files.move(file.name, at.target, file.name)
+
+
+def _forgotten(name: str, at: Places) -> Identity | None:
+    """What a name belongs to, once the filesystem has forgotten that an old file had it.
+
+    One in user space may remember another spelling of a renamed file's name for a second
+    (`entry_timeout` of mount.fuse(8)). Its listing is right at once.
+    """
+    there = at.target.identity(name)
+    for _ in range(_FORGETTING_TRIES):
+        if there is None or at.inodes:
+            break
+        folded = folded_name(name)
+        if any(folded_name(other) == folded for other in at.target.names()):
+            break
+        time.sleep(_FORGETTING_SECONDS)
+        there = at.target.identity(name)
+    return there
 
 
 def _conflict(target: Directory, name: str) -> TargetExistsError:

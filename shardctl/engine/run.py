@@ -86,6 +86,7 @@ def execute(
     options: RunOptions,
     executor: Callable[[int], Workers],
     observe: Observer,
+    keep: Callable[[RunRecord], object] | None = None,
 ) -> Done:
     """Write the files of a job and give them their names.
 
@@ -98,7 +99,7 @@ def execute(
         with Staging.make(target, job.directory) as staging:
             try:
                 with lock(target, staging.path(LOCK)):
-                    run = _Run(job, source, target, Journal(staging), options, observe)
+                    run = _Run(job, source, target, Journal(staging), options, observe, keep)
                     try:
                         return run.go(executor)
                     finally:
@@ -123,6 +124,7 @@ class _Run:
     journal: Journal
     options: RunOptions
     observe: Observer
+    keep: Callable[[RunRecord], object] | None
 
     def go(self, executor: Callable[[int], Workers]) -> Done:
         """Stage the files and commit them."""
@@ -138,7 +140,7 @@ class _Run:
             refuse_changed(self.target, job.directory, job.surroundings)
             self.observe.committing()
             with self.options.hold():
-                return Done(receipts, commits.carry_out(journal, commit))
+                return Done(receipts, commits.carry_out(journal, commit, self.keep))
         except Exception:
             _tidy(journal)
             raise

@@ -45,7 +45,7 @@ class Scenario:
         return self.source == self.target
 
     def arguments(self, directory: Path) -> list[str]:
-        """The command line below a folder. One job, so that the moments are the same in every run."""
+        """The command line below a directory. One job, so that the moments are the same in every run."""
         name, *options = self.command
         paths = [str(directory / self.source), str(directory / self.target)]
         return [name, *paths, *options, "--jobs", "1", "--quiet"]
@@ -82,14 +82,6 @@ def _shards(directory: Path) -> None:
     ).expect(0)
 
 
-def _sorted_shards(directory: Path) -> None:
-    """Three shards whose tensors are packed in the same order again."""
-    write_safetensors(directory / "single" / "model.safetensors", tensors())
-    run_here(
-        "split", directory / "single", directory / "model", "--num-shards", 3, "--quiet"
-    ).expect(0)
-
-
 def _shards_in_target(directory: Path) -> None:
     """A source of one file, and a target that holds three shards of other weights."""
     _shards(directory)
@@ -106,7 +98,7 @@ SCENARIOS = {
     ),
     "in place, three to one": Scenario(_shards, ("merge", "--replace"), "model", "model"),
     "in place, three to two": Scenario(
-        _sorted_shards, ("split", "--num-shards", "2", "--replace"), "model", "model"
+        _shards, ("split", "--num-shards", "2", "--replace"), "model", "model"
     ),
     "in place, same names": Scenario(
         _shards, ("split", "--num-shards", "3", "--order", "natural", "--replace"), "model", "model"
@@ -125,7 +117,7 @@ def kill_everywhere(
 ) -> int:
     """Kill a run before each of its changes; returns their number.
 
-    `pristine` is what is there before anything is run. `first` gives the point, below a folder,
+    `pristine` is what is there before anything is run. `first` gives the point, below a directory,
     where an earlier run is killed, None where there is none: it is run anew before each, since a
     run goes on only with the very files of its journal.
     """

@@ -1,4 +1,4 @@
-"""What the fault suites share: tiny checkpoints, the program under strace, folders by digest."""
+"""What the fault suites share: tiny checkpoints, the program under strace, directories by digest."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
 
 
 def read_tensors(directory: Path) -> dict[str, bytes]:
-    """Every tensor of a folder's safetensors files by name: through its index where it has one."""
+    """Every tensor of a directory's safetensors files by name: through its index where it has one."""
     names = sorted(path.name for path in directory.glob("*.safetensors"))
     for index in directory.glob("*.index.json"):
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
@@ -90,7 +90,7 @@ def read_tensors(directory: Path) -> dict[str, bytes]:
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """The files of a folder, without the staging, by name with their SHA-256."""
+    """The files of a directory, without the staging, by name with their SHA-256."""
     if not directory.is_dir():
         return {}
     files = [
@@ -105,13 +105,13 @@ def digests(directory: Path) -> dict[str, str]:
 
 
 def all_digests(directory: Path) -> set[str]:
-    """The SHA-256 of every file of a folder, wherever it lies in it."""
+    """The SHA-256 of every file of a directory, wherever it lies in it."""
     files = [path for path in directory.rglob("*") if path.is_file()]
     return {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def left_behind(target: Path) -> set[str]:
-    """What lies in a target's staging folder; nothing where there is none."""
+    """What lies in a target's staging directory; nothing where there is none."""
     staging = target / STAGING
     return {path.name for path in staging.iterdir()} if staging.exists() else set()
 
@@ -239,7 +239,7 @@ def injected(call: str, what: str, path: Path | str, when: str = "1") -> list[st
 
 def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point]:
     """Run the program once, and list every successful call by which it changed something below a
-    folder.
+    directory.
 
     Those that change nothing count too where they are told from the others by number only.
     """

@@ -28,7 +28,7 @@ class Interruption:
     name: str
 
     def point(self, directory: Path) -> Point:
-        """The moment, for a run below a folder."""
+        """The moment, for a run below a directory."""
         if self.call in ("renameat2", "unlinkat"):
             return Point(self.call, self.name, 1)
         target = directory / SCENARIOS[self.scenario].target
