@@ -84,12 +84,19 @@ class Storage:
     """A buffer as the source holds it (torch's word); in safetensors there is one for each tensor.
 
     `key` tells the storages of one file apart; `crc32` is what the format records for the
-    buffer's bytes, None where it records none.
+    buffer's bytes, None where it records none. `cut_from` is the storage of the source that this
+    one is only a part of; its checksum covers these bytes too.
     """
 
     extent: Final[Extent]
     key: Final[str]
     crc32: Final[int | None] = None
+    cut_from: Final[Storage | None] = None
+
+    @property
+    def recorded(self) -> Storage:
+        """The storage as the source holds it, with the checksum recorded for it."""
+        return self.cut_from or self
 
     @property
     def identity(self) -> tuple[str, str]:

@@ -176,7 +176,8 @@ def _complete_interrupted(
         if recovered is None:
             return None
         commit, record = recovered
-        records.keep(target.directory, record)
+        if not any(receipt.damaged for receipt in commit.receipts):
+            records.keep(target.directory, record)
         return commit
     if is_half_replaced(store, target.directory):
         raise TargetExistsError(

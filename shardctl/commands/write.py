@@ -27,7 +27,8 @@ def write(
     """Carry out what was prepared, and keep its record. Raises as `engine.run.execute` does."""
     job = build_job(target_store, prepared)
     done = execute(job, source_store, target_store, run, executor, observe)
-    if records is not None:
+    if records is not None and not any(receipt.damaged for receipt in done.receipts):
+        # Without a record the next run checks the sources again.
         records.keep(job.directory, done.record)
     return done.receipts
 
@@ -47,6 +48,7 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
             lambda name: target_store.join(prepared.target.directory, STAGING, FILES, name),
             digest=prepared.options.checksums,
             read_back=prepared.options.read_back,
+            accept_damage=prepared.options.accept_damage,
         ),
         prepared.sources,
         prepared.surroundings,
