@@ -221,14 +221,16 @@ class Checkpoint:
 
     `format` is the name of the files' format; empty where no file could be read and their names
     promise none. `tensors` are in source order (file after file, each in its own order). `metadata` are the
-    files' own string pairs, without aliases; `aliases` maps each recorded tied name that has no
-    bytes of its own to the name that has.
+    files' own string pairs, without aliases; `tensor_metadata` has those of its keys whose values
+    are JSON objects with a member for each tensor: the member's JSON text by key and tensor.
+    `aliases` maps each recorded tied name that has no bytes of its own to the name that has.
     """
 
     format: str
     files: tuple[File, ...]
     tensors: tuple[Tensor, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    tensor_metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     index: Index | None = None
     non_tensors: tuple[NonTensor, ...] = ()

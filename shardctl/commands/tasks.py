@@ -39,7 +39,7 @@ def tasks_of(
     shards = [
         task(
             shard.filename,
-            writer.lay_out(shard.tensors, plan.metadata, plan.request.block),
+            writer.lay_out(shard.tensors, shard.metadata, plan.request.block),
             digest=digest,
         )
         for shard in plan.shards
