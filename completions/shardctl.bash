@@ -22,6 +22,7 @@ __shardctl_options() {
 --replace-companions|replace_companions|
 --replace-all|replace_all|
 --verify|verify|
+--accept-damage|accept_damage|
 --checksums|checksums|
 --restart|restart|
 --record --no-record|record|
@@ -50,6 +51,7 @@ __shardctl_options() {
 --replace-companions|replace_companions|
 --replace-all|replace_all|
 --verify|verify|
+--accept-damage|accept_damage|
 --checksums|checksums|
 --restart|restart|
 --record --no-record|record|
@@ -82,6 +84,7 @@ __shardctl_options() {
 --replace-companions|replace_companions|
 --replace-all|replace_all|
 --verify|verify|
+--accept-damage|accept_damage|
 --checksums|checksums|
 --restart|restart|
 --record --no-record|record|

@@ -67,7 +67,24 @@ class Crc:
         return 4
 
 
-Piece = Literal | Copy | Gather | Crc
+@dataclass(frozen=True, slots=True)
+class Check:
+    """No bytes of the file: source bytes that must have the checksum that the source records for them.
+
+    Needed where bytes go into a file without the checksum that the source has for them. `tensor`
+    is the name of the first tensor that is read from there, for messages.
+    """
+
+    extent: Extent
+    crc32: int
+    tensor: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return 0
+
+
+Piece = Literal | Copy | Gather | Crc | Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +122,7 @@ class LayoutBuilder:
     _path: str = ""
     _begin: int = 0
     _end: int = 0
+    _checked: set[tuple[str, str]] = field(default_factory=set)
     nbytes: int = 0
 
     def literal(self, data: bytes) -> None:
@@ -128,6 +146,18 @@ class LayoutBuilder:
         """Append a piece that is not joined, for a checksum to name it; return its index."""
         self._append(piece)
         return len(self._pieces) - 1
+
+    def check(self, tensor: Tensor) -> None:
+        """Have the checksum that the source records for a tensor's storage compared with its bytes.
+
+        Call it after every piece that takes bytes of the storage without that checksum. A storage
+        is checked once in a file.
+        """
+        storage = tensor.storage.recorded
+        if storage.crc32 is None or not tensor.elements or storage.identity in self._checked:
+            return
+        self._checked.add(storage.identity)
+        self._append(Check(storage.extent, storage.crc32, tensor.name))
 
     def crc(self, of: int) -> None:
         """Append the checksum of the piece at index `of`."""

@@ -87,12 +87,19 @@ class Storage:
     """A buffer as the source holds it (torch's word); in safetensors there is one for each tensor.
 
     `key` tells the storages of one file apart; `crc32` is what the format records for the
-    buffer's bytes, None where it records none.
+    buffer's bytes, None where it records none. `cut_from` is the storage of the source that this
+    one is only a part of; its checksum covers these bytes too.
     """
 
     extent: Final[Extent]
     key: Final[str]
     crc32: Final[int | None] = None
+    cut_from: Final[Storage | None] = None
+
+    @property
+    def recorded(self) -> Storage:
+        """The storage as the source holds it, with the checksum recorded for it."""
+        return self.cut_from or self
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -230,14 +237,16 @@ class Checkpoint:
 
     `format` is the name of the files' format; empty where no file could be read and their names
     promise none. `tensors` are in source order (file after file, each in its own order).
-    `metadata` are the files' own string pairs, without aliases; `aliases` maps each tied name that
-    is only recorded to the name whose bytes it has.
+    `metadata` are the files' own string pairs, without aliases; `tensor_metadata` has those of its
+    keys whose values are JSON objects with a member for each tensor: the member's JSON text by key
+    and tensor. `aliases` maps each tied name that is only recorded to the name whose bytes it has.
     """
 
     format: str
     files: tuple[File, ...]
     tensors: tuple[Tensor, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    tensor_metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     index: Index | None = None
     non_tensors: tuple[NonTensor, ...] = ()

@@ -95,6 +95,8 @@ def _write(name: str, arguments: WriterArguments) -> None:
         seconds = time.monotonic() - begun
         summary = render.summary(prepared, receipts, seconds, verbose=arguments.verbose)
         log(summary, quiet=arguments.quiet)
+    for note in render.accepted(receipts):
+        log(f"note: {note}", quiet=arguments.quiet)
     report.plan(prepared)
     if arguments.json:
         write_stdout(documents.dump(documents.writing(name, prepared, target_store, receipts)))

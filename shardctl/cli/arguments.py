@@ -39,6 +39,7 @@ class WriterArguments:
     replace_companions: o.ReplaceCompanions = False
     replace_all: o.ReplaceAll = False
     verify: o.ReadBack = False
+    accept_damage: o.AcceptDamage = False
     checksums: o.Checksums = False
     restart: o.Restart = False
     record: o.Record = True
@@ -77,6 +78,7 @@ class WriterArguments:
             replace_companions=self.replace_companions,
             replace="all" if self.replace_all else "same" if self.replace else "nothing",
             read_back=self.verify,
+            accept_damage=self.accept_damage,
             checksums=self.checksums,
         )
 

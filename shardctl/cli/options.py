@@ -255,6 +255,17 @@ ReplaceAll = Annotated[
 ReadBack = Annotated[
     bool, option(SAFETY, "--verify", text="Read back what was written and compare it")
 ]
+AcceptDamage = Annotated[
+    bool,
+    option(
+        SAFETY,
+        "--accept-damage",
+        # It is a decision about one source, not a setting for every command.
+        allow_from_autoenv=False,
+        text="Also write tensors that do not match their recorded CRC-32",
+        details="Without it such a tensor is an error. A note names what was accepted.",
+    ),
+]
 Checksums = Annotated[
     bool,
     option(

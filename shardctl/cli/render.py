@@ -104,6 +104,13 @@ def details(prepared: Prepared) -> Iterator[str]:
         yield f"replaces {escape(name)}"
 
 
+def accepted(receipts: Sequence[Receipt]) -> Iterator[str]:
+    """Yield a note for each place where a damaged source was accepted."""
+    for receipt in receipts:
+        for place in receipt.damaged:
+            yield f"accepted damage: {place} does not match its CRC-32"
+
+
 def summary(
     prepared: Prepared, receipts: Sequence[Receipt], seconds: float, *, verbose: bool
 ) -> str:

@@ -61,7 +61,7 @@ class Finished:
         """Return receipts of the files that are there, where they are those that would be written.
 
         Their sizes are looked at first, then all bytes are compared with the sources, which ends at
-        the first difference.
+        the first difference. Raises FormatError for a damaged source, unless damage is accepted.
         """
         plan, store = self.plan, self.route.target_store
         sizes = {shard.filename: shard.size for shard in plan.shards}
@@ -76,25 +76,33 @@ class Finished:
         sums = read_checksums(store, directory) or {}
         receipts: list[Receipt] = []
         tasks = tasks_of(
-            plan, self.companions, self.sources, lambda name: store.join(directory, name)
+            plan,
+            self.companions,
+            self.sources,
+            lambda name: store.join(directory, name),
+            accept_damage=self.options.accept_damage,
         )
         with Sources(self.route.source_store, self.sources) as sources:
             for task in tasks:
-                if not self._is_equal(task, sources):
+                damaged = self._compared(task, sources)
+                if damaged is None:
                     return None
                 sha256 = sums.get(task.filename)
                 wanted = self.options.checksums and task.filename not in self.companions
                 if wanted and sha256 != digest(store, task.staged, _no_tick):
                     return None
-                receipts.append(Receipt(task.filename, task.layout.nbytes, sha256, Copied()))
+                receipts.append(
+                    Receipt(task.filename, task.layout.nbytes, sha256, Copied(), damaged)
+                )
         return tuple(receipts)
 
-    def _is_equal(self, task: ShardTask, sources: Sources) -> bool:
+    def _compared(self, task: ShardTask, sources: Sources) -> tuple[str, ...] | None:
+        """Return where the sources have damage that is accepted; None where the file differs."""
         try:
-            compare(task, self.route.target_store, sources, _no_tick)
+            damaged = compare(task, self.route.target_store, sources, _no_tick)
         except StorageError:
-            return False
-        return True
+            return None
+        return tuple(each.place for each in damaged)
 
     def _version(self, name: str) -> Version | None:
         store = self.route.target_store

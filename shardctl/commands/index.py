@@ -76,8 +76,9 @@ def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
     held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
     total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
     kept = {} if located.index is None else located.index.metadata
-    data = build_index({**kept, "total_size": total}, held)
-    return Reindexed(path, data, tuple(_changes(store, located, path, data, held, total)))
+    data = build_index({**kept, **checkpoint.aliases, "total_size": total}, held)
+    changes = _changes(store, located, path, data, held, total, checkpoint.aliases)
+    return Reindexed(path, data, tuple(changes))
 
 
 def write_index(store: Store, made: Reindexed) -> None:
@@ -142,7 +143,13 @@ def _numbered(name: str) -> bool:
 
 
 def _changes(
-    store: Store, located: Located, path: str, data: bytes, held: Mapping[str, str], total: int
+    store: Store,
+    located: Located,
+    path: str,
+    data: bytes,
+    held: Mapping[str, str],
+    total: int,
+    aliases: Mapping[str, str],
 ) -> Iterator[str]:
     if store.kind(path) != "file":
         yield "the index is missing"
@@ -164,6 +171,11 @@ def _changes(
     ):
         if some:
             yield f"{plural(len(some), 'tensor')} {what}, the first is '{escape(some[0])}'"
+    recorded = located.index.metadata
+    absent = [name for name, kept in aliases.items() if recorded.get(name) != kept]
+    if absent:
+        names = plural(len(absent), "name")
+        yield f"{names} of tied tensors not recorded, the first is '{escape(absent[0])}'"
     if located.index.metadata.get("total_size") != total:
         yield f"total_size is {located.index.metadata.get('total_size')!r}, and should be {total}"
     yield "the file's form (order of keys, white space)"

@@ -19,16 +19,19 @@ def tasks_of(
     *,
     digest: bool = False,
     read_back: bool = False,
+    accept_damage: bool = False,
 ) -> tuple[ShardTask, ...]:
     """Return a task for every file, the one that makes the set visible last.
 
     `copies` are companions, by name with the path that each is read from; `path_of` gives the path
-    of a file by its name; `digest` and `read_back` are those of the tasks.
+    of a file by its name; `digest`, `read_back` and `accept_damage` are those of the tasks.
     """
     writer = writer_of(plan.request.format)
 
     def task(filename: str, layout: Layout, *, digest: bool) -> ShardTask:
-        return ShardTask(filename, path_of(filename), layout, sources, digest, read_back)
+        return ShardTask(
+            filename, path_of(filename), layout, sources, digest, read_back, accept_damage
+        )
 
     companions = [
         task(name, _whole(path, sources[path].size), digest=False) for name, path in copies.items()
@@ -36,7 +39,7 @@ def tasks_of(
     shards = [
         task(
             shard.filename,
-            writer.lay_out(shard.tensors, plan.metadata, plan.request.block),
+            writer.lay_out(shard.tensors, shard.metadata, plan.request.block),
             digest=digest,
         )
         for shard in plan.shards

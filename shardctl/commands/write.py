@@ -46,6 +46,7 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
             lambda name: target_store.join(prepared.target.directory, STAGING, FILES, name),
             digest=prepared.options.checksums,
             read_back=prepared.options.read_back,
+            accept_damage=prepared.options.accept_damage,
         ),
         prepared.sources,
         prepared.surroundings,

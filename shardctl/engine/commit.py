@@ -88,7 +88,8 @@ def complete(
         loads_from=commit.loads_from,
         sha256={receipt.filename: receipt.sha256 for receipt in commit.receipts if receipt.sha256},
     )
-    if keep is not None:
+    if keep is not None and not any(receipt.damaged for receipt in commit.receipts):
+        # Without a record the next run checks the sources again.
         keep(record)
     journal.end()
     return record

@@ -2,7 +2,7 @@
 
 A layout is cut into stretches of about `PART_BYTES`: many small pieces together, or a part of a
 large copy. Stretches are handled in parallel and their results folded in order; the CRC-32 of a
-copy follows from those of its parts.
+copy follows from those of its parts, as does that of source bytes that are only checked.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from shardctl.checksums import combine
-from shardctl.errors import FormatError
-from shardctl.layout import Copy, Crc, Gather, Layout, Literal
+from shardctl.layout import Check, Copy, Crc, Gather, Layout, Literal
 from shardctl.stores.base import Copied
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import in_order
@@ -22,7 +21,7 @@ _NOTHING = Copied()
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece, or the part of a copy, with its offset in the file, in bytes.
+    """A piece, or the part of a copy or a check, with its offset in the file, in bytes.
 
     `number` is the piece's index in the layout. `summed`: another piece of the file is the checksum
     of this one.
@@ -30,8 +29,13 @@ class Part:
 
     number: int
     offset: int
-    piece: Literal | Copy | Gather
+    piece: Literal | Copy | Gather | Check
     summed: bool
+
+    @property
+    def handled(self) -> int:
+        """Bytes that are read or written for it; of a check none are in the file."""
+        return self.piece.extent.length if isinstance(self.piece, Check) else self.piece.nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +64,15 @@ class Outcome:
         known = self.crcs.get(part.number, 0)
         both = known is not None and handled.crc32 is not None
         self.crcs[part.number] = (
-            combine(known or 0, handled.crc32 or 0, part.piece.nbytes) if both else None
+            combine(known or 0, handled.crc32 or 0, part.handled) if both else None
         )
 
 
 def handle_parts(layout: Layout, threads: int, handle: Callable[[Part], Handled]) -> Outcome:
     """Pass every piece but the checksums to `handle`, up to `threads` stretches at once.
 
-    Raises FormatError where a copy does not have the checksum that its source records, and what
-    `handle` raises.
+    Raises what `handle` raises. Whether source bytes have the checksums recorded for them, `damage`
+    says afterwards.
     """
 
     def handle_stretch(stretch: list[Part]) -> list[tuple[Part, Handled]]:
@@ -78,9 +82,6 @@ def handle_parts(layout: Layout, threads: int, handle: Callable[[Part], Handled]
     for handled in in_order(threads, handle_stretch, stretches(layout)):
         for part, result in handled:
             outcome.add(part, result)
-    for number, piece in enumerate(layout.pieces):
-        if isinstance(piece, Copy):
-            _check_crc(piece, outcome.crcs.get(number))
     return outcome
 
 
@@ -97,7 +98,7 @@ def stretches(layout: Layout) -> Iterator[list[Part]]:
     filled = 0
     for part in _parts(layout):
         stretch.append(part)
-        filled += part.piece.nbytes
+        filled += part.handled
         if filled >= PART_BYTES:
             yield stretch
             stretch, filled = [], 0
@@ -112,12 +113,16 @@ def _parts(layout: Layout) -> Iterator[Part]:
             for begin, end in _cuts(offset, piece.nbytes):
                 extent = piece.extent.part(begin - offset, end - begin)
                 yield Part(number, begin, Copy(extent, piece.crc32), number in summed)
+        elif isinstance(piece, Check):
+            for begin, end in _cuts(0, piece.extent.length):
+                extent = piece.extent.part(begin, end - begin)
+                yield Part(number, offset, Check(extent, piece.crc32, piece.tensor), summed=True)
         elif not isinstance(piece, Crc):
             yield Part(number, offset, piece, number in summed)
 
 
 def _cuts(offset: int, nbytes: int) -> Iterator[tuple[int, int]]:
-    """Yield where parts of a copy begin and end in the file.
+    """Yield where parts of a copy begin and end, counted as `offset` is.
 
     Cut at multiples of `PART_BYTES`, and so between blocks.
     """
@@ -126,18 +131,3 @@ def _cuts(offset: int, nbytes: int) -> Iterator[tuple[int, int]]:
         end = min(begin - begin % PART_BYTES + PART_BYTES, last)
         yield begin, end
         begin = end
-
-
-def _check_crc(copy: Copy, crc32: int | None) -> None:
-    """Raise FormatError where the bytes of a copy do not have the checksum recorded for them."""
-    if copy.crc32 is not None and crc32 is not None and copy.crc32 != crc32:
-        extent = copy.extent
-        raise FormatError(
-            f"'{extent.path}': the record at byte {extent.offset:,} does not match its CRC-32 "
-            f"(recorded {copy.crc32:08x}, found {crc32:08x})",
-            hint="the file is damaged: download or save it again; `verify(deep=True)` lists "
-            "every such record",
-            code="zip-crc-mismatch",
-            file=extent.path,
-            offset=extent.offset,
-        )

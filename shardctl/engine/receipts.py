@@ -21,19 +21,25 @@ LINES, EACH = "receipts.jsonl", "receipts"
 class Receipt:
     """What was written: a file's name, its size in bytes, and how its bytes were copied.
 
-    `sha256` is in hexadecimal; None where it was not asked for.
+    `sha256` is in hexadecimal; None where it was not asked for. `damaged` says where bytes of the
+    sources did not have the checksums recorded for them, and were accepted as they are.
     """
 
     filename: str
     nbytes: int
     sha256: str | None
     copied: Copied
+    damaged: tuple[str, ...] = ()
 
 
 def receipt_of(document: Mapping[str, Any]) -> Receipt:
     """Return the receipt in a JSON document; raises KeyError and TypeError for anything else."""
     return Receipt(
-        document["filename"], document["nbytes"], document["sha256"], Copied(**document["copied"])
+        document["filename"],
+        document["nbytes"],
+        document["sha256"],
+        Copied(**document["copied"]),
+        tuple(document.get("damaged", ())),
     )
 
 

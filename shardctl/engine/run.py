@@ -191,7 +191,7 @@ class _Run:
 
     def _is_staged(self, receipt: Receipt, task: ShardTask) -> bool:
         path = self.journal.staged(task.filename)
-        if receipt.nbytes != task.layout.nbytes:
+        if receipt.nbytes != task.layout.nbytes or (receipt.damaged and not task.accept_damage):
             return False
         if receipt.sha256 is None:
             return not task.digest

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shardctl.checksums import crc32
+from shardctl.engine.damage import Damage, damage
 from shardctl.engine.parts import Handled, Part, checksums, handle_parts
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.sources import Sources
 from shardctl.errors import StorageError
-from shardctl.layout import Copy, Gather, Layout, Literal
+from shardctl.layout import Check, Copy, Gather, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
 from shardctl.stores.optional import drop_cache
@@ -31,7 +32,8 @@ class ShardTask:
     `staged` is its path in the target store, `filename` its final name. The extents of the layout
     and `sources`, the versions that it was planned for, are of files of the source store. `digest`
     asks for the SHA-256, `read_back` for a comparison of what was written with the sources;
-    `threads` parts of the file are handled at once.
+    `accept_damage` writes bytes that do not have the checksum recorded for them, and names them in
+    the receipt; `threads` parts of the file are handled at once.
     """
 
     filename: str
@@ -40,19 +42,20 @@ class ShardTask:
     sources: Mapping[str, Version]
     digest: bool = False
     read_back: bool = False
+    accept_damage: bool = False
     threads: int = 1
 
 
 def write(task: ShardTask, source: Store, target: Store, tick: Tick) -> Receipt:
     """Write the file under its staged name, durably.
 
-    Raises SourceChangedError, FormatError (a record that does not match its checksum, where its
-    bytes are summed), StorageError, and what `tick` raises. What was written by then is for the
-    caller to discard.
+    Raises SourceChangedError, FormatError (a record of a source that does not match its checksum,
+    where that does not go on with all its bytes), StorageError, and what `tick` raises. What was
+    written by then is for the caller to discard.
     """
     with Sources(source, task.sources) as sources:
         with target.create(task.staged, task.layout.nbytes) as writer:
-            copied = _fill(task, sources, writer, tick)
+            copied, damaged = _fill(task, sources, writer, tick)
             sources.check_unchanged()
             # Where the file can be read before it is closed, the disk writes meanwhile: the bytes
             # are still in memory, and the sync after this is a short one.
@@ -64,7 +67,8 @@ def write(task: ShardTask, source: Store, target: Store, tick: Tick) -> Receipt:
         if task.read_back:
             drop_cache(target, task.staged)
             compare(task, target, sources, tick)
-    return Receipt(task.filename, task.layout.nbytes, sha256, copied)
+    places = tuple(each.place for each in damaged)
+    return Receipt(task.filename, task.layout.nbytes, sha256, copied, places)
 
 
 def digest(store: Store, path: str, tick: Tick) -> str:
@@ -78,8 +82,13 @@ def digest(store: Store, path: str, tick: Tick) -> str:
     return sha.hexdigest()
 
 
-def _fill(task: ShardTask, sources: Sources, writer: Writer, tick: Tick) -> Copied:
-    """Write every piece, and the checksums last; return how the bytes were copied."""
+def _fill(
+    task: ShardTask, sources: Sources, writer: Writer, tick: Tick
+) -> tuple[Copied, tuple[Damage, ...]]:
+    """Write every piece, and the checksums last.
+
+    Return how the bytes were copied, and the damage that was accepted.
+    """
 
     def put(part: Part) -> Handled:
         match part.piece:
@@ -88,17 +97,20 @@ def _fill(task: ShardTask, sources: Sources, writer: Writer, tick: Tick) -> Copi
                 handled = Handled(Copied(buffered=len(data)))
             case Copy():
                 handled = _copy(part, part.piece, sources, writer)
+            case Check(extent):
+                handled = _summed(extent, sources)
             case Gather():
                 return _put_gathered(part, part.piece, sources, writer, tick)
         tick(part.piece.nbytes)
         return handled
 
     outcome = handle_parts(task.layout, task.threads, put)
+    damaged = damage(task.layout, outcome, accept=task.accept_damage)
     for offset, data in checksums(task.layout, outcome):
         writer.write(offset, data)
         outcome.copied += Copied(buffered=len(data))
         tick(len(data))
-    return outcome.copied
+    return outcome.copied, damaged
 
 
 def _copy(part: Part, piece: Copy, sources: Sources, writer: Writer) -> Handled:
@@ -110,6 +122,12 @@ def _copy(part: Part, piece: Copy, sources: Sources, writer: Writer) -> Handled:
         copied = writer.copy(part.offset, reader, piece.extent)
         seen = copied.buffered == piece.nbytes and piece.crc32 is not None
         return Handled(copied, _sum(reader, piece.extent) if part.summed or seen else None)
+
+
+def _summed(extent: Extent, sources: Sources) -> Handled:
+    """Sum source bytes. Most were copied just before, so they are in memory."""
+    with sources.reader(extent.path) as reader:
+        return Handled(crc32=_sum(reader, extent))
 
 
 def _sum(reader: Reader, extent: Extent) -> int:
@@ -136,19 +154,21 @@ def _put_gathered(
     return Handled(Copied(buffered=done), crc)
 
 
-def compare(task: ShardTask, target: Store, sources: Sources, tick: Tick) -> None:
+def compare(task: ShardTask, target: Store, sources: Sources, tick: Tick) -> tuple[Damage, ...]:
     """Read a written file back and compare it with its sources, byte for byte.
 
-    Records that carry a checksum are compared with that as well, so a damaged source is found too.
-    Raises StorageError where the file differs, FormatError for such a record.
+    Records of the sources are compared with their checksums as well. Raises StorageError where the
+    file differs, FormatError for damage unless the task accepts it: then it is returned.
     """
     with target.open(task.staged) as written:
         written.will_stream()
         outcome = handle_parts(
             task.layout, task.threads, lambda part: _compare_part(part, written, sources, tick)
         )
+        damaged = damage(task.layout, outcome, accept=task.accept_damage)
         for offset, data in checksums(task.layout, outcome):
             _expect(written, offset, data)
+    return damaged
 
 
 def _compare_part(part: Part, written: Reader, sources: Sources, tick: Tick) -> Handled:
@@ -164,6 +184,9 @@ def _compare_part(part: Part, written: Reader, sources: Sources, tick: Tick) -> 
     match part.piece:
         case Literal(data):
             expect(data)
+        case Check(extent):
+            tick(0)
+            return _summed(extent, sources)
         case Gather():
             with sources.reader(part.piece.extent.path) as reader:
                 gather(reader, part.piece, expect)

@@ -10,10 +10,12 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 
 _MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SHOWN = 60
+_KEY = re.compile(r'\s*("(?:[^"\\]|\\.)*+")\s*:')
+_MARK = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\],"]')
 
 
 class InvalidJsonError(Exception):
@@ -157,6 +159,61 @@ def walk(value: object) -> Iterator[object]:
             stack.extend(value.values())
         elif isinstance(value, list):
             stack.extend(value)
+
+
+def texts_of_object(text: str, names: Container[str]) -> dict[str, str] | None:
+    """Return the JSON text of each member of an object whose keys are all among `names`.
+
+    None for everything else, an object with duplicate keys included. Where a value ends is found by
+    its strings and brackets; it is not parsed, so it takes no more memory than its text.
+    """
+    text = text.strip()
+    if text[:1] != "{" or text[-1:] != "}":
+        return None
+    texts: dict[str, str] = {}
+    at, end = 1, len(text) - 1
+    if text[1:end].isspace() or end == 1:
+        return texts
+    while at <= end:
+        key = _KEY.match(text, at, end)
+        name = None if key is None else _string(key[1])
+        if key is None or name is None or name in texts or name not in names:
+            return None
+        stop = _end_of_value(text, key.end(), end)
+        value = text[key.end() : stop].strip()
+        if not value:
+            return None
+        texts[name] = value
+        at = stop + 1
+    return texts
+
+
+def object_of_texts(texts: Mapping[str, str]) -> str:
+    """Return the object with these members, as Python's `json` spaces them."""
+    return "{" + ", ".join(f"{json.dumps(key)}: {text}" for key, text in texts.items()) + "}"
+
+
+def _string(text: str) -> str | None:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return None
+
+
+def _end_of_value(text: str, begin: int, end: int) -> int:
+    """Where the comma after a value is, or `end`; `begin` where brackets or quotes do not match."""
+    depth = 0
+    for token in _MARK.finditer(text, begin, end):
+        mark = token[0]
+        if mark in ("{", "["):
+            depth += 1
+        elif mark in ("}", "]"):
+            depth -= 1
+        elif mark == "," and depth == 0:
+            return token.start()
+        if depth < 0 or mark == '"':  # a string that does not end
+            return begin
+    return end if depth == 0 else begin
 
 
 def kind(value: object) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shardctl.errors import UsageError
 from shardctl.formats.base import Format
@@ -18,6 +18,7 @@ from shardctl.formats.index import build_index
 from shardctl.formats.registry import by_name, reserved_metadata
 from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
+from shardctl.planning.metadata import FileMetadata, file_metadata
 from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.ties import resolve_ties
@@ -33,26 +34,29 @@ _TENSORS_AT_A_TIME = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One file to write: `size` is the whole file's, `data_size` its tensors', both in bytes."""
+    """One file to write: `size` is the whole file's, `data_size` its tensors', both in bytes.
+
+    `metadata` are the string pairs that go into it.
+    """
 
     filename: str
     tensors: tuple[Tensor, ...]
     size: int
     data_size: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What will be written, as a value. `index` is the index file's bytes, None for a single file.
 
-    `metadata` goes into every file; `oversize` names the tensors that alone are larger than the
+    `oversize` names the tensors that alone are larger than the
     limit; `notes` are for the user to know before the work.
     """
 
     id: str
     request: Request
     shards: tuple[Shard, ...]
-    metadata: Mapping[str, str]
     index_filename: str | None
     index: bytes | None
     oversize: tuple[str, ...] = ()
@@ -84,22 +88,20 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
-    metadata = _file_metadata(checkpoint, written)
-    shards, metadata, oversize = _pack(written, request, tensors, metadata, aliases, measure)
+    metadata, left_out = file_metadata(checkpoint, written, tensors, aliases)
+    shards, oversize = _pack(written, request, tensors, metadata, measure)
     single = len(shards) == 1
-    names = [shard.filename for shard in shards]
     index = None if single else _index_bytes(checkpoint, shards, aliases)
     return Plan(
-        id=_plan_id(checkpoint, request, metadata, names, index),
+        id=_plan_id(checkpoint, request, metadata.common, shards, index),
         request=request,
         shards=shards,
-        metadata=metadata,
         index_filename=None
         if single
         else index_filename(request.stem, request.suffix, request.variant),
         index=index,
         oversize=oversize,
-        notes=tuple(_notes(checkpoint, written, tensors)),
+        notes=(*_notes(checkpoint, written, tensors), *left_out),
     )
 
 
@@ -107,37 +109,26 @@ def _pack(
     written: Format,
     request: Request,
     tensors: Sequence[Tensor],
-    metadata: dict[str, str],
-    aliases: Mapping[str, str],
+    metadata: FileMetadata,
     measure: Measure,
-) -> tuple[tuple[Shard, ...], dict[str, str], tuple[str, ...]]:
-    """Return the shards, the metadata of every file, and the names of tensors over the limit.
-
-    A single file records the aliases; for several, the index does.
-    """
+) -> tuple[tuple[Shard, ...], tuple[str, ...]]:
+    """Return the shards, and the names of tensors over the limit."""
     units = (
         storage_units(tensors)
         if written.shares_storages
         else [Unit((tensor,), tensor.nbytes) for tensor in tensors]
     )
-    of_one_file = {**metadata, **aliases}
-
-    def file_size(some: Sequence[Tensor]) -> int:
-        return measure(some, of_one_file if len(some) == len(tensors) else metadata)
-
-    packed = divide(units, request.limits, file_size)
+    packed = divide(units, request.limits, lambda some: measure(some, metadata.of(some)))
     if len(packed) > MAX_SHARDS:
         raise UsageError(
             f"the plan has {len(packed):,} shards; at most {MAX_SHARDS:,} can be numbered",
             hint="choose a larger `max_shard_size`",
         )
-    if len(packed) == 1:
-        metadata = of_one_file
     shards = tuple(
         _shard(request, number, len(packed), some, metadata, measure)
         for number, some in enumerate(_in_order(packed, tensors), start=1)
     )
-    return shards, metadata, _oversize(units, request.limits)
+    return shards, _oversize(units, request.limits)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -167,23 +158,19 @@ def _shard(
     number: int,
     count: int,
     held: tuple[list[Tensor], int],
-    metadata: Mapping[str, str],
+    metadata: FileMetadata,
     measure: Measure,
 ) -> Shard:
     tensors, nbytes = held
-    return Shard(
-        _filename(request, number, count), tuple(tensors), measure(tensors, metadata), nbytes
-    )
+    own = metadata.of(tensors)
+    name = _filename(request, number, count)
+    return Shard(name, tuple(tensors), measure(tensors, own), nbytes, own)
 
 
 def _filename(request: Request, number: int, count: int) -> str:
     if count == 1 and request.filename is not None:
         return request.filename
     return shard_filename(request.stem, request.suffix, request.variant, number, count)
-
-
-def _file_metadata(checkpoint: Checkpoint, written: Format) -> dict[str, str]:
-    return {} if written.metadata is None else {**written.metadata, **checkpoint.metadata}
 
 
 def _index_bytes(
@@ -224,15 +211,21 @@ def _notes(checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor]) -
 def _plan_id(
     checkpoint: Checkpoint,
     request: Request,
-    metadata: Mapping[str, str],
-    filenames: Sequence[str],
+    common: Mapping[str, str],
+    shards: Sequence[Shard],
     index: bytes | None,
 ) -> str:
     """Return a digest of all that determines the bytes.
 
     These are options, layout version, and the sources' names, sizes and headers. One file can hold
     several state dicts with equal names (`model` and `ema`), so the places of tensors count too.
+    `common` is the metadata of every file; that of a single file, or what else one of several has,
+    counts as well.
     """
+    single = len(shards) == 1
+    own = {} if single else {shard.filename: dict(shard.metadata) for shard in shards}
+    own = {name: metadata for name, metadata in own.items() if metadata != common}
+    filenames = [shard.filename for shard in shards]
     number = {file.path: place for place, file in enumerate(checkpoint.files)}
     document = {
         "layout_version": LAYOUT_VERSION,
@@ -244,8 +237,9 @@ def _plan_id(
         ],
         # The last key, so that the list can be written into it piece by piece.
         "tensors": [],
-        "metadata": dict(metadata),
-        "filenames": list(filenames),
+        "metadata": dict(shards[0].metadata if single else common),
+        **({"shard_metadata": own} if own else {}),
+        "filenames": filenames,
         "index": None if index is None else hashlib.sha256(index).hexdigest(),
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))

@@ -85,6 +85,7 @@ class WriteOptions:
     replace: Replace = "nothing"
     replace_companions: bool = False
     read_back: bool = False
+    accept_damage: bool = False
     checksums: bool = False
 
 

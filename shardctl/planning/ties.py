@@ -62,5 +62,7 @@ def resolve_ties(
 
 def _own_storage(tensor: Tensor) -> Tensor:
     span, whole = tensor.span, tensor.storage.extent
-    crc32 = tensor.storage.crc32 if span == whole else None
-    return replace(tensor, storage=Storage(span, f"of {tensor.name}", crc32), offset=0)
+    key = f"of {tensor.name}"
+    if span == whole:
+        return replace(tensor, storage=Storage(span, key, tensor.storage.crc32), offset=0)
+    return replace(tensor, storage=Storage(span, key, cut_from=tensor.storage), offset=0)

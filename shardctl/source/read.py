@@ -11,6 +11,7 @@ from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Checkpoint, File, Index, Tensor
 from shardctl.naming import parse_weights_name
 from shardctl.source.locate import Located
+from shardctl.source.metadata import FilePairs, United, unite
 from shardctl.source.state_dict import Selection, flatten, select
 from shardctl.stores.base import Store
 from shardctl.text import escape
@@ -67,8 +68,9 @@ def read_checkpoint(
     report_some(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
     report_some(_unite(parts, tensors), report)
-    metadata: dict[str, str] = {}
-    report_some(_united_metadata(parts, metadata), report)
+    united = United()
+    report_some(unite([_pairs_of(part) for part in parts], united), report)
+    metadata = united.pairs
     recorded: Mapping[str, object] = {} if located.index is None else located.index.metadata
     aliases = _aliases({**recorded, **metadata}, tensors)
     if located.index is not None:
@@ -78,6 +80,7 @@ def read_checkpoint(
         files=tuple(part.file for part in parts),
         tensors=tuple(tensors.values()),
         metadata={name: value for name, value in metadata.items() if name not in aliases},
+        tensor_metadata=united.of_tensors,
         aliases=aliases,
         index=located.index,
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
@@ -174,14 +177,10 @@ def _twice(path: str, name: str, other: str) -> Finding:
     )
 
 
-def _united_metadata(parts: Sequence[_Part], united: dict[str, str]) -> Iterator[Finding]:
-    """Fill `united` with the files' own pairs; the first of several values of a key counts."""
-    for part in parts:
-        for key, value in part.file.metadata.items():
-            if united.setdefault(key, value) != value:
-                message = f"the metadata '{escape(key)}' has another value in an earlier file"
-                hint = "the first value is kept; make sure that it is the right one"
-                yield Finding("metadata-conflict", "note", message, hint, part.path)
+def _pairs_of(part: _Part) -> FilePairs:
+    pairs = part.file.metadata
+    names = frozenset(tensor.name for tensor in part.chosen.tensors) if pairs else frozenset[str]()
+    return FilePairs(part.path, pairs, names)
 
 
 def _aliases(metadata: Mapping[str, object], tensors: Mapping[str, Tensor]) -> dict[str, str]:

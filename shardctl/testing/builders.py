@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from shardctl.errors import SourceChangedError
-from shardctl.layout import Crc, Gather, Layout, Literal
+from shardctl.layout import Check, Crc, Gather, Layout, Literal
 from shardctl.model import Version
 
 #: A tensor to write: its dtype as safetensors spells it, its shape, and its bytes; or bytes alone,
@@ -108,6 +108,8 @@ def materialise(layout: Layout, sources: Mapping[str, bytes]) -> bytes:
                 parts.append(data)
             case Crc(of):
                 parts.append(zlib.crc32(parts[of]).to_bytes(4, "little"))
+            case Check():
+                parts.append(b"")
             case Gather():
                 parts.append(_gathered(piece, sources))
             case _:

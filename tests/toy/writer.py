@@ -37,6 +37,7 @@ class ToyWriter:
                 builder.copy(piece.extent)
             elif piece.nbytes:
                 builder.record(piece)
+            builder.check(tensor)
         return builder.build()
 
 

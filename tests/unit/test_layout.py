@@ -7,7 +7,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.layout import Copy, Crc, Gather, LayoutBuilder, Literal, tensor_piece
+from shardctl.layout import Check, Copy, Crc, Gather, LayoutBuilder, Literal, tensor_piece
 from shardctl.model import DTYPES, Extent, Storage, Tensor, whole_blocks
 from shardctl.testing.builders import materialise
 
@@ -50,6 +50,23 @@ def test_a_literal_between_two_runs_keeps_them_apart() -> None:
     builder.literal(b"-")
     builder.copy(Extent("f", 2, 2))
     assert materialise(builder.build(), {"f": b"abcd"}) == b"ab-cd"
+
+
+def test_a_storage_is_checked_once() -> None:
+    """The check of a storage has no bytes in the file, comes once, and is that of the whole storage."""
+    whole = Storage(Extent("f", 64, 16), "0", crc32=9)
+    cut = Storage(Extent("f", 68, 8), "of b", cut_from=whole)
+    tensors = [
+        Tensor("a", DTYPES["F32"], (4,), whole),
+        Tensor("b", DTYPES["F32"], (2,), cut),
+        Tensor("empty", DTYPES["F32"], (0,), Storage(Extent("f", 0, 4), "1", crc32=9)),
+        Tensor("unknown", DTYPES["F32"], (1,), Storage(Extent("f", 0, 4), "2")),
+    ]
+    builder = LayoutBuilder()
+    for tensor in tensors:
+        builder.check(tensor)
+    assert builder.build().pieces == (Check(Extent("f", 64, 16), 9, "a"),)
+    assert builder.build().nbytes == 0
 
 
 def test_a_recorded_run_is_not_joined() -> None:

@@ -50,6 +50,7 @@ class SafetensorsWriter:
                 builder.copy(piece.extent)
             elif piece.nbytes:
                 builder.record(piece)
+            builder.check(tensor)  # the format has no place for a checksum
         return builder.build()
 
 

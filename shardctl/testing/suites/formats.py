@@ -8,12 +8,14 @@ and that nothing is raised for it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 
 from shardctl.findings import Finding
 from shardctl.formats.base import FormatReader, FormatWriter
+from shardctl.layout import Check, Copy
 from shardctl.model import DTYPES, Extent, File, Storage, Tensor, Tree
 from shardctl.testing.builders import BytesReader, materialise
 
@@ -140,6 +142,21 @@ class WritableFormatSuite(ReadableFormatSuite):
     def test_a_layout_is_the_same_again(self, writer: FormatWriter, tensors: list[Tensor]) -> None:
         """The same tensors make the same file, wherever and whenever."""
         assert writer.lay_out(tensors, self.metadata) == writer.lay_out(tensors, self.metadata)
+
+    def test_recorded_checksums_are_not_lost(
+        self, writer: FormatWriter, tensors: list[Tensor]
+    ) -> None:
+        """Bytes with a recorded checksum go on together with it, or are compared with it."""
+        recorded = [
+            replace(tensor, storage=replace(tensor.storage, crc32=7))
+            for tensor in tensors
+            if tensor.elements
+        ]
+        pieces = writer.lay_out(recorded, self.metadata).pieces
+        kept = {
+            piece.extent for piece in pieces if isinstance(piece, Copy | Check) and piece.crc32 == 7
+        }
+        assert kept == {tensor.storage.extent for tensor in recorded}
 
     def test_only_the_header_is_read(self, reader: FormatReader, writer: FormatWriter) -> None:
         """Of a file with a megabyte of data, less than a quarter is read."""

@@ -25,6 +25,7 @@ WRITING = [
     "schema_version", "command", "done", "source", "target", "loads_from", "container",
     "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions",
     "superseded",
+    "damaged",
 ]  # fmt: skip
 
 

@@ -245,3 +245,17 @@ def test_the_mode_of_the_index_is_kept(tmp_path: Path) -> None:
     path.chmod(0o640)
     reindex(LocalStore(), str(tmp_path), check=False)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_names_of_tied_tensors_come_from_the_shards() -> None:
+    """Tied names that a shard records are gathered into a lost index, and into one without them."""
+    store = MemoryStore()
+    put(store, f"m/{shard(1)}", weights({"a": b"1" * 10}, metadata={"format": "pt", "t": "a"}))
+    put(store, f"m/{shard(2)}", weights({"b": b"2" * 10}, metadata={"format": "pt", "u": "b"}))
+    reindex(store, "m", check=False)
+    made = document({"a": shard(1), "b": shard(2)}, t="a", total_size=20, u="b")
+    assert get(store, INDEX) == made
+    put(store, INDEX, document({"a": shard(1), "b": shard(2)}, t="a", total_size=20))
+    changes = reindex(store, "m", check=False).changes
+    assert changes[0] == "1 name of tied tensors not recorded, the first is 'u'"
+    assert get(store, INDEX) == made

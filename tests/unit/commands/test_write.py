@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from shardctl.commands import prepare as preparing
 from shardctl.commands.prepare import Prepared
 from shardctl.commands.write import build_job, write
 from shardctl.engine.journal import Journal
+from shardctl.engine.records import StoredRecords
 from shardctl.engine.run import RunOptions, execute
 from shardctl.engine.staging import Staging
-from shardctl.errors import InputError, SourceChangedError, TargetExistsError
+from shardctl.errors import FormatError, InputError, SourceChangedError, TargetExistsError
 from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.source.locate import find_source
@@ -507,3 +509,66 @@ def test_two_local_stores_are_one(tmp_path: Path) -> None:
     path = str(tmp_path / "m")
     with pytest.raises(TargetExistsError, match="source itself"):
         preparing.prepare(LocalStore(), path, LocalStore(), path, BY_250, finish=True)
+
+
+TO_SAFETENSORS = WriteOptions(limits=Limits(), format="safetensors")
+
+
+def test_damage_does_not_go_into_a_format_without_checksums() -> None:
+    """A damaged record stops the run before anything has a final name, with tensor, file and place."""
+    store = MemoryStore()
+    put(store, "m/pytorch_model.bin", damaged_bin())
+    with pytest.raises(FormatError) as caught:
+        run(store, "m", "t", TO_SAFETENSORS)
+    assert (caught.value.code, caught.value.tensor) == ("zip-crc-mismatch", "b")
+    assert store.kind("t") is None
+    # The same bytes stop a run that finds them in the target.
+    run(store, "m", "t", replace(TO_SAFETENSORS, accept_damage=True))
+    with pytest.raises(FormatError):
+        prepare(store, "m", "t", TO_SAFETENSORS)
+
+
+def test_accepted_damage_is_named_each_time() -> None:
+    """Damage that is accepted is in the receipts, also where the result is there already."""
+    store = MemoryStore()
+    put(store, "m/pytorch_model.bin", damaged_bin())
+    accepting = replace(TO_SAFETENSORS, accept_damage=True)
+    prepared = prepare(store, "m", "t", accepting)
+    records = StoredRecords(store, "records", str)
+    (receipt,) = write(store, store, prepared, RunOptions(jobs=1), Told(), records=records)
+    assert receipt.damaged[0].startswith("tensor 'b' in 'm/pytorch_model.bin' at byte ")
+    assert records.find("t") is None
+    assert content(store, "t")["b"] != b"2" * 200
+    again = prepare(store, "m", "t", accepting)
+    assert again.receipts is not None
+    assert again.receipts[0].damaged == receipt.damaged
+
+
+def test_a_file_with_accepted_damage_is_not_kept_by_a_run_that_does_not_accept_it() -> None:
+    """An unfinished run that accepted damage is not resumed without the consent."""
+    store = MemoryStore()
+    put(store, "m/pytorch_model.bin", damaged_bin())
+    plain = build_job(store, prepare(store, "m", "t", TO_SAFETENSORS))
+    accepting = replace(plain, tasks=tuple(replace(t, accept_damage=True) for t in plain.tasks))
+    with pytest.raises(RuntimeError):
+        execute(accepting, store, store, RunOptions(1, hold=_fail), Threads, Told())
+    with pytest.raises(FormatError):
+        execute(plain, store, store, RunOptions(1), Threads, Told())
+
+
+def _fail() -> AbstractContextManager[object]:
+    raise RuntimeError
+
+
+def test_a_damaged_record_that_goes_on_with_its_checksum_is_copied() -> None:
+    """A whole record into the same format keeps its checksum, which goes on telling of the damage."""
+    store = MemoryStore()
+    put(store, "m/pytorch_model.bin", damaged_bin())
+    (receipt,) = write(
+        store, store,
+        prepare(store, "m", "t", WriteOptions(limits=Limits(), accept_damage=True)),
+        RunOptions(jobs=1), Told(),
+    )  # fmt: skip
+    assert len(receipt.damaged) == 1  # a store in memory copies through buffers, which are summed
+    found = verify(store, "t", Thoroughness(deep=True))
+    assert [finding.code for finding in found.findings] == ["zip-crc-mismatch"]

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardctl.engine import parts
+from shardctl.engine.damage import damage
 from shardctl.engine.parts import Handled, Part, checksums, handle_parts, stretches
 from shardctl.errors import FormatError
-from shardctl.layout import Copy, Layout, LayoutBuilder, Literal
+from shardctl.layout import Check, Copy, Layout, LayoutBuilder, Literal
 from shardctl.model import Extent
 from shardctl.stores.base import Copied
 
@@ -80,7 +81,30 @@ def test_parts_cover_the_file_once(lengths: list[int]) -> None:
 def test_a_run_that_was_seen_whole_is_checked() -> None:
     """A recorded checksum is compared where every part of a run was summed, and only there."""
     layout = Layout((Copy(Extent("s", 0, 30), 1),), 30)
+    seen = handle_parts(layout, 1, read)
     with pytest.raises(FormatError, match="recorded 00000001"):
-        handle_parts(layout, 1, read)
+        damage(layout, seen, accept=False)
     unseen = handle_parts(layout, 1, lambda part: read(part) if part.offset else Handled())
     assert unseen.crcs == {0: None}
+    assert damage(layout, unseen, accept=False) == ()
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_checks_are_divided_into_parts(threads: int) -> None:
+    """The bytes of a check are summed in parts, each a stretch, and have no place in the file."""
+    sound = Check(Extent("s", 3, 40), zlib.crc32(SOURCE[3:43]), "a")
+    bad = Check(Extent("s", 50, 30), 1, "b")
+    layout = Layout((Literal(b"head"), sound, bad, Copy(Extent("s", 0, 9))), 13)
+    groups = list(stretches(layout))
+    assert max(sum(part.handled for part in group) for group in groups) <= 13
+    outcome = handle_parts(layout, threads, read)
+    assert outcome.copied.kernel + outcome.copied.buffered == 4 + 40 + 30 + 9
+    (found,) = damage(layout, outcome, accept=True)
+    assert (found.check, found.found) == (bad, zlib.crc32(SOURCE[50:80]))
+    with pytest.raises(FormatError, match="tensor 'b' at byte 50 ") as caught:
+        damage(layout, outcome, accept=False)
+    error = caught.value
+    assert (error.file, error.tensor, error.offset, error.code) == (
+        "s", "b", 50, "zip-crc-mismatch",
+    )  # fmt: skip

@@ -17,7 +17,7 @@ from shardctl.commands.write import build_job, write
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions
 from shardctl.errors import FormatError
-from shardctl.layout import Copy, Crc, Gather, Layout, Literal
+from shardctl.layout import Check, Copy, Crc, Gather, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Copied
@@ -113,7 +113,13 @@ def test_all_that_travels_can_be_pickled(tmp_path: Path) -> None:
     source.write_bytes(weights(TENSORS, "bin"))
     prepared = prepare(STORE, str(source), STORE, str(tmp_path / "target"), BY_300, finish=True)
     extent = Extent("f", 1, 2)
-    pieces = (Literal(b"x"), Copy(extent, 7), Crc(1), Gather(extent, 1, (1, 2), (2, 1)))
+    pieces = (
+        Literal(b"x"),
+        Copy(extent, 7),
+        Crc(1),
+        Gather(extent, 1, (1, 2), (2, 1)),
+        Check(extent, 7, "w"),
+    )
     values = (
         *build_job(STORE, prepared).tasks,
         Layout(pieces, 9),

@@ -14,7 +14,7 @@ from shardctl.engine import parts
 from shardctl.engine.sources import Sources
 from shardctl.engine.task import ShardTask, compare, digest, write
 from shardctl.errors import FormatError, SourceChangedError, StorageError
-from shardctl.layout import Copy, Gather, Layout, LayoutBuilder
+from shardctl.layout import Check, Copy, Gather, Layout, LayoutBuilder
 from shardctl.model import Extent
 from shardctl.stores.base import Copied
 from shardctl.streams import chunks as streams
@@ -122,6 +122,38 @@ def test_a_bad_record_is_refused_where_it_passes_through(store: MemoryStore) -> 
         "s",
         10,
     )
+
+
+@pytest.mark.parametrize(
+    "piece", [Copy(Extent("s", 12, 4)), Gather(Extent("s", 12, 3), 1, (2,), (2,))]
+)
+def test_a_record_that_loses_its_checksum_is_checked(
+    store: MemoryStore, piece: Copy | Gather
+) -> None:
+    """A part of a record is written only where the whole record has its recorded checksum."""
+
+    def layout(crc32: int) -> Layout:
+        return Layout((piece, Check(Extent("s", 10, 20), crc32, "w")), piece.nbytes)
+
+    with pytest.raises(FormatError, match="record of tensor 'w' at byte 10 does not match"):
+        write(task(store, layout(1)), store, store, tick)
+    store.remove("t")
+    sound = task(store, layout(zlib.crc32(SOURCE[10:30])), read_back=True)
+    receipt = write(sound, store, store, tick)
+    assert (receipt.nbytes, receipt.damaged) == (piece.nbytes, ())
+
+
+def test_damage_that_is_accepted_is_in_the_receipt(store: MemoryStore) -> None:
+    """A task that accepts damage writes the bytes as they are, and its receipt says where."""
+    pieces = (
+        Copy(Extent("s", 10, 20), 1),
+        Copy(Extent("s", 42, 4)),
+        Check(Extent("s", 40, 9), 1, "w"),
+    )
+    planned = task(store, Layout(pieces, 24), read_back=True)
+    receipt = write(replace(planned, accept_damage=True), store, store, tick)
+    assert get(store, "t") == SOURCE[10:30] + SOURCE[42:46]
+    assert receipt.damaged == ("'s' at byte 10", "tensor 'w' in 's' at byte 40")
 
 
 def test_a_source_that_is_another_now(store: MemoryStore) -> None:

@@ -16,8 +16,10 @@ from shardctl.formats.strict_json import (
     finite_float,
     integer_without_sign_of_zero,
     kind,
+    object_of_texts,
     parse_object,
     refuse_lone_surrogates,
+    texts_of_object,
     walk,
 )
 
@@ -118,3 +120,28 @@ def test_every_kind_of_value_has_a_name() -> None:
     assert [kind(value) for value in values] == [
         *("null", "an object", "a list", "a string", "a boolean", "a number", "a number")
     ]
+
+
+@given(st.dictionaries(st.text(), _VALUES))
+def test_members_are_found_as_texts(value: dict[str, object]) -> None:
+    """The texts of an object's members are those of its values, and make the same object again."""
+    text = json.dumps(value)
+    texts = texts_of_object(text, value)
+    assert texts is not None
+    assert {key: json.loads(member) for key, member in texts.items()} == value
+    assert object_of_texts(texts) == text
+    indented = texts_of_object(json.dumps(value, indent=2), value)
+    assert indented is not None
+    assert indented.keys() == value.keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "1", "[]", '"a"', "{", "}", "{,}", '{"a"}', '{"a":}', '{"a": 1,}', '{"a": 1, "a": 2}',
+        '{"b": 1}', '{a: 1}', '{"a": [1}', '{"a": 1]}', '{"a": 1} {"a": 2}', '{"a": "1}', '{1: 2}',
+    ],
+)  # fmt: skip
+def test_other_texts_have_no_members(text: str) -> None:
+    """What is not an object with the keys that are wanted, each once, has no members."""
+    assert texts_of_object(text, {"a"}) is None

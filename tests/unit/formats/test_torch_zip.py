@@ -260,6 +260,21 @@ def test_absent_checksums_warn() -> None:
     assert all(record.crc32 is None for record in file.records if record.extent.length)
 
 
+def test_storages_that_are_filled_in_later_have_no_checksum() -> None:
+    """What `skip_data` leaves out has no checksum to be compared with; a warning says so."""
+    with torch.serialization.skip_data():
+        data = _save({"a": torch.arange(3.0), "b": torch.zeros(0)})
+    findings: list[Finding] = []
+    file = TorchZipReader().read(BytesReader(_PATH, data), findings.append)
+    assert [(finding.code, finding.severity) for finding in findings] == [
+        ("zip-crc-absent", "warning")
+    ]
+    assert findings[0].message.startswith("1 storage without a checksum, the first is '0'")
+    assert file is not None
+    assert _tensor(file.tree, "a").storage.crc32 is None
+    assert {record.key for record in file.records if record.crc32 is None} == {"0"}
+
+
 def test_non_tensors_are_inert() -> None:
     """A value of a foreign class is a name and nothing else."""
     tree = _read(_save({"w": torch.ones(1), "p": Path("x")})).tree

@@ -21,7 +21,7 @@ from shardctl.errors import UsageError
 from shardctl.findings import strict
 from shardctl.formats.torch.zip.reader import TorchZipReader
 from shardctl.formats.torch.zip.writer import Record, TorchZipWriter, lay_out, measure, records_of
-from shardctl.layout import Copy, Layout, Literal
+from shardctl.layout import Check, Copy, Layout, Literal
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
 from shardctl.source.state_dict import flatten
 from shardctl.testing.builders import BytesReader, materialise
@@ -153,6 +153,18 @@ def test_checksums_are_carried_over() -> None:
     wrong = Tensor("w", tensor.dtype, tensor.shape, Storage(tensor.storage.extent, "0", 0x12345678))
     written = materialise(TorchZipWriter().lay_out([wrong], {}), {_SOURCE: data})
     assert zipfile.ZipFile(io.BytesIO(written)).testzip() == "archive/data/0"
+
+
+def test_a_part_of_a_record_has_the_whole_record_checked() -> None:
+    """A part gets a checksum of its own, so the source's is compared first; a whole record needs none."""
+    storage = Storage(Extent(_SOURCE, 100, 16), "0", 7)
+    whole = Tensor("w", DTYPES["F32"], (4,), storage)
+    part = Tensor("v", DTYPES["F32"], (2,), storage, offset=1)
+    checks = [
+        [piece for piece in TorchZipWriter().lay_out(some, {}).pieces if isinstance(piece, Check)]
+        for some in ([whole], [whole, part], [part])
+    ]
+    assert checks == [[], [], [Check(storage.extent, 7, "v")]]
 
 
 @pytest.mark.parametrize("dtype", ["F6_E2M3", "F6_E3M2"])

@@ -135,9 +135,10 @@ class TestHub:
         assert ours == split.filename_to_tensors
         if split.is_sharded:
             assert index_of(made)["metadata"] == {**split.metadata, **dropped}
-            assert made.metadata == {"format": "pt"}
-        else:
-            assert made.metadata == {"format": "pt", **dropped}
+        for shard in made.shards:
+            held = {tensor.name for tensor in shard.tensors}
+            own = {alias: kept for alias, kept in dropped.items() if kept in held}
+            assert shard.metadata == {"format": "pt", **own}
 
 
 class TestTies:
@@ -157,16 +158,19 @@ class TestTies:
         assert made.total_size == 16 + 8
 
     def test_recorded_aliases_stay_recorded_in_safetensors(self) -> None:
-        """From safetensors to safetensors a recorded alias stays one, wherever the
-        index puts it.
+        """From safetensors to safetensors an alias is recorded in the file of the kept tensor and in
+        the index.
         """
         source = checkpoint_of(
             self.embed, self.other, format_name="safetensors", aliases={"lm_head": "embed"}
         )
         single = plan(source, request_for("safetensors"))
-        assert single.metadata == {"format": "pt", "lm_head": "embed"}
+        assert single.shards[0].metadata == {"format": "pt", "lm_head": "embed"}
         sharded = plan(source, request_for("safetensors", limits=Limits(num_shards=2)))
-        assert sharded.metadata == {"format": "pt"}
+        assert [shard.metadata for shard in sharded.shards] == [
+            {"format": "pt", "lm_head": "embed"},
+            {"format": "pt"},
+        ]
         assert index_of(sharded)["metadata"] == {"lm_head": "embed", "total_size": 24}
 
     def test_aliases_count_in_a_strict_single_file(self) -> None:
@@ -291,7 +295,27 @@ class TestOversizeAndNotes:
             floats("a", 1), format_name="safetensors", metadata={"format": "pt", "author": "x"}
         )
         assert any("author" in note for note in plan(source, request_for("bin")).notes)
-        assert plan(source, request_for("safetensors")).metadata == {"format": "pt", "author": "x"}
+        (shard,) = plan(source, request_for("safetensors")).shards
+        assert shard.metadata == {"format": "pt", "author": "x"}
+
+    def test_metadata_of_tensors_goes_with_them(self) -> None:
+        """A key with a value for each tensor is divided as the tensors are, or left out with a note."""
+        texts = {"a": '{"n": 1}', "b": '{"n": 2}'}
+        source = checkpoint_of(
+            floats("b", 1), floats("a", 1, 4), format_name="safetensors",
+            metadata={"format": "pt", "info": "any"}, tensor_metadata={"info": texts},
+        )  # fmt: skip
+        request = request_for("safetensors")
+        (single,) = plan(source, request).shards
+        assert single.metadata == {"format": "pt", "info": '{"b": {"n": 2}, "a": {"n": 1}}'}
+        made = plan(source, replace(request, limits=Limits(num_shards=2)))
+        assert [shard.metadata["info"] for shard in made.shards] == [
+            '{"b": {"n": 2}}',
+            '{"a": {"n": 1}}',
+        ]
+        partial = plan(replace(source, tensor_metadata={"info": {"a": "1"}}), request)
+        assert partial.shards[0].metadata == {"format": "pt"}
+        assert any("'info' does not cover all tensors" in note for note in partial.notes)
 
     def test_dropped_entries_are_counted(self) -> None:
         """Dropped entries that are not tensors are reported as left out."""
@@ -369,5 +393,5 @@ class TestPlanId:
         one, other = (
             plan(replace(self.base, aliases=aliases), request) for aliases in ({}, {"z": "a"})
         )
-        assert one.metadata != other.metadata
+        assert one.shards[0].metadata != other.shards[0].metadata
         assert one.id != other.id

@@ -54,13 +54,14 @@ def test_expand_gives_every_name_its_own_bytes(name: str) -> None:
 
 
 def test_expand_writes_only_the_own_bytes_of_a_view() -> None:
-    """A view that is expanded has a storage of just its span, without the checksum of the larger
-    one.
+    """A view that is expanded has a storage of just its span, cut from the one whose checksum is
+    known.
     """
     view = Tensor("v", F32, (2,), SHARED, offset=1)
     (tensor,), _ = resolve_ties(checkpoint_of(view), by_name("bin"), "expand")
     assert tensor.storage.extent == Extent("models/f", 4, 8)
     assert tensor.storage.crc32 is None
+    assert tensor.storage.recorded == SHARED
     assert tensor.span == view.span
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from shardctl.errors import InputError, MissingError, ShardctlError, UsageError
-from shardctl.findings import Finding, strict
+from shardctl.findings import Finding, noting, strict
 from shardctl.model import DTYPES, Extent, NonTensor, Storage, Tensor, Tree
 from shardctl.source.candidates import candidates
 from shardctl.source.locate import directory_checkpoints, find_source
@@ -295,6 +295,34 @@ def test_aliases_are_read_from_the_index(tmp_path: Path) -> None:
     put_index(tmp_path, {"a": A, "b": B, "tied": B}, tied="a", version=3)
     checkpoint = read_checkpoint(STORE, find_source(STORE, str(tmp_path)), strict)
     assert checkpoint.aliases == {"tied": "a"}
+
+
+def test_metadata_of_tensors_is_united(tmp_path: Path) -> None:
+    """A key whose value is an object with a member for each tensor of its file is united by tensor."""
+    put(tmp_path, A, "a", "x", info='{"a": {"at": [0]}, "x": 1}', format="pt")
+    put(tmp_path, B, "b", info='{"b": {"at": [7]}}', format="pt")
+    put_index(tmp_path, {"a": A, "x": A, "b": B})
+    notes: list[str] = []
+    checkpoint = read_checkpoint(STORE, find_source(STORE, str(tmp_path)), noting(notes))
+    assert checkpoint.tensor_metadata == {
+        "info": {"a": '{"at": [0]}', "x": "1", "b": '{"at": [7]}'}
+    }
+    assert json.loads(checkpoint.metadata["info"]) == {"a": {"at": [0]}, "x": 1, "b": {"at": [7]}}
+    assert notes == []
+
+
+@pytest.mark.parametrize("other", ['{"a": 3}', "text", '{"b": 1, "c": 2}'])
+def test_metadata_of_some_tensors_is_left_out(tmp_path: Path, other: str) -> None:
+    """Where one file's value is of its tensors and another's is not, neither is taken."""
+    put(tmp_path, A, "a", info='{"a": 1}', format="pt")
+    put(tmp_path, B, "b", info=other, format="pt")
+    put_index(tmp_path, {"a": A, "b": B})
+    findings: list[Finding] = []
+    checkpoint = read_checkpoint(STORE, find_source(STORE, str(tmp_path)), findings.append)
+    assert (checkpoint.metadata, checkpoint.tensor_metadata) == ({"format": "pt"}, {})
+    assert [(f.code, f.severity, Path(f.file or "").name) for f in findings] == [
+        ("metadata-conflict", "note", B)
+    ]
 
 
 def test_conflicting_metadata_is_noted(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from shardctl.formats.torch.zip.records import Directory, ZipRecord, read_direct
 from shardctl.formats.torch.zip.structure import AMBIGUOUS, ZipFaultError
 from shardctl.model import Extent, File, Storage
 from shardctl.stores.base import Reader
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 #: Versions of the file format that torch 2.13 reads (kMinSupportedFileFormatVersion,
 #: kMaxSupported…).
@@ -74,6 +74,7 @@ class _Reading:
             return None
         every = {name: self._storage(name, record) for name, record in records.items()}
         storages = self._storages(result.storages, every)
+        self._warn_of_absent_crcs(storages)
         try:
             tree = build_tree(result.root, storages, reader.path, self._report)
         except TreeError as error:
@@ -202,13 +203,26 @@ class _Reading:
                 found[key] = storage
         return found
 
+    def _warn_of_absent_crcs(self, storages: Mapping[str, Storage]) -> None:
+        absent = [storage for storage in storages.values() if storage.crc32 is None]
+        if absent and not self._absent_crcs:
+            message = (
+                f"{plural(len(absent), 'storage')} without a checksum, the first is "
+                f"'{escape(absent[0].key)}': damage to it cannot be found"
+            )
+            hint = "write the file again with `write`, which adds checksums"
+            at = absent[0].extent.offset
+            finding = Finding(
+                "zip-crc-absent", "warning", message, hint, self._reader.path, None, at
+            )
+            self._report(finding)
+
     def _storage(self, name: str, record: ZipRecord) -> Storage:
         key = _DATA.fullmatch(name)
-        crc32 = (
-            None
-            if self._absent_crcs and record.crc32 == 0 and record.extent.length
-            else record.crc32
-        )
+        # torch.save leaves 0 for storages whose bytes are filled in later (`skip_data`).
+        filled_later = key is not None or self._absent_crcs
+        absent = filled_later and record.crc32 == 0 and record.extent.length > 0
+        crc32 = None if absent else record.crc32
         return Storage(record.extent, key[1] if key else name, crc32)
 
     def _read(self, record: ZipRecord) -> bytes:

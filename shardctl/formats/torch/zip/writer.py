@@ -66,11 +66,15 @@ class TorchZipWriter:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry: a name below the top folder, and its bytes: known ones, or an extent of a source."""
+    """One entry: a name below the top folder, and its bytes: known ones, or an extent of a source.
+
+    Where no checksum is known, `tensor` is one whose storage the bytes are a part of.
+    """
 
     name: bytes
     data: bytes | Extent
     crc32: int | None
+    tensor: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
@@ -109,7 +113,12 @@ def _views_and_storages(tensors: Sequence[Tensor]) -> tuple[Iterator[View], list
         whole, used = group[0].storage.extent, used_extent(group)
         crc32 = group[0].storage.crc32 if used == whole else None
         records.append(
-            Record(f"{TOP}/data/{number}".encode(), used, 0 if used.length == 0 else crc32)
+            Record(
+                f"{TOP}/data/{number}".encode(),
+                used,
+                0 if used.length == 0 else crc32,
+                next((tensor for tensor in group if tensor.elements), None),
+            )
         )
         places[identity] = (str(number), used, len(group) > 1)
     return (_view(tensor, *places[tensor.storage.identity]) for tensor in tensors), records
@@ -200,6 +209,8 @@ def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
     elif record.nbytes:
         index = builder.record(Copy(record.data, record.crc32))
         if record.crc32 is None:
+            if record.tensor is not None:
+                builder.check(record.tensor)
             return lambda: builder.crc(index)
     known = struct.pack("<I", record.crc32 or 0)
     return lambda: builder.literal(known)

@@ -1,0 +1,68 @@
+"""Which string pairs go into the metadata of each file. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shardctl.formats.base import Format
+from shardctl.formats.strict_json import object_of_texts
+from shardctl.model import Checkpoint, Tensor
+from shardctl.text import escape
+
+
+@dataclass(frozen=True, slots=True)
+class FileMetadata:
+    """The metadata of the files of one plan.
+
+    `common` goes into every file. `aliases`, by the name of the tensor that is kept, are recorded
+    in the file that holds it. `of_tensors` has, by key, a JSON text for each tensor by name; a file
+    gets those of its own tensors.
+    """
+
+    common: Mapping[str, str]
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    of_tensors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def of(self, tensors: Sequence[Tensor]) -> Mapping[str, str]:
+        """Return the metadata of a file that holds these tensors."""
+        if not self.aliases and not self.of_tensors:
+            return self.common
+        own = dict(self.common)
+        for key, texts in self.of_tensors.items():
+            own[key] = object_of_texts({each.name: texts[each.name] for each in tensors})
+        for tensor in tensors:
+            own.update(dict.fromkeys(self.aliases.get(tensor.name, ()), tensor.name))
+        return own
+
+
+def file_metadata(
+    checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor], aliases: Mapping[str, str]
+) -> tuple[FileMetadata, tuple[str, ...]]:
+    """Return the metadata of files in a format, and notes on what of the source's is left out.
+
+    `tensors` are all that will be written; `aliases` gives for each name that is only recorded the
+    name that is kept.
+    """
+    if written.metadata is None:
+        return FileMetadata({}), ()
+    of_tensors = checkpoint.tensor_metadata
+    # Readers of such a key look for every tensor of the file in it.
+    partial = sorted(
+        key
+        for key, texts in of_tensors.items()
+        if not all(tensor.name in texts for tensor in tensors)
+    )
+    by_kept: dict[str, list[str]] = {}
+    for alias, kept in aliases.items():
+        by_kept.setdefault(kept, []).append(alias)
+    common = {key: text for key, text in checkpoint.metadata.items() if key not in of_tensors}
+    made = FileMetadata(
+        {**written.metadata, **common},
+        by_kept,
+        {key: texts for key, texts in of_tensors.items() if key not in partial},
+    )
+    return made, tuple(
+        f"the metadata '{escape(key)}' does not cover all tensors that are written; it is left out"
+        for key in partial
+    )
