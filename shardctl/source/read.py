@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.findings import Finding, Report, report_some
@@ -65,8 +65,7 @@ def read_checkpoint(
     report_some(_unite(parts, tensors), report)
     metadata: dict[str, str] = {}
     report_some(_united_metadata(parts, metadata), report)
-    recorded: Mapping[str, object] = {} if located.index is None else located.index.metadata
-    aliases = _aliases({**recorded, **metadata}, tensors)
+    aliases = _aliases(located.index, parts, tensors)
     if located.index is not None:
         report_some(_misplaced(store, located, located.index, parts, aliases), report)
     return Checkpoint(
@@ -174,16 +173,27 @@ def _united_metadata(parts: Sequence[_Part], united: dict[str, str]) -> Iterator
                 yield Finding("metadata-conflict", "note", message, hint, part.path)
 
 
-def _aliases(metadata: Mapping[str, object], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """The names that are recorded as tied to a tensor, as the hub records them: `dropped: kept`."""
+def _aliases(
+    index: Index | None, parts: Sequence[_Part], tensors: Mapping[str, Tensor]
+) -> dict[str, str]:
+    """The names that are recorded as tied to a tensor, as the hub records them: `dropped: kept`.
+
+    They are recorded in the index, or in the file that holds the tensor: a pair of texts in any
+    other file's metadata is no such record.
+    """
     reserved = reserved_metadata()
+    recorded: list[tuple[Mapping[str, object], Container[str]]] = [
+        (part.file.metadata, {tensor.name for tensor in part.chosen.tensors})
+        for part in parts
+        if part.file.metadata.keys() - reserved
+    ]
+    if index is not None:
+        recorded.append((index.metadata, tensors))
     return {
         name: kept
+        for metadata, held in reversed(recorded)
         for name, kept in metadata.items()
-        if name not in reserved
-        and name not in tensors
-        and isinstance(kept, str)
-        and kept in tensors
+        if name not in reserved and name not in tensors and isinstance(kept, str) and kept in held
     }
 
 
@@ -204,9 +214,11 @@ def _misplaced(
     holds = {shards[part.path]: {tensor.name for tensor in part.chosen.tensors} for part in parts}
     homes = {tensor: shard for shard, held in reversed(holds.items()) for tensor in held}
     for tensor, shard in listed.items():
-        if shard not in holds or tensor in holds[shard] or tensor in aliases:
+        if shard not in holds or tensor in holds[shard]:
             continue
-        if tensor in homes:
+        if tensor in aliases:
+            yield _listed_alias(index, tensor, aliases[tensor], homes[aliases[tensor]])
+        elif tensor in homes:
             message = f"the index places the tensor in '{escape(shard)}', and it is in '{escape(homes[tensor])}'"
             yield Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, tensor)
         else:
@@ -217,3 +229,17 @@ def _misplaced(
         if tensor not in listed:
             message = f"the tensor is in '{escape(shard)}', and the index does not list it"
             yield Finding("index-tensor-unlisted", "error", message, _REPAIR, index.path, tensor)
+
+
+def _listed_alias(index: Index, alias: str, kept: str, home: str) -> Finding:
+    """The finding for a name that the index lists and that is only recorded as tied to `kept`."""
+    shard = index.weight_map[alias]
+    if shard == home:
+        message = f"no shard holds the tensor, which is only recorded as tied to '{escape(kept)}'"
+        hint = f"loaders that do not tie the two miss it; {_REPAIR}"
+        return Finding("index-tensor-missing", "warning", message, hint, index.path, alias)
+    message = (
+        f"the index places the tensor in '{escape(shard)}', and '{escape(kept)}', to which it is "
+        f"tied, is in '{escape(home)}'"
+    )
+    return Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, alias)
