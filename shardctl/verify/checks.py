@@ -13,6 +13,7 @@ from shardctl.engine.journal import unfinished
 from shardctl.findings import Finding, Severity
 from shardctl.model import Tensor
 from shardctl.source.checksum_file import read_checksums
+from shardctl.source.misnamed import misnamed_files
 from shardctl.source.state_dict import UNREAD_TENSOR
 from shardctl.storages import by_file, storage_units
 from shardctl.verify.subject import Subject
@@ -81,6 +82,11 @@ def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
     return written, whole, each
 
 
+def misnamed(subject: Subject) -> Iterator[Finding]:
+    """Files whose suffix promises another format."""
+    return misnamed_files(subject.checkpoint.files)
+
+
 def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
     """Names that a pickle would import and torch's `weights_only` does not allow."""
     for file in subject.checkpoint.files:
@@ -135,6 +141,7 @@ def digests_missing(subject: Subject) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (
     leftover,
     total_size,
+    misnamed,
     unsafe_pickles,
     unread_tensors,
     digests_missing,

@@ -343,6 +343,37 @@ def test_load_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "shardctl[torch]" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "container", "found"),
+    [
+        ("model.safetensors", "bin", ["container-misnamed"]),
+        ("pytorch_model.bin", "safetensors", ["container-misnamed"]),
+        ("model.ckpt", "safetensors", ["container-misnamed"]),
+        ("model.ckpt", "bin", []),
+        ("0123abcd", "safetensors", []),
+    ],
+)
+def test_contents_that_the_suffix_does_not_promise(
+    name: str, container: str, found: list[str]
+) -> None:
+    """Another format than the suffix promises is an error; a name without a suffix promises none."""
+    store = MemoryStore()
+    put(store, f"m/{name}", weights({"a": b"1"}, container))
+    assert check(store, f"m/{name}") == found
+
+
+def test_misnamed_shards_are_each_an_error() -> None:
+    """Of a set, each file is named."""
+    store = sharded()
+    for number, name in ((1, "a"), (2, "b")):
+        path = f"m/model-0000{number}-of-00002.safetensors"
+        put(store, path, weights({name: name.encode()}, "bin"))
+    found = verify(store, "m", Thoroughness()).findings
+    assert [(finding.code, finding.file) for finding in found] == [
+        ("container-misnamed", f"m/model-0000{number}-of-00002.safetensors") for number in (1, 2)
+    ]
+
+
 def test_unsafe_names(tmp_path: Path) -> None:
     """A file that would import what `weights_only` does not allow is an error, though its tensors
     are sound.
