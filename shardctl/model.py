@@ -215,7 +215,8 @@ class Checkpoint:
     `format` is the name of the files' format; empty where no file could be read and their names
     promise none. `tensors` are in source order (file after file, each in its own order). `metadata` are the
     files' own string pairs, without aliases; `aliases` maps each recorded tied name that has no
-    bytes of its own to the name that has.
+    bytes of its own to the name that has. `incomplete` are the paths of files that are missing, or
+    of which errors were found while their headers were read: not all their tensors may be here.
     """
 
     format: str
@@ -225,6 +226,7 @@ class Checkpoint:
     aliases: Mapping[str, str] = field(default_factory=dict)
     index: Index | None = None
     non_tensors: tuple[NonTensor, ...] = ()
+    incomplete: frozenset[str] = frozenset()
 
 
 def whole_blocks(offset: int, extent: Extent, block: int) -> tuple[int, int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shardctl.findings import Finding, Report, report_some
 from shardctl.formats.detection import read_file
@@ -11,9 +12,9 @@ from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Checkpoint, File, Index, Tensor
 from shardctl.naming import parse_weights_name
 from shardctl.source.locate import Located
-from shardctl.source.state_dict import Selection, flatten, select
+from shardctl.source.state_dict import UNREAD_TENSOR, Selection, flatten, select
 from shardctl.stores.base import Store
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 _REPAIR = "write the index again from the shards' headers with `reindex`"
 
@@ -54,12 +55,14 @@ def read_checkpoint(
     """
     for finding in located.findings:
         report(finding)
+    incomplete: set[str] = set()
     parts = [
         _Part(
             path, file, _choose(file, path, key, drop_non_tensors=drop_non_tensors, nested=nested)
         )
-        for path, file in _read_files(store, located, report, opened)
+        for path, file in _read_files(store, located, report, opened, incomplete)
     ]
+    report_some(_without_tensors(parts, incomplete), report)
     report_some(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
     report_some(_unite(parts, tensors), report)
@@ -67,7 +70,8 @@ def read_checkpoint(
     report_some(_united_metadata(parts, metadata), report)
     aliases = _aliases(located.index, parts, tensors)
     if located.index is not None:
-        report_some(_misplaced(store, located, located.index, parts, aliases), report)
+        whole = [part for part in parts if part.path not in incomplete]
+        report_some(_misplaced(store, located, located.index, parts, whole, aliases), report)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=tuple(part.file for part in parts),
@@ -76,22 +80,43 @@ def read_checkpoint(
         aliases=aliases,
         index=located.index,
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
+        incomplete=frozenset(incomplete),
     )
 
 
 def _read_files(
-    store: Store, located: Located, report: Report, opened: Opened
+    store: Store, located: Located, report: Report, opened: Opened, incomplete: set[str]
 ) -> Iterator[tuple[str, File]]:
+    """Yield the files with a usable header; add to `incomplete` those that cannot be read whole.
+
+    The errors of a file without one say how many tensors are lost with it, where an index knows.
+    """
+    listed = Counter(() if located.index is None else located.index.weight_map.values())
+    names = located.names(store)
     for path in located.files:
         absent = _absent(store, located, path)
         if absent is not None:
-            report(absent)
+            incomplete.add(path)
+            report(_with_loss(absent, listed[names[path]]))
             continue
+        found: list[Finding] = []
         with store.open(path) as reader:
             opened(path, reader.version.size, len(located.files))
-            file = read_file(reader, report)
+            file = read_file(reader, found.append)
+        if any(finding.severity == "error" for finding in found):
+            incomplete.add(path)
+        for finding in found:
+            report(finding if file is not None else _with_loss(finding, listed[names[path]]))
         if file is not None:
             yield path, file
+
+
+def _with_loss(finding: Finding, tensors: int) -> Finding:
+    """The finding with the number of tensors that the index lists in a file without any."""
+    if not tensors or finding.severity != "error":
+        return finding
+    lost = f"the index lists {plural(tensors, 'tensor')} in it"
+    return replace(finding, message=f"{finding.message}; {lost}")
 
 
 def _absent(store: Store, located: Located, path: str) -> Finding | None:
@@ -100,23 +125,25 @@ def _absent(store: Store, located: Located, path: str) -> Finding | None:
     if kind == "file":
         return None
     if kind is not None:
-        message = "the name belongs to a folder or a device, not to a file that can be read"
-        return Finding(
-            "file-not-regular", "error", message, "put the weights file in its place", path
-        )
+        message = "the name belongs to a directory or a device, not to a file that can be read"
+        return Finding("file-not-regular", "error", message, "put the weights file there", path)
     if located.index is not None:
-        message = "the index lists this shard, and it is not there"
-        return Finding(
-            "index-shard-missing",
-            "error",
-            message,
-            "incomplete download; fetch the missing shard",
-            path,
-        )
-    message = "the name is a link to a file that is not there"
-    return Finding(
-        "file-not-regular", "error", message, "fetch the model again, or mend the link", path
-    )
+        message = "listed in the index but missing"
+        hint = "incomplete download; fetch the missing shard"
+        return Finding("index-shard-missing", "error", message, hint, path)
+    message = "the name is a link to a file that does not exist"
+    hint = "fetch the model again, or fix the link"
+    return Finding("file-not-regular", "error", message, hint, path)
+
+
+def _without_tensors(parts: Sequence[_Part], incomplete: Container[str]) -> Iterator[Finding]:
+    """Files that were read whole and have no tensor, not even of a kind that is not read."""
+    for part in parts:
+        unread = any(value.kind.startswith(UNREAD_TENSOR) for value in part.chosen.non_tensors)
+        if not part.chosen.tensors and not unread and part.path not in incomplete:
+            message = "the file contains no tensors"
+            hint = "the save was not finished, or these are not the weights: save or fetch it again"
+            yield Finding("no-tensors", "warning", message, hint, part.path)
 
 
 def _choose(
@@ -198,9 +225,18 @@ def _aliases(
 
 
 def _misplaced(
-    store: Store, located: Located, index: Index, parts: Sequence[_Part], aliases: Mapping[str, str]
+    store: Store,
+    located: Located,
+    index: Index,
+    parts: Sequence[_Part],
+    whole: Sequence[_Part],
+    aliases: Mapping[str, str],
 ) -> Iterator[Finding]:
-    """Where the index and the files that it lists differ. A shard that could not be read is not held against it."""
+    """Where the index and the files that it lists differ.
+
+    Tensors are missing only from files that were read whole: of the others, what is wrong with
+    them is the cause.
+    """
     shards = located.names(store)
     listed = index.weight_map
     # Where all is well, as it mostly is, that is seen without a second map of every tensor.
@@ -213,8 +249,9 @@ def _misplaced(
         return
     holds = {shards[part.path]: {tensor.name for tensor in part.chosen.tensors} for part in parts}
     homes = {tensor: shard for shard, held in reversed(holds.items()) for tensor in held}
+    complete = {shards[part.path] for part in whole}
     for tensor, shard in listed.items():
-        if shard not in holds or tensor in holds[shard]:
+        if shard not in complete or tensor in holds[shard]:
             continue
         if tensor in aliases:
             yield _listed_alias(index, tensor, aliases[tensor], homes[aliases[tensor]])
