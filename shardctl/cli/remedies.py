@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 #: What to type for each setting and function that a text may name.
 SPELLINGS = {
+    "against": "--against",
     "checksums": "--checksums",
     "drop_non_tensors": "--drop-non-tensors",
     "format": "--to",

@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
+from shardctl.model import Extent
 from shardctl.stores.base import (
     DropsCaches,
+    FindsHoles,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
@@ -77,3 +80,11 @@ def drop_cache(store: Store, path: str) -> None:
     """
     if isinstance(store, DropsCaches):
         store.drop_cache(path)
+
+
+def holes(store: Store, path: str) -> Iterator[Extent]:
+    """Yield the ranges of a file that were never written, and read as zeros.
+
+    Without `FindsHoles` there are none: zeros that were written look the same.
+    """
+    return store.holes(path) if isinstance(store, FindsHoles) else iter(())

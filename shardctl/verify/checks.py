@@ -96,7 +96,7 @@ def metadata_missing(subject: Subject) -> Iterator[Finding]:
         (file, key)
         for file in subject.checkpoint.files
         for key in by_name(file.format).metadata or ()
-        if key not in file.metadata
+        if file.tree and key not in file.metadata
     ]
     if lacking:
         file, key = lacking[0]

@@ -14,7 +14,7 @@ from itertools import groupby
 from shardctl.checksums import CHECKSUMS, combine, crc32
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
-from shardctl.model import Extent, File, Storage
+from shardctl.model import Extent, File, Storage, Tensor
 from shardctl.source.checksum_file import read_checksums
 from shardctl.source.state_dict import flatten
 from shardctl.stores.base import Store
@@ -22,6 +22,7 @@ from shardctl.streams.chunks import PART_BYTES, chunks
 from shardctl.streams.pool import in_order
 from shardctl.streams.progress import Tick
 from shardctl.verify.subject import Subject
+from shardctl.verify.zeros import hole, zero_tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def check_deep(
     `tick_of` gives the tick of a file by its name; `meanwhile` is called now and then as this
     thread waits.
     """
-    store, names = subject.store, subject.names
+    store, names, tensors = subject.store, subject.names, subject.tensors
     sums = read_checksums(store, subject.located.directory) or {}
     readings = (
         reading
@@ -74,7 +75,8 @@ def check_deep(
     results = in_order(jobs, read, readings, meanwhile)
     for path, group in groupby(results, key=lambda read: read.reading.file.path):
         done = list(group)
-        yield names[path], sum(read.nbytes for read in done), _findings(done, sums.get(names[path]))
+        findings = _findings(store, tensors[path], done, sums.get(names[path]))
+        yield names[path], sum(read.nbytes for read in done), findings
 
 
 def deep_bytes(subject: Subject) -> dict[str, int]:
@@ -149,7 +151,9 @@ def _read(store: Store, reading: _Reading, tick: Tick) -> _Read:
     return _Read(reading, nbytes, tuple(crcs), None if sha is None else sha.hexdigest(), None)
 
 
-def _findings(done: list[_Read], wanted: str | None) -> list[Finding]:
+def _findings(
+    store: Store, tensors: list[Tensor], done: list[_Read], wanted: str | None
+) -> list[Finding]:
     """Return what is wrong with one file, after all its readings."""
     errors = [read.error for read in done if read.error is not None]
     if errors:
@@ -159,7 +163,11 @@ def _findings(done: list[_Read], wanted: str | None) -> list[Finding]:
     found = done[0].sha256
     if wanted is not None and found is not None and found != wanted:
         findings.append(_bad_digest(file, wanted, found))
-    return findings
+    vouched = (wanted is not None and found == wanted) or (
+        not findings and all(tensor.storage.crc32 is not None for tensor in tensors)
+    )
+    zeros = None if vouched else hole(store, file, tensors) or zero_tail(store, file, tensors)
+    return findings if zeros is None else [*findings, zeros]
 
 
 def _record_crcs(done: list[_Read]) -> Mapping[Storage, int]:

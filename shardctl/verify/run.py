@@ -20,6 +20,7 @@ from shardctl.verify.against import Comparing, alike, compare_data, compare_head
 from shardctl.verify.checks import CHECKS
 from shardctl.verify.deep import check_deep, deep_bytes
 from shardctl.verify.subject import Subject
+from shardctl.verify.zeros import hole
 
 Depth = Literal["headers", "deep"]
 
@@ -100,6 +101,8 @@ def verify(
     findings.extend(
         finding for subject in subjects for check in CHECKS for finding in check(subject)
     )
+    if not how.deep:  # which looks for them itself, where no checksum vouches for the bytes
+        findings.extend(found for subject in subjects for found in _holes(subject))
     findings.extend(opposed.findings if opposed else ())
     nbytes = 0
     digests: dict[str, str] = {}
@@ -194,6 +197,14 @@ class _DeepLook:
         self._meanwhile()
         if self.observe is not None:
             self.observe.finished(name, nbytes, kept=False)
+
+
+def _holes(subject: Subject) -> Iterator[Finding]:
+    tensors = subject.tensors
+    for file in subject.checkpoint.files:
+        found = hole(subject.store, file, tensors[file.path])
+        if found is not None:
+            yield found
 
 
 def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:

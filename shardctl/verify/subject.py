@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shardctl.model import Checkpoint
+from shardctl.model import Checkpoint, Tensor
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 
@@ -22,3 +22,11 @@ class Subject:
     def names(self) -> Mapping[str, str]:
         """The names of the files in the directory, by path."""
         return self.located.names(self.store)
+
+    @property
+    def tensors(self) -> Mapping[str, list[Tensor]]:
+        """The tensors of each file, by its path."""
+        held: dict[str, list[Tensor]] = {file.path: [] for file in self.checkpoint.files}
+        for tensor in self.checkpoint.tensors:
+            held[tensor.storage.extent.path].append(tensor)
+        return held

@@ -12,6 +12,7 @@ from shardctl.testing.memory import MemoryStore
 from shardctl.testing.suites.capabilities import (
     AppendsSuite,
     DropsCachesSuite,
+    FindsHolesSuite,
     KeepsModesSuite,
     KnowsFreeSpaceSuite,
     LocksSuite,
@@ -32,6 +33,7 @@ class TestLocalStore(
     KnowsFreeSpaceSuite,
     KeepsModesSuite,
     DropsCachesSuite,
+    FindsHolesSuite,
 ):
     """Files and directories of this machine, by absolute paths."""
 

@@ -10,6 +10,7 @@ from shardctl.errors import LockedError, MissingError, StorageError
 from shardctl.stores.base import (
     Appends,
     DropsCaches,
+    FindsHoles,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
@@ -20,6 +21,9 @@ from shardctl.stores.base import (
 )
 from shardctl.testing.builders import BytesReader
 from shardctl.testing.suites.fixtures import DATA, StoreFixtures, put, read
+
+#: Bytes of a file most of which is never written: many blocks of any filesystem.
+_SPARSE_BYTES = 8 * 1024 * 1024
 
 
 class AppendsSuite(StoreFixtures):
@@ -173,3 +177,26 @@ class DropsCachesSuite(StoreFixtures):
         assert read(store, path) == DATA
         with pytest.raises(MissingError):
             store.drop_cache(store.join(root, "missing"))
+
+
+class FindsHolesSuite(StoreFixtures):
+    """The promises of `FindsHoles`."""
+
+    capability: ClassVar[type] = FindsHoles
+
+    def test_holes(self, store: Store, root: str, path: str) -> None:
+        """Holes lie in order within the file and read as zeros; what was written is in none."""
+        assert isinstance(store, FindsHoles)
+        assert list(store.holes(path)) == []
+        sparse = store.join(root, "sparse")
+        with store.create(sparse, _SPARSE_BYTES) as writer:
+            writer.write(_SPARSE_BYTES // 2, DATA)
+        data = read(store, sparse)
+        end = 0
+        for hole in store.holes(sparse):
+            assert hole.path == sparse
+            assert end <= hole.offset < hole.end <= _SPARSE_BYTES
+            assert not any(data[hole.offset : hole.end])
+            end = hole.end
+        with pytest.raises(MissingError):
+            list(store.holes(store.join(root, "missing")))
