@@ -279,6 +279,14 @@ class FindsHoles(Protocol):
         """
 
 
+@runtime_checkable
+class FollowsLinks(Protocol):
+    """A store that has links, and says where they lead."""
+
+    def followed(self, path: str) -> str:
+        """Return the path that `path` leads to, through every link; itself where it is none."""
+
+
 #: Every capability, for those who go through all of them.
 CAPABILITIES: tuple[type, ...] = (
     Appends,
@@ -290,4 +298,5 @@ CAPABILITIES: tuple[type, ...] = (
     KeepsModes,
     DropsCaches,
     FindsHoles,
+    FollowsLinks,
 )

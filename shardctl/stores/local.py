@@ -185,6 +185,11 @@ class LocalStore:
             for offset, length in syscalls.holes(reader.descriptor.number):
                 yield Extent(path, offset, length)
 
+    def followed(self, path: str) -> str:
+        """Return the absolute path that `path` leads to, through every link."""
+        with reading(path):
+            return os.path.realpath(path)
+
     def drop_cache(self, path: str) -> None:
         """Drop the file's clean pages, where the system can."""
         with reading(path):

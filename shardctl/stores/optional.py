@@ -13,6 +13,7 @@ from shardctl.model import Extent
 from shardctl.stores.base import (
     DropsCaches,
     FindsHoles,
+    FollowsLinks,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
@@ -88,3 +89,11 @@ def holes(store: Store, path: str) -> Iterator[Extent]:
     Without `FindsHoles` there are none: zeros that were written look the same.
     """
     return store.holes(path) if isinstance(store, FindsHoles) else iter(())
+
+
+def followed(store: Store, path: str) -> str:
+    """Return the path that `path` leads to, through every link.
+
+    Without `FollowsLinks` it is the path itself: there are no links, or they are not seen.
+    """
+    return store.followed(path) if isinstance(store, FollowsLinks) else path

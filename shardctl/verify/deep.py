@@ -1,4 +1,4 @@
-"""The checks that read all the bytes: recorded CRCs, and `SHA256SUMS`.
+"""The checks that read all the bytes: recorded CRCs and digests, and zeros.
 
 Files, and ranges of one file, are read in parallel; only the SHA-256 of a file needs its bytes one
 after another.
@@ -7,22 +7,25 @@ after another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from shardctl.checksums import CHECKSUMS, combine, crc32
+from shardctl.checksums import combine, crc32
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
 from shardctl.model import Extent, File, Storage, Tensor
-from shardctl.source.checksum_file import read_checksums
 from shardctl.source.state_dict import flatten
 from shardctl.stores.base import Store
 from shardctl.streams.chunks import PART_BYTES, chunks
 from shardctl.streams.pool import in_order
 from shardctl.streams.progress import Tick
+from shardctl.verify.digests import Digest
 from shardctl.verify.subject import Subject
 from shardctl.verify.zeros import hole, zero_tail
+
+#: The recorded digests of files, by path.
+Digests = Mapping[str, Sequence[Digest]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +57,22 @@ class _Read:
 
 
 def check_deep(
-    subject: Subject, jobs: int, tick_of: Callable[[str], Tick], meanwhile: Callable[[], None]
+    subject: Subject,
+    digests: Digests,
+    jobs: int,
+    tick_of: Callable[[str], Tick],
+    meanwhile: Callable[[], None],
 ) -> Iterator[tuple[str, int, list[Finding]]]:
     """Read every file of the checkpoint; yield for each its name, the bytes read and the findings.
 
-    `tick_of` gives the tick of a file by its name; `meanwhile` is called now and then as this
+    `digests` are those that are recorded. `tick_of` gives the tick of a file by its name; `meanwhile` is called now and then as this
     thread waits.
     """
     store, names, tensors = subject.store, subject.names, subject.tensors
-    sums = read_checksums(store, subject.located.directory) or {}
     readings = (
         reading
         for file in subject.checkpoint.files
-        for reading in _readings(file, hashed=names[file.path] in sums)
+        for reading in _readings(file, hashed=bool(digests.get(file.path)))
     )
 
     def read(reading: _Reading) -> _Read:
@@ -75,16 +81,16 @@ def check_deep(
     results = in_order(jobs, read, readings, meanwhile)
     for path, group in groupby(results, key=lambda read: read.reading.file.path):
         done = list(group)
-        findings = _findings(store, tensors[path], done, sums.get(names[path]))
+        findings = _findings(store, tensors[path], done, digests.get(path, ()))
         yield names[path], sum(read.nbytes for read in done), findings
 
 
-def deep_bytes(subject: Subject) -> dict[str, int]:
+def deep_bytes(subject: Subject, digests: Digests) -> dict[str, int]:
     """Return the bytes that `check_deep` reads of each file, by name."""
-    sums = read_checksums(subject.store, subject.located.directory) or {}
+    names = subject.names
     return {
-        subject.names[file.path]: sum(
-            s.extent.length for s in _segments(file, gaps=subject.names[file.path] in sums)
+        names[file.path]: sum(
+            s.extent.length for s in _segments(file, gaps=bool(digests.get(file.path)))
         )
         for file in subject.checkpoint.files
     }
@@ -152,7 +158,7 @@ def _read(store: Store, reading: _Reading, tick: Tick) -> _Read:
 
 
 def _findings(
-    store: Store, tensors: list[Tensor], done: list[_Read], wanted: str | None
+    store: Store, tensors: list[Tensor], done: list[_Read], wanted: Sequence[Digest]
 ) -> list[Finding]:
     """Return what is wrong with one file, after all its readings."""
     errors = [read.error for read in done if read.error is not None]
@@ -161,9 +167,12 @@ def _findings(
     file = done[0].reading.file
     findings = list(_bad_records(file, _record_crcs(done)))
     found = done[0].sha256
-    if wanted is not None and found is not None and found != wanted:
-        findings.append(_bad_digest(file, wanted, found))
-    vouched = (wanted is not None and found == wanted) or (
+    findings.extend(
+        _bad_digest(file, digest, found)
+        for digest in wanted
+        if found is not None and found != digest.sha256
+    )
+    vouched = any(digest.sha256 == found for digest in wanted) or (
         not findings and all(tensor.storage.crc32 is not None for tensor in tensors)
     )
     zeros = None if vouched else hole(store, file, tensors) or zero_tail(store, file, tensors)
@@ -202,11 +211,12 @@ def _bad_records(file: File, crcs: Mapping[Storage, int]) -> Iterator[Finding]:
         )
 
 
-def _bad_digest(file: File, wanted: str, found: str) -> Finding:
+def _bad_digest(file: File, wanted: Digest, found: str) -> Finding:
     return Finding(
         "digest-mismatch",
         "error",
-        f"{CHECKSUMS} says {wanted}, and the file has {found}",
-        "the file changed after the checksums were written: fetch it again, or write them again",
+        f"{wanted.where} says {wanted.sha256}, and the file has {found}",
+        "the file changed after that was recorded: fetch it again; or record the new digest, if "
+        "the change was meant",
         file=file.path,
     )

@@ -18,7 +18,8 @@ from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
 from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
 from shardctl.verify.checks import CHECKS
-from shardctl.verify.deep import check_deep, deep_bytes
+from shardctl.verify.deep import Digests, check_deep, deep_bytes
+from shardctl.verify.digests import recorded_digests
 from shardctl.verify.subject import Subject
 from shardctl.verify.zeros import hole
 
@@ -151,22 +152,26 @@ class _DeepLook:
 
     def at(self, subjects: Sequence[Subject], opposed: _Opposed | None) -> int:
         """Read the files, and then what they are compared with; return the bytes read."""
+        digests = [recorded_digests(subject) for subject in subjects]
         files = {
-            name: nbytes for subject in subjects for name, nbytes in deep_bytes(subject).items()
+            name: nbytes
+            for subject, recorded in zip(subjects, digests, strict=True)
+            for name, nbytes in deep_bytes(subject, recorded).items()
         }
         if opposed is not None:
             files[opposed.name] = sum(2 * tensor.nbytes for tensor, _ in opposed.pairs)
         if self.observe is not None:
             self.observe.start(sum(files.values()), files)
         try:
-            nbytes = sum(self._at_files(subject) for subject in subjects)
+            nbytes = sum(map(self._at_files, subjects, digests))
             return nbytes + (0 if opposed is None else self._at_tensors(subjects[0], opposed))
         finally:
             self.ticks.cancel()
 
-    def _at_files(self, subject: Subject) -> int:
+    def _at_files(self, subject: Subject, digests: Digests) -> int:
         nbytes = 0
-        for name, read, found in check_deep(subject, self.how.jobs, self.ticks.of, self._meanwhile):
+        reads = check_deep(subject, digests, self.how.jobs, self.ticks.of, self._meanwhile)
+        for name, read, found in reads:
             self.findings.extend(found)
             self._finished(name, read)
             nbytes += read

@@ -13,6 +13,7 @@ from shardctl.testing.suites.capabilities import (
     AppendsSuite,
     DropsCachesSuite,
     FindsHolesSuite,
+    FollowsLinksSuite,
     KeepsModesSuite,
     KnowsFreeSpaceSuite,
     LocksSuite,
@@ -34,6 +35,7 @@ class TestLocalStore(
     KeepsModesSuite,
     DropsCachesSuite,
     FindsHolesSuite,
+    FollowsLinksSuite,
 ):
     """Files and directories of this machine, by absolute paths."""
 

@@ -11,6 +11,7 @@ from shardctl.stores.base import (
     Appends,
     DropsCaches,
     FindsHoles,
+    FollowsLinks,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
@@ -200,3 +201,19 @@ class FindsHolesSuite(StoreFixtures):
             end = hole.end
         with pytest.raises(MissingError):
             list(store.holes(store.join(root, "missing")))
+
+
+class FollowsLinksSuite(StoreFixtures):
+    """The promises of `FollowsLinks`."""
+
+    capability: ClassVar[type] = FollowsLinks
+
+    def test_followed(self, store: Store, root: str, path: str) -> None:
+        """What a path leads to is the same file, and leads to itself; also where nothing exists."""
+        assert isinstance(store, FollowsLinks)
+        end = store.followed(path)
+        assert store.same(end, path)
+        assert store.followed(end) == end
+        missing = store.followed(store.join(root, "missing"))
+        assert store.split(missing)[1] == "missing"
+        assert store.kind(missing) is None
