@@ -18,6 +18,7 @@ from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
 from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
 from shardctl.verify.checks import CHECKS
+from shardctl.verify.coverage import Compared, Coverage, coverage, unvouched
 from shardctl.verify.deep import Digests, check_deep, deep_bytes
 from shardctl.verify.digests import recorded_digests
 from shardctl.verify.subject import Subject
@@ -48,6 +49,7 @@ class Verdict:
     """What was found.
 
     `bytes` were read beyond the headers; `digests` are those of the tensors that were found equal.
+    `coverage` says what was checked, and what was not.
     """
 
     findings: tuple[Finding, ...]
@@ -57,6 +59,7 @@ class Verdict:
     tensors: int
     bytes: int
     digests: Mapping[str, str] = field(default_factory=dict)
+    coverage: Coverage = field(default_factory=Coverage)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -73,6 +76,11 @@ class _Opposed:
     name: str
     findings: tuple[Finding, ...]
     pairs: list[tuple[Tensor, Tensor]]
+
+    @property
+    def compared(self) -> Compared:
+        """What of it is compared."""
+        return Compared(self.name, frozenset(tensor.name for tensor, _ in self.pairs))
 
 
 def verify(
@@ -107,9 +115,14 @@ def verify(
     findings.extend(opposed.findings if opposed else ())
     nbytes = 0
     digests: dict[str, str] = {}
+    recorded = [recorded_digests(subject) for subject in subjects]
+    compared = None if opposed is None else opposed.compared
     if how.deep:
         look = _DeepLook(how, observe, findings, digests)
-        nbytes += look.at(subjects, opposed)
+        nbytes += look.at(subjects, recorded, opposed)
+        if not any(finding.severity == "error" for finding in findings):
+            for subject, sums in zip(subjects, recorded, strict=True):
+                findings.extend(unvouched(subject, sums, compared))
     for subject in subjects if how.load else ():
         for read, found in _load(store, subject, how.key):
             nbytes += read
@@ -125,6 +138,7 @@ def verify(
         tensors=sum(len(subject.checkpoint.tensors) for subject in subjects),
         bytes=nbytes,
         digests=digests,
+        coverage=coverage(subjects, recorded, compared, deep=how.deep, load=how.load),
     )
 
 
@@ -150,9 +164,10 @@ class _DeepLook:
     digests: dict[str, str]
     ticks: Ticks = field(default_factory=Ticks)
 
-    def at(self, subjects: Sequence[Subject], opposed: _Opposed | None) -> int:
+    def at(
+        self, subjects: Sequence[Subject], digests: Sequence[Digests], opposed: _Opposed | None
+    ) -> int:
         """Read the files, and then what they are compared with; return the bytes read."""
-        digests = [recorded_digests(subject) for subject in subjects]
         files = {
             name: nbytes
             for subject, recorded in zip(subjects, digests, strict=True)
