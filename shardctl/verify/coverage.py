@@ -31,7 +31,7 @@ class Unchecked:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """The comparison with another checkpoint: its name, and the names of the tensors in both."""
 
     other: str
@@ -58,7 +58,7 @@ class _Tensors:
 def coverage(
     subjects: Sequence[Subject],
     digests: Sequence[Mapping[str, Sequence[Digest]]],
-    compared: Compared | None,
+    compared: Comparison | None,
     *,
     deep: bool,
     load: bool,
@@ -92,7 +92,7 @@ def coverage(
 
 
 def unvouched(
-    subject: Subject, digests: Mapping[str, Sequence[Digest]], compared: Compared | None
+    subject: Subject, digests: Mapping[str, Sequence[Digest]], compared: Comparison | None
 ) -> Iterator[Finding]:
     """Yield the note for a checkpoint of which all bytes were read, and compared with nothing."""
     names = frozenset() if compared is None else compared.tensors
@@ -129,7 +129,7 @@ def _vouched(
 
 
 def _unchecked(
-    subjects: Sequence[Subject], held: _Tensors, compared: Compared | None, *, deep: bool
+    subjects: Sequence[Subject], held: _Tensors, compared: Comparison | None, *, deep: bool
 ) -> Iterator[Unchecked]:
     names = frozenset() if compared is None or not deep else compared.tensors
     rest = [tensor for tensor in held.by_nothing if tensor.name not in names]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,12 +16,14 @@ from shardctl.source.locate import Located, directory_checkpoints, find_source
 from shardctl.source.read import Opened, read_checkpoint, unseen
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
-from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
+from shardctl.verify.against import Compared, alike, compare_headers, named_tensors
 from shardctl.verify.checks import CHECKS
-from shardctl.verify.coverage import Compared, Coverage, coverage, unvouched
-from shardctl.verify.deep import Digests, check_deep, deep_bytes
+from shardctl.verify.coverage import Comparison, Coverage, coverage, unvouched
+from shardctl.verify.deep import DeepRead, Digests, check_deep
 from shardctl.verify.digests import recorded_digests
+from shardctl.verify.strided import compare_strided
 from shardctl.verify.subject import Subject
+from shardctl.verify.twins import Other, Pairs, sort_pairs
 from shardctl.verify.zeros import hole
 
 Depth = Literal["headers", "deep"]
@@ -78,9 +80,9 @@ class _Opposed:
     pairs: list[tuple[Tensor, Tensor]]
 
     @property
-    def compared(self) -> Compared:
+    def comparison(self) -> Comparison:
         """What of it is compared."""
-        return Compared(self.name, frozenset(tensor.name for tensor, _ in self.pairs))
+        return Comparison(self.name, frozenset(tensor.name for tensor, _ in self.pairs))
 
 
 def verify(
@@ -103,7 +105,7 @@ def verify(
         for located in _locate(store, source, findings)
     ]
     opposed = (
-        _oppose(other or store, subjects[0].checkpoint, how.against, how.key, opened)
+        _oppose(other or store, subjects[0], how.against, how.key, opened)
         if how.against and subjects
         else None
     )
@@ -116,13 +118,13 @@ def verify(
     nbytes = 0
     digests: dict[str, str] = {}
     recorded = [recorded_digests(subject) for subject in subjects]
-    compared = None if opposed is None else opposed.compared
+    comparison = None if opposed is None else opposed.comparison
     if how.deep:
         look = _DeepLook(how, observe, findings, digests)
         nbytes += look.at(subjects, recorded, opposed)
         if not any(finding.severity == "error" for finding in findings):
             for subject, sums in zip(subjects, recorded, strict=True):
-                findings.extend(unvouched(subject, sums, compared))
+                findings.extend(unvouched(subject, sums, comparison))
     for subject in subjects if how.load else ():
         for read, found in _load(store, subject, how.key):
             nbytes += read
@@ -138,19 +140,20 @@ def verify(
         tensors=sum(len(subject.checkpoint.tensors) for subject in subjects),
         bytes=nbytes,
         digests=digests,
-        coverage=coverage(subjects, recorded, compared, deep=how.deep, load=how.load),
+        coverage=coverage(subjects, recorded, comparison, deep=how.deep, load=how.load),
     )
 
 
 def _oppose(
-    store: Store, checkpoint: Checkpoint, other: str, key: str | None, opened: Opened
+    store: Store, subject: Subject, other: str, key: str | None, opened: Opened
 ) -> _Opposed:
     """Read the other checkpoint from its store, and compare the headers."""
     findings: list[Finding] = []
     located = find_source(store, other, whole_set=False)
-    theirs = named_tensors(_read(store, located, findings, key, opened))
-    ours = named_tensors(checkpoint)
-    findings.extend(compare_headers(ours, theirs, other))
+    opposite = Subject(store, located, _read(store, located, findings, key, opened))
+    theirs, ours = named_tensors(opposite.checkpoint), named_tensors(subject.checkpoint)
+    lost = (subject.may_hold(), opposite.may_hold())
+    findings.extend(compare_headers(ours, theirs, other, lost))
     return _Opposed(store, other, tuple(findings), alike(ours, theirs))
 
 
@@ -165,48 +168,54 @@ class _DeepLook:
     ticks: Ticks = field(default_factory=Ticks)
 
     def at(
-        self, subjects: Sequence[Subject], digests: Sequence[Digests], opposed: _Opposed | None
+        self, subjects: Sequence[Subject], recorded: Sequence[Digests], opposed: _Opposed | None
     ) -> int:
-        """Read the files, and then what they are compared with; return the bytes read."""
-        files = {
-            name: nbytes
-            for subject, recorded in zip(subjects, digests, strict=True)
-            for name, nbytes in deep_bytes(subject, recorded).items()
-        }
+        """Read the files, and what they are compared with; return the bytes read."""
+        pairs = sort_pairs(() if opposed is None else opposed.pairs)
+        # Only the first is compared: of a directory with several checkpoints that is the error.
+        reads = [
+            DeepRead(subject, digests, pairs.twins if subject is subjects[0] else {})
+            for subject, digests in zip(subjects, recorded, strict=True)
+        ]
+        files = {name: nbytes for read in reads for name, nbytes in read.files.items()}
         if opposed is not None:
-            files[opposed.name] = sum(2 * tensor.nbytes for tensor, _ in opposed.pairs)
+            files[opposed.name] = pairs.nbytes
         if self.observe is not None:
             self.observe.start(sum(files.values()), files)
         try:
-            nbytes = sum(map(self._at_files, subjects, digests))
-            return nbytes + (0 if opposed is None else self._at_tensors(subjects[0], opposed))
+            return self._at(reads, pairs, opposed)
         finally:
             self.ticks.cancel()
 
-    def _at_files(self, subject: Subject, digests: Digests) -> int:
-        nbytes = 0
-        reads = check_deep(subject, digests, self.how.jobs, self.ticks.of, self._meanwhile)
-        for name, read, found in reads:
-            self.findings.extend(found)
-            self._finished(name, read)
-            nbytes += read
-        return nbytes
+    def _at(self, reads: Sequence[DeepRead], pairs: Pairs, opposed: _Opposed | None) -> int:
+        nbytes = others = 0
+        other = None if opposed is None else self._other(opposed)
+        for read in reads:
+            for done in check_deep(read, other, self.how.jobs, self.ticks.of, self._meanwhile):
+                self.findings.extend(done.findings)
+                others += self._add(done.compared)
+                self._finished(done.name, done.nbytes)
+                nbytes += done.nbytes
+        if other is not None:
+            store = reads[0].subject.store
+            others += self._add(
+                compare_strided(store, pairs.rest, other, self.how.jobs, self._meanwhile)
+            )
+            self._finished(other.name, others)
+        return nbytes + others
 
-    def _at_tensors(self, subject: Subject, opposed: _Opposed) -> int:
-        how = Comparing(
-            subject.store,
-            opposed.store,
-            self.how.jobs,
-            self.how.digests,
-            self.ticks.of(opposed.name),
-        )
+    def _other(self, opposed: _Opposed) -> Other:
+        tick = self.ticks.of(opposed.name)
+        return Other(opposed.store, opposed.name, self.how.digests, tick)
+
+    def _add(self, compared: Iterable[Compared]) -> int:
+        """Add the findings and digests; return the bytes that were read to compare."""
         nbytes = 0
-        for compared in compare_data(opposed.pairs, opposed.name, how, self._meanwhile):
-            self.findings.extend(compared.findings)
-            nbytes += compared.nbytes
-            if compared.sha256 is not None:
-                self.digests[compared.name] = compared.sha256
-        self._finished(opposed.name, nbytes)
+        for each in compared:
+            self.findings.extend(each.findings)
+            nbytes += each.nbytes
+            if each.sha256 is not None:
+                self.digests[each.name] = each.sha256
         return nbytes
 
     def _meanwhile(self) -> None:

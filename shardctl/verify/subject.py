@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shardctl.model import Checkpoint, Tensor
@@ -30,3 +30,15 @@ class Subject:
         for tensor in self.checkpoint.tensors:
             held[tensor.storage.extent.path].append(tensor)
         return held
+
+    def may_hold(self) -> Callable[[str], bool]:
+        """Return whether a tensor of a name may be in a file that could not be read whole.
+
+        With an index, in the file that it gives; without one, in any.
+        """
+        incomplete, index = self.checkpoint.incomplete, self.checkpoint.index
+        if not incomplete or index is None:
+            return lambda _: bool(incomplete)
+        names = self.names
+        shards = {names[path] for path in incomplete}
+        return lambda name: index.weight_map.get(name) in shards
