@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from shardctl.findings import Finding
 from shardctl.source.candidates import Candidate
-from shardctl.text import plural
 
 _SHOWN_NUMBERS = 10
 
@@ -43,10 +42,9 @@ def incomplete(candidate: Candidate, path: str) -> Finding:
         message = f"{len(candidate.missing):,} of {total:,} numbered files are missing: number {numbers}{more}"
         hint = "fetch the missing files"
     else:
-        missing = plural(len(candidate.missing), "file")
         message = (
-            f"{missing} of the numbered set missing, and not listed by the index: number "
-            f"{numbers}{more}; loaders fill their tensors with random numbers"
+            f"the index lists a part of a numbered set: number {numbers}{more} is neither listed "
+            "nor there, and loaders fill the tensors with random numbers"
         )
         hint = "fetch the missing files and the index again"
     return Finding("shard-set-incomplete", "error", message, hint, path)

@@ -7,13 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.findings import Finding, as_finding
-from shardctl.model import Checkpoint, Tensor
-from shardctl.source.candidates import Candidate
-from shardctl.source.loaders import loader_choices
-from shardctl.source.locate import Located, directory_checkpoints, find_source
-from shardctl.source.read import Opened, read_checkpoint, unseen
+from shardctl.findings import Finding
+from shardctl.model import Tensor
+from shardctl.source.locate import find_source
+from shardctl.source.read import Opened, unseen
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
 from shardctl.verify.against import Compared, alike, compare_headers, named_tensors
@@ -22,7 +19,7 @@ from shardctl.verify.coverage import Comparison, Coverage, coverage, unvouched
 from shardctl.verify.deep import DeepRead, Digests, check_deep
 from shardctl.verify.digests import recorded_digests
 from shardctl.verify.strided import compare_strided
-from shardctl.verify.subject import Subject
+from shardctl.verify.subject import Subject, find_subjects, read_subject
 from shardctl.verify.twins import Other, Pairs, sort_pairs
 from shardctl.verify.zeros import hole
 
@@ -100,10 +97,7 @@ def verify(
     UsageError for a key with two meanings.
     """
     findings: list[Finding] = []
-    subjects = [
-        Subject(store, located, _read(store, located, findings, how.key, opened))
-        for located in _locate(store, source, findings)
-    ]
+    subjects = find_subjects(store, source, how.key, findings, opened)
     opposed = (
         _oppose(other or store, subjects[0], how.against, how.key, opened)
         if how.against and subjects
@@ -150,7 +144,7 @@ def _oppose(
     """Read the other checkpoint from its store, and compare the headers."""
     findings: list[Finding] = []
     located = find_source(store, other, whole_set=False)
-    opposite = Subject(store, located, _read(store, located, findings, key, opened))
+    opposite = read_subject(store, located, key, findings, opened)
     theirs, ours = named_tensors(opposite.checkpoint), named_tensors(subject.checkpoint)
     lost = (subject.may_hold(), opposite.may_hold())
     findings.extend(compare_headers(ours, theirs, other, lost))
@@ -243,50 +237,3 @@ def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int
 
 
 _RANK = {"error": 0, "warning": 1, "note": 2}
-
-
-def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Located]:
-    """Yield what SOURCE means; of an ambiguous directory, each of its checkpoints in turn."""
-    try:
-        yield find_source(store, source, whole_set=False)
-    except UsageError as error:
-        if error.code != "folder-ambiguous":
-            raise
-        choices = directory_checkpoints(store, source)
-        findings.append(_ambiguous(error, choices))
-        for candidate in choices:
-            try:
-                yield find_source(
-                    store, store.join(source, candidate.choice), whole_set=candidate.is_set
-                )
-            except InputError as incomplete:
-                findings.append(as_finding(incomplete))
-
-
-def _read(
-    store: Store, located: Located, findings: list[Finding], key: str | None, opened: Opened
-) -> Checkpoint:
-    try:
-        return read_checkpoint(
-            store,
-            located,
-            findings.append,
-            key,
-            drop_non_tensors=True,
-            nested=True,
-            opened=opened,
-        )
-    except (MissingError, UsageError):
-        raise
-    except InputError as error:
-        findings.append(as_finding(error))
-        return Checkpoint(located.format, (), ())
-
-
-def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:
-    taken = "; ".join(
-        f"{loader} loads {choice}" for loader, choice in loader_choices(choices).items()
-    )
-    return Finding(
-        "folder-ambiguous", "error", f"{error.message}: {taken}", error.hint, file=error.file
-    )

@@ -133,7 +133,7 @@ def test_a_partial_index_is_an_error(sharded: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_checkpoint(STORE, find_source(STORE, str(sharded)), strict)
     assert caught.value.code == "shard-set-incomplete"
-    assert "number 2;" in caught.value.message
+    assert "number 2 is neither listed nor there" in caught.value.message
 
 
 # -- SOURCE --------------------------------------------------------------------------------------------------------

@@ -203,6 +203,22 @@ def test_an_ambiguous_directory_is_looked_at_whole() -> None:
     assert "accelerate loads pytorch_model.bin" in message
 
 
+def test_one_model_in_two_formats_is_a_note() -> None:
+    """As in most repositories of the hub: the same tensors as safetensors and as .bin are no error;
+    another tensor is, and so are two sets in one format.
+    """
+    store = sharded()
+    put(store, "m/pytorch_model.bin", weights({"a": b"1", "b": b"2"}, "bin"))
+    (finding,) = verify(store, "m", Thoroughness()).findings
+    assert (finding.code, finding.severity) == ("folder-ambiguous", "note")
+    assert finding.message.endswith("; all of them have the same names, dtypes and shapes")
+    put(store, "m/model.safetensors", weights({"a": b"1", "b": b"2"}))
+    assert not verify(store, "m", Thoroughness()).ok
+    store.remove("m/model.safetensors")
+    put(store, "m/pytorch_model.bin", weights({"a": b"1", "b": b"22"}, "bin"))
+    assert not verify(store, "m", Thoroughness()).ok
+
+
 def test_against_itself_in_other_files() -> None:
     """Containers and shards make no difference; with `deep` every tensor has its digest."""
     store = sharded()
