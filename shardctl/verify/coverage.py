@@ -48,11 +48,12 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class _Tensors:
-    """The tensors with elements, by what vouches for their bytes."""
+    """The tensors with elements, by what vouches for their bytes; `recorded` have either."""
 
     by_crc: Sequence[Tensor]
     by_digest: Sequence[Tensor]
     by_nothing: Sequence[Tensor]
+    recorded: int
 
 
 def coverage(
@@ -115,17 +116,19 @@ def _vouched(
     subjects: Sequence[Subject], digests: Sequence[Mapping[str, Sequence[Digest]]]
 ) -> _Tensors:
     by_crc, by_digest, by_nothing = list[Tensor](), list[Tensor](), list[Tensor]()
+    number = 0
     for subject, recorded in zip(subjects, digests, strict=True):
         for tensor in subject.checkpoint.tensors:
             if not tensor.nbytes:
                 continue
+            number += 1
             if tensor.storage.crc32 is not None:
                 by_crc.append(tensor)
             if recorded.get(tensor.storage.extent.path):
                 by_digest.append(tensor)
             elif tensor.storage.crc32 is None:
                 by_nothing.append(tensor)
-    return _Tensors(by_crc, by_digest, by_nothing)
+    return _Tensors(by_crc, by_digest, by_nothing, number - len(by_nothing))
 
 
 def _unchecked(
@@ -136,10 +139,8 @@ def _unchecked(
     if rest:
         yield Unchecked(f"the bytes of {plural(len(rest), 'tensor')}", NOT_RECORDED)
     if not deep:
-        known = {(tensor.storage.extent.path, tensor.name) for tensor in held.by_crc}
-        known |= {(tensor.storage.extent.path, tensor.name) for tensor in held.by_digest}
-        if known:
-            yield Unchecked(f"the bytes of {plural(len(known), 'tensor')}", NOT_READ)
+        if held.recorded:
+            yield Unchecked(f"the bytes of {plural(held.recorded, 'tensor')}", NOT_READ)
         if compared is not None and compared.tensors:
             what = f"the bytes of {plural(len(compared.tensors), 'tensor')} against"
             yield Unchecked(f"{what} '{escape(compared.other)}'", _NOT_COMPARED)

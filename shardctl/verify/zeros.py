@@ -35,6 +35,8 @@ def hole(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | None:
     Nothing is read: the store says where they are.
     """
     found = list(itertools.islice(holes(store, file.path), _MOST_HOLES))
+    if not found:
+        return None
     ends = [extent.end for extent in found]
     hit = [
         (max(tensor.span.offset, found[at].offset), tensor)

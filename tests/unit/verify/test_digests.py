@@ -68,8 +68,8 @@ def test_the_etag_of_a_download(etag: str, below: str, *, wrong: bool) -> None:
 
 
 @pytest.mark.parametrize("record", [b"", b"\xff\xfe", b"one line", b"\n" * 9000])
-def test_a_record_that_is_none(record: bytes) -> None:
-    """What is no record of a download is passed over."""
+def test_a_file_that_is_not_a_record(record: bytes) -> None:
+    """A file of that name that is not a record of a download is passed over."""
     store = MemoryStore()
     put(store, "d/model.safetensors", DATA)
     put(store, "d/.cache/huggingface/download/model.safetensors.metadata", record)

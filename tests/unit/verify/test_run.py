@@ -204,8 +204,8 @@ def test_an_ambiguous_directory_is_looked_at_whole() -> None:
 
 
 def test_one_model_in_two_formats_is_a_note() -> None:
-    """As in most repositories of the hub: the same tensors as safetensors and as .bin are no error;
-    another tensor is, and so are two sets in one format.
+    """As in most repositories of the hub: the same tensors as safetensors and as .bin are a
+    note; another tensor is an error, and so are two sets in one format.
     """
     store = sharded()
     put(store, "m/pytorch_model.bin", weights({"a": b"1", "b": b"2"}, "bin"))
