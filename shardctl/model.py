@@ -240,6 +240,8 @@ class Checkpoint:
     `metadata` are the files' own string pairs, without aliases; `tensor_metadata` has those of its
     keys whose values are JSON objects with a member for each tensor: the member's JSON text by key
     and tensor. `aliases` maps each tied name that is only recorded to the name whose bytes it has.
+    `incomplete` are the paths of files that are missing, or of which errors were found while their
+    headers were read: not all their tensors may be here.
     """
 
     format: str
@@ -250,6 +252,7 @@ class Checkpoint:
     aliases: Mapping[str, str] = field(default_factory=dict)
     index: Index | None = None
     non_tensors: tuple[NonTensor, ...] = ()
+    incomplete: frozenset[str] = frozenset()
 
 
 def whole_blocks(offset: int, extent: Extent, block: int) -> tuple[int, int]:

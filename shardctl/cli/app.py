@@ -209,7 +209,7 @@ def verify(
     from shardctl.cli import documents, render
     from shardctl.cli.progress import headers
     from shardctl.cli.progress import observers as showing
-    from shardctl.cli.remedies import spelled_finding
+    from shardctl.cli.remedies import spelled_coverage, spelled_finding
     from shardctl.cli.reporting import Reporter
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
@@ -233,7 +233,11 @@ def verify(
         headers.shown(progress, quiet=quiet, verbose=verbose, ends=False) as opened,
     ):
         found = run_checks(store, path, how, observer, other_store, opened)
-    found = replace(found, findings=tuple(map(spelled_finding, found.findings)))
+    found = replace(
+        found,
+        findings=tuple(map(spelled_finding, found.findings)),
+        coverage=spelled_coverage(found.coverage),
+    )
     reporter.verdict(store, path, found, key)
     if json:
         write_stdout(documents.dump(documents.verdict(source, found)))
@@ -241,7 +245,8 @@ def verify(
         write_stdout(render.verdict(found, store))
     else:
         write_stdout(render.finding_rows(found.findings))
-        log(render.closing(found), quiet=quiet)
+        for line in render.closing(found):
+            log(line, quiet=quiet)
     if not found.ok:
         raise typer.Exit(WORK_TO_DO)
 

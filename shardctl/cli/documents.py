@@ -184,5 +184,8 @@ def verdict(source: str, found: Verdict) -> dict[str, Any]:
             }
             for finding in found.findings
         ],
+        "unchecked": [
+            {"what": each.what, "reason": each.reason} for each in found.coverage.unchecked
+        ],
     }
     return {**document, "digests": dict(found.digests)} if found.digests else document

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shardctl.findings import Finding
+    from shardctl.verify.coverage import Coverage
 
 #: What to type for each setting and function that a text may name.
 SPELLINGS = {
     "accept_damage": "--accept-damage",
+    "against": "--against",
     "checksums": "--checksums",
+    "deep": "--deep",
     "drop_non_tensors": "--drop-non-tensors",
     "format": "--to",
     'format="bin"': "--to bin",
@@ -56,3 +59,12 @@ def spelled(text: str) -> str:
 def spelled_finding(finding: Finding) -> Finding:
     """Return a finding whose message and hint name options and commands."""
     return replace(finding, message=spelled(finding.message), hint=spelled(finding.hint))
+
+
+def spelled_coverage(coverage: Coverage) -> Coverage:
+    """Return what was checked, and what was not, with options and commands in their texts."""
+    unchecked = (
+        replace(each, what=spelled(each.what), reason=spelled(each.reason))
+        for each in coverage.unchecked
+    )
+    return replace(coverage, checked=spelled(coverage.checked), unchecked=tuple(unchecked))

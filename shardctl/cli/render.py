@@ -145,14 +145,21 @@ def verdict(found: Verdict, store: Store) -> str:
     from shardctl.cli.terminal.findings import findings, measure_of
 
     on = canvas()
-    return drawn(on, *findings(found.findings, measure_of(store), on), on.text(closing(found)))
+    lines = map(on.text, closing(found))
+    return drawn(on, *findings(found.findings, measure_of(store), on), *lines)
 
 
-def closing(found: Verdict) -> str:
-    """Return the line that sums a verdict up."""
+def closing(found: Verdict) -> tuple[str, str]:
+    """Return the two lines that sum a verdict up: what was found, and what was checked."""
     from shardctl.view.findings import counted
 
     counts = counted(found.counts) or "no problems found"
     read = f", {format_size(found.bytes)} read" if found.bytes else ""
     held = f"{plural(found.files, 'file')}, {plural(found.tensors, 'tensor')}"
-    return f"{'ok' if found.ok else 'not ok'}: {held}{read}: {counts}"
+    checked, unchecked = found.coverage.checked, found.coverage.unchecked
+    # A line that says "only" has given the reason already.
+    rest = ", ".join(each.what for each in unchecked) if " only: " not in checked else ""
+    return (
+        f"{'ok' if found.ok else 'not ok'}: {held}{read}: {counts}",
+        f"checked: {checked}" + (f"; not checked: {rest}" if rest else ""),
+    )

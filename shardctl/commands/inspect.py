@@ -11,6 +11,7 @@ from shardctl.errors import MissingError
 from shardctl.findings import noting
 from shardctl.model import Checkpoint, Tensor
 from shardctl.source.locate import Located, find_source
+from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import Opened, read_checkpoint, unseen
 from shardctl.storages import storage_units, tied_names
 from shardctl.stores.base import Store
@@ -75,6 +76,7 @@ def inspect(
     checkpoint = read_checkpoint(
         store, located, noting(notes), key, drop_non_tensors=True, nested=True, opened=opened
     )
+    notes.extend(misnamed_notes(checkpoint.files))
     return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
 
 

@@ -26,6 +26,7 @@ from shardctl.model import Checkpoint, Version
 from shardctl.planning.plan import Plan, make_plan
 from shardctl.planning.request import WriteOptions, options_of
 from shardctl.source.locate import Located, find_source
+from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
@@ -128,6 +129,7 @@ def prepare(
         options.key,
         drop_non_tensors=options.drop_non_tensors,
     )
+    notes.extend(misnamed_notes(checkpoint.files))
     # Plan.
     reflink = reflink_of(route, checkpoint, options.layout)
     request = complete(options, located, checkpoint, place, reflink.planned)

@@ -5,12 +5,14 @@ Pure functions of the names and of what the indexes list.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.naming import (
     KNOWN_STEMS,
+    MAX_SHARDS,
     NumberStyle,
     WeightsName,
     is_training_state,
@@ -24,9 +26,9 @@ from shardctl.text import escape, plural
 class Candidate:
     """One checkpoint in a directory, by names alone.
 
-    `files` are the names that exist, in the order of their numbers; `missing` are the numbers
-    that a set without an index lacks; `unlisted` are files that are numbered like the index's
-    shards and not listed by it.
+    `files` are the names that exist, in the order of their numbers; `missing` are the numbers of
+    files that neither exist nor are listed by the index; `unlisted` are files that are numbered
+    like the index's shards and not listed by it.
     """
 
     stem: str
@@ -135,9 +137,33 @@ def _indexed(
     # over from another save.
     touched = [members for members in sets.values() if set(members).intersection(files)]
     unlisted = [member for members in touched for member in members if member not in files]
+    missing = _missing_numbers((*listed.get(index, files), *unlisted))
     return Candidate(
-        name.stem, name.variant, name.suffix, tuple(files), index, unlisted=tuple(unlisted)
+        name.stem,
+        name.variant,
+        name.suffix,
+        tuple(files),
+        index,
+        missing=missing,
+        unlisted=tuple(unlisted),
     )
+
+
+def _missing_numbers(listed: Iterable[str]) -> tuple[int, ...]:
+    """The numbers that the names "i of n" that an index lists lack, of one set after the other."""
+    directories: dict[str, list[str]] = {}
+    for path in listed:
+        directory, _, name = path.rpartition("/")
+        directories.setdefault(directory, []).append(name)
+    numbers = (
+        number
+        for names in directories.values()
+        for key, members in _numbered_sets(names).items()
+        if key[-1] is not None
+        for number in _missing(members, key[-1])
+    )
+    # A hostile index can list a million names, each of another set of 99,999 files.
+    return tuple(itertools.islice(numbers, MAX_SHARDS))
 
 
 def _unindexed(key: _SetKey, members: list[str]) -> Candidate:

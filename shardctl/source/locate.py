@@ -18,6 +18,7 @@ from shardctl.formats.registry import all_suffixes, promised_by, writable
 from shardctl.model import Index
 from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.source.candidates import Candidate, candidates
+from shardctl.source.sets import incomplete, set_findings
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
@@ -205,7 +206,7 @@ def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
         )
     located = _of_candidate(store, source, directory, home, indexes)
     if home.missing:
-        finding = _incomplete(home, source)
+        finding = incomplete(home, source)
         raise InputError(finding.message, hint=finding.hint, code=finding.code, file=source)
     if len(located.files) == 1:
         return located
@@ -251,39 +252,9 @@ def _of_candidate(
         unlisted=unlisted,
         findings=(
             *read.findings,
-            *_set_findings(candidate, store.join(directory, candidate.choice), unlisted),
+            *set_findings(candidate, store.join(directory, candidate.choice), unlisted),
         ),
     )
-
-
-def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> list[Finding]:
-    """Return what the names show to be wrong with a set; `path` is its index or first file."""
-    found = [
-        Finding(
-            "shard-unlisted",
-            "error",
-            "the file is numbered like the index's shards, and the index does not list it",
-            "repair the index with `reindex`, or remove the file if it is left over from another "
-            "save",
-            file,
-        )
-        for file in unlisted
-    ]
-    if candidate.missing:
-        found.append(_incomplete(candidate, path))
-    elif candidate.index is None and candidate.style not in ("none", "rank"):
-        message = "the numbered files have no index, and most loaders find them only through one"
-        found.append(Finding("index-missing", "warning", message, "write it with `reindex`", path))
-    return found
-
-
-def _incomplete(candidate: Candidate, path: str) -> Finding:
-    numbers = ", ".join(map(str, candidate.missing[:_SHOWN_CHOICES]))
-    more = ", …" if len(candidate.missing) > _SHOWN_CHOICES else ""
-    total = len(candidate.files) + len(candidate.missing)
-    count = len(candidate.missing)
-    message = f"missing {count:,} of {total:,} numbered files: number {numbers}{more}"
-    return Finding("shard-set-incomplete", "error", message, "fetch the missing files", path)
 
 
 def _ambiguous(store: Store, directory: str, found: Sequence[Candidate]) -> UsageError:

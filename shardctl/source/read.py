@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from shardctl.findings import Finding, Report, report_some
 from shardctl.formats.detection import read_file
@@ -12,9 +13,9 @@ from shardctl.model import Checkpoint, File, Index, Tensor
 from shardctl.naming import parse_weights_name
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, United, unite
-from shardctl.source.state_dict import Selection, flatten, select
+from shardctl.source.state_dict import UNREAD_TENSOR, Selection, flatten, select
 from shardctl.stores.base import Store
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 _REPAIR = "write the index again from the shards' headers with `reindex`"
 
@@ -59,22 +60,24 @@ def read_checkpoint(
     """
     for finding in located.findings:
         report(finding)
+    incomplete: set[str] = set()
     parts = [
         _Part(
             path, file, _choose(file, path, key, drop_non_tensors=drop_non_tensors, nested=nested)
         )
-        for path, file in _read_files(store, located, report, opened)
+        for path, file in _read_files(store, located, report, opened, incomplete)
     ]
+    report_some(_without_tensors(parts, incomplete), report)
     report_some(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
     report_some(_unite(parts, tensors), report)
     united = United()
     report_some(unite([_pairs_of(part) for part in parts], united), report)
     metadata = united.pairs
-    recorded: Mapping[str, object] = {} if located.index is None else located.index.metadata
-    aliases = _aliases({**recorded, **metadata}, tensors)
+    aliases = _aliases(located.index, parts, tensors)
     if located.index is not None:
-        report_some(_misplaced(store, located, located.index, parts, aliases), report)
+        whole = [part for part in parts if part.path not in incomplete]
+        report_some(_misplaced(store, located, located.index, parts, whole, aliases), report)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=tuple(part.file for part in parts),
@@ -84,22 +87,43 @@ def read_checkpoint(
         aliases=aliases,
         index=located.index,
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
+        incomplete=frozenset(incomplete),
     )
 
 
 def _read_files(
-    store: Store, located: Located, report: Report, opened: Opened
+    store: Store, located: Located, report: Report, opened: Opened, incomplete: set[str]
 ) -> Iterator[tuple[str, File]]:
+    """Yield the files with a usable header; add to `incomplete` those that cannot be read whole.
+
+    The errors of a file without one say how many tensors are lost with it, where an index knows.
+    """
+    listed = Counter(() if located.index is None else located.index.weight_map.values())
+    names = located.names(store)
     for number, path in enumerate(located.files, start=1):
         absent = _absent(store, located, path)
         if absent is not None:
-            report(absent)
+            incomplete.add(path)
+            report(_with_loss(absent, listed[names[path]]))
             continue
+        found: list[Finding] = []
         with store.open(path) as reader:
             opened(path, reader.version.size, number, len(located.files))
-            file = read_file(reader, report)
+            file = read_file(reader, found.append)
+        if any(finding.severity == "error" for finding in found):
+            incomplete.add(path)
+        for finding in found:
+            report(finding if file is not None else _with_loss(finding, listed[names[path]]))
         if file is not None:
             yield path, file
+
+
+def _with_loss(finding: Finding, tensors: int) -> Finding:
+    """The finding with the number of tensors that the index lists in a file without any."""
+    if not tensors or finding.severity != "error":
+        return finding
+    lost = f"the index lists {plural(tensors, 'tensor')} in it"
+    return replace(finding, message=f"{finding.message}; {lost}")
 
 
 def _absent(store: Store, located: Located, path: str) -> Finding | None:
@@ -114,17 +138,21 @@ def _absent(store: Store, located: Located, path: str) -> Finding | None:
         )
     if located.index is not None:
         message = "listed in the index but missing"
-        return Finding(
-            "index-shard-missing",
-            "error",
-            message,
-            "incomplete download; fetch the missing shard",
-            path,
-        )
+        hint = "incomplete download; fetch the missing shard"
+        return Finding("index-shard-missing", "error", message, hint, path)
     message = "the name is a link to a file that does not exist"
-    return Finding(
-        "file-not-regular", "error", message, "fetch the model again, or fix the link", path
-    )
+    hint = "fetch the model again, or fix the link"
+    return Finding("file-not-regular", "error", message, hint, path)
+
+
+def _without_tensors(parts: Sequence[_Part], incomplete: Container[str]) -> Iterator[Finding]:
+    """Files that were read whole and have no tensor, not even of a kind that is not read."""
+    for part in parts:
+        unread = any(value.kind.startswith(UNREAD_TENSOR) for value in part.chosen.non_tensors)
+        if not part.chosen.tensors and not unread and part.path not in incomplete:
+            message = "the file contains no tensors"
+            hint = "the save was not finished, or these are not the weights: save or fetch it again"
+            yield Finding("no-tensors", "warning", message, hint, part.path)
 
 
 def _choose(
@@ -183,23 +211,43 @@ def _pairs_of(part: _Part) -> FilePairs:
     return FilePairs(part.path, pairs, names)
 
 
-def _aliases(metadata: Mapping[str, object], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the names recorded as tied to a tensor, as the hub records them: `dropped: kept`."""
+def _aliases(
+    index: Index | None, parts: Sequence[_Part], tensors: Mapping[str, Tensor]
+) -> dict[str, str]:
+    """Return the names recorded as tied to a tensor, as the hub records them: `dropped: kept`.
+
+    They are recorded in the index, or in the file that holds the tensor: a pair of texts in any
+    other file's metadata is no such record.
+    """
     reserved = reserved_metadata()
+    recorded: list[tuple[Mapping[str, object], Container[str]]] = [
+        (part.file.metadata, {tensor.name for tensor in part.chosen.tensors})
+        for part in parts
+        if part.file.metadata.keys() - reserved
+    ]
+    if index is not None:
+        recorded.append((index.metadata, tensors))
     return {
         name: kept
+        for metadata, held in reversed(recorded)
         for name, kept in metadata.items()
-        if name not in reserved
-        and name not in tensors
-        and isinstance(kept, str)
-        and kept in tensors
+        if name not in reserved and name not in tensors and isinstance(kept, str) and kept in held
     }
 
 
 def _misplaced(
-    store: Store, located: Located, index: Index, parts: Sequence[_Part], aliases: Mapping[str, str]
+    store: Store,
+    located: Located,
+    index: Index,
+    parts: Sequence[_Part],
+    whole: Sequence[_Part],
+    aliases: Mapping[str, str],
 ) -> Iterator[Finding]:
-    """Yield where the index and the files that it lists differ; unread shards do not count."""
+    """Yield where the index and the files that it lists differ.
+
+    Tensors are missing only from files that were read whole: of the others, what is wrong with
+    them is the cause.
+    """
     shards = located.names(store)
     listed = index.weight_map
     # In the usual case, without a difference, no second map of every tensor is made.
@@ -212,10 +260,13 @@ def _misplaced(
         return
     holds = {shards[part.path]: {tensor.name for tensor in part.chosen.tensors} for part in parts}
     homes = {tensor: shard for shard, held in reversed(holds.items()) for tensor in held}
+    complete = {shards[part.path] for part in whole}
     for tensor, shard in listed.items():
-        if shard not in holds or tensor in holds[shard] or tensor in aliases:
+        if shard not in complete or tensor in holds[shard]:
             continue
-        if tensor in homes:
+        if tensor in aliases:
+            yield _listed_alias(index, tensor, aliases[tensor], homes[aliases[tensor]])
+        elif tensor in homes:
             message = (
                 f"the index places the tensor in '{escape(shard)}', and it is in "
                 f"'{escape(homes[tensor])}'"
@@ -229,3 +280,17 @@ def _misplaced(
         if tensor not in listed:
             message = f"the tensor is in '{escape(shard)}', and the index does not list it"
             yield Finding("index-tensor-unlisted", "error", message, _REPAIR, index.path, tensor)
+
+
+def _listed_alias(index: Index, alias: str, kept: str, home: str) -> Finding:
+    """The finding for a name that the index lists and that is only recorded as tied to `kept`."""
+    shard = index.weight_map[alias]
+    if shard == home:
+        message = f"no shard holds the tensor, which is only recorded as tied to '{escape(kept)}'"
+        hint = f"loaders that do not tie the two miss it; {_REPAIR}"
+        return Finding("index-tensor-missing", "warning", message, hint, index.path, alias)
+    message = (
+        f"the index places the tensor in '{escape(shard)}', and '{escape(kept)}', to which it is "
+        f"tied, is in '{escape(home)}'"
+    )
+    return Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, alias)

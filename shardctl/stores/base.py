@@ -12,6 +12,7 @@ names the file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -364,6 +365,25 @@ class DropsCaches(Protocol):
         """Let the next read of a synced file come from where it is kept, as far as possible."""
 
 
+@runtime_checkable
+class FindsHoles(Protocol):
+    """A store whose files can have holes: ranges that were never written, and read as zeros."""
+
+    def holes(self, path: str) -> Iterator[Extent]:
+        """Yield the holes of a file in order, as far as the system tells.
+
+        Raises as `open` does.
+        """
+
+
+@runtime_checkable
+class FollowsLinks(Protocol):
+    """A store that has links, and says where they lead."""
+
+    def followed(self, path: str) -> str:
+        """Return the path that `path` leads to, through every link; itself where it is none."""
+
+
 #: Every capability, for those who go through all of them.
 CAPABILITIES: tuple[type, ...] = (
     OpensDirectories,
@@ -375,4 +395,6 @@ CAPABILITIES: tuple[type, ...] = (
     KnowsFreeSpace,
     KeepsModes,
     DropsCaches,
+    FindsHoles,
+    FollowsLinks,
 )

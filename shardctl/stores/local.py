@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardctl.errors import InputError
-from shardctl.model import Version
+from shardctl.model import Extent, Version
 from shardctl.stores import local_files, locking, syscalls
 from shardctl.stores.base import Entry, EntryKind, Reader
 from shardctl.stores.directories import LocalDirectory
@@ -183,6 +183,17 @@ class LocalStore:
             except OSError as error:
                 if error.errno not in syscalls.UNSUPPORTED | {errno.EPERM}:
                     raise
+
+    def holes(self, path: str) -> Iterator[Extent]:
+        """Yield the holes of a file in order, where the system and the filesystem tell them."""
+        with self.open(path) as reader, reading(path):
+            for offset, length in syscalls.holes(reader.descriptor.number):
+                yield Extent(path, offset, length)
+
+    def followed(self, path: str) -> str:
+        """Return the absolute path that `path` leads to, through every link."""
+        with reading(path):
+            return os.path.realpath(path)
 
     def drop_cache(self, path: str) -> None:
         """Drop the file's clean pages, where the system can."""

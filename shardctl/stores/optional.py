@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from operator import and_
 
+from shardctl.model import Extent
 from shardctl.stores.base import (
     Directory,
     DropsCaches,
+    FindsHoles,
+    FollowsLinks,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
@@ -108,3 +111,19 @@ def drop_cache(store: Store, path: str) -> None:
     """
     if isinstance(store, DropsCaches):
         store.drop_cache(path)
+
+
+def holes(store: Store, path: str) -> Iterator[Extent]:
+    """Yield the ranges of a file that were never written, and read as zeros.
+
+    Without `FindsHoles` there are none: zeros that were written look the same.
+    """
+    return store.holes(path) if isinstance(store, FindsHoles) else iter(())
+
+
+def followed(store: Store, path: str) -> str:
+    """Return the path that `path` leads to, through every link.
+
+    Without `FollowsLinks` it is the path itself: there are no links, or they are not seen.
+    """
+    return store.followed(path) if isinstance(store, FollowsLinks) else path

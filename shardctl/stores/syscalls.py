@@ -10,6 +10,7 @@ import os
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 
 if sys.platform != "win32":
     import fcntl
@@ -158,6 +159,28 @@ def shared_block(source: int, directory: str) -> int | None:
         return block if share_range(source, 0, target, 0, block) else None
     finally:
         os.close(target)
+
+
+def holes(descriptor: int) -> Iterator[tuple[int, int]]:
+    """Yield the offset and the length of each hole of an open file, in bytes, in order.
+
+    None where the system or the filesystem cannot tell. It moves the file's position.
+    """
+    size = os.fstat(descriptor).st_size
+    end = 0
+    while hasattr(os, "SEEK_HOLE") and end < size:
+        try:
+            begin = os.lseek(descriptor, end, os.SEEK_HOLE)
+            end = os.lseek(descriptor, begin, os.SEEK_DATA) if begin < size else size
+        except OSError as error:
+            if error.errno in UNSUPPORTED:
+                return
+            # There are no data after the hole; or the file became shorter.
+            if error.errno != errno.ENXIO:
+                raise
+            end = size
+        if begin < end:
+            yield begin, end - begin
 
 
 def start_writing(descriptor: int, offset: int, length: int) -> None:

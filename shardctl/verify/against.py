@@ -1,22 +1,26 @@
-"""Compare two checkpoints tensor by tensor, whatever their formats and shards."""
+"""Compare two checkpoints tensor by tensor, whatever their formats and shards: names and headers.
+
+Bytes are compared by `twins` while a file of ours is read, and by `strided` where a tensor is a view
+with strides, whose elements do not lie one after another.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from shardctl.errors import ShardctlError
-from shardctl.findings import Finding, as_finding
-from shardctl.layout import Copy, Gather, tensor_piece
+from shardctl.findings import Finding
+from shardctl.layout import tensor_piece
 from shardctl.model import Checkpoint, Tensor
 from shardctl.stores.base import Store
 from shardctl.streams.gather import feed
-from shardctl.streams.pool import in_order
-from shardctl.streams.progress import Tick
 
 _HINT_SAME = "the two checkpoints are not the same model: check which one you need"
+
+#: Whether a tensor of that name may be in a file that could not be read whole.
+MayHold = Callable[[str], bool]
 
 
 class Hash(Protocol):
@@ -28,22 +32,12 @@ class Hash(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparing:
-    """How to compare: where each side is read, tensors at once, and whether to take digests.
-
-    `tick` is called with the bytes read.
-    """
-
-    store: Store
-    other: Store
-    jobs: int
-    digests: bool
-    tick: Tick
-
-
-@dataclass(frozen=True, slots=True)
 class Compared:
-    """One tensor that both sides have: the bytes read, its digest if wanted, and what differs."""
+    """One tensor that both sides have.
+
+    `nbytes` were read to compare it, beside those of our file; `sha256` is that of its elements,
+    where that was wanted and they are equal.
+    """
 
     name: str
     nbytes: int
@@ -60,26 +54,62 @@ def named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def compare_headers(
-    ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], other: str
+    ours: Mapping[str, Tensor],
+    theirs: Mapping[str, Tensor],
+    other: str,
+    lost: tuple[MayHold, MayHold],
 ) -> Iterator[Finding]:
-    """Yield what differs in names, dtypes and shapes; `other` is how the other side is called."""
+    """Yield what differs in names, dtypes and shapes; `other` is how the other side is called.
+
+    `lost` say of each side whether a tensor may be in a file that could not be read whole: that is
+    no difference.
+    """
+    lost_here, lost_there = lost
     for name, tensor in ours.items():
         twin = theirs.get(name)
         if twin is None:
-            yield _finding("against-extra", tensor, f"missing in '{other}'")
+            if not lost_there(name):
+                yield _finding("against-extra", tensor, f"missing in '{other}'")
         elif twin.dtype != tensor.dtype:
-            yield _finding(
-                "against-dtype", tensor, f"{tensor.dtype.name} here, {twin.dtype.name} in '{other}'"
-            )
+            message = f"{tensor.dtype.name} here, {twin.dtype.name} in '{other}'"
+            yield _finding("against-dtype", tensor, message)
         elif twin.shape != tensor.shape:
-            yield _finding(
-                "against-shape",
-                tensor,
-                f"{list(tensor.shape)} here, {list(twin.shape)} in '{other}'",
-            )
+            message = f"{list(tensor.shape)} here, {list(twin.shape)} in '{other}'"
+            yield _finding("against-shape", tensor, message)
     for name, twin in theirs.items():
-        if name not in ours:
+        if name not in ours and not lost_here(name):
             yield _finding("against-missing", twin, f"only in '{other}'")
+
+
+def data_differs(tensor: Tensor, other: str, at: int) -> Finding:
+    """Return the finding for other bytes from byte `at` of a tensor's elements on.
+
+    Elements are counted in row-major order. In a view with strides they lie elsewhere in the file:
+    then the offset is that of the view.
+    """
+    found = _finding(
+        "against-data",
+        tensor,
+        f"the bytes differ from those in '{other}', first at byte {at:,} of the tensor",
+    )
+    return found if tensor.strides is not None else replace(found, offset=tensor.span.offset + at)
+
+
+def first_difference(one: bytes, other: bytes) -> int:
+    """Return the offset of the first byte in which two texts of one length differ.
+
+    Their length where they are equal. Halves are compared, which takes no loop over the bytes.
+    """
+    low, high = 0, len(one)
+    if one == other:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def alike(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -90,81 +120,6 @@ def alike(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tupl
         if (twin := theirs.get(name)) is not None
         and (twin.dtype, twin.shape) == (tensor.dtype, tensor.shape)
     ]
-
-
-def compare_data(
-    pairs: Sequence[tuple[Tensor, Tensor]],
-    other: str,
-    how: Comparing,
-    meanwhile: Callable[[], None],
-) -> Iterator[Compared]:
-    """Compare the bytes of tensors, streaming, several of them at once; yields one result each.
-
-    `other` is how the other side is called. `meanwhile` is called now and then as this thread
-    waits.
-    """
-    yield from in_order(
-        how.jobs, lambda pair: _compare(pair[0], pair[1], other, how), pairs, meanwhile
-    )
-
-
-def _compare(tensor: Tensor, twin: Tensor, other: str, how: Comparing) -> Compared:
-    sha = hashlib.sha256() if how.digests else None
-    try:
-        differs = _first_difference(tensor_piece(tensor), tensor_piece(twin), sha, how)
-    except ShardctlError as error:
-        broken = replace(as_finding(error), tensor=tensor.name)
-        return Compared(tensor.name, 0, None, (broken,))
-    if differs is None:
-        return Compared(
-            tensor.name, 2 * tensor.nbytes, None if sha is None else sha.hexdigest(), ()
-        )
-    message = f"the bytes differ from those in '{other}', first near byte {differs:,} of the tensor"
-    return Compared(
-        tensor.name, 2 * tensor.nbytes, None, (_finding("against-data", tensor, message),)
-    )
-
-
-def _first_difference(
-    mine: Copy | Gather, its: Copy | Gather, sha: Hash | None, how: Comparing
-) -> int | None:
-    """Return where the elements of two tensors differ first, to within a chunk; None if nowhere.
-
-    In bytes from the start of the tensor. `sha` takes in the elements. Bytes are compared with
-    bytes, which is faster than any digest.
-    """
-    if isinstance(mine, Gather) and isinstance(its, Gather):
-        return _difference_of_digests(mine, its, sha, how)
-    (store, streamed), (other, straight) = (how.store, mine), (how.other, its)
-    if isinstance(its, Gather):
-        (store, streamed), (other, straight) = (how.other, its), (how.store, mine)
-    done = 0
-    differs: int | None = None
-    with store.open(streamed.extent.path) as reader, other.open(straight.extent.path) as twin:
-
-        def see(chunk: bytes | bytearray | memoryview) -> None:
-            nonlocal done, differs
-            found = twin.read(straight.extent.offset + done, len(chunk))
-            if sha is not None:
-                sha.update(chunk)
-            if differs is None and found != chunk:
-                differs = done
-            done += len(chunk)
-            how.tick(2 * len(chunk))
-
-        feed(reader, streamed, see)
-    return differs
-
-
-def _difference_of_digests(
-    mine: Gather, its: Gather, sha: Hash | None, how: Comparing
-) -> int | None:
-    """Compare two strided views, which come in different chunks: only the whole can be compared."""
-    ours, theirs = sha or hashlib.sha256(), hashlib.sha256()
-    for store, piece, digest in ((how.store, mine, ours), (how.other, its, theirs)):
-        with store.open(piece.extent.path) as reader:
-            feed(reader, piece, digest.update)
-    return None if ours.digest() == theirs.digest() else 0
 
 
 def tensor_digest(store: Store, tensor: Tensor) -> str:

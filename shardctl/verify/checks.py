@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from shardctl.checksums import CHECKSUMS
 from shardctl.engine.journal import unfinished
 from shardctl.findings import Finding, Severity
+from shardctl.formats.registry import by_name
 from shardctl.model import Tensor
 from shardctl.source.checksum_file import read_checksums
+from shardctl.source.misnamed import misnamed_files
 from shardctl.source.state_dict import UNREAD_TENSOR
 from shardctl.storages import by_file, storage_units
-from shardctl.text import plural
+from shardctl.text import escape, plural
 from shardctl.verify.subject import Subject
 
 Check = Callable[[Subject], Iterable[Finding]]
@@ -51,7 +53,8 @@ def total_size(subject: Subject) -> Iterator[Finding]:
     With partial views, the bytes of the whole storages are right too.
     """
     index = subject.checkpoint.index
-    if index is None:
+    # Without some of the tensors no total can be right.
+    if index is None or subject.checkpoint.incomplete:
         return
     stated = index.metadata.get("total_size")
     written, whole, each = _sums(subject.checkpoint.tensors)
@@ -79,6 +82,49 @@ def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
             whole += unit.tensors[0].storage.extent.length
             each += sum(tensor.nbytes for tensor in unit.tensors)
     return written, whole, each
+
+
+def misnamed(subject: Subject) -> Iterator[Finding]:
+    """Files whose suffix promises another format."""
+    return misnamed_files(subject.checkpoint.files)
+
+
+def metadata_missing(subject: Subject) -> Iterator[Finding]:
+    """Files without the metadata that loaders of their format ask for."""
+    lacking = [
+        (file, key)
+        for file in subject.checkpoint.files
+        for key in by_name(file.format).metadata or ()
+        if file.tree and key not in file.metadata
+    ]
+    if lacking:
+        file, key = lacking[0]
+        others = f", nor in {plural(len(lacking) - 1, 'other file')}" if len(lacking) > 1 else ""
+        yield Finding(
+            "metadata-format-missing",
+            "note",
+            f"there is no '{key}' in the metadata{others}: transformers 4 and diffusers refuse "
+            "such a file",
+            "write it again with `write`, which adds it",
+            file=file.path,
+        )
+
+
+def empty_tensors(subject: Subject) -> Iterator[Finding]:
+    """Tensors of shape [0], as ZeRO-3 leaves them where a rank holds nothing of them."""
+    tensors = subject.checkpoint.tensors
+    empty = [tensor for tensor in tensors if tensor.shape == (0,)]
+    if empty:
+        yield Finding(
+            "tensor-empty",
+            "warning",
+            f"{len(empty):,} of {plural(len(tensors), 'tensor')} have shape [0], the first is "
+            f"'{escape(empty[0].name)}': their elements were not saved",
+            "where the model was trained with DeepSpeed ZeRO-3, gather the parameters before "
+            "they are saved",
+            file=empty[0].storage.extent.path,
+            tensor=empty[0].name,
+        )
 
 
 def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
@@ -135,6 +181,9 @@ def digests_missing(subject: Subject) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (
     leftover,
     total_size,
+    misnamed,
+    metadata_missing,
+    empty_tensors,
     unsafe_pickles,
     unread_tensors,
     digests_missing,

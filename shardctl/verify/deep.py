@@ -1,155 +1,158 @@
-"""The checks that read all the bytes: recorded CRCs, and `SHA256SUMS`.
+"""The checks that read all the bytes: recorded CRCs and digests, and zeros.
 
-Files, and ranges of one file, are read in parallel; only the SHA-256 of a file needs its bytes one
-after another.
+Files, and ranges of one file, are read in parallel. What is compared with another checkpoint is
+compared as it is read, so that each side is read once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 
-from shardctl.checksums import CHECKSUMS, combine, crc32
+from shardctl.checksums import combine, crc32
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
-from shardctl.model import Extent, File, Storage
-from shardctl.source.checksum_file import read_checksums
+from shardctl.model import File, Storage, Tensor
 from shardctl.source.state_dict import flatten
 from shardctl.stores.base import Store
-from shardctl.streams.chunks import PART_BYTES, chunks
+from shardctl.streams.chunks import chunks
 from shardctl.streams.pool import in_order
 from shardctl.streams.progress import Tick
+from shardctl.verify.against import Compared
+from shardctl.verify.digests import Digest
+from shardctl.verify.segments import Reading, Segment, readings
 from shardctl.verify.subject import Subject
+from shardctl.verify.twins import Followers, OpenFiles, Other, Twin
+from shardctl.verify.zeros import hole, zero_tail
+
+#: The recorded digests of files, by path.
+Digests = Mapping[str, Sequence[Digest]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
-    """Bytes of a file: all or part of a record that has a checksum, or what is between records."""
+class FileRead:
+    """One file, read: its name, its bytes that were read, what is wrong, and what was compared."""
 
-    extent: Extent
-    record: Storage | None
+    name: str
+    nbytes: int
+    findings: list[Finding]
+    compared: tuple[Compared, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """Segments of a file to read at once; `hashed`: all its bytes, and its SHA-256 is wanted."""
+class DeepRead:
+    """What of a checkpoint is read, and with what it is compared.
 
-    file: File
-    segments: tuple[_Segment, ...]
-    hashed: bool
+    `digests` are those recorded of files, `twins` the ranges that are compared with another
+    checkpoint; both by the path of the file.
+    """
+
+    subject: Subject
+    digests: Digests
+    twins: Mapping[str, Sequence[Twin]]
+
+    @property
+    def files(self) -> dict[str, int]:
+        """The bytes that are read of each file, by name."""
+        names = self.subject.names
+        return {
+            names[file.path]: sum(
+                segment.extent.length for reading in self.of(file) for segment in reading.segments
+            )
+            for file in self.subject.checkpoint.files
+        }
+
+    def of(self, file: File) -> Iterator[Reading]:
+        """Yield how one file is read."""
+        path = file.path
+        return readings(file, self.twins.get(path, ()), hashed=bool(self.digests.get(path)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
     """The result: the bytes read, the CRCs of segments of records, the SHA-256, or the error."""
 
-    reading: _Reading
+    reading: Reading
     nbytes: int
-    crcs: tuple[tuple[_Segment, int], ...]
+    crcs: tuple[tuple[Segment, int], ...]
     sha256: str | None
+    compared: tuple[Compared, ...]
     error: ShardctlError | None
 
 
 def check_deep(
-    subject: Subject, jobs: int, tick_of: Callable[[str], Tick], meanwhile: Callable[[], None]
-) -> Iterator[tuple[str, int, list[Finding]]]:
-    """Read every file of the checkpoint; yield for each its name, the bytes read and the findings.
+    how: DeepRead,
+    other: Other | None,
+    jobs: int,
+    tick_of: Callable[[str], Tick],
+    meanwhile: Callable[[], None],
+) -> Iterator[FileRead]:
+    """Read every file of a checkpoint, once; yield what is found in each.
 
-    `tick_of` gives the tick of a file by its name; `meanwhile` is called now and then as this
-    thread waits.
+    `other` is the checkpoint of the twins. `tick_of` gives the tick of a file by its name;
+    `meanwhile` is called now and then as this thread waits.
     """
-    store, names = subject.store, subject.names
-    sums = read_checksums(store, subject.located.directory) or {}
-    readings = (
-        reading
-        for file in subject.checkpoint.files
-        for reading in _readings(file, hashed=names[file.path] in sums)
-    )
+    subject = how.subject
+    names, tensors = subject.names, subject.tensors
+    parts = (reading for file in subject.checkpoint.files for reading in how.of(file))
 
-    def read(reading: _Reading) -> _Read:
-        return _read(store, reading, tick_of(names[reading.file.path]))
+    def read(reading: Reading) -> _Read:
+        return _read(subject.store, reading, other, tick_of(names[reading.file.path]))
 
-    results = in_order(jobs, read, readings, meanwhile)
+    results = in_order(jobs, read, parts, meanwhile)
     for path, group in groupby(results, key=lambda read: read.reading.file.path):
         done = list(group)
-        yield names[path], sum(read.nbytes for read in done), _findings(done, sums.get(names[path]))
-
-
-def deep_bytes(subject: Subject) -> dict[str, int]:
-    """Return the bytes that `check_deep` reads of each file, by name."""
-    sums = read_checksums(subject.store, subject.located.directory) or {}
-    return {
-        subject.names[file.path]: sum(
-            s.extent.length for s in _segments(file, gaps=subject.names[file.path] in sums)
+        yield FileRead(
+            names[path],
+            sum(read.nbytes for read in done),
+            _findings(subject.store, tensors[path], done, how.digests.get(path, ())),
+            tuple(compared for read in done for compared in read.compared),
         )
-        for file in subject.checkpoint.files
-    }
 
 
-def _readings(file: File, *, hashed: bool) -> Iterator[_Reading]:
-    """Yield how a file is read: whole and in order where its SHA-256 is wanted, else in parts."""
-    segments = _segments(file, gaps=hashed)
-    if hashed:
-        yield _Reading(file, tuple(segments), hashed)
-        return
-    some: list[_Segment] = []
-    filled = 0
-    for segment in segments:
-        for offset in range(0, segment.extent.length, PART_BYTES):
-            extent = segment.extent.part(offset, min(PART_BYTES, segment.extent.length - offset))
-            some.append(_Segment(extent, segment.record))
-            filled += extent.length
-            if filled >= PART_BYTES:
-                yield _Reading(file, tuple(some), hashed)
-                some, filled = [], 0
-    # The last few, or none: an empty file is opened all the same.
-    yield _Reading(file, tuple(some), hashed)
-
-
-def _segments(file: File, *, gaps: bool) -> Iterator[_Segment]:
-    """Yield the records with checksums in the order of the file, with `gaps` also what is between.
-
-    All bytes of a file without records are one gap, which is always read: that finds a disk that
-    cannot return them.
-    """
-    at = 0
-    records = sorted(
-        (r for r in file.records if r.crc32 is not None), key=lambda record: record.extent.offset
-    )
-    for record in records:
-        if gaps and record.extent.offset > at:
-            yield _Segment(Extent(file.path, at, record.extent.offset - at), None)
-        yield _Segment(record.extent, record)
-        at = record.extent.end
-    if (gaps or not file.records) and file.version.size > at:
-        yield _Segment(Extent(file.path, at, file.version.size - at), None)
-
-
-def _read(store: Store, reading: _Reading, tick: Tick) -> _Read:
+def _read(store: Store, reading: Reading, other: Other | None, tick: Tick) -> _Read:
     sha = hashlib.sha256() if reading.hashed else None
-    crcs: list[tuple[_Segment, int]] = []
+    crcs: list[tuple[Segment, int]] = []
+    compared: list[Compared] = []
     nbytes = 0
-    try:
-        with store.open(reading.file.path) as reader:
+    error: ShardctlError | None = None
+    with ExitStack() as opened:
+        others = None if other is None else OpenFiles(other.store, opened)
+        try:
+            reader = opened.enter_context(store.open(reading.file.path))
             reader.will_stream()
             for segment in reading.segments:
+                followers = (
+                    None
+                    if other is None or others is None
+                    else Followers(segment.twins, other, others)
+                )
                 crc = 0
+                at = segment.extent.offset
                 for chunk in chunks(reader, segment.extent):
                     if segment.record is not None:
                         crc = crc32(chunk, crc)
                     if sha is not None:
                         sha.update(chunk)
+                    if followers is not None:
+                        followers.see(at, chunk)
+                    at += len(chunk)
                     tick(len(chunk))
                 crcs.append((segment, crc))
+                compared.extend(() if followers is None else followers.results())
                 nbytes += segment.extent.length
-    except ShardctlError as error:
-        return _Read(reading, nbytes, tuple(crcs), None, error)
-    return _Read(reading, nbytes, tuple(crcs), None if sha is None else sha.hexdigest(), None)
+        except ShardctlError as caught:
+            error = caught
+    digest = None if sha is None or error is not None else sha.hexdigest()
+    return _Read(reading, nbytes, tuple(crcs), digest, tuple(compared), error)
 
 
-def _findings(done: list[_Read], wanted: str | None) -> list[Finding]:
+def _findings(
+    store: Store, tensors: list[Tensor], done: list[_Read], wanted: Sequence[Digest]
+) -> list[Finding]:
     """Return what is wrong with one file, after all its readings."""
     errors = [read.error for read in done if read.error is not None]
     if errors:
@@ -157,9 +160,16 @@ def _findings(done: list[_Read], wanted: str | None) -> list[Finding]:
     file = done[0].reading.file
     findings = list(_bad_records(file, _record_crcs(done)))
     found = done[0].sha256
-    if wanted is not None and found is not None and found != wanted:
-        findings.append(_bad_digest(file, wanted, found))
-    return findings
+    findings.extend(
+        _bad_digest(file, digest, found)
+        for digest in wanted
+        if found is not None and found != digest.sha256
+    )
+    vouched = any(digest.sha256 == found for digest in wanted) or (
+        not findings and all(tensor.storage.crc32 is not None for tensor in tensors)
+    )
+    zeros = None if vouched else hole(store, file, tensors) or zero_tail(store, file, tensors)
+    return findings if zeros is None else [*findings, zeros]
 
 
 def _record_crcs(done: list[_Read]) -> Mapping[Storage, int]:
@@ -194,11 +204,12 @@ def _bad_records(file: File, crcs: Mapping[Storage, int]) -> Iterator[Finding]:
         )
 
 
-def _bad_digest(file: File, wanted: str, found: str) -> Finding:
+def _bad_digest(file: File, wanted: Digest, found: str) -> Finding:
     return Finding(
         "digest-mismatch",
         "error",
-        f"the SHA-256 is {found}, and {CHECKSUMS} says {wanted}",
-        "the file changed after the checksums were written: fetch it again, or write them again",
+        f"{wanted.where} says {wanted.sha256}, and the file has {found}",
+        "the file changed after that was recorded: fetch it again; or record the new digest, if "
+        "the change was meant",
         file=file.path,
     )

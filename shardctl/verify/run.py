@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.findings import Finding, as_finding
-from shardctl.model import Checkpoint, Tensor
-from shardctl.source.candidates import Candidate
-from shardctl.source.loaders import loader_choices
-from shardctl.source.locate import Located, directory_checkpoints, find_source
-from shardctl.source.read import Opened, read_checkpoint, unseen
+from shardctl.findings import Finding
+from shardctl.model import Tensor
+from shardctl.source.locate import find_source
+from shardctl.source.read import Opened, unseen
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
-from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
+from shardctl.verify.against import Compared, alike, compare_headers, named_tensors
 from shardctl.verify.checks import CHECKS
-from shardctl.verify.deep import check_deep, deep_bytes
-from shardctl.verify.subject import Subject
+from shardctl.verify.coverage import Comparison, Coverage, coverage, unvouched
+from shardctl.verify.deep import DeepRead, Digests, check_deep
+from shardctl.verify.digests import recorded_digests
+from shardctl.verify.strided import compare_strided
+from shardctl.verify.subject import Subject, find_subjects, read_subject
+from shardctl.verify.twins import Other, Pairs, sort_pairs
+from shardctl.verify.zeros import hole
 
 Depth = Literal["headers", "deep"]
 
@@ -46,6 +48,7 @@ class Verdict:
     """What was found.
 
     `bytes` were read beyond the headers; `digests` are those of the tensors that were found equal.
+    `coverage` says what was checked, and what was not.
     """
 
     findings: tuple[Finding, ...]
@@ -55,6 +58,7 @@ class Verdict:
     tensors: int
     bytes: int
     digests: Mapping[str, str] = field(default_factory=dict)
+    coverage: Coverage = field(default_factory=Coverage)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -72,6 +76,11 @@ class _Opposed:
     findings: tuple[Finding, ...]
     pairs: list[tuple[Tensor, Tensor]]
 
+    @property
+    def comparison(self) -> Comparison:
+        """What of it is compared."""
+        return Comparison(self.name, frozenset(tensor.name for tensor, _ in self.pairs))
+
 
 def verify(
     store: Store,
@@ -88,24 +97,28 @@ def verify(
     MissingError where there is no checkpoint, and UsageError for a key with two meanings.
     """
     findings: list[Finding] = []
-    subjects = [
-        Subject(store, located, _read(store, located, findings, how.key, opened))
-        for located in _locate(store, source, findings)
-    ]
+    subjects = find_subjects(store, source, how.key, findings, opened)
     opposed = (
-        _oppose(other or store, subjects[0].checkpoint, how.against, how.key, opened)
+        _oppose(other or store, subjects[0], how.against, how.key, opened)
         if how.against and subjects
         else None
     )
     findings.extend(
         finding for subject in subjects for check in CHECKS for finding in check(subject)
     )
+    if not how.deep:  # which looks for them itself, where no checksum vouches for the bytes
+        findings.extend(found for subject in subjects for found in _holes(subject))
     findings.extend(opposed.findings if opposed else ())
     nbytes = 0
     digests: dict[str, str] = {}
+    recorded = [recorded_digests(subject) for subject in subjects]
+    comparison = None if opposed is None else opposed.comparison
     if how.deep:
         look = _DeepLook(how, observe, findings, digests)
-        nbytes += look.at(subjects, opposed)
+        nbytes += look.at(subjects, recorded, opposed)
+        if not any(finding.severity == "error" for finding in findings):
+            for subject, sums in zip(subjects, recorded, strict=True):
+                findings.extend(unvouched(subject, sums, comparison))
     for subject in subjects if how.load else ():
         for read, found in _load(store, subject, how.key):
             nbytes += read
@@ -121,18 +134,20 @@ def verify(
         tensors=sum(len(subject.checkpoint.tensors) for subject in subjects),
         bytes=nbytes,
         digests=digests,
+        coverage=coverage(subjects, recorded, comparison, deep=how.deep, load=how.load),
     )
 
 
 def _oppose(
-    store: Store, checkpoint: Checkpoint, other: str, key: str | None, opened: Opened
+    store: Store, subject: Subject, other: str, key: str | None, opened: Opened
 ) -> _Opposed:
     """Read the other checkpoint from its store, and compare the headers."""
     findings: list[Finding] = []
     located = find_source(store, other, whole_set=False)
-    theirs = named_tensors(_read(store, located, findings, key, opened))
-    ours = named_tensors(checkpoint)
-    findings.extend(compare_headers(ours, theirs, other))
+    opposite = read_subject(store, located, key, findings, opened)
+    theirs, ours = named_tensors(opposite.checkpoint), named_tensors(subject.checkpoint)
+    lost = (subject.may_hold(), opposite.may_hold())
+    findings.extend(compare_headers(ours, theirs, other, lost))
     return _Opposed(store, other, tuple(findings), alike(ours, theirs))
 
 
@@ -146,44 +161,55 @@ class _DeepLook:
     digests: dict[str, str]
     ticks: Ticks = field(default_factory=Ticks)
 
-    def at(self, subjects: Sequence[Subject], opposed: _Opposed | None) -> int:
-        """Read the files, and then what they are compared with; return the bytes read."""
-        files = {
-            name: nbytes for subject in subjects for name, nbytes in deep_bytes(subject).items()
-        }
+    def at(
+        self, subjects: Sequence[Subject], recorded: Sequence[Digests], opposed: _Opposed | None
+    ) -> int:
+        """Read the files, and what they are compared with; return the bytes read."""
+        pairs = sort_pairs(() if opposed is None else opposed.pairs)
+        # Only the first is compared: of a directory with several checkpoints that is the error.
+        reads = [
+            DeepRead(subject, digests, pairs.twins if subject is subjects[0] else {})
+            for subject, digests in zip(subjects, recorded, strict=True)
+        ]
+        files = {name: nbytes for read in reads for name, nbytes in read.files.items()}
         if opposed is not None:
-            files[opposed.name] = sum(2 * tensor.nbytes for tensor, _ in opposed.pairs)
+            files[opposed.name] = pairs.nbytes
         if self.observe is not None:
             self.observe.start(sum(files.values()), files)
         try:
-            nbytes = sum(self._at_files(subject) for subject in subjects)
-            return nbytes + (0 if opposed is None else self._at_tensors(subjects[0], opposed))
+            return self._at(reads, pairs, opposed)
         finally:
             self.ticks.cancel()
 
-    def _at_files(self, subject: Subject) -> int:
-        nbytes = 0
-        for name, read, found in check_deep(subject, self.how.jobs, self.ticks.of, self._meanwhile):
-            self.findings.extend(found)
-            self._finished(name, read)
-            nbytes += read
-        return nbytes
+    def _at(self, reads: Sequence[DeepRead], pairs: Pairs, opposed: _Opposed | None) -> int:
+        nbytes = others = 0
+        other = None if opposed is None else self._other(opposed)
+        for read in reads:
+            for done in check_deep(read, other, self.how.jobs, self.ticks.of, self._meanwhile):
+                self.findings.extend(done.findings)
+                others += self._add(done.compared)
+                self._finished(done.name, done.nbytes)
+                nbytes += done.nbytes
+        if other is not None:
+            store = reads[0].subject.store
+            others += self._add(
+                compare_strided(store, pairs.rest, other, self.how.jobs, self._meanwhile)
+            )
+            self._finished(other.name, others)
+        return nbytes + others
 
-    def _at_tensors(self, subject: Subject, opposed: _Opposed) -> int:
-        how = Comparing(
-            subject.store,
-            opposed.store,
-            self.how.jobs,
-            self.how.digests,
-            self.ticks.of(opposed.name),
-        )
+    def _other(self, opposed: _Opposed) -> Other:
+        tick = self.ticks.of(opposed.name)
+        return Other(opposed.store, opposed.name, self.how.digests, tick)
+
+    def _add(self, compared: Iterable[Compared]) -> int:
+        """Add the findings and digests; return the bytes that were read to compare."""
         nbytes = 0
-        for compared in compare_data(opposed.pairs, opposed.name, how, self._meanwhile):
-            self.findings.extend(compared.findings)
-            nbytes += compared.nbytes
-            if compared.sha256 is not None:
-                self.digests[compared.name] = compared.sha256
-        self._finished(opposed.name, nbytes)
+        for each in compared:
+            self.findings.extend(each.findings)
+            nbytes += each.nbytes
+            if each.sha256 is not None:
+                self.digests[each.name] = each.sha256
         return nbytes
 
     def _meanwhile(self) -> None:
@@ -196,6 +222,14 @@ class _DeepLook:
             self.observe.finished(name, nbytes, kept=False)
 
 
+def _holes(subject: Subject) -> Iterator[Finding]:
+    tensors = subject.tensors
+    for file in subject.checkpoint.files:
+        found = hole(subject.store, file, tensors[file.path])
+        if found is not None:
+            yield found
+
+
 def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
     from shardctl.verify.upstream import check_load  # noqa: PLC0415 - the only way to torch
 
@@ -203,50 +237,3 @@ def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int
 
 
 _RANK = {"error": 0, "warning": 1, "note": 2}
-
-
-def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Located]:
-    """Yield what SOURCE means; of an ambiguous directory, each of its checkpoints in turn."""
-    try:
-        yield find_source(store, source, whole_set=False)
-    except UsageError as error:
-        if error.code != "folder-ambiguous":
-            raise
-        choices = directory_checkpoints(store, source)
-        findings.append(_ambiguous(error, choices))
-        for candidate in choices:
-            try:
-                yield find_source(
-                    store, store.join(source, candidate.choice), whole_set=candidate.is_set
-                )
-            except InputError as incomplete:
-                findings.append(as_finding(incomplete))
-
-
-def _read(
-    store: Store, located: Located, findings: list[Finding], key: str | None, opened: Opened
-) -> Checkpoint:
-    try:
-        return read_checkpoint(
-            store,
-            located,
-            findings.append,
-            key,
-            drop_non_tensors=True,
-            nested=True,
-            opened=opened,
-        )
-    except (MissingError, UsageError):
-        raise
-    except InputError as error:
-        findings.append(as_finding(error))
-        return Checkpoint(located.format, (), ())
-
-
-def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:
-    taken = "; ".join(
-        f"{loader} loads {choice}" for loader, choice in loader_choices(choices).items()
-    )
-    return Finding(
-        "folder-ambiguous", "error", f"{error.message}: {taken}", error.hint, file=error.file
-    )

@@ -1,12 +1,17 @@
-"""What is checked: one checkpoint, as far as it could be read."""
+"""What is checked: the checkpoints that SOURCE means, as far as they could be read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from shardctl.model import Checkpoint
-from shardctl.source.locate import Located
+from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.findings import Finding, as_finding
+from shardctl.model import Checkpoint, Tensor
+from shardctl.source.candidates import Candidate
+from shardctl.source.loaders import loader_choices
+from shardctl.source.locate import Located, directory_checkpoints, find_source
+from shardctl.source.read import Opened, read_checkpoint
 from shardctl.stores.base import Store
 
 
@@ -22,3 +27,113 @@ class Subject:
     def names(self) -> Mapping[str, str]:
         """The names of the files in the directory, by path."""
         return self.located.names(self.store)
+
+    @property
+    def tensors(self) -> Mapping[str, list[Tensor]]:
+        """The tensors of each file, by its path."""
+        held: dict[str, list[Tensor]] = {file.path: [] for file in self.checkpoint.files}
+        for tensor in self.checkpoint.tensors:
+            held[tensor.storage.extent.path].append(tensor)
+        return held
+
+    def may_hold(self) -> Callable[[str], bool]:
+        """Return whether a tensor of a name may be in a file that could not be read whole.
+
+        With an index, in the file that it gives; without one, in any.
+        """
+        incomplete, index = self.checkpoint.incomplete, self.checkpoint.index
+        if not incomplete or index is None:
+            return lambda _: bool(incomplete)
+        names = self.names
+        shards = {names[path] for path in incomplete}
+        return lambda name: index.weight_map.get(name) in shards
+
+
+def find_subjects(
+    store: Store, source: str, key: str | None, findings: list[Finding], opened: Opened
+) -> list[Subject]:
+    """Return what SOURCE means; of an ambiguous directory, each of its checkpoints.
+
+    What is wrong is added to `findings`. Raises MissingError, and UsageError for a key with two
+    meanings.
+    """
+    subjects = [
+        read_subject(store, located, key, findings, opened)
+        for located in _locate(store, source, findings)
+    ]
+    if _same_tensors(subjects):
+        findings[:] = [_softened(finding) for finding in findings]
+    return subjects
+
+
+def read_subject(
+    store: Store, located: Located, key: str | None, findings: list[Finding], opened: Opened
+) -> Subject:
+    """Return the checkpoint of some files, as far as it can be read; add what is wrong to `findings`."""
+    try:
+        checkpoint = read_checkpoint(
+            store,
+            located,
+            findings.append,
+            key,
+            drop_non_tensors=True,
+            nested=True,
+            opened=opened,
+        )
+    except (MissingError, UsageError):
+        raise
+    except InputError as error:
+        findings.append(as_finding(error))
+        checkpoint = Checkpoint(located.format, (), ())
+    return Subject(store, located, checkpoint)
+
+
+def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Located]:
+    """Yield what SOURCE means; of an ambiguous directory, each of its checkpoints in turn."""
+    try:
+        yield find_source(store, source, whole_set=False)
+    except UsageError as error:
+        if error.code != "folder-ambiguous":
+            raise
+        choices = directory_checkpoints(store, source)
+        findings.append(_ambiguous(error, choices))
+        for candidate in choices:
+            try:
+                yield find_source(
+                    store, store.join(source, candidate.choice), whole_set=candidate.is_set
+                )
+            except InputError as incomplete:
+                findings.append(as_finding(incomplete))
+
+
+def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:
+    taken = "; ".join(
+        f"{loader} loads {choice}" for loader, choice in loader_choices(choices).items()
+    )
+    return Finding(
+        "folder-ambiguous", "error", f"{error.message}: {taken}", error.hint, file=error.file
+    )
+
+
+def _same_tensors(subjects: Sequence[Subject]) -> bool:
+    """Whether several checkpoints are one in different formats, by their headers.
+
+    Two in one format are not: one of them is left over from an earlier save.
+    """
+    formats = {subject.checkpoint.format for subject in subjects}
+    if len(subjects) < 2 or len(formats) < len(subjects):
+        return False
+    held = [
+        {tensor.name: (tensor.dtype, tensor.shape) for tensor in subject.checkpoint.tensors}
+        for subject in subjects
+    ]
+    return bool(held[0]) and all(tensors == held[0] for tensors in held)
+
+
+def _softened(finding: Finding) -> Finding:
+    """Return the finding for an ambiguous directory as a note, where it makes no difference."""
+    if finding.code != "folder-ambiguous":
+        return finding
+    message = f"{finding.message}; all of them have the same names, dtypes and shapes"
+    hint = "compare their bytes with `verify(deep=True)` and `against`, one with the other"
+    return replace(finding, severity="note", message=message, hint=hint)

@@ -22,6 +22,7 @@ VERIFY_KEYS = [
     "checked",
     "counts",
     "findings",
+    "unchecked",
 ]
 FINDING_KEYS = ["code", "severity", "file", "tensor", "offset", "message", "hint"]
 
@@ -49,6 +50,10 @@ def test_a_sound_checkpoint_is_0(sharded: Path, run_cli: RunCli) -> None:
     done = run_cli("verify", sharded)
     assert done.stdout == ""
     assert done.stderr.startswith("ok: 3 files, 3 tensors")
+    assert done.stderr.endswith(
+        "\nchecked: structure and index only: no checksums recorded (compare with --against, or "
+        "write --checksums)\n"
+    )
     assert run_cli("verify", sharded, "-q").stderr == ""
     document = json.loads(run_cli("verify", sharded, "--json").stdout)
     assert list(document) == VERIFY_KEYS
@@ -57,6 +62,12 @@ def test_a_sound_checkpoint_is_0(sharded: Path, run_cli: RunCli) -> None:
     assert document["checked"] == {"files": 3, "tensors": 3, "bytes": 0}
     assert document["counts"] == {"error": 0, "warning": 0, "note": 0}
     assert list(document["checked"]) == ["files", "tensors", "bytes"]
+    assert document["unchecked"] == [
+        {
+            "what": "the bytes of 3 tensors",
+            "reason": "no checksums recorded (compare with --against, or write --checksums)",
+        }
+    ]
 
 
 def test_deep_reads_all_bytes(sharded: Path, run_cli: RunCli) -> None:

@@ -230,11 +230,14 @@ def test_safetensors_merge_back_to_equal_tensors(
 
 @pytest.mark.parametrize("directory", ["whole", "sharded", "safe"])
 def test_it_verifies(directory: str, request: pytest.FixtureRequest) -> None:
-    """All bytes of what was made and written are found sound, and nothing is even odd."""
+    """All bytes of what was made and written are found sound; only of safetensors, which record no
+    checksums, it is noted that nothing vouches for them.
+    """
     done = run_cli("verify", request.getfixturevalue(directory), "--deep", "--strict", "--json")
     document = json.loads(done.stdout)
     assert document["ok"]
-    assert document["findings"] == []
+    wanted = ["content-unchecked"] if directory == "safe" else []
+    assert [finding["code"] for finding in document["findings"]] == wanted
     assert document["checked"]["tensors"] == 200
 
 

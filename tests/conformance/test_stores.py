@@ -12,6 +12,8 @@ from shardctl.testing.memory import MemoryStore
 from shardctl.testing.suites.capabilities import (
     AppendsSuite,
     DropsCachesSuite,
+    FindsHolesSuite,
+    FollowsLinksSuite,
     KeepsModesSuite,
     KnowsFreeSpaceSuite,
     LocksSuite,
@@ -34,6 +36,8 @@ class TestLocalStore(
     KnowsFreeSpaceSuite,
     KeepsModesSuite,
     DropsCachesSuite,
+    FindsHolesSuite,
+    FollowsLinksSuite,
 ):
     """Files and directories of this machine, by absolute paths."""
 

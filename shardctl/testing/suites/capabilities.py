@@ -10,6 +10,8 @@ from shardctl.errors import LockedError, MissingError, StorageError, TargetExist
 from shardctl.stores.base import (
     Appends,
     DropsCaches,
+    FindsHoles,
+    FollowsLinks,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
@@ -21,6 +23,9 @@ from shardctl.stores.base import (
 )
 from shardctl.testing.builders import BytesReader
 from shardctl.testing.suites.fixtures import DATA, StoreFixtures, read
+
+#: Bytes of a file most of which is never written: many blocks of any filesystem.
+_SPARSE_BYTES = 8 * 1024 * 1024
 
 
 class AppendsSuite(StoreFixtures):
@@ -233,3 +238,42 @@ class DropsCachesSuite(StoreFixtures):
         assert read(store, path) == DATA
         with pytest.raises(MissingError):
             store.drop_cache(store.join(root, "missing"))
+
+
+class FindsHolesSuite(StoreFixtures):
+    """The promises of `FindsHoles`."""
+
+    capability: ClassVar[type] = FindsHoles
+
+    def test_holes(self, store: Store, root: str, path: str) -> None:
+        """Holes lie in order within the file and read as zeros; what was written is in none."""
+        assert isinstance(store, FindsHoles)
+        assert list(store.holes(path)) == []
+        sparse = store.join(root, "sparse")
+        with store.create(sparse, _SPARSE_BYTES) as writer:
+            writer.write(_SPARSE_BYTES // 2, DATA)
+        data = read(store, sparse)
+        end = 0
+        for hole in store.holes(sparse):
+            assert hole.path == sparse
+            assert end <= hole.offset < hole.end <= _SPARSE_BYTES
+            assert not any(data[hole.offset : hole.end])
+            end = hole.end
+        with pytest.raises(MissingError):
+            list(store.holes(store.join(root, "missing")))
+
+
+class FollowsLinksSuite(StoreFixtures):
+    """The promises of `FollowsLinks`."""
+
+    capability: ClassVar[type] = FollowsLinks
+
+    def test_followed(self, store: Store, root: str, path: str) -> None:
+        """What a path leads to is the same file, and leads to itself; also where nothing exists."""
+        assert isinstance(store, FollowsLinks)
+        end = store.followed(path)
+        assert store.same(end, path)
+        assert store.followed(end) == end
+        missing = store.followed(store.join(root, "missing"))
+        assert store.split(missing)[1] == "missing"
+        assert store.kind(missing) is None

@@ -144,11 +144,14 @@ def test_verify(store: MemoryStore) -> None:
         "checked",
         "counts",
         "findings",
+        "unchecked",
     ]
     assert (document["ok"], document["depth"]) == (True, "deep")
     assert list(document["checked"]) == ["files", "tensors", "bytes"]
-    assert document["counts"] == {"error": 0, "warning": 1, "note": 0}
-    (finding,) = document["findings"]
+    assert document["counts"] == {"error": 0, "warning": 1, "note": 1}
+    finding, note = document["findings"]
+    assert note["code"] == "content-unchecked"
+    assert [list(each) for each in document["unchecked"]] == [["what", "reason"]]
     assert list(finding) == ["code", "severity", "file", "tensor", "offset", "message", "hint"]
     assert (finding["code"], finding["tensor"], finding["offset"]) == ("digest-missing", None, None)
 

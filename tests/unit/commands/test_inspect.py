@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from shardctl.commands.inspect import FileSums, Inspection, inspect_checkpoint
+from shardctl.commands.inspect import FileSums, Inspection, inspect, inspect_checkpoint
 from shardctl.errors import MissingError
 from shardctl.findings import strict
 from shardctl.formats.registry import writer_of
@@ -114,3 +114,14 @@ def test_shards_in_directories_below_keep_their_names() -> None:
     found = inspected(store, "m")
     assert [file.name for file in found.files] == list(names.values())
     assert found.index_name == "model.safetensors.index.json"
+
+
+def test_a_file_that_its_name_does_not_promise_is_noted() -> None:
+    """A safetensors file that is called .bin is shown, and a note says so."""
+    store = MemoryStore()
+    put(store, "m/pytorch_model.bin", weights({"a": b"1"}))
+    found = inspect(store, "m", key=None, glob=None)
+    assert [tensor.name for tensor in found.tensors] == ["a"]
+    assert [note[:60] for note in found.notes] == [
+        "'m/pytorch_model.bin': the file is of the format 'safetensor"
+    ]

@@ -104,6 +104,16 @@ def test_a_split_has_shards_index_and_companions() -> None:
     assert prepared.path(store) == "s/model.safetensors.index.json"
 
 
+def test_a_source_that_its_name_does_not_promise_is_noted() -> None:
+    """A pickle that is called .safetensors is read, and a note says so."""
+    store = MemoryStore()
+    put(store, "m/model.safetensors", weights({"a": b"1"}, "bin"))
+    (note,) = prepare(store, "m", "s").notes
+    assert note.startswith("'m/model.safetensors': the file is of the format 'bin'")
+    put(store, "m/model.safetensors", weights({"a": b"1"}))
+    assert prepare(store, "m", "s").notes == ()
+
+
 def test_merging_gives_the_first_file_again() -> None:
     """Split and merged again, a file is what it was, byte for byte."""
     store = MemoryStore()

@@ -127,9 +127,14 @@ def test_is_inspected_and_verified(source: Path, tmp_path: Path) -> None:
     shown = inspect(LocalStore(), str(tmp_path / "toy"), key=None, glob=None)
     assert shown.checkpoint.format == "toy"
     assert {tensor.name for tensor in shown.tensors} == set(TENSORS)
-    for how in ({}, {"deep": True}, {"deep": True, "against": str(source)}):
+    for how, codes in (
+        ({}, []),
+        ({"deep": True}, ["content-unchecked"]),
+        ({"deep": True, "against": str(source)}, []),
+    ):
         found = check(tmp_path / "toy", **how)
-        assert (found.findings, found.files, found.tensors) == ((), 3, len(TENSORS))
+        assert [finding.code for finding in found.findings] == codes
+        assert (found.files, found.tensors) == (3, len(TENSORS))
     with pytest.raises(UsageError, match="'toy' has no upstream loader"):
         check(tmp_path / "toy", load=True)
 

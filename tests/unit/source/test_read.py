@@ -110,7 +110,32 @@ def test_an_index_takes_what_it_lists() -> None:
     assert [candidate.choice for candidate in found] == [INDEX, "y.safetensors"]
     assert found[0].names == (INDEX, "x.safetensors")
     (only,) = candidates([A, B, INDEX], {INDEX: {A}})
-    assert (only.files, only.unlisted) == ((A,), (B,))
+    assert (only.files, only.unlisted, only.missing) == ((A,), (B,), ())
+
+
+@pytest.mark.parametrize("directory", ["", "sub/"])
+def test_an_index_that_lists_a_part_of_a_numbered_set_is_incomplete(directory: str) -> None:
+    """Numbers that are neither listed nor there are missing; unnumbered files have none."""
+    listed = {f"{directory}m-{number:05d}-of-00008.safetensors" for number in range(1, 8)}
+    (only,) = candidates([INDEX, *listed], {INDEX: {*listed, "extra.safetensors"}})
+    assert only.missing == (8,)
+
+
+def test_a_hostile_index_of_many_sets_is_soon_done() -> None:
+    """Ten thousand sets of 99,999 files are never counted to the end."""
+    listed = [f"m{number}-00001-of-99999.safetensors" for number in range(10_000)]
+    (only,) = candidates([INDEX], {INDEX: listed})
+    assert len(only.missing) == 99_999
+
+
+def test_a_partial_index_is_an_error(sharded: Path) -> None:
+    """Where the last shard and its entries are gone, writers refuse the set."""
+    (sharded / B).unlink()
+    put_index(sharded, {"a": A})
+    with pytest.raises(InputError) as caught:
+        read_checkpoint(STORE, find_source(STORE, str(sharded)), strict)
+    assert caught.value.code == "shard-set-incomplete"
+    assert "number 2 is neither listed nor there" in caught.value.message
 
 
 # -- SOURCE ---------------------------------------------------------------------------------------
@@ -292,7 +317,7 @@ def test_aliases_are_read_from_the_index(tmp_path: Path) -> None:
     """A sharded checkpoint records its tied names in the index, and may map them there as well."""
     put(tmp_path, A, "a")
     put(tmp_path, B, "b")
-    put_index(tmp_path, {"a": A, "b": B, "tied": B}, tied="a", version=3)
+    put_index(tmp_path, {"a": A, "b": B, "tied": A}, tied="a", version=3)
     checkpoint = read_checkpoint(STORE, find_source(STORE, str(tmp_path)), strict)
     assert checkpoint.aliases == {"tied": "a"}
 
@@ -322,6 +347,42 @@ def test_metadata_of_some_tensors_is_left_out(tmp_path: Path, other: str) -> Non
     assert (checkpoint.metadata, checkpoint.tensor_metadata) == ({"format": "pt"}, {})
     assert [(f.code, f.severity, Path(f.file or "").name) for f in findings] == [
         ("metadata-conflict", "note", B)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shard", "recorded", "found"),
+    [
+        (A, {"tied": "a"}, ("index-tensor-missing", "warning")),
+        (B, {"tied": "a"}, ("index-tensor-misplaced", "error")),
+        (A, {"tied": "c"}, ("index-tensor-missing", "error")),
+        (A, {}, ("index-tensor-missing", "error")),
+    ],
+)
+def test_a_listed_alias_has_the_shard_of_its_tensor(
+    tmp_path: Path, shard: str, recorded: dict[str, str], found: tuple[str, str]
+) -> None:
+    """A name that is listed and only recorded as tied is a warning where its tensor is in that
+    shard, and an error in another shard or without that tensor.
+    """
+    put(tmp_path, A, "a")
+    put(tmp_path, B, "b")
+    put_index(tmp_path, {"a": A, "b": B, "tied": shard}, **recorded)
+    findings: list[Finding] = []
+    read_checkpoint(STORE, find_source(STORE, str(tmp_path)), findings.append)
+    assert [(finding.code, finding.severity) for finding in findings] == [found]
+
+
+def test_metadata_of_another_file_records_no_alias(tmp_path: Path) -> None:
+    """A pair of texts in a file that does not hold the second one excuses no missing tensor."""
+    put(tmp_path, A, "a", format="pt", tied="b", other="a")
+    put(tmp_path, B, "b")
+    put_index(tmp_path, {"a": A, "b": B, "tied": A})
+    findings: list[Finding] = []
+    checkpoint = read_checkpoint(STORE, find_source(STORE, str(tmp_path)), findings.append)
+    assert checkpoint.aliases == {"other": "a"}
+    assert [(finding.code, finding.tensor) for finding in findings] == [
+        ("index-tensor-missing", "tied")
     ]
 
 

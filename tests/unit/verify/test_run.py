@@ -167,10 +167,16 @@ def test_a_disk_that_cannot_be_read_is_a_finding(monkeypatch: pytest.MonkeyPatch
 
 def test_all_that_is_wrong_is_found_at_once() -> None:
     """A damaged shard does not hide what is wrong with the index or the other files."""
-    store = sharded(total=77)
+    store = sharded()
     put(store, "m/model-00001-of-00002.safetensors", b"")
+    put(store, "m/model-00002-of-00002.safetensors", weights({"c": b"c"}))
     put(store, "m/SHA256SUMS", b"")
-    assert set(check(store)) == {"file-empty", "index-total-size", "digest-missing"}
+    assert set(check(store)) == {
+        "file-empty",
+        "index-tensor-missing",
+        "index-tensor-unlisted",
+        "digest-missing",
+    }
 
 
 def test_a_missing_source_is_not_a_finding() -> None:
@@ -190,6 +196,22 @@ def test_an_ambiguous_directory_is_looked_at_whole() -> None:
     )
     assert "transformers loads model.safetensors.index.json; huggingface_hub loads model" in message
     assert "accelerate loads pytorch_model.bin" in message
+
+
+def test_one_model_in_two_formats_is_a_note() -> None:
+    """As in most repositories of the hub: the same tensors as safetensors and as .bin are a
+    note; another tensor is an error, and so are two sets in one format.
+    """
+    store = sharded()
+    put(store, "m/pytorch_model.bin", weights({"a": b"1", "b": b"2"}, "bin"))
+    (finding,) = verify(store, "m", Thoroughness()).findings
+    assert (finding.code, finding.severity) == ("folder-ambiguous", "note")
+    assert finding.message.endswith("; all of them have the same names, dtypes and shapes")
+    put(store, "m/model.safetensors", weights({"a": b"1", "b": b"2"}))
+    assert not verify(store, "m", Thoroughness()).ok
+    store.remove("m/model.safetensors")
+    put(store, "m/pytorch_model.bin", weights({"a": b"1", "b": b"22"}, "bin"))
+    assert not verify(store, "m", Thoroughness()).ok
 
 
 def test_against_itself_in_other_files() -> None:
@@ -233,7 +255,7 @@ def test_against_another() -> None:
 
 def test_against_another_type(tmp_path: Path) -> None:
     """The same shape in another element type is one finding, and its bytes are not compared."""
-    save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors")
+    save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors", {"format": "pt"})
     save_file({"w": torch.ones(2, dtype=torch.float64)}, tmp_path / "b.safetensors")
     how = Thoroughness(against=str(tmp_path / "b.safetensors"), deep=True)
     assert codes(verify(LocalStore(), str(tmp_path / "a.safetensors"), how)) == ["against-dtype"]
@@ -275,7 +297,7 @@ def test_load_agrees_with_upstream(tmp_path: Path) -> None:
         "e": torch.empty(0, 2),
         "b": torch.ones(3, dtype=torch.bfloat16),
     }
-    save_file(tensors, tmp_path / "m.safetensors")
+    save_file(tensors, tmp_path / "m.safetensors", {"format": "pt"})
     torch.save({**tensors, "t": torch.arange(6).reshape(2, 3).t()}, tmp_path / "m.bin")
     for name in ("m.safetensors", "m.bin"):
         found = verify(LocalStore(), str(tmp_path / name), Thoroughness(load=True))
@@ -338,6 +360,37 @@ def test_load_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UsageError, match="`load` needs torch") as caught:
         verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True))
     assert "shardctl[torch]" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "found"),
+    [
+        ("model.safetensors", "bin", ["container-misnamed"]),
+        ("pytorch_model.bin", "safetensors", ["container-misnamed"]),
+        ("model.ckpt", "safetensors", ["container-misnamed"]),
+        ("model.ckpt", "bin", []),
+        ("0123abcd", "safetensors", []),
+    ],
+)
+def test_contents_that_the_suffix_does_not_promise(
+    name: str, container: str, found: list[str]
+) -> None:
+    """Another format than the suffix promises is an error; a name without a suffix promises none."""
+    store = MemoryStore()
+    put(store, f"m/{name}", weights({"a": b"1"}, container))
+    assert check(store, f"m/{name}") == found
+
+
+def test_misnamed_shards_are_each_an_error() -> None:
+    """Of a set, each file is named."""
+    store = sharded()
+    for number, name in ((1, "a"), (2, "b")):
+        path = f"m/model-0000{number}-of-00002.safetensors"
+        put(store, path, weights({name: name.encode()}, "bin"))
+    found = verify(store, "m", Thoroughness()).findings
+    assert [(finding.code, finding.file) for finding in found] == [
+        ("container-misnamed", f"m/model-0000{number}-of-00002.safetensors") for number in (1, 2)
+    ]
 
 
 def test_unsafe_names(tmp_path: Path) -> None:

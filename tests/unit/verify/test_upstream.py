@@ -28,7 +28,7 @@ def test_packed_elements_are_counted_alike(tmp_path: Path, name: str) -> None:
     save = save_file if name.endswith(".safetensors") else torch.save
     save({"w": packed}, tmp_path / name)
     found = verify(LocalStore(), str(tmp_path / name), Thoroughness(load=True))
-    assert found.findings == ()
+    assert [f for f in found.findings if f.code != "metadata-format-missing"] == []
     assert found.bytes == 8
 
 

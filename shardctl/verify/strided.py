@@ -1,0 +1,129 @@
+"""Compare tensors of which one is a view with strides, element by element in row-major order.
+
+Their bytes do not lie one after another, so that they are read apart from the rest of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from shardctl.errors import ShardctlError
+from shardctl.findings import as_finding
+from shardctl.layout import Copy, Gather, tensor_piece
+from shardctl.model import Tensor
+from shardctl.stores.base import Store
+from shardctl.streams.chunks import CHUNK_BYTES
+from shardctl.streams.gather import feed
+from shardctl.streams.pool import in_order
+from shardctl.verify.against import Compared, Hash, data_differs, first_difference
+from shardctl.verify.twins import Other
+
+
+def compare_strided(
+    store: Store,
+    pairs: Sequence[tuple[Tensor, Tensor]],
+    other: Other,
+    jobs: int,
+    meanwhile: Callable[[], None],
+) -> Iterator[Compared]:
+    """Compare pairs of our tensors, in `store`, and theirs; yield one result each.
+
+    `meanwhile` is called now and then as this thread waits.
+    """
+    yield from in_order(jobs, lambda pair: _compare(store, *pair, other), pairs, meanwhile)
+
+
+def _compare(store: Store, tensor: Tensor, twin: Tensor, other: Other) -> Compared:
+    sha = hashlib.sha256() if other.digests else None
+    mine, its = tensor_piece(tensor), tensor_piece(twin)
+    try:
+        if isinstance(mine, Gather) and isinstance(its, Gather):
+            differs = _difference_of_views(store, mine, its, sha, other)
+        else:
+            differs = _difference(store, mine, its, sha, other)
+    except ShardctlError as error:
+        broken = replace(as_finding(error), tensor=tensor.name)
+        return Compared(tensor.name, 0, None, (broken,))
+    nbytes = 2 * tensor.nbytes
+    if differs is not None:
+        return Compared(tensor.name, nbytes, None, (data_differs(tensor, other.name, differs),))
+    return Compared(tensor.name, nbytes, None if sha is None else sha.hexdigest(), ())
+
+
+def _difference(
+    store: Store, mine: Copy | Gather, its: Copy | Gather, sha: Hash | None, other: Other
+) -> int | None:
+    """Return where a view and a tensor in order differ first, in bytes; None if nowhere.
+
+    `sha` takes in the elements.
+    """
+    (first, streamed), (second, straight) = (store, mine), (other.store, its)
+    if isinstance(its, Gather):
+        (first, streamed), (second, straight) = (other.store, its), (store, mine)
+    done = 0
+    differs: int | None = None
+    with first.open(streamed.extent.path) as reader, second.open(straight.extent.path) as twin:
+
+        def see(chunk: bytes | bytearray | memoryview) -> None:
+            nonlocal done, differs
+            found = twin.read(straight.extent.offset + done, len(chunk))
+            if sha is not None:
+                sha.update(chunk)
+            if differs is None and found != chunk:
+                differs = done + first_difference(found, bytes(chunk))
+            done += len(chunk)
+            other.tick(2 * len(chunk))
+
+        feed(reader, streamed, see)
+    return differs
+
+
+def _difference_of_views(
+    store: Store, mine: Gather, its: Gather, sha: Hash | None, other: Other
+) -> int | None:
+    """Return where two views differ first, in bytes; None if nowhere.
+
+    They come in different chunks, so that digests are compared; only where those differ are the
+    views read again, in halves.
+    """
+    if _digests_equal(store, mine, its, sha or hashlib.sha256(), other):
+        return None
+    at = 0
+    while mine.nbytes > CHUNK_BYTES:
+        axis = next(axis for axis, size in enumerate(mine.shape) if size > 1)
+        size, half = mine.shape[axis], mine.shape[axis] // 2
+        left, left_other = _part(mine, axis, 0, half), _part(its, axis, 0, half)
+        if _digests_equal(store, left, left_other, hashlib.sha256(), other):
+            mine, its = _part(mine, axis, half, size), _part(its, axis, half, size)
+            at += left.nbytes
+        else:
+            mine, its = left, left_other
+    return at + first_difference(_bytes_of(store, mine), _bytes_of(other.store, its))
+
+
+def _digests_equal(store: Store, mine: Gather, its: Gather, ours: Hash, other: Other) -> bool:
+    theirs = hashlib.sha256()
+    for place, piece, digest in ((store, mine, ours), (other.store, its, theirs)):
+        with place.open(piece.extent.path) as reader:
+            feed(reader, piece, digest.update)
+        other.tick(piece.nbytes)
+    return ours.digest() == theirs.digest()
+
+
+def _part(view: Gather, axis: int, begin: int, end: int) -> Gather:
+    """Return the part of a view from one position along an axis up to another."""
+    shape = (*view.shape[:axis], end - begin, *view.shape[axis + 1 :])
+    reach = sum((size - 1) * step for size, step in zip(shape, view.strides, strict=True))
+    extent = view.extent.part(
+        begin * view.strides[axis] * view.itemsize, (reach + 1) * view.itemsize
+    )
+    return replace(view, extent=extent, shape=shape)
+
+
+def _bytes_of(store: Store, view: Gather) -> bytes:
+    gathered = bytearray()
+    with store.open(view.extent.path) as reader:
+        feed(reader, view, gathered.extend)
+    return bytes(gathered)
