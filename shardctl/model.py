@@ -159,10 +159,17 @@ class MadeName(str):
 
 @dataclass(frozen=True, slots=True)
 class NonTensor:
-    """An entry of a torch checkpoint that is not a tensor: where it lies (`a.b`) and what it is (`builtins.int`)."""
+    """An entry of a torch checkpoint that is not a tensor: where it is (`a.b`) and what (`builtins.int`).
+
+    `unread`: it is, or holds, tensors of a kind that shardctl does not read. `storages` is how many
+    storages it has, and `nbytes` their bytes together.
+    """
 
     name: str
     kind: str
+    unread: bool = False
+    storages: int = 0
+    nbytes: int = 0
 
 
 #: What a file holds: tensors and opaque values in nested dictionaries. A safetensors file has one
@@ -184,8 +191,10 @@ class File:
 
     `metadata` is safetensors' `__metadata__` (empty for torch files); `data_offset` is where tensor
     bytes begin. `unsafe_globals` are the names that a pickle would import and torch's
-    `weights_only` does not allow; `records` are all the records of a zip, tensors' and others',
-    with the checksums that are recorded for them.
+    `weights_only` does not allow; `refused` is what else in it `weights_only` does not allow, and
+    `allocations` the bytes that calls in it would take by a number, by the name that is called.
+    `records` are all the records of a zip, tensors' and others', with the checksums that are
+    recorded for them.
     """
 
     path: str
@@ -196,6 +205,8 @@ class File:
     header_sha256: str = ""
     data_offset: int = 0
     unsafe_globals: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    allocations: tuple[tuple[str, int], ...] = ()
     records: tuple[Storage, ...] = ()
 
 

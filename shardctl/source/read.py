@@ -11,7 +11,7 @@ from shardctl.model import Checkpoint, File, Index, Tensor
 from shardctl.naming import parse_weights_name
 from shardctl.source.candidates import Candidate
 from shardctl.source.locate import Located
-from shardctl.source.state_dict import Selection, flatten, select
+from shardctl.source.state_dict import Selection, look, select
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
@@ -111,8 +111,8 @@ def _absent(store: Store, located: Located, path: str) -> Finding | None:
 def _choose(
     file: File, path: str, key: str | None, *, drop_non_tensors: bool, nested: bool
 ) -> Selection:
-    if nested and key is None:
-        return flatten(file.tree)
+    if nested:
+        return look(file.tree, path, key)
     return select(file.tree, path, key, drop_non_tensors=drop_non_tensors)
 
 

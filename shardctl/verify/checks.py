@@ -11,9 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from shardctl.checksums import CHECKSUMS
 from shardctl.engine.journal import COMMIT, PLAN, STAGING
 from shardctl.findings import Finding
-from shardctl.model import Tensor
+from shardctl.formats.torch.hazards import (
+    memory_finding,
+    refused_finding,
+    unread_finding,
+    unsafe_finding,
+)
+from shardctl.model import NonTensor, Tensor
 from shardctl.source.checksum_file import read_checksums
-from shardctl.source.state_dict import UNREAD_TENSOR
+from shardctl.source.state_dict import flatten
 from shardctl.storages import by_file, storage_units
 from shardctl.verify.subject import Subject
 
@@ -76,34 +82,29 @@ def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
 
 
 def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
-    """Names that a pickle would import and torch's `weights_only` would not allow."""
+    """What loading a pickle would import or allocate, and what torch's `weights_only` would not allow."""
+    unread = {path for path, _ in _unread(subject)}
     for file in subject.checkpoint.files:
         if file.unsafe_globals:
-            some = ", ".join(file.unsafe_globals[:5])
-            yield Finding(
-                "pickle-unsafe",
-                "error",
-                f"loading it would import {some}: with `weights_only=False` that runs code",
-                "convert the weights with `shardctl reshard --to safetensors --drop-non-tensors`, which runs nothing",
-                file=file.path,
-            )
+            readable = file.path not in unread
+            yield unsafe_finding(file.unsafe_globals, file.path, readable=readable)
+        elif file.refused:
+            yield refused_finding(file.refused, file.path)
+        if file.allocations:
+            yield memory_finding(file.allocations, file.path)
 
 
 def unread_tensors(subject: Subject) -> Iterator[Finding]:
-    """Tensors of torch that shardctl does not read: sparse, quantised, without storage."""
-    unread = [
-        value for value in subject.checkpoint.non_tensors if value.kind.startswith(UNREAD_TENSOR)
-    ]
-    if unread:
-        yield Finding(
-            "tensor-dtype-unknown",
-            "warning",
-            f"{len(unread)} tensors are of kinds that shardctl does not read, and were not checked "
-            f"({unread[0].kind.removeprefix(UNREAD_TENSOR)})",
-            "make them plain in torch (`to_dense()`, `dequantize()`) before they are converted",
-            file=subject.located.root,
-            tensor=unread[0].name,
-        )
+    """Tensors of classes that shardctl does not read, and objects that hold tensors."""
+    for path, value in _unread(subject):
+        yield unread_finding(value, path)
+
+
+def _unread(subject: Subject) -> Iterator[tuple[str, NonTensor]]:
+    for file in subject.checkpoint.files:
+        for value in flatten(file.tree).non_tensors:
+            if value.unread:
+                yield file.path, value
 
 
 def digests_missing(subject: Subject) -> Iterator[Finding]:

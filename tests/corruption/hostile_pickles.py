@@ -293,7 +293,7 @@ _HARMLESS: Mapping[str, Callable[[], bytes]] = {
 #: the pickle.
 HOSTILE: Mapping[str, tuple[str | None, Callable[[], bytes]]] = {
     **{f"hostile: {name}": (None, lambda value=value: _beside(value)) for name, value in _CALLS.items()},
-    **{f"hostile root: {name}": ("pickle-invalid", lambda value=value: b"\x80\x02" + value + b".")
+    **{f"hostile root: {name}": ("pickle-unsafe", lambda value=value: b"\x80\x02" + value + b".")
        for name, value in list(_CALLS.items())[:8]},
     **{f"bomb: {name}": ("pickle-invalid", make) for name, make in _FLAT.items()},
     **{f"odd: {name}": (None, make) for name, make in _HARMLESS.items()},

@@ -7,32 +7,42 @@ both (`torch_tree`). Writing: `torch_zip_writer`. Source: torch/serialization.py
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 
 from shardctl.findings import Finding, Report
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
-from shardctl.formats.pickle.values import PickleFaultError, StorageRef
+from shardctl.formats.pickle.values import DO_NOT_LOAD, PickleFaultError, StorageRef
 from shardctl.formats.torch import zip_writer as writer
+from shardctl.formats.torch.hazards import Unloadable
+from shardctl.formats.torch.sniff_pickle import looks_like_pickle
 from shardctl.formats.torch.tree import TreeError, build_tree
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
-from shardctl.formats.torch.zip_records import Directory, ZipFaultError, ZipRecord, read_directory
+from shardctl.formats.torch.zip_marks import (
+    CONTROL,
+    SMALL_BYTES,
+    SmallRecord,
+    check_marks,
+    check_names,
+    computed_offsets,
+)
+from shardctl.formats.torch.zip_records import (
+    TORCHSCRIPT,
+    TORCHSCRIPT_HINT,
+    Directory,
+    ZipFaultError,
+    ZipRecord,
+    read_directory,
+)
 from shardctl.layout import Layout
 from shardctl.model import Extent, File, Storage, Tensor
 from shardctl.stores.base import Reader
 from shardctl.text import escape
 
-#: Versions of the file format that torch 2.13 reads (kMinSupportedFileFormatVersion,
-#: kMaxSupported…).
-_VERSIONS = range(1, 11)
 _FETCH = "the file is damaged: fetch or save it again"
-_DECEIT = "programs would read this file differently; load it where it is trusted and save it again with torch.save"
-#: What is read of a record that should have a few bytes: too many are as wrong as others.
-_SMALL_BYTES = 64
-_DATA = re.compile(r"data/([^/]+)")
+_DATA = "data/"
 
 
 class TorchZip:
@@ -43,7 +53,9 @@ class TorchZip:
 
     def recognise(self, head: bytes, tail: bytes) -> bool:
         """Whether a file begins or ends like a zip; which zip, reading will say."""
-        return head.startswith(b"PK\x03\x04") or b"PK\x05\x06" in tail
+        if head.startswith(b"PK\x03\x04"):
+            return True
+        return b"PK\x05\x06" in tail and not looks_like_pickle(head, tail)
 
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read directory and pickle, and no tensor's bytes; None where no tensors can be made out."""
@@ -94,19 +106,28 @@ class _Reading:
         records = {record.name[len(top) + 1 :]: record for record in directory.records}
         self._refuse_others(records)
         data = self._pickle(records)
-        self._check_marks(records)
-        result = self._unpickled(data, records["data.pkl"])
+        unloadable = Unloadable(self._report, reader.path)
+        try:
+            check_marks(self._small_records(records))
+        except ZipFaultError:
+            unloadable.warn(data)
+            raise
+        result = self._unpickled(data, records["data.pkl"], unloadable)
         if result is None:
             return None
         every = {name: self._storage(name, record) for name, record in records.items()}
         storages = self._storages(result.storages, every)
         try:
-            tree = build_tree(result.root, storages, reader.path, self._report)
+            tree = build_tree(result, storages, reader.path, self._report, len(data))
         except TreeError as error:
-            self._fault(
-                "pickle-invalid", error.message, records["data.pkl"].extent.offset, error.hint
-            )
+            unloadable.warn(data, known=result.globals)
+            at = records["data.pkl"].extent.offset
+            unloadable.fault("pickle-invalid", error.message, error.hint, at)
             return None
+        for finding in computed_offsets(
+            reader, top, records, self._small_records(records), result.storages
+        ):
+            self._report(finding)
         return File(
             path=reader.path,
             container=TORCH_ZIP.name,
@@ -114,21 +135,19 @@ class _Reading:
             tree=tree,
             header_sha256=hashlib.sha256(data + directory.raw).hexdigest(),
             unsafe_globals=unsafe(result.globals),
+            refused=result.refused,
+            allocations=result.allocations,
             records=tuple(every.values()),
         )
 
     def _refuse_others(self, records: Mapping[str, ZipRecord]) -> None:
         if "constants.pkl" in records or any(name.startswith("code/") for name in records):
-            raise ZipFaultError(
-                "zip-invalid",
-                "the file is a TorchScript program, not a state dict",
-                0,
-                "load it with torch.jit.load and save `module.state_dict()`",
-            )
+            raise ZipFaultError("zip-invalid", TORCHSCRIPT, 0, TORCHSCRIPT_HINT)
+        check_names(records)
         if "data.pkl" not in records:
             hint = "name a file that torch.save wrote"
             raise ZipFaultError(
-                "zip-invalid", "the zip has no data.pkl: it is no checkpoint of torch", 0, hint
+                "zip-invalid", "the zip has no data.pkl: it is not a PyTorch checkpoint", 0, hint
             )
 
     def _pickle(self, records: Mapping[str, ZipRecord]) -> bytes:
@@ -141,67 +160,55 @@ class _Reading:
         data = self._read(record)
         crc32 = zlib.crc32(data)
         if crc32 != record.crc32:
-            if any(other.crc32 for other in records.values()):
+            if record.crc32 or any(other.crc32 for other in records.values()):
                 message = f"data.pkl does not match its CRC-32 (recorded {record.crc32:08x}, found {crc32:08x})"
                 self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
             else:
                 self._absent_crcs = True
-                message = "no record has a checksum: whoever wrote the file left them out, and damage cannot be found"
-                hint = "`shardctl reshard` writes the file anew with checksums"
+                message = "no record has a checksum: the program that wrote the file left them out, and damage cannot be found"
+                hint = "`shardctl reshard` writes the file again with checksums"
                 self._report(Finding("zip-crc-absent", "warning", message, hint, self._reader.path))
+        if not self._absent_crcs:
+            self._note_skipped(records)
         return data
 
-    def _check_marks(self, records: Mapping[str, ZipRecord]) -> None:
-        """Byte order and version: small records that decide how the others are read."""
-        order = self._small(records, "byteorder")
-        if order is not None and order != b"little":
-            big = order == b"big"
+    def _note_skipped(self, records: Mapping[str, ZipRecord]) -> None:
+        """Storages without a checksum beside others with one, as `torch.serialization.skip_data` leaves them."""
+        skipped = [name for name, record in records.items() if _is_skipped(name, record)]
+        if skipped:
             message = (
-                "the numbers are big-endian"
-                if big
-                else "the record 'byteorder' names no order of bytes"
+                f"storages without a checksum, in which damage cannot be found: {len(skipped):,} "
+                f"(the first is '{escape(skipped[0])}')"
             )
-            hint = (
-                "load it with torch and save it again on a little-endian machine" if big else _FETCH
-            )
-            raise ZipFaultError("zip-invalid", message, records["byteorder"].extent.offset, hint)
-        version = self._small(records, ".data/version") or self._small(records, "version")
-        if version is None:
-            raise ZipFaultError(
-                "zip-invalid", "the zip has no record 'version': torch would not load it", 0
-            )
-        text = version.strip()
-        if not text.isdigit() or int(text) not in _VERSIONS:
-            message = f"file format version '{escape(text.decode('latin-1'))}' is not known"
-            hint = "a newer torch may have written it: update shardctl, or save it again with an older torch"
-            raise ZipFaultError("zip-invalid", message, 0, hint)
+            hint = "`shardctl reshard` writes the file again with checksums"
+            self._report(Finding("zip-crc-absent", "warning", message, hint, self._reader.path))
 
-    def _small(self, records: Mapping[str, ZipRecord], name: str) -> bytes | None:
-        """The first bytes of a record that has but a few; as they pass through our hands, they are checked."""
-        record = records.get(name)
-        if record is None:
-            return None
-        data = self._reader.read(record.extent.offset, min(record.extent.length, _SMALL_BYTES))
-        if (
-            len(data) == record.extent.length
-            and zlib.crc32(data) != record.crc32
-            and not self._absent_crcs
-        ):
-            message = f"the record '{name}' does not match its CRC-32"
-            self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
-        return data
+    def _small_records(self, records: Mapping[str, ZipRecord]) -> dict[str, SmallRecord]:
+        """The records that say how others are read; their checksums are checked."""
+        small: dict[str, SmallRecord] = {}
+        for name in CONTROL & records.keys():
+            record = records[name]
+            data = self._reader.read(record.extent.offset, min(record.extent.length, SMALL_BYTES))
+            whole = len(data) == record.extent.length
+            if whole and zlib.crc32(data) != record.crc32 and not self._absent_crcs:
+                message = f"the record '{name}' does not match its CRC-32"
+                self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
+            small[name] = SmallRecord(data, record.extent.offset)
+        return small
 
-    def _unpickled(self, data: bytes, record: ZipRecord) -> Unpickled | None:
+    def _unpickled(
+        self, data: bytes, record: ZipRecord, unloadable: Unloadable
+    ) -> Unpickled | None:
+        at = record.extent.offset
         try:
             result = unpickle(data)
         except PickleFaultError as fault:
-            self._fault(
-                "pickle-invalid", fault.message, record.extent.offset + fault.offset, fault.hint
-            )
+            unloadable.warn(data)
+            unloadable.fault("pickle-invalid", fault.message, fault.hint, at + fault.offset)
             return None
         if result.end != len(data):
-            at = record.extent.offset + result.end
-            self._fault("pickle-invalid", "bytes stand behind the pickle's STOP", at, _DECEIT)
+            message = "trailing data after the pickle's STOP opcode"
+            self._fault("pickle-invalid", message, at + result.end, DO_NOT_LOAD)
         return result
 
     def _storages(
@@ -227,13 +234,10 @@ class _Reading:
         return found
 
     def _storage(self, name: str, record: ZipRecord) -> Storage:
-        key = _DATA.fullmatch(name)
-        crc32 = (
-            None
-            if self._absent_crcs and record.crc32 == 0 and record.extent.length
-            else record.crc32
-        )
-        return Storage(record.extent, key[1] if key else name, crc32)
+        key = name.removeprefix(_DATA)
+        absent = record.crc32 == 0 and record.extent.length and self._absent_crcs
+        crc32 = None if absent or _is_skipped(name, record) else record.crc32
+        return Storage(record.extent, key, crc32)
 
     def _read(self, record: ZipRecord) -> bytes:
         extent: Extent = record.extent
@@ -241,6 +245,11 @@ class _Reading:
 
     def _fault(self, code: str, message: str, offset: int, hint: str) -> None:
         self._report(Finding(code, "error", message, hint, self._reader.path, offset=offset))
+
+
+def _is_skipped(name: str, record: ZipRecord) -> bool:
+    """Whether a storage has the checksum 0, which stands for none."""
+    return record.crc32 == 0 and record.extent.length > 0 and name.startswith(_DATA)
 
 
 def _top_directory(directory: Directory) -> str:
@@ -253,7 +262,7 @@ def _top_directory(directory: Directory) -> str:
     for record in directory.records:
         if "\\" in record.name or record.name.startswith("/") or ".." in record.name.split("/"):
             message = f"the record '{escape(record.name)}' leads out of the file's folder"
-            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, _DECEIT)
+            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, DO_NOT_LOAD)
     if len(tops) > 1 or any("/" not in record.name for record in directory.records):
         some = ", ".join(map(escape, sorted(tops)[:5]))
         hint = "name a file that torch.save wrote; a plain zip must be unpacked first"

@@ -33,8 +33,13 @@ _EXTRA_FORM = struct.Struct("<HH")
 _DESCRIPTOR_FORMS = (struct.Struct("<4sIII"), struct.Struct("<4sIQQ"))
 
 _DAMAGED = "the file is damaged: fetch or save it again"
-_DECEIT = "programs would read this file differently; load it where it is trusted and save it again with torch.save"
+_DECEIT = "programs read this file differently: get it again from a source that you trust"
 _SAVE = "load the checkpoint with torch and save it again with torch.save"
+
+
+#: What a file of torch.jit.save is; its code is compressed, so this is said before that is.
+TORCHSCRIPT = "the file is a TorchScript program, not a state dict"
+TORCHSCRIPT_HINT = "in the program that made it, save `module.state_dict()`"
 
 
 class ZipFaultError(Exception):
@@ -81,6 +86,8 @@ def read_directory(reader: Reader) -> Directory:
     """All records. Raises ZipFaultError for anything that readers could read differently, and for damage."""
     begin, nbytes, count = _find_directory(reader)
     raw = reader.read(begin, nbytes)
+    if b"/constants.pkl" in raw and b"/code/" in raw:
+        raise ZipFaultError("zip-invalid", TORCHSCRIPT, 0, TORCHSCRIPT_HINT)
     entries = list(_entries(raw, begin, count))
     _refuse_doubles(entries)
     by_place = sorted(entries, key=lambda entry: entry.at)
