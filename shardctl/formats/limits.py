@@ -23,13 +23,13 @@ MAX_MARKS, MAX_STACK = 1_000, 4_000_000
 #: What torch writes for a million tensors has 40 million opcodes and 9 million memo places.
 MAX_OPCODES, MAX_MEMO = 100_000_000, 16_000_000
 #: What the values of a pickle of some bytes may weigh. An opcode of one byte can make a dict of a
-#: hundred, so the weight is bound to the length: a dict or list weighs 4, an integer key 2, any
+#: hundred, so the weight is bound to the length: a dict, a list or a number as a key weighs 4, any
 #: other value 1, and the pickle may weigh a quarter of its bytes (a container for every 16), or
 #: MIN_WEIGHT (some 30 MB of memory). A tensor weighs 10, and takes more than 40 bytes.
-CONTAINER_WEIGHT, KEY_WEIGHT, MIN_WEIGHT, BYTES_PER_WEIGHT = 4, 2, 500_000, 4
-#: Entries of the tree of names that a pickle of some bytes may give: one for every 8, or
+CONTAINER_WEIGHT, KEY_WEIGHT, MIN_WEIGHT, BYTES_PER_WEIGHT = 4, 4, 500_000, 4
+#: Entries of the tree of names that a pickle of some bytes may give: one for every 16, or
 #: MIN_ENTRIES. A key and a value take more, but one list can be used again and again.
-MIN_ENTRIES, BYTES_PER_ENTRY = 250_000, 8
+MIN_ENTRIES, BYTES_PER_ENTRY = 100_000, 16
 #: Characters of a name to import, and values in a tuple that is a dict's key. Both could be
 #: recalled from the memo and put together again and again, at a cost that has nothing to do with
 #: the pickle's length.

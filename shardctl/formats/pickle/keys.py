@@ -69,4 +69,5 @@ def _number(value: float) -> NumberKey | Opaque:
         canonical = str(int(value)) if value.is_integer() else repr(value)
     else:
         canonical = str(int(value))  # True is 1
-    return NumberKey(canonical, str(value))
+    shown = canonical if type(value) is int else str(value)
+    return NumberKey(canonical, shown)

@@ -89,7 +89,7 @@ class Machine(Stack):
         self._dialect = dialect
         self._calls = dialect.calls
         self._storage_of = dialect.storage_of
-        self._globals: dict[str, None] = {}
+        self._globals: dict[str, Global] = {}
         self._storages: dict[str, StorageRef] = {}
         self._refused: dict[str, None] = {}
         self._allocations: dict[str, int] = {}
@@ -97,14 +97,18 @@ class Machine(Stack):
         self.notes: dict[object, object] = {}
         self._spent = 0
         self._frame_end = 0
+        self._limit = weight_limit(len(data))
 
     def run(self, table: Table[Step]) -> Unpickled:
         """Carry out the opcodes up to STOP; `table` has a step for each byte. Raises PickleFaultError."""
-        limit = weight_limit(len(self._data))
         for _ in range(0, MAX_OPCODES, _UNWATCHED):
             if self._reaches_stop(table):
                 break
-            if len(self._stack) > MAX_STACK or len(self._marks) > MAX_MARKS or self._weight > limit:
+            if (
+                len(self._stack) > MAX_STACK
+                or len(self._marks) > MAX_MARKS
+                or self._weight > self._limit
+            ):
                 raise self.fault(
                     "the pickle nests deeper, or makes more values, than any checkpoint of its size"
                 )
@@ -206,6 +210,8 @@ class Machine(Stack):
 
     def _counted_key(self, key: object) -> object:
         self._weight += KEY_WEIGHT
+        if self._weight > self._limit:
+            raise self.fault("the pickle has more keys than any checkpoint of its size")
         return key_of(key)
 
     def spend(self, count: int) -> None:
@@ -234,14 +240,15 @@ class Machine(Stack):
     def find(self, module: str, name: str) -> None:
         if not module or not name:
             raise self.fault("the name to import is empty")
-        self.make(Global(self._note(module, name)))
+        self._weight += 1
+        self._stack.append(self._global(module, name))
 
-    def _note(self, module: str, name: str) -> str:
+    def _global(self, module: str, name: str) -> Global:
+        """The name to import, noted; one object for each."""
         if len(module) + len(name) > MAX_NAME:
             raise self.fault("the name to import is too long")
         path = f"{module}.{name}"
-        self._globals.setdefault(path)
-        return path
+        return self._globals.setdefault(path, Global(path))
 
     def stack_global(self) -> None:
         name, module = self.pop(), self.pop()
@@ -250,7 +257,7 @@ class Machine(Stack):
         self.find(module, name)
 
     def inst(self) -> None:
-        name = Global(self._note(self.line().decode(), self.line().decode()))
+        name = self._global(self.line().decode(), self.line().decode())
         self.make(self.call(name, tuple(self.pop_mark())))
 
     def obj(self) -> None:

@@ -21,15 +21,16 @@ from shardctl.formats.pickle.values import (
     ViewRef,
 )
 from shardctl.formats.torch.memory import allocated
-from shardctl.formats.torch.state import attributes_of, build
+from shardctl.formats.torch.state import PARAMETER, attributes_of, build
 from shardctl.formats.torch.types import TENSOR_CLASSES, TORCH_DTYPES
+from shardctl.formats.torch.unread import is_tensor_kind
 from shardctl.formats.torch.views import is_size, view_of
+from shardctl.formats.torch.weights_only import unsafe
 from shardctl.model import DTYPES, Dtype
 from shardctl.text import escape
 
 _FLOAT = DTYPES["F32"]
 _ORDERED_DICT = "collections.OrderedDict"
-_PARAMETER = "torch.nn.parameter.Parameter"
 _FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
 #: Types whose tensors cannot require gradients.
 _WHOLE_NUMBERS = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
@@ -107,6 +108,8 @@ def _tensor_v3(machine: Machine, arguments: tuple[object, ...]) -> ViewRef | Unk
     storage, offset, shape, strides, gradient = arguments[:5]
     view = view_of(machine, storage, offset, shape, strides, dtype)
     _check_gradient(machine, gradient, dtype)
+    if gradient:
+        machine.note_refused("_rebuild_tensor_v3 with requires_grad, which no torch loads")
     if len(arguments) == 8:
         _refuse_lazy(machine, arguments[7])
     return view
@@ -179,10 +182,17 @@ def _as_parameter(machine: Machine, tensor: object, gradient: object) -> object:
     """The tensor itself: that it is a parameter says nothing about its bytes."""
     if isinstance(tensor, EmptyTensor) and tensor.view is not None:
         tensor = tensor.view
-    if not isinstance(tensor, ViewRef | UnknownTensor | Opaque):
+    if not _may_be_tensor(tensor):
         raise machine.fault("a parameter without a tensor")
     _check_gradient(machine, gradient, tensor.dtype if isinstance(tensor, ViewRef) else _FLOAT)
     return tensor
+
+
+def _may_be_tensor(value: object) -> bool:
+    """Whether a value is a tensor, or an object of a class that is not known here."""
+    if isinstance(value, Opaque):
+        return is_tensor_kind(value.kind) or bool(unsafe((value.kind,)))
+    return isinstance(value, ViewRef | UnknownTensor)
 
 
 def _with_attributes(machine: Machine, tensor: object, state: object) -> object:
@@ -209,12 +219,12 @@ def _from_type(machine: Machine, arguments: tuple[object, ...]) -> object:
     if len(arguments) != 4 or not isinstance(inner := arguments[2], tuple):
         raise machine.fault("a tensor with attributes is malformed")
     function, kind, _, state = arguments
-    if not isinstance(kind, Global) or kind.path not in ("torch.Tensor", _PARAMETER):
+    if not isinstance(kind, Global) or kind.path not in ("torch.Tensor", PARAMETER):
         return Opaque(kind_of(kind), [arguments], True)
     if isinstance(function, Global) and function.path == _FROM_TYPE:
         raise machine.fault("a tensor with attributes is made of another one")
     tensor = machine.call(function, inner)
-    if not isinstance(tensor, ViewRef | UnknownTensor | Opaque):
+    if not _may_be_tensor(tensor):
         raise machine.fault("a tensor with attributes is made of something that is not a tensor")
     return _with_attributes(machine, tensor, state)
 
@@ -222,7 +232,7 @@ def _from_type(machine: Machine, arguments: tuple[object, ...]) -> object:
 def _new_parameter(machine: Machine, arguments: tuple[object, ...]) -> object:
     """`Parameter(data=None, requires_grad=True)`."""
     if not arguments:
-        return EmptyTensor(_PARAMETER, _FLOAT)
+        return EmptyTensor(PARAMETER, _FLOAT)
     if len(arguments) > 2:
         raise machine.fault("a parameter is rebuilt from a wrong number of arguments")
     return _as_parameter(machine, arguments[0], arguments[1] if len(arguments) == 2 else True)
@@ -273,7 +283,7 @@ _CALLS: Calls = {
     "torch._utils._rebuild_parameter_with_state": _parameter_with_state,
     "torch_npu.utils.storage._rebuild_npu_tensor": _npu_tensor,
     _FROM_TYPE: _from_type,
-    _PARAMETER: _new_parameter,
+    PARAMETER: _new_parameter,
     "torch.Size": _size,
     "_codecs.encode": _encode,
     **_TENSOR_CLASSES,
@@ -282,7 +292,7 @@ _CALLS: Calls = {
 _NEWS: Calls = {
     _ORDERED_DICT: _new_ordered_dict,
     "collections.defaultdict": _new_default_dict,
-    _PARAMETER: _new_parameter,
+    PARAMETER: _new_parameter,
     **_TENSOR_CLASSES,
 }
 

@@ -6,11 +6,11 @@ not allow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from shardctl.findings import Finding, Report
 from shardctl.formats.pickle.scan import imported_names
-from shardctl.formats.pickle.values import DO_NOT_LOAD
+from shardctl.formats.pickle.values import DO_NOT_LOAD, StorageRef
 from shardctl.formats.torch.weights_only import unsafe
 from shardctl.model import NonTensor
 from shardctl.sizes import format_size
@@ -21,6 +21,8 @@ _CONVERT = (
     "converted to safetensors"
 )
 _SHOWN = 5
+#: How the locations begin for which torch itself has a loader.
+_DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "meta")
 
 
 def unsafe_finding(names: Sequence[str], path: str, *, readable: bool) -> Finding:
@@ -34,7 +36,9 @@ def unsafe_finding(names: Sequence[str], path: str, *, readable: bool) -> Findin
 def refused_finding(refused: Sequence[str], path: str) -> Finding:
     """`pickle-unsafe` as a warning: nothing is imported, but `torch.load` refuses the file by default."""
     some = ", ".join(map(escape, refused[:_SHOWN])) + (", …" if len(refused) > _SHOWN else "")
-    message = f"`torch.load` refuses it unless `weights_only=False` is set: it uses {some}"
+    message = (
+        f"`torch.load` refuses it, at least with its default `weights_only=True`: it uses {some}"
+    )
     hint = "convert it to safetensors, or let shardctl write it as a new .bin"
     return Finding("pickle-unsafe", "warning", message, hint, path)
 
@@ -81,6 +85,18 @@ def hint_for(value: NonTensor) -> str:
 
 def _shown(nbytes: int) -> str:
     return format_size(nbytes) if nbytes < 1 << 60 else "more than any memory"
+
+
+def location_findings(storages: Iterable[StorageRef], path: str) -> Iterator[Finding]:
+    """A warning where torch has no loader for the device that storages were saved from."""
+    odd = {ref.location for ref in storages if not ref.location.startswith(_DEVICES)}
+    if odd:
+        some = ", ".join(f"'{escape(location[:100])}'" for location in sorted(odd)[:_SHOWN])
+        message = (
+            f"torch does not load storages of the device {some} unless `map_location` is given"
+        )
+        hint = "convert it to safetensors, which names no devices"
+        yield Finding("pickle-invalid", "warning", message, hint, path)
 
 
 class Unloadable:

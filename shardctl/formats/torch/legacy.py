@@ -21,7 +21,7 @@ from shardctl.formats.pickle.values import (
     Sequence,
     StorageRef,
 )
-from shardctl.formats.torch.hazards import Unloadable
+from shardctl.formats.torch.hazards import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import MAGIC, is_tar_header, looks_like_pickle
 from shardctl.formats.torch.storage_ids import UNTYPED
 from shardctl.formats.torch.tree import TreeError, build_tree
@@ -120,6 +120,8 @@ def _file(reader: Reader, report: Report, head: bytes, pickles: list[Unpickled])
         )
         hint = "convert it to safetensors"
         report(Finding("pickle-invalid", "warning", message, hint, reader.path))
+    for finding in location_findings(refs.values(), reader.path):
+        report(finding)
     storages = _storages(reader, report, listed, refs, at)
     return File(
         path=reader.path,

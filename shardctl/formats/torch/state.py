@@ -16,6 +16,7 @@ from shardctl.formats.pickle.values import (
     ViewRef,
 )
 from shardctl.formats.torch.views import view_of
+from shardctl.formats.torch.weights_only import unsafe
 
 #: Attributes of a tensor that cannot be set, or that change its values when they are.
 RESERVED_ATTRIBUTES = frozenset(
@@ -29,6 +30,7 @@ RESERVED_ATTRIBUTES = frozenset(
         "layout", "device", "ndim", "nbytes", "itemsize", "real", "imag", "grad_dtype",
     }
 )  # fmt: skip
+PARAMETER = "torch.nn.parameter.Parameter"
 _METHODS = frozenset(dir(OrderedDict))
 
 
@@ -37,6 +39,8 @@ def build(machine: Machine, target: object, state: object) -> None:
     if isinstance(target, Opaque):
         if target.shares_tensor:
             raise machine.fault(f"BUILD on a {target.kind} that holds a tensor")
+        if not unsafe((target.kind,)) and target.kind != "collections.Counter":
+            raise machine.fault(f"BUILD on a {target.kind}, which has no state")
         target.parts.append(state)
     elif isinstance(target, EmptyTensor):
         _fill(machine, target, state)
@@ -70,10 +74,12 @@ def _fill(machine: Machine, target: EmptyTensor, state: object) -> None:
     if target.view is not None or not isinstance(state, tuple):
         raise machine.fault("the state of a tensor is malformed, or is given twice")
     view: ViewRef | None = None
-    if len(state) == 4:
+    parameter = target.kind == PARAMETER
+    if len(state) == 4 and not parameter:
         view = view_of(machine, *state[:4])
     elif len(state) == 5 and isinstance(state[0], ViewRef | EmptyTensor):
-        machine.note_refused("BUILD of a Variable")
+        if not parameter:
+            machine.note_refused("BUILD with the state of a Variable")
         view = state[0].view if isinstance(state[0], EmptyTensor) else state[0]
     if view is None or view.dtype is not target.dtype:
         raise machine.fault("the state of a tensor is malformed, or of another type")

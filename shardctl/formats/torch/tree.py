@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as Places
 
 from shardctl.findings import Finding, Report
@@ -34,6 +35,8 @@ Node = Tensor | NonTensor | Tree
 
 #: The name of a root that is one object instead of a dict.
 ROOT = "(root)"
+#: The name of an OrderedDict's own attributes, where they hold tensors.
+ATTRIBUTES = "(attributes)"
 #: What a tensor is called whose storage is on a device without data.
 META = "torch.Tensor on the meta device"
 _STEPS_PER_BYTE, _MIN_STEPS = 4, 5_000_000
@@ -111,7 +114,8 @@ class _Builder:
             )
         if isinstance(value, Sequence | tuple):
             return self._directory(value, "", 0)
-        name = ROOT if isinstance(value, Opaque) else "0"  # as in a list of one tensor
+        plain = self._plain(value) if isinstance(value, Opaque) else value
+        name = ROOT if isinstance(plain, Opaque) else "0"  # as in a list of one tensor
         node = self._node(value, name, name, 0)
         return {} if node is None else {name: node}
 
@@ -135,7 +139,16 @@ class _Builder:
             if node is not None:
                 tree[text] = node if type(key) is str else self._with_key(key, node, text)
         self._open.discard(id(value))
+        if isinstance(value, Mapping) and value.attributes:
+            self._add_attributes(value.attributes, tree)
         return tree
+
+    def _add_attributes(self, attributes: list[object], tree: Tree) -> None:
+        """Name the attributes of an OrderedDict as an entry, where they hold tensors."""
+        held = self.search.below(tuple(attributes))
+        if held.tensors:
+            text = _apart(tree, ATTRIBUTES, None) if ATTRIBUTES in tree else ATTRIBUTES
+            tree[text] = self._unread(text, "torch.Tensor as an attribute", held)
 
     def _count(self, characters: int, *, again: bool) -> None:
         self._repeated += again
@@ -201,11 +214,13 @@ class _Builder:
             return True  # unfolding it says that it is too deep
         self._unfolded[id(value)] = False  # a list that holds itself adds nothing
         items = value.items if isinstance(value, Sequence) else value
-        found = any(
-            isinstance(item, Mapping)
-            or (isinstance(item, Sequence | tuple) and self._unfolds(item, depth + 1))
-            or (not isinstance(item, Sequence | tuple) and self.search.below(item).tensors)
-            for item in items
+        found = (
+            any(
+                isinstance(item, (Mapping, Sequence, tuple))
+                and (isinstance(item, Mapping) or self._unfolds(item, depth + 1))
+                for item in items
+            )
+            or self.search.below(value).tensors
         )
         self._unfolded[id(value)] = found
         return found
@@ -250,10 +265,10 @@ def _reach(view: ViewRef) -> int:
     return 1 + sum((size - 1) * step for size, step in zip(view.shape, view.strides, strict=True))
 
 
-def _items(value: Mapping | Sequence | tuple[object, ...]) -> list[tuple[object, object]]:
+def _items(value: Mapping | Sequence | tuple[object, ...]) -> Iterable[tuple[object, object]]:
     if isinstance(value, Mapping):
-        return list(value.items.items())
-    return list(enumerate(value.items if isinstance(value, Sequence) else value))
+        return value.items.items()
+    return enumerate(value.items if isinstance(value, Sequence) else value)
 
 
 def _name_of(key: object, holder: Mapping | Sequence | tuple[object, ...]) -> str:

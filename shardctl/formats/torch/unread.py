@@ -38,6 +38,10 @@ def is_tensor_kind(kind: str) -> bool:
     return kind in _CLASSES or _TENSOR_KINDS.fullmatch(kind) is not None
 
 
+#: Types of values that hold nothing.
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
+
+
 @dataclass(slots=True)
 class Held:
     """What an object holds: its storages by key, and whether it is or holds any tensor at all."""
@@ -67,9 +71,7 @@ class Search:
         todo = [value]
         while todo:
             part = todo.pop()
-            if isinstance(part, str | int | float | bytes | None) or id(part) in self._without:
-                continue
-            if id(part) in seen:
+            if id(part) in self._without or id(part) in seen:
                 continue
             seen.add(id(part))
             parts = _parts(part, held)
@@ -77,7 +79,7 @@ class Search:
             if self._steps <= 0:
                 held.tensors = True
                 return held
-            todo.extend(parts)
+            todo.extend(part for part in parts if type(part) not in _PLAIN)
         if held.tensors:
             self.storages |= held.storages.keys()
         else:

@@ -34,9 +34,13 @@ def view_of(
         or len(shape) != len(strides)
     ):
         raise machine.fault("a tensor's offset, shape or strides are malformed")
-    if math.prod(filter(None, shape)) > MAX_SIZE:
+    elements = math.prod(filter(None, shape))
+    if elements > MAX_SIZE:
         raise machine.fault("a tensor has more elements than can be counted")
     plain = _unless_contiguous(shape, strides)
+    reach = elements if plain is None else _reach(shape, plain)
+    if offset + (0 if 0 in shape else reach) > 8 * storage.nbytes // dtype.bits:
+        machine.note_refused("a tensor that reaches beyond its storage")
     if dtype.bits < 8:
         packed = torch_packing(dtype)
         if plain is not None or not shape:
@@ -45,6 +49,11 @@ def view_of(
             )
         return ViewRef(storage, dtype, offset * packed, (*shape[:-1], shape[-1] * packed), None)
     return ViewRef(storage, dtype, offset, shape, plain)
+
+
+def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Elements from the first to the last, both counted; there is at least one."""
+    return 1 + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
 
 
 def is_size(value: object) -> TypeGuard[int]:

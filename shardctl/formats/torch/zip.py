@@ -15,7 +15,7 @@ from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.pickle.values import DO_NOT_LOAD, PickleFaultError, StorageRef
 from shardctl.formats.torch import zip_writer as writer
-from shardctl.formats.torch.hazards import Unloadable
+from shardctl.formats.torch.hazards import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import looks_like_pickle
 from shardctl.formats.torch.tree import TreeError, build_tree
 from shardctl.formats.torch.unpickle import unpickle
@@ -107,8 +107,9 @@ class _Reading:
         self._refuse_others(records)
         data = self._pickle(records)
         unloadable = Unloadable(self._report, reader.path)
+        small = self._small_records(records)
         try:
-            check_marks(self._small_records(records))
+            check_marks(small)
         except ZipFaultError:
             unloadable.warn(data)
             raise
@@ -124,9 +125,9 @@ class _Reading:
             at = records["data.pkl"].extent.offset
             unloadable.fault("pickle-invalid", error.message, error.hint, at)
             return None
-        for finding in computed_offsets(
-            reader, top, records, self._small_records(records), result.storages
-        ):
+        for finding in computed_offsets(reader, top, records, small, result.storages):
+            self._report(finding)
+        for finding in location_findings(result.storages.values(), reader.path):
             self._report(finding)
         return File(
             path=reader.path,
