@@ -50,6 +50,8 @@ _EFFECTS = {
     **dict.fromkeys(b"s", (2, 0)),
     **dict.fromkeys(b".pqr\x94\x80\x95", (0, 0)),
 }
+#: The opcodes that name what is imported: GLOBAL, INST, STACK_GLOBAL, EXT1 to EXT4.
+_NAMING = (b"c", b"i", b"\x93", b"\x82", b"\x83", b"\x84")
 #: Opcodes that take what is above the last mark, and how many values they put there.
 _TO_MARK = {**dict.fromkeys(b"tldio\x91", 1), **dict.fromkeys(b"1eu\x90", 0)}
 
@@ -95,7 +97,9 @@ class _Scan(Cursor):
 
     def run(self) -> None:
         pickles = 0
-        while pickles < _MAX_PICKLES and len(self.names) < _MAX_NAMES:
+        # After the last byte that could be such an opcode there is nothing to find.
+        last = max(self._data.rfind(code) for code in _NAMING)
+        while self._at <= last and pickles < _MAX_PICKLES and len(self.names) < _MAX_NAMES:
             if self.step() == ord("."):
                 pickles += 1
                 self._stack, self._marks, self._memo, self._filled = [], [], {}, 0

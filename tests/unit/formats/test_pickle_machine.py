@@ -70,7 +70,7 @@ def test_old_spellings(opcode: bytes, value: object) -> None:
     [
         b"I010\n", b"I3L\n", b"I 3\n", b"I1_0\n", b"L010L\n", b"F1_0\n", b"F 1\n", b"F1e999\n",
         b"S 'a'\n", b"S'a' \n", b"S'a\"\n", b"S'\n", b"Sa\n", b"S'\xff'\n", b"U\x01\xff",
-        b"T\xff\xff\xff\xff", b"T\xfe\xff\xff\xff..", b"Np1_0\n", b"Np-1\n",
+        b"T\xff\xff\xff\xff", b"(U\x02t.T\xf9\xff\xff\xff", b"Np1_0\n", b"Np-1\n",
     ],
 )  # fmt: skip
 def test_spellings_that_differ_are_refused(opcode: bytes) -> None:
@@ -87,6 +87,8 @@ def test_pop_takes_a_mark() -> None:
     assert unpickle(b"\x80\x02(N0t.").root == ()
     with pytest.raises(PickleFaultError, match="empty stack"):
         unpickle(b"\x80\x02N(2t.")
+    with pytest.raises(PickleFaultError, match="empty stack"):
+        unpickle(b"\x80\x02ctorch\nSize\nK\x02\x85\x85(R1.")  # the arguments are below the mark
 
 
 def test_ordered_dicts_of_pairs() -> None:
