@@ -180,11 +180,16 @@ class MadeName(str):
 class NonTensor:
     """An entry of a torch checkpoint that is not a tensor.
 
-    `name` is its dotted path (`a.b`), `kind` its type (`builtins.int`).
+    `name` is its dotted path (`a.b`), `kind` its type (`builtins.int`). `unread`: it is, or holds,
+    tensors of a kind that shardctl does not read. `storages` is how many storages it has, and
+    `nbytes` their bytes together.
     """
 
     name: str
     kind: str
+    unread: bool = False
+    storages: int = 0
+    nbytes: int = 0
 
 
 #: What a file holds: tensors and opaque values in nested dictionaries. A safetensors file has one
@@ -207,8 +212,10 @@ class File:
     `format` is the name of its format, as the registry has it; `tree` is what it holds. `metadata`
     is safetensors' `__metadata__` (empty for torch files). `header_sha256` covers the header's
     bytes; `data_offset` is where tensor bytes begin. `unsafe_globals` are the names that a pickle
-    would import and torch's `weights_only` does not allow; `records` are all the records of a zip,
-    tensors' and others', with the checksums that are recorded for them.
+    would import and torch's `weights_only` does not allow; `refused` is what else in it
+    `weights_only` does not allow, and `allocations` the bytes that calls in it would take by a
+    number, by the name that is called. `records` are all the records of a zip, tensors' and
+    others', with the checksums that are recorded for them.
     """
 
     path: str
@@ -219,6 +226,8 @@ class File:
     header_sha256: str = ""
     data_offset: int = 0
     unsafe_globals: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    allocations: tuple[tuple[str, int], ...] = ()
     records: tuple[Storage, ...] = ()
 
 

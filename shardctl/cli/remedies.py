@@ -43,9 +43,6 @@ SPELLINGS = {
     "variant": "--variant",
     "verify(deep=True)": "`shardctl verify --deep`",
     "write": "`shardctl reshard`",
-    'write(format="safetensors", drop_non_tensors=True)': (
-        "`shardctl reshard --to safetensors --drop-non-tensors`"
-    ),
     "write(single=True)": "`shardctl merge`",
 }
 _QUOTED = re.compile("`([^`]+)`")

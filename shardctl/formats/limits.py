@@ -20,10 +20,16 @@ MAX_INTEGER_BYTES = 64
 #: A real pickle nests a handful of levels, and stacks a thousand items at a time, or the numbers of
 #: one tuple; so many open marks or stacked values only a hostile one needs.
 MAX_MARKS, MAX_STACK = 1_000, 4_000_000
-#: What torch writes for a million tensors has 40 million opcodes, 9 million memo places and 7
-#: million values that need memory. An opcode of one byte can make a value of a hundred, so the
-#: length of a pickle does not limit them.
-MAX_OPCODES, MAX_MEMO, MAX_OBJECTS = 100_000_000, 16_000_000, 16_000_000
+#: What torch writes for a million tensors has 40 million opcodes and 9 million memo places.
+MAX_OPCODES, MAX_MEMO = 100_000_000, 16_000_000
+#: What the values of a pickle of some bytes may weigh. An opcode of one byte can make a dict of a
+#: hundred, so the weight is bound to the length: a dict, a list or a number as a key weighs 4, any
+#: other value 1, and the pickle may weigh a quarter of its bytes (a container for every 16), or
+#: MIN_WEIGHT (some 30 MB of memory). A tensor weighs 10, and takes more than 40 bytes.
+CONTAINER_WEIGHT, KEY_WEIGHT, MIN_WEIGHT, BYTES_PER_WEIGHT = 4, 4, 500_000, 4
+#: Entries of the tree of names that a pickle of some bytes may give: one for every 16, or
+#: MIN_ENTRIES. A key and a value take more, but one list can be used again and again.
+MIN_ENTRIES, BYTES_PER_ENTRY = 100_000, 16
 #: Characters of a name to import, and values in a tuple that is a dict's key. Both could be
 #: recalled from the memo and put together again and again, at a cost that has nothing to do with
 #: the pickle's length.
@@ -35,12 +41,17 @@ MAX_FLAGS = 8
 #: Entries of dictionaries that were unfolded before: a shared dict in a shared dict, and so on,
 #: would unfold to more than any memory.
 MAX_REPEATED = 100_000
-#: Characters of all full names together: one huge key above a million others would be written out a
-#: million times.
-MAX_NAME_CHARACTERS = 256 * 1024 * 1024
+#: Characters of all full names together, for each byte of the pickle, or in a small pickle: one
+#: huge key above a million others would be written out a million times.
+NAME_CHARACTERS_PER_BYTE, MIN_NAME_CHARACTERS = 8, 1_000_000
 #: Levels of dictionaries in dictionaries; training checkpoints have five or so.
 MAX_DEPTH = 64
 #: Bytes of one file of a run's journal; that of a million tensors in 10,000 files has 10 MB.
 MAX_JOURNAL_BYTES = 64 * 1024 * 1024
 #: Bytes of a `SHA256SUMS`; 100,000 files have 10 MB.
 MAX_CHECKSUMS_BYTES = 16 * 1024 * 1024
+
+
+def weight_limit(nbytes: int) -> int:
+    """What the values of a pickle of `nbytes` may weigh."""
+    return max(MIN_WEIGHT, nbytes // BYTES_PER_WEIGHT)

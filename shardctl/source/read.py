@@ -13,7 +13,7 @@ from shardctl.model import Checkpoint, File, Index, Tensor
 from shardctl.naming import parse_weights_name
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, United, unite
-from shardctl.source.state_dict import UNREAD_TENSOR, Selection, flatten, select
+from shardctl.source.state_dict import Selection, look, select
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 
@@ -148,18 +148,18 @@ def _absent(store: Store, located: Located, path: str) -> Finding | None:
 def _without_tensors(parts: Sequence[_Part], incomplete: Container[str]) -> Iterator[Finding]:
     """Files that were read whole and have no tensor, not even of a kind that is not read."""
     for part in parts:
-        unread = any(value.kind.startswith(UNREAD_TENSOR) for value in part.chosen.non_tensors)
+        unread = any(value.unread for value in part.chosen.non_tensors)
         if not part.chosen.tensors and not unread and part.path not in incomplete:
             message = "the file contains no tensors"
-            hint = "the save was not finished, or these are not the weights: save or fetch it again"
+            hint = "the file is incomplete, or not the weights: fetch it again"
             yield Finding("no-tensors", "warning", message, hint, part.path)
 
 
 def _choose(
     file: File, path: str, key: str | None, *, drop_non_tensors: bool, nested: bool
 ) -> Selection:
-    if nested and key is None:
-        return flatten(file.tree)
+    if nested:
+        return look(file.tree, path, key)
     return select(file.tree, path, key, drop_non_tensors=drop_non_tensors)
 
 

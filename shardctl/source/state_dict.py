@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.formats.hazards import hint_for
 from shardctl.model import MadeName, NonTensor, Tensor, Tree
 from shardctl.text import escape
 
 _SHOWN = 10
-#: Start of the kinds of torch's tensors that are not views of one storage: sparse, quantised, meta.
-UNREAD_TENSOR = "torch._utils._rebuild_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +28,55 @@ class Selection:
 def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) -> Selection:
     """Return the state dict at `key` (None: the root) of the file at `path`.
 
-    With `drop_non_tensors` other values are left out. Raises MissingError where `key` does not
-    exist, UsageError where it has two meanings, and InputError for a value that is not a tensor and
-    where there are only nested state dicts.
+    With `drop_non_tensors` other values are left out. `key` may lead to a single tensor too, which
+    keeps the last part of it as its name. What holds tensors is never dropped. Raises MissingError
+    where `key` does not exist, UsageError where it has two meanings, and InputError for a value
+    that is not a tensor and where there are only nested state dicts.
     """
     node = tree if key is None else _at(tree, path, key)
-    chosen = Selection(
+    chosen = _direct(node)
+    nested = state_dict_keys(node) if chosen.non_tensors else []
+    _refuse_only_nested(chosen, nested, path, key)
+    _refuse_unwritable(chosen, node, path, key)
+    if not chosen.non_tensors:
+        return chosen
+    if not chosen.tensors:
+        raise InputError(
+            _said(path, key, "contains no tensors"), hint=_contents(chosen.non_tensors), file=path
+        )
+    if nested:
+        raise InputError(
+            _said(path, key, f"contains nested state dicts beside its tensors: {_some(nested)}"),
+            hint=_use_key(key, nested),
+            file=path,
+        )
+    if not drop_non_tensors:
+        raise InputError(
+            _said(
+                path, key, f"contains entries that are not tensors: {_contents(chosen.non_tensors)}"
+            ),
+            hint="add `drop_non_tensors` to leave them out",
+            file=path,
+        )
+    return chosen
+
+
+def look(tree: Tree, path: str, key: str | None) -> Selection:
+    """What is at `key`, to look at it: nothing is refused but a key that leads to no tensors.
+
+    Without a key everything in the file is taken, with dotted names. Raises as `select` does for
+    what is asked for.
+    """
+    if key is None:
+        return flatten(tree)
+    node = _at(tree, path, key)
+    chosen = _direct(node)
+    _refuse_only_nested(chosen, state_dict_keys(node) if chosen.non_tensors else [], path, key)
+    return chosen
+
+
+def _direct(node: Tree) -> Selection:
+    return Selection(
         tensors=tuple(
             _named(name, value) for name, value in node.items() if isinstance(value, Tensor)
         ),
@@ -42,47 +84,31 @@ def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) ->
             _opaque(name, value) for name, value in node.items() if not isinstance(value, Tensor)
         ),
     )
-    _refuse_unwritable(chosen, path, key)
-    if not chosen.non_tensors:
-        return chosen
-    nested = state_dict_keys(node)
+
+
+def _refuse_only_nested(chosen: Selection, nested: list[str], path: str, key: str | None) -> None:
     if not chosen.tensors and nested:
         raise InputError(
-            _said(path, key, "contains nested state dicts"),
+            _said(path, key, "contains nested state dicts and no tensors of its own"),
             hint=_use_key(key, nested),
             file=path,
         )
-    if not chosen.tensors:
-        raise InputError(
-            _said(path, key, "contains no tensors"), hint=_contents(chosen.non_tensors), file=path
-        )
-    if not drop_non_tensors:
-        raise InputError(
-            _said(
-                path,
-                key,
-                f"contains entries that are not tensors: {_contents(chosen.non_tensors)}",
-            ),
-            hint="add `drop_non_tensors` to leave them out"
-            + (f", or {_use_key(key, nested)}" if nested else ""),
-            file=path,
-        )
-    return chosen
 
 
-def _refuse_unwritable(chosen: Selection, path: str, key: str | None) -> None:
-    """Raise InputError for tensors of unread kinds, and for those with non-string keys."""
-    unread = tuple(value for value in chosen.non_tensors if value.kind.startswith(UNREAD_TENSOR))
+def _refuse_unwritable(chosen: Selection, node: Tree, path: str, key: str | None) -> None:
+    """Raise InputError for what would be lost or changed silently: unread tensors, keys that are not text."""
+    unread = tuple(
+        NonTensor(".".join(keys), value.kind)
+        for keys, value in _walk(node)
+        if isinstance(value, NonTensor) and value.unread
+    )
     if unread:
         raise InputError(
-            _said(
-                path,
-                key,
-                f"contains tensors of kinds that shardctl does not read: {_contents(unread)}",
-            ),
-            hint="make them plain in torch (`to_dense()`, `dequantize()`) and save the checkpoint "
-            "again",
+            _said(path, key, f"contains tensors that shardctl does not read: {_contents(unread)}"),
+            hint=hint_for(unread[0]),
+            code="tensor-unread",
             file=path,
+            tensor=unread[0].name,
         )
     made = [tensor.name for tensor in chosen.tensors if isinstance(tensor.name, MadeName)]
     if made:
@@ -103,7 +129,7 @@ def flatten(tree: Tree) -> Selection:
     return Selection(
         tensors=tuple(_named(name, value) for name, value in leaves if isinstance(value, Tensor)),
         non_tensors=tuple(
-            NonTensor(name, value.kind) for name, value in leaves if isinstance(value, NonTensor)
+            replace(value, name=name) for name, value in leaves if isinstance(value, NonTensor)
         ),
     )
 
@@ -156,8 +182,13 @@ def _descend(tree: Tree, key: str) -> Tree | None:
 
 
 def _step(tree: Tree, name: str) -> Tree | None:
+    """What is below a name: a dict, or a single value as a dict of one entry."""
     value = tree.get(name)
-    return value if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, Tensor) or (isinstance(value, NonTensor) and value.unread):
+        return {name: value}
+    return None
 
 
 def _named(name: str, tensor: Tensor) -> Tensor:
@@ -165,8 +196,7 @@ def _named(name: str, tensor: Tensor) -> Tensor:
 
 
 def _opaque(name: str, value: Tensor | NonTensor | Tree) -> NonTensor:
-    kind = value.kind if isinstance(value, NonTensor) else "dict"
-    return NonTensor(name, kind)
+    return replace(value, name=name) if isinstance(value, NonTensor) else NonTensor(name, "dict")
 
 
 def _said(path: str, key: str | None, what: str) -> str:
@@ -177,6 +207,10 @@ def _said(path: str, key: str | None, what: str) -> str:
 def _contents(values: tuple[NonTensor, ...]) -> str:
     shown = ", ".join(f"{escape(value.name)} ({escape(value.kind)})" for value in values[:_SHOWN])
     return shown + (f", and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else "")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(escape, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
 
 
 def _use_key(key: str | None, nested: list[str]) -> str:

@@ -11,11 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from shardctl.checksums import CHECKSUMS
 from shardctl.engine.journal import unfinished
 from shardctl.findings import Finding, Severity
+from shardctl.formats.hazards import (
+    memory_finding,
+    refused_finding,
+    unread_finding,
+    unsafe_finding,
+)
 from shardctl.formats.registry import by_name
-from shardctl.model import Tensor
+from shardctl.model import NonTensor, Tensor
 from shardctl.source.checksum_file import read_checksums
 from shardctl.source.misnamed import misnamed_files
-from shardctl.source.state_dict import UNREAD_TENSOR
+from shardctl.source.state_dict import flatten
 from shardctl.storages import by_file, storage_units
 from shardctl.text import escape, plural
 from shardctl.verify.subject import Subject
@@ -128,35 +134,29 @@ def empty_tensors(subject: Subject) -> Iterator[Finding]:
 
 
 def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
-    """Yield the names that a pickle would import and torch's `weights_only` does not allow."""
+    """What loading a pickle would import or allocate, and what torch's `weights_only` would not allow."""
+    unread = {path for path, _ in _unread(subject)}
     for file in subject.checkpoint.files:
         if file.unsafe_globals:
-            some = ", ".join(file.unsafe_globals[:5])
-            yield Finding(
-                "pickle-unsafe",
-                "error",
-                f"loading it would import {some}: with `weights_only=False` that runs code",
-                'convert the weights with `write(format="safetensors", drop_non_tensors=True)`, '
-                "which runs nothing",
-                file=file.path,
-            )
+            readable = file.path not in unread
+            yield unsafe_finding(file.unsafe_globals, file.path, readable=readable)
+        elif file.refused:
+            yield refused_finding(file.refused, file.path)
+        if file.allocations:
+            yield memory_finding(file.allocations, file.path)
 
 
 def unread_tensors(subject: Subject) -> Iterator[Finding]:
-    """Yield the tensors that shardctl does not read: sparse, quantised, without storage."""
-    unread = [
-        value for value in subject.checkpoint.non_tensors if value.kind.startswith(UNREAD_TENSOR)
-    ]
-    if unread:
-        yield Finding(
-            "tensor-dtype-unknown",
-            "warning",
-            f"did not check {plural(len(unread), 'tensor')} of kinds that shardctl does not read "
-            f"({unread[0].kind.removeprefix(UNREAD_TENSOR)})",
-            "make them plain in torch (`to_dense()`, `dequantize()`) before they are converted",
-            file=subject.located.root,
-            tensor=unread[0].name,
-        )
+    """Tensors of classes that shardctl does not read, and objects that hold tensors."""
+    for path, value in _unread(subject):
+        yield unread_finding(value, path)
+
+
+def _unread(subject: Subject) -> Iterator[tuple[str, NonTensor]]:
+    for file in subject.checkpoint.files:
+        for value in flatten(file.tree).non_tensors:
+            if value.unread:
+                yield file.path, value
 
 
 def digests_missing(subject: Subject) -> Iterator[Finding]:

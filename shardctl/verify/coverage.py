@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from shardctl.findings import Finding
 from shardctl.model import Tensor
-from shardctl.source.state_dict import UNREAD_TENSOR
 from shardctl.text import escape, plural
 from shardctl.verify.digests import Digest
 from shardctl.verify.subject import Subject
@@ -150,7 +149,7 @@ def _unchecked(
 
 def _unread(subject: Subject) -> Iterator[Unchecked]:
     checkpoint = subject.checkpoint
-    kinds = [value for value in checkpoint.non_tensors if value.kind.startswith(UNREAD_TENSOR)]
+    kinds = [value for value in checkpoint.non_tensors if value.unread]
     if kinds:
         what = f"{plural(len(kinds), 'tensor')}, the first is '{escape(kinds[0].name)}'"
         yield Unchecked(what, "of kinds that shardctl does not read")

@@ -15,7 +15,7 @@ from tests.support.state_dicts import load, write_torch
 WRITER_KEYS = [
     "schema_version", "command", "done", "source", "target", "loads_from", "container",
     "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions",
-    "superseded",
+    "superseded", "damaged",
 ]  # fmt: skip
 SHARD_KEYS = ["name", "size", "data_size", "tensors", "sha256"]
 PLAN_KEYS = ["layout_version", "layout", "block_size", "options", "sources"]

@@ -299,7 +299,7 @@ _HARMLESS: Mapping[str, Callable[[], bytes]] = {
 #: the pickle.
 HOSTILE: Mapping[str, tuple[str | None, Callable[[], bytes]]] = {
     **{f"hostile: {name}": (None, partial(_beside, value)) for name, value in _CALLS.items()},
-    **{f"hostile root: {name}": ("pickle-invalid", partial(_root, value))
+    **{f"hostile root: {name}": ("pickle-unsafe", partial(_root, value))
        for name, value in list(_CALLS.items())[:8]},
     **{f"bomb: {name}": ("pickle-invalid", make) for name, make in _FLAT.items()},
     **{f"odd: {name}": (None, make) for name, make in _HARMLESS.items()},

@@ -1,6 +1,6 @@
-"""A place in a pickle's bytes: opcodes' arguments are taken there, and faults say where they are.
+"""A position in a pickle's bytes: reads the arguments of opcodes and locates faults.
 
-Every argument that reaches past the end is a PickleCutShortError.
+An argument that reaches past the end is a PickleCutShortError.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class Cursor:
 
     @property
     def offset(self) -> int:
-        """Where the opcode that is being carried out stands, in bytes."""
+        """Where the current opcode is, in bytes."""
         return self._at - 1
 
     def fault(self, message: str) -> PickleFaultError:
-        """What is wrong, at this place."""
+        """What is wrong at this position."""
         return PickleFaultError(printable(message[:_SHOWN_CHARACTERS]), self.offset)
 
     def take(self, count: int) -> bytes:
-        """The next bytes, so many of them."""
+        """The next `count` bytes."""
         end = self._at + count
         if end > len(self._data):
             raise self._cut_short()
@@ -47,7 +47,7 @@ class Cursor:
         return self._data[at]
 
     def number(self, form: struct.Struct) -> int:
-        """The next number, as a form of one value has it."""
+        """The next number, in the form of a struct of one value."""
         try:
             (value,) = form.unpack_from(self._data, self._at)
         except struct.error:
@@ -56,7 +56,7 @@ class Cursor:
         return int(value)
 
     def line(self) -> bytes:
-        """The bytes up to the next line feed, which is passed over."""
+        """The bytes up to the next line feed, which is skipped."""
         end = self._data.find(b"\n", self._at)
         if end < 0:
             raise self._cut_short()

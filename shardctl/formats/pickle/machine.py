@@ -1,6 +1,6 @@
 """The pickle machine, symbolic: a stack, a memo, and one method for each thing that opcodes do.
 
-It knows no opcode and nothing of torch: `unpickle` has the table of opcodes, `torch_calls` what
+It knows no opcode and nothing of torch: `opcodes` has the table of opcodes, `torch.calls` what
 torch's pickles call.
 """
 
@@ -10,30 +10,29 @@ from collections.abc import Callable
 from collections.abc import Sequence as Table
 from dataclasses import dataclass
 
+from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.limits import (
-    MAX_KEY_PARTS,
+    KEY_WEIGHT,
     MAX_MARKS,
-    MAX_MEMO,
     MAX_NAME,
-    MAX_OBJECTS,
     MAX_OPCODES,
     MAX_STACK,
+    weight_limit,
 )
-from shardctl.formats.pickle.cursor import Cursor
+from shardctl.formats.pickle.keys import KeyRefusedError, NumberKey, key_of
+from shardctl.formats.pickle.objects import constructed, kind_of, takes_items
+from shardctl.formats.pickle.stack import Stack
 from shardctl.formats.pickle.values import (
     Global,
     Mapping,
     Opaque,
     PickleCutShortError,
+    PickleFaultError,
     Sequence,
     StorageRef,
 )
-from shardctl.model import MadeName
 from shardctl.text import escape
 
-#: The shortest pair that a pickle can spell, in bytes: more pairs than that are the same ones used
-#: again.
-MIN_PAIR_BYTES = 5
 STOP = ord(".")
 #: Opcodes between two looks at how large everything has become: none makes more than a few values.
 _UNWATCHED = 1000
@@ -41,12 +40,23 @@ _UNWATCHED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Unpickled:
-    """The object, the offset at which its pickle ends, the names that it would import, the storages it refers to."""
+    """What a pickle holds. `end` is the offset just past its STOP.
+
+    `globals` are the names that it would import, `storages` those that it refers to by key.
+    `refused` are opcodes and calls that torch's `weights_only` refuses, whatever they are given;
+    `allocations` are calls that would take memory by a number in the pickle, in bytes by call.
+    """
 
     root: object
     end: int
     globals: tuple[str, ...]
     storages: dict[str, StorageRef]
+    refused: tuple[str, ...] = ()
+    allocations: tuple[tuple[str, int], ...] = ()
+
+
+class _FrameBeginsError(Exception):
+    """A frame begins: the opcodes up to its end are watched for that end."""
 
 
 Step = Callable[["Machine"], None]
@@ -56,23 +66,38 @@ Calls = dict[str, Callable[["Machine", tuple[object, ...]], object]]
 StorageOf = Callable[["Machine", object], tuple[StorageRef, StorageRef]]
 
 
-class Machine(Cursor):
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What one kind of pickle means by its names: calls, constructors (NEWOBJ), state (BUILD), storages.
+
+    `storage_of` reads a persistent id. `build` gets an object and its state. `allocates` gives the
+    bytes that calling a name with these arguments would take, beyond what the pickle holds.
+    """
+
+    calls: Calls
+    news: Calls
+    storage_of: StorageOf
+    build: Callable[[Machine, object, object], None]
+    allocates: Callable[[str, tuple[object, ...]], int]
+
+
+class Machine(Stack):
     """The unpickling machine, symbolic: a stack, a memo, and one method an opcode."""
 
-    def __init__(self, data: bytes, start: int, calls: Calls, storage_of: StorageOf) -> None:
+    def __init__(self, data: bytes, start: int, dialect: Dialect) -> None:
         super().__init__(data, start)
-        self._calls = calls
-        self._storage_of = storage_of
-        self._stack: list[object] = []
-        self._marks: list[int] = []
-        # Picklers fill the places of the memo one after another; what stands elsewhere is kept
-        # apart.
-        self._memo: list[object] = []
-        self._far_memo: dict[int, object] = {}
-        self._globals: dict[str, None] = {}
+        self._dialect = dialect
+        self._calls = dialect.calls
+        self._storage_of = dialect.storage_of
+        self._globals: dict[str, Global] = {}
         self._storages: dict[str, StorageRef] = {}
-        self._pairs = 0
-        self._objects = 0
+        self._refused: dict[str, None] = {}
+        self._allocations: dict[str, int] = {}
+        #: What a dialect needs to remember of this pickle.
+        self.notes: dict[object, object] = {}
+        self._spent = 0
+        self._frame_end = 0
+        self._limit = weight_limit(len(data))
 
     def run(self, table: Table[Step]) -> Unpickled:
         """Carry out the opcodes up to STOP; `table` has a step for each byte. Raises PickleFaultError."""
@@ -82,111 +107,83 @@ class Machine(Cursor):
             if (
                 len(self._stack) > MAX_STACK
                 or len(self._marks) > MAX_MARKS
-                or self._objects > MAX_OBJECTS
+                or self._weight > self._limit
             ):
                 raise self.fault(
-                    "the pickle nests deeper, or makes more values, than any checkpoint"
+                    "the pickle nests deeper, or makes more values, than any checkpoint of its size"
                 )
         else:
             raise self.fault("the pickle has more opcodes than any checkpoint's")
         if len(self._stack) != 1 or self._marks:
             raise self.fault(f"STOP with {len(self._stack)} values on the stack instead of one")
-        return Unpickled(self._stack[0], self._at, tuple(self._globals), self._storages)
+        return Unpickled(
+            self._stack[0],
+            self._at,
+            tuple(self._globals),
+            self._storages,
+            tuple(self._refused),
+            tuple(self._allocations.items()),
+        )
 
     def _reaches_stop(self, table: Table[Step]) -> bool:
         """Carry out some opcodes; whether STOP was among them, and the last."""
-        data, size = self._data, len(self._data)
+        data = self._data
+        end = self._frame_end or len(data)
         try:
             for _ in range(_UNWATCHED):
                 at = self._at
-                if at >= size:
-                    raise PickleCutShortError("the pickle ends without STOP", at)
+                if at >= end:
+                    end = self._frame_over(at)
                 self._at = at + 1
                 code = data[at]
                 if code == STOP:
+                    if self._frame_end not in (0, at + 1):
+                        raise self._frame_fault("a frame does not end where the pickle ends")
                     return True
                 table[code](self)
+        except _FrameBeginsError:
+            pass
         except IndexError:
             raise self.fault("a value is taken from an empty stack") from None
+        except KeyRefusedError as error:
+            raise self.fault(str(error)) from None
         except (UnicodeError, ValueError) as error:
             raise self.fault(f"an argument is malformed ({error})") from None
         return False
 
+    def begin_frame(self, length: int) -> None:
+        """FRAME: the opcodes of so many bytes. Unpicklers differ in what they read where a frame is wrong."""
+        end = self._at + length
+        if self._frame_end:
+            raise self._frame_fault("a frame lies within another frame")
+        if end > len(self._data):
+            raise PickleCutShortError("a frame reaches past the pickle's end", self.offset)
+        self._frame_end = end
+        raise _FrameBeginsError
+
+    def _frame_over(self, at: int) -> int:
+        """At the end of a frame or of the bytes: the next end to watch for."""
+        size = len(self._data)
+        if self._frame_end and at > self._frame_end:
+            raise self._frame_fault("an argument crosses the end of a frame")
+        if at >= size:
+            raise PickleCutShortError("the pickle ends without STOP", at)
+        self._frame_end = 0
+        return size
+
+    def _frame_fault(self, message: str) -> PickleFaultError:
+        """Unpicklers read such a pickle differently, so it may run what is not seen here."""
+        return PickleFaultError(message, self.offset, DO_NOT_LOAD)
+
     def refuse(self) -> None:
         """An opcode that is not known."""
-        raise self.fault(f"opcode 0x{self._data[self.offset]:02x} is none that a checkpoint needs")
+        raise self.fault(
+            f"opcode 0x{self._data[self.offset]:02x} is not one that a checkpoint needs"
+        )
 
-    # the stack
-
-    def make(self, value: object) -> None:
-        """Push a value that takes memory of its own, and count it."""
-        self._objects += 1
-        self._stack.append(value)
-
-    def push(self, value: object) -> None:
-        self._stack.append(value)
-
-    def pop(self) -> object:
-        if self._marks and self._marks[-1] >= len(self._stack):
-            raise IndexError
-        return self._stack.pop()
-
-    def top(self) -> object:
-        if self._marks and self._marks[-1] >= len(self._stack):
-            raise IndexError
-        return self._stack[-1]
-
-    def pop_or_unmark(self) -> None:
-        """POP: takes a mark away where that is on top."""
-        if self._marks and self._marks[-1] == len(self._stack):
-            self._marks.pop()
-        else:
-            self.pop()
-
-    def mark(self) -> None:
-        self._marks.append(len(self._stack))
-
-    def pop_mark(self) -> list[object]:
-        at = self._marks.pop()
-        values = self._stack[at:]
-        del self._stack[at:]
-        return values
-
-    def several(self, count: int) -> None:
-        stack = self._stack
-        begin = len(stack) - count
-        if begin < (self._marks[-1] if self._marks else 0):
-            raise IndexError
-        values = tuple(stack[begin:])
-        del stack[begin:]
-        self.make(values)
-
-    # the memo
-
-    def put(self, place: int) -> None:
-        value, memo = self.top(), self._memo
-        if place == len(memo):
-            memo.append(value)
-            self._far_memo.pop(place, None)
-        elif place < 0:
-            raise self.fault("the memo has no negative places")
-        elif place < len(memo):
-            memo[place] = value
-        else:
-            self._far_memo[place] = value
-        if len(memo) + len(self._far_memo) > MAX_MEMO:
-            raise self.fault("the pickle remembers more values than any checkpoint's")
-
-    def get(self, place: int) -> None:
-        if 0 <= place < len(self._memo):
-            self._stack.append(self._memo[place])
-        elif place in self._far_memo:
-            self._stack.append(self._far_memo[place])
-        else:
-            raise self.fault(f"memo place {place} was never filled")
-
-    def memoize(self) -> None:
-        self.put(len(self._memo) + len(self._far_memo))
+    def note_refused(self, what: str) -> None:
+        """Note something that torch's `weights_only` refuses: an opcode, or a call."""
+        self._refused.setdefault(what)
 
     # filling containers
 
@@ -194,83 +191,89 @@ class Machine(Cursor):
         target = self.top()
         if len(values) % 2:
             raise self.fault("a dict item without a value")
-        if isinstance(target, Opaque):
-            return
-        if not isinstance(target, Mapping):
-            raise self.fault("items are set on what is no dict")
+        if isinstance(target, Mapping):
+            self.fill(target, values)
+        elif takes_items(target):
+            target.parts.extend(values)
+        else:
+            raise self.fault("items are set on something that is not a dict")
+
+    def fill(self, target: Mapping, values: list[object]) -> None:
+        """Set items of a dict: keys and values in turn. Raises KeyRefusedError."""
+        items = target.items
         for key, value in zip(values[::2], values[1::2], strict=True):
-            known = key if type(key) is str else self.key(key)
-            if known in target.items:
+            known = key if type(key) is str else self._counted_key(key)
+            if known in items and not isinstance(known, NumberKey | tuple):
                 shown = escape(known[:100]) if isinstance(known, str) else "…"
-                raise self.fault(f"the key '{shown}' stands twice in one dict")
-            target.items[known] = value
+                raise self.fault(f"duplicate key '{shown}' in one dict")
+            items[known] = value
 
-    def key(self, key: object) -> object:
-        """The key, where comparing it is cheap and safe: a scalar, a flat tuple of scalars, or an opaque value.
+    def _counted_key(self, key: object) -> object:
+        self._weight += KEY_WEIGHT
+        if self._weight > self._limit:
+            raise self.fault("the pickle has more keys than any checkpoint of its size")
+        return key_of(key)
 
-        Numbers become text: their hashes can be chosen so that all of them collide, those of texts
-        cannot.
-        """
-        if not isinstance(key, tuple):
-            return self._scalar(key)
-        if len(key) > MAX_KEY_PARTS:
-            raise self.fault(f"a dict key of {len(key):,} parts")
-        return tuple(map(self._scalar, key))
-
-    def _scalar(self, value: object) -> object:
-        if isinstance(value, int | float):
-            return MadeName(value)
-        if not isinstance(value, str | bytes | None | Opaque | Global):
-            raise self.fault("a dict key is a container")
-        return value
-
-    def count_pairs(self, count: int) -> None:
-        """Take note of pairs that a dict is made of; a list of them that is used again and again is a bomb."""
-        self._pairs += count
-        if self._pairs * MIN_PAIR_BYTES > len(self._data):
-            raise self.fault("dictionaries are made of the same pairs again and again")
+    def spend(self, count: int) -> None:
+        """Note bytes that are read again: what is recalled from the memo again and again is a bomb."""
+        self._spent += count
+        if self._spent > len(self._data):
+            raise self.fault("a value is made of the same parts again and again")
 
     def append(self, values: list[object]) -> None:
+        self._extend(values, "list")
+
+    def add(self, values: list[object]) -> None:
+        self._extend(values, "set")
+
+    def _extend(self, values: list[object], kind: str) -> None:
         target = self.top()
-        if isinstance(target, Opaque):
-            return
-        if not isinstance(target, Sequence):
-            raise self.fault("values are appended to what is no list")
-        target.items.extend(values)
+        if isinstance(target, Sequence) and target.kind == kind:
+            target.items.extend(values)
+        elif takes_items(target):
+            target.parts.extend(values)
+        else:
+            raise self.fault(f"values are added to something that is not a {kind}")
 
     # names and what would be built from them
 
     def find(self, module: str, name: str) -> None:
-        self._note(module, name)
-        self.make(Global(module, name))
+        if not module or not name:
+            raise self.fault("the name to import is empty")
+        self._weight += 1
+        self._stack.append(self._global(module, name))
 
-    def _note(self, module: str, name: str) -> str:
+    def _global(self, module: str, name: str) -> Global:
+        """The name to import, noted; one object for each."""
         if len(module) + len(name) > MAX_NAME:
-            raise self.fault("the name to import is longer than any")
-        full = f"{module}.{name}"
-        self._globals.setdefault(full)
-        return full
+            raise self.fault("the name to import is too long")
+        path = f"{module}.{name}"
+        return self._globals.setdefault(path, Global(path))
 
     def stack_global(self) -> None:
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise self.fault("the name to import is no text")
+            raise self.fault("the name to import is not text")
         self.find(module, name)
 
     def inst(self) -> None:
-        module, name = self.line().decode(), self.line().decode()
-        self.pop_mark()
-        self.make(Opaque(self._note(module, name)))
-
-    def new_object(self, count: int) -> None:
-        """NEWOBJ and NEWOBJ_EX: a class and its arguments."""
-        for _ in range(count - 1):
-            self.pop()
-        self.make(Opaque(kind_of(self.pop())))
+        name = self._global(self.line().decode(), self.line().decode())
+        self.make(self.call(name, tuple(self.pop_mark())))
 
     def obj(self) -> None:
         values = self.pop_mark()
-        self.make(Opaque(kind_of(values[0])))
+        self.make(self.call(values[0], tuple(values[1:])))
+
+    def new_object(self, keywords: tuple[object, ...] = ()) -> None:
+        """NEWOBJ and NEWOBJ_EX: a class and its arguments."""
+        arguments, cls = self.pop(), self.pop()
+        if not isinstance(arguments, tuple):
+            raise self.fault("an object is made without a tuple of arguments")
+        new = self._dialect.news.get(cls.path) if isinstance(cls, Global) else None
+        if new is not None and not keywords:
+            self.make(new(self, arguments))
+        else:
+            self.make(self.unknown(cls, arguments + keywords))
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
@@ -279,31 +282,38 @@ class Machine(Cursor):
         self.make(self.call(function, arguments))
 
     def call(self, function: object, arguments: tuple[object, ...]) -> object:
-        build = self._calls.get(str(function)) if isinstance(function, Global) else None
-        return Opaque(kind_of(function)) if build is None else build(self, arguments)
+        """What calling a name gives; of one that is not known, an object that is only named."""
+        if isinstance(function, Global):
+            build = self._calls.get(function.path)
+            if build is not None:
+                return build(self, arguments)
+        return self.unknown(function, arguments)
+
+    def unknown(self, function: object, arguments: tuple[object, ...]) -> Opaque:
+        """What calling a name that is not known gives: an object that is only named."""
+        made = constructed(function, arguments)
+        if made is None:
+            raise self.fault(f"{kind_of(function)} is called, which is not a function or class")
+        if isinstance(function, Global):
+            nbytes = self._dialect.allocates(function.path, arguments)
+            if nbytes:
+                self._allocations[function.path] = self._allocations.get(function.path, 0) + nbytes
+        else:
+            self.note_refused(f"a call of what {kind_of(function)} gives")
+        self.weigh_container()
+        return made
 
     def build(self) -> None:
-        """The state of an object: that of an OrderedDict is torch's `_metadata`, which nothing here needs."""
-        state, target = self.pop(), self.top()
-        if isinstance(target, Opaque):
-            return
-        if not isinstance(target, Mapping) or not isinstance(state, Mapping):
-            raise self.fault("BUILD on what has no state")
-        if any(name != "_metadata" for name in state.items):
-            raise self.fault("an OrderedDict has a state other than `_metadata`")
+        """BUILD: gives the object on the stack its state."""
+        state = self.pop()
+        self._dialect.build(self, self.top(), state)
 
     def persistent(self) -> None:
         """A persistent id: torch's way to name a storage."""
         whole, used = self._storage_of(self, self.pop())
         known = self._storages.setdefault(whole.key, whole)
-        if known.nbytes != whole.nbytes or known.kind != whole.kind:
+        if known is not whole and (known.nbytes != whole.nbytes or known.kind != whole.kind):
             # Torch takes the first of the two for both.
             raise self.fault(f"the storage '{escape(whole.key)}' has two different sizes or types")
-        self.make(used)
-
-
-def kind_of(function: object) -> str:
-    """What calling this would give, as `module.name`."""
-    if isinstance(function, Opaque):
-        return function.kind
-    return str(function) if isinstance(function, Global) else f"builtins.{type(function).__name__}"
+        self._weight += 1
+        self._stack.append(used)

@@ -1,4 +1,4 @@
-"""The inert values that a pickle is read into: what is named, never imported; what would be built, never called.
+"""The inert values that a pickle is read into: nothing is imported, and nothing is called.
 
 What is made for each tensor has `Final` fields in place of a frozen class, as in `model`.
 """
@@ -10,13 +10,13 @@ from typing import Final
 
 from shardctl.model import Dtype
 
+_DEFAULT_HINT = "fetch the file again, or save a plain state dict in the program that made it"
+
 
 class PickleFaultError(Exception):
     """What is wrong with a pickle, and at which byte of it. Turned into a finding by the reader."""
 
-    def __init__(
-        self, message: str, offset: int, hint: str = "save the checkpoint again with torch.save"
-    ) -> None:
+    def __init__(self, message: str, offset: int, hint: str = _DEFAULT_HINT) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
@@ -27,30 +27,36 @@ class PickleCutShortError(PickleFaultError):
     """The bytes end within the pickle: there may be more of it where they came from."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Global:
-    """A name that real unpickling would import."""
+    """A name that unpickling would import; `path` is `module.name`."""
 
-    module: str
-    name: str
+    path: Final[str]
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
+        return self.path
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Opaque:
-    """Something that real unpickling would build, and that is only named here."""
+    """An object that unpickling would build, and that is only named here.
 
-    kind: str
+    `parts` are the values that it is made of: arguments, state, items. `shares_tensor` says that it
+    may be one of the tensors among them, so that changing it changes that tensor.
+    """
+
+    kind: Final[str]
+    parts: Final[list[object]] = field(default_factory=list)
+    shares_tensor: Final[bool] = False
 
 
 @dataclass(slots=True, eq=False)
 class StorageRef:
-    """A storage as a persistent id names it. `nbytes` is its length; `offset` (bytes) that of a legacy view of it.
+    """A storage as a persistent id names it; `nbytes` is its length.
 
-    `kind` is the type of its elements; torch takes an untyped storage, which has none, for one of
-    uint8.
+    `offset` (bytes) is where a legacy view of it begins. `kind` is the type of its elements; torch
+    reads an untyped storage, which has no type, as uint8. `location` is the device that it was
+    saved from.
     """
 
     key: Final[str]
@@ -58,11 +64,12 @@ class StorageRef:
     nbytes: Final[int]
     kind: Final[str]
     offset: Final[int] = 0
+    location: Final[str] = "cpu"
 
 
 @dataclass(slots=True, eq=False)
 class ViewRef:
-    """A tensor: `offset`, `shape` and `strides` in elements; `strides` None where it is contiguous."""
+    """A tensor: `offset`, `shape`, `strides` in elements; `strides` is None if it is contiguous."""
 
     storage: Final[StorageRef]
     dtype: Final[Dtype]
@@ -71,23 +78,42 @@ class ViewRef:
     strides: Final[tuple[int, ...] | None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class UnknownTensor:
-    """A tensor of an element type that nothing here knows; `dtype` is the pickle's own name of it."""
+    """A tensor of an element type that is not known here; `dtype` is the pickle's name of it."""
 
-    dtype: str
+    dtype: Final[str]
+    storage: Final[object] = None
+
+
+@dataclass(slots=True, eq=False)
+class EmptyTensor:
+    """A tensor that is made empty and filled later by BUILD, as torch 0.3 and older wrote them.
+
+    `view` is None until then.
+    """
+
+    kind: Final[str]
+    dtype: Final[Dtype]
+    view: ViewRef | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Mapping:
-    """A dict (or OrderedDict) in the order of its items."""
+    """A dict, in the order of its items; `kind` is its class. `attributes` are those of the object."""
 
+    kind: Final[str] = "builtins.dict"
     items: dict[object, object] = field(default_factory=dict)
+    attributes: list[object] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A list, tuple or set; `kind` says which."""
+    """A list or set; `kind` says which."""
 
-    kind: str
+    kind: Final[str]
     items: list[object] = field(default_factory=list)
+
+
+#: What an entry of a state dict may be to count as a tensor.
+TENSORS = (ViewRef, UnknownTensor, EmptyTensor)

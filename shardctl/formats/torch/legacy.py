@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping as Places
 
 from shardctl.findings import Finding, Report
+from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.pickle.values import (
@@ -20,66 +21,55 @@ from shardctl.formats.pickle.values import (
     Sequence,
     StorageRef,
 )
-from shardctl.formats.torch.calls import storage_of_legacy
+from shardctl.formats.torch.hazards import Unloadable, location_findings
+from shardctl.formats.torch.sniff_pickle import MAGIC, is_tar_header, looks_like_pickle
+from shardctl.formats.torch.storage_ids import UNTYPED
 from shardctl.formats.torch.tree import TreeError, build_tree
+from shardctl.formats.torch.types import QUANTIZED_STORAGES
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
 from shardctl.model import Extent, File, Storage
 from shardctl.stores.base import Reader
 from shardctl.text import escape
 
-_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-# The magic number as every pickle protocol that torch used writes it: LONG1, ten bytes.
-_MAGIC_BYTES = b"\x8a\n" + _MAGIC.to_bytes(10, "little")
+_PROTOCOL = 1001
 _COUNT_BYTES = 8
-#: The pickles are read in growing steps, since their length is not told.
+#: The pickles are read in growing steps, since their length is not recorded.
 _FIRST_BYTES = 1024 * 1024
 _FETCH = "incomplete or damaged: fetch or save the file again"
 
 
 class TorchLegacyReader:
-    """Reads torch's files of before 1.6."""
+    """Reads torch's files of before 1.6.
 
-    def recognise(self, head: bytes, tail: bytes) -> bool:  # noqa: ARG002 - the end of the file says nothing
-        """Whether a file begins with the pickle of torch's magic number."""
-        return _MAGIC_BYTES in head[:32]  # from protocol 4 on, a frame's length stands before it
+    It says what is in other pickles too, since `torch.load` takes them for such files.
+    """
+
+    def recognise(self, head: bytes, tail: bytes) -> bool:
+        """Whether a file is a pickle, or several; whether torch wrote them, reading will say."""
+        return looks_like_pickle(head, tail)
 
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read the pickles and the lengths of the storages; None where no tensors can be made out."""
         try:
             return _read(reader, report)
-        except PickleCutShortError as fault:
-            message = f"the file ends at byte {reader.version.size:,}, within its pickles"
-            report(
-                Finding(
-                    "file-truncated", "error", message, _FETCH, reader.path, offset=fault.offset
-                )
-            )
-        except PickleFaultError as fault:
-            report(
-                Finding(
-                    "pickle-invalid",
-                    "error",
-                    fault.message,
-                    fault.hint,
-                    reader.path,
-                    offset=fault.offset,
-                )
-            )
-        except TreeError as error:
-            report(Finding("pickle-invalid", "error", error.message, error.hint, reader.path))
-        except _TruncatedError as error:
-            report(
-                Finding(
-                    "file-truncated",
-                    "error",
-                    str(error),
-                    _FETCH,
-                    reader.path,
-                    offset=reader.version.size,
-                )
-            )
+        except _UnreadableError as error:
+            unloadable = Unloadable(report, reader.path)
+            unloadable.warn(error.data)
+            unloadable.fault(error.code, error.message, error.hint, error.offset)
         return None
+
+
+class _UnreadableError(Exception):
+    """Why a file cannot be read, as the parts of a finding; `data` are the bytes of its pickles."""
+
+    def __init__(self, data: bytes, code: str, message: str, hint: str, offset: int) -> None:
+        super().__init__(message)
+        self.data = data
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.offset = offset
 
 
 class _TruncatedError(Exception):
@@ -87,10 +77,28 @@ class _TruncatedError(Exception):
 
 
 def _read(reader: Reader, report: Report) -> File | None:
+    size = reader.version.size
     head, pickles = _pickles(reader)
-    magic, protocol, system, root, keys = (pickled.root for pickled in pickles)
+    try:
+        return _file(reader, report, head, pickles)
+    except PickleFaultError as fault:
+        raise _UnreadableError(
+            head, "pickle-invalid", fault.message, fault.hint, fault.offset
+        ) from None
+    except TreeError as error:
+        at = pickles[2].end
+        raise _UnreadableError(head, "pickle-invalid", error.message, error.hint, at) from None
+    except _TruncatedError as error:
+        raise _UnreadableError(head, "file-truncated", str(error), _FETCH, size) from None
+
+
+def _file(reader: Reader, report: Report, head: bytes, pickles: list[Unpickled]) -> File:
+    _, protocol, system, _, keys = (pickled.root for pickled in pickles)
     at = pickles[-1].end
-    if magic != _MAGIC or protocol != _PROTOCOL:
+    if is_tar_header(head):
+        message = "the first 512 bytes are the header of a tar archive, and torch opens it as one"
+        raise PickleFaultError(message, 0, DO_NOT_LOAD)
+    if protocol != _PROTOCOL:
         shown = protocol if isinstance(protocol, int) else "?"
         raise PickleFaultError(f"protocol {shown} is not known", 0)
     if not isinstance(system, Mapping) or system.items.get("little_endian") is not True:
@@ -104,22 +112,34 @@ def _read(reader: Reader, report: Report) -> File | None:
         raise PickleFaultError(
             "the list of storages is not that of the storages that the pickle names", at
         )
+    if any(ref.kind == UNTYPED for ref in refs.values()):
+        message = (
+            "torch saves untyped storages in this format (uint16, float8, …), but cannot load them"
+        )
+        hint = "convert it to safetensors"
+        report(Finding("pickle-invalid", "warning", message, hint, reader.path))
+    for finding in location_findings(refs.values(), reader.path):
+        report(finding)
+    storages = _storages(reader, report, listed, refs, at)
     return File(
         path=reader.path,
         format="bin",
         version=reader.version,
-        tree=build_tree(root, _storages(reader, report, listed, refs, at), reader.path, report),
+        tree=build_tree(pickles[3], storages, reader.path, report, at),
         header_sha256=hashlib.sha256(head[:at]).hexdigest(),
         data_offset=at,
         unsafe_globals=unsafe(
             dict.fromkeys(name for pickled in pickles for name in pickled.globals)
         ),
+        refused=tuple(dict.fromkeys(what for pickled in pickles for what in pickled.refused)),
+        allocations=tuple(made for pickled in pickles for made in pickled.allocations),
     )
 
 
 def _pickles(reader: Reader) -> tuple[bytes, list[Unpickled]]:
-    """The five pickles, and the bytes from the file's start that hold them. Their length is told nowhere."""
-    most = min(reader.version.size, MAX_PICKLE_BYTES)
+    """The five pickles, and the bytes from the file's start that hold them. Their length is not recorded."""
+    size = reader.version.size
+    most = min(size, MAX_PICKLE_BYTES)
     length = min(most, _FIRST_BYTES)
     while True:
         head = reader.read(0, length)
@@ -127,18 +147,32 @@ def _pickles(reader: Reader) -> tuple[bytes, list[Unpickled]]:
             return head, _parse(head)
         except PickleCutShortError as fault:
             if length == MAX_PICKLE_BYTES:
-                raise PickleFaultError(
-                    "the pickles are larger than any checkpoint's", fault.offset
+                message = "the pickles are larger than any checkpoint's"
+                raise _UnreadableError(
+                    head, "pickle-invalid", message, fault.hint, fault.offset
                 ) from None
             if length == most:
-                raise
+                message = f"the file ends at byte {size:,}, within its pickles"
+                raise _UnreadableError(
+                    head, "file-truncated", message, _FETCH, fault.offset
+                ) from None
             length = min(most, 4 * length)
+        except PickleFaultError as fault:
+            raise _UnreadableError(
+                head, "pickle-invalid", fault.message, fault.hint, fault.offset
+            ) from None
 
 
 def _parse(head: bytes) -> list[Unpickled]:
-    pickles: list[Unpickled] = []
-    for _ in range(5):
-        pickles.append(unpickle(head, pickles[-1].end if pickles else 0, storage_of_legacy))
+    pickles = [unpickle(head, 0, legacy=True)]
+    if pickles[0].root != MAGIC:
+        raise PickleFaultError(
+            "the file is a pickle that torch.save did not write",
+            0,
+            "in the program that wrote it, save a dict of named tensors with torch.save",
+        )
+    for _ in range(4):
+        pickles.append(unpickle(head, pickles[-1].end, legacy=True))
     return pickles
 
 
@@ -149,7 +183,8 @@ def _storages(
     size = reader.version.size
     found: dict[str, Storage] = {}
     for key in keys:
-        width = 1 if (dtype := refs[key].dtype) is None else dtype.itemsize
+        dtype, kind = refs[key].dtype, refs[key].kind
+        width = QUANTIZED_STORAGES.get(kind, 1) if dtype is None else dtype.itemsize
         if at + _COUNT_BYTES > size:
             raise _TruncatedError(
                 f"the file ends at byte {size:,}, before the storage '{escape(key)}'"
@@ -169,6 +204,6 @@ def _storages(
         found[key] = Storage(Extent(reader.path, at, nbytes), key)
         at += nbytes
     if at != size:
-        message = f"{size - at:,} bytes stand behind the last storage"
+        message = f"{size - at:,} bytes of trailing data after the last storage"
         report(Finding("file-trailing-bytes", "error", message, _FETCH, reader.path, offset=at))
     return found

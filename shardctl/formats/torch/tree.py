@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as Places
 
 from shardctl.findings import Finding, Report
-from shardctl.formats.limits import MAX_DEPTH, MAX_NAME_CHARACTERS, MAX_REPEATED
+from shardctl.formats.limits import (
+    BYTES_PER_ENTRY,
+    MAX_DEPTH,
+    MAX_REPEATED,
+    MIN_ENTRIES,
+    MIN_NAME_CHARACTERS,
+    NAME_CHARACTERS_PER_BYTE,
+)
+from shardctl.formats.pickle.machine import Unpickled
+from shardctl.formats.pickle.objects import kind_of
 from shardctl.formats.pickle.values import (
+    EmptyTensor,
     Global,
     Mapping,
     Opaque,
@@ -15,14 +26,25 @@ from shardctl.formats.pickle.values import (
     UnknownTensor,
     ViewRef,
 )
+from shardctl.formats.torch.calls import TensorWithAttributes
+from shardctl.formats.torch.unread import Held, Search
 from shardctl.model import MadeName, NonTensor, Storage, Tensor, Tree
 from shardctl.text import escape
 
 Node = Tensor | NonTensor | Tree
 
+#: The name of a root that is one object instead of a dict.
+ROOT = "(root)"
+#: The name of an OrderedDict's own attributes, where they hold tensors.
+ATTRIBUTES = "(attributes)"
+#: What a tensor is called whose storage is on a device without data.
+META = "torch.Tensor on the meta device"
+_STEPS_PER_BYTE, _MIN_STEPS = 4, 5_000_000
+_DAMAGED = "the file is damaged or was crafted: fetch or save it again"
+
 
 class TreeError(Exception):
-    """The root is no dictionary, or the tree cannot be unfolded; the message says which, `hint` what to do."""
+    """The root holds no tensors, or the tree cannot be unfolded; the message says which, `hint` what to do."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -30,36 +52,74 @@ class TreeError(Exception):
         self.hint = hint
 
 
-def build_tree(root: object, storages: Places[str, Storage], path: str, report: Report) -> Tree:
+def build_tree(
+    pickled: Unpickled, storages: Places[str, Storage], path: str, report: Report, nbytes: int
+) -> Tree:
     """The tree below a pickle's root. Tensors that do not lie within their storage are reported and left out.
 
-    `storages` has the storage of every key that is there. Raises TreeError.
+    `storages` has the storage of every key that is there; `nbytes` are those of the pickle. A root
+    that is one tensor or object is a tree of one entry. Raises TreeError.
     """
-    if isinstance(root, Opaque):
-        raise TreeError(
-            f"the file holds one object of type {escape(root.kind)}, not a state dict",
-            "in the program that knows it, save `model.state_dict()` instead of the model",
+    builder = _Builder(storages, path, report, nbytes)
+    tree = builder.root(pickled.root)
+    if builder.search.complete:
+        _report_strays(pickled, builder, path, report)
+    return tree
+
+
+def _report_strays(pickled: Unpickled, builder: _Builder, path: str, report: Report) -> None:
+    """Storages that the pickle names and that neither a tensor nor an object of the tree uses."""
+    used = builder.used | builder.search.storages
+    strays = [ref for key, ref in pickled.storages.items() if key not in used]
+    if strays:
+        some = ", ".join(f"'{escape(ref.key)}'" for ref in strays[:5])
+        total = sum(ref.nbytes for ref in strays)
+        report(
+            Finding(
+                "tensor-unread",
+                "error",
+                f"{len(strays):,} storages of {total:,} bytes belong to no entry of the file ({some})",
+                "they are attributes or left over: save a plain state dict where the file was made",
+                path,
+            )
         )
-    if not isinstance(root, Mapping):
-        raise TreeError(
-            f"the file holds {_kind(root)}, not a state dict", "save a dict of named tensors"
-        )
-    builder = _Builder(storages, path, report)
-    return builder.directory(root, "", 0)
 
 
 class _Builder:
-    def __init__(self, storages: Places[str, Storage], path: str, report: Report) -> None:
+    def __init__(
+        self, storages: Places[str, Storage], path: str, report: Report, nbytes: int
+    ) -> None:
         self._storages = storages
         self._path = path
         self._report = report
+        self._entries_left = max(MIN_ENTRIES, nbytes // BYTES_PER_ENTRY)
+        self._characters_left = max(MIN_NAME_CHARACTERS, nbytes * NAME_CHARACTERS_PER_BYTE)
         self._repeated = 0
-        self._characters = 0
         self._open: set[int] = set()
         self._seen: set[int] = set()
-        self._has_tensors: dict[int, bool] = {}
+        self._unfolded: dict[int, bool] = {}
+        self.search = Search(max(_MIN_STEPS, nbytes * _STEPS_PER_BYTE))
+        #: Keys of the storages of tensors that are read.
+        self.used: set[str] = set()
 
-    def directory(
+    def root(self, value: object) -> Tree:
+        """The tree of a whole pickle."""
+        if isinstance(value, Mapping):
+            return self._directory(value, "", 0)
+        held = self.search.below(value)
+        if not held.tensors:
+            raise TreeError(
+                f"the file holds a {escape(kind_of(value))}, not a state dict",
+                "save a dict of named tensors",
+            )
+        if isinstance(value, Sequence | tuple):
+            return self._directory(value, "", 0)
+        plain = self._plain(value) if isinstance(value, Opaque) else value
+        name = ROOT if isinstance(plain, Opaque) else "0"  # as in a list of one tensor
+        node = self._node(value, name, name, 0)
+        return {} if node is None else {name: node}
+
+    def _directory(
         self, value: Mapping | Sequence | tuple[object, ...], name: str, depth: int
     ) -> Tree:
         if depth > MAX_DEPTH or id(value) in self._open:
@@ -74,55 +134,99 @@ class _Builder:
             text = _name_of(key, value)
             self._count(len(name) + len(text), again=again)
             if text in tree:
-                raise TreeError(
-                    f"two keys of a dictionary both read '{escape(text)}'", "rename one of them"
-                )
+                text = _apart(tree, text, key)
             node = self._node(item, f"{name}.{text}" if name else text, text, depth)
             if node is not None:
-                tree[text] = node
+                tree[text] = node if type(key) is str else self._with_key(key, node, text)
         self._open.discard(id(value))
+        if isinstance(value, Mapping) and value.attributes:
+            self._add_attributes(value.attributes, tree)
         return tree
+
+    def _add_attributes(self, attributes: list[object], tree: Tree) -> None:
+        """Name the attributes of an OrderedDict as an entry, where they hold tensors."""
+        held = self.search.below(tuple(attributes))
+        if held.tensors:
+            text = _apart(tree, ATTRIBUTES, None) if ATTRIBUTES in tree else ATTRIBUTES
+            tree[text] = self._unread(text, "torch.Tensor as an attribute", held)
 
     def _count(self, characters: int, *, again: bool) -> None:
         self._repeated += again
-        self._characters += characters
-        if self._repeated > MAX_REPEATED or self._characters > MAX_NAME_CHARACTERS:
+        self._entries_left -= 1
+        self._characters_left -= characters
+        if self._repeated > MAX_REPEATED or min(self._entries_left, self._characters_left) < 0:
             raise TreeError("the file unfolds to far more than it holds", "save a plain state dict")
 
     def _node(self, item: object, full: str, text: str, depth: int) -> Node | None:
-        if isinstance(item, ViewRef):
+        if isinstance(item, (Opaque, EmptyTensor)):
+            item = self._plain(item)
+        if isinstance(item, ViewRef) and item.storage.location != "meta":
             return self._tensor(item, full, text)
         if isinstance(item, UnknownTensor):
-            message = (
-                f"the tensor has an element type that shardctl does not know: {escape(item.dtype)}"
-            )
-            hint = "convert it in torch to a type that safetensors has, or update shardctl"
-            self._report(Finding("tensor-dtype-unknown", "error", message, hint, self._path, full))
+            self._report_unknown(item, full)
             return None
-        if isinstance(item, Mapping):
-            return self.directory(item, full, depth + 1)
-        if isinstance(item, Sequence | tuple) and self._holds_tensors(item, depth):
-            return self.directory(item, full, depth + 1)
-        return NonTensor(text, _kind(item))
+        if isinstance(item, Mapping) or (
+            isinstance(item, Sequence | tuple) and self._unfolds(item, depth)
+        ):
+            return self._directory(item, full, depth + 1)
+        if isinstance(item, Opaque | StorageRef | EmptyTensor | ViewRef):
+            held = self.search.below(item)
+            if held.tensors:
+                return self._unread(
+                    text, META if isinstance(item, ViewRef) else kind_of(item), held
+                )
+        return NonTensor(text, kind_of(item))
 
-    def _holds_tensors(self, value: Sequence | tuple[object, ...], depth: int) -> bool:
+    def _plain(self, item: Opaque | EmptyTensor) -> object:
+        """The tensor that an object stands for, where it is one that can be read."""
+        if isinstance(item, EmptyTensor):
+            return item if item.view is None else item.view
+        if isinstance(item, TensorWithAttributes) and not any(
+            self.search.below(part).tensors for part in item.parts[1:]
+        ):
+            return item.parts[0]
+        return item
+
+    def _unread(self, text: str, kind: str, held: Held) -> NonTensor:
+        nbytes = sum(ref.nbytes for ref in held.storages.values())
+        return NonTensor(text, kind, unread=True, storages=len(held.storages), nbytes=nbytes)
+
+    def _with_key(self, key: object, node: Node, text: str) -> Node:
+        """The node; where its key holds a tensor, an entry that is not read."""
+        if isinstance(key, str | int) or not self.search.below(key).tensors:
+            return node
+        return NonTensor(text, "torch.Tensor as a key", unread=True)
+
+    def _report_unknown(self, item: UnknownTensor, full: str) -> None:
+        self.search.below(item)
+        message = (
+            f"the tensor has an element type that shardctl does not know: {escape(item.dtype)}"
+        )
+        hint = "convert it in torch to a type that safetensors has, or update shardctl"
+        self._report(Finding("tensor-dtype-unknown", "error", message, hint, self._path, full))
+
+    def _unfolds(self, value: Sequence | tuple[object, ...], depth: int) -> bool:
         """Whether a list is worth unfolding: one of numbers is one value, one of tensors is many."""
-        known = self._has_tensors.get(id(value))
+        known = self._unfolded.get(id(value))
         if known is not None:
             return known
         if depth > MAX_DEPTH:
             return True  # unfolding it says that it is too deep
-        self._has_tensors[id(value)] = False  # a list that holds itself adds nothing
+        self._unfolded[id(value)] = False  # a list that holds itself adds nothing
         items = value.items if isinstance(value, Sequence) else value
-        found = any(
-            isinstance(item, ViewRef | UnknownTensor | Mapping)
-            or (isinstance(item, Sequence | tuple) and self._holds_tensors(item, depth + 1))
-            for item in items
+        found = (
+            any(
+                isinstance(item, (Mapping, Sequence, tuple))
+                and (isinstance(item, Mapping) or self._unfolds(item, depth + 1))
+                for item in items
+            )
+            or self.search.below(value).tensors
         )
-        self._has_tensors[id(value)] = found
+        self._unfolded[id(value)] = found
         return found
 
     def _tensor(self, view: ViewRef, full: str, text: str) -> Tensor | None:
+        self.used.add(view.storage.key)
         storage = self._storages.get(view.storage.key)
         if storage is None:
             return None  # that its record is missing was reported once, for the record
@@ -143,9 +247,10 @@ class _Builder:
         return Tensor(text, view.dtype, view.shape, storage, offset, view.strides)
 
     def _fault(self, message: str, full: str, storage: Storage) -> None:
-        hint = "the file is damaged or was made to deceive: fetch or save it again"
         at = storage.extent.offset
-        self._report(Finding("tensor-out-of-bounds", "error", message, hint, self._path, full, at))
+        self._report(
+            Finding("tensor-out-of-bounds", "error", message, _DAMAGED, self._path, full, at)
+        )
 
 
 def _reach(view: ViewRef) -> int:
@@ -160,10 +265,10 @@ def _reach(view: ViewRef) -> int:
     return 1 + sum((size - 1) * step for size, step in zip(view.shape, view.strides, strict=True))
 
 
-def _items(value: Mapping | Sequence | tuple[object, ...]) -> list[tuple[object, object]]:
+def _items(value: Mapping | Sequence | tuple[object, ...]) -> Iterable[tuple[object, object]]:
     if isinstance(value, Mapping):
-        return list(value.items.items())
-    return list(enumerate(value.items if isinstance(value, Sequence) else value))
+        return value.items.items()
+    return enumerate(value.items if isinstance(value, Sequence) else value)
 
 
 def _name_of(key: object, holder: Mapping | Sequence | tuple[object, ...]) -> str:
@@ -173,24 +278,22 @@ def _name_of(key: object, holder: Mapping | Sequence | tuple[object, ...]) -> st
     return MadeName(_key_text(key)) if isinstance(holder, Mapping) else str(key)
 
 
+def _apart(tree: Tree, text: str, key: object) -> str:
+    """Another name for one of two entries whose keys read alike, as 1 and "1" do; a text keeps its name."""
+    other = MadeName(f"{text} (2)")
+    number = 2
+    while other in tree:
+        number += 1
+        other = MadeName(f"{text} ({number})")
+    if isinstance(key, str):
+        tree[other] = tree.pop(text)
+        return text
+    return other
+
+
 def _key_text(key: object) -> str:
     if isinstance(key, tuple):
         return f"({', '.join(map(_key_text, key))})"
-    return str(key) if isinstance(key, str | bytes | int | None) else f"<{_kind(key)}>"
-
-
-def _kind(value: object) -> str:
-    """What a value is, as `module.name`."""
-    match value:
-        case Opaque(kind):
-            return kind
-        case Sequence(kind, _):
-            return f"builtins.{kind}"
-        case Global():
-            return str(value)
-    names: dict[type, str] = {
-        Mapping: "builtins.dict",
-        ViewRef: "torch.Tensor",
-        StorageRef: "torch.UntypedStorage",
-    }
-    return names.get(type(value), f"builtins.{type(value).__name__}")
+    if isinstance(key, Global | Opaque | Sequence | StorageRef | ViewRef | UnknownTensor):
+        return f"<{kind_of(key)}>"
+    return str(key)

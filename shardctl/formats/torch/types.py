@@ -29,6 +29,16 @@ TYPED_STORAGES: Mapping[str, Dtype] = {
     }.items()
 }
 
+#: Tensor class in module `torch` → dtype; `torch.Tensor` is of torch's default type.
+TENSOR_CLASSES: Mapping[str, Dtype] = {
+    "Tensor": DTYPES["F32"],
+    **{
+        f"{name.removesuffix('Storage')}Tensor": dtype
+        for name, dtype in TYPED_STORAGES.items()
+        if not name.startswith("Complex")
+    },
+}
+
 #: `torch.NAME` → dtype.
 TORCH_DTYPES: Mapping[str, Dtype] = {
     name: DTYPES[dtype]

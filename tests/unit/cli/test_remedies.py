@@ -26,7 +26,8 @@ from tools import source
 OTHERS = {
     *("bunzip2", "git lfs pull", "gunzip", "ulimit -f", "ulimit -n", "unxz", "unzstd"),
     *("_metadata", "dequantize()", "model.state_dict()", "module.state_dict()", "resolve_conj()"),
-    *("resolve_neg()", "to_dense()", "weights_only=False"),
+    *("full_tensor()", "map_location", "resolve_neg()", "to_dense()", "torch.from_numpy"),
+    *("torch.load", "weights_only=False", "weights_only=True"),
     "torch.save(torch.load(old, weights_only=False), new)",
     "{str(key): value for key, value in state.items()}",
 }

@@ -159,7 +159,8 @@ def test_training_checkpoint() -> None:
     assert kinds["device"] == "torch.device"
     assert kinds["counter"] == "collections.Counter"
     assert kinds["numbers"] == "builtins.list"
-    assert {"loss", "array", "seen", "default", "shape"} <= set(kinds)
+    assert {"loss", "seen", "default.a", "shape"} <= set(kinds)
+    assert [value.name for value in found.non_tensors if value.unread] == ["array"]
     assert {"model.weight", "model.bias", "optim.state.0.exp_avg", "groups.1"} <= {
         t.name for t in found.tensors
     }
@@ -174,13 +175,17 @@ def test_an_empty_checkpoint() -> None:
     assert _read(_save({})).tree == {}
 
 
-@pytest.mark.parametrize(
-    "value", [torch.ones(2), [torch.ones(2)], 5, torch.nn.Linear(2, 2)], ids=lambda v: str(v)[:9]
-)
-def test_other_roots_are_refused(value: object) -> None:
-    """A root that is not a dict is refused with its kind and a remedy."""
+def test_other_roots() -> None:
+    """A list of tensors is named by its places and one tensor as the only item of a list; a model is
+    an entry that is not read, and a number is refused.
+    """
+    assert list(_read(_save([torch.ones(2), torch.ones(3)])).tree) == ["0", "1"]
+    assert list(_read(_save(({"a": torch.ones(2)}, {"lr": 1}))).tree) == ["0", "1"]
+    assert list(_read(_save(torch.ones(2))).tree) == ["0"]
+    (model,) = _read(_save(torch.nn.Linear(2, 2))).tree.values()
+    assert model == NonTensor("(root)", "torch.nn.modules.linear.Linear", True, 2, 24)
     findings: list[Finding] = []
-    assert TorchZipReader().read(BytesReader(_PATH, _save(value)), findings.append) is None
+    assert TorchZipReader().read(BytesReader(_PATH, _save(5)), findings.append) is None
     assert [finding.code for finding in findings] == ["pickle-invalid"]
 
 
@@ -189,6 +194,8 @@ def rename(data: bytes, names: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
         for info in old.infolist():
+            if info.filename.endswith((".format_version", ".storage_alignment")):
+                continue  # this writer has another layout than they describe
             content = old.read(info)
             if info.filename.endswith("data.pkl"):
                 for before, after in names.items():

@@ -439,7 +439,12 @@ def test_a_key_reaches_a_nested_state_dict() -> None:
         (_nested(), None, InputError, ["`key`: model, model.ema"]),
         (_nested(), "nothing", MissingError, ["`key`: model"]),
         (_nested(), "step", MissingError, ["`key`: model"]),
-        (_nested(), "model", InputError, ["ema (dict)", "`key`: model.ema", "`drop_non_tensors`"]),
+        (
+            _nested(),
+            "model",
+            InputError,
+            ["state dicts beside its tensors: ema", "`key`: model.ema"],
+        ),
         (_nested(), "opt", InputError, ["lr (builtins.int)"]),
         ({"a": _tensor("a")}, "model", MissingError, ["leave out `key`"]),
         (
@@ -468,14 +473,16 @@ def test_what_cannot_be_chosen_says_what_can(
 
 
 def test_non_tensors_are_dropped_when_asked() -> None:
-    """With the option, what is not a tensor is left out and remembered; a file of nested dicts is
+    """With the option, what holds no tensors is left out and remembered; nested state dicts are
     still an error.
     """
-    chosen = select(_nested(), "f", "model", drop_non_tensors=True)
+    tree: Tree = {"w": _tensor("w"), "step": STEP, "config": {"lr": STEP}}
+    chosen = select(tree, "f", None, drop_non_tensors=True)
     assert [tensor.name for tensor in chosen.tensors] == ["w"]
-    assert chosen.non_tensors == (NonTensor("ema", "dict"),)
-    with pytest.raises(InputError):
-        _choose(_nested(), drop=True)
+    assert chosen.non_tensors == (STEP, NonTensor("config", "dict"))
+    for key in (None, "model"):
+        with pytest.raises(InputError):
+            _choose(_nested(), key, drop=True)
 
 
 def test_everything_can_be_shown() -> None:

@@ -41,7 +41,6 @@ def test_a_key() -> None:
     there.
     """
     assert names(TREE, "model.ema") == ["w"]
-    assert names(TREE, "model", drop_non_tensors=True) == ["w", "b"]
 
 
 def test_a_literal_key_with_dots() -> None:
@@ -55,38 +54,51 @@ def test_a_key_with_two_meanings() -> None:
         names({"a.b": {"w": t("w")}, "a": {"b": {"w": t("w")}}}, "a.b")
 
 
-@pytest.mark.parametrize("key", ["nothing", "model.w", "step", "model.", "", "model..ema"])
+@pytest.mark.parametrize("key", ["nothing", "step", "model.", "", "model..ema"])
 def test_a_key_that_leads_nowhere(key: str) -> None:
-    """A key to a tensor, a number or nothing is an error that lists the keys that would do."""
+    """A key to a number or nothing is an error that lists the keys that would do."""
     with pytest.raises(MissingError) as caught:
         names(TREE, key)
     assert "`key`: model, model.ema" in caught.value.hint
 
 
+def test_a_key_to_one_tensor() -> None:
+    """A key that leads to a single tensor chooses that tensor, under the last part of the key."""
+    assert names(TREE, "model.w") == ["w"]
+    assert names({"0": t("0"), "1": t("1")}, "1") == ["1"]
+
+
 def test_a_key_into_a_flat_file() -> None:
     """Where there is nothing nested, the hint says to leave the key out."""
     with pytest.raises(MissingError) as caught:
-        names({"w": t("w")}, "model")
+        names({"w": t("w")}, "model.x")
     assert "leave out `key`" in caught.value.hint
 
 
-def test_entries_that_are_not_tensors_are_not_dropped_unasked() -> None:
-    """Beside tensors, other values and nested dicts are an error that names both ways out."""
-    with pytest.raises(
-        InputError, match=r"contains entries that are not tensors: ema \(dict\)"
-    ) as caught:
-        names(TREE, "model")
+def test_what_is_no_tensor_is_not_dropped_unasked() -> None:
+    """Beside tensors, other values are an error that names the way out."""
+    tree: Tree = {"w": t("w"), "step": NonTensor("step", "builtins.int")}
+    with pytest.raises(InputError, match=r"not tensors: step \(builtins.int\)") as caught:
+        names(tree)
     assert "`drop_non_tensors`" in caught.value.hint
+    chosen = select(tree, "f", None, drop_non_tensors=True)
+    assert chosen.non_tensors == (NonTensor("step", "builtins.int"),)
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_nested_state_dicts_are_never_dropped(drop: bool) -> None:
+    """A state dict beside tensors holds tensors: it is refused, and the key to it is named."""
+    with pytest.raises(InputError, match="state dicts beside its tensors: ema") as caught:
+        names(TREE, "model", drop_non_tensors=drop)
     assert "`key`: model.ema" in caught.value.hint
-    chosen = select(TREE, "f", "model", drop_non_tensors=True)
-    assert chosen.non_tensors == (NonTensor("ema", "dict"),)
+    assert "drop_" not in caught.value.hint
 
 
 def test_a_place_without_tensors() -> None:
     """Where tensors are only further down, the keys are listed; where there are none, what there
     is.
     """
-    with pytest.raises(InputError, match="contains nested state dicts") as caught:
+    with pytest.raises(InputError, match="nested state dicts and no tensors") as caught:
         names(TREE, drop_non_tensors=True)
     assert "`key`: model, model.ema" in caught.value.hint
     with pytest.raises(InputError, match="'config' in 'f' contains no tensors") as caught:
@@ -141,8 +153,13 @@ def test_keys_that_are_not_strings_are_refused() -> None:
 
 
 def test_unread_kinds_of_tensors_are_never_dropped() -> None:
-    """A sparse or quantised tensor is refused by name, also with --drop-non-tensors."""
-    tree: Tree = {"w": t("w"), "s": NonTensor("s", "torch._utils._rebuild_sparse_tensor")}
-    with pytest.raises(InputError, match=r"does not read: s ") as caught:
-        select(tree, "f", None, drop_non_tensors=True)
-    assert "to_dense" in caught.value.hint
+    """A tensor of a kind that is not read is refused by name, also with `drop_non_tensors`."""
+    sparse = NonTensor("s", "torch._utils._rebuild_sparse_tensor", unread=True)
+    trees: list[Tree] = [
+        {"w": t("w"), "s": sparse}, {"w": t("w"), "opt": {"s": sparse}}, {"s": sparse},
+    ]  # fmt: skip
+    for tree in trees:
+        with pytest.raises(InputError, match=r"does not read: .*s \(torch") as caught:
+            select(tree, "f", None, drop_non_tensors=True)
+        assert caught.value.code == "tensor-unread"
+        assert "to_dense" in caught.value.hint

@@ -7,30 +7,35 @@ both from `tree`. Source: torch/serialization.py of torch 2.13.
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
 from collections.abc import Mapping
 
 from shardctl.findings import Finding, Report
+from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.pickle.values import PickleFaultError, StorageRef
+from shardctl.formats.torch.hazards import Unloadable, location_findings
+from shardctl.formats.torch.sniff_pickle import looks_like_pickle
 from shardctl.formats.torch.tree import TreeError, build_tree
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
+from shardctl.formats.torch.zip.marks import (
+    CONTROL,
+    SMALL_BYTES,
+    SmallRecord,
+    check_marks,
+    check_names,
+    computed_offsets,
+)
 from shardctl.formats.torch.zip.records import Directory, ZipRecord, read_directory
-from shardctl.formats.torch.zip.structure import AMBIGUOUS, ZipFaultError
+from shardctl.formats.torch.zip.structure import TORCHSCRIPT, TORCHSCRIPT_HINT, ZipFaultError
 from shardctl.model import Extent, File, Storage
 from shardctl.stores.base import Reader
 from shardctl.text import escape, plural
 
-#: Versions of the file format that torch 2.13 reads (kMinSupportedFileFormatVersion,
-#: kMaxSupported…).
-_VERSIONS = range(1, 11)
 _FETCH = "the file is damaged: fetch or save it again"
-#: What is read of a record that should have a few bytes: too many are as wrong as others.
-_SMALL_BYTES = 64
-_DATA = re.compile(r"data/([^/]+)")
+_DATA = "data/"
 
 
 class TorchZipReader:
@@ -38,7 +43,9 @@ class TorchZipReader:
 
     def recognise(self, head: bytes, tail: bytes) -> bool:
         """Whether a file begins or ends like a zip; which zip, reading will say."""
-        return head.startswith(b"PK\x03\x04") or b"PK\x05\x06" in tail
+        if head.startswith(b"PK\x03\x04"):
+            return True
+        return b"PK\x05\x06" in tail and not looks_like_pickle(head, tail)
 
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read directory and pickle, and no tensor's bytes; None where no tensors can be made out."""
@@ -68,20 +75,30 @@ class _Reading:
         records = {record.name[len(top) + 1 :]: record for record in directory.records}
         self._refuse_others(records)
         data = self._pickle(records)
-        self._check_marks(records)
-        result = self._unpickled(data, records["data.pkl"])
+        unloadable = Unloadable(self._report, reader.path)
+        small = self._small_records(records)
+        try:
+            check_marks(small)
+        except ZipFaultError:
+            unloadable.warn(data)
+            raise
+        result = self._unpickled(data, records["data.pkl"], unloadable)
         if result is None:
             return None
         every = {name: self._storage(name, record) for name, record in records.items()}
         storages = self._storages(result.storages, every)
         self._warn_of_absent_crcs(storages)
         try:
-            tree = build_tree(result.root, storages, reader.path, self._report)
+            tree = build_tree(result, storages, reader.path, self._report, len(data))
         except TreeError as error:
-            self._fault(
-                "pickle-invalid", error.message, records["data.pkl"].extent.offset, error.hint
-            )
+            unloadable.warn(data, known=result.globals)
+            at = records["data.pkl"].extent.offset
+            unloadable.fault("pickle-invalid", error.message, error.hint, at)
             return None
+        for finding in computed_offsets(reader, top, records, small, result.storages):
+            self._report(finding)
+        for finding in location_findings(result.storages.values(), reader.path):
+            self._report(finding)
         return File(
             path=reader.path,
             format="bin",
@@ -89,21 +106,19 @@ class _Reading:
             tree=tree,
             header_sha256=hashlib.sha256(data + directory.raw).hexdigest(),
             unsafe_globals=unsafe(result.globals),
+            refused=result.refused,
+            allocations=result.allocations,
             records=tuple(every.values()),
         )
 
     def _refuse_others(self, records: Mapping[str, ZipRecord]) -> None:
         if "constants.pkl" in records or any(name.startswith("code/") for name in records):
-            raise ZipFaultError(
-                "zip-invalid",
-                "the file is a TorchScript program, not a state dict",
-                0,
-                "load it with torch.jit.load and save `module.state_dict()`",
-            )
+            raise ZipFaultError("zip-invalid", TORCHSCRIPT, 0, TORCHSCRIPT_HINT)
+        check_names(records)
         if "data.pkl" not in records:
             hint = "name a file that torch.save wrote"
             raise ZipFaultError(
-                "zip-invalid", "the zip has no data.pkl: it is no checkpoint of torch", 0, hint
+                "zip-invalid", "the zip has no data.pkl: it is not a PyTorch checkpoint", 0, hint
             )
 
     def _pickle(self, records: Mapping[str, ZipRecord]) -> bytes:
@@ -116,69 +131,45 @@ class _Reading:
         data = self._read(record)
         crc32 = zlib.crc32(data)
         if crc32 != record.crc32:
-            if any(other.crc32 for other in records.values()):
+            if record.crc32 or any(other.crc32 for other in records.values()):
                 message = f"data.pkl does not match its CRC-32 (recorded {record.crc32:08x}, found {crc32:08x})"
                 self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
             else:
                 self._absent_crcs = True
-                message = "no record has a checksum: whoever wrote the file left them out, and damage cannot be found"
+                message = (
+                    "no record has a checksum: the program that wrote the file left them out, and "
+                    "damage cannot be found"
+                )
                 hint = "write the file again with `write`, which adds checksums"
                 self._report(Finding("zip-crc-absent", "warning", message, hint, self._reader.path))
         return data
 
-    def _check_marks(self, records: Mapping[str, ZipRecord]) -> None:
-        """Byte order and version: small records that decide how the others are read."""
-        order = self._small(records, "byteorder")
-        if order is not None and order != b"little":
-            big = order == b"big"
-            message = (
-                "the numbers are big-endian"
-                if big
-                else "the record 'byteorder' names no order of bytes"
-            )
-            hint = (
-                "load it with torch and save it again on a little-endian machine" if big else _FETCH
-            )
-            raise ZipFaultError("zip-invalid", message, records["byteorder"].extent.offset, hint)
-        version = self._small(records, ".data/version") or self._small(records, "version")
-        if version is None:
-            raise ZipFaultError(
-                "zip-invalid", "the zip has no record 'version': torch would not load it", 0
-            )
-        text = version.strip()
-        if not text.isdigit() or int(text) not in _VERSIONS:
-            message = f"file format version '{escape(text.decode('latin-1'))}' is not known"
-            hint = "a newer torch may have written it: update shardctl, or save it again with an older torch"
-            raise ZipFaultError("zip-invalid", message, 0, hint)
+    def _small_records(self, records: Mapping[str, ZipRecord]) -> dict[str, SmallRecord]:
+        """The records that say how others are read; their checksums are checked."""
+        small: dict[str, SmallRecord] = {}
+        for name in CONTROL & records.keys():
+            record = records[name]
+            data = self._reader.read(record.extent.offset, min(record.extent.length, SMALL_BYTES))
+            whole = len(data) == record.extent.length
+            if whole and zlib.crc32(data) != record.crc32 and not self._absent_crcs:
+                message = f"the record '{name}' does not match its CRC-32"
+                self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
+            small[name] = SmallRecord(data, record.extent.offset)
+        return small
 
-    def _small(self, records: Mapping[str, ZipRecord], name: str) -> bytes | None:
-        """The first bytes of a record that has but a few; as they pass through our hands, they are checked."""
-        record = records.get(name)
-        if record is None:
-            return None
-        data = self._reader.read(record.extent.offset, min(record.extent.length, _SMALL_BYTES))
-        if (
-            len(data) == record.extent.length
-            and zlib.crc32(data) != record.crc32
-            and not self._absent_crcs
-        ):
-            message = f"the record '{name}' does not match its CRC-32"
-            self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
-        return data
-
-    def _unpickled(self, data: bytes, record: ZipRecord) -> Unpickled | None:
+    def _unpickled(
+        self, data: bytes, record: ZipRecord, unloadable: Unloadable
+    ) -> Unpickled | None:
+        at = record.extent.offset
         try:
             result = unpickle(data)
         except PickleFaultError as fault:
-            self._fault(
-                "pickle-invalid", fault.message, record.extent.offset + fault.offset, fault.hint
-            )
+            unloadable.warn(data)
+            unloadable.fault("pickle-invalid", fault.message, fault.hint, at + fault.offset)
             return None
         if result.end != len(data):
-            at = record.extent.offset + result.end
-            self._fault(
-                "pickle-invalid", "trailing data after the pickle's STOP opcode", at, AMBIGUOUS
-            )
+            message = "trailing data after the pickle's STOP opcode"
+            self._fault("pickle-invalid", message, at + result.end, DO_NOT_LOAD)
         return result
 
     def _storages(
@@ -218,12 +209,11 @@ class _Reading:
             self._report(finding)
 
     def _storage(self, name: str, record: ZipRecord) -> Storage:
-        key = _DATA.fullmatch(name)
+        key = name.removeprefix(_DATA)
         # torch.save leaves 0 for storages whose bytes are filled in later (`skip_data`).
-        filled_later = key is not None or self._absent_crcs
+        filled_later = key != name or self._absent_crcs
         absent = filled_later and record.crc32 == 0 and record.extent.length > 0
-        crc32 = None if absent else record.crc32
-        return Storage(record.extent, key[1] if key else name, crc32)
+        return Storage(record.extent, key, None if absent else record.crc32)
 
     def _read(self, record: ZipRecord) -> bytes:
         extent: Extent = record.extent
@@ -243,7 +233,7 @@ def _top_directory(directory: Directory) -> str:
     for record in directory.records:
         if "\\" in record.name or record.name.startswith("/") or ".." in record.name.split("/"):
             message = f"the record '{escape(record.name)}' leads out of the file's folder"
-            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, AMBIGUOUS)
+            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, DO_NOT_LOAD)
     if len(tops) > 1 or any("/" not in record.name for record in directory.records):
         some = ", ".join(map(escape, sorted(tops)[:5]))
         hint = "name a file that torch.save wrote; a plain zip must be unpacked first"

@@ -23,6 +23,8 @@ from shardctl.formats.torch.zip.structure import (
     AMBIGUOUS,
     HAS_DESCRIPTOR,
     IN_ZIP64,
+    TORCHSCRIPT,
+    TORCHSCRIPT_HINT,
     ZipFaultError,
     next_value,
     zip64_values,
@@ -56,6 +58,8 @@ def read_directory(reader: Reader) -> Directory:
     """All records. Raises ZipFaultError for damage, and for what readers could read differently."""
     begin, nbytes, count = find_directory(reader)
     raw = reader.read(begin, nbytes)
+    if b"/constants.pkl" in raw and b"/code/" in raw:
+        raise ZipFaultError("zip-invalid", TORCHSCRIPT, 0, TORCHSCRIPT_HINT)
     entries = list(entries_of(raw, begin, count))
     refuse_duplicates(entries)
     by_place = sorted(entries, key=lambda entry: entry.at)

@@ -17,10 +17,10 @@ _EXTRA_FORM = struct.Struct("<HH")
 
 _DAMAGED = "the file is damaged: fetch or save it again"
 #: The hint for what programs would read differently.
-AMBIGUOUS = (
-    "programs would read this file differently; "
-    "load it where it is trusted and save it again with torch.save"
-)
+AMBIGUOUS = "programs read this file differently: get it again from a source that you trust"
+#: What a file of torch.jit.save is; its code is compressed, so this is said before that is.
+TORCHSCRIPT = "the file is a TorchScript program, not a state dict"
+TORCHSCRIPT_HINT = "in the program that made it, save `module.state_dict()`"
 
 
 class ZipFaultError(Exception):
