@@ -89,9 +89,15 @@ WRITER_FILES: tuple[tuple[str, str], ...] = (
     (
         "TARGET/.shardctl/",
         (
-            "The files that a run has finished so far, under a lock; `.NAME.shardctl/` beside a "
-            "*TARGET* that is a file. After success only `record.json` stays in it, by which the "
-            "next run detects that the target is up to date."
+            "The files that a run has finished so far, under a lock, and the old ones while they "
+            "are replaced; beside a *TARGET* that is a file. It is gone after success."
+        ),
+    ),
+    (
+        "$XDG_STATE_HOME/shardctl/records/",
+        (
+            "What finished runs wrote, by which the next run detects that its target is up to "
+            "date. By default in `~/.local/state`."
         ),
     ),
     (

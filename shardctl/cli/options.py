@@ -287,8 +287,8 @@ Record = Annotated[
         SAFETY,
         "--record/--no-record",
         text="Record this run, so that an up-to-date target is detected",
-        details="The record is `.shardctl/record.json`. With `--no-record` no later run is up to "
-        "date.",
+        details="It is kept in the user's state directory. With `--no-record` the next run "
+        "compares contents.",
     ),
 ]
 DryRun = Annotated[bool, option(OUTPUT, "--dry-run", "-n", text="Show the plan and write nothing")]
