@@ -11,7 +11,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
+from shardctl.formats.limits import FEW_JSON_VALUES, MAX_JSON_DEPTH
+
+# A string whose escapes were taken out, or a character that begins or separates values.
+_TOKEN = re.compile(r'"[^"]*"?|[\[{:,]')
 _MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SHOWN = 60
 
@@ -28,6 +33,14 @@ class InvalidJsonError(Exception):
         self.message = message
         self.position = position
         self.place = place
+
+
+class Density(NamedTuple):
+    """How many characters a JSON text must have for each list or object, for each member of an object, and for each value."""
+
+    container: int
+    member: int
+    value: int
 
 
 class DuplicateKeys(dict[str, object]):
@@ -51,6 +64,30 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError as error:
         message, at = f"is not UTF-8: {error.reason}", error.start
         raise InvalidJsonError(message, at, f"byte {at:,}") from None
+
+
+def refuse_dense(text: str, density: Density) -> None:
+    """Raise InvalidJsonError for a text of so many values that they would take many times its length in memory.
+
+    Nothing is made of the text: this comes before it is parsed.
+    """
+    most = tuple(FEW_JSON_VALUES + len(text) // each for each in density)
+    containers = text.count("{") + text.count("[")
+    if not _exceeds((containers, text.count(":"), text.count(",")), most):
+        return
+    # Some of them may stand in strings, so now these are told apart, which is slower.
+    seen = Counter[str]()
+    plain = text.replace("\\\\", "").replace('\\"', "")
+    for token in _TOKEN.finditer(plain):
+        seen[token[0][0]] += 1
+        if _exceeds((seen["{"] + seen["["], seen[":"], seen[","]), most):
+            raise InvalidJsonError(
+                f"is not read: its {len(text):,} characters hold more lists, objects or values than those of any checkpoint"
+            )
+
+
+def _exceeds(counts: tuple[int, ...], most: tuple[int, ...]) -> bool:
+    return any(count > limit for count, limit in zip(counts, most, strict=True))
 
 
 def parse_object(
@@ -135,6 +172,29 @@ def refuse_lone_surrogates(text: str, root: object) -> None:
         if isinstance(value, str) and not is_unicode(value):
             shown = f"{value[:_SHOWN]!a}"
             raise InvalidJsonError(f"has a lone surrogate, not valid Unicode, in {shown}")
+
+
+def is_too_deep(value: object) -> bool:
+    """Whether lists and objects are nested in a JSON value more deeply than parsers in other languages follow."""
+    level, depth = [value], 0
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        if depth > MAX_JSON_DEPTH:
+            return True
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return False
+
+
+def is_f64(value: object) -> bool:
+    """Whether a JSON value is one that a parser with 64-bit floating-point numbers takes, as serde_json is."""
+    try:
+        return not isinstance(value, int | float) or math.isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def is_unicode(value: str) -> bool:
