@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.engine.journal import STAGING
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.formats.registry import writable, written_as
 from shardctl.model import Checkpoint
 from shardctl.planning.request import LayoutChoice
+from shardctl.source.checksum_file import read_checksums
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import shared_block
@@ -136,13 +136,11 @@ def exists(store: Store, target: Target, name: str) -> TargetExistsError:
 def kept_checksums(store: Store, target: Target, gone: Collection[str]) -> dict[str, str] | None:
     """Return the digests in the target's `SHA256SUMS`, without those of the files `gone`.
 
-    None where there is no such file.
+    None where there is no such file. Raises FormatError for one that is too large to be read.
     """
-    path = store.join(target.directory, CHECKSUMS)
-    if store.kind(path) != "file":
+    sums = read_checksums(store, target.directory)
+    if sums is None:
         return None
-    with store.open(path) as reader:
-        sums = parse_checksums(reader.read(0, reader.version.size))
     return {name: digest for name, digest in sums.items() if name not in gone}
 
 

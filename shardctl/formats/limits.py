@@ -18,6 +18,8 @@ FEW_JSON_VALUES = 4_096
 HEADER_PER_CONTAINER, HEADER_PER_MEMBER, HEADER_PER_VALUE = 16, 12, 4
 #: The characters of an index for each of these; an entry names a tensor and a shard.
 INDEX_PER_VALUE = 16
+#: Lines of `SHA256SUMS` have some 100 bytes, and a directory has at most some 100,000 shards.
+MAX_CHECKSUMS_BYTES = 16 * 1024 * 1024
 #: Levels of JSON within a field that nothing reads: serde_json, the parser of safetensors, takes no
 #: more.
 MAX_JSON_DEPTH = 125

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Self
 
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.naming import (
     KNOWN_STEMS,
+    IndexName,
     NumberStyle,
     WeightsName,
     is_training_state,
@@ -16,13 +19,16 @@ from shardctl.naming import (
 )
 from shardctl.text import escape
 
+#: Missing numbers that are kept: one empty file can stand for a set of 99,999.
+MOST_MISSING = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One checkpoint in a directory, by names alone.
 
-    `files` are the names that are there, in the order of their numbers; `missing` are the numbers
-    that a set without an index lacks; `unlisted` are files that are numbered like the index's
+    `files` are the names that are there, in the order of their numbers; a set without an index lacks
+    `lacks` numbers, and `missing` are the first of them; `unlisted` are files that are numbered like the index's
     shards and not listed by it.
     """
 
@@ -33,6 +39,7 @@ class Candidate:
     index: str | None = None
     style: NumberStyle = "none"
     missing: tuple[int, ...] = ()
+    lacks: int = 0
     unlisted: tuple[str, ...] = ()
 
     @property
@@ -80,19 +87,46 @@ def candidates(names: Iterable[str], listed: Mapping[str, Collection[str]]) -> l
     `listed` has the shards that each index lists; an index that is not in it could not be read, and
     then the numbered files of its name are taken to be its.
     """
-    present = [name for name in names if not is_training_state(name)]
-    sets = _numbered_sets(present)
+    present = dict.fromkeys(name for name in names if not is_training_state(name))
+    names_in = _Names.of(present)
     suffixes = all_suffixes()
     indexed = [
-        _indexed(name, sets, listed, set(present))
+        _indexed(name, parsed, names_in, listed.get(name))
         for name in present
-        if parse_index_name(name, suffixes)
+        if (parsed := parse_index_name(name, suffixes)) is not None
     ]
     taken = {name for candidate in indexed for name in candidate.names}
     rest = [
-        _unindexed(key, members) for key, members in sets.items() if not taken.intersection(members)
+        _unindexed(key, members)
+        for key, members in names_in.sets.items()
+        if taken.isdisjoint(members)
     ]
     return indexed + rest
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names in a directory: all of them, and the weights by what their names have in common.
+
+    `home` is the set of each name; `numbered` are the sets of numbered files of one stem, variant
+    and suffix.
+    """
+
+    present: Mapping[str, None]
+    sets: Mapping[_SetKey, list[str]]
+    home: Mapping[str, _SetKey]
+    numbered: Mapping[tuple[str, str | None, str], list[_SetKey]]
+
+    @classmethod
+    def of(cls, present: Mapping[str, None]) -> Self:
+        """Sort the names into sets."""
+        sets = _numbered_sets(present)
+        numbered: dict[tuple[str, str | None, str], list[_SetKey]] = {}
+        for key in sets:
+            if key[3] != "none":
+                numbered.setdefault(key[:3], []).append(key)
+        home = {member: key for key, members in sets.items() for member in members}
+        return cls(present, sets, home, numbered)
 
 
 def _numbered_sets(names: Iterable[str]) -> dict[_SetKey, list[str]]:
@@ -111,28 +145,17 @@ def _set_key(name: WeightsName) -> _SetKey:
 
 
 def _indexed(
-    index: str,
-    sets: Mapping[_SetKey, list[str]],
-    listed: Mapping[str, Collection[str]],
-    present: set[str],
+    index: str, name: IndexName, names: _Names, listed: Collection[str] | None
 ) -> Candidate:
-    name = parse_index_name(index, all_suffixes())
-    if name is None:
-        raise ValueError(f"{index!r} is not the name of an index")
-    if index in listed:
-        files = sorted(present.intersection(listed[index]))
+    if listed is not None:
+        files = dict.fromkeys(sorted(each for each in listed if each in names.present))
     else:
-        own = (name.stem, name.variant, name.suffix)
-        files = [
-            member
-            for key, members in sets.items()
-            if key[:3] == own and key[3] != "none"
-            for member in members
-        ]
+        own = names.numbered.get((name.stem, name.variant, name.suffix), ())
+        files = dict.fromkeys(member for key in own for member in names.sets[key])
     # Files of one numbered set that the index leaves out lie there for a reason that somebody
     # should look at.
-    touched = [members for members in sets.values() if set(members).intersection(files)]
-    unlisted = [member for members in touched for member in members if member not in files]
+    touched = dict.fromkeys(names.home[each] for each in files if each in names.home)
+    unlisted = [member for key in touched for member in names.sets[key] if member not in files]
     return Candidate(
         name.stem, name.variant, name.suffix, tuple(files), index, unlisted=tuple(unlisted)
     )
@@ -140,12 +163,12 @@ def _indexed(
 
 def _unindexed(key: _SetKey, members: list[str]) -> Candidate:
     stem, variant, suffix, style, count = key
-    missing = () if style == "none" else _missing(members, count)
-    return Candidate(stem, variant, suffix, tuple(members), style=style, missing=missing)
+    candidate = Candidate(stem, variant, suffix, tuple(members), style=style)
+    return candidate if style == "none" else _with_missing(candidate, members, count)
 
 
-def _missing(members: Iterable[str], count: int | None) -> tuple[int, ...]:
-    """The numbers that a set lacks. Most count from 1; where there is a 0, from there."""
+def _with_missing(candidate: Candidate, members: Iterable[str], count: int | None) -> Candidate:
+    """The set with the numbers that it lacks. Most count from 1; where there is a 0, from there."""
     suffixes = all_suffixes()
     numbers = {
         name.number
@@ -154,4 +177,6 @@ def _missing(members: Iterable[str], count: int | None) -> tuple[int, ...]:
     }
     first = 0 if count is None or 0 in numbers else 1
     last = max(numbers) if count is None else first + count - 1
-    return tuple(number for number in range(first, last + 1) if number not in numbers)
+    lacks = last + 1 - first - sum(first <= number <= last for number in numbers)
+    missing = (number for number in range(first, last + 1) if number not in numbers)
+    return replace(candidate, missing=tuple(islice(missing, MOST_MISSING)), lacks=lacks)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from shardctl.checksums import CHECKSUMS, combine, crc32
-from shardctl.errors import ShardctlError
+from shardctl.errors import FormatError, ShardctlError
 from shardctl.findings import Finding, as_finding
 from shardctl.model import Extent, File, Storage
-from shardctl.source.checksum_file import read_checksums
 from shardctl.source.state_dict import flatten
 from shardctl.stores.base import Store
 from shardctl.streams.chunks import PART_BYTES, chunks
@@ -61,7 +60,7 @@ def check_deep(
     thread waits.
     """
     store, names = subject.store, subject.names
-    sums = read_checksums(store, subject.located.directory) or {}
+    sums = _digests(subject)
     readings = (
         reading
         for file in subject.checkpoint.files
@@ -79,13 +78,21 @@ def check_deep(
 
 def deep_bytes(subject: Subject) -> dict[str, int]:
     """Return the bytes that `check_deep` reads of each file, by name."""
-    sums = read_checksums(subject.store, subject.located.directory) or {}
+    sums, names = _digests(subject), subject.names
     return {
-        subject.names[file.path]: sum(
-            s.extent.length for s in _segments(file, gaps=subject.names[file.path] in sums)
+        names[file.path]: sum(
+            segment.extent.length for segment in _segments(file, gaps=names[file.path] in sums)
         )
         for file in subject.checkpoint.files
     }
+
+
+def _digests(subject: Subject) -> Mapping[str, str]:
+    """The recorded digests; none where `SHA256SUMS` cannot be read, which is another check's finding."""
+    try:
+        return subject.digests or {}
+    except FormatError:
+        return {}
 
 
 def _readings(file: File, *, hashed: bool) -> Iterator[_Reading]:

@@ -12,7 +12,7 @@ from shardctl.findings import Finding, as_finding
 from shardctl.model import Checkpoint, Tensor
 from shardctl.source.candidates import Candidate
 from shardctl.source.loaders import loader_choices
-from shardctl.source.locate import Located, directory_checkpoints, find_source
+from shardctl.source.locate import Located, each_checkpoint, find_source
 from shardctl.source.read import Opened, read_checkpoint, unseen
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
@@ -212,15 +212,9 @@ def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Loca
     except UsageError as error:
         if error.code != "folder-ambiguous":
             raise
-        choices = directory_checkpoints(store, source)
+        choices, each = each_checkpoint(store, source)
         findings.append(_ambiguous(error, choices))
-        for candidate in choices:
-            try:
-                yield find_source(
-                    store, store.join(source, candidate.choice), whole_set=candidate.is_set
-                )
-            except InputError as incomplete:
-                findings.append(as_finding(incomplete))
+        yield from each
 
 
 def _read(

@@ -186,7 +186,9 @@ class HeaderCheck:
             self._findings.add("header-invalid", message, tensor=name)
             return None
         if len(value) > MAX_DIMS:
-            message = f"the shape has {len(value):,} dimensions, and more than {MAX_DIMS} are not read"
+            message = (
+                f"the shape has {len(value):,} dimensions, and more than {MAX_DIMS} are not read"
+            )
             self._findings.add("header-invalid", message, tensor=name)
             return None
         shape = tuple(value)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from shardctl.checksums import parse_checksums
 from shardctl.formats.index import parse_index
 from shardctl.formats.safetensors.reader import SafetensorsReader
 from shardctl.testing.builders import BytesReader
@@ -100,3 +101,23 @@ def test_an_index_takes_memory_in_proportion_to_its_length(text: str) -> None:
     data = text.encode()
     peak = _peak(lambda: parse_index(data, "a.safetensors.index.json", lambda _: None))
     assert peak < _MOST * len(data)
+
+
+_LINE = f"{'ab' * 32}  %08x\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n" * _LENGTH,
+        "\udcff\n" * (_LENGTH // 2),
+        f"{'ab' * 32}  a\n" * (_LENGTH // 68),
+        "".join(_LINE % number for number in range(_LENGTH // len(_LINE))),
+        f"\\{'ab' * 32}  " + r"\n" * (_LENGTH // 2),
+    ],
+    ids=["empty lines", "no text", "one name", "names", "a long name"],
+)
+def test_checksums_take_memory_in_proportion_to_their_length(text: str) -> None:
+    """Whatever lines `SHA256SUMS` has, the peak is no more than some times its length."""
+    data = text.encode("utf-8", "surrogateescape")
+    assert _peak(lambda: parse_checksums(data)) < _MOST * len(data)

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.source import checksum_file
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryReader, MemoryStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
@@ -114,6 +115,17 @@ def test_digests_that_are_missing() -> None:
     sample(store)
     put(store, "m/SHA256SUMS", b"")
     assert check(store) == ["digest-missing"]
+
+
+def test_digests_that_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `SHA256SUMS` that is too large is one warning, and the other checks go on."""
+    monkeypatch.setattr(checksum_file, "MAX_CHECKSUMS_BYTES", 99)
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/SHA256SUMS", bytes(100))
+    assert check(store, deep=True) == ["digest-unread"]
+    put(store, "m/SHA256SUMS", bytes(99))
+    assert check(store, deep=True) == ["digest-missing"]
 
 
 def test_digests_of_shards_in_directories_below() -> None:
