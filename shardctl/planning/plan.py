@@ -141,9 +141,17 @@ def _pack(
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A sorting key by which `layers.2` comes before `layers.10`."""
-    parts = re.split(r"([0-9]+)", name)
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+    """A sorting key by which `layers.2` comes before `layers.10`. Numbers may have any length."""
+    return tuple(map(_natural_part, re.split(r"([0-9]+)", name)))
+
+
+def _natural_part(part: str) -> tuple[int, int, str]:
+    if not part.isdecimal():
+        return 1, 0, part
+    # Of two numbers without leading zeros the longer one is larger; making them numbers takes time
+    # that is quadratic in their length, and Python refuses it.
+    digits = part.lstrip("0")
+    return 0, len(digits), digits
 
 
 def _in_order(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import ROOT, RunCli
-from tests.cli.files import plain_directory, write_safetensors
+from tests.cli.files import ITEM_BYTES, plain_directory, write_safetensors
 
 pty = pytest.importorskip("pty")
 
@@ -83,6 +83,16 @@ def test_inspect_draws(source: Path) -> None:
     assert "layers" in text
     assert "0–1" in text  # noqa: RUF001 - an en dash, as in ranges
     assert "\t" not in text
+
+
+def test_names_of_any_length_and_depth(tmp_path: Path) -> None:
+    """A tree is drawn of names with a thousand parts and with a million, however deep it is asked to be."""
+    path = tmp_path / "model.safetensors"
+    names = [".".join("a" * parts) for parts in range(1, 1200)] + ["." * 1_000_000]
+    write_safetensors(path, dict.fromkeys(names, ITEM_BYTES))
+    drawn = on_terminal("inspect", path, "--depth", "1500")
+    assert "1,200 tensors" in drawn
+    assert len(drawn) < 100_000
 
 
 def test_depth_and_top_on_a_terminal(source: Path) -> None:

@@ -196,6 +196,12 @@ class TestOrder:
             [tensor.name for tensor in tensors]
         ]
 
+    def test_numbers_of_any_length_are_in_order(self) -> None:
+        """Numbers count as numbers, whatever zeros they begin with, with thousands of digits too."""
+        names = ["w1", "w02", "w9", "w10", "w" + "9" * 5000, "w1" + "0" * 5000]
+        assert sorted(reversed(names), key=natural_key) == names
+        assert natural_key("a007") == natural_key("a7")
+
     @given(st.lists(st.text(st.sampled_from("a.0123\u0663\u00b2")), min_size=2, max_size=8))
     def test_any_names_can_be_compared(self, names: list[str]) -> None:
         """The natural order is one order for every set of names, digits of other scripts among
