@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.findings import Finding
+from shardctl.findings import Finding, report_some
 from shardctl.formats.registry import all_suffixes, promised_by, writable
 from shardctl.model import Index
 from shardctl.naming import parse_weights_name
@@ -167,6 +167,9 @@ def _of_candidate(
         candidate.files if read.index is None else sorted(set(read.index.weight_map.values()))
     )
     unlisted = tuple(store.join(directory, name) for name in candidate.unlisted)
+    findings = list(read.findings)
+    path = store.join(directory, candidate.choice)
+    report_some(_set_findings(candidate, path, unlisted), findings.append)
     return Located(
         root=source,
         directory=directory,
@@ -179,31 +182,25 @@ def _of_candidate(
         index_path=None if candidate.index is None else store.join(directory, candidate.index),
         index=read.index,
         unlisted=unlisted,
-        findings=(
-            *read.findings,
-            *_set_findings(candidate, store.join(directory, candidate.choice), unlisted),
-        ),
+        findings=tuple(findings),
     )
 
 
-def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> list[Finding]:
+def _set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> Iterator[Finding]:
     """What the names alone say is wrong with a set; `path` is that of its index or first file."""
-    found = [
-        Finding(
+    for file in unlisted:
+        yield Finding(
             "shard-unlisted",
             "error",
             "the file is numbered like the index's shards, and the index does not list it",
             "repair the index with `reindex`, or remove the file if it is left over from another save",
             file,
         )
-        for file in unlisted
-    ]
     if candidate.missing:
-        found.append(_incomplete(candidate, path))
+        yield _incomplete(candidate, path)
     elif candidate.index is None and candidate.style not in ("none", "rank"):
         message = "the numbered files have no index, and most loaders find them only through one"
-        found.append(Finding("index-missing", "warning", message, "write it with `reindex`", path))
-    return found
+        yield Finding("index-missing", "warning", message, "write it with `reindex`", path)
 
 
 def _incomplete(candidate: Candidate, path: str) -> Finding:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from shardctl.findings import Finding, Report, report_some
+from shardctl.findings import Capped, Finding, Report
 from shardctl.formats.detection import read_file
 from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Checkpoint, File, Index, Tensor
@@ -47,28 +48,49 @@ def read_checkpoint(
 ) -> Checkpoint:
     """Read the headers of the located files, and nothing else. `opened` is called for each.
 
-    Everything wrong with the files, with the set, and with what its index says goes to `report`;
-    files without a usable header are left out. `key` chooses a nested state dict; with `nested`,
-    and no key, everything is taken, with dotted names. Raises as `select` does for what was asked
-    for.
+    Everything wrong with the files, with the set, and with what its index says goes to `report`: of
+    each code and severity the first hundred, and how many more there are. Files without a usable
+    header are left out. `key` chooses a nested state dict; with `nested`, and no key, everything is
+    taken, with dotted names. Raises as `select` does for what was asked for.
     """
+    capped = Capped(report)
+    checkpoint = _read(
+        store,
+        located,
+        capped,
+        lambda file, path: _choose(
+            file, path, key, drop_non_tensors=drop_non_tensors, nested=nested
+        ),
+        opened,
+    )
+    capped.close()
+    return checkpoint
+
+
+def _read(
+    store: Store,
+    located: Located,
+    report: Report,
+    choose: Callable[[File, str], Selection],
+    opened: Opened,
+) -> Checkpoint:
     for finding in located.findings:
         report(finding)
     parts = [
-        _Part(
-            path, file, _choose(file, path, key, drop_non_tensors=drop_non_tensors, nested=nested)
-        )
+        _Part(path, file, choose(file, path))
         for path, file in _read_files(store, located, report, opened)
     ]
-    report_some(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
-    report_some(_unite(parts, tensors), report)
     metadata: dict[str, str] = {}
-    report_some(_united_metadata(parts, metadata), report)
+    for finding in itertools.chain(
+        _mixed_formats(parts), _unite(parts, tensors), _united_metadata(parts, metadata)
+    ):
+        report(finding)
     recorded: Mapping[str, object] = {} if located.index is None else located.index.metadata
     aliases = _aliases({**recorded, **metadata}, tensors)
     if located.index is not None:
-        report_some(_misplaced(store, located, located.index, parts, aliases), report)
+        for finding in _misplaced(store, located, located.index, parts, aliases):
+            report(finding)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=tuple(part.file for part in parts),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.findings import Finding, as_finding
+from shardctl.findings import Capped, Finding, Report, as_finding
 from shardctl.model import Checkpoint, Tensor
 from shardctl.source.candidates import Candidate
 from shardctl.source.loaders import loader_choices
@@ -58,8 +58,10 @@ class Verdict:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Findings by severity."""
-        counted = Counter(finding.severity for finding in self.findings)
+        """Findings by severity, those that are not told one by one too."""
+        counted = Counter[str]()
+        for finding in self.findings:
+            counted[finding.severity] += finding.count
         return {severity: counted[severity] for severity in ("error", "warning", "note")}
 
 
@@ -69,7 +71,6 @@ class _Opposed:
 
     store: Store
     name: str
-    findings: tuple[Finding, ...]
     pairs: list[tuple[Tensor, Tensor]]
 
 
@@ -85,31 +86,33 @@ def verify(
 
     `observe` is shown how many bytes are read beyond the headers; `opened` is called for each file
     whose header is read. `other` is the store of `how.against`; by default it is the same. Raises MissingError where there is nothing to look at,
-    UsageError for a key with two meanings.
+    UsageError for a key with two meanings. Of each code and severity a hundred findings are told
+    one by one.
     """
     findings: list[Finding] = []
+    report = Capped(findings.append)
     subjects = [
-        Subject(store, located, _read(store, located, findings, how.key, opened))
-        for located in _locate(store, source, findings)
+        Subject(store, located, _read(store, located, report, how.key, opened))
+        for located in _locate(store, source, report)
     ]
-    opposed = (
-        _oppose(other or store, subjects[0].checkpoint, how.against, how.key, opened)
-        if how.against and subjects
-        else None
-    )
-    findings.extend(
-        finding for subject in subjects for check in CHECKS for finding in check(subject)
-    )
-    findings.extend(opposed.findings if opposed else ())
+    for subject in subjects:
+        for check in CHECKS:
+            _tell(report, check(subject))
+    opposed = None
+    if how.against and subjects:
+        opposed = _oppose(
+            other or store, subjects[0].checkpoint, how.against, how.key, opened, report
+        )
     nbytes = 0
     digests: dict[str, str] = {}
     if how.deep:
-        look = _DeepLook(how, observe, findings, digests)
+        look = _DeepLook(how, observe, report, digests)
         nbytes += look.at(subjects, opposed)
     for subject in subjects if how.load else ():
         for read, found in _load(store, subject, how.key):
             nbytes += read
-            findings.extend(found)
+            _tell(report, found)
+    report.close()
     worst = {finding.severity for finding in findings}
     return Verdict(
         findings=tuple(
@@ -124,25 +127,34 @@ def verify(
     )
 
 
+def _tell(report: Report, findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        report(finding)
+
+
 def _oppose(
-    store: Store, checkpoint: Checkpoint, other: str, key: str | None, opened: Opened
+    store: Store,
+    checkpoint: Checkpoint,
+    other: str,
+    key: str | None,
+    opened: Opened,
+    report: Report,
 ) -> _Opposed:
     """Read the other checkpoint from its store, and compare the headers."""
-    findings: list[Finding] = []
     located = find_source(store, other, whole_set=False)
-    theirs = named_tensors(_read(store, located, findings, key, opened))
+    theirs = named_tensors(_read(store, located, report, key, opened))
     ours = named_tensors(checkpoint)
-    findings.extend(compare_headers(ours, theirs, other))
-    return _Opposed(store, other, tuple(findings), alike(ours, theirs))
+    _tell(report, compare_headers(ours, theirs, other))
+    return _Opposed(store, other, alike(ours, theirs))
 
 
 @dataclass(slots=True)
 class _DeepLook:
-    """Reads all the bytes, and shows progress. Adds to `findings` and `digests`."""
+    """Reads all the bytes, and shows progress. Adds to `digests`."""
 
     how: Thoroughness
     observe: Observer | None
-    findings: list[Finding]
+    report: Report
     digests: dict[str, str]
     ticks: Ticks = field(default_factory=Ticks)
 
@@ -164,7 +176,7 @@ class _DeepLook:
     def _at_files(self, subject: Subject) -> int:
         nbytes = 0
         for name, read, found in check_deep(subject, self.how.jobs, self.ticks.of, self._meanwhile):
-            self.findings.extend(found)
+            _tell(self.report, found)
             self._finished(name, read)
             nbytes += read
         return nbytes
@@ -179,7 +191,7 @@ class _DeepLook:
         )
         nbytes = 0
         for compared in compare_data(opposed.pairs, opposed.name, how, self._meanwhile):
-            self.findings.extend(compared.findings)
+            _tell(self.report, compared.findings)
             nbytes += compared.nbytes
             if compared.sha256 is not None:
                 self.digests[compared.name] = compared.sha256
@@ -205,7 +217,7 @@ def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int
 _RANK = {"error": 0, "warning": 1, "note": 2}
 
 
-def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Located]:
+def _locate(store: Store, source: str, report: Report) -> Iterator[Located]:
     """Yield what SOURCE means; of an ambiguous directory, each of its checkpoints in turn."""
     try:
         yield find_source(store, source, whole_set=False)
@@ -213,18 +225,18 @@ def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Loca
         if error.code != "folder-ambiguous":
             raise
         choices, each = each_checkpoint(store, source)
-        findings.append(_ambiguous(error, choices))
+        report(_ambiguous(error, choices))
         yield from each
 
 
 def _read(
-    store: Store, located: Located, findings: list[Finding], key: str | None, opened: Opened
+    store: Store, located: Located, report: Report, key: str | None, opened: Opened
 ) -> Checkpoint:
     try:
         return read_checkpoint(
             store,
             located,
-            findings.append,
+            report,
             key,
             drop_non_tensors=True,
             nested=True,
@@ -233,7 +245,7 @@ def _read(
     except (MissingError, UsageError):
         raise
     except InputError as error:
-        findings.append(as_finding(error))
+        report(as_finding(error))
         return Checkpoint(located.format, (), ())
 
 

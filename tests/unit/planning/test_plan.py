@@ -199,7 +199,7 @@ class TestOrder:
     def test_numbers_of_any_length_are_in_order(self) -> None:
         """Numbers count as numbers, whatever zeros they begin with, with thousands of digits too."""
         names = ["w1", "w02", "w9", "w10", "w" + "9" * 5000, "w1" + "0" * 5000]
-        assert sorted(reversed(names), key=natural_key) == names
+        assert sorted(names[::-1], key=natural_key) == names
         assert natural_key("a007") == natural_key("a7")
 
     @given(st.lists(st.text(st.sampled_from("a.0123\u0663\u00b2")), min_size=2, max_size=8))

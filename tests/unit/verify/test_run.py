@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,28 @@ def test_a_right_total(total: object) -> None:
 def test_a_wrong_total(total: object) -> None:
     """Any other number, another type and none at all are errors."""
     assert check(sharded(total)) == ["index-total-size"]
+
+
+def test_a_flood_of_missing_shards_is_counted() -> None:
+    """Of 1,000 shards that are not there, and as many without a digest, a hundred are told of each, and all are counted."""
+    store = MemoryStore()
+    weight_map = {f"t{number}": f"s{number}.safetensors" for number in range(1_000)}
+    whole = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    put(store, INDEX, json.dumps(whole).encode())
+    put(store, "m/SHA256SUMS", b"")
+    found = verify(store, "m", Thoroughness())
+    assert Counter(codes(found)) == {"index-shard-missing": 101, "digest-missing": 101}
+    assert found.counts == {"error": 1_000, "warning": 1_000, "note": 0}
+
+
+def test_a_flood_of_differences_is_counted() -> None:
+    """Of 300 tensors that only one side has, a hundred are told, and all are counted."""
+    store = MemoryStore()
+    put(store, "a.safetensors", weights({f"a{number}": b"1" for number in range(300)}))
+    put(store, "b.safetensors", weights({f"b{number}": b"1" for number in range(300)}))
+    found = verify(store, "a.safetensors", Thoroughness(against="b.safetensors"))
+    assert Counter(codes(found)) == {"against-extra": 101, "against-missing": 101}
+    assert found.counts["error"] == 600
 
 
 def test_digests_that_are_missing() -> None:
