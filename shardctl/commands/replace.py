@@ -32,22 +32,22 @@ def superseded(
         )
     rules = _Rules(route, request, tuple(names), how)
     there = (
-        [entry.name for entry in store.list(target.directory)]
+        {entry.name for entry in store.list(target.directory)}
         if store.kind(target.directory) == "directory"
-        else []
+        else set[str]()
     )
-    old: list[str] = []
+    old: dict[str, None] = {}
     for candidate in directory_checkpoints(store, target.directory):
         if rules.replaces(candidate):
-            old += candidate.names
+            old |= dict.fromkeys(candidate.names)
         elif rules.mixes_with(candidate):
             raise rules.refusal(candidate)
     for name in names:
         if name in there and name not in old:
             if how == "nothing" or store.kind(store.join(target.directory, name)) != "file":
                 raise exists(store, target, name)
-            old.append(name)
-    return tuple(dict.fromkeys(old))
+            old[name] = None
+    return tuple(old)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ from shardctl.text import escape
 #: Increased whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
 
+#: Views may take this many times the bytes that they share, and this many bytes in any case, without
+#: a word from the user.
+MOST_GROWTH, LEAST_GROWN = 16, 1024 * 1024
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
 _TENSORS_AT_A_TIME = 10_000
 
@@ -78,10 +81,13 @@ class Plan:
 def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Plan:
     """Decide which tensor goes where.
 
-    Raises UsageError where a limit cannot be kept, or the number of shards cannot be named.
+    Raises UsageError where a limit cannot be kept, the number of shards cannot be named, or the
+    tensors would take many times the bytes that the source has of them and nobody asked for that.
     """
     written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
+    if not written.shares_storages and request.tied != "expand":
+        _refuse_growth(tensors)
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
     metadata = _file_metadata(checkpoint, written)
@@ -100,6 +106,22 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         index=index,
         oversize=oversize,
         notes=tuple(_notes(checkpoint, written, tensors)),
+    )
+
+
+def _refuse_growth(tensors: Sequence[Tensor]) -> None:
+    """Refuse to write views in full that share few bytes: a file of 1 KB can ask for a whole disk."""
+    storages = {tensor.storage.identity: tensor.storage.extent.length for tensor in tensors}
+    held, needed = sum(storages.values()), sum(tensor.nbytes for tensor in tensors)
+    if needed <= max(MOST_GROWTH * held, LEAST_GROWN):
+        return
+    worst = max(tensors, key=lambda tensor: tensor.nbytes - tensor.span.length)
+    raise UsageError(
+        f"the tensors would take {needed:,} bytes, and the source has {held:,} bytes of them: "
+        f"'{escape(worst.name)}' alone is a view of {worst.span.length:,} bytes "
+        f"that takes {worst.nbytes:,} in full",
+        hint='add `tied="expand"` if that is meant, or keep the format, in which views share their bytes',
+        tensor=worst.name,
     )
 
 

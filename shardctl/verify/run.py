@@ -16,7 +16,14 @@ from shardctl.source.locate import Located, each_checkpoint, find_source
 from shardctl.source.read import Opened, read_checkpoint, unseen
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
-from shardctl.verify.against import Comparing, alike, compare_data, compare_headers, named_tensors
+from shardctl.verify.against import (
+    Comparing,
+    alike,
+    compare_data,
+    compare_headers,
+    compared_parts,
+    named_tensors,
+)
 from shardctl.verify.checks import CHECKS
 from shardctl.verify.deep import check_deep, deep_bytes
 from shardctl.verify.subject import Subject
@@ -164,7 +171,9 @@ class _DeepLook:
             name: nbytes for subject in subjects for name, nbytes in deep_bytes(subject).items()
         }
         if opposed is not None:
-            files[opposed.name] = sum(2 * tensor.nbytes for tensor, _ in opposed.pairs)
+            files[opposed.name] = sum(
+                2 * compared_parts(tensor, twin)[0].nbytes for tensor, twin in opposed.pairs
+            )
         if self.observe is not None:
             self.observe.start(sum(files.values()), files)
         try:

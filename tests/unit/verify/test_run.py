@@ -295,6 +295,31 @@ def test_against_resolves_aliases_across_containers(tmp_path: Path) -> None:
     ]
 
 
+def test_against_views_of_few_bytes(tmp_path: Path) -> None:
+    """Views with more elements than can be read are compared by the bytes that they share, whatever repeats them."""
+
+    def saved(name: str, value: float) -> str:
+        row = torch.full((64,), value)
+        tensors = {
+            "scalar": torch.full((1,), value).expand(2**45),
+            "rows": row.expand(2**40, 64),
+            "sliding": row.as_strided((32, 32), (1, 1)),
+        }
+        torch.save(tensors, tmp_path / name)
+        return str(tmp_path / name)
+
+    one, two, three = saved("1.bin", 1), saved("2.bin", 1), saved("3.bin", 2)
+    how = Thoroughness(against=two, deep=True, digests=True)
+    same = verify(LocalStore(), one, how)
+    assert same.ok
+    assert same.bytes < 100_000
+    # There is a digest only of what was read whole.
+    assert set(same.digests) == set()
+    other = verify(LocalStore(), three, how)
+    assert codes(other) == ["against-data"] * 3
+    assert {finding.tensor for finding in other.findings} == {"scalar", "rows", "sliding"}
+
+
 def test_against_a_strided_view(tmp_path: Path) -> None:
     """A transposed tensor equals the same elements laid out in order."""
     turned = torch.arange(12.0).reshape(3, 4).t()
