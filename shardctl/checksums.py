@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 
 CHECKSUMS = "SHA256SUMS"
 
-_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
+_LINE = re.compile(r"^(\\?)([0-9a-fA-F]{64}) [ *](.+)$", re.MULTILINE)
 _ESCAPED = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}
 _UNESCAPED = {escaped: plain for plain, escaped in _ESCAPED.items()}
 
@@ -20,13 +20,12 @@ _UNESCAPED = {escaped: plain for plain, escaped in _ESCAPED.items()}
 def parse_checksums(data: bytes) -> dict[str, str]:
     """Return the digests, in lower-case hexadecimal, by file name; skip all other lines."""
     sums: dict[str, str] = {}
-    for line in data.decode("utf-8", "surrogateescape").split("\n"):
-        match = _LINE.fullmatch(line.removesuffix("\r"))
-        if match is not None:
-            escaped, digest, name = match.groups()
-            name = (
-                re.sub(r"\\[\\nr]", lambda found: _UNESCAPED[found[0]], name) if escaped else name
-            )
+    for line in _LINE.finditer(data.decode("utf-8", "surrogateescape")):
+        escaped, digest, name = line.groups()
+        name = name.removesuffix("\r")
+        if escaped:
+            name = re.sub(r"\\[\\nr]", lambda found: _UNESCAPED[found[0]], name)
+        if name:
             sums[name.removeprefix("./")] = digest.lower()
     return sums
 

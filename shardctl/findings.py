@@ -24,7 +24,8 @@ Severity = Literal["error", "warning", "note"]
 class Finding:
     """One thing that is wrong or odd: a stable code, a severity, a message, a hint and a place.
 
-    `offset` is in bytes of the file.
+    `offset` is in bytes of the file. `count` is more than 1 where it stands for that many that are
+    not reported one by one.
     """
 
     code: str
@@ -34,6 +35,7 @@ class Finding:
     file: str | None = None
     tensor: str | None = None
     offset: int | None = None
+    count: int = 1
 
 
 #: Takes every finding. It may raise (and then reading ends there) or collect (and reading goes on
@@ -66,25 +68,31 @@ class Capped:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._seen: Counter[tuple[str, Severity]] = Counter()
+        self._passed: Counter[tuple[str, Severity]] = Counter()
+        self._hidden: Counter[tuple[str, Severity]] = Counter()
         self._last: dict[tuple[str, Severity], Finding] = {}
 
     def __call__(self, finding: Finding) -> None:
         """Pass the finding on, or count it."""
         kind = (finding.code, finding.severity)
-        self._seen[kind] += 1
-        if self._seen[kind] <= _MOST_ALIKE:
+        # What stands for more, from a report within this one, is added to what is left out here.
+        if finding.count == 1 and self._passed[kind] < _MOST_ALIKE:
+            self._passed[kind] += 1
             self._last[kind] = finding
             self._report(finding)
+        else:
+            self._hidden[kind] += finding.count
+            self._last.setdefault(kind, finding)
 
     def close(self) -> None:
         """Report how many findings were left out."""
-        for kind, count in self._seen.items():
-            if count > _MOST_ALIKE:
-                message = f"{plural(count - _MOST_ALIKE, 'more finding')} like the ones above"
-                hint = "fix the ones above first"
-                last = self._last[kind]
-                self._report(replace(last, message=message, hint=hint, tensor=None, offset=None))
+        for kind, count in self._hidden.items():
+            message = f"{plural(count, 'more finding')} like the ones above"
+            hint = "fix the ones above first"
+            last = self._last[kind]
+            self._report(
+                replace(last, message=message, hint=hint, tensor=None, offset=None, count=count)
+            )
 
 
 def report_some(findings: Iterable[Finding], report: Report) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 LEFT_TO_RIGHT_MARK = "\u200e"
 #: A character, or the escape of one.
 _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[\\tnr])|.", re.DOTALL)
+#: The longest escape has ten; a character can have marks besides.
+_CHARACTERS_A_COLUMN = 32
 _NO_COLUMN = ("Mn", "Me", "Cf")
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
 
@@ -29,7 +31,11 @@ def elide(text: str, width: int, ellipsis: str = "…") -> str:
 
     The middle of a longer one is left out, since names differ at both ends.
     """
-    if cells(text) <= width:
+    most = _CHARACTERS_A_COLUMN * (width + 1)
+    if len(text) > 2 * most:
+        # That of a very long text is left out at once: a name can have millions of characters.
+        text = text[:most] + text[-most:]
+    elif cells(text) <= width:
         return text
     room = width - cells(ellipsis)
     if room < 2:
@@ -54,6 +60,10 @@ def plural(number: int, noun: str) -> str:
 def turns_round(text: str) -> bool:
     """Whether a text has characters that are written from right to left."""
     return not text.isascii() and any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in text)
+
+
+#: Columns of a name that people are shown at most; programs get it whole.
+MOST_COLUMNS = 500
 
 
 def _cells_of(character: str) -> int:
@@ -91,7 +101,7 @@ def escape(name: str) -> str:
     """
     if name.isprintable() and "\\" not in name:
         return name
-    return "".join(map(_escape_character, name))
+    return name.translate(_ESCAPED)
 
 
 def printable(text: str) -> str:
@@ -99,19 +109,23 @@ def printable(text: str) -> str:
 
     Backslashes stay as they are.
     """
-    return (
-        text
-        if text.isprintable()
-        else "".join(c if c == "\\" else _escape_character(c) for c in text)
-    )
+    return text if text.isprintable() else text.translate(_PRINTABLE)
 
 
-def _escape_character(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+class _Escaped(dict[int, str]):
+    """How each character is written, by its code; made when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if character.isprintable():
+            written = character
+        elif code <= 0xFF:
+            written = f"\\x{code:02x}"
+        else:
+            written = f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+        self[code] = written
+        return written
+
+
+_ESCAPED = _Escaped({ord(character): written for character, written in _ESCAPES.items()})
+_PRINTABLE = _Escaped({**_ESCAPED, ord("\\"): "\\"})

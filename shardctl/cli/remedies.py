@@ -40,6 +40,7 @@ SPELLINGS = {
     "single": "--single",
     "strict_size": "--strict-size",
     "tied": "--tied",
+    'tied="expand"': "--tied expand",
     "variant": "--variant",
     "verify(deep=True)": "`shardctl verify --deep`",
     "write": "`shardctl reshard`",

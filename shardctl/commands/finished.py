@@ -12,12 +12,12 @@ from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import RunRecord
 from shardctl.engine.sources import Sources
 from shardctl.engine.task import ShardTask, compare, digest
-from shardctl.errors import StorageError
+from shardctl.errors import FormatError, StorageError
 from shardctl.model import Version
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
 from shardctl.source.checksum_file import read_checksums
-from shardctl.stores.base import Copied
+from shardctl.stores.base import Copied, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Finished:
             if there is None or there.size != size:
                 return None
         directory = self.route.target.directory
-        sums = read_checksums(store, directory) or {}
+        sums = _recorded(store, directory)
         receipts: list[Receipt] = []
         tasks = tasks_of(
             plan,
@@ -112,3 +112,11 @@ class Finished:
 
 def _no_tick(_: int) -> None:
     """Do nothing."""
+
+
+def _recorded(store: Store, directory: str) -> Mapping[str, str]:
+    """What `SHA256SUMS` says; nothing where it is too large to be read, which leaves it alone."""
+    try:
+        return read_checksums(store, directory) or {}
+    except FormatError:
+        return {}

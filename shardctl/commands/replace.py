@@ -37,10 +37,10 @@ def superseded(
         if store.kind(target.directory) == "directory"
         else set[str]()
     )
-    old: list[str] = []
+    old: dict[str, None] = {}
     for candidate in directory_checkpoints(store, target.directory):
         if rules.replaces(candidate):
-            old += candidate.names
+            old |= dict.fromkeys(candidate.names)
         elif rules.mixes_with(candidate):
             raise rules.refusal(candidate)
     for name in names:
@@ -52,8 +52,8 @@ def superseded(
         if taken and name not in old and not spelled_otherwise:
             if how == "nothing" or store.kind(final) != "file":
                 raise exists(store, target, name)
-            old.append(name)
-    return tuple(dict.fromkeys(old))
+            old[name] = None
+    return tuple(old)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,22 +11,25 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 
 from shardctl.findings import Finding, Severity, report_some
-from shardctl.formats.limits import MAX_INDEX_BYTES
+from shardctl.formats.limits import INDEX_PER_VALUE, MAX_INDEX_BYTES, MAX_JSON_DEPTH
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.formats.sniff import SNIFFED_BYTES, impostor
 from shardctl.formats.strict_json import (
+    Density,
     InvalidJsonError,
     decode,
     duplicate_keys,
     finite_float,
+    is_too_deep,
     parse_object,
+    refuse_dense,
 )
 from shardctl.model import Index
 from shardctl.naming import IndexName, check_shard_name, parse_index_name
 from shardctl.text import escape
 
 _REPAIR = "write the index again from the shards' headers with `reindex`"
-
+_DENSITY = Density(INDEX_PER_VALUE, INDEX_PER_VALUE, INDEX_PER_VALUE)
 #: Names that are made into text together, so that a million of them are in memory as text but once.
 _NAMES_AT_A_TIME = 10_000
 
@@ -44,8 +47,10 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
         report(wrong)
         return None
     try:
+        text = decode(data)
+        refuse_dense(text, _DENSITY)
         # What is read is written again by `build_index`, which cannot write infinity.
-        root = parse_object(decode(data), parse_float=finite_float)
+        root = parse_object(text, parse_float=finite_float)
     except InvalidJsonError as error:
         place = f" ({error.place})" if error.place else ""
         report(_finding("index-invalid", f"the index {error.message}{place}", path))
@@ -121,6 +126,10 @@ def _metadata(root: dict[str, object], path: str, report: _Report) -> dict[str, 
     metadata = root["metadata"]
     if not isinstance(metadata, dict):
         report(_finding("index-invalid", "metadata is not an object", path))
+        return {}
+    if is_too_deep(metadata):
+        message = f"metadata is nested more than {MAX_JSON_DEPTH} levels deep"
+        report(_finding("index-invalid", message, path))
         return {}
     return metadata
 

@@ -9,6 +9,18 @@ from __future__ import annotations
 MAX_HEADER_BYTES = 100_000_000
 #: Larger files are not read as an index; the largest known one has 17 MB.
 MAX_INDEX_BYTES = 256 * 1024 * 1024
+#: JSON that holds nothing large may have this many lists, objects, members and values; beyond that
+#: they are counted against its length (below).
+FEW_JSON_VALUES = 4_096
+#: The characters of a header for each list or object, each member of an object, and each value, at
+#: least. The shortest entry of a tensor has 51 for its three lists and objects and four members.
+#: Denser JSON takes 25 to 90 times its length in memory.
+HEADER_PER_CONTAINER, HEADER_PER_MEMBER, HEADER_PER_VALUE = 16, 12, 4
+#: The characters of an index for each of these; an entry names a tensor and a shard.
+INDEX_PER_VALUE = 16
+#: Levels of JSON within a field that nothing reads: serde_json, the parser of safetensors, takes no
+#: more.
+MAX_JSON_DEPTH = 125
 #: A million records have about 100 MB of directory.
 MAX_DIRECTORY_BYTES = 256 * 1024 * 1024
 #: The pickle of a million tensors has about 150 MB; nothing real is larger. Texts and bytes in it

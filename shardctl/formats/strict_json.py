@@ -11,7 +11,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
+from typing import NamedTuple
 
+from shardctl.formats.limits import FEW_JSON_VALUES, MAX_JSON_DEPTH
+
+# Characters of a text that are taken apart at once.
+_AT_A_TIME = 65_536
 _MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SHOWN = 60
 _KEY = re.compile(r'\s*("(?:[^"\\]|\\.)*+")\s*:')
@@ -30,6 +35,17 @@ class InvalidJsonError(Exception):
         self.message = message
         self.position = position
         self.place = place
+
+
+class Density(NamedTuple):
+    """How many characters a JSON text must have for each of what it holds.
+
+    For each list or object, for each member of an object, and for each value.
+    """
+
+    container: int
+    member: int
+    value: int
 
 
 class DuplicateKeys(dict[str, object]):
@@ -53,6 +69,39 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError as error:
         message, at = f"is not UTF-8: {error.reason}", error.start
         raise InvalidJsonError(message, at, f"byte {at:,}") from None
+
+
+def refuse_dense(text: str, density: Density) -> None:
+    """Raise InvalidJsonError for a text whose values take many times its length in memory.
+
+    Nothing is made of the text: this comes before it is parsed.
+    """
+    most = tuple(FEW_JSON_VALUES + len(text) // each for each in density)
+    if not _exceeds(_values(text), most):
+        return
+    # Some of them may stand in strings, so these are left out now: without escapes, every other
+    # piece between quotes is one.
+    plain = text.replace("\\\\", "").replace('\\"', "")
+    seen, within = (0, 0, 0), False
+    for begin in range(0, len(plain), _AT_A_TIME):
+        pieces = plain[begin : begin + _AT_A_TIME].split('"')
+        values = _values("".join(pieces[within::2]))
+        seen = (seen[0] + values[0], seen[1] + values[1], seen[2] + values[2])
+        within ^= len(pieces) % 2 == 0
+        if _exceeds(seen, most):
+            raise InvalidJsonError(
+                f"is not read: its {len(text):,} characters hold more lists, objects or values "
+                "than those of any checkpoint"
+            )
+
+
+def _values(text: str) -> tuple[int, int, int]:
+    """The lists and objects, members and values that a text has at most, by their marks."""
+    return text.count("{") + text.count("["), text.count(":"), text.count(",")
+
+
+def _exceeds(counts: tuple[int, int, int], most: tuple[int, ...]) -> bool:
+    return any(count > limit for count, limit in zip(counts, most, strict=True))
 
 
 def parse_object(
@@ -137,6 +186,29 @@ def refuse_lone_surrogates(text: str, root: object) -> None:
         if isinstance(value, str) and not is_unicode(value):
             shown = f"{value[:_SHOWN]!a}"
             raise InvalidJsonError(f"has a lone surrogate, not valid Unicode, in {shown}")
+
+
+def is_too_deep(value: object) -> bool:
+    """Whether a JSON value is nested more deeply than parsers in other languages follow."""
+    level, depth = [value], 0
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        if depth > MAX_JSON_DEPTH:
+            return True
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return False
+
+
+def is_f64(value: object) -> bool:
+    """Whether a JSON value is one that a parser with 64-bit floats takes, as serde_json is."""
+    try:
+        return not isinstance(value, int | float) or math.isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def is_unicode(value: str) -> bool:

@@ -28,6 +28,9 @@ from shardctl.text import escape, plural
 #: Increased whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
 
+#: Views may take this many times the bytes that they share, and this many bytes in any case,
+#: without a word from the user.
+MOST_GROWTH, LEAST_GROWN = 16, 1024 * 1024
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
 _TENSORS_AT_A_TIME = 10_000
 
@@ -82,10 +85,13 @@ class Plan:
 def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Plan:
     """Decide which tensor goes where.
 
-    Raises UsageError where a limit cannot be kept, or the number of shards cannot be named.
+    Raises UsageError where a limit cannot be kept, the number of shards cannot be named, or the
+    tensors would take many times the bytes that the source has of them and nobody asked for that.
     """
     written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
+    if not written.shares_storages and request.tied != "expand":
+        _refuse_growth(tensors)
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
     metadata, left_out = file_metadata(checkpoint, written, tensors, aliases)
@@ -102,6 +108,23 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         index=index,
         oversize=oversize,
         notes=(*_notes(checkpoint, written, tensors), *left_out),
+    )
+
+
+def _refuse_growth(tensors: Sequence[Tensor]) -> None:
+    """Refuse to write views in full that share few bytes: 1 KB can ask for a whole disk."""
+    storages = {tensor.storage.identity: tensor.storage.extent.length for tensor in tensors}
+    held, needed = sum(storages.values()), sum(tensor.nbytes for tensor in tensors)
+    if needed <= max(MOST_GROWTH * held, LEAST_GROWN):
+        return
+    worst = max(tensors, key=lambda tensor: tensor.nbytes - tensor.span.length)
+    raise UsageError(
+        f"the tensors would take {needed:,} bytes, and the source has {held:,} bytes of them: "
+        f"'{escape(worst.name)}' alone is a view of {worst.span.length:,} bytes "
+        f"that takes {worst.nbytes:,} in full",
+        hint='add `tied="expand"` if that is meant, or keep the format, in which views share '
+        "their bytes",
+        tensor=worst.name,
     )
 
 
@@ -132,9 +155,20 @@ def _pack(
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sorting key by which `layers.2` comes before `layers.10`."""
-    parts = re.split(r"([0-9]+)", name)
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+    """Return a sorting key by which `layers.2` comes before `layers.10`.
+
+    Numbers may have any length.
+    """
+    return tuple(map(_natural_part, re.split(r"([0-9]+)", name)))
+
+
+def _natural_part(part: str) -> tuple[int, int, str]:
+    if not part.isdecimal():
+        return 1, 0, part
+    # Of two numbers without leading zeros the longer one is larger; making them numbers takes time
+    # that is quadratic in their length, and Python refuses it.
+    digits = part.lstrip("0")
+    return 0, len(digits), digits
 
 
 def _in_order(

@@ -18,7 +18,7 @@ from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.storages import by_file
 from shardctl.stores.base import Store
-from shardctl.text import escape
+from shardctl.text import MOST_COLUMNS, elide, escape
 from shardctl.verify.run import Verdict
 from shardctl.view.files import Bars, FileBar, Stretch, before_and_after
 from shardctl.view.findings import counted, shown
@@ -36,7 +36,7 @@ class FileContent:
     @classmethod
     def of(cls, name: str, size: int, rows: Iterable[TensorRow]) -> FileContent:
         """Return the content of a file of `size` bytes; its name is not escaped yet."""
-        held = tuple(rows)
+        held = tuple(map(_short, rows))
         nbytes = sum(row.nbytes for row in held)
         return cls(FileBar(escape(name), nbytes, size, len(held)), held)
 
@@ -144,6 +144,13 @@ def of_verdict(source: str, found: Verdict, inspection: Inspection | None) -> Co
             *read_facts,
         ),
         findings=tuple(map(shown, found.findings)),
+    )
+
+
+def _short(row: TensorRow) -> TensorRow:
+    """A row whose name can be drawn: a page has it in many places."""
+    return (
+        row if len(row.name) <= MOST_COLUMNS else replace(row, name=elide(row.name, MOST_COLUMNS))
     )
 
 

@@ -143,7 +143,7 @@ def _segments(file: FileContent, palette: Palette, box: Box) -> Iterator[Area]:
 def _layers(content: Content, palette: Palette, box: Box) -> Iterator[Area | Words]:
     if not box.height:
         return
-    for cell in cells(chain(tree(content.rows))[1], box, LEVELS):
+    for cell in cells(chain(tree(content.rows, LEVELS))[1], box, LEVELS):
         place = cell.box
         colour = None if cell.opened else palette.colour(cell.dtype)
         yield Area(place, colour, f"{cell.label}: {cell.detail}")

@@ -49,7 +49,7 @@ class Tables:
 def tables(content: Content) -> Tables:
     """Return the tables of a report."""
     files = content.bars.files
-    top = sorted(chain(tree(content.rows))[1].children.values(), key=lambda node: -node.nbytes)
+    top = sorted(chain(tree(content.rows, 1))[1].children.values(), key=lambda node: -node.nbytes)
     layers = [(chain(node)[0], node.nbytes, node.tensors) for node in top[:MOST_ROWS]]
     return Tables(
         files=files[:MOST_ROWS],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from shardctl.sizes import format_size
 from shardctl.text import plural
 from shardctl.view.tensors import shape_text
-from shardctl.view.tree import Node, chain, main_dtype
+from shardctl.view.tree import Node, chain
 
 #: The least area of a cell that is drawn by itself, and of one that its layers are drawn in.
 LEAST_AREA, LEAST_TO_OPEN = 220.0, 5200.0
@@ -67,7 +67,7 @@ def cells(node: Node, box: Box, levels: int) -> Iterator[Cell]:
             and place.width * place.height >= LEAST_TO_OPEN
             and place.height > 3 * TITLE
         )
-        dtype = None if opened else main_dtype(inner)
+        dtype = None if opened else inner.main_dtype
         yield Cell(place.inside(_GAP / 2), label, _detail(inner), dtype, opened)
         if opened:
             yield from cells(inner, place.inside(_GAP + 2, TITLE), levels - 1)

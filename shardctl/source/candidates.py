@@ -5,14 +5,15 @@ Pure functions of the names and of what the indexes list.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Self
 
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.naming import (
     KNOWN_STEMS,
-    MAX_SHARDS,
+    IndexName,
     NumberStyle,
     WeightsName,
     is_training_state,
@@ -21,14 +22,17 @@ from shardctl.naming import (
 )
 from shardctl.text import escape, plural
 
+#: Missing numbers that are kept: one empty file can stand for a set of 99,999.
+MOST_MISSING = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One checkpoint in a directory, by names alone.
 
-    `files` are the names that exist, in the order of their numbers; `missing` are the numbers of
-    files that neither exist nor are listed by the index; `unlisted` are files that are numbered
-    like the index's shards and not listed by it.
+    `files` are the names that exist, in the order of their numbers; `lacks` says how many numbered
+    files neither exist nor are listed by the index, and `missing` are the first of their numbers;
+    `unlisted` are files that are numbered like the index's shards and not listed by it.
     """
 
     stem: str
@@ -38,6 +42,7 @@ class Candidate:
     index: str | None = None
     style: NumberStyle = "none"
     missing: tuple[int, ...] = ()
+    lacks: int = 0
     unlisted: tuple[str, ...] = ()
 
     @property
@@ -78,25 +83,55 @@ class Candidate:
 _SetKey = tuple[str, str | None, str, NumberStyle, int | None]
 
 
-def candidates(names: Iterable[str], listed: Mapping[str, Collection[str]]) -> list[Candidate]:
+def candidates(
+    names: Iterable[str], listed: Callable[[str], Collection[str] | None]
+) -> list[Candidate]:
     """Return the checkpoints among the names in a directory, those with an index first.
 
-    Training state is not a checkpoint. `listed` has the shards that each index lists; an index that
-    is not in it could not be read, and the numbered files of its name are taken instead.
+    Training state is not a checkpoint. `listed` gives the shards that an index lists; it is called
+    once for each, and nothing that it gave is kept. None: the index could not be read, and the
+    numbered files of its name are taken instead.
     """
-    present = [name for name in names if not is_training_state(name)]
-    sets = _numbered_sets(present)
+    present = dict.fromkeys(name for name in names if not is_training_state(name))
+    names_in = _Names.of(present)
     suffixes = all_suffixes()
     indexed = [
-        _indexed(name, sets, listed, set(present))
+        _indexed(name, parsed, names_in, listed(name))
         for name in present
-        if parse_index_name(name, suffixes)
+        if (parsed := parse_index_name(name, suffixes)) is not None
     ]
     taken = {name for candidate in indexed for name in candidate.names}
     rest = [
-        _unindexed(key, members) for key, members in sets.items() if not taken.intersection(members)
+        _unindexed(key, members)
+        for key, members in names_in.sets.items()
+        if taken.isdisjoint(members)
     ]
     return indexed + rest
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names in a directory: all of them, and the weights by what their names have in common.
+
+    `home` is the set of each name; `numbered` are the sets of numbered files of one stem, variant
+    and suffix.
+    """
+
+    present: Mapping[str, None]
+    sets: Mapping[_SetKey, list[str]]
+    home: Mapping[str, _SetKey]
+    numbered: Mapping[tuple[str, str | None, str], list[_SetKey]]
+
+    @classmethod
+    def of(cls, present: Mapping[str, None]) -> Self:
+        """Sort the names into sets."""
+        sets = _numbered_sets(present)
+        numbered: dict[tuple[str, str | None, str], list[_SetKey]] = {}
+        for key in sets:
+            if key[3] != "none":
+                numbered.setdefault(key[:3], []).append(key)
+        home = {member: key for key, members in sets.items() for member in members}
+        return cls(present, sets, home, numbered)
 
 
 def _numbered_sets(names: Iterable[str]) -> dict[_SetKey, list[str]]:
@@ -115,29 +150,18 @@ def _set_key(name: WeightsName) -> _SetKey:
 
 
 def _indexed(
-    index: str,
-    sets: Mapping[_SetKey, list[str]],
-    listed: Mapping[str, Collection[str]],
-    present: set[str],
+    index: str, name: IndexName, names: _Names, listed: Collection[str] | None
 ) -> Candidate:
-    name = parse_index_name(index, all_suffixes())
-    if name is None:
-        raise ValueError(f"{index!r} is not the name of an index")
-    if index in listed:
-        files = sorted(present.intersection(listed[index]))
+    if listed is not None:
+        files = dict.fromkeys(sorted(each for each in listed if each in names.present))
     else:
-        own = (name.stem, name.variant, name.suffix)
-        files = [
-            member
-            for key, members in sets.items()
-            if key[:3] == own and key[3] != "none"
-            for member in members
-        ]
+        own = names.numbered.get((name.stem, name.variant, name.suffix), ())
+        files = dict.fromkeys(member for key in own for member in names.sets[key])
     # Files of a numbered set that the index leaves out are reported: they may be needed, or be left
     # over from another save.
-    touched = [members for members in sets.values() if set(members).intersection(files)]
-    unlisted = [member for members in touched for member in members if member not in files]
-    missing = _missing_numbers((*listed.get(index, files), *unlisted))
+    touched = dict.fromkeys(names.home[each] for each in files if each in names.home)
+    unlisted = [member for key in touched for member in names.sets[key] if member not in files]
+    missing, lacks = _missing_numbers((*(files if listed is None else listed), *unlisted))
     return Candidate(
         name.stem,
         name.variant,
@@ -145,35 +169,46 @@ def _indexed(
         tuple(files),
         index,
         missing=missing,
+        lacks=lacks,
         unlisted=tuple(unlisted),
     )
 
 
-def _missing_numbers(listed: Iterable[str]) -> tuple[int, ...]:
-    """The numbers that the names "i of n" that an index lists lack, of one set after the other."""
+def _missing_numbers(listed: Iterable[str]) -> tuple[tuple[int, ...], int]:
+    """The numbers that the names "i of n" that an index lists lack, of one set after the other.
+
+    The first of them, and how many there are.
+    """
     directories: dict[str, list[str]] = {}
     for path in listed:
         directory, _, name = path.rpartition("/")
         directories.setdefault(directory, []).append(name)
-    numbers = (
-        number
-        for names in directories.values()
-        for key, members in _numbered_sets(names).items()
-        if key[-1] is not None
-        for number in _missing(members, key[-1])
-    )
     # A hostile index can list a million names, each of another set of 99,999 files.
-    return tuple(itertools.islice(numbers, MAX_SHARDS))
+    first: list[int] = []
+    lacks = 0
+    for names in directories.values():
+        for key, members in _numbered_sets(names).items():
+            if key[-1] is not None:
+                missing, count = _missing(members, key[-1])
+                first.extend(islice(missing, MOST_MISSING - len(first)))
+                lacks += count
+    return tuple(first), lacks
 
 
 def _unindexed(key: _SetKey, members: list[str]) -> Candidate:
     stem, variant, suffix, style, count = key
-    missing = () if style == "none" else _missing(members, count)
-    return Candidate(stem, variant, suffix, tuple(members), style=style, missing=missing)
+    candidate = Candidate(stem, variant, suffix, tuple(members), style=style)
+    if style == "none":
+        return candidate
+    missing, lacks = _missing(members, count)
+    return replace(candidate, missing=tuple(islice(missing, MOST_MISSING)), lacks=lacks)
 
 
-def _missing(members: Iterable[str], count: int | None) -> tuple[int, ...]:
-    """Return the numbers that a set lacks. They count from 0 if there is a 0, else from 1."""
+def _missing(members: Iterable[str], count: int | None) -> tuple[Iterator[int], int]:
+    """Return the numbers that a set lacks, and how many these are.
+
+    They count from 0 if there is a 0, else from 1.
+    """
     suffixes = all_suffixes()
     numbers = {
         name.number
@@ -182,4 +217,5 @@ def _missing(members: Iterable[str], count: int | None) -> tuple[int, ...]:
     }
     first = 0 if count is None or 0 in numbers else 1
     last = max(numbers) if count is None else first + count - 1
-    return tuple(number for number in range(first, last + 1) if number not in numbers)
+    lacks = last + 1 - first - sum(first <= number <= last for number in numbers)
+    return (number for number in range(first, last + 1) if number not in numbers), lacks

@@ -7,18 +7,17 @@ opened but those of unknown names, to see whether they are weights at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.findings import Finding
-from shardctl.formats.detection import recognise_file
-from shardctl.formats.index import parse_index, too_large
+from shardctl.findings import Finding, report_some
 from shardctl.formats.registry import all_suffixes, promised_by, writable
 from shardctl.model import Index
-from shardctl.naming import parse_index_name, parse_weights_name
-from shardctl.source.candidates import Candidate, candidates
+from shardctl.naming import parse_weights_name
+from shardctl.source.candidates import Candidate
 from shardctl.source.sets import incomplete, set_findings
+from shardctl.source.survey import Survey, look_at
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
@@ -63,14 +62,6 @@ class Located:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _IndexFile:
-    """An index that was read: None for one that is unusable, and what was found wrong with it."""
-
-    index: Index | None
-    findings: tuple[Finding, ...]
-
-
 def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
     """Return the files that `source` means.
 
@@ -102,94 +93,44 @@ def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
     Files that loaders know by name, and indexes; only without these, whatever else has weights
     in it.
     """
-    return _survey(store, directory)[0] if store.kind(directory) == "directory" else []
+    return look_at(store, directory).checkpoints() if store.kind(directory) == "directory" else []
 
 
-def _survey(store: Store, directory: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
-    """Return the checkpoints in a directory, and its indexes by name."""
-    every, indexes = _all_candidates(store, directory)
-    known = [candidate for candidate in every if candidate.known]
-    return known or [
-        candidate for candidate in every if _has_weights(store, directory, candidate)
-    ], indexes
+def each_checkpoint(store: Store, directory: str) -> tuple[list[Candidate], Iterator[Located]]:
+    """Return the checkpoints in a directory, and the files of each in turn, taken by its own name.
 
-
-def _all_candidates(store: Store, directory: str) -> tuple[list[Candidate], dict[str, _IndexFile]]:
-    names = [
-        entry.name
-        for entry in store.list(directory)
-        if "directory" not in (entry.kind, entry.target)
-    ]
-    indexes = {
-        name: _read_index(store, store.join(directory, name))
-        for name in names
-        if parse_index_name(name, all_suffixes())
-    }
-    listed = {
-        name: set(read.index.weight_map.values())
-        for name, read in indexes.items()
-        if read.index is not None
-    }
-    return candidates(names, listed), indexes
-
-
-def _has_weights(store: Store, directory: str, candidate: Candidate) -> bool:
-    """Whether a candidate of an unknown name holds weights, as many a `.bin` does not.
-
-    Only its first file is opened.
+    The directory is listed once, however many there are. What a set lacks is among the findings.
     """
-    promised = promised_by(candidate.suffix)
-    if promised is not None and not promised.ambiguous_suffixes:
-        return True
-    path = store.join(directory, candidate.files[0])
-    if store.kind(path) != "file":
-        return False
-    with store.open(path) as reader:
-        return recognise_file(reader) is not None
-
-
-def _read_index(store: Store, path: str) -> _IndexFile:
-    kind = store.kind(path)
-    if kind != "file":
-        what = "a dangling link" if kind is None else "not a regular file"
-        finding = Finding(
-            "file-not-regular", "error", f"the index is {what}", "fetch it again", path
-        )
-        return _IndexFile(None, (finding,))
-    findings: list[Finding] = []
-    with store.open(path) as reader:
-        size = reader.version.size
-        excess = too_large(size, path)
-        if excess is not None:
-            return _IndexFile(None, (excess,))
-        index = parse_index(reader.read(0, size), path, findings.append)
-    return _IndexFile(index, tuple(findings))
+    survey = look_at(store, directory)
+    found = survey.checkpoints()
+    return found, (
+        _of_candidate(survey, store.join(directory, candidate.choice), candidate)
+        for candidate in found
+    )
 
 
 def _in_directory(store: Store, directory: str) -> Located:
-    found, indexes = _survey(store, directory)
+    survey = look_at(store, directory)
+    found = survey.checkpoints()
     if not found:
         raise _nothing_in(store, directory)
     if len(found) > 1:
         raise _ambiguous(store, directory, found)
-    return _of_candidate(store, directory, directory, found[0], indexes, is_directory=True)
+    return _of_candidate(survey, directory, found[0], is_directory=True)
 
 
 def _of_index(store: Store, source: str, directory: str, name: str) -> Located:
-    every, indexes = _all_candidates(store, directory)
-    candidate = next((candidate for candidate in every if candidate.index == name), None)
-    if candidate is None:
-        # No loader would take the name for that of an index, so only what it lists counts.
-        candidate, indexes = (
-            Candidate("model", None, "", (), name),
-            {name: _read_index(store, source)},
-        )
-    return _of_candidate(store, source, directory, candidate, indexes)
+    survey = look_at(store, directory)
+    candidate = next((candidate for candidate in survey.every if candidate.index == name), None)
+    # No loader would take an unknown name for that of an index, so only what it lists counts.
+    return _of_candidate(survey, source, candidate or Candidate("model", None, "", (), name))
 
 
 def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
-    every, indexes = _all_candidates(store, directory)
-    homes = [candidate for candidate in every if candidate.is_set and name in candidate.names]
+    survey = look_at(store, directory)
+    homes = [
+        candidate for candidate in survey.every if candidate.is_set and name in candidate.names
+    ]
     if not homes:
         return _alone(source, directory, name)
     if len(homes) > 1:
@@ -204,7 +145,7 @@ def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
             code="shard-unlisted",
             file=source,
         )
-    located = _of_candidate(store, source, directory, home, indexes)
+    located = _of_candidate(survey, source, home)
     if home.missing:
         finding = incomplete(home, source)
         raise InputError(finding.message, hint=finding.hint, code=finding.code, file=source)
@@ -225,19 +166,17 @@ def _alone(source: str, directory: str, name: str) -> Located:
 
 
 def _of_candidate(
-    store: Store,
-    source: str,
-    directory: str,
-    candidate: Candidate,
-    indexes: dict[str, _IndexFile],
-    *,
-    is_directory: bool = False,
+    survey: Survey, source: str, candidate: Candidate, *, is_directory: bool = False
 ) -> Located:
-    read = _IndexFile(None, ()) if candidate.index is None else indexes[candidate.index]
+    store, directory = survey.store, survey.directory
+    read = survey.index_of(candidate)
     names: Sequence[str] = (
         candidate.files if read.index is None else sorted(set(read.index.weight_map.values()))
     )
     unlisted = tuple(store.join(directory, name) for name in candidate.unlisted)
+    findings = list(read.findings)
+    path = store.join(directory, candidate.choice)
+    report_some(set_findings(candidate, path, unlisted), findings.append)
     return Located(
         root=source,
         directory=directory,
@@ -250,10 +189,7 @@ def _of_candidate(
         index_path=None if candidate.index is None else store.join(directory, candidate.index),
         index=read.index,
         unlisted=unlisted,
-        findings=(
-            *read.findings,
-            *set_findings(candidate, store.join(directory, candidate.choice), unlisted),
-        ),
+        findings=tuple(findings),
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shardctl.findings import Finding, Report, report_some
+from shardctl.findings import Capped, Finding, Report
 from shardctl.formats.detection import read_file
 from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Checkpoint, File, Index, Tensor
@@ -53,31 +53,50 @@ def read_checkpoint(
 ) -> Checkpoint:
     """Read the headers of the located files, and nothing else. `opened` is called for each.
 
-    Everything wrong with the files, with the set, and with what its index says goes to `report`;
-    files without a usable header are left out. `key` chooses a nested state dict; with `nested`,
-    and no key, everything is taken, with dotted names. Raises as `select` does for what was asked
-    for.
+    Everything wrong with the files, with the set, and with what its index says goes to `report`: of
+    each code and severity the first hundred, and how many more there are. Files without a usable
+    header are left out. `key` chooses a nested state dict; with `nested`, and no key, everything is
+    taken, with dotted names. Raises as `select` does for what was asked for.
     """
+    capped = Capped(report)
+    checkpoint = _read(
+        store,
+        located,
+        capped,
+        lambda file, path: _choose(
+            file, path, key, drop_non_tensors=drop_non_tensors, nested=nested
+        ),
+        opened,
+    )
+    capped.close()
+    return checkpoint
+
+
+def _read(
+    store: Store,
+    located: Located,
+    report: Report,
+    choose: Callable[[File, str], Selection],
+    opened: Opened,
+) -> Checkpoint:
     for finding in located.findings:
         report(finding)
     incomplete: set[str] = set()
     parts = [
-        _Part(
-            path, file, _choose(file, path, key, drop_non_tensors=drop_non_tensors, nested=nested)
-        )
+        _Part(path, file, choose(file, path))
         for path, file in _read_files(store, located, report, opened, incomplete)
     ]
-    report_some(_without_tensors(parts, incomplete), report)
-    report_some(_mixed_formats(parts), report)
+    _tell(report, _without_tensors(parts, incomplete))
+    _tell(report, _mixed_formats(parts))
     tensors: dict[str, Tensor] = {}
-    report_some(_unite(parts, tensors), report)
+    _tell(report, _unite(parts, tensors))
     united = United()
-    report_some(unite([_pairs_of(part) for part in parts], united), report)
+    _tell(report, unite([_pairs_of(part) for part in parts], united))
     metadata = united.pairs
     aliases = _aliases(located.index, parts, tensors)
     if located.index is not None:
         whole = [part for part in parts if part.path not in incomplete]
-        report_some(_misplaced(store, located, located.index, parts, whole, aliases), report)
+        _tell(report, _misplaced(store, located, located.index, parts, whole, aliases))
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=tuple(part.file for part in parts),
@@ -89,6 +108,11 @@ def read_checkpoint(
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
         incomplete=frozenset(incomplete),
     )
+
+
+def _tell(report: Report, findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        report(finding)
 
 
 def _read_files(

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from shardctl.findings import Finding
 from shardctl.source.candidates import Candidate
 
-_SHOWN_NUMBERS = 10
 
-
-def set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> list[Finding]:
-    """Return what the names alone say is wrong; `path` is that of the index or the first file.
+def set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> Iterator[Finding]:
+    """Yield what the names alone say is wrong; `path` is that of the index or the first file.
 
     `unlisted` are the paths of `candidate.unlisted`.
     """
-    found = [
-        Finding(
+    for file in unlisted:
+        yield Finding(
             "shard-unlisted",
             "error",
             "the file is numbered like the index's shards, and the index does not list it",
             "repair the index with `reindex`, or remove the file if it is left over from another save",
             file,
         )
-        for file in unlisted
-    ]
     if candidate.missing:
-        found.append(incomplete(candidate, path))
+        yield incomplete(candidate, path)
     elif candidate.index is None and candidate.style not in ("none", "rank"):
         message = "the numbered files have no index, and most loaders find them only through one"
-        found.append(Finding("index-missing", "warning", message, "write it with `reindex`", path))
-    return found
+        yield Finding("index-missing", "warning", message, "write it with `reindex`", path)
 
 
 def incomplete(candidate: Candidate, path: str) -> Finding:
-    """Return the finding for a set that lacks the numbers `candidate.missing`."""
-    numbers = ", ".join(map(str, candidate.missing[:_SHOWN_NUMBERS]))
-    more = ", …" if len(candidate.missing) > _SHOWN_NUMBERS else ""
+    """Return the finding for a set that lacks the numbers `candidate.missing`, and maybe more."""
+    numbers = ", ".join(map(str, candidate.missing))
+    more = ", …" if candidate.lacks > len(candidate.missing) else ""
     if candidate.index is None:
-        total = len(candidate.files) + len(candidate.missing)
-        message = f"{len(candidate.missing):,} of {total:,} numbered files are missing: number {numbers}{more}"
+        total = len(candidate.files) + candidate.lacks
+        message = (
+            f"{candidate.lacks:,} of {total:,} numbered files are missing: number {numbers}{more}"
+        )
         hint = "fetch the missing files"
     else:
         message = (

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from shardctl.findings import Finding
 from shardctl.layout import tensor_piece
-from shardctl.model import Checkpoint, Tensor
+from shardctl.model import DTYPES, Checkpoint, Storage, Tensor
+from shardctl.planning.plan import MOST_GROWTH
 from shardctl.stores.base import Store
 from shardctl.streams.gather import feed
 
@@ -120,6 +121,32 @@ def alike(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tupl
         if (twin := theirs.get(name)) is not None
         and (twin.dtype, twin.shape) == (tensor.dtype, tensor.shape)
     ]
+
+
+def compared_parts(tensor: Tensor, twin: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what of two tensors has to be read to compare them.
+
+    That is themselves, unless both repeat the same bytes: a view of a few bytes can have more
+    elements than anybody can read. Where both repeat along a dimension, once is enough; where they
+    still are the same view of few bytes, those are compared, as tensors of bytes.
+    """
+    if tensor.strides is None or twin.strides is None:
+        return tensor, twin
+    shape = tuple(
+        1 if not step and not other and size else size
+        for size, step, other in zip(tensor.shape, tensor.strides, twin.strides, strict=True)
+    )
+    mine, its = replace(tensor, shape=shape), replace(twin, shape=shape)
+    span = mine.span
+    if mine.strides == its.strides and mine.nbytes > MOST_GROWTH * max(span.length, 1):
+        return _raw(mine), _raw(its)
+    return mine, its
+
+
+def _raw(tensor: Tensor) -> Tensor:
+    """The bytes from a tensor's first element to its last, as a tensor of them."""
+    span = tensor.span
+    return Tensor(tensor.name, DTYPES["U8"], (span.length,), Storage(span, tensor.storage.key))
 
 
 def tensor_digest(store: Store, tensor: Tensor) -> str:

@@ -6,11 +6,14 @@ Breaches of the rules of a format, an index or a set are reported while they are
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.engine.journal import unfinished
-from shardctl.findings import Finding, Severity
+from shardctl.errors import FormatError
+from shardctl.findings import Finding, Severity, as_finding
 from shardctl.formats.hazards import (
     memory_finding,
     refused_finding,
@@ -19,7 +22,6 @@ from shardctl.formats.hazards import (
 )
 from shardctl.formats.registry import by_name
 from shardctl.model import NonTensor, Tensor
-from shardctl.source.checksum_file import read_checksums
 from shardctl.source.misnamed import misnamed_files
 from shardctl.source.state_dict import flatten
 from shardctl.storages import by_file, storage_units
@@ -71,7 +73,11 @@ def total_size(subject: Subject) -> Iterator[Finding]:
     elif stated in (written, whole, each) and not isinstance(stated, bool):
         return
     else:
-        message = f"the index says total_size {stated!r}, and the tensors have {written:,} bytes"
+        # An index may say anything there, at any length.
+        message = (
+            f"the index says total_size {reprlib.repr(stated)}, and the tensors have {written:,} "
+            "bytes"
+        )
     hint = "`reindex` corrects it from the shards' headers"
     yield Finding("index-total-size", "error", message, hint, file=index.path)
 
@@ -161,8 +167,11 @@ def _unread(subject: Subject) -> Iterator[tuple[str, NonTensor]]:
 
 def digests_missing(subject: Subject) -> Iterator[Finding]:
     """Yield the files of the set that the directory's SHA256SUMS does not list."""
-    store, directory = subject.store, subject.located.directory
-    sums = read_checksums(store, directory)
+    try:
+        sums = subject.digests
+    except FormatError as error:
+        yield replace(as_finding(error), severity="warning")
+        return
     if sums is None:
         return
     names = subject.names

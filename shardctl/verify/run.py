@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shardctl.findings import Finding
+from shardctl.findings import Capped, Finding, Report
 from shardctl.model import Tensor
 from shardctl.source.locate import find_source
 from shardctl.source.read import Opened, unseen
@@ -62,8 +62,10 @@ class Verdict:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Findings by severity."""
-        counted = Counter(finding.severity for finding in self.findings)
+        """The number of findings by severity, with those that are not given one by one."""
+        counted = Counter[str]()
+        for finding in self.findings:
+            counted[finding.severity] += finding.count
         return {severity: counted[severity] for severity in ("error", "warning", "note")}
 
 
@@ -73,7 +75,6 @@ class _Opposed:
 
     store: Store
     name: str
-    findings: tuple[Finding, ...]
     pairs: list[tuple[Tensor, Tensor]]
 
     @property
@@ -94,35 +95,35 @@ def verify(
 
     `observe` gets the bytes that are read beyond the headers; `opened` is called for each file
     whose header is read. `other` is the store of `how.against`; by default it is the same. Raises
-    MissingError where there is no checkpoint, and UsageError for a key with two meanings.
+    MissingError where there is no checkpoint, and UsageError for a key with two meanings. Of each
+    code and severity the first hundred findings are given one by one.
     """
     findings: list[Finding] = []
-    subjects = find_subjects(store, source, how.key, findings, opened)
-    opposed = (
-        _oppose(other or store, subjects[0], how.against, how.key, opened)
-        if how.against and subjects
-        else None
-    )
-    findings.extend(
-        finding for subject in subjects for check in CHECKS for finding in check(subject)
-    )
-    if not how.deep:  # which looks for them itself, where no checksum vouches for the bytes
-        findings.extend(found for subject in subjects for found in _holes(subject))
-    findings.extend(opposed.findings if opposed else ())
+    report = Capped(findings.append)
+    subjects = find_subjects(store, source, how.key, report, opened)
+    for subject in subjects:
+        for check in CHECKS:
+            _tell(report, check(subject))
+        if not how.deep:  # which looks for them itself, where no checksum vouches for the bytes
+            _tell(report, _holes(subject))
+    opposed = None
+    if how.against and subjects:
+        opposed = _oppose(other or store, subjects[0], how.against, how.key, opened, report)
     nbytes = 0
     digests: dict[str, str] = {}
     recorded = [recorded_digests(subject) for subject in subjects]
     comparison = None if opposed is None else opposed.comparison
     if how.deep:
-        look = _DeepLook(how, observe, findings, digests)
+        look = _DeepLook(how, observe, report, digests)
         nbytes += look.at(subjects, recorded, opposed)
         if not any(finding.severity == "error" for finding in findings):
             for subject, sums in zip(subjects, recorded, strict=True):
-                findings.extend(unvouched(subject, sums, comparison))
+                _tell(report, unvouched(subject, sums, comparison))
     for subject in subjects if how.load else ():
         for read, found in _load(store, subject, how.key):
             nbytes += read
-            findings.extend(found)
+            _tell(report, found)
+    report.close()
     worst = {finding.severity for finding in findings}
     return Verdict(
         findings=tuple(
@@ -138,26 +139,35 @@ def verify(
     )
 
 
+def _tell(report: Report, findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        report(finding)
+
+
 def _oppose(
-    store: Store, subject: Subject, other: str, key: str | None, opened: Opened
+    store: Store,
+    subject: Subject,
+    other: str,
+    key: str | None,
+    opened: Opened,
+    report: Report,
 ) -> _Opposed:
     """Read the other checkpoint from its store, and compare the headers."""
-    findings: list[Finding] = []
     located = find_source(store, other, whole_set=False)
-    opposite = read_subject(store, located, key, findings, opened)
+    opposite = read_subject(store, located, key, report, opened)
     theirs, ours = named_tensors(opposite.checkpoint), named_tensors(subject.checkpoint)
     lost = (subject.may_hold(), opposite.may_hold())
-    findings.extend(compare_headers(ours, theirs, other, lost))
-    return _Opposed(store, other, tuple(findings), alike(ours, theirs))
+    _tell(report, compare_headers(ours, theirs, other, lost))
+    return _Opposed(store, other, alike(ours, theirs))
 
 
 @dataclass(slots=True)
 class _DeepLook:
-    """Reads all the bytes, and shows progress. Adds to `findings` and `digests`."""
+    """Reads all the bytes, and shows progress. Adds to `digests`."""
 
     how: Thoroughness
     observe: Observer | None
-    findings: list[Finding]
+    report: Report
     digests: dict[str, str]
     ticks: Ticks = field(default_factory=Ticks)
 
@@ -186,7 +196,7 @@ class _DeepLook:
         other = None if opposed is None else self._other(opposed)
         for read in reads:
             for done in check_deep(read, other, self.how.jobs, self.ticks.of, self._meanwhile):
-                self.findings.extend(done.findings)
+                _tell(self.report, done.findings)
                 others += self._add(done.compared)
                 self._finished(done.name, done.nbytes)
                 nbytes += done.nbytes
@@ -206,7 +216,7 @@ class _DeepLook:
         """Add the findings and digests; return the bytes that were read to compare."""
         nbytes = 0
         for each in compared:
-            self.findings.extend(each.findings)
+            _tell(self.report, each.findings)
             nbytes += each.nbytes
             if each.sha256 is not None:
                 self.digests[each.name] = each.sha256

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from shardctl.errors import ShardctlError
-from shardctl.findings import as_finding
+from shardctl.findings import Finding, as_finding
 from shardctl.layout import Copy, Gather, tensor_piece
 from shardctl.model import Tensor
 from shardctl.stores.base import Store
 from shardctl.streams.chunks import CHUNK_BYTES
 from shardctl.streams.gather import feed
 from shardctl.streams.pool import in_order
-from shardctl.verify.against import Compared, Hash, data_differs, first_difference
+from shardctl.verify.against import Compared, Hash, compared_parts, data_differs, first_difference
 from shardctl.verify.twins import Other
 
 
@@ -36,8 +36,10 @@ def compare_strided(
 
 
 def _compare(store: Store, tensor: Tensor, twin: Tensor, other: Other) -> Compared:
-    sha = hashlib.sha256() if other.digests else None
-    mine, its = tensor_piece(tensor), tensor_piece(twin)
+    ours, theirs = compared_parts(tensor, twin)
+    # A digest is that of all elements, so there is none where they are not all read.
+    sha = hashlib.sha256() if other.digests and ours.shape == tensor.shape else None
+    mine, its = tensor_piece(ours), tensor_piece(theirs)
     try:
         if isinstance(mine, Gather) and isinstance(its, Gather):
             differs = _difference_of_views(store, mine, its, sha, other)
@@ -46,10 +48,30 @@ def _compare(store: Store, tensor: Tensor, twin: Tensor, other: Other) -> Compar
     except ShardctlError as error:
         broken = replace(as_finding(error), tensor=tensor.name)
         return Compared(tensor.name, 0, None, (broken,))
-    nbytes = 2 * tensor.nbytes
+    nbytes = 2 * ours.nbytes
     if differs is not None:
-        return Compared(tensor.name, nbytes, None, (data_differs(tensor, other.name, differs),))
+        found = _differing(differs, ours, tensor, other)
+        return Compared(tensor.name, nbytes, None, (found,))
     return Compared(tensor.name, nbytes, None if sha is None else sha.hexdigest(), ())
+
+
+def _differing(at: int, part: Tensor, tensor: Tensor, other: Other) -> Finding:
+    """Return the finding for a tensor of which a part was compared, other from its byte `at` on."""
+    if part.strides is None and tensor.strides is not None:
+        # The bytes that the elements share: where in the file is known, in which element is not.
+        message = (
+            f"the bytes that its elements share differ from those in '{other.name}', first at byte "
+            f"{at:,} of them"
+        )
+        found = data_differs(tensor, other.name, at)
+        return replace(found, message=message, offset=part.span.offset + at)
+    element, byte = divmod(at, tensor.dtype.itemsize)
+    place, step = 0, 1
+    for size, compared in zip(reversed(tensor.shape), reversed(part.shape), strict=True):
+        element, index = divmod(element, compared)
+        place += index * step
+        step *= size
+    return data_differs(tensor, other.name, place * tensor.dtype.itemsize + byte)
 
 
 def _difference(

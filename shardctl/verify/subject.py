@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.findings import Finding, as_finding
+from shardctl.findings import Capped, Finding, Report, as_finding
 from shardctl.model import Checkpoint, Tensor
 from shardctl.source.candidates import Candidate
+from shardctl.source.checksum_file import read_checksums
 from shardctl.source.loaders import loader_choices
-from shardctl.source.locate import Located, directory_checkpoints, find_source
+from shardctl.source.locate import Located, each_checkpoint, find_source
 from shardctl.source.read import Opened, read_checkpoint
 from shardctl.stores.base import Store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is made on first use needs a place
 class Subject:
     """One checkpoint to check, as far as it could be read."""
 
@@ -23,10 +25,15 @@ class Subject:
     located: Located
     checkpoint: Checkpoint
 
-    @property
+    @cached_property
     def names(self) -> Mapping[str, str]:
         """The names of the files in the directory, by path."""
         return self.located.names(self.store)
+
+    @cached_property
+    def digests(self) -> Mapping[str, str] | None:
+        """The digests in the directory's `SHA256SUMS`; None without it. Raises FormatError."""
+        return read_checksums(self.store, self.located.directory)
 
     @property
     def tensors(self) -> Mapping[str, list[Tensor]]:
@@ -50,31 +57,35 @@ class Subject:
 
 
 def find_subjects(
-    store: Store, source: str, key: str | None, findings: list[Finding], opened: Opened
+    store: Store, source: str, key: str | None, report: Report, opened: Opened
 ) -> list[Subject]:
     """Return what SOURCE means; of an ambiguous directory, each of its checkpoints.
 
-    What is wrong is added to `findings`. Raises MissingError, and UsageError for a key with two
-    meanings.
+    What is wrong goes to `report`. Raises MissingError, and UsageError for a key with two meanings.
     """
+    # They are held back until it is known whether an ambiguity makes a difference.
+    findings: list[Finding] = []
+    capped = Capped(findings.append)
     subjects = [
-        read_subject(store, located, key, findings, opened)
-        for located in _locate(store, source, findings)
+        read_subject(store, located, key, capped, opened)
+        for located in _locate(store, source, capped)
     ]
-    if _same_tensors(subjects):
-        findings[:] = [_softened(finding) for finding in findings]
+    capped.close()
+    same = _same_tensors(subjects)
+    for finding in findings:
+        report(_softened(finding) if same else finding)
     return subjects
 
 
 def read_subject(
-    store: Store, located: Located, key: str | None, findings: list[Finding], opened: Opened
+    store: Store, located: Located, key: str | None, report: Report, opened: Opened
 ) -> Subject:
-    """Return the checkpoint of some files, as far as it can be read; add what is wrong to `findings`."""
+    """Return the checkpoint of some files, as far as it can be read; `report` what is wrong."""
     try:
         checkpoint = read_checkpoint(
             store,
             located,
-            findings.append,
+            report,
             key,
             drop_non_tensors=True,
             nested=True,
@@ -83,27 +94,21 @@ def read_subject(
     except (MissingError, UsageError):
         raise
     except InputError as error:
-        findings.append(as_finding(error))
+        report(as_finding(error))
         checkpoint = Checkpoint(located.format, (), ())
     return Subject(store, located, checkpoint)
 
 
-def _locate(store: Store, source: str, findings: list[Finding]) -> Iterator[Located]:
+def _locate(store: Store, source: str, report: Report) -> Iterator[Located]:
     """Yield what SOURCE means; of an ambiguous directory, each of its checkpoints in turn."""
     try:
         yield find_source(store, source, whole_set=False)
     except UsageError as error:
         if error.code != "folder-ambiguous":
             raise
-        choices = directory_checkpoints(store, source)
-        findings.append(_ambiguous(error, choices))
-        for candidate in choices:
-            try:
-                yield find_source(
-                    store, store.join(source, candidate.choice), whole_set=candidate.is_set
-                )
-            except InputError as incomplete:
-                findings.append(as_finding(incomplete))
+        choices, each = each_checkpoint(store, source)
+        report(_ambiguous(error, choices))
+        yield from each
 
 
 def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:

@@ -18,7 +18,7 @@ from shardctl.layout import Copy, tensor_piece
 from shardctl.model import Extent, Tensor
 from shardctl.stores.base import Reader, Store
 from shardctl.streams.progress import Tick
-from shardctl.verify.against import Compared, Hash, data_differs, first_difference
+from shardctl.verify.against import Compared, Hash, compared_parts, data_differs, first_difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ class Pairs:
     def nbytes(self) -> int:
         """The bytes that are read for them, beside those of our files that are read anyway."""
         straight = (twin.extent.length for twins in self.twins.values() for twin in twins)
-        return sum(straight) + sum(2 * tensor.nbytes for tensor, _ in self.rest)
+        return sum(straight) + sum(
+            2 * compared_parts(tensor, twin)[0].nbytes for tensor, twin in self.rest
+        )
 
 
 def sort_pairs(pairs: Iterable[tuple[Tensor, Tensor]]) -> Pairs:

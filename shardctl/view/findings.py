@@ -6,17 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from shardctl.findings import Finding
-from shardctl.text import escape, plural, printable
+from shardctl.text import MOST_COLUMNS, elide, escape, plural, printable
+
+#: Columns of a message: it can quote a few names.
+_MOST_OF_MESSAGE = 4 * MOST_COLUMNS
 
 
 def shown(finding: Finding) -> Finding:
-    """Return a finding whose names are escaped and whose messages are printable."""
+    """Return a finding with escaped names and printable messages, none of them endless."""
     return replace(
         finding,
-        message=printable(finding.message),
-        hint=printable(finding.hint),
+        message=printable(elide(finding.message, _MOST_OF_MESSAGE)),
+        hint=printable(elide(finding.hint, _MOST_OF_MESSAGE)),
         file=None if finding.file is None else escape(finding.file),
-        tensor=None if finding.tensor is None else escape(finding.tensor),
+        tensor=None if finding.tensor is None else elide(escape(finding.tensor), MOST_COLUMNS),
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -11,6 +10,10 @@ from shardctl.view.tensors import TensorRow
 
 #: A number of more digits than this is a name: no model has so many layers.
 _MOST_DIGITS = 9
+#: Levels of a tree at most, whatever is asked for.
+MOST_LEVELS = 64
+#: Characters of two names that are compared at once.
+_COMPARED = 4096
 
 
 @dataclass(slots=True)
@@ -18,7 +21,9 @@ class Node:
     """A layer; a tensor where `dtype` and `shape` are set, which can have layers below it too.
 
     `label` is its part of the name. `nbytes` and `tensors` count all below it, and itself.
-    `repeats` is the number of equal layers that it shows; its children are those of the first.
+    `repeats` is the number of equal layers that it shows; its children, by the first part of their
+    labels, are those of the first. `main_dtype` is the dtype with most bytes, None where it has no
+    tensor. `signature` is equal for layers with the same inside.
     """
 
     label: str
@@ -28,37 +33,86 @@ class Node:
     tensors: int = 0
     repeats: int = 1
     children: dict[str, Node] = field(default_factory=dict)
+    main_dtype: str | None = None
     signature: int = 0
 
     @property
     def is_tensor(self) -> bool:
         """Whether the node is one tensor, and nothing else."""
-        return self.dtype is not None and not self.children and self.repeats == 1
+        return self.dtype is not None and self.tensors == 1
 
 
-def tree(rows: Iterable[TensorRow]) -> Node:
-    """Return the root of the tree of the rows' names, which differ from each other."""
-    root = Node("")
-    for row in rows:
-        node = root
-        for part in row.name.split("."):
-            below = node.children.get(part)
-            if below is None:
-                below = node.children[part] = Node(part)
-            node = below
-        node.dtype, node.shape, node.nbytes, node.tensors = row.dtype, row.shape, row.nbytes, 1
-    for node in _bottom_up(root):
-        for child in node.children.values():
-            node.nbytes += child.nbytes
-            node.tensors += child.tensors
+def tree(rows: Iterable[TensorRow], levels: int = MOST_LEVELS) -> Node:
+    """Return the root of the tree of the rows' names.
+
+    It has at least `levels` levels that fork below it. What lies deeper is summed up: a name can
+    have millions of parts.
+    """
+    held = list(rows)
+    root = _node("", held, -1, 0)
+    # A layer with a number may be followed by a chain, which is shown in the same line.
+    root.children = _children(held, 0, 2 * levels + 1)
     return root
 
 
-def walk(root: Node) -> Iterator[Node]:
-    """Yield a node and all below it, each before its children.
+def _children(rows: Sequence[TensorRow], begin: int, levels: int) -> dict[str, Node]:
+    """The layers of rows whose names are equal up to `begin`, by their first part from there.
 
-    There is no recursion here, since a hostile name can have any depth.
+    A layer's label goes on to where it forks. One with a number does not, since equal ones beside
+    it are folded.
     """
+    groups: dict[str, list[TensorRow]] = {}
+    for row in rows:
+        end = row.name.find(".", begin)
+        groups.setdefault(row.name[begin:] if end < 0 else row.name[begin:end], []).append(row)
+    made: dict[str, Node] = {}
+    for part, group in groups.items():
+        end = begin + len(part)
+        if len(groups) == 1 or not _is_number(part):
+            end = _fork(group, end)
+        made[part] = _node(group[0].name[begin:end], group, end, levels)
+    return made
+
+
+def _node(label: str, rows: Sequence[TensorRow], end: int, levels: int) -> Node:
+    """The layer of rows whose names are equal up to `end`."""
+    sums: dict[str, int] = {}
+    node, below = Node(label, tensors=len(rows)), list[TensorRow]()
+    for row in rows:
+        sums[row.dtype] = sums.get(row.dtype, 0) + row.nbytes
+        if len(row.name) == end:
+            node.dtype, node.shape = row.dtype, row.shape
+        else:
+            below.append(row)
+    node.nbytes = sum(sums.values())
+    node.main_dtype = max(sums, key=sums.__getitem__, default=None)
+    if below and levels > 0:
+        node.children = _children(below, end + 1, levels - 1)
+    elif below:
+        node.signature = hash(
+            tuple(sorted((row.name[end + 1 :], row.dtype, row.shape) for row in below))
+        )
+    return node
+
+
+def _fork(rows: Sequence[TensorRow], end: int) -> int:
+    """Where names that are equal up to `end`, the end of a part, stop having equal parts."""
+    if len(rows) == 1:
+        return len(rows[0].name)
+    first, last = min(row.name for row in rows), max(row.name for row in rows)
+    while end < len(first) and first[end : end + _COMPARED] == last[end : end + _COMPARED]:
+        end += _COMPARED
+    # Past its end if one name is the other's beginning.
+    end = min(end, len(first))
+    while first[end : end + 1] == last[end : end + 1] != "":
+        end += 1
+    if any(row.name[end : end + 1] not in ("", ".") for row in rows):
+        end = first.rindex(".", 0, end)
+    return end
+
+
+def walk(root: Node) -> Iterator[Node]:
+    """Yield a node and all below it, each before its children."""
     stack = [root]
     while stack:
         node = stack.pop()
@@ -79,16 +133,6 @@ def chain(node: Node) -> tuple[str, Node]:
     return ".".join(labels), node
 
 
-def main_dtype(node: Node) -> str | None:
-    """Return the dtype with most bytes in a node; None where it has no tensor."""
-    sums: Counter[str] = Counter()
-    for below in walk(node):
-        if below.dtype is not None:
-            inner = sum(child.nbytes for child in below.children.values())
-            sums[below.dtype] += below.nbytes - inner
-    return max(sums, key=sums.__getitem__, default=None)
-
-
 def fold(root: Node) -> Node:
     """Join equal layers with consecutive numbers, in place: `0` to `31` become `0–31`.
 
@@ -96,18 +140,21 @@ def fold(root: Node) -> Node:
     """  # noqa: RUF002 - a range is written with an en dash
     for node in _bottom_up(root):
         inside = tuple((name, child.signature) for name, child in sorted(node.children.items()))
-        node.signature = hash((node.dtype, node.shape, inside))
+        node.signature = hash((node.dtype, node.shape, node.signature, inside))
     for node in list(walk(root)):
         if len(node.children) > 1:
-            node.children = dict(_folded(list(node.children.values())))
+            node.children = dict(_folded(node.children))
     return root
 
 
-def _folded(children: Sequence[Node]) -> Iterator[tuple[str, Node]]:
-    numbered = sorted((c for c in children if _is_number(c.label)), key=lambda c: int(c.label))
-    for child in children:
-        if not _is_number(child.label):
-            yield child.label, child
+def _folded(children: Mapping[str, Node]) -> Iterator[tuple[str, Node]]:
+    numbered = sorted(
+        (child for part, child in children.items() if _is_number(part)),
+        key=lambda child: int(child.label),
+    )
+    for part, child in children.items():
+        if not _is_number(part):
+            yield part, child
     runs = groupby(enumerate(numbered), key=lambda at: (at[1].signature, int(at[1].label) - at[0]))
     for _, run in runs:
         equal = [child for _, child in run]
@@ -125,6 +172,7 @@ def _joined(equal: Sequence[Node]) -> Node:
         tensors=sum(node.tensors for node in equal),
         repeats=len(equal),
         children=first.children,
+        main_dtype=first.main_dtype,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import ROOT, RunCli
-from tests.support.safetensors_files import plain_directory, write_floats
+from tests.support.safetensors_files import ITEM_BYTES, plain_directory, write_floats
 
 pty = pytest.importorskip("pty")
 
@@ -81,6 +81,18 @@ def test_inspect_draws(source: Path) -> None:
     assert "layers" in text
     assert "0–1" in text  # noqa: RUF001 - an en dash, as in ranges
     assert "\t" not in text
+
+
+def test_names_of_any_length_and_depth(tmp_path: Path) -> None:
+    """A tree is drawn of names with a thousand parts and with a million, however deep it is asked
+    to be.
+    """
+    path = tmp_path / "model.safetensors"
+    names = [".".join("a" * parts) for parts in range(1, 1200)] + ["." * 1_000_000]
+    write_floats(path, dict.fromkeys(names, ITEM_BYTES))
+    drawn = on_terminal("inspect", path, "--depth", "1500")
+    assert "1,200 tensors" in drawn
+    assert len(drawn) < 100_000
 
 
 def test_depth_and_top_on_a_terminal(source: Path) -> None:

@@ -21,6 +21,13 @@ def _case(name: str, data: bytes, code: str | None, severity: str = "error") -> 
     return Case(name, _SUFFIX, lambda: data, code, severity)
 
 
+def _with_metadata(value: str) -> bytes:
+    """A sound index whose metadata has one entry more, of that JSON."""
+    return document({"a": SHARD}, {"total_size": 4, "x": 0}).replace(
+        b'"x": 0', b'"x": %s' % value.encode()
+    )
+
+
 _SOUND = document({"a": SHARD})
 _TEXT = _SOUND.decode()
 
@@ -29,6 +36,16 @@ _FILES = [
     _case("sound, with a shard in a directory", document({"a": f"sub/{SHARD}"}), None),
     _case("sound, with unknown keys", _SOUND[:-1] + b', "more": [1]}', None),
     _case("sound, with any name for a tensor", document({"../x\n[red]": SHARD}), None),
+    _case(
+        "sound, with brackets and commas in names",
+        document({f"{i}{{[,:" * 5: SHARD for i in range(2000)}),
+        None,
+    ),
+    _case("many empty objects", _with_metadata(f"[{','.join(['{}'] * 10_000)}]"), "index-invalid"),
+    _case("many empty lists", _with_metadata(f"[{','.join(['[]'] * 10_000)}]"), "index-invalid"),
+    _case("many numbers", _with_metadata(f"[{','.join('1' * 10_000)}]"), "index-invalid"),
+    _case("metadata of 125 levels", _with_metadata("[" * 124 + "]" * 124), None),
+    _case("metadata of 126 levels", _with_metadata("[" * 125 + "]" * 125), "index-invalid"),
     _case("empty", b"", "file-empty"),
     _case("zeros", bytes(64), "file-zero-filled"),
     _case(

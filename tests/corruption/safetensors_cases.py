@@ -47,6 +47,11 @@ def _with(**fields: object) -> bytes:
     return tensors(4, a={**_SOUND, **fields})
 
 
+def _with_text(value: str) -> bytes:
+    """A file whose tensor has a field more, of that JSON."""
+    return framed(f'{{"a":{{{_A},"x":{value}}}}}', bytes(4))
+
+
 def _cases() -> list[Case]:
     cases: list[Case] = []
 
@@ -247,6 +252,12 @@ def _add_metadata(add: _Add) -> None:
     add("metadata value is a number", "header-invalid", lambda: tensors(0, meta={"k": 1}))
     add("metadata value is null", "header-invalid", lambda: tensors(0, meta={"k": None}))
     add("metadata value is an object", "header-invalid", lambda: tensors(0, meta={"k": {"a": "b"}}))
+    for name, value in (("number", 1), ("null", None), ("list", []), ("object", {"a": "b"})):
+        add(
+            f"metadata value is a {name}, before a sound tensor",
+            "header-invalid",
+            lambda value=value: tensors(4, meta={"format": "pt", "k": value}, a=_SOUND),
+        )
     add("metadata is a list", "header-invalid", lambda: tensors(0, meta=[]))
     add("metadata is a string", "header-invalid", lambda: tensors(0, meta="pt"))
     add("metadata is a tensor", "header-invalid", lambda: tensors(4, meta=_SOUND))
@@ -296,7 +307,39 @@ def _add_fields(add: _Add) -> None:
     add("string offset", "header-invalid", lambda: _with(data_offsets=["0", "4"]))
     add("offset of 2^64", "header-invalid", lambda: _with(data_offsets=[0, 2**64]))
     add("begin after end", "header-invalid", lambda: _with(data_offsets=[4, 0]))
+    add("65 dimensions", "header-invalid", lambda: tensors(1, a=entry("U8", [1] * 65, 0, 1)))
+    add(
+        "65 dimensions after 64",
+        "header-invalid",
+        lambda: tensors(2, a=entry("U8", [1] * 64, 0, 1), b=entry("U8", [1] * 65, 1, 2)),
+    )
     add("unknown field", "header-invalid", lambda: _with(strides=[1]), "warning")
+    for depth, severity in ((125, "warning"), (126, "error")):
+        add(
+            f"unknown field of {depth} levels",
+            "header-invalid",
+            lambda depth=depth: _with_text("[" * depth + "]" * depth),
+            severity,
+        )
+    for number, severity in (("1" * 308, "warning"), ("1" * 310, "error"), ("1e999", "error")):
+        add(
+            f"unknown field with a number {number[:3]}… of {len(number)} characters",
+            "header-invalid",
+            lambda number=number: _with_text(f'[{{"x":-{number}}}]'),
+            severity,
+        )
+    for name, value in (("objects", "{}"), ("lists", "[]"), ("numbers", "1"), ("pairs", '{"":1}')):
+        add(
+            f"unknown field with many {name}",
+            "header-invalid",
+            lambda value=value: _with_text(f"[{','.join([value] * 10_000)}]"),
+        )
+    add(
+        "unknown field with a long text of brackets",
+        "header-invalid",
+        lambda: _with_text('"' + r"\"{,:[\\" * 10_000 + '"'),
+        "warning",
+    )
 
 
 def _add_sizes(add: _Add) -> None:
@@ -331,7 +374,7 @@ def _add_sizes(add: _Add) -> None:
     )
     add(
         "many dimensions",
-        "tensor-size-mismatch",
+        "header-invalid",
         lambda: tensors(1, a=entry("U8", [_U64] * 50_000, 0, 1)),
     )
     add("three F4", "tensor-size-mismatch", lambda: tensors(2, a=entry("F4", [3], 0, 2)))

@@ -61,6 +61,28 @@ def test_the_count_comes_last_and_with_its_own_severity() -> None:
     ]
 
 
+def test_counts_within_counts_are_added_up() -> None:
+    """What a report within another one left out is counted with what the outer one leaves out."""
+    told: list[Finding] = []
+    outer = Capped(told.append)
+    for number in range(3):
+        inner = Capped(outer)
+        for place in range(120):
+            inner(finding("a", 1000 * number + place))
+        inner.close()
+    outer.close()
+    assert len(told) == 101
+    assert (told[-1].message, told[-1].count) == ("260 more findings like the ones above", 260)
+
+
+def test_what_stands_for_more_is_told_last() -> None:
+    """A count from within is not taken for a finding, however few there are besides."""
+    told: list[Finding] = []
+    report_some([replace(finding("a", 0), count=7), finding("a", 1)], told.append)
+    assert told[0] == finding("a", 1)
+    assert (told[1].count, told[1].message) == (7, "7 more findings like the ones above")
+
+
 def test_each_code_is_counted_for_itself() -> None:
     """A flood of one code hides nothing of another."""
     mixed = [finding(code, number) for number in range(101) for code in "ab"]

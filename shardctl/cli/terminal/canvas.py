@@ -13,7 +13,7 @@ from typing import TextIO
 
 from rich.console import Console, RenderableType
 
-from shardctl.text import LEFT_TO_RIGHT_MARK, elide, escape, printable, turns_round
+from shardctl.text import LEFT_TO_RIGHT_MARK, MOST_COLUMNS, elide, escape, printable, turns_round
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ class Canvas:
     def escaped(self, name: str, width: int | None = None) -> str:
         """Return a name that is escaped already, in characters that can be shown.
 
-        It takes at most `width` columns, and leaves what follows in its place where it is written
-        from right to left.
+        It takes at most `width` columns, in any case 500, and leaves what follows in its place
+        where it is written from right to left.
         """
-        text = self.text(name)
-        if width is not None:
-            text = elide(text, max(width, 1), self.glyphs.ellipsis)
+        # Once more after it is encoded, since an escape takes more columns than its character.
+        most = MOST_COLUMNS if width is None else min(max(width, 1), MOST_COLUMNS)
+        text = elide(self.text(elide(name, MOST_COLUMNS)), most, self.glyphs.ellipsis)
         return text + LEFT_TO_RIGHT_MARK if turns_round(text) else text
 
     def text(self, message: str) -> str:

@@ -17,7 +17,7 @@ from shardctl.text import cells, escape, plural
 from shardctl.view.files import Bars, FileBar, Stretch, before_and_after, planned
 from shardctl.view.shares import Share, dtype_shares, percent_text
 from shardctl.view.tensors import TensorRow, every_name, largest, shape_text
-from shardctl.view.tree import Node, chain, fold, tree
+from shardctl.view.tree import MOST_LEVELS, Node, chain, fold, tree
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,8 +51,8 @@ def inspection(
         yield Text()
         yield from _dtypes(_dtype_shares(found), on)
         yield Text()
-        layers = fold(tree(every_name(found.tensors)))
-        yield _layers(layers, DEFAULT_DEPTH if depth is None else depth, on)
+        levels = min(DEFAULT_DEPTH if depth is None else depth, MOST_LEVELS)
+        yield _layers(fold(tree(every_name(found.tensors), levels)), levels, on)
     if top:
         yield Text()
         yield from _largest(every_name(largest(found.tensors, top)), on)

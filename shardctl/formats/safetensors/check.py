@@ -9,8 +9,9 @@ from __future__ import annotations
 import reprlib
 from typing import NamedTuple
 
+from shardctl.formats.limits import MAX_DIMS, MAX_JSON_DEPTH
 from shardctl.formats.safetensors.findings import FileFindings
-from shardctl.formats.strict_json import duplicate_keys, kind, walk
+from shardctl.formats.strict_json import duplicate_keys, is_f64, is_too_deep, kind, walk
 from shardctl.model import DTYPES, Dtype, Extent, Storage, Tensor
 from shardctl.text import plural
 
@@ -145,8 +146,15 @@ class HeaderCheck:
             message = f"the tensor has a field that the format does not know: {reprlib.repr(key)}"
             hint = "nothing reads it and it is not carried over; make sure that it is not needed"
             self._findings.add("header-invalid", message, hint, severity="warning", tensor=name)
+            if is_too_deep(fields[key]):
+                shown = reprlib.repr(key)
+                message = f"the field {shown} is nested more than {MAX_JSON_DEPTH} levels deep"
+                self._findings.add("header-invalid", message, tensor=name)
             for value in walk(fields[key]):
                 self._report_duplicates(value, f"the field {reprlib.repr(key)}", name)
+                if not is_f64(value):
+                    message = f"the field {reprlib.repr(key)} has a number that is too large"
+                    self._findings.add("header-invalid", message, tensor=name)
 
     def _range(self, name: str, offsets: object) -> tuple[int, int] | None:
         if offsets is _ABSENT:
@@ -189,6 +197,12 @@ class HeaderCheck:
             return None
         if not isinstance(value, list) or not _are_u64(value):
             message = f"shape must be a list of whole numbers, not {reprlib.repr(value)}"
+            self._findings.add("header-invalid", message, tensor=name)
+            return None
+        if len(value) > MAX_DIMS:
+            message = (
+                f"the shape has {len(value):,} dimensions, and more than {MAX_DIMS} are not read"
+            )
             self._findings.add("header-invalid", message, tensor=name)
             return None
         shape = tuple(value)

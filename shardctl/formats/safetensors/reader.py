@@ -12,15 +12,23 @@ from __future__ import annotations
 import hashlib
 
 from shardctl.findings import Report
-from shardctl.formats.limits import MAX_HEADER_BYTES
+from shardctl.formats.limits import (
+    HEADER_PER_CONTAINER,
+    HEADER_PER_MEMBER,
+    HEADER_PER_VALUE,
+    MAX_HEADER_BYTES,
+)
 from shardctl.formats.safetensors.check import LENGTH_BYTES, METADATA_KEY, HeaderCheck, amounts
 from shardctl.formats.safetensors.findings import FileFindings
 from shardctl.formats.safetensors.scan import scan
 from shardctl.formats.strict_json import (
+    Density,
     InvalidJsonError,
     decode,
+    finite_float,
     integer_without_sign_of_zero,
     parse_object,
+    refuse_dense,
     refuse_lone_surrogates,
 )
 from shardctl.model import File, Tree
@@ -31,6 +39,7 @@ _WHITE_SPACE = (" ", "\t", "\r", "\n")
 # Recognised, so that too large a header is said to be just that; text read as a length is far
 # beyond it.
 _PLAUSIBLE_HEADER_BYTES = 2**40
+_DENSITY = Density(HEADER_PER_CONTAINER, HEADER_PER_MEMBER, HEADER_PER_VALUE)
 _FETCH_AGAIN = "incomplete download; fetch it again"
 
 
@@ -97,11 +106,12 @@ def _check(
 ) -> tuple[Tree, dict[str, str]]:
     """Return the usable tensors and metadata of a header that may be unsound.
 
-    Raises InvalidJsonError where it is not a JSON object.
+    Raises InvalidJsonError where it is not a JSON object, or too dense.
     """
+    refuse_dense(text, _DENSITY)
     # The slower function is only needed where -0 can occur.
     parse_int = integer_without_sign_of_zero if "-0" in text else int
-    root = parse_object(text, parse_int=parse_int)
+    root = parse_object(text, parse_int=parse_int, parse_float=finite_float)
     refuse_lone_surrogates(text, root)
     if text.startswith(_WHITE_SPACE):
         message = "white space before the header's object"

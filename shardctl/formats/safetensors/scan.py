@@ -11,19 +11,26 @@ import json
 import re
 from typing import NamedTuple
 
+from shardctl.formats.limits import FEW_JSON_VALUES, MAX_DIMS
 from shardctl.formats.safetensors.check import KNOWN_DTYPES, METADATA_KEY, bits_of
 from shardctl.formats.strict_json import DECODER
 from shardctl.model import Dtype, Extent, Storage, Tensor, Tree
 
 # Numbers that fit 63 bits by their length alone, and names without escapes.
 _NUMBER = "(?:0|[1-9][0-9]{0,17})"
-_FORM = rf'"dtype": ?"[A-Z0-9_]+", ?"shape": ?\[(?:{_NUMBER}(?:, ?{_NUMBER})*)?\]'
+_SHAPE = rf"\[(?:{_NUMBER}(?:, ?{_NUMBER}){{0,{MAX_DIMS - 1}}})?\]"
+_FORM = rf'"dtype": ?"[A-Z0-9_]+", ?"shape": ?{_SHAPE}'
 _ENTRY = re.compile(
     rf'"([^"\\\x00-\x1f]*)": ?\{{({_FORM}), ?"data_offsets": ?\[({_NUMBER}), ?({_NUMBER})\]\}}'
     r'(?:, ?(?=")|(?=\}))'
 )
-_METADATA = re.compile(rf'\{{"{METADATA_KEY}": ?(?=\{{)')
-_NEXT = re.compile(', ?(?=")')
+# Pairs of strings, and not many of them: no more memory than what they say. An escape of four
+# digits may be a lone surrogate.
+_TEXT = r'"[^"\\\x00-\x1f]*+(?:\\["\\/bfnrt][^"\\\x00-\x1f]*+)*+"'
+_PAIR = rf"{_TEXT}: ?{_TEXT}"
+_METADATA = re.compile(
+    rf'\{{"{METADATA_KEY}": ?(\{{(?:{_PAIR}(?:, ?{_PAIR}){{0,{FEW_JSON_VALUES}}})?\}}), ?(?=")'
+)
 _END = re.compile(r"\}[ \t\r\n]*")
 
 
@@ -73,18 +80,13 @@ def scan(header: str, path: str, data_offset: int, size: int) -> tuple[Tree, dic
 
 def _metadata(header: str) -> tuple[dict[str, str], int] | None:
     """Return the pairs of the metadata, and where the first tensor's entry begins."""
-    start = _METADATA.match(header)
-    if start is None:
+    found = _METADATA.match(header)
+    if found is None:
+        # None at all, or of another form: then the first entry is none that is read here.
         return {}, 1
-    try:
-        pairs, end = DECODER.raw_decode(header, start.end())
-    except (ValueError, RecursionError):
-        return None
-    follows = _NEXT.match(header, end)
-    # A plain dict: one with duplicate keys is of another class. An escape may be a lone surrogate.
-    if follows is None or type(pairs) is not dict or "\\u" in header[:end]:
-        return None
-    return (pairs, follows.end()) if all(type(value) is str for value in pairs.values()) else None
+    pairs = DECODER.decode(found[1])
+    # A plain dict: one with duplicate keys is of another class.
+    return (pairs, found.end()) if type(pairs) is dict else None
 
 
 def _form(text: str) -> _Form | None:

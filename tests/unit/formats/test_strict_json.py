@@ -8,16 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shardctl.formats import strict_json
 from shardctl.formats.strict_json import (
+    Density,
     DuplicateKeys,
     InvalidJsonError,
     decode,
     duplicate_keys,
     finite_float,
     integer_without_sign_of_zero,
+    is_f64,
+    is_too_deep,
     kind,
     object_of_texts,
     parse_object,
+    refuse_dense,
     refuse_lone_surrogates,
     texts_of_object,
     walk,
@@ -101,6 +106,78 @@ def test_numbers_that_cannot_be_written_again_can_be_refused() -> None:
         "a": -0.5,
         "b": -10,
     }
+
+
+def _values_of(value: object) -> tuple[int, int, int]:
+    """The lists and objects of a JSON value, their members, and the commas between what they hold."""
+    inside = [each for each in _all_of(value) if isinstance(each, dict | list)]
+    members = sum(len(each) for each in inside if isinstance(each, dict))
+    return len(inside), members, sum(max(len(each) - 1, 0) for each in inside)
+
+
+def _all_of(value: object) -> list[object]:
+    """A JSON value and every value in it, without keys."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value, *(each for one in inner for each in _all_of(one))]
+
+
+@given(
+    st.dictionaries(st.text(st.sampled_from('{[:,"\\]}a'), max_size=9), _VALUES, max_size=6),
+    st.data(),
+)
+def test_only_what_stands_outside_strings_is_counted(
+    value: dict[str, object], draw: st.DataObject
+) -> None:
+    """A text is refused where its lists, objects, members or values are one too many, whatever its strings hold and wherever it is cut."""
+    counts = _values_of(value)
+    text = json.dumps(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict_json, "_AT_A_TIME", draw.draw(st.integers(1, 9)))
+        patch.setattr(strict_json, "FEW_JSON_VALUES", 0)
+        # As many characters for each as leave room for exactly so many.
+        exactly = Density(*(len(text) // count if count else len(text) + 1 for count in counts))
+        refuse_dense(text, exactly)
+        for place, count in enumerate(counts):
+            if count and len(text) // (len(text) // count + 1) < count:
+                denser = [*exactly]
+                denser[place] = len(text) // count + 1
+                with pytest.raises(InvalidJsonError, match="more lists, objects or values"):
+                    refuse_dense(text, Density(*denser))
+
+
+def test_a_few_values_are_always_read() -> None:
+    """Short texts may be as dense as they like."""
+    text = f'{{"a":[{",".join(["{}"] * 4_000)}]}}'
+    refuse_dense(text, Density(16, 16, 16))
+    assert len(parse_object(text)["a"]) == 4_000  # type: ignore[arg-type] # a list
+
+
+@pytest.mark.parametrize(("depth", "deep"), [(1, False), (125, False), (126, True), (500, True)])
+@pytest.mark.parametrize("form", ["[%s]", '{"a":[],"b":%s}'])
+def test_the_depth_of_a_value(form: str, depth: int, deep: bool) -> None:
+    """Lists and objects are followed to the level that serde_json follows."""
+    text = "[]"
+    for _ in range(depth - 1):
+        text = form % text
+    assert is_too_deep(json.loads(text)) is deep
+    assert not is_too_deep(1)
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        (1, True),
+        (1.5, True),
+        (10**308, True),
+        (10**309, False),
+        (-(10**400), False),
+        (float("inf"), False),
+        ("1", True),
+    ],
+)
+def test_numbers_of_64_bits(value: object, fits: bool) -> None:
+    """Integers beyond every 64-bit float are told apart, as infinite floats are."""
+    assert is_f64(value) is fits
 
 
 @pytest.mark.parametrize(

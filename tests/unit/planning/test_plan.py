@@ -202,6 +202,13 @@ class TestOrder:
             [tensor.name for tensor in tensors]
         ]
 
+    def test_numbers_of_any_length_are_in_order(self) -> None:
+        """Numbers count as numbers, whatever zeros they begin with, with thousands of digits too."""
+        names = ["w1", "w02", "w9", "w10", "w" + "9" * 5000, "w1" + "0" * 5000]
+        backwards = names[::-1]
+        assert sorted(backwards, key=natural_key) == names
+        assert natural_key("a007") == natural_key("a7")
+
     @given(st.lists(st.text(st.sampled_from("a.0123\u0663\u00b2")), min_size=2, max_size=8))
     def test_any_names_can_be_compared(self, names: list[str]) -> None:
         """The natural order is one order for every set of names, digits of other scripts among
@@ -279,6 +286,32 @@ class TestOversizeAndNotes:
         )
         assert plan(source, request_for("bin", limits=Limits(max_shard_bytes=40))).oversize == ()
         assert plan(source, request_for("bin", limits=Limits(num_shards=2))).oversize == ()
+
+    def test_great_growth_needs_a_yes(self) -> None:
+        """Views that take more than 16 times the bytes that they share are written in full only where that was asked for."""
+        shared = Storage(Extent("models/f", 0, 2**20), "0")
+        for size, refused in ((16, False), (17, True)):
+            expanded = Tensor("e", F32, (size, 2**18), shared, strides=(0, 1))
+            source = checkpoint_of(expanded)
+            assert plan(source, request_for("safetensors", tied="expand")).total_size == size << 20
+            assert plan(source, request_for("bin")).total_size == 1 << 20
+            if not refused:
+                assert plan(source, request_for("safetensors")).notes
+                continue
+            with pytest.raises(
+                UsageError, match="'e' alone is a view of 1,048,576 bytes"
+            ) as caught:
+                plan(source, request_for("safetensors"))
+            assert "17,825,792" in caught.value.message
+            assert caught.value.tensor == "e"
+
+    def test_views_of_one_storage_grow_together(self) -> None:
+        """Many views that are no more than their storage each count as one growth."""
+        shared = Storage(Extent("models/f", 0, 2**20), "0")
+        views = [Tensor(f"v{at}", F32, (2**17,), shared, offset=at) for at in range(33)]
+        with pytest.raises(UsageError, match="the source has 1,048,576 bytes of them"):
+            plan(checkpoint_of(*views), request_for("safetensors"))
+        assert len(plan(checkpoint_of(*views[:32]), request_for("safetensors")).shards) == 1
 
     def test_growth_of_an_expanded_tensor_is_said(self) -> None:
         """A tensor that repeats one element and is written a thousandfold is reported, with the

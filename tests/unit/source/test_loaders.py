@@ -10,7 +10,7 @@ from shardctl.source.loaders import loader_choices
 
 def directory(*names: str) -> list[Candidate]:
     """The checkpoints of a directory with these names, every index unread."""
-    return candidates(names, {})
+    return candidates(names, lambda _: None)
 
 
 @pytest.mark.parametrize(

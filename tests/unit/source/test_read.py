@@ -87,17 +87,19 @@ def test_names_make_candidates(names: list[str], choices: list[str]) -> None:
     """Files that are numbered alike are one candidate with their index; everything else is
     another.
     """
-    assert [candidate.choice for candidate in candidates(names, {})] == choices
+    assert [candidate.choice for candidate in candidates(names, lambda _: None)] == choices
 
 
 def test_the_numbers_that_a_set_lacks_are_known() -> None:
     """A numbered set without an index knows which numbers are missing, whether it counts from 1 or
     from 0.
     """
-    assert candidates(["model-00002-of-00003.bin"], {})[0].missing == (1, 3)
-    assert candidates(["model-00000-of-00002.bin"], {})[0].missing == (1,)
-    assert candidates(["consolidated.00.pth", "consolidated.02.pth"], {})[0].missing == (1,)
-    assert candidates([A, B], {})[0].missing == ()
+    assert candidates(["model-00002-of-00003.bin"], lambda _: None)[0].missing == (1, 3)
+    assert candidates(["model-00000-of-00002.bin"], lambda _: None)[0].missing == (1,)
+    assert candidates(["consolidated.00.pth", "consolidated.02.pth"], lambda _: None)[
+        0
+    ].missing == (1,)
+    assert candidates([A, B], lambda _: None)[0].missing == ()
 
 
 def test_an_index_takes_what_it_lists() -> None:
@@ -105,11 +107,12 @@ def test_an_index_takes_what_it_lists() -> None:
     told apart.
     """
     found = candidates(
-        ["x.safetensors", "y.safetensors", INDEX], {INDEX: {"x.safetensors", "gone.safetensors"}}
+        ["x.safetensors", "y.safetensors", INDEX],
+        {INDEX: {"x.safetensors", "gone.safetensors"}}.get,
     )
     assert [candidate.choice for candidate in found] == [INDEX, "y.safetensors"]
     assert found[0].names == (INDEX, "x.safetensors")
-    (only,) = candidates([A, B, INDEX], {INDEX: {A}})
+    (only,) = candidates([A, B, INDEX], {INDEX: {A}}.get)
     assert (only.files, only.unlisted, only.missing) == ((A,), (B,), ())
 
 
@@ -117,15 +120,16 @@ def test_an_index_takes_what_it_lists() -> None:
 def test_an_index_that_lists_a_part_of_a_numbered_set_is_incomplete(directory: str) -> None:
     """Numbers that are neither listed nor there are missing; unnumbered files have none."""
     listed = {f"{directory}m-{number:05d}-of-00008.safetensors" for number in range(1, 8)}
-    (only,) = candidates([INDEX, *listed], {INDEX: {*listed, "extra.safetensors"}})
+    (only,) = candidates([INDEX, *listed], {INDEX: {*listed, "extra.safetensors"}}.get)
     assert only.missing == (8,)
 
 
 def test_a_hostile_index_of_many_sets_is_soon_done() -> None:
     """Ten thousand sets of 99,999 files are never counted to the end."""
     listed = [f"m{number}-00001-of-99999.safetensors" for number in range(10_000)]
-    (only,) = candidates([INDEX], {INDEX: listed})
-    assert len(only.missing) == 99_999
+    (only,) = candidates([INDEX], {INDEX: listed}.get)
+    assert only.missing == tuple(range(2, 12))
+    assert only.lacks == 10_000 * 99_998
 
 
 def test_a_partial_index_is_an_error(sharded: Path) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from safetensors.torch import save_file
 
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.source import checksum_file
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryReader, MemoryStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
@@ -103,12 +106,45 @@ def test_a_wrong_total(total: object) -> None:
     assert check(sharded(total)) == ["index-total-size"]
 
 
+def test_a_flood_of_missing_shards_is_counted() -> None:
+    """Of 1,000 shards that are not there, and as many without a digest, a hundred are told of each, and all are counted."""
+    store = MemoryStore()
+    weight_map = {f"t{number}": f"s{number}.safetensors" for number in range(1_000)}
+    whole = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    put(store, INDEX, json.dumps(whole).encode())
+    put(store, "m/SHA256SUMS", b"")
+    found = verify(store, "m", Thoroughness())
+    assert Counter(codes(found)) == {"index-shard-missing": 101, "digest-missing": 101}
+    assert found.counts == {"error": 1_000, "warning": 1_000, "note": 0}
+
+
+def test_a_flood_of_differences_is_counted() -> None:
+    """Of 300 tensors that only one side has, a hundred are told, and all are counted."""
+    store = MemoryStore()
+    put(store, "a.safetensors", weights({f"a{number}": b"1" for number in range(300)}))
+    put(store, "b.safetensors", weights({f"b{number}": b"1" for number in range(300)}))
+    found = verify(store, "a.safetensors", Thoroughness(against="b.safetensors"))
+    assert Counter(codes(found)) == {"against-extra": 101, "against-missing": 101}
+    assert found.counts["error"] == 600
+
+
 def test_digests_that_are_missing() -> None:
     """A file of the set without a line is a warning; other files need none."""
     store = MemoryStore()
     sample(store)
     put(store, "m/SHA256SUMS", b"")
     assert check(store) == ["digest-missing"]
+
+
+def test_digests_that_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `SHA256SUMS` that is too large is one warning, and the other checks go on."""
+    monkeypatch.setattr(checksum_file, "MAX_CHECKSUMS_BYTES", 99)
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/SHA256SUMS", bytes(100))
+    assert check(store, deep=True) == ["digest-unread", "content-unchecked"]
+    put(store, "m/SHA256SUMS", bytes(99))
+    assert check(store, deep=True) == ["digest-missing", "content-unchecked"]
 
 
 def test_digests_of_shards_in_directories_below() -> None:
@@ -277,6 +313,47 @@ def test_against_resolves_aliases_across_formats(tmp_path: Path) -> None:
     assert codes(verify(LocalStore(), other, Thoroughness(against=one, deep=True))) == [
         "against-data"
     ]
+
+
+def test_against_views_of_few_bytes(tmp_path: Path) -> None:
+    """Views with more elements than can be read are compared by the bytes that they share, whatever repeats them."""
+
+    def saved(name: str, value: float) -> str:
+        row = torch.full((64,), value)
+        tensors = {
+            "scalar": torch.full((1,), value).expand(2**45),
+            "rows": row.expand(2**40, 64),
+            "sliding": row.as_strided((32, 32), (1, 1)),
+        }
+        torch.save(tensors, tmp_path / name)
+        return str(tmp_path / name)
+
+    one, two, three = saved("1.bin", 1), saved("2.bin", 1), saved("3.bin", 2)
+    how = Thoroughness(against=two, deep=True, digests=True)
+    same = verify(LocalStore(), one, how)
+    assert same.ok
+    assert same.bytes < 100_000
+    # There is a digest only of what was read whole.
+    assert set(same.digests) == set()
+    other = verify(LocalStore(), three, how)
+    assert codes(other) == ["against-data"] * 3
+    assert {finding.tensor for finding in other.findings} == {"scalar", "rows", "sliding"}
+
+
+def test_against_views_that_repeat_differs_at_a_byte_of_the_tensor(tmp_path: Path) -> None:
+    """Of what repeats once is compared, and the place is that in the whole tensor and in the file."""
+    column = torch.arange(64.0).reshape(64, 1)
+    torch.save({"w": column.expand(64, 2**40)}, tmp_path / "1.bin")
+    column[5] += 1
+    torch.save({"w": column.expand(64, 2**40)}, tmp_path / "2.bin")
+    how = Thoroughness(against=str(tmp_path / "2.bin"), deep=True)
+    (finding,) = verify(LocalStore(), str(tmp_path / "1.bin"), how).findings
+    assert finding.code == "against-data"
+    number = re.search(r"first at byte ([0-9,]+) of the tensor", finding.message)
+    assert number is not None
+    at = int(number[1].replace(",", ""))
+    assert at // 2**42 == 5
+    assert at % 2**42 < 4
 
 
 def test_against_a_strided_view(tmp_path: Path) -> None:

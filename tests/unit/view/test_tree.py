@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Iterable
 
 from shardctl.model import DTYPES
 from shardctl.view.tensors import TensorRow
-from shardctl.view.tree import Node, chain, fold, main_dtype, tree, walk
+from shardctl.view.tree import MOST_LEVELS, Node, chain, fold, tree, walk
 
 
 def tensor(name: str, *shape: int, dtype: str = "F32") -> TensorRow:
@@ -52,10 +53,10 @@ def test_chains_end_at_a_fork_or_a_tensor() -> None:
 def test_the_main_dtype_has_most_bytes() -> None:
     """Bytes decide, not the number of tensors; a tensor counts beside what lies below its name."""
     few = [tensor("a.x", 3), tensor("a.y", 4, dtype="U8"), tensor("a.z", 4, dtype="U8")]
-    assert main_dtype(tree(few)) == "F32"
-    assert main_dtype(tree([*few, tensor("a", 5, dtype="U8")])) == "U8"
-    assert main_dtype(tree([tensor("a", 0, dtype="I8")])) == "I8"
-    assert main_dtype(tree([])) is None
+    assert tree(few).main_dtype == "F32"
+    assert tree([*few, tensor("a", 5, dtype="U8")]).main_dtype == "U8"
+    assert tree([tensor("a", 0, dtype="I8")]).main_dtype == "I8"
+    assert tree([]).main_dtype is None
 
 
 def test_repeated_blocks_are_one_line() -> None:
@@ -123,6 +124,59 @@ def test_hostile_depth() -> None:
     root = folded([tensor("." * 100_000, 1), tensor("0." * 50_000, 1)])
     assert root.tensors == 2
     assert root.nbytes == 8
+
+
+def test_a_tree_is_as_deep_as_it_is_shown() -> None:
+    """Below the levels that are asked for layers are summed up, and still told apart and folded."""
+    names = [f"m.{a}.{b}.{c}.{d}.w" for a in range(2) for b in range(2) for c in "xy" for d in "pq"]
+    root = folded_to([*(tensor(name, 2) for name in names), tensor("m.2.0.x.p.w", 2)], levels=1)
+    assert root.tensors == 17
+    layer = root.children["m"]
+    assert [(child.label, child.repeats, child.tensors) for child in layer.children.values()] == [
+        ("0–1", 2, 16),  # noqa: RUF001 - the dash of a range
+        ("2", 1, 1),
+    ]
+    assert len(list(walk(root))) < 17
+    changed = [tensor(name, 3 if name == "m.1.1.y.q.w" else 2) for name in names]
+    assert labels(folded_to(changed, levels=0).children["m"]) == ["0", "1"]
+
+
+def folded_to(rows: Iterable[TensorRow], *, levels: int) -> Node:
+    """The tree of some rows down to so many levels, with equal layers joined."""
+    return fold(tree(rows, levels))
+
+
+def test_layers_that_only_look_alike_are_told_apart() -> None:
+    """A name that begins like another one is no layer of it, and equal names count both."""
+    root = tree([tensor("a.bc.x", 1), tensor("a.bd.x", 1), tensor("a.b", 1)])
+    assert labels(root) == ["a"]
+    assert labels(root.children["a"]) == ["bc.x", "bd.x", "b"]
+    assert tree([tensor("a.b", 2), tensor("a.b", 3)]).nbytes == 20
+
+
+def test_long_names_take_little_memory() -> None:
+    """Names of a million dots, alone and with all but their ends in common, take some times their length."""
+    for names in (
+        ["." * 1_000_000],
+        ["." * 1_000_000 + end for end in "abc"],
+        ["0." * 500_000, "0"],
+    ):
+        rows = [tensor(name, 1) for name in names]
+        tracemalloc.start()
+        try:
+            root = fold(tree(rows, 4))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert root.tensors == len(names)
+        assert peak < 6 * sum(map(len, names))
+
+
+def test_every_part_may_fork() -> None:
+    """Fifteen hundred layers, each a tensor and in the one before it, are no deeper than the deepest that is shown."""
+    root = folded([tensor(".".join("a" * parts), 1) for parts in range(1, 1500)])
+    assert root.tensors == 1499
+    assert len(list(walk(root))) == 2 * MOST_LEVELS + 3
 
 
 def test_hostile_numbers() -> None:

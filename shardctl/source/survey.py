@@ -1,0 +1,109 @@
+"""What lies in a directory: its checkpoints by their names, and what its indexes list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shardctl.findings import Finding
+from shardctl.formats.detection import recognise_file
+from shardctl.formats.index import parse_index, too_large
+from shardctl.formats.registry import all_suffixes, promised_by
+from shardctl.model import Index
+from shardctl.naming import parse_index_name
+from shardctl.source.candidates import Candidate, candidates
+from shardctl.stores.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """An index that was read: None for one that is unusable, and what was found wrong with it."""
+
+    index: Index | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A directory and every candidate in it.
+
+    `only` is its index with its name, where there is just one: of several none is kept, so that no
+    two are in memory at once.
+    """
+
+    store: Store
+    directory: str
+    every: Sequence[Candidate]
+    only: tuple[str, IndexFile] | None
+
+    def checkpoints(self) -> list[Candidate]:
+        """Return the candidates that the directory could mean.
+
+        Those that loaders know by name; only without these, whatever else has weights in it.
+        """
+        known = [candidate for candidate in self.every if candidate.known]
+        return known or [candidate for candidate in self.every if self._has_weights(candidate)]
+
+    def index_of(self, candidate: Candidate) -> IndexFile:
+        """Return a candidate's index, read again unless it is the only one.
+
+        It is unusable where the candidate has none.
+        """
+        if candidate.index is None:
+            return IndexFile(None, ())
+        if self.only is not None and self.only[0] == candidate.index:
+            return self.only[1]
+        return _read_index(self.store, self.store.join(self.directory, candidate.index))
+
+    def _has_weights(self, candidate: Candidate) -> bool:
+        """Whether a candidate of an unknown name holds weights, as many a `.bin` does not.
+
+        Only its first file is opened.
+        """
+        promised = promised_by(candidate.suffix)
+        if promised is not None and not promised.ambiguous_suffixes:
+            return True
+        path = self.store.join(self.directory, candidate.files[0])
+        if self.store.kind(path) != "file":
+            return False
+        with self.store.open(path) as reader:
+            return recognise_file(reader) is not None
+
+
+def look_at(store: Store, directory: str) -> Survey:
+    """List a directory, and read its indexes, one after another, for what they list of it."""
+    names = [
+        entry.name
+        for entry in store.list(directory)
+        if "directory" not in (entry.kind, entry.target)
+    ]
+    alone = sum(parse_index_name(name, all_suffixes()) is not None for name in names) == 1
+    only: tuple[str, IndexFile] | None = None
+
+    def listed(name: str) -> set[str] | None:
+        nonlocal only
+        read = _read_index(store, store.join(directory, name))
+        if alone:
+            only = (name, read)
+        return None if read.index is None else set(read.index.weight_map.values())
+
+    every = candidates(names, listed)
+    return Survey(store, directory, every, only)
+
+
+def _read_index(store: Store, path: str) -> IndexFile:
+    kind = store.kind(path)
+    if kind != "file":
+        what = "a dangling link" if kind is None else "not a regular file"
+        finding = Finding(
+            "file-not-regular", "error", f"the index is {what}", "fetch it again", path
+        )
+        return IndexFile(None, (finding,))
+    findings: list[Finding] = []
+    with store.open(path) as reader:
+        size = reader.version.size
+        excess = too_large(size, path)
+        if excess is not None:
+            return IndexFile(None, (excess,))
+        index = parse_index(reader.read(0, size), path, findings.append)
+    return IndexFile(index, tuple(findings))
