@@ -20,7 +20,8 @@ def set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> li
             "shard-unlisted",
             "error",
             "the file is numbered like the index's shards, and the index does not list it",
-            "repair the index with `reindex`, or remove the file if it is left over from another save",
+            "repair the index with `reindex`, or remove the file if it is left over from another "
+            "save",
             file,
         )
         for file in unlisted
@@ -39,7 +40,10 @@ def incomplete(candidate: Candidate, path: str) -> Finding:
     more = ", …" if len(candidate.missing) > _SHOWN_NUMBERS else ""
     if candidate.index is None:
         total = len(candidate.files) + len(candidate.missing)
-        message = f"{len(candidate.missing):,} of {total:,} numbered files are missing: number {numbers}{more}"
+        message = (
+            f"{len(candidate.missing):,} of {total:,} numbered files are missing: "
+            f"number {numbers}{more}"
+        )
         hint = "fetch the missing files"
     else:
         message = (

@@ -69,7 +69,10 @@ def find_subjects(
 def read_subject(
     store: Store, located: Located, key: str | None, findings: list[Finding], opened: Opened
 ) -> Subject:
-    """Return the checkpoint of some files, as far as it can be read; add what is wrong to `findings`."""
+    """Return the checkpoint of some files, as far as it can be read.
+
+    Adds what is wrong to `findings`.
+    """
     try:
         checkpoint = read_checkpoint(
             store,
