@@ -24,8 +24,8 @@ Severity = Literal["error", "warning", "note"]
 class Finding:
     """One thing that is wrong or odd: a stable code, a severity, a message, a hint and a place.
 
-    `offset` is in bytes of the file. `count` is more than 1 where it stands for that many that are
-    not reported one by one.
+    `offset` is in bytes of the file. `count` is more than 1 where it sums up that many that
+    are not reported one by one.
     """
 
     code: str
@@ -75,7 +75,7 @@ class Capped:
     def __call__(self, finding: Finding) -> None:
         """Pass the finding on, or count it."""
         kind = (finding.code, finding.severity)
-        # What stands for more, from a report within this one, is added to what is left out here.
+        # A sum of several, from a report within this one, is added to what is left out here.
         if finding.count == 1 and self._passed[kind] < _MOST_ALIKE:
             self._passed[kind] += 1
             self._last[kind] = finding

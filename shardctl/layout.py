@@ -69,7 +69,7 @@ class Crc:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """No bytes of the file: source bytes that must have the checksum that the source records for them.
+    """No bytes of the file: source bytes that must have the checksum that their source records.
 
     Needed where bytes go into a file without the checksum that the source has for them. `tensor`
     is the name of the first tensor that is read from there, for messages.

@@ -36,7 +36,7 @@ class Finished:
     options: WriteOptions
 
     def by_record(self, record: RunRecord | None) -> tuple[Receipt, ...] | None:
-        """Return the receipts of the last run, where its record proves that nothing is left to do."""
+        """Return the receipts of the last run, if its record proves that nothing is left to do."""
         identity = self.identity
         if record is None or record.options != identity.options:
             return None

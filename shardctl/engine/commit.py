@@ -104,7 +104,7 @@ def is_half_replaced(store: Store, directory: str) -> bool:
         try:
             commit = Journal(staging).commit()
         except ShardctlError:
-            return False  # what cannot be read is no commit of this version
+            return False  # an unreadable commit is not one of this version
         return commit is not None and not _is_foreign(staging, commit)
 
 

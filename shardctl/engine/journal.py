@@ -54,12 +54,13 @@ class RunIdentity:
     sources: Mapping[str, Version]
 
     def differences(self, other: RunIdentity) -> str:
-        """Say how this run differs from `other`, the one now asked for: "with other options (…)"."""
+        """Say how this run differs from `other`, the one asked for: "with other options (…)"."""
         options = option_differences(self.options, other.options)
         if options:
             return f"with other options ({'; '.join(options)})"
         sources = [
-            f"'{escape(name)}' {_source_difference(self.sources.get(name), other.sources.get(name))}"
+            f"'{escape(name)}' "
+            + _source_difference(self.sources.get(name), other.sources.get(name))
             for name in sorted({*self.sources, *other.sources})
             if self.sources.get(name) != other.sources.get(name)
         ]
@@ -214,8 +215,8 @@ class Journal:
     def _foreign(self, name: str) -> StorageError:
         return StorageError(
             f"'{self.path(name)}' is not a journal that this version of shardctl wrote",
-            hint=f"finish that run with the version that began it, or move '{self.staging.own.path}' "
-            "to another directory",
+            hint="finish that run with the version that began it, or move "
+            f"'{self.staging.own.path}' to another directory",
             file=self.path(name),
         )
 

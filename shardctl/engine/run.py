@@ -40,12 +40,12 @@ class Job:
     """All that a run needs to know.
 
     `directory` is a path in the target store. `tasks` are in order, the file that makes the set
-    visible last. `sources` gives the versions of the files that are read, by path in
-    the source store. `surroundings` is what was in the target directory when this was planned.
-    `superseded` are names there that are removed once the new set is durable; `replaced_source` are
-    those of them that are read. `checksums` is what stays of `SHA256SUMS`, to which the lines of the
-    files that tasks took digests of are added; None leaves that file alone. `shared_block` is the block, in bytes, that the target can share with
-    the sources.
+    visible last. `sources` gives the versions of the files that are read, by path in the source
+    store. `surroundings` is what was in the target directory when this was planned. `superseded`
+    are names there that are removed once the new set is durable; `replaced_source` are those of
+    them that are read. `checksums` is what stays of `SHA256SUMS`, to which the lines of the files
+    that tasks took digests of are added; None leaves that file alone. `shared_block` is the block,
+    in bytes, that the target can share with the sources.
     """
 
     identity: RunIdentity
@@ -90,9 +90,10 @@ def execute(
 ) -> Done:
     """Write the files of a job and give them their names.
 
-    `executor` makes workers for so many files at once. Raises LockedError, TargetExistsError (an unfinished run of another plan, a target that
-    changed, a link among the run's own files), StorageError, SourceChangedError or FormatError;
-    then no final name has changed, unless the commit had begun, which the next run finishes.
+    `executor` makes workers for so many files at once. Raises LockedError, TargetExistsError (an
+    unfinished run of another plan, a target that changed, a link among the run's own files),
+    StorageError, SourceChangedError or FormatError; then no final name has changed, unless the
+    commit had begun, which the next run finishes.
     """
     made = make_durably(target, job.directory)
     try:

@@ -23,7 +23,10 @@ _SHOWN = 5
 
 
 def unsafe_finding(names: Sequence[str], path: str, *, readable: bool) -> Finding:
-    """`pickle-unsafe`, for names that `weights_only` does not allow; `readable`: all tensors can be read."""
+    """`pickle-unsafe`, for names that `weights_only` does not allow.
+
+    `readable`: all tensors can be read.
+    """
     some = ", ".join(escape(name[:200]) for name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     message = f"loading it would import {some}{more}: with `weights_only=False` that runs code"
@@ -31,7 +34,10 @@ def unsafe_finding(names: Sequence[str], path: str, *, readable: bool) -> Findin
 
 
 def refused_finding(refused: Sequence[str], path: str) -> Finding:
-    """`pickle-unsafe` as a warning: nothing is imported, but `torch.load` refuses the file by default."""
+    """`pickle-unsafe` as a warning.
+
+    Nothing is imported, but `torch.load` refuses the file by default.
+    """
     some = ", ".join(map(escape, refused[:_SHOWN])) + (", …" if len(refused) > _SHOWN else "")
     message = (
         f"`torch.load` refuses it, at least with its default `weights_only=True`: it uses {some}"

@@ -17,7 +17,7 @@ class FileMetadata:
 
     `common` goes into every file. `aliases`, by the name of the tensor that is kept, are recorded
     in the file that holds it. `of_tensors` has, by key, a JSON text for each tensor by name; a file
-    gets those of its own tensors.
+    gets those of the tensors in it.
     """
 
     common: Mapping[str, str]

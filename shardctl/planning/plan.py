@@ -86,7 +86,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     """Decide which tensor goes where.
 
     Raises UsageError where a limit cannot be kept, the number of shards cannot be named, or the
-    tensors would take many times the bytes that the source has of them and nobody asked for that.
+    tensors would take many times the bytes that the source has of them and `tied` is not 'expand'.
     """
     written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)

@@ -51,8 +51,8 @@ def unite(files: Sequence[FilePairs], united: United) -> Iterator[Finding]:
         elif None in members:
             odd = having[members.index(None)].path
             message = (
-                f"the metadata '{escape(key)}' is one value for each tensor in other files, and not "
-                "in this one: it is left out"
+                f"the metadata '{escape(key)}' is one value for each tensor in other files, and "
+                "not in this one: it is left out"
             )
             hint = "fetch the set again, or save it again with the program that wrote it"
             yield Finding("metadata-conflict", "note", message, hint, odd)

@@ -22,8 +22,8 @@ def misnamed_files(files: Iterable[File]) -> Iterator[Finding]:
             yield Finding(
                 "container-misnamed",
                 "error",
-                f"the file is of the format '{actual.name}', and its name promises '{promised.name}': loaders "
-                "go by the name",
+                f"the file is of the format '{actual.name}', and its name promises "
+                f"'{promised.name}': loaders go by the name",
                 f"rename the file to end in {actual.suffix}, or write it again as "
                 f"{promised.name} with `write`",
                 file=file.path,

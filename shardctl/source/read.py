@@ -241,7 +241,7 @@ def _aliases(
     """Return the names recorded as tied to a tensor, as the hub records them: `dropped: kept`.
 
     They are recorded in the index, or in the file that holds the tensor: a pair of texts in any
-    other file's metadata is no such record.
+    other file's metadata is not such a record.
     """
     reserved = reserved_metadata()
     recorded: list[tuple[Mapping[str, object], Container[str]]] = [

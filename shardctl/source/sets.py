@@ -18,7 +18,8 @@ def set_findings(candidate: Candidate, path: str, unlisted: Sequence[str]) -> It
             "shard-unlisted",
             "error",
             "the file is numbered like the index's shards, and the index does not list it",
-            "repair the index with `reindex`, or remove the file if it is left over from another save",
+            "repair the index with `reindex`, or remove the file if it is left over from another "
+            "save",
             file,
         )
     if candidate.missing:

@@ -89,14 +89,17 @@ def _direct(node: Tree) -> Selection:
 def _refuse_only_nested(chosen: Selection, nested: list[str], path: str, key: str | None) -> None:
     if not chosen.tensors and nested:
         raise InputError(
-            _said(path, key, "contains nested state dicts and no tensors of its own"),
+            _said(path, key, "contains nested state dicts and no tensors outside them"),
             hint=_use_key(key, nested),
             file=path,
         )
 
 
 def _refuse_unwritable(chosen: Selection, node: Tree, path: str, key: str | None) -> None:
-    """Raise InputError for what would be lost or changed silently: unread tensors, keys that are not text."""
+    """Raise InputError for what would be lost or changed silently.
+
+    That is: unread tensors, and keys that are not text.
+    """
     unread = tuple(
         NonTensor(".".join(keys), value.kind)
         for keys, value in _walk(node)

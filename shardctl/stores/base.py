@@ -283,7 +283,7 @@ class Store(Protocol):
 
 @runtime_checkable
 class OpensDirectories(Protocol):
-    """A store whose directories can be opened, so that their files are told apart by identity."""
+    """A store whose directories can be opened, so that their files are known by identity."""
 
     def open_directory(self, path: str) -> Directory:
         """Open a directory, links followed; raises MissingError and StorageError."""

@@ -45,7 +45,7 @@ class Held:
     def release(self) -> None:
         """Remove the file, and then release the lock, so that no other process waits for it."""
         if sys.platform == "win32":
-            # No file that is open can be removed there, so nobody else's is.
+            # No file that is open can be removed there, so another process's lock file stays.
             os.close(self.descriptor)
             with suppress(OSError):
                 os.unlink(self.path)

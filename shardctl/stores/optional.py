@@ -33,8 +33,8 @@ from shardctl.stores.plain import PlainDirectory
 def open_directory(store: Store, path: str) -> Directory:
     """Open a directory.
 
-    Without `OpensDirectories` files are told apart by their versions alone, and a name that is free
-    when it is looked at may be taken a moment later.
+    Without `OpensDirectories` files are distinguished by their versions alone, and a name that is
+    free when it is looked at may be taken a moment later.
     """
     if isinstance(store, OpensDirectories):
         return store.open_directory(path)

@@ -1,7 +1,7 @@
 """Compare two checkpoints tensor by tensor, whatever their formats and shards: names and headers.
 
-Bytes are compared by `twins` while a file of ours is read, and by `strided` where a tensor is a view
-with strides, whose elements do not lie one after another.
+Bytes are compared by `twins` while a file of ours is read, and by `strided` where a tensor is a
+view with strides, whose elements do not lie one after another.
 """
 
 from __future__ import annotations

@@ -140,7 +140,10 @@ def empty_tensors(subject: Subject) -> Iterator[Finding]:
 
 
 def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
-    """What loading a pickle would import or allocate, and what torch's `weights_only` would not allow."""
+    """What loading a pickle would import or allocate.
+
+    Also what torch's `weights_only` would not allow.
+    """
     unread = {path for path, _ in _unread(subject)}
     for file in subject.checkpoint.files:
         if file.unsafe_globals:

@@ -1,10 +1,11 @@
 """Where the SHA-256 of a weights file is recorded beside it.
 
-In `SHA256SUMS`; in the name of a blob of the hub's cache, to which the files of a snapshot are links
-(`models--ORG--NAME/blobs/SHA256`); and in the etag that the hub's library keeps of what it fetched
-into a directory (`.cache/huggingface/download/FILE.metadata`: the commit, the etag and the time, a
-line each). The hub's names and etags of files that are not in LFS are Git's digests, which are
-shorter and are passed over. Source: huggingface_hub 2.4, `file_download.py` and `_local_folder.py`.
+In `SHA256SUMS`; in the name of a blob of the hub's cache, to which the files of a snapshot are
+links (`models--ORG--NAME/blobs/SHA256`); and in the etag that the hub's library keeps of what it
+fetched into a directory (`.cache/huggingface/download/FILE.metadata`: the commit, the etag and the
+time, a line each). The hub's names and etags of files that are not in LFS are Git's digests, which
+are shorter and are passed over. Source: huggingface_hub 2.4, `file_download.py` and
+`_local_folder.py`.
 """
 
 from __future__ import annotations

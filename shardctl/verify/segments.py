@@ -81,7 +81,10 @@ def _segments(file: File, twins: Sequence[Twin], *, hashed: bool) -> Iterator[Se
 
 
 def _spans(file: File, twins: Sequence[Twin]) -> list[_Span]:
-    """Return the records and the twins in order: twins in their record, overlapping ones together."""
+    """Return the records and the twins in order.
+
+    Twins are in their record, overlapping ones together.
+    """
     spans = [
         _Span(record.extent.offset, record.extent.end, record)
         for record in file.records

@@ -64,7 +64,10 @@ class Pairs:
 
 
 def sort_pairs(pairs: Iterable[tuple[Tensor, Tensor]]) -> Pairs:
-    """Sort tensors by how they can be compared: pairs of ours and theirs, equal in dtype and shape."""
+    """Sort tensors by how they can be compared.
+
+    `pairs` are of ours and theirs, equal in dtype and shape.
+    """
     rest: list[tuple[Tensor, Tensor]] = []
     tied: dict[tuple[Extent, Copy], list[Tensor]] = {}
     for tensor, twin in pairs:
@@ -108,7 +111,10 @@ class Follower:
         self._error: ShardctlError | None = None
 
     def see(self, offset: int, chunk: bytes) -> None:
-        """Compare what of a chunk is in the range; chunks come in order, `offset` is in our file."""
+        """Compare what of a chunk is in the range.
+
+        Chunks come in order; `offset` is in our file.
+        """
         extent, other = self._twin.extent, self._twin.other.extent
         begin, end = max(offset, extent.offset), min(offset + len(chunk), extent.end)
         mine = chunk if end - begin == len(chunk) else chunk[begin - offset : end - offset]

@@ -81,7 +81,10 @@ def zero_tail(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | 
 
 
 def _run_before(store: Store, extent: Extent) -> int:
-    """Return the offset after the last byte of an extent that is not zero; its start without one."""
+    """Return the offset after the last byte of an extent that is not zero.
+
+    That is its start without one.
+    """
     end, step = extent.end, _RUN_BYTES
     with store.open(extent.path) as reader:
         while end > extent.offset:

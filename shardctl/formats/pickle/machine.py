@@ -68,10 +68,11 @@ StorageOf = Callable[["Machine", object], tuple[StorageRef, StorageRef]]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What one kind of pickle means by its names: calls, constructors (NEWOBJ), state (BUILD), storages.
+    """What one kind of pickle means by its names.
 
-    `storage_of` reads a persistent id. `build` gets an object and its state. `allocates` gives the
-    bytes that calling a name with these arguments would take, beyond what the pickle holds.
+    `calls` are functions, `news` constructors (NEWOBJ). `storage_of` reads a persistent id. `build`
+    gets an object and its state (BUILD). `allocates` gives the bytes that calling a name with these
+    arguments would take, beyond what the pickle holds.
     """
 
     calls: Calls
@@ -100,7 +101,10 @@ class Machine(Stack):
         self._limit = weight_limit(len(data))
 
     def run(self, table: Table[Step]) -> Unpickled:
-        """Carry out the opcodes up to STOP; `table` has a step for each byte. Raises PickleFaultError."""
+        """Carry out the opcodes up to STOP.
+
+        `table` has a step for each byte. Raises PickleFaultError.
+        """
         for _ in range(0, MAX_OPCODES, _UNWATCHED):
             if self._reaches_stop(table):
                 break
@@ -152,7 +156,10 @@ class Machine(Stack):
         return False
 
     def begin_frame(self, length: int) -> None:
-        """FRAME: the opcodes of so many bytes. Unpicklers differ in what they read where a frame is wrong."""
+        """FRAME: the opcodes of so many bytes.
+
+        Unpicklers differ in what they read where a frame is wrong.
+        """
         end = self._at + length
         if self._frame_end:
             raise self._frame_fault("a frame lies within another frame")
@@ -215,7 +222,10 @@ class Machine(Stack):
         return key_of(key)
 
     def spend(self, count: int) -> None:
-        """Note bytes that are read again: what is recalled from the memo again and again is a bomb."""
+        """Note bytes that are read again.
+
+        A value that is recalled from the memo again and again is a bomb.
+        """
         self._spent += count
         if self._spent > len(self._data):
             raise self.fault("a value is made of the same parts again and again")

@@ -1,7 +1,8 @@
-"""Numbers and strings that protocol 0 spells as text: only spellings that all unpicklers read alike.
+"""Numbers and strings that protocol 0 spells as text.
 
-CPython's C unpickler takes `010` for octal and skips blanks, the Python one does neither; picklers
-write none of that. Source: `load_int`, `load_long`, `load_float`, `load_string` of `_pickle.c`.
+Only spellings that all unpicklers read alike are accepted. CPython's C unpickler takes `010` for
+octal and skips blanks, the Python one does neither; picklers write none of that. Source:
+`load_int`, `load_long`, `load_float`, `load_string` of `_pickle.c`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ def place(text: bytes) -> int:
 
 
 def quoted(text: bytes) -> str:
-    """The argument of STRING: the text of Python 2, which torch reads as UTF-8. Raises ValueError."""
+    """The argument of STRING: the text of Python 2, which torch reads as UTF-8.
+
+    Raises ValueError.
+    """
     if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
         raise ValueError("a string without quotes")
     return codecs.escape_decode(text[1:-1])[0].decode("utf-8")

@@ -49,7 +49,10 @@ _SHOWN_ARGUMENTS = 16
 
 
 def takes_items(target: object) -> TypeGuard[Opaque]:
-    """Whether items can be set on, or appended to, an object without changing a tensor that is read."""
+    """Whether items can be set on, or appended to, an object.
+
+    They cannot where that would change a tensor that is read.
+    """
     return isinstance(target, Opaque) and not target.shares_tensor
 
 

@@ -1,8 +1,8 @@
 """The names that a pickle would import, however broken it is.
 
-Unlike the machine this never gives up on what a value is: it goes on as far as opcodes can be told
-apart, also past STOP, and where a name is put together in a way that it does not follow, it says
-so.
+Unlike the machine this never gives up on what a value is: it goes on as far as opcodes can be
+distinguished, also past STOP, and where a name is put together in a way that it does not follow, it
+says so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shardctl.formats.limits import MAX_NAME
 from shardctl.formats.pickle.cursor import Cursor
 from shardctl.formats.pickle.values import PickleCutShortError, PickleFaultError
 
-#: What stands for a name that is only known once the pickle is loaded.
+#: What is listed instead of a name that is only known once the pickle is loaded.
 COMPUTED = "a name that the pickle computes"
 _MAX_NAMES = 10_000
 _MAX_PICKLES = 5
@@ -23,7 +23,8 @@ _U16, _U32, _U64, _I32 = (struct.Struct(form) for form in ("<H", "<I", "<Q", "<i
 
 #: Bytes of the argument, for opcodes whose argument has a fixed length.
 _FIXED = {
-    **dict.fromkeys(b".(012NRQbtolades}u])\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98", 0),
+    **dict.fromkeys(b".(012NRQbtolades}u])\x81\x85\x86\x87\x88\x89", 0),
+    **dict.fromkeys(b"\x8f\x90\x91\x92\x93\x94\x97\x98", 0),
     **dict.fromkeys(b"Khq\x80\x82", 1),
     **dict.fromkeys(b"M\x83", 2),
     **dict.fromkeys(b"Jjr\x84", 4),
@@ -59,7 +60,7 @@ _TO_MARK = {**dict.fromkeys(b"tldio\x91", 1), **dict.fromkeys(b"1eu\x90", 0)}
 def imported_names(data: bytes, start: int = 0) -> tuple[str, ...]:
     """The names in GLOBAL, STACK_GLOBAL, INST and EXT opcodes, each once, in their order."""
     scan = _Scan(data, start)
-    with contextlib.suppress(PickleFaultError):  # the end of what can be told apart
+    with contextlib.suppress(PickleFaultError):  # the end of what are clearly opcodes
         scan.run()
     return tuple(scan.names)
 

@@ -23,7 +23,7 @@ class Stack(Cursor):
         self._weight = 0
 
     def make(self, value: object) -> None:
-        """Push a value that takes memory of its own, and count it."""
+        """Push a value that takes up memory, and count it."""
         self._weight += 1
         self._stack.append(value)
 

@@ -100,7 +100,10 @@ class EmptyTensor:
 
 @dataclass(slots=True, eq=False)
 class Mapping:
-    """A dict, in the order of its items; `kind` is its class. `attributes` are those of the object."""
+    """A dict, in the order of its items.
+
+    `kind` is its class. `attributes` are those of the object.
+    """
 
     kind: Final[str] = "builtins.dict"
     items: dict[object, object] = field(default_factory=dict)

@@ -1,4 +1,6 @@
-"""What the pickles of torch call, without calling it: tensors, parameters and dicts as inert values.
+"""What the pickles of torch call, without calling it.
+
+Tensors, parameters and dicts become inert values.
 
 Source: `torch/_utils.py`, `torch/_tensor.py`, `torch/nn/parameter.py` and `torch/serialization.py`
 of torch 2.13; `torch_npu/utils/storage.py`.
@@ -159,7 +161,8 @@ def _refuse_lazy(machine: Machine, flags: object) -> None:
         raise PickleFaultError(
             f"a tensor is changed when it is loaded ({pending})",
             machine.offset,
-            hint="resolve it in torch (`resolve_conj()`, `resolve_neg()`) and save the checkpoint again",
+            hint="resolve it in torch (`resolve_conj()`, `resolve_neg()`) and save the checkpoint "
+            "again",
         )
 
 
@@ -204,7 +207,10 @@ def _with_attributes(machine: Machine, tensor: object, state: object) -> object:
 
 
 class TensorWithAttributes(Opaque):
-    """A tensor whose own attributes are more than plain values: read as that tensor if they hold no tensors."""
+    """A tensor whose own attributes are more than plain values.
+
+    It is read as that tensor if they hold no tensors.
+    """
 
     __slots__ = ()
 
@@ -215,7 +221,10 @@ class TensorWithAttributes(Opaque):
 
 
 def _from_type(machine: Machine, arguments: tuple[object, ...]) -> object:
-    """A tensor with attributes of its own, `(function, type, arguments, state)`: only plain types are known."""
+    """A tensor with attributes: `(function, type, arguments, state)`.
+
+    Only plain types are known.
+    """
     if len(arguments) != 4 or not isinstance(inner := arguments[2], tuple):
         raise machine.fault("a tensor with attributes is malformed")
     function, kind, _, state = arguments
@@ -239,7 +248,10 @@ def _new_parameter(machine: Machine, arguments: tuple[object, ...]) -> object:
 
 
 def _legacy_tensor(path: str, dtype: Dtype) -> Calls:
-    """The constructor of a tensor class: empty, to be filled by BUILD; or another tensor, shared."""
+    """The constructor of a tensor class.
+
+    It makes an empty tensor, to be filled by BUILD; or shares another one.
+    """
 
     def make(machine: Machine, arguments: tuple[object, ...]) -> object:
         if not arguments:

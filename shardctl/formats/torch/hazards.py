@@ -35,7 +35,8 @@ def location_findings(storages: Iterable[StorageRef], path: str) -> Iterator[Fin
 class Unloadable:
     """Reports what is wrong with a pickle from which no state dict can be made.
 
-    The names that it would import are reported first, as far as its opcodes can be told apart.
+    The names that it would import are reported first, as far as its opcodes can be
+    distinguished.
     """
 
     def __init__(self, report: Report, path: str) -> None:

@@ -50,7 +50,10 @@ class TorchLegacyReader:
         return looks_like_pickle(head, tail)
 
     def read(self, reader: Reader, report: Report) -> File | None:
-        """Read the pickles and the lengths of the storages; None where no tensors can be made out."""
+        """Read the pickles and the lengths of the storages.
+
+        Returns None where no tensors can be made out.
+        """
         try:
             return _read(reader, report)
         except _UnreadableError as error:
@@ -137,7 +140,10 @@ def _file(reader: Reader, report: Report, head: bytes, pickles: list[Unpickled])
 
 
 def _pickles(reader: Reader) -> tuple[bytes, list[Unpickled]]:
-    """The five pickles, and the bytes from the file's start that hold them. Their length is not recorded."""
+    """The five pickles, and the bytes from the file's start that hold them.
+
+    Their length is not recorded.
+    """
     size = reader.version.size
     most = min(size, MAX_PICKLE_BYTES)
     length = min(most, _FIRST_BYTES)
@@ -192,14 +198,18 @@ def _storages(
         nbytes = int.from_bytes(reader.read(at, _COUNT_BYTES), "little") * width
         at += _COUNT_BYTES
         if nbytes != refs[key].nbytes:
-            message = f"the storage '{escape(key)}' has {nbytes:,} bytes, and its pickle says {refs[key].nbytes:,}"
+            message = (
+                f"the storage '{escape(key)}' has {nbytes:,} bytes, and its pickle says "
+                f"{refs[key].nbytes:,}"
+            )
             report(
                 Finding("tensor-size-mismatch", "error", message, _FETCH, reader.path, offset=at)
             )
             return found
         if at + nbytes > size:
             raise _TruncatedError(
-                f"the file ends at byte {size:,}, inside the storage '{escape(key)}' that reaches to {at + nbytes:,}"
+                f"the file ends at byte {size:,}, inside the storage '{escape(key)}' that reaches "
+                f"to {at + nbytes:,}"
             )
         found[key] = Storage(Extent(reader.path, at, nbytes), key)
         at += nbytes

@@ -1,5 +1,6 @@
-"""Calls that take memory by a number in the pickle: `bytearray(1 << 40)`, `torch.FloatTensor(2**28)`.
+"""Calls that take memory by a number in the pickle.
 
+Examples are `bytearray(1 << 40)` and `torch.FloatTensor(2**28)`.
 Torch's `weights_only` allows some of them, and a file of a few bytes takes all the memory there is.
 """
 
@@ -32,12 +33,15 @@ _WIDTHS = {
         for name, dtype in (*TYPED_STORAGES.items(), *TENSOR_CLASSES.items())
     },
 }
-#: What a call may take without being noted: it costs nobody anything.
+#: Bytes that a call may take without being noted: any computer has them.
 _HARMLESS = 64 * 1024
 
 
 def allocated(path: str, arguments: tuple[object, ...]) -> int:
-    """The bytes that calling `path` with these arguments takes; 0 where they are harmless or not known."""
+    """The bytes that calling `path` with these arguments takes.
+
+    0 where they are harmless or not known.
+    """
     width = _WIDTHS.get(path)
     if width is None or not arguments:
         return 0

@@ -1,4 +1,6 @@
-"""The few pickle opcodes (protocol 2) that a flat state dict needs: what torch.save writes for a dict of tensors.
+"""The few pickle opcodes (protocol 2) that a flat state dict needs.
+
+They are what torch.save writes for a dict of tensors.
 
 Source: `Tensor._reduce_ex_internal` and `_save` of torch 2.13. One tensor under two names is one
 memo entry.
@@ -23,9 +25,10 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A tensor as a pickle describes it: `offset`, `shape` and `strides` count elements as torch does.
+    """A tensor as a pickle describes it.
 
-    `shared`: another view may be of the same storage, and so be tied to this one.
+    `offset`, `shape` and `strides` count elements as torch does. `shared`: another view may be of
+    the same storage, and so be tied to this one.
     """
 
     name: str
@@ -39,7 +42,10 @@ class View:
 
     @property
     def identity(self) -> tuple[object, ...] | None:
-        """Equal for views that are one tensor under several names; None where it is empty, and tied to nothing."""
+        """Equal for views that are one tensor under several names.
+
+        None where it is empty, and tied to nothing.
+        """
         if 0 in self.shape:
             return None
         return (self.key, self.dtype.name, self.offset, self.shape, self.strides)
@@ -108,7 +114,10 @@ class _Writer:
         return True
 
     def _remember(self, value: object | None) -> None:
-        """Give the value on the stack a place in the memo; one that is None will not be asked for again."""
+        """Give the value on the stack a place in the memo.
+
+        One that is None will not be asked for again.
+        """
         place = self._places
         self._places += 1
         if value is not None:

@@ -1,4 +1,7 @@
-"""Whether a file begins like a pickle: `torch.load` runs any such file that is not a zip, whatever it holds."""
+"""Whether a file begins like a pickle.
+
+`torch.load` runs any such file that is not a zip, whatever it holds.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,15 @@ def looks_like_pickle(head: bytes, tail: bytes) -> bool:
     if head[:1] == b"\x80" and len(head) > 2:
         # Protocol 2 or newer. A length of 128 bytes as safetensors writes it has zeros there.
         return head[1] in _PROTOCOLS and head[2] != 0
-    # Older protocols have no mark of their own: the head must be opcodes, and STOP the last byte.
+    # Older protocols begin with no mark: the head must be opcodes, and STOP the last byte.
     return tail.endswith(b".") and count_opcodes(head, cut=len(head) >= _HEAD_BYTES) >= 2
 
 
 def is_tar_header(head: bytes) -> bool:
-    """Whether the first 512 bytes have the checksum of a tar header: torch looks for that before it unpickles."""
+    """Whether the first 512 bytes have the checksum of a tar header.
+
+    Torch looks for that before it unpickles.
+    """
     block = head[:_TAR_BYTES]
     if len(block) < _TAR_BYTES:
         return False

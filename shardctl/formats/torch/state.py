@@ -35,7 +35,10 @@ _METHODS = frozenset(dir(OrderedDict))
 
 
 def build(machine: Machine, target: object, state: object) -> None:
-    """Give `target` its state. Raises PickleFaultError for what torch refuses, or what changes a tensor."""
+    """Give `target` its state.
+
+    Raises PickleFaultError for what torch refuses, or what changes a tensor.
+    """
     if isinstance(target, Opaque):
         if target.shares_tensor:
             raise machine.fault(f"BUILD on a {target.kind} that holds a tensor")
@@ -53,7 +56,10 @@ def build(machine: Machine, target: object, state: object) -> None:
 
 
 def _check_flags(machine: Machine, state: tuple[object, ...]) -> None:
-    """`(requires_grad, volatile, hooks)`: the state of a parameter of torch 0.3, which leaves its values alone."""
+    """`(requires_grad, volatile, hooks)`: the state of a parameter of torch 0.3.
+
+    It leaves the parameter's values alone.
+    """
     if not isinstance(state[0], bool) or not isinstance(state[2], Mapping | None):
         raise machine.fault("BUILD gives a tensor other values")
 
@@ -70,7 +76,10 @@ def _set_attributes(machine: Machine, target: Mapping, state: object) -> None:
 
 
 def _fill(machine: Machine, target: EmptyTensor, state: object) -> None:
-    """The state of a tensor of torch 0.3: `(storage, offset, size, strides)`, or a Variable's five."""
+    """The state of a tensor of torch 0.3.
+
+    It is `(storage, offset, size, strides)`, or a Variable's five.
+    """
     if target.view is not None or not isinstance(state, tuple):
         raise machine.fault("the state of a tensor is malformed, or is given twice")
     view: ViewRef | None = None
@@ -87,7 +96,10 @@ def _fill(machine: Machine, target: EmptyTensor, state: object) -> None:
 
 
 def attributes_of(machine: Machine, state: object) -> list[object]:
-    """The values of a tensor's own attributes, which are left out; raises for those that torch refuses."""
+    """The values of a tensor's own attributes, which are left out.
+
+    Raises PickleFaultError for those that torch refuses.
+    """
     values: list[object] = []
     for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
         if part is None:

@@ -35,7 +35,10 @@ def storage_of_zip(machine: Machine, value: object) -> tuple[StorageRef, Storage
 
 
 def storage_of_legacy(machine: Machine, value: object) -> tuple[StorageRef, StorageRef]:
-    """The storage of a legacy persistent id, and the part of it that a sixth item names, unless that is None."""
+    """The storage of a legacy persistent id, and the part of it that is meant.
+
+    A sixth item names that part, unless it is None.
+    """
     whole, width, more = _storage(machine, value)
     if len(more) != 1:
         raise machine.fault("a persistent id does not have the items of torch's legacy files")
@@ -83,7 +86,10 @@ def _view_of(machine: Machine, whole: StorageRef, metadata: object, width: int) 
 
 
 def _take_key(machine: Machine, key: str, meaning: tuple[object, ...]) -> None:
-    """Note what a key means: torch keeps storages and views in one dict, and the first one counts."""
+    """Note what a key means.
+
+    Torch keeps storages and views in one dict, and the first one counts.
+    """
     if machine.notes.setdefault(key, meaning) != meaning:
         raise machine.fault(f"the key '{escape(key[:100])}' names two different storages or views")
 

@@ -1,4 +1,7 @@
-"""From a pickle's inert values to named tensors: the tree of what a torch file holds, each tensor checked."""
+"""From a pickle's inert values to named tensors.
+
+The tree of what a torch file holds, each tensor checked.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ _DAMAGED = "the file is damaged or was crafted: fetch or save it again"
 
 
 class TreeError(Exception):
-    """The root holds no tensors, or the tree cannot be unfolded; the message says which, `hint` what to do."""
+    """The root holds no tensors, or the tree cannot be unfolded.
+
+    The message says which, and `hint` what to do.
+    """
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -55,10 +61,11 @@ class TreeError(Exception):
 def build_tree(
     pickled: Unpickled, storages: Places[str, Storage], path: str, report: Report, nbytes: int
 ) -> Tree:
-    """The tree below a pickle's root. Tensors that do not lie within their storage are reported and left out.
+    """The tree below a pickle's root.
 
-    `storages` has the storage of every key that is there; `nbytes` are those of the pickle. A root
-    that is one tensor or object is a tree of one entry. Raises TreeError.
+    Tensors that are not within their storage are reported and left out. `storages` has the storage
+    of every key that is there; `nbytes` are those of the pickle. A root that is one tensor or
+    object is a tree of one entry. Raises TreeError.
     """
     builder = _Builder(storages, path, report, nbytes)
     tree = builder.root(pickled.root)
@@ -78,7 +85,8 @@ def _report_strays(pickled: Unpickled, builder: _Builder, path: str, report: Rep
             Finding(
                 "tensor-unread",
                 "error",
-                f"{len(strays):,} storages of {total:,} bytes belong to no entry of the file ({some})",
+                f"{len(strays):,} storages of {total:,} bytes belong to no entry of the file "
+                f"({some})",
                 "they are attributes or left over: save a plain state dict where the file was made",
                 path,
             )
@@ -178,7 +186,7 @@ class _Builder:
         return NonTensor(text, kind_of(item))
 
     def _plain(self, item: Opaque | EmptyTensor) -> object:
-        """The tensor that an object stands for, where it is one that can be read."""
+        """The tensor that an object represents, where it is one that can be read."""
         if isinstance(item, EmptyTensor):
             return item if item.view is None else item.view
         if isinstance(item, TensorWithAttributes) and not any(
@@ -206,7 +214,10 @@ class _Builder:
         self._report(Finding("tensor-dtype-unknown", "error", message, hint, self._path, full))
 
     def _unfolds(self, value: Sequence | tuple[object, ...], depth: int) -> bool:
-        """Whether a list is worth unfolding: one of numbers is one value, one of tensors is many."""
+        """Whether a list is worth unfolding.
+
+        One of numbers is one value, one of tensors is many.
+        """
         known = self._unfolded.get(id(value))
         if known is not None:
             return known
@@ -233,7 +244,10 @@ class _Builder:
         bits = view.dtype.bits
         # A legacy view of a storage begins inside it; the tensor is one of the whole then.
         if 8 * view.storage.offset % bits:
-            message = f"the tensor begins within an element: at byte {view.storage.offset:,} of its storage"
+            message = (
+                f"the tensor begins within an element: at byte {view.storage.offset:,} of its "
+                "storage"
+            )
             self._fault(message, full, storage)
             return None
         end = (view.offset + _reach(view)) * bits // 8
@@ -279,7 +293,10 @@ def _name_of(key: object, holder: Mapping | Sequence | tuple[object, ...]) -> st
 
 
 def _apart(tree: Tree, text: str, key: object) -> str:
-    """Another name for one of two entries whose keys read alike, as 1 and "1" do; a text keeps its name."""
+    """Another name for one of two entries whose keys read alike, as 1 and "1" do.
+
+    A text keeps its name.
+    """
     other = MadeName(f"{text} (2)")
     number = 2
     while other in tree:

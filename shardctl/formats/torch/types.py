@@ -97,5 +97,8 @@ TORCH_NAME_OF: Mapping[str, str] = {
 
 
 def torch_packing(dtype: Dtype) -> int:
-    """How many elements of a dtype one element of torch's type holds: two of F4, which torch counts in pairs."""
+    """How many elements of a dtype one element of torch's type holds.
+
+    That is two of F4, which torch counts in pairs.
+    """
     return max(8 // dtype.bits, 1)

@@ -1,4 +1,6 @@
-"""Torch's pickles read as data: opcodes in, inert values out. Nothing is imported, and nothing is called, ever.
+"""Torch's pickles read as data: opcodes in, inert values out.
+
+Nothing is imported, and nothing is called, ever.
 
 A name to import becomes a `Global`; what would be built from any but the few known ones becomes an
 `Opaque`, which has a kind and the values that it is made of.

@@ -51,7 +51,10 @@ class Held:
 
 
 class Search:
-    """Looks for tensors below values; each part without any is looked at once, however often it is used."""
+    """Looks for tensors below values.
+
+    Each part without any is looked at once, however often it is used.
+    """
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
@@ -61,11 +64,17 @@ class Search:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was asked for was looked at: a shared object can take too long."""
+        """Whether everything that was asked for was looked at.
+
+        A shared object can take too long.
+        """
         return self._steps > 0
 
     def below(self, value: object) -> Held:
-        """What a value holds, itself counted. A search that takes too long ends early: it holds tensors then."""
+        """What a value holds, itself counted.
+
+        A search that takes too long ends early: the value is taken to hold tensors then.
+        """
         held = Held()
         seen: set[int] = set()
         todo = [value]

@@ -20,7 +20,10 @@ def view_of(
     strides: object,
     dtype: object = None,
 ) -> ViewRef:
-    """The tensor of a storage; `dtype` is that of the storage where it is None. Raises PickleFaultError."""
+    """The tensor of a storage.
+
+    `dtype` is that of the storage where it is None. Raises PickleFaultError.
+    """
     if not isinstance(storage, StorageRef):
         raise machine.fault("a tensor is rebuilt from something that is not a storage")
     if dtype is None:
@@ -67,7 +70,10 @@ def are_sizes(value: object) -> TypeGuard[tuple[int, ...]]:
 
 
 def _unless_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
-    """None where the elements are in order anyway: strides of empty tensors and of lengths of 1 mean nothing."""
+    """None where the elements are in order anyway.
+
+    Strides of empty tensors and of lengths of 1 mean nothing.
+    """
     if 0 in shape:
         return None
     usual = contiguous_strides(shape)

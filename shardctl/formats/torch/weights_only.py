@@ -1,4 +1,7 @@
-"""The names that torch's `weights_only` unpickler allows. Source: `_get_allowed_globals` of torch 2.13."""
+"""The names that torch's `weights_only` unpickler allows.
+
+Source: `_get_allowed_globals` of torch 2.13.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from collections.abc import Iterable
 from shardctl.formats.torch.types import TORCH_NAME_OF, TYPED_STORAGES
 
 _REBUILDS = (
-    "parameter", "parameter_with_state", "qtensor", "tensor", "tensor_v2", "tensor_v3", "sparse_tensor",
-    "meta_tensor_no_storage", "nested_tensor", "wrapper_subclass", "device_tensor_from_numpy",
-    "device_tensor_from_cpu_tensor",
+    "parameter", "parameter_with_state", "qtensor", "tensor", "tensor_v2", "tensor_v3",
+    "sparse_tensor", "meta_tensor_no_storage", "nested_tensor", "wrapper_subclass",
+    "device_tensor_from_numpy", "device_tensor_from_cpu_tensor",
 )  # fmt: skip
 _SCHEMES = (
     "per_tensor_affine", "per_tensor_symmetric", "per_channel_affine", "per_channel_symmetric",
@@ -22,9 +25,11 @@ _QUANTIZED = (
     "QUInt4x2Storage",
     "QUInt2x4Storage",
 )
-_SMALL = (*(f"uint{bits}" for bits in range(1, 8)), *(f"int{bits}" for bits in range(1, 8)), "bits8", "bits16",
-          "bits1x8", "bits2x4", "bits4x2", "qint8", "qint32", "quint8", "quint4x2", "quint2x4",
-          "float4_e2m1fn_x2")  # fmt: skip
+_SMALL = (
+    *(f"uint{bits}" for bits in range(1, 8)), *(f"int{bits}" for bits in range(1, 8)),
+    "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2", "qint8", "qint32", "quint8", "quint4x2",
+    "quint2x4", "float4_e2m1fn_x2",
+)  # fmt: skip
 _TENSORS = tuple(
     f"{storage.removesuffix('Storage')}Tensor"
     for storage in TYPED_STORAGES

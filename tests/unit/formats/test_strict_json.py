@@ -176,7 +176,7 @@ def test_the_depth_of_a_value(form: str, depth: int, deep: bool) -> None:
     ],
 )
 def test_numbers_of_64_bits(value: object, fits: bool) -> None:
-    """Integers beyond every 64-bit float are told apart, as infinite floats are."""
+    """Integers beyond every 64-bit float are distinguished, as infinite floats are."""
     assert is_f64(value) is fits
 
 

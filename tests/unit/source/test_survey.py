@@ -85,7 +85,7 @@ def test_each_checkpoint_of_a_directory_is_located_by_one_listing() -> None:
 
 
 def test_a_number_does_not_make_a_long_list() -> None:
-    """One file of a set of 99,999 stands for its name alone."""
+    """One file of a set of 99,999 counts by its name alone."""
     (candidate,) = candidates(["model-00001-of-99999.safetensors"], lambda _: None)
     assert candidate.lacks == 99_998
     assert candidate.missing == tuple(range(2, 12))

@@ -107,7 +107,7 @@ def test_a_wrong_total(total: object) -> None:
 
 
 def test_a_flood_of_missing_shards_is_counted() -> None:
-    """Of 1,000 shards that are not there, and as many without a digest, a hundred are told of each, and all are counted."""
+    """Of 1,000 shards that are not there, and as many without a digest, a hundred of each are listed, and all are counted."""
     store = MemoryStore()
     weight_map = {f"t{number}": f"s{number}.safetensors" for number in range(1_000)}
     whole = {"metadata": {"total_size": 0}, "weight_map": weight_map}
@@ -119,7 +119,7 @@ def test_a_flood_of_missing_shards_is_counted() -> None:
 
 
 def test_a_flood_of_differences_is_counted() -> None:
-    """Of 300 tensors that only one side has, a hundred are told, and all are counted."""
+    """Of 300 tensors that only one side has, a hundred are listed, and all are counted."""
     store = MemoryStore()
     put(store, "a.safetensors", weights({f"a{number}": b"1" for number in range(300)}))
     put(store, "b.safetensors", weights({f"b{number}": b"1" for number in range(300)}))

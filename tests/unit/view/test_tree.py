@@ -147,7 +147,7 @@ def folded_to(rows: Iterable[TensorRow], *, levels: int) -> Node:
 
 
 def test_layers_that_only_look_alike_are_told_apart() -> None:
-    """A name that begins like another one is no layer of it, and equal names count both."""
+    """A name that begins like another one is not a layer of it, and equal names count both."""
     root = tree([tensor("a.bc.x", 1), tensor("a.bd.x", 1), tensor("a.b", 1)])
     assert labels(root) == ["a"]
     assert labels(root.children["a"]) == ["bc.x", "bd.x", "b"]
@@ -173,7 +173,7 @@ def test_long_names_take_little_memory() -> None:
 
 
 def test_every_part_may_fork() -> None:
-    """Fifteen hundred layers, each a tensor and in the one before it, are no deeper than the deepest that is shown."""
+    """Fifteen hundred layers, each a tensor and in the one before it, are not deeper than the deepest that is shown."""
     root = folded([tensor(".".join("a" * parts), 1) for parts in range(1, 1500)])
     assert root.tensors == 1499
     assert len(list(walk(root))) == 2 * MOST_LEVELS + 3

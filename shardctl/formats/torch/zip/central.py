@@ -228,7 +228,7 @@ def _decoded(name: bytes, where: int) -> str:
     try:
         return name.decode()
     except UnicodeDecodeError:
-        raise ZipFaultError("zip-invalid", "a record's name is no UTF-8", where) from None
+        raise ZipFaultError("zip-invalid", "a record's name is not UTF-8", where) from None
 
 
 def shown(entry: Entry) -> str:

@@ -39,7 +39,10 @@ class SmallRecord(NamedTuple):
 
 
 def check_names(records: Mapping[str, ZipRecord]) -> None:
-    """Raise ZipFaultError for a control record whose name is right but for case: torch finds it, others do not."""
+    """Raise ZipFaultError for a control record whose name is right but for case.
+
+    Torch finds it, others do not.
+    """
     for name, record in records.items():
         small = name.lower()
         if small in _FOUND_BY_NAME and name != small:

@@ -1,4 +1,6 @@
-"""Read the files of torch.save since torch 1.6: a zip with a pickle, and a record of bytes for each storage.
+"""Read the files of torch.save since torch 1.6.
+
+One is a zip with a pickle, and a record of bytes for each storage.
 
 The zip's records come from `records`, the pickle's inert values from `unpickle`, the tensors of
 both from `tree`. Source: torch/serialization.py of torch 2.13.
@@ -48,7 +50,10 @@ class TorchZipReader:
         return b"PK\x05\x06" in tail and not looks_like_pickle(head, tail)
 
     def read(self, reader: Reader, report: Report) -> File | None:
-        """Read directory and pickle, and no tensor's bytes; None where no tensors can be made out."""
+        """Read directory and pickle, and no tensor's bytes.
+
+        Returns None where no tensors can be made out.
+        """
         try:
             return _Reading(reader, report).file()
         except ZipFaultError as fault:
@@ -132,7 +137,10 @@ class _Reading:
         crc32 = zlib.crc32(data)
         if crc32 != record.crc32:
             if record.crc32 or any(other.crc32 for other in records.values()):
-                message = f"data.pkl does not match its CRC-32 (recorded {record.crc32:08x}, found {crc32:08x})"
+                message = (
+                    f"data.pkl does not match its CRC-32 (recorded {record.crc32:08x}, "
+                    f"found {crc32:08x})"
+                )
                 self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
             else:
                 self._absent_crcs = True
@@ -186,8 +194,8 @@ class _Reading:
                 )
             elif storage.extent.length != ref.nbytes:
                 message = (
-                    f"the storage '{escape(key)}' should have {ref.nbytes:,} bytes, and its record has "
-                    f"{storage.extent.length:,}"
+                    f"the storage '{escape(key)}' should have {ref.nbytes:,} bytes, and its record "
+                    f"has {storage.extent.length:,}"
                 )
                 self._fault("tensor-size-mismatch", message, storage.extent.offset, _FETCH)
             else:
@@ -224,7 +232,7 @@ class _Reading:
 
 
 def _top_directory(directory: Directory) -> str:
-    """The one folder that all records lie in; torch takes that of the first."""
+    """The one directory that all records are in; torch takes that of the first."""
     tops = {record.name.split("/", 1)[0] for record in directory.records}
     if not directory.records:
         raise ZipFaultError(
@@ -232,12 +240,12 @@ def _top_directory(directory: Directory) -> str:
         )
     for record in directory.records:
         if "\\" in record.name or record.name.startswith("/") or ".." in record.name.split("/"):
-            message = f"the record '{escape(record.name)}' leads out of the file's folder"
+            message = f"the record '{escape(record.name)}' leads out of the file's directory"
             raise ZipFaultError("zip-ambiguous", message, record.extent.offset, DO_NOT_LOAD)
     if len(tops) > 1 or any("/" not in record.name for record in directory.records):
         some = ", ".join(map(escape, sorted(tops)[:5]))
         hint = "name a file that torch.save wrote; a plain zip must be unpacked first"
         raise ZipFaultError(
-            "zip-ambiguous", f"the records do not lie in one folder, but in {some}", 0, hint
+            "zip-ambiguous", f"the records are not in one directory, but in {some}", 0, hint
         )
     return next(iter(tops))

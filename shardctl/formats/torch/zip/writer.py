@@ -60,15 +60,19 @@ class TorchZipWriter:
         metadata: Mapping[str, str],  # noqa: ARG002 - metadata has no place here
         block: int | None = None,
     ) -> Layout:
-        """The file: as torch writes it, or shareable in blocks. Raises UsageError for a dtype that torch lacks."""
+        """The file: as torch writes it, or shareable in blocks.
+
+        Raises UsageError for a dtype that torch lacks.
+        """
         return lay_out(records_of(tensors, block), block)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry: a name below the top folder, and its bytes: known ones, or an extent of a source.
+    """One entry: a name below the top directory, and its bytes.
 
-    Where no checksum is known, `tensor` is one whose storage the bytes are a part of.
+    They are known ones, or an extent of a source. Where no checksum is known, `tensor` is one whose
+    storage the bytes are a part of.
     """
 
     name: bytes
@@ -83,7 +87,10 @@ class Record:
 
 
 def records_of(tensors: Sequence[Tensor], block: int | None = None) -> list[Record]:
-    """The records of a file that holds these tensors, in torch's order; `block` is that of a shareable file."""
+    """The records of a file that holds these tensors, in torch's order.
+
+    `block` is that of a shareable file.
+    """
     views, storages = _views_and_storages(tensors)
     computable = [
         _known(".format_version", b"1"),
@@ -143,14 +150,16 @@ def _view(tensor: Tensor, key: str, used: Extent, shared: bool) -> View:
 def _check(tensor: Tensor) -> None:
     if tensor.dtype.name not in STORAGE_OF and tensor.dtype.name not in TORCH_NAME_OF:
         raise UsageError(
-            f"tensor '{escape(tensor.name)}' has dtype {tensor.dtype.name}, which torch's files do not have",
+            f"tensor '{escape(tensor.name)}' has dtype {tensor.dtype.name}, which torch's files do "
+            "not have",
             hint="keep this checkpoint in safetensors",
             tensor=tensor.name,
         )
     packed = torch_packing(tensor.dtype)
     if packed > 1 and (tensor.strides is not None or not tensor.shape or tensor.shape[-1] % packed):
         raise UsageError(
-            f"tensor '{escape(tensor.name)}' does not fill whole elements of torch.{TORCH_NAME_OF[tensor.dtype.name]}",
+            f"tensor '{escape(tensor.name)}' does not fill whole elements of "
+            f"torch.{TORCH_NAME_OF[tensor.dtype.name]}",
             hint="keep this checkpoint in safetensors",
             tensor=tensor.name,
         )
@@ -164,7 +173,7 @@ def _check(tensor: Tensor) -> None:
         tensor.name.encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"tensor '{escape(tensor.name)}' has a name that is no valid Unicode",
+            f"tensor '{escape(tensor.name)}' has a name that is not valid Unicode",
             hint="rename it where the checkpoint is made",
             tensor=tensor.name,
         ) from None
@@ -183,7 +192,10 @@ def measure(records: Iterable[Record], block: int | None = None) -> int:
 
 
 def lay_out(records: Sequence[Record], block: int | None = None) -> Layout:
-    """The file: records, central directory, end; shareable in blocks of so many bytes, or compact."""
+    """The file: records, central directory, end.
+
+    It is shareable in blocks of so many bytes, or compact.
+    """
     builder = LayoutBuilder()
     placed: list[tuple[Record, int, _PutCrc]] = []
     for record in records:
@@ -203,7 +215,10 @@ def lay_out(records: Sequence[Record], block: int | None = None) -> Layout:
 
 
 def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
-    """Append a record's data; returns what appends its CRC: known, carried over, or still to be computed."""
+    """Append a record's data.
+
+    Returns what appends its CRC: known, carried over, or still to be computed.
+    """
     if isinstance(record.data, bytes):
         builder.literal(record.data)
     elif record.nbytes:
@@ -235,7 +250,10 @@ def _place(record: Record, block: int | None) -> tuple[int, int]:
 
 
 def _local_extra(nbytes: int, at: int) -> bytes:
-    """Torch's zip64 field: a large record's size, with compressed size 0, and an offset past 4 GiB."""
+    """Torch's zip64 field.
+
+    It has a large record's size, with compressed size 0, and an offset past 4 GiB.
+    """
     fields = b""
     if nbytes >= _LIMIT:
         fields += struct.pack("<QQ", nbytes, 0)
@@ -245,7 +263,10 @@ def _local_extra(nbytes: int, at: int) -> bytes:
 
 
 def _descriptor_sizes(nbytes: int, at: int) -> bytes:
-    """The sizes in a descriptor: 64 bits wide where the local header has a zip64 field, for whatever reason."""
+    """The sizes in a descriptor.
+
+    They are 64 bits wide where the local header has a zip64 field, for whatever reason.
+    """
     return struct.pack("<QQ" if nbytes >= _LIMIT or at >= _LIMIT else "<II", nbytes, nbytes)
 
 
