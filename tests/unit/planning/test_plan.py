@@ -158,8 +158,8 @@ class TestTies:
         assert made.total_size == 16 + 8
 
     def test_recorded_aliases_stay_recorded_in_safetensors(self) -> None:
-        """From safetensors to safetensors an alias is recorded in the file of the kept tensor and in
-        the index.
+        """From safetensors to safetensors an alias is recorded in the kept tensor's file and in the
+        index.
         """
         source = checkpoint_of(
             self.embed, self.other, format_name="safetensors", aliases={"lm_head": "embed"}
@@ -299,7 +299,7 @@ class TestOversizeAndNotes:
         assert shard.metadata == {"format": "pt", "author": "x"}
 
     def test_metadata_of_tensors_goes_with_them(self) -> None:
-        """A key with a value for each tensor is divided as the tensors are, or left out with a note."""
+        """A key with a value for each tensor is divided like them, or left out with a note."""
         texts = {"a": '{"n": 1}', "b": '{"n": 2}'}
         source = checkpoint_of(
             floats("b", 1), floats("a", 1, 4), format_name="safetensors",

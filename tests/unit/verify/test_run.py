@@ -375,7 +375,7 @@ def test_load_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_contents_that_the_suffix_does_not_promise(
     name: str, container: str, found: list[str]
 ) -> None:
-    """Another format than the suffix promises is an error; a name without a suffix promises none."""
+    """Another format than that of the suffix is an error; a name without a suffix may have any."""
     store = MemoryStore()
     put(store, f"m/{name}", weights({"a": b"1"}, container))
     assert check(store, f"m/{name}") == found
