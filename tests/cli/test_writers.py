@@ -23,12 +23,12 @@ PLAN_KEYS = ["layout_version", "layout", "block_size", "options", "sources"]
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A folder with one file of three equal tensors, and a config."""
+    """A directory with one file of three equal tensors, and a config."""
     return plain_directory(tmp_path / "source")
 
 
 def names(directory: Path) -> list[str]:
-    """The names in a folder, without the hidden ones."""
+    """The names in a directory, without the hidden ones."""
     return sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
 
 
@@ -186,7 +186,7 @@ def test_checksums_are_printed_and_written(source: Path, tmp_path: Path, run_cli
 def test_a_request_without_sense_is_2(
     source: Path, tmp_path: Path, run_cli: RunCli, arguments: tuple[str, ...]
 ) -> None:
-    """Usage errors end with 2, print nothing to stdout, and leave nothing behind."""
+    """Usage errors end with 2, print nothing to stdout, and write no file."""
     command, *options = arguments
     done = run_cli(command, source, tmp_path / "out", *options, code=2)
     assert done.stdout == ""
@@ -238,7 +238,7 @@ def test_the_environment_sets_options(
 
 
 def test_two_variables_of_a_group_are_2(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Where the environment alone contradicts itself, nobody can know what is meant."""
+    """Two environment variables that contradict each other are a usage error."""
     variables = {"SHARDCTL_SPLIT_MAX_SHARD_SIZE": "400", "SHARDCTL_SPLIT_NUM_SHARDS": "2"}
     error = run_cli("split", source, tmp_path / "out", env=variables, code=2).stderr
     assert "--max-shard-size and --num-shards cannot be used together" in error
@@ -334,7 +334,7 @@ def test_a_key_with_two_meanings_is_2(tmp_path: Path, run_cli: RunCli) -> None:
 
 
 def test_drop_non_tensors(tmp_path: Path, run_cli: RunCli) -> None:
-    """What is no tensor is refused by name, unless it may be left out."""
+    """A value that is not a tensor is refused by name, unless it may be left out."""
     import torch
 
     path = write_torch(tmp_path / "pytorch_model.bin", {"w": torch.ones(2), "step": 3})
@@ -345,7 +345,7 @@ def test_drop_non_tensors(tmp_path: Path, run_cli: RunCli) -> None:
 
 @pytest.mark.parametrize(("tied", "held"), [("share", {"a"}), ("expand", {"a", "z"})])
 def test_tied_tensors(tmp_path: Path, run_cli: RunCli, tied: str, held: set[str]) -> None:
-    """`share` writes one name and records the other; `expand` gives each name bytes of its own."""
+    """`share` writes one name and records the other; `expand` gives each name separate bytes."""
     import torch
 
     weight = torch.arange(4.0)
@@ -410,7 +410,7 @@ def test_replace_leaves_other_checkpoints_alone(
 
 
 def test_the_target_may_be_the_source_only_with_replace(source: Path, run_cli: RunCli) -> None:
-    """Writing into the folder that is read needs --replace; then the set that was read goes."""
+    """Writing into the directory that is read needs --replace; then the set that was read goes."""
     assert (
         "is the source itself"
         in run_cli("split", source, source, "--num-shards", "2", code=4).stderr
@@ -422,7 +422,7 @@ def test_the_target_may_be_the_source_only_with_replace(source: Path, run_cli: R
 
 
 def test_a_different_companion_is_in_the_way(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """A config of other content in the target is 4; one of equal content is no reason to stop."""
+    """A config of other content in the target is 4; one of equal content does not stop the run."""
     out = tmp_path / "out"
     out.mkdir()
     (out / "config.json").write_text('{"mine": true}')
@@ -433,7 +433,7 @@ def test_a_different_companion_is_in_the_way(source: Path, tmp_path: Path, run_c
 
 
 def test_companions_are_what_a_loader_wants(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Other weights, training state, checksums and hidden state stay behind; links to files are
+    """Other weights, training state, checksums and hidden state are not copied; links to files are
     followed.
     """
     (source / "optimizer.pt").write_bytes(b"x")
@@ -451,7 +451,7 @@ def test_companions_are_what_a_loader_wants(source: Path, tmp_path: Path, run_cl
 def test_a_file_target_with_an_unknown_suffix_is_2(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
-    """An existing file that is no container is not overwritten, nor is a folder made of it."""
+    """An existing file of no known format is not overwritten, nor replaced by a directory."""
     (tmp_path / "notes.txt").write_text("mine")
     run_cli("merge", source, tmp_path / "notes.txt", code=2)
     run_cli("split", source, tmp_path / "out.safetensors", code=2)
@@ -552,7 +552,7 @@ def test_reshard_keeps_the_number_of_shards(tmp_path: Path, run_cli: RunCli) -> 
 
 
 def test_oversize_tensors_are_listed(tmp_path: Path, run_cli: RunCli) -> None:
-    """A tensor over the limit gets a shard of its own, and the document names it."""
+    """A tensor over the limit gets a separate shard, and the document names it."""
     write_floats(tmp_path / "source" / "model.safetensors", {"a": 400, "big": 4000, "c": 400})
     arguments = (
         "split",

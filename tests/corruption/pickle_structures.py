@@ -1,4 +1,4 @@
-"""Pickles that call one name, by structure: where the call stands, the protocol, and the kind of file.
+"""Pickles that call one name, by the place of the call, the protocol, and the kind of file.
 
 The call is `os.mkdir("CANARY")`: harmless, and visible where it runs. No pickle is given to a real
 unpickler.

@@ -1,4 +1,4 @@
-"""Peak memory of reading a torch file against its size: no input takes more than a bounded multiple."""
+"""Peak memory of reading a torch file: no input takes more than a bounded multiple of its size."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ _FILES: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", _FILES)
 def test_memory_follows_the_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a file holds, reading it stays within a factor of its size, beyond what small files may
-    take.
+    """Whatever a file holds, reading it stays within a factor of its size, beyond what small files
+    may take.
     """
-    # A small file stands for a large one, which would take minutes to measure.
+    # A small file is used in place of a large one, which would take minutes to measure.
     monkeypatch.setattr(limits, "MIN_WEIGHT", 1_000)
     monkeypatch.setattr(tree, "MIN_ENTRIES", 1_000)
     data = _FILES[name]()

@@ -58,7 +58,7 @@ def _bytes_of(tensor: Tensor, data: bytes) -> bytes:
 
 
 def _theirs(value: Any, name: str = "") -> list[tuple[str, object]]:
-    """The tensors of what torch loads, with dotted names; those under keys that are not text are named "?"."""
+    """The tensors of what torch loads, by dotted names, with "?" for keys that are not text."""
     if isinstance(value, torch.Tensor):
         return [(name, (tuple(value.shape), bits(value)))]
     if isinstance(value, dict):
@@ -87,8 +87,8 @@ def _named(tree: Any, data: bytes, name: str = "") -> list[tuple[str, object]]:
 
 @pytest.mark.parametrize("seed", range(_SEEDS))
 def test_what_is_sound_loads_alike(seed: int) -> None:
-    """Of random pickles in torch's vocabulary, each that is read without a finding loads with torch's
-    default loader, and has the same tensors there.
+    """Of random pickles in torch's vocabulary, each that is read without a finding loads with
+    torch's default loader, and has the same tensors there.
     """
     sound = 0
     for case in range(_CASES):

@@ -1,4 +1,4 @@
-"""A name that a pickle would import is named wherever it stands, and no advice leads to loading it."""
+"""A name that a pickle would import is reported at any place, and no hint leads to loading it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.corruption.pickle_structures import FILES, NAME, POSITIONS, pickled, 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("position", POSITIONS)
 def test_the_name_is_found(file: str, position: str, tmp_path: Path) -> None:
-    """In every protocol, framed and not, verify gives pickle-unsafe with the name, and safe hints."""
+    """In every protocol, framed or not, verify gives pickle-unsafe with the name and safe hints."""
     path = tmp_path / "model.pt"
     for kind, place, protocol, framed in structures():
         if (kind, place) != (file, position):

@@ -13,7 +13,7 @@ from tests.support.program import ROOT
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 #: The text of each recipe by its heading.
 RECIPES = dict(re.findall(r"^## (Add [^\n]+)\n(.*?)(?=^## )", TEXT, re.DOTALL | re.MULTILINE))
-#: By recipe: the modules of the toy below tests/, the test that uses it, and where it is registered.
+#: By recipe: the modules of the toy below tests/, its test, and where it is registered.
 TOYS = {
     "Add a format": (
         ("toy/format.py", "toy/reader.py", "toy/writer.py"),
@@ -43,7 +43,7 @@ def named(recipe: str) -> list[str]:
 
 
 def imported(path: str) -> Iterator[tuple[str, str]]:
-    """Yield the modules of shardctl that a file below tests/ imports, each with the name it takes."""
+    """Yield the modules of shardctl that a file below tests/ imports, each with the name taken."""
     for node in ast.walk(ast.parse((ROOT / "tests" / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("shardctl"):
             yield from ((str(node.module), alias.name) for alias in node.names)
@@ -58,7 +58,7 @@ def test_the_recipes_are_those_for_what_can_be_added() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_file_that_a_recipe_names_exists(recipe: str) -> None:
-    """Each path of a recipe is that of a file or a directory, at least for one that was added so."""
+    """Each path of a recipe exists, with any name in place of `<name>`."""
     paths = named(recipe)
     assert paths
     missing = [path for path in paths if not any(ROOT.glob(path.replace("<name>", "*")))]
@@ -67,7 +67,7 @@ def test_every_file_that_a_recipe_names_exists(recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", TOYS)
 def test_a_recipe_names_what_the_toy_needed(recipe: str) -> None:
-    """The recipe names the toy's modules and its test, and the toy has all that the recipe asks for.
+    """The recipe names the toy's modules and its test, and the toy has all that the recipe needs.
 
     Only the comparison with another loader is left out: the toy has no other one.
     """

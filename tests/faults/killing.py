@@ -1,4 +1,4 @@
-"""A run killed before every system call that changes something below its target, and what must hold after each.
+"""What must hold after a kill before each system call that changes something below the target.
 
 The moments are listed by one run under strace and counted for each path, since strace counts for
 each thread.
@@ -45,7 +45,7 @@ class Scenario:
         return self.source == self.target
 
     def arguments(self, directory: Path) -> list[str]:
-        """The command line below a directory. One job, so that the moments are the same in every run."""
+        """The command line below a directory: one job, so that all runs have the same moments."""
         name, *options = self.command
         paths = [str(directory / self.source), str(directory / self.target)]
         return [name, *paths, *options, "--jobs", "1", "--quiet"]
@@ -118,7 +118,7 @@ def kill_everywhere(
     """Kill a run before each of its changes; returns their number.
 
     `pristine` is what is there before anything is run. `first` gives the point, below a directory,
-    where an earlier run is killed, None where there is none: it is run anew before each, since a
+    where an earlier run is killed, None where there is none: it is run again before each, since a
     run goes on only with the very files of its journal.
     """
     before = {directory.name: digests(directory) for directory in pristine.iterdir()}
@@ -149,7 +149,7 @@ def kill_everywhere(
 
 
 def _restore(pristine: Path, work: Path) -> None:
-    """Make `work` anew, as if nothing had been run there."""
+    """Make `work` again, as if nothing had been run there."""
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(pristine, work)
     forget_records()
@@ -205,7 +205,7 @@ def _check_index(
     after: Mapping[str, str],
     where: str,
 ) -> None:
-    """An index stands for one set that is there whole, be it the old or the new."""
+    """An index names the shards of one complete set, be it the old or the new."""
     indexes = [name for name in found if name.endswith(".index.json")]
     for name in indexes:
         shards = set(json.loads((target / name).read_text())["weight_map"].values())

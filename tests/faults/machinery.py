@@ -1,4 +1,4 @@
-"""What the fault suites share: tiny checkpoints, the program under strace, directories by digest."""
+"""What the fault suites share: small checkpoints, the program under strace, and digests."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _PR_SET_PTRACER = 0x59616D61
 
 #: The system calls that change what is on disk. `openat` counts only where it makes a file.
 STATE_CHANGING = (
-    "openat", "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync", "fdatasync", "rename",
-    "renameat", "renameat2", "link", "linkat", "symlink", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod",
-    "fchmod", "fchmodat",
+    "openat", "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync",
+    "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "unlink",
+    "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod", "fchmod", "fchmodat",
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
 
 
 def read_tensors(directory: Path) -> dict[str, bytes]:
-    """Every tensor of a directory's safetensors files by name: through its index where it has one."""
+    """Every tensor of a directory's safetensors files by name, through its index if it has one."""
     names = sorted(path.name for path in directory.glob("*.safetensors"))
     for index in directory.glob("*.index.json"):
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
@@ -136,7 +136,7 @@ def program(*arguments: object) -> list[str]:
 def run_program(
     *arguments: object, under: Sequence[str] = (), stdout: int | None = subprocess.PIPE
 ) -> Ended:
-    """Run the program to its end as a process of its own, `under` another one if that is given."""
+    """Run the program to its end as a separate process, `under` another one if that is given."""
     done = subprocess.run(
         [*under, *program(*arguments)],
         stdout=stdout,
@@ -158,10 +158,10 @@ def run_here(*arguments: object) -> Ended:
 
 
 def run_killed(point: Point, *arguments: object) -> int | None:
-    """Run the program in a process of its own, killed just before a point; returns how it ended (-9 if it was there).
+    """Run the program in a separate process, killed just before a point; returns the exit code.
 
-    The process is forked from one that has everything imported, since starting Python takes longer
-    than all the rest.
+    That is -9 if the point was reached. The process is forked from one that has everything
+    imported, since starting Python takes longer than all the rest.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -241,7 +241,7 @@ def points_of(arguments: Sequence[object], below: Path, log: Path) -> list[Point
     """Run the program once, and list every successful call by which it changed something below a
     directory.
 
-    Those that change nothing count too where they are told from the others by number only.
+    Those that change nothing count too where they differ from the others by number only.
     """
     under = [
         "strace",

@@ -1,4 +1,4 @@
-"""SIGKILL before every change of the run that comes after a killed one; then the invariants, and a third run.
+"""SIGKILL before every change of the run after a killed one; then the invariants, and a third run.
 
 The number of moments goes to the report as the property `moments`.
 """

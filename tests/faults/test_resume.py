@@ -1,4 +1,4 @@
-"""The same command again: what it keeps, what it refuses, and what it leaves behind."""
+"""The same command again: what it keeps, what it refuses, and what is left after it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_finished_shards_are_kept(source: Path, tmp_path: Path) -> None:
 
 @needs_strace
 def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None:
-    """A finished file that somebody removed is written again, also where that try was cut short."""
+    """A finished file that the user removed is written again, also where that try was cut short."""
     target = tmp_path / "target"
     _interrupted(source, target)
     (target / STAGING / "files" / SHARD.format(1)).unlink()
@@ -90,9 +90,7 @@ def test_a_receipt_never_outlives_its_file(source: Path, tmp_path: Path) -> None
 
 @needs_strace
 def test_another_option_is_refused_with_both_ways_out(source: Path, tmp_path: Path) -> None:
-    """A half-done run of another plan says what differs and offers both ways out, however often
-    asked.
-    """
+    """An unfinished run of another plan is always refused, with the difference and both hints."""
     target = tmp_path / "target"
     _interrupted(source, target)
     for _ in range(2):
@@ -135,7 +133,7 @@ def test_a_changed_source_is_refused_by_name(source: Path, tmp_path: Path) -> No
 
 @needs_strace
 def test_restart_begins_anew(source: Path, tmp_path: Path) -> None:
-    """With --restart nothing of the half-done run is used."""
+    """With --restart nothing of the unfinished run is used."""
     target = tmp_path / "target"
     _interrupted(source, target)
     before = _identity(target / STAGING / "files" / SHARD.format(1))
@@ -249,7 +247,7 @@ def test_a_file_that_was_replaced_by_several_is_found_in_them(source: Path) -> N
 
 @needs_strace
 def test_a_run_for_one_file_is_resumed(source: Path, tmp_path: Path) -> None:
-    """A run for a target that is a file leaves its work beside it, where the same command finds it."""
+    """The work of a run for a target file is kept beside it, where the same command finds it."""
     target = tmp_path / "target" / "whole.safetensors"
     command = ("merge", source, target)
     killed = injected("renameat2", "signal=KILL", target.name)
@@ -274,7 +272,7 @@ def _unsorted(directory: Path) -> dict[str, bytes]:
 
 @needs_strace
 def test_a_half_replaced_source_is_refused(tmp_path: Path) -> None:
-    """While a replacement waits to be finished, its mixed files are no source for other commands."""
+    """While a replacement is unfinished, other commands refuse its mixed files as a source."""
     model = tmp_path / "model"
     held = _unsorted(model)
     order = ("split", model, model, "--num-shards", 3, "--replace", "--order", "natural")

@@ -53,7 +53,7 @@ def test_a_literal_between_two_runs_keeps_them_apart() -> None:
 
 
 def test_a_storage_is_checked_once() -> None:
-    """The check of a storage has no bytes in the file, comes once, and is that of the whole storage."""
+    """The check of a storage has no bytes in the file, comes once, and covers the whole storage."""
     whole = Storage(Extent("f", 64, 16), "0", crc32=9)
     cut = Storage(Extent("f", 68, 8), "of b", cut_from=whole)
     tensors = [

@@ -27,7 +27,9 @@ def test_a_name_of_a_million_characters_is_shortened(character: str) -> None:
 
 
 def test_every_character_is_escaped_alike_each_time() -> None:
-    """What is invisible, moves the cursor or turns the text round is written by its number; a backslash only where names are."""
+    """What is invisible, moves the cursor or turns the text round is written by its number; a
+    backslash only where names are.
+    """
     name = "a\\b\t\x1b\u202e\U000e0001é"
     for _ in range(2):
         assert escape(name) == r"a\\b\t\x1b\u202e\U000e0001é"

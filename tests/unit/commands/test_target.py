@@ -1,4 +1,4 @@
-"""What TARGET means, what is in the way there, and what gives way."""
+"""What TARGET means, what is in the way there, and what is replaced."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def giving_way(
     replace: Replace,
     names: tuple[str, ...] = ("model.safetensors",),
 ) -> tuple[str, ...]:
-    """What gives way to these names where `m` is the source."""
+    """The files that these names replace where `m` is the source."""
     return superseded(route(store, target), REQUEST, names, replace)
 
 
 @pytest.mark.parametrize("text", ["new", "new/", "m", "a.b"])
 def test_a_directory(text: str) -> None:
-    """A folder that is there, and any new name without a weights suffix, is a folder."""
+    """A directory that exists, and any new name without a weights suffix, is a directory."""
     store = MemoryStore()
     sample(store)
     place = resolve_target(store, text, one_file=False)
@@ -82,7 +82,7 @@ def test_a_file_for_several_is_refused() -> None:
 
 
 def test_any_other_file_is_refused() -> None:
-    """A file that is there and has no weights suffix is no target."""
+    """A file that exists and has no weights suffix is not a target."""
     store = MemoryStore()
     put(store, "notes.txt", b"mine")
     with pytest.raises(UsageError, match="is a file"):
@@ -90,7 +90,7 @@ def test_any_other_file_is_refused() -> None:
 
 
 def test_in_place() -> None:
-    """The source's folder and its file are the source itself; another file beside it is not."""
+    """The source's directory and its file are the source itself; another file beside it is not."""
     store = MemoryStore()
     sample(store)
     for text, itself in (
@@ -104,7 +104,7 @@ def test_in_place() -> None:
 
 
 def test_in_place_through_a_link(tmp_path: Path) -> None:
-    """A link to the source's folder is the source itself."""
+    """A link to the source's directory is the source itself."""
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "model.safetensors").write_bytes(weights({"a": b"1"}))
     (tmp_path / "link").symlink_to(tmp_path / "m")
@@ -122,7 +122,7 @@ def test_the_source_itself_needs_replace() -> None:
 
 
 def test_in_place_takes_the_set_that_was_read_in_any_container() -> None:
-    """A `.bin` that is read gives way to safetensors with plain --replace."""
+    """A `.bin` that is read is replaced by safetensors with plain --replace."""
     store = MemoryStore()
     put(store, "m/pytorch_model.bin", weights({"a": b"1"}, "bin"))
     assert giving_way(store, "m", "same") == ("pytorch_model.bin",)
@@ -164,7 +164,7 @@ def test_a_name_that_nothing_may_replace() -> None:
 
 
 def test_a_file_in_the_way_of_a_new_name() -> None:
-    """A file of a new name, weights or not, gives way only with --replace; a folder never does."""
+    """A file of a new name, weights or not, is replaced only with --replace, a directory never."""
     store = MemoryStore()
     sample(store)
     put(store, "t/extra.json", b"{}")
@@ -177,7 +177,7 @@ def test_a_file_in_the_way_of_a_new_name() -> None:
 
 
 def test_a_file_target_leaves_its_neighbours_alone() -> None:
-    """Other checkpoints in the folder of a target file are not in its way."""
+    """Other checkpoints in the directory of a target file are not in its way."""
     store = MemoryStore()
     sample(store)
     put(store, "t/pytorch_model.bin", weights({"a": b"1"}, "bin"))
@@ -202,7 +202,7 @@ def test_companions() -> None:
 
 
 def test_companions_that_are_links_to_files(tmp_path: Path) -> None:
-    """A link to a file goes along, as caches have them; one to a folder or to nothing does not."""
+    """A link to a file is copied, as caches have them; one to a directory or to nothing is not."""
     (tmp_path / "model.safetensors").write_bytes(weights({"a": b"1"}))
     (tmp_path / "blob").mkdir()
     (tmp_path / "blob" / "1").write_bytes(b"{}")

@@ -75,7 +75,7 @@ def damaged_bin() -> bytes:
 
 
 def names(store: MemoryStore, directory: str) -> list[str]:
-    """The files in a folder."""
+    """The files in a directory."""
     return [entry.name for entry in store.list(directory) if entry.kind == "file"]
 
 
@@ -229,7 +229,7 @@ def test_a_different_companion_in_the_target_is_in_the_way() -> None:
 
 
 def test_training_state_and_checksums_are_no_companions() -> None:
-    """Weights, training state, SHA256SUMS and hidden staging folders do not follow."""
+    """Weights, training state, SHA256SUMS and hidden staging directories are not copied."""
     store = MemoryStore()
     sample(store)
     for name in (
@@ -309,7 +309,7 @@ def test_the_plan_decides_the_bytes() -> None:
 
 
 def test_progress_counts_every_byte_of_every_file() -> None:
-    """What is told while files are written adds up to their sizes."""
+    """The progress that is reported while files are written adds up to their sizes."""
     store = MemoryStore()
     sample(store)
     told = Told()
@@ -448,7 +448,7 @@ def test_a_missing_companion_is_work() -> None:
 
 
 def test_files_of_the_journals_names_are_only_files() -> None:
-    """Companions that are called like the journal's files are copied, and read by nobody."""
+    """Companions that are called like the journal's files are copied, and not read as a journal."""
     store = MemoryStore()
     sample(store)
     for name in ("commit.json", "plan.json", "receipts.jsonl", "record.json", "lock"):
@@ -525,7 +525,7 @@ TO_SAFETENSORS = WriteOptions(limits=Limits(), format="safetensors")
 
 
 def test_damage_does_not_go_into_a_format_without_checksums() -> None:
-    """A damaged record stops the run before anything has a final name, with tensor, file and place."""
+    """A damaged record stops the run before any final name, with the tensor, file and place."""
     store = MemoryStore()
     put(store, "m/pytorch_model.bin", damaged_bin())
     with pytest.raises(FormatError) as caught:
@@ -571,7 +571,7 @@ def _fail() -> AbstractContextManager[object]:
 
 
 def test_a_damaged_record_that_goes_on_with_its_checksum_is_copied() -> None:
-    """A whole record into the same format keeps its checksum, which goes on telling of the damage."""
+    """A whole record copied to the same format keeps its checksum, which still shows the damage."""
     store = MemoryStore()
     put(store, "m/pytorch_model.bin", damaged_bin())
     (receipt,) = write(

@@ -204,7 +204,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 def test_a_commit_that_came_with_a_directory(
     tmp_path: Path, copy: Callable[[Path, Path], object]
 ) -> None:
-    """A commit that was copied with its directory touches nothing; one that moved with it is its own."""
+    """A commit that was copied with its directory changes nothing; one that moved is finished."""
     store, target = prepared(tmp_path)
     begin_locally(store, target)
     copy(target, tmp_path / "copy")
@@ -252,7 +252,7 @@ def test_a_link_among_the_own_files_is_refused(tmp_path: Path, name: str) -> Non
 def test_a_rival_is_noticed_and_the_commit_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a name is taken during the commit, the old set comes back and the new one stays staged."""
+    """If a name is taken during the commit, the old set is restored; the new one stays staged."""
     store, target = prepared(tmp_path)
     real = exchange._give_name
 

@@ -18,7 +18,7 @@ NEW = {"model-1.bin": "new 1", "model-3.bin": "new 3", "index.json": "new index"
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """The simulated end of the process."""
 
 
 class Stopping(LocalDirectory):

@@ -136,8 +136,8 @@ def test_a_file_that_is_gone_cannot_be_noted(journal: Journal) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"[]", b"null", b"{}", b'{"journal_version": 1}', b'{"journal_version": 2}', b"\xff", b"[" * 100_000,
-     b'{"journal_version": 2, "plan_id": "x", "options": {}, "sources": 7}'],
+    [b"{", b"[]", b"null", b"{}", b'{"journal_version": 1}', b'{"journal_version": 2}', b"\xff",
+     b"[" * 100_000, b'{"journal_version": 2, "plan_id": "x", "options": {}, "sources": 7}'],
 )  # fmt: skip
 @pytest.mark.parametrize("name", [PLAN, COMMIT])
 def test_a_foreign_journal_is_refused(

@@ -88,7 +88,9 @@ def _peak(read: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("text", _HEADERS.values(), ids=list(_HEADERS))
 def test_a_header_takes_memory_in_proportion_to_its_length(text: str) -> None:
-    """Whatever a header holds, tensors or anything else, the peak is no more than some times its length."""
+    """Whatever a header holds, tensors or anything else, the peak is no more than some times its
+    length.
+    """
     header = text.encode()
     reader = BytesReader("a.safetensors", struct.pack("<Q", len(header)) + header + b"x")
     peak = _peak(lambda: SafetensorsReader().read(reader, lambda _: None))

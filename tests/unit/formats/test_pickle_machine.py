@@ -1,4 +1,4 @@
-"""The pickle machine: frames, numbers and texts of old protocols, keys, calls, and what it notes."""
+"""The pickle machine: frames, numbers and texts of old protocols, keys, calls, and its notes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_frames_that_picklers_write() -> None:
     ],
 )
 def test_frames_that_unpicklers_read_differently(data: bytes) -> None:
-    """A frame that ends within an opcode, holds another, or ends elsewhere than the pickle is refused."""
+    """A frame that ends in an opcode, holds another, or ends apart from the pickle is refused."""
     with pytest.raises(PickleFaultError, match="frame") as caught:
         unpickle(data)
     if not isinstance(caught.value, PickleCutShortError):  # there the rest of the file is missing
@@ -103,7 +103,7 @@ def test_ordered_dicts_of_pairs() -> None:
 
 
 def test_equal_keys_are_one() -> None:
-    """1, True and 1.0 are one key, as 0.0 and -0.0 are, also in tuples, and the last value counts."""
+    """1, True and 1.0 are one key, as are 0.0 and -0.0, also in tuples; the last value counts."""
     one, real = b"K\x01", b"G" + struct.pack(">d", 1.0)
     root = unpickle(b"\x80\x02}(" + one + b"K\x05\x88K\x06" + real + b"K\x07u.").root
     assert isinstance(root, Mapping)
@@ -146,13 +146,13 @@ def test_parameters_by_type() -> None:
     ],
 )  # fmt: skip
 def test_what_changes_tensors_or_fails_is_refused(body: bytes) -> None:
-    """BUILD on a tensor or on what may be one, calls of values, and items of the wrong kind are faults."""
+    """BUILD on a possible tensor, calls of values, and items of the wrong kind are faults."""
     with pytest.raises(PickleFaultError):
         unpickle(b"\x80\x02" + body + b".")
 
 
 def test_what_weights_only_refuses_is_noted() -> None:
-    """Opcodes beyond torch's own, and calls of what a call gives, are noted; torch's own are not."""
+    """Opcodes that torch does not write, and calls of what a call gives, are noted, others not."""
     assert unpickle(b"\x80\x02}" + text("w") + TENSOR + b"s.").refused == ()
     assert unpickle(b"\x80\x04" + frame(b"\x8c\x01a\x94.")).refused == (
         "FRAME",
@@ -181,7 +181,7 @@ def test_calls_that_allocate_by_a_number(call: bytes, nbytes: int) -> None:
 
 
 def test_names_of_broken_pickles() -> None:
-    """The scan goes on past faults and past STOP, follows the memo, and says where it cannot follow."""
+    """The scan continues past faults and STOP, follows the memo, and says where it cannot."""
     assert imported_names(b"\x80\x02cos\nsystem\n00h\x09(iposix\nopen\n.ca\nb\n\xff") == (
         "os.system",
         "posix.open",

@@ -109,7 +109,7 @@ def test_numbers_that_cannot_be_written_again_can_be_refused() -> None:
 
 
 def _values_of(value: object) -> tuple[int, int, int]:
-    """The lists and objects of a JSON value, their members, and the commas between what they hold."""
+    """The lists and objects of a JSON value, their members, and the commas between them."""
     inside = [each for each in _all_of(value) if isinstance(each, dict | list)]
     members = sum(len(each) for each in inside if isinstance(each, dict))
     return len(inside), members, sum(max(len(each) - 1, 0) for each in inside)
@@ -128,7 +128,9 @@ def _all_of(value: object) -> list[object]:
 def test_only_what_stands_outside_strings_is_counted(
     value: dict[str, object], draw: st.DataObject
 ) -> None:
-    """A text is refused where its lists, objects, members or values are one too many, whatever its strings hold and wherever it is cut."""
+    """A text is refused where its lists, objects, members or values are one too many, whatever its
+    strings hold and wherever it is cut.
+    """
     counts = _values_of(value)
     text = json.dumps(value)
     with pytest.MonkeyPatch.context() as patch:

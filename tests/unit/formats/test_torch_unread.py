@@ -1,4 +1,4 @@
-"""Tensors that are not read are named, and what tells torch how a zip is laid out is believed only if it is true."""
+"""Tensors that are not read are named, and a record about a zip's layout counts only if true."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _VALUES: dict[str, Any] = {
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 @pytest.mark.parametrize("name", _VALUES)
 def test_what_holds_tensors_is_unread(name: str) -> None:
-    """Each such value beside a tensor is an entry that is not read, with its class and a safe hint."""
+    """Each such value beside a tensor is an unread entry, with its class and a safe hint."""
     value = _VALUES[name]()
     (entry,) = _unread({"w": torch.ones(1), "x": value}).values()
     assert entry.name == "x"
@@ -80,7 +80,7 @@ def test_what_holds_none_is_not() -> None:
 
 
 def test_attributes_that_are_tensors() -> None:
-    """A tensor whose attributes hold tensors is not read: they would be lost; plain attributes may go."""
+    """A tensor with tensors in its attributes is unread, as they would be lost; others may be."""
     marked, plain = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
     marked.scale, plain.note = torch.ones(1), {"lr": [1, 2]}
     assert list(_unread({"m": marked, "p": plain})) == ["m"]
@@ -119,7 +119,7 @@ def test_the_version_that_counts(version: bytes, sound: bool) -> None:
 
 
 def test_a_layout_that_is_not_there() -> None:
-    """`.format_version` on other than torch's own layout is a warning; on that layout it is nothing."""
+    """`.format_version` is a warning on another layout than torch's, and no finding on torch's."""
     other = TENSOR.replace(persid(), persid(key="1"))
     root = b"\x80\x02}(" + text("a") + TENSOR + text("b") + other + b"u."
     more = {"y": Entry("archive/data/1", bytes(16)), "x": Entry("archive/.format_version", b"1")}
@@ -132,7 +132,7 @@ def test_a_layout_that_is_not_there() -> None:
 
 
 def test_storages_without_checksums() -> None:
-    """Storages that `skip_data` left without a checksum are a warning, and have none to compare with."""
+    """Storages that `skip_data` left without a checksum are a warning, and are not compared."""
     buffer = io.BytesIO()
     with torch.serialization.skip_data():
         torch.save({"w": torch.ones(3)}, buffer)
@@ -159,7 +159,7 @@ def test_locations() -> None:
 
 
 def test_keys_of_legacy_views() -> None:
-    """A view key with two meanings, or that is a storage's key, is refused: torch takes the first."""
+    """A view key with two meanings, or equal to a storage's, is refused: torch takes the first."""
     storages = {"s": range(4), "t": range(4)}
     for views in ((("v", 0, 2), ("v", 1, 2)), (("v", 0, 2), ("v", 0, 3)), (None, ("s", 1, 2))):
         tensors = {str(place): ("s", view, 0, (2,)) for place, view in enumerate(views)}

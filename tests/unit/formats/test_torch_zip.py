@@ -176,8 +176,8 @@ def test_an_empty_checkpoint() -> None:
 
 
 def test_other_roots() -> None:
-    """A list of tensors is named by its places and one tensor as the only item of a list; a model is
-    an entry that is not read, and a number is refused.
+    """A list of tensors is named by its places and one tensor as the only item of a list; a model
+    is an entry that is not read, and a number is refused.
     """
     assert list(_read(_save([torch.ones(2), torch.ones(3)])).tree) == ["0", "1"]
     assert list(_read(_save(({"a": torch.ones(2)}, {"lr": 1}))).tree) == ["0", "1"]

@@ -156,7 +156,7 @@ def test_checksums_are_carried_over() -> None:
 
 
 def test_a_part_of_a_record_has_the_whole_record_checked() -> None:
-    """A part gets a checksum of its own, so the source's is compared first; a whole record needs none."""
+    """A part gets a new checksum, so the source's is compared first; a whole record needs none."""
     storage = Storage(Extent(_SOURCE, 100, 16), "0", 7)
     whole = Tensor("w", DTYPES["F32"], (4,), storage)
     part = Tensor("v", DTYPES["F32"], (2,), storage, offset=1)

@@ -327,7 +327,7 @@ def test_aliases_are_read_from_the_index(tmp_path: Path) -> None:
 
 
 def test_metadata_of_tensors_is_united(tmp_path: Path) -> None:
-    """A key whose value is an object with a member for each tensor of its file is united by tensor."""
+    """A key whose value is an object with a member for each tensor of its file is merged."""
     put(tmp_path, A, "a", "x", info='{"a": {"at": [0]}, "x": 1}', format="pt")
     put(tmp_path, B, "b", info='{"b": {"at": [7]}}', format="pt")
     put_index(tmp_path, {"a": A, "x": A, "b": B})

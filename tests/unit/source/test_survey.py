@@ -1,4 +1,6 @@
-"""What lies in a directory, read in memory that the largest index needs, and in time that follows the number of names."""
+"""What lies in a directory, read in memory that the largest index needs, and in time that follows
+the number of names.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def test_the_only_index_is_read_once() -> None:
 
 
 def test_each_checkpoint_of_a_directory_is_located_by_one_listing() -> None:
-    """A plain file, an incomplete set and an index each have their files, though nothing is listed twice."""
+    """A plain file, an incomplete set and an index each have their files, though nothing is listed
+    twice.
+    """
     store = MemoryStore()
     for name in ("model.safetensors", "consolidated.00.pth", "adapter_model.safetensors"):
         put(store, f"m/{name}", weights({"a": b"1"}))
@@ -92,7 +96,9 @@ def test_a_number_does_not_make_a_long_list() -> None:
 
 
 def test_a_hundred_thousand_names_are_quick() -> None:
-    """A set of 99,999 files with its index, beside 2,000 other indexes, is sorted out in seconds: a search for each name would take hours."""
+    """A set of 99,999 files with its index, beside 2,000 other indexes, is sorted out in seconds: a
+    search for each name would take hours.
+    """
     names = [f"model-{number:05d}-of-99999.safetensors" for number in range(1, 100_000)]
     others = [f"v{number}.safetensors.index.json" for number in range(2_000)]
     own = "model.safetensors.index.json"

@@ -1,4 +1,4 @@
-"""Open directories: of this machine, and those that are made up for a store that cannot open any."""
+"""Open directories: of this machine, and substitutes for a store that cannot open any."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.unit.stores.local_calls import STORE, posix
 def directory(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Directory]:
-    """An open directory: by the calls that end in `at`, by paths as on Windows, and of any store."""
+    """An open directory: by calls that end in `at`, by paths as on Windows, and of any store."""
     with _opened(request.param, tmp_path, monkeypatch) as found:
         yield found
 
@@ -63,7 +63,7 @@ def test_what_is_there(directory: Directory, tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_written_again_is_another(directory: Directory, tmp_path: Path) -> None:
-    """A file is unchanged only as long as nobody wrote it."""
+    """A file is unchanged only as long as no process wrote it."""
     (tmp_path / "a").write_bytes(b"one")
     before = directory.identity("a")
     again = directory.identity("a")
@@ -79,7 +79,7 @@ def test_a_file_that_was_written_again_is_another(directory: Directory, tmp_path
 
 @posix
 def test_a_copy_with_its_times_is_another_file(local: LocalDirectory, tmp_path: Path) -> None:
-    """A copy of the same size and modification time is told apart, by inode or else by ctime."""
+    """A copy of the same size and modification time is distinguished, by inode or else by ctime."""
     (tmp_path / "a").write_bytes(b"one")
     seen = local.identity("a")
     assert seen is not None
@@ -179,7 +179,7 @@ def test_directories_are_made_and_removed(directory: Directory, tmp_path: Path) 
 
 @posix
 def test_a_new_directory_is_for_its_user_alone(local: LocalDirectory, tmp_path: Path) -> None:
-    """Nobody else may look into a directory that is made for a run."""
+    """No other user may read a directory that is made for a run."""
     local.make_subdirectory("inner").close()
     assert stat.S_IMODE((tmp_path / "inner").stat().st_mode) == 0o700
 

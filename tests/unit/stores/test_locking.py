@@ -22,7 +22,7 @@ NUMBERS = ("ENOSYS", "EOPNOTSUPP", "ENOLCK", "EINVAL")
 
 @pytest.fixture(params=["flock", "no fcntl", *NUMBERS])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every way to lock: the kernel's, and the file alone where there is none, or none that works."""
+    """Every way to lock: the kernel's, and the file alone where that is missing or fails."""
     _lock_by(request.param, monkeypatch)
     return str(request.param)
 
@@ -149,7 +149,7 @@ def test_lock_of_a_dead_process(tmp_path: Path) -> None:
 @posix
 @pytest.mark.usefixtures("by_file")
 def test_a_dead_holder_is_taken_over(tmp_path: Path) -> None:
-    """The file of a process of this machine that has ended holds nobody up."""
+    """The file of a process of this machine that has ended delays no other run."""
     path = tmp_path / "lock"
     _note(path, pid=_ended_process())
     with STORE.lock(str(path)):
@@ -225,7 +225,7 @@ def test_a_note_is_never_printed_raw(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_lock_that_cannot_be_noted_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the disk has no room for the holder's name, no file is left that would lock others out."""
+    """If the disk has no room for the holder's name, no file is left that would stop other runs."""
     path = tmp_path / "lock"
     with monkeypatch.context() as full:
         full.setattr(os, "write", failing(errno.ENOSPC))

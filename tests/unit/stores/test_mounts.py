@@ -42,7 +42,7 @@ def _table(monkeypatch: pytest.MonkeyPatch) -> None:
     [((8, 1), True), ((7, 3), False), ((7, 4), False), ((0, 50), False), ((0, 60), True)],
 )
 def test_the_type_decides(numbers: tuple[int, int], *, kept: bool) -> None:
-    """FAT, exFAT, SMB and filesystems in user space do not keep inode numbers; ext4 and btrfs do."""
+    """FAT, exFAT, SMB and FUSE filesystems do not keep inode numbers; ext4 and btrfs do."""
     assert mounts.keeps_inodes(os.makedev(*numbers)) is kept
 
 

@@ -1,4 +1,4 @@
-"""What the headers say of the contents: files without tensors, tensors without elements, metadata."""
+"""What the headers show: files without tensors, tensors without elements, metadata."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_metadata_without_a_format() -> None:
 
 
 def test_a_truncated_shard_is_one_error() -> None:
-    """The tensors that are cut off are counted in it: not those of the index, nor the total size."""
+    """It counts the tensors that are cut off; the index and the total size add no error."""
     store = MemoryStore()
     put(store, A, weights({"a": b"a"}))
     many = {f"b.{number}": b"b" * 10 for number in range(20)}

@@ -90,8 +90,9 @@ def test_digests_count_by_file(store: MemoryStore) -> None:
 
 
 def test_bytes_that_nothing_vouches_for_are_a_note(store: MemoryStore) -> None:
-    """Where all bytes were read and compared with nothing, that is a note; not without `deep`, where
-    a CRC-32 or another copy vouches for them, where errors say more, nor for tensors without bytes.
+    """Where all bytes were read and compared with nothing, that is a note; not without `deep`,
+    where a CRC-32 or another copy vouches for them, where errors say more, nor for tensors
+    without bytes.
     """
     (finding,) = look(store, "s", deep=True).findings
     assert (finding.code, finding.severity, finding.file) == ("content-unchecked", "note", "s")
@@ -114,7 +115,7 @@ def test_what_could_not_be_read_is_unchecked(store: MemoryStore) -> None:
 
 
 def test_loading_says_so(tmp_path: Path) -> None:
-    """With `load`, what was loaded counts as checked in that way, and its bytes as unchecked still."""
+    """With `load`, what was loaded counts as loaded, and its bytes are still unchecked."""
     save_file({"a": torch.ones(2)}, tmp_path / "m.safetensors", {"format": "pt"})
     found = verify(LocalStore(), str(tmp_path / "m.safetensors"), Thoroughness(load=True)).coverage
     assert found.checked == "structure and 1 tensor as upstream loads them"

@@ -107,7 +107,9 @@ def test_a_wrong_total(total: object) -> None:
 
 
 def test_a_flood_of_missing_shards_is_counted() -> None:
-    """Of 1,000 shards that are not there, and as many without a digest, a hundred of each are listed, and all are counted."""
+    """Of 1,000 shards that are not there, and as many without a digest, a hundred of each are
+    listed, and all are counted.
+    """
     store = MemoryStore()
     weight_map = {f"t{number}": f"s{number}.safetensors" for number in range(1_000)}
     whole = {"metadata": {"total_size": 0}, "weight_map": weight_map}
@@ -316,7 +318,9 @@ def test_against_resolves_aliases_across_formats(tmp_path: Path) -> None:
 
 
 def test_against_views_of_few_bytes(tmp_path: Path) -> None:
-    """Views with more elements than can be read are compared by the bytes that they share, whatever repeats them."""
+    """Views with more elements than can be read are compared by the bytes that they share, whatever
+    repeats them.
+    """
 
     def saved(name: str, value: float) -> str:
         row = torch.full((64,), value)
@@ -341,7 +345,7 @@ def test_against_views_of_few_bytes(tmp_path: Path) -> None:
 
 
 def test_against_views_that_repeat_differs_at_a_byte_of_the_tensor(tmp_path: Path) -> None:
-    """Of what repeats once is compared, and the place is that in the whole tensor and in the file."""
+    """Of what repeats once is compared, and the place is that in tensor and file."""
     column = torch.arange(64.0).reshape(64, 1)
     torch.save({"w": column.expand(64, 2**40)}, tmp_path / "1.bin")
     column[5] += 1
@@ -452,7 +456,7 @@ def test_load_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_contents_that_the_suffix_does_not_promise(
     name: str, container: str, found: list[str]
 ) -> None:
-    """Another format than the suffix promises is an error; a name without a suffix promises none."""
+    """Another format than that of the suffix is an error; a name without a suffix may have any."""
     store = MemoryStore()
     put(store, f"m/{name}", weights({"a": b"1"}, container))
     assert check(store, f"m/{name}") == found

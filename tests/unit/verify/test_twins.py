@@ -54,7 +54,7 @@ def flipped(name: str, *places: int) -> dict[str, bytes]:
 )
 @pytest.mark.parametrize(("ours", "theirs"), itertools.product(["safetensors", "bin"], repeat=2))
 def test_the_first_other_byte_is_named(ours: str, theirs: str, at: int) -> None:
-    """A flipped byte is located exactly, in the tensor and in our file; later ones change nothing."""
+    """A flipped byte is located exactly, in the tensor and our file; later ones change nothing."""
     store = two(ours, theirs, flipped("b", *{at, 2 * CHUNK_BYTES + 76}))
     (finding,) = compare(store).findings
     assert (finding.code, finding.tensor) == ("against-data", "b")
@@ -78,7 +78,7 @@ def test_the_first_difference_of_two_texts(length: int) -> None:
 @pytest.mark.parametrize("sums", [False, True])
 @pytest.mark.parametrize("ours", ["safetensors", "bin"])
 def test_each_side_is_read_once(monkeypatch: pytest.MonkeyPatch, ours: str, *, sums: bool) -> None:
-    """CRC-32, SHA-256 and the comparison share one read of our file; theirs is read for it alone."""
+    """CRC-32, SHA-256 and the comparison share one read of our file; theirs is only compared."""
     store = two(ours, "bin", {})
     data, theirs = get(store, f"m/{NAMES[ours]}"), get(store, "o/pytorch_model.bin")
     if sums:
@@ -186,7 +186,7 @@ def test_overlapping_views_of_one_storage(tmp_path: Path) -> None:
 
 
 def test_another_side_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails there is a finding of its tensor; our file and the other tensors are still checked."""
+    """A failure there is a finding of its tensor; our file and other tensors are still checked."""
     store = two("bin", "safetensors", flipped("c", 3))
     place = get(store, "o/model.safetensors").index(TENSORS["b"])
     read = MemoryReader.read

@@ -1,4 +1,4 @@
-"""Holes and runs of zeros, which an interrupted download leaves and every loader reads as weights."""
+"""Holes and runs of zeros of interrupted downloads, which every loader reads as weights."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ends(tail: dict[str, bytes], container: str = "safetensors") -> MemoryStore:
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_hole_in_a_sparse_file(tmp_path: Path, *, deep: bool) -> None:
-    """A file that was cut and lengthened again is a warning that names the first tensor of the hole."""
+    """A file that was cut and extended again is a warning that names the hole's first tensor."""
     path = tmp_path / "model.safetensors"
     data = weights(TENSORS)
     path.write_bytes(data)

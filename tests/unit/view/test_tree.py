@@ -155,7 +155,9 @@ def test_layers_that_only_look_alike_are_told_apart() -> None:
 
 
 def test_long_names_take_little_memory() -> None:
-    """Names of a million dots, alone and with all but their ends in common, take some times their length."""
+    """Names of a million dots, alone and with all but their ends in common, take some times their
+    length.
+    """
     for names in (
         ["." * 1_000_000],
         ["." * 1_000_000 + end for end in "abc"],
@@ -173,7 +175,9 @@ def test_long_names_take_little_memory() -> None:
 
 
 def test_every_part_may_fork() -> None:
-    """Fifteen hundred layers, each a tensor and in the one before it, are not deeper than the deepest that is shown."""
+    """Fifteen hundred layers, each a tensor and in the one before it, are not deeper than the
+    deepest that is shown.
+    """
     root = folded([tensor(".".join("a" * parts), 1) for parts in range(1, 1500)])
     assert root.tensors == 1499
     assert len(list(walk(root))) == 2 * MOST_LEVELS + 3
