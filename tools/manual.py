@@ -152,9 +152,10 @@ def _commands(command: Command) -> Iterator[str]:
 def _environment(command: Command) -> Iterator[str]:
     yield ".SH ENVIRONMENT"
     yield prose_lines(
-        "Each option has a variable; for a switch it is `1` or `0`. Command-line options override "
-        "variables, and an option of a group of which only one can be given overrides the "
-        "variables of the whole group."
+        "Each option below has a variable; for a switch it is `1` or `0`. Options that replace, "
+        "discard or leave out something have none. Command-line options override variables, and "
+        "an option of a group of which only one can be given overrides the variables of the whole "
+        "group."
     )
     if not command.name:
         yield from _term(

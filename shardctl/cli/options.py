@@ -110,6 +110,15 @@ def option(panel: str, *names: str, text: str, details: str = "", **settings: An
     return typer.Option(*names, help=full, rich_help_panel=panel, **settings)
 
 
+def decision(panel: str, *names: str, text: str, **settings: Any) -> Any:
+    """Return an option that is typed each time: no variable sets it for every command.
+
+    It decides about the files at hand, and a variable that was set for others would remove or
+    leave out what this user did not mean.
+    """
+    return option(panel, *names, text=text, allow_from_autoenv=False, **settings)
+
+
 def _max_shard_size(default: str | bool) -> Any:
     return option(
         WHAT,
@@ -169,7 +178,7 @@ def key(panel: str) -> Any:
 Key = Annotated[str | None, key(WHAT)]
 DropNonTensors = Annotated[
     bool,
-    option(
+    decision(
         WHAT,
         "--drop-non-tensors",
         text="Leave out entries that are not tensors",
@@ -232,7 +241,7 @@ Companions = Annotated[
 ]
 Replace = Annotated[
     bool,
-    option(
+    decision(
         SAFETY,
         "--replace",
         text="Replace the checkpoint of the same name",
@@ -242,7 +251,7 @@ Replace = Annotated[
 ]
 ReplaceCompanions = Annotated[
     bool,
-    option(
+    decision(
         SAFETY,
         "--replace-companions",
         text="Replace companion files that differ in TARGET",
@@ -250,18 +259,16 @@ ReplaceCompanions = Annotated[
     ),
 ]
 ReplaceAll = Annotated[
-    bool, option(SAFETY, "--replace-all", text="Replace every checkpoint in TARGET")
+    bool, decision(SAFETY, "--replace-all", text="Replace every checkpoint in TARGET")
 ]
 ReadBack = Annotated[
     bool, option(SAFETY, "--verify", text="Read back what was written and compare it")
 ]
 AcceptDamage = Annotated[
     bool,
-    option(
+    decision(
         SAFETY,
         "--accept-damage",
-        # It is a decision about one source, not a setting for every command.
-        allow_from_autoenv=False,
         text="Also write tensors that do not match their recorded CRC-32",
         details="Without it such a tensor is an error. A note names what was accepted.",
     ),
@@ -277,7 +284,7 @@ Checksums = Annotated[
 ]
 Restart = Annotated[
     bool,
-    option(
+    decision(
         SAFETY, "--restart", show_default="resume", text="Discard an unfinished run and start over"
     ),
 ]

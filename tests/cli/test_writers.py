@@ -578,3 +578,16 @@ def test_hints_name_options(source: Path, tmp_path: Path, run_cli: RunCli) -> No
     assert "--replace" in json.loads(run_cli(*line, "--json", code=4).stderr)["hint"]
     error = run_cli("split", source, tmp_path / "x.safetensors", code=2).stderr
     assert "use `shardctl merge` for one file" in error
+
+
+@pytest.mark.parametrize("option", ["REPLACE", "REPLACE_ALL", "RESTART", "DROP_NON_TENSORS"])
+def test_no_variable_replaces_or_discards(
+    source: Path, tmp_path: Path, run_cli: RunCli, option: str
+) -> None:
+    """What replaces, discards or leaves out something has to be typed each time."""
+    (tmp_path / "out").mkdir()
+    write_floats(tmp_path / "out" / "model.safetensors", {"old": 8})
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+    variables = {f"SHARDCTL_SPLIT_{option}": "1"}
+    run_cli("split", source, "out", cwd=tmp_path, env=variables, code=4)
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
