@@ -90,7 +90,8 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     """
     written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
-    if not written.shares_storages and request.tied != "expand":
+    shared = by_name(checkpoint.format).shares_storages
+    if shared and not written.shares_storages and request.tied != "expand":
         _refuse_growth(tensors)
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))

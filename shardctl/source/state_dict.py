@@ -102,7 +102,7 @@ def _refuse_unwritable(chosen: Selection, node: Tree, path: str, key: str | None
     """
     unread = tuple(
         NonTensor(".".join(keys), value.kind)
-        for keys, value in _walk(node)
+        for keys, value in (_walk(node) if chosen.non_tensors else ())
         if isinstance(value, NonTensor) and value.unread
     )
     if unread:
