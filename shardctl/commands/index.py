@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from shardctl.engine.commit import check_not_half_replaced
 from shardctl.engine.journal import LOCK
 from shardctl.engine.staging import Staging
-from shardctl.errors import InputError, UsageError
+from shardctl.errors import InputError, TargetExistsError, UsageError
 from shardctl.findings import Finding, as_error
 from shardctl.formats.index import build_index
 from shardctl.formats.registry import all_suffixes, by_name
@@ -21,6 +21,8 @@ from shardctl.stores.base import Store
 from shardctl.stores.optional import lock
 from shardctl.text import escape, plural
 
+#: Suffix of an index that could not be read.
+BACKUP = ".bak"
 #: Findings that a new index repairs, and that therefore do not prevent it.
 _REPAIRED = {
     "index-missing",
@@ -40,22 +42,32 @@ _REPAIRED = {
 class Reindexed:
     """An index made from the shards' headers.
 
-    `path` is where it belongs, `changes` how it differs from the index that is there.
+    `path` is where it belongs, `changes` how it differs from the index that is there, and
+    `unreadable` the contents of one that cannot be read: there may be something to learn from it.
     """
 
     path: str
     data: bytes
     changes: tuple[str, ...]
+    unreadable: bytes | None = None
 
 
 def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
     """Make the index of a set of shards from their headers; write nothing.
 
-    Raises UsageError for a checkpoint of one file, InputError where shards are missing or
-    contradict each other.
+    Raises UsageError for a checkpoint of one file, InputError where shards are missing, contradict
+    each other or hold no tensors.
     """
     located = find_source(store, source)
     files = _shards(store, located)
+    if not files:
+        raise InputError(
+            f"no weights files belong to '{located.index_path or located.root}': it lists none "
+            "that can be read, and no numbered file has the name of its set",
+            hint="name a directory with several shards, or fetch the index again",
+            code="index-invalid",
+            file=located.index_path,
+        )
     if len(files) < 2 and located.index_path is None:
         raise UsageError(
             f"'{located.root}' is one file, which needs no index",
@@ -69,6 +81,13 @@ def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
     names = located.names(store)
     whole = replace(located, files=files, index=None, unlisted=(), findings=())
     checkpoint = read_checkpoint(store, whole, report, opened=opened)
+    if not checkpoint.tensors:
+        raise InputError(
+            f"the {plural(len(files), 'file')} of '{located.root}' hold no tensors",
+            hint="fetch the shards again; an index of no tensors would be of no use",
+            code="no-tensors",
+            file=located.root,
+        )
     suffix = located.suffix or by_name(checkpoint.format).suffix
     path = located.index_path or store.join(
         located.directory, index_filename(located.stem, suffix, located.variant)
@@ -78,12 +97,38 @@ def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
     kept = {} if located.index is None else located.index.metadata
     data = build_index({**kept, **checkpoint.aliases, "total_size": total}, held)
     changes = _changes(store, located, path, data, held, total, checkpoint.aliases)
-    return Reindexed(path, data, tuple(changes))
+    unreadable = None
+    if located.index is None and store.kind(path) == "file":
+        with store.open(path) as reader:
+            unreadable = reader.read(0, reader.version.size)
+    return Reindexed(path, data, tuple(changes), unreadable)
 
 
 def write_index(store: Store, made: Reindexed) -> None:
-    """Write the index to its path, in one durable step."""
-    put_beside(store, *store.split(made.path), made.data)
+    """Write the index to its path, in one durable step; one that cannot be read is kept as `.bak`.
+
+    Raises TargetExistsError where that name is taken by other contents, and StorageError.
+    """
+    directory, name = store.split(made.path)
+    if made.unreadable is not None:
+        _keep(store, directory, f"{name}{BACKUP}", made.unreadable)
+    put_beside(store, directory, name, made.data)
+
+
+def _keep(store: Store, directory: str, name: str, data: bytes) -> None:
+    path = store.join(directory, name)
+    if store.kind(path) is None:
+        put_beside(store, directory, name, data)
+        return
+    if store.kind(path) == "file":
+        with store.open(path) as reader:
+            if reader.version.size == len(data) and reader.read(0, len(data)) == data:
+                return
+    raise TargetExistsError(
+        f"'{path}' exists, and the index that cannot be read would be kept under that name",
+        hint="move it away",
+        file=path,
+    )
 
 
 def _shards(store: Store, located: Located) -> tuple[str, ...]:

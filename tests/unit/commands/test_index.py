@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shardctl.commands.index import make_index, reindex
-from shardctl.errors import InputError, ShardctlError, UsageError
+from shardctl.errors import InputError, ShardctlError, TargetExistsError, UsageError
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put, weights
@@ -111,11 +111,45 @@ def test_metadata_that_means_nothing_to_us_is_kept(store: MemoryStore) -> None:
 
 @pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"weight_map": 3}'])
 def test_an_unreadable_index_is_written_again(store: MemoryStore, broken: bytes) -> None:
-    """A file that is not an index is replaced by one."""
+    """A file that is not an index is replaced by one, and kept beside it."""
     sound = get(store, INDEX)
     put(store, INDEX, broken)
     assert reindex(store, "m", check=False).changes == ("the index cannot be read",)
-    assert get(store, INDEX) == sound
+    assert (get(store, INDEX), get(store, f"{INDEX}.bak")) == (sound, broken)
+    put(store, INDEX, broken)
+    reindex(store, "m", check=False)
+    assert (get(store, INDEX), get(store, f"{INDEX}.bak")) == (sound, broken)
+
+
+def test_an_earlier_backup_is_not_overwritten(store: MemoryStore) -> None:
+    """Where the name for the unreadable index is taken, nothing is written."""
+    put(store, INDEX, b"{")
+    put(store, f"{INDEX}.bak", b"another")
+    with pytest.raises(TargetExistsError, match="bak' exists"):
+        reindex(store, "m", check=False)
+    assert (get(store, INDEX), get(store, f"{INDEX}.bak")) == (b"{", b"another")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+@pytest.mark.parametrize("data", [b"no JSON", b'{"hidden_size": 768}', b'{"weight_map": {}}'])
+def test_a_file_without_shards_is_left_alone(name: str, data: bytes) -> None:
+    """What is not an index, or lists nothing, is not replaced by an index of no tensors."""
+    store = MemoryStore()
+    put(store, f"m/{name}", data)
+    put(store, "m/vision.safetensors", weights({"a": b"1"}))
+    with pytest.raises(InputError, match="no weights files belong to"):
+        reindex(store, f"m/{name}", check=False)
+    assert get(store, f"m/{name}") == data
+
+
+def test_shards_without_tensors_get_no_index(store: MemoryStore) -> None:
+    """An index of no tensors would hide that they are missing."""
+    for number in (1, 2):
+        put(store, f"m/{shard(number)}", weights({}))
+    before = get(store, INDEX)
+    with pytest.raises(InputError, match="hold no tensors"):
+        reindex(store, "m", check=False)
+    assert get(store, INDEX) == before
 
 
 def test_only_the_form_differs(store: MemoryStore) -> None:
