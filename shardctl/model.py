@@ -233,11 +233,15 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index file: the shard of each tensor, and metadata, for example `total_size` in bytes."""
+    """An index file: the shard of each tensor, and metadata, for example `total_size` in bytes.
+
+    `unusable` are the names that it lists in shards whose names cannot be used.
+    """
 
     path: str
     metadata: Mapping[str, object]
     weight_map: Mapping[str, str]
+    unusable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

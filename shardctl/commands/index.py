@@ -93,6 +93,7 @@ def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
         located.directory, index_filename(located.stem, suffix, located.variant)
     )
     held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
+    _refuse_lost(located, held, checkpoint.aliases)
     total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
     kept = {} if located.index is None else located.index.metadata
     data = build_index({**kept, **checkpoint.aliases, "total_size": total}, held)
@@ -179,6 +180,22 @@ def _refuse_gone(store: Store, located: Located, *, numbers_tell: bool) -> None:
             hint="fetch the missing shards; an index of the others would lose their tensors",
             code="index-shard-missing",
             file=located.index_path,
+        )
+
+
+def _refuse_lost(located: Located, held: Mapping[str, str], aliases: Mapping[str, str]) -> None:
+    """Raise InputError for tensors listed in shards with unusable names, which no shard holds."""
+    unusable = () if located.index is None else located.index.unusable
+    lost = [name for name in unusable if name not in held and name not in aliases]
+    if lost:
+        raise InputError(
+            f"the index lists {plural(len(lost), 'tensor')} in files whose names cannot be used, "
+            f"and no shard holds them; the first is '{escape(lost[0])}'",
+            hint="fetch the index again, or rename the files that it lists; an index of the others "
+            "would lose these tensors",
+            code="shard-name-unsafe",
+            file=located.index_path,
+            tensor=lost[0],
         )
 
 

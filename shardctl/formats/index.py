@@ -68,7 +68,9 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
         return None
     unsafe = _unsafe_names(weight_map, path)
     report_some(_wrong_entries(weight_map, unsafe, path), report)
-    return Index(path, metadata, _usable(weight_map, unsafe))
+    usable = _usable(weight_map, unsafe)
+    unusable = tuple(name for name in weight_map if name not in usable) if unsafe else ()
+    return Index(path, metadata, usable, unusable)
 
 
 def too_large(size: int, path: str) -> Finding | None:

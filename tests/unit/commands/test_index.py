@@ -190,6 +190,19 @@ def test_an_index_with_no_shard_left_is_not_emptied() -> None:
     assert index(store)["weight_map"] == {"a": shard(1), "b": shard(2)}
 
 
+@pytest.mark.parametrize("place", ["sub\\two.safetensors", "/m/two.safetensors", "two.pt"])
+def test_tensors_in_files_with_unusable_names_are_not_lost(place: str) -> None:
+    """An old index whose names cannot all be carried over stays, and the first of them is named."""
+    store = MemoryStore()
+    put(store, "m/one.safetensors", weights({"a": b"1"}))
+    put(store, INDEX, document({"a": "one.safetensors", "b": place}, total_size=2))
+    before = get(store, INDEX)
+    with pytest.raises(InputError, match="first is 'b'") as caught:
+        reindex(store, "m", check=False)
+    assert (caught.value.code, caught.value.tensor) == ("shard-name-unsafe", "b")
+    assert get(store, INDEX) == before
+
+
 def test_sets_that_count_from_zero() -> None:
     """A set numbered from 0 is whole without the last number."""
     store = MemoryStore()
