@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import hashlib
 import io
-import json
 import multiprocessing
 import os
 import re
@@ -14,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +22,6 @@ import pytest
 
 from shardctl.cli.app import app
 from shardctl.cli.exits import run
-from shardctl.testing.builders import safetensors_bytes
 from tests.support.program import ROOT
 
 STAGING = ".shardctl"
@@ -63,30 +61,6 @@ def tensors(count: int = 6, nbytes: int = 700) -> dict[str, bytes]:
     return {
         f"layer.{number}.weight": bytes([number + 1]) * (nbytes + number) for number in range(count)
     }
-
-
-def write_safetensors(path: Path, held: Mapping[str, bytes]) -> Path:
-    """A file of one-dimensional U8 tensors."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(safetensors_bytes(held))
-    return path
-
-
-def read_tensors(directory: Path) -> dict[str, bytes]:
-    """Every tensor of a directory's safetensors files by name, through its index if it has one."""
-    names = sorted(path.name for path in directory.glob("*.safetensors"))
-    for index in directory.glob("*.index.json"):
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    held: dict[str, bytes] = {}
-    for name in names:
-        data = (directory / name).read_bytes()
-        begin = 8 + int.from_bytes(data[:8], "little")
-        header = json.loads(data[8:begin])
-        header.pop("__metadata__", None)
-        for tensor, entry in header.items():
-            first, last = entry["data_offsets"]
-            held[tensor] = data[begin + first : begin + last]
-    return held
 
 
 def digests(directory: Path) -> dict[str, str]:
