@@ -95,11 +95,16 @@ class Capped:
             )
 
 
+def report_all(findings: Iterable[Finding], report: Report) -> None:
+    """Report each of them."""
+    for finding in findings:
+        report(finding)
+
+
 def report_some(findings: Iterable[Finding], report: Report) -> None:
     """Report the first hundred findings of each code and severity, then how many more there are."""
     capped = Capped(report)
-    for finding in findings:
-        capped(finding)
+    report_all(findings, capped)
     capped.close()
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shardctl.findings import Capped, Finding, Report
+from shardctl.findings import Capped, Finding, Report, report_all
 from shardctl.formats.detection import read_file
 from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Checkpoint, File, Index, Tensor
@@ -79,24 +79,23 @@ def _read(
     choose: Callable[[File, str], Selection],
     opened: Opened,
 ) -> Checkpoint:
-    for finding in located.findings:
-        report(finding)
+    report_all(located.findings, report)
     incomplete: set[str] = set()
     parts = [
         _Part(path, file, choose(file, path))
         for path, file in _read_files(store, located, report, opened, incomplete)
     ]
-    _tell(report, _without_tensors(parts, incomplete))
-    _tell(report, _mixed_formats(parts))
+    report_all(_without_tensors(parts, incomplete), report)
+    report_all(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
-    _tell(report, _unite(parts, tensors))
+    report_all(_unite(parts, tensors), report)
     united = United()
-    _tell(report, unite([_pairs_of(part) for part in parts], united))
+    report_all(unite([_pairs_of(part) for part in parts], united), report)
     metadata = united.pairs
     aliases = _aliases(located.index, parts, tensors)
     if located.index is not None:
         whole = [part for part in parts if part.path not in incomplete]
-        _tell(report, _misplaced(store, located, located.index, parts, whole, aliases))
+        report_all(_misplaced(store, located, located.index, parts, whole, aliases), report)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=tuple(part.file for part in parts),
@@ -108,11 +107,6 @@ def _read(
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
         incomplete=frozenset(incomplete),
     )
-
-
-def _tell(report: Report, findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        report(finding)
 
 
 def _read_files(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shardctl.findings import Capped, Finding, Report
+from shardctl.findings import Capped, Finding, Report, report_all
 from shardctl.model import Tensor
 from shardctl.source.locate import find_source
 from shardctl.source.read import Opened, unseen
@@ -103,9 +103,9 @@ def verify(
     subjects = find_subjects(store, source, how.key, report, opened)
     for subject in subjects:
         for check in CHECKS:
-            _tell(report, check(subject))
+            report_all(check(subject), report)
         if not how.deep:  # which looks for them itself, where no checksum vouches for the bytes
-            _tell(report, _holes(subject))
+            report_all(_holes(subject), report)
     opposed = None
     if how.against and subjects:
         opposed = _oppose(other or store, subjects[0], how.against, how.key, opened, report)
@@ -118,11 +118,11 @@ def verify(
         nbytes += look.at(subjects, recorded, opposed)
         if not any(finding.severity == "error" for finding in findings):
             for subject, sums in zip(subjects, recorded, strict=True):
-                _tell(report, unvouched(subject, sums, comparison))
+                report_all(unvouched(subject, sums, comparison), report)
     for subject in subjects if how.load else ():
         for read, found in _load(store, subject, how.key):
             nbytes += read
-            _tell(report, found)
+            report_all(found, report)
     report.close()
     worst = {finding.severity for finding in findings}
     return Verdict(
@@ -139,11 +139,6 @@ def verify(
     )
 
 
-def _tell(report: Report, findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        report(finding)
-
-
 def _oppose(
     store: Store,
     subject: Subject,
@@ -157,7 +152,7 @@ def _oppose(
     opposite = read_subject(store, located, key, report, opened)
     theirs, ours = named_tensors(opposite.checkpoint), named_tensors(subject.checkpoint)
     lost = (subject.may_hold(), opposite.may_hold())
-    _tell(report, compare_headers(ours, theirs, other, lost))
+    report_all(compare_headers(ours, theirs, other, lost), report)
     return _Opposed(store, other, alike(ours, theirs))
 
 
@@ -196,7 +191,7 @@ class _DeepLook:
         other = None if opposed is None else self._other(opposed)
         for read in reads:
             for done in check_deep(read, other, self.how.jobs, self.ticks.of, self._meanwhile):
-                _tell(self.report, done.findings)
+                report_all(done.findings, self.report)
                 others += self._add(done.compared)
                 self._finished(done.name, done.nbytes)
                 nbytes += done.nbytes
@@ -216,7 +211,7 @@ class _DeepLook:
         """Add the findings and digests; return the bytes that were read to compare."""
         nbytes = 0
         for each in compared:
-            _tell(self.report, each.findings)
+            report_all(each.findings, self.report)
             nbytes += each.nbytes
             if each.sha256 is not None:
                 self.digests[each.name] = each.sha256

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping as Places
 
-from shardctl.findings import Finding, Report
+from shardctl.findings import Finding, Report, report_all
 from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
@@ -121,8 +121,7 @@ def _file(reader: Reader, report: Report, head: bytes, pickles: list[Unpickled])
         )
         hint = "convert it to safetensors"
         report(Finding("pickle-invalid", "warning", message, hint, reader.path))
-    for finding in location_findings(refs.values(), reader.path):
-        report(finding)
+    report_all(location_findings(refs.values(), reader.path), report)
     storages = _storages(reader, report, listed, refs, at)
     return File(
         path=reader.path,

@@ -12,7 +12,7 @@ import hashlib
 import zlib
 from collections.abc import Mapping
 
-from shardctl.findings import Finding, Report
+from shardctl.findings import Finding, Report, report_all
 from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
@@ -100,10 +100,8 @@ class _Reading:
             at = records["data.pkl"].extent.offset
             unloadable.fault("pickle-invalid", error.message, error.hint, at)
             return None
-        for finding in computed_offsets(reader, top, records, small, result.storages):
-            self._report(finding)
-        for finding in location_findings(result.storages.values(), reader.path):
-            self._report(finding)
+        report_all(computed_offsets(reader, top, records, small, result.storages), self._report)
+        report_all(location_findings(result.storages.values(), reader.path), self._report)
         return File(
             path=reader.path,
             format="bin",
