@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from shardctl.findings import Finding
 from shardctl.formats.strict_json import object_of_texts, texts_of_object
+from shardctl.model import Tensor
 from shardctl.text import escape
+
+
+class NamesOf:
+    """The names of tensors, made into a set when one is first looked for: few files need it."""
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self._tensors = tensors
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(tensor.name for tensor in self._tensors)
 
 
 class FilePairs(NamedTuple):
@@ -16,7 +32,7 @@ class FilePairs(NamedTuple):
 
     path: str
     pairs: Mapping[str, str]
-    tensors: frozenset[str]
+    tensors: Container[str]
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from shardctl.findings import Capped, Finding, Report, report_all
 from shardctl.formats.detection import read_file
@@ -12,7 +13,7 @@ from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Checkpoint, File, Index, Tensor
 from shardctl.naming import parse_weights_name
 from shardctl.source.locate import Located
-from shardctl.source.metadata import FilePairs, United, unite
+from shardctl.source.metadata import FilePairs, NamesOf, United, unite
 from shardctl.source.state_dict import Selection, look, select
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
@@ -90,9 +91,12 @@ def _read(
     tensors: dict[str, Tensor] = {}
     report_all(_unite(parts, tensors), report)
     united = United()
-    report_all(unite([_pairs_of(part) for part in parts], united), report)
+    pairs = [
+        FilePairs(part.path, part.file.metadata, NamesOf(part.chosen.tensors)) for part in parts
+    ]
+    report_all(unite(pairs, united), report)
     metadata = united.pairs
-    aliases = _aliases(located.index, parts, tensors)
+    aliases = _aliases(located.index, pairs, tensors)
     if located.index is not None:
         whole = [part for part in parts if part.path not in incomplete]
         report_all(_misplaced(store, located, located.index, parts, whole, aliases), report)
@@ -116,13 +120,12 @@ def _read_files(
 
     The errors of a file without one say how many tensors are lost with it, where an index knows.
     """
-    listed = Counter(() if located.index is None else located.index.weight_map.values())
-    names = located.names(store)
+    losses = _Losses(store, located)
     for number, path in enumerate(located.files, start=1):
         absent = _absent(store, located, path)
         if absent is not None:
             incomplete.add(path)
-            report(_with_loss(absent, listed[names[path]]))
+            report(losses.added_to(absent, path))
             continue
         found: list[Finding] = []
         with store.open(path) as reader:
@@ -131,17 +134,34 @@ def _read_files(
         if any(finding.severity == "error" for finding in found):
             incomplete.add(path)
         for finding in found:
-            report(finding if file is not None else _with_loss(finding, listed[names[path]]))
+            report(finding if file is not None else losses.added_to(finding, path))
         if file is not None:
             yield path, file
 
 
-def _with_loss(finding: Finding, tensors: int) -> Finding:
-    """The finding with the number of tensors that the index lists in a file without any."""
-    if not tensors or finding.severity != "error":
-        return finding
-    lost = f"the index lists {plural(tensors, 'tensor')} in it"
-    return replace(finding, message=f"{finding.message}; {lost}")
+@dataclass(frozen=True)  # without slots: what is counted on first use needs a place
+class _Losses:
+    """How many tensors the index lists in each file, counted once a file has none to give."""
+
+    store: Store
+    located: Located
+
+    def added_to(self, finding: Finding, path: str) -> Finding:
+        """Return an error of a file with the number of tensors that are lost with it."""
+        tensors = self._listed[self._names[path]] if finding.severity == "error" else 0
+        if not tensors:
+            return finding
+        lost = f"the index lists {plural(tensors, 'tensor')} in it"
+        return replace(finding, message=f"{finding.message}; {lost}")
+
+    @cached_property
+    def _names(self) -> Mapping[str, str]:
+        return self.located.names(self.store)
+
+    @cached_property
+    def _listed(self) -> Mapping[str, int]:
+        index = self.located.index
+        return Counter(() if index is None else index.weight_map.values())
 
 
 def _absent(store: Store, located: Located, path: str) -> Finding | None:
@@ -223,14 +243,8 @@ def _twice(path: str, name: str, other: str) -> Finding:
     )
 
 
-def _pairs_of(part: _Part) -> FilePairs:
-    pairs = part.file.metadata
-    names = frozenset(tensor.name for tensor in part.chosen.tensors) if pairs else frozenset[str]()
-    return FilePairs(part.path, pairs, names)
-
-
 def _aliases(
-    index: Index | None, parts: Sequence[_Part], tensors: Mapping[str, Tensor]
+    index: Index | None, files: Sequence[FilePairs], tensors: Mapping[str, Tensor]
 ) -> dict[str, str]:
     """Return the names recorded as tied to a tensor, as the hub records them: `dropped: kept`.
 
@@ -239,9 +253,7 @@ def _aliases(
     """
     reserved = reserved_metadata()
     recorded: list[tuple[Mapping[str, object], Container[str]]] = [
-        (part.file.metadata, {tensor.name for tensor in part.chosen.tensors})
-        for part in parts
-        if part.file.metadata.keys() - reserved
+        (file.pairs, file.tensors) for file in files
     ]
     if index is not None:
         recorded.append((index.metadata, tensors))
