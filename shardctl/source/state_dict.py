@@ -100,11 +100,7 @@ def _refuse_unwritable(chosen: Selection, node: Tree, path: str, key: str | None
 
     That is: unread tensors, and keys that are not text.
     """
-    unread = tuple(
-        NonTensor(".".join(keys), value.kind)
-        for keys, value in (_walk(node) if chosen.non_tensors else ())
-        if isinstance(value, NonTensor) and value.unread
-    )
+    unread = tuple(unread_in(node)) if chosen.non_tensors else ()
     if unread:
         raise InputError(
             _said(path, key, f"contains tensors that shardctl does not read: {_contents(unread)}"),
@@ -135,6 +131,13 @@ def flatten(tree: Tree) -> Selection:
             replace(value, name=name) for name, value in leaves if isinstance(value, NonTensor)
         ),
     )
+
+
+def unread_in(tree: Tree) -> Iterator[NonTensor]:
+    """Yield the tensors that are not read, and what holds such, with their dotted names."""
+    for keys, value in _walk(tree):
+        if isinstance(value, NonTensor) and value.unread:
+            yield replace(value, name=".".join(keys))
 
 
 def state_dict_keys(tree: Tree) -> list[str]:

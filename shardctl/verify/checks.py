@@ -21,9 +21,8 @@ from shardctl.formats.hazards import (
     unsafe_finding,
 )
 from shardctl.formats.registry import by_name
-from shardctl.model import NonTensor, Tensor
+from shardctl.model import Tensor
 from shardctl.source.misnamed import misnamed_files
-from shardctl.source.state_dict import flatten
 from shardctl.storages import by_file, storage_units
 from shardctl.text import escape, plural
 from shardctl.verify.subject import Subject
@@ -144,7 +143,7 @@ def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
 
     Also what torch's `weights_only` would not allow.
     """
-    unread = {path for path, _ in _unread(subject)}
+    unread = {path for path, _ in subject.unread}
     for file in subject.checkpoint.files:
         if file.unsafe_globals:
             readable = file.path not in unread
@@ -157,15 +156,8 @@ def unsafe_pickles(subject: Subject) -> Iterator[Finding]:
 
 def unread_tensors(subject: Subject) -> Iterator[Finding]:
     """Tensors of classes that shardctl does not read, and objects that hold tensors."""
-    for path, value in _unread(subject):
+    for path, value in subject.unread:
         yield unread_finding(value, path)
-
-
-def _unread(subject: Subject) -> Iterator[tuple[str, NonTensor]]:
-    for file in subject.checkpoint.files:
-        for value in flatten(file.tree).non_tensors:
-            if value.unread:
-                yield file.path, value
 
 
 def digests_missing(subject: Subject) -> Iterator[Finding]:

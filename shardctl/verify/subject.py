@@ -8,12 +8,13 @@ from functools import cached_property
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Capped, Finding, Report, as_finding
-from shardctl.model import Checkpoint, Tensor
+from shardctl.model import Checkpoint, NonTensor, Tensor
 from shardctl.source.candidates import Candidate
 from shardctl.source.checksum_file import read_checksums
 from shardctl.source.loaders import loader_choices
 from shardctl.source.locate import Located, each_checkpoint, find_source
 from shardctl.source.read import Opened, read_checkpoint
+from shardctl.source.state_dict import unread_in
 from shardctl.stores.base import Store
 
 
@@ -34,6 +35,12 @@ class Subject:
     def digests(self) -> Mapping[str, str] | None:
         """The digests in the directory's `SHA256SUMS`; None without it. Raises FormatError."""
         return read_checksums(self.store, self.located.directory)
+
+    @cached_property
+    def unread(self) -> Sequence[tuple[str, NonTensor]]:
+        """What is not read of tensors in each file, whatever the key, with the file's path."""
+        files = self.checkpoint.files
+        return [(file.path, value) for file in files for value in unread_in(file.tree)]
 
     @property
     def tensors(self) -> Mapping[str, list[Tensor]]:
