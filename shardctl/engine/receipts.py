@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.stores.atomic import put
-from shardctl.stores.base import Appends, Copied, Identity, Store
+from shardctl.stores.base import Copied, Identity, Store
+from shardctl.stores.capabilities import Appends
 from shardctl.stores.optional import remove_directory, sync_directory
 
 #: The file of the receipts, one line each; and the directory of the receipts, one file each, in a

@@ -1,9 +1,8 @@
-"""The promises of stores, readers and writers, and the capabilities that a store may have.
+"""The promises of stores, of open directories, and of readers and writers.
 
 `Store` is the core: every place that holds files offers it, an object store included. What only
-some stores can do is a separate, small protocol (`Appends`, `Locks`, …). A store has a capability
-when it has the method; callers ask with `isinstance(store, Locks)`, and `stores.optional` says what
-is done without. Nothing else about a store is promised anywhere.
+some stores can do is a separate, small protocol in `stores.capabilities`. Nothing else about a
+store is promised anywhere.
 
 Only stores know system calls. Paths are the store's own strings; everything above passes them
 through unread. Every failure of the system is raised as `StorageError` (or `MissingError`) that
@@ -12,11 +11,9 @@ names the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, Protocol, Self
 
 from shardctl.model import Extent, Version
 
@@ -279,122 +276,3 @@ class Store(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file or a link; one that does not exist is not an error."""
-
-
-@runtime_checkable
-class OpensDirectories(Protocol):
-    """A store whose directories can be opened, so that their files are known by identity."""
-
-    def open_directory(self, path: str) -> Directory:
-        """Open a directory, links followed; raises MissingError and StorageError."""
-
-
-@runtime_checkable
-class Appends(Protocol):
-    """A store whose files can grow."""
-
-    def append(self, path: str, data: bytes) -> None:
-        """Add bytes to the end of a file, created if needed; durable on return."""
-
-
-@runtime_checkable
-class Locks(Protocol):
-    """A store in which one process can keep others out."""
-
-    def lock(self, path: str) -> AbstractContextManager[None]:
-        """Hold a lock file, alone; the file is removed afterwards.
-
-        Raises LockedError, which names the holder where it is known.
-        """
-
-
-@runtime_checkable
-class SyncsDirectories(Protocol):
-    """A store that can make renames survive a power cut."""
-
-    def sync_directory(self, path: str) -> None:
-        """Make the names in a directory durable."""
-
-
-@runtime_checkable
-class RemovesDirectories(Protocol):
-    """A store with real directories: they exist also when empty, and can be removed then."""
-
-    def remove_directory(self, path: str) -> None:
-        """Remove an empty directory; one that does not exist is not an error."""
-
-
-@runtime_checkable
-class SharesBlocks(Protocol):
-    """A store whose writers can share blocks with source files."""
-
-    def shared_block(self, source: Reader, directory: str) -> int | None:
-        """Return the block, in bytes, that a new file in `directory` could share with `source`.
-
-        None where blocks cannot be shared. The directory need not exist. No file is left there.
-        """
-
-
-@runtime_checkable
-class KnowsFreeSpace(Protocol):
-    """A store that can fill up, and says how much room is left."""
-
-    def free_bytes(self, directory: str) -> int | None:
-        """Return the bytes that can still be written below a directory, which need not exist.
-
-        None where that is unknown.
-        """
-
-
-@runtime_checkable
-class KeepsModes(Protocol):
-    """A store whose files have permissions."""
-
-    def mode(self, path: str) -> int:
-        """Return the permissions of a file, links followed: POSIX bits, at most 0o777."""
-
-    def set_mode(self, path: str, mode: int) -> None:
-        """Give a file these permissions, as far as the filesystem has them."""
-
-
-@runtime_checkable
-class DropsCaches(Protocol):
-    """A store that can read a file from the disk again, and not from memory."""
-
-    def drop_cache(self, path: str) -> None:
-        """Let the next read of a synced file come from where it is kept, as far as possible."""
-
-
-@runtime_checkable
-class FindsHoles(Protocol):
-    """A store whose files can have holes: ranges that were never written, and read as zeros."""
-
-    def holes(self, path: str) -> Iterator[Extent]:
-        """Yield the holes of a file in order, as far as the system tells.
-
-        Raises as `open` does.
-        """
-
-
-@runtime_checkable
-class FollowsLinks(Protocol):
-    """A store that has links, and says where they lead."""
-
-    def followed(self, path: str) -> str:
-        """Return the path that `path` leads to, through every link; itself where it is none."""
-
-
-#: Every capability, for those who go through all of them.
-CAPABILITIES: tuple[type, ...] = (
-    OpensDirectories,
-    Appends,
-    Locks,
-    SyncsDirectories,
-    RemovesDirectories,
-    SharesBlocks,
-    KnowsFreeSpace,
-    KeepsModes,
-    DropsCaches,
-    FindsHoles,
-    FollowsLinks,
-)

@@ -27,7 +27,7 @@ _PERMISSIONS = 0o777
 
 
 class LocalStore:
-    """Store of local paths, with every capability of `stores.base` that the system has.
+    """Store of local paths, with every capability of `stores.capabilities` that the system has.
 
     It keeps no state, so that any number of threads and processes may use one, and any two are
     equal.

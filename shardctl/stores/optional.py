@@ -12,8 +12,8 @@ from functools import reduce
 from operator import and_
 
 from shardctl.model import Extent
-from shardctl.stores.base import (
-    Directory,
+from shardctl.stores.base import Directory, Reader, Store
+from shardctl.stores.capabilities import (
     DropsCaches,
     FindsHoles,
     FollowsLinks,
@@ -21,10 +21,8 @@ from shardctl.stores.base import (
     KnowsFreeSpace,
     Locks,
     OpensDirectories,
-    Reader,
     RemovesDirectories,
     SharesBlocks,
-    Store,
     SyncsDirectories,
 )
 from shardctl.stores.plain import PlainDirectory

@@ -5,14 +5,8 @@ from __future__ import annotations
 from typing import Final, Self
 
 from shardctl.errors import InputError, TargetExistsError
-from shardctl.stores.base import (
-    Directory,
-    EntryKind,
-    Identity,
-    RemovesDirectories,
-    Store,
-    SyncsDirectories,
-)
+from shardctl.stores.base import Directory, EntryKind, Identity, Store
+from shardctl.stores.capabilities import RemovesDirectories, SyncsDirectories
 
 
 class PlainDirectory:

@@ -7,7 +7,8 @@ from typing import ClassVar
 import pytest
 
 from shardctl.errors import LockedError, MissingError, StorageError, TargetExistsError
-from shardctl.stores.base import (
+from shardctl.stores.base import Store
+from shardctl.stores.capabilities import (
     Appends,
     DropsCaches,
     FindsHoles,
@@ -18,7 +19,6 @@ from shardctl.stores.base import (
     OpensDirectories,
     RemovesDirectories,
     SharesBlocks,
-    Store,
     SyncsDirectories,
 )
 from shardctl.testing.builders import BytesReader

@@ -21,9 +21,42 @@ from shardctl.errors import (
     TargetExistsError,
 )
 from shardctl.model import Extent
-from shardctl.stores.base import CAPABILITIES, Copied, Entry, Reader, Store
+from shardctl.stores.base import (
+    Copied,
+    Entry,
+    Reader,
+    Store,
+)
+from shardctl.stores.capabilities import (
+    Appends,
+    DropsCaches,
+    FindsHoles,
+    FollowsLinks,
+    KeepsModes,
+    KnowsFreeSpace,
+    Locks,
+    OpensDirectories,
+    RemovesDirectories,
+    SharesBlocks,
+    SyncsDirectories,
+)
 from shardctl.testing.builders import BytesReader
 from shardctl.testing.suites.fixtures import DATA, StoreFixtures, put, read
+
+#: Every capability, for those who go through all of them.
+CAPABILITIES: tuple[type, ...] = (
+    OpensDirectories,
+    Appends,
+    Locks,
+    SyncsDirectories,
+    RemovesDirectories,
+    SharesBlocks,
+    KnowsFreeSpace,
+    KeepsModes,
+    DropsCaches,
+    FindsHoles,
+    FollowsLinks,
+)
 
 
 class StoreSuite(StoreFixtures):

@@ -14,7 +14,8 @@ import pytest
 
 from shardctl.errors import StorageError
 from shardctl.stores import local_files, syscalls
-from shardctl.stores.base import Copied, SyncsDirectories
+from shardctl.stores.base import Copied
+from shardctl.stores.capabilities import SyncsDirectories
 from shardctl.stores.local import LocalStore
 from tests.unit.stores.local_calls import DATA, STORE, copy, failing, posix
 

@@ -11,12 +11,12 @@ from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import SourceChangedError
 from shardctl.planning.request import Limits, WriteOptions
-from shardctl.stores.base import CAPABILITIES, Store
+from shardctl.stores.base import Store
 from shardctl.stores.registry import open_store, register
 from shardctl.testing.builders import safetensors_bytes
 from shardctl.testing.memory import MemoryStore
 from shardctl.testing.suites.fixtures import put as put_file
-from shardctl.testing.suites.stores import StoreSuite
+from shardctl.testing.suites.stores import CAPABILITIES, StoreSuite
 from shardctl.verify.run import Thoroughness, verify
 from tests.support.observers import Counting
 from tests.toy.store import ToyStore
