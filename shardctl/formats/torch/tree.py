@@ -31,6 +31,7 @@ from shardctl.formats.pickle.values import (
 )
 from shardctl.formats.torch.calls import TensorWithAttributes
 from shardctl.formats.torch.unread import Held, Search
+from shardctl.formats.torch.views import reach
 from shardctl.model import MadeName, NonTensor, Storage, Tensor, Tree
 from shardctl.text import escape
 
@@ -250,7 +251,7 @@ class _Builder:
             )
             self._fault(message, full, storage)
             return None
-        end = (view.offset + _reach(view)) * bits // 8
+        end = (view.offset + reach(view.shape, view.strides)) * bits // 8
         if view.storage.offset + end > storage.extent.length or end > view.storage.nbytes:
             message = (
                 f"the tensor reaches to byte {end:,} of a storage of {view.storage.nbytes:,} bytes"
@@ -265,18 +266,6 @@ class _Builder:
         self._report(
             Finding("tensor-out-of-bounds", "error", message, _DAMAGED, self._path, full, at)
         )
-
-
-def _reach(view: ViewRef) -> int:
-    """Elements from the tensor's first to its last, both counted."""
-    if 0 in view.shape:
-        return 0
-    if view.strides is None:
-        count = 1
-        for size in view.shape:
-            count *= size
-        return count
-    return 1 + sum((size - 1) * step for size, step in zip(view.shape, view.strides, strict=True))
 
 
 def _items(value: Mapping | Sequence | tuple[object, ...]) -> Iterable[tuple[object, object]]:
