@@ -19,8 +19,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.errors import UsageError
+from shardctl.formats.limits import MAX_SIZE
+from shardctl.formats.strict_json import is_unicode
 from shardctl.formats.torch.pickler import View, pickle_state_dict
 from shardctl.formats.torch.types import STORAGE_OF, TORCH_NAME_OF, torch_packing
+from shardctl.formats.torch.zip.structure import (
+    CENTRAL,
+    CENTRAL_BYTES,
+    DESCRIPTOR,
+    END,
+    END64,
+    END64_BYTES,
+    END_BYTES,
+    HAS_DESCRIPTOR,
+    IN_ZIP64,
+    IN_ZIP64_COUNT,
+    LOCAL,
+    LOCAL_BYTES,
+    LOCATOR64,
+    LOCATOR_BYTES,
+    UTF8,
+)
 from shardctl.layout import Copy, Layout, LayoutBuilder
 from shardctl.model import Extent, Tensor, contiguous_strides
 from shardctl.storages import used_extent
@@ -31,13 +50,7 @@ ALIGNMENT = 64
 #: From so many bytes on a record's blocks are worth sharing: padding costs half a block of zeros on
 #: average.
 _WORTH_SHARING = 64 * 1024
-_LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
-_UTF8, _UTF8_WITH_DESCRIPTOR = 0x0800, 0x0808
-_LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES, _CRC_BYTES = 30, 46, 56 + 20 + 22, 4
-#: What does not fit 32 bits is in a zip64 extra field.
-_LIMIT = 0xFFFFFFFF
-#: Torch counts elements, also those of an empty tensor's strides, in signed 64 bits.
-_MAX_ELEMENTS = 2**63 - 1
+_CRC_BYTES = 4
 #: Appends a record's CRC-32, as often as it is called.
 _PutCrc = Callable[[], None]
 
@@ -163,20 +176,19 @@ def _check(tensor: Tensor) -> None:
             hint="keep this checkpoint in safetensors",
             tensor=tensor.name,
         )
-    if math.prod(size for size in tensor.shape if size) > _MAX_ELEMENTS:
+    # Torch counts elements, also those of an empty tensor's strides, in signed 64 bits.
+    if math.prod(filter(None, tensor.shape)) > MAX_SIZE:
         raise UsageError(
             f"tensor '{escape(tensor.name)}' has a shape that torch cannot count",
             hint="keep this checkpoint in safetensors",
             tensor=tensor.name,
         )
-    try:
-        tensor.name.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(tensor.name):
         raise UsageError(
             f"tensor '{escape(tensor.name)}' has a name that is not valid Unicode",
             hint="rename it where the checkpoint is made",
             tensor=tensor.name,
-        ) from None
+        )
 
 
 def measure(records: Iterable[Record], block: int | None = None) -> int:
@@ -186,9 +198,10 @@ def measure(records: Iterable[Record], block: int | None = None) -> int:
         begin = at
         at += len(_local_header(record, begin, block)) + record.nbytes
         if record.nbytes:
-            at += len(_DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, begin))
-        central += _CENTRAL_BYTES + len(record.name) + len(_central_extra(record.nbytes, begin))
-    return at + central + _END_BYTES
+            at += len(DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, begin))
+        extra = _zip64_extra(record.nbytes, record.nbytes, begin)
+        central += CENTRAL_BYTES + len(record.name) + len(extra)
+    return at + central + END64_BYTES + LOCATOR_BYTES + END_BYTES
 
 
 def lay_out(records: Sequence[Record], block: int | None = None) -> Layout:
@@ -203,7 +216,7 @@ def lay_out(records: Sequence[Record], block: int | None = None) -> Layout:
         builder.literal(_local_header(record, at, block))
         put_crc = _append_data(builder, record)
         if record.nbytes:
-            builder.literal(_DESCRIPTOR)
+            builder.literal(DESCRIPTOR)
             put_crc()
             builder.literal(_descriptor_sizes(record.nbytes, at))
         placed.append((record, at, put_crc))
@@ -232,14 +245,15 @@ def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
 
 
 def _local_header(record: Record, at: int, block: int | None) -> bytes:
-    flags = _UTF8_WITH_DESCRIPTOR if record.nbytes else _UTF8
-    zip64 = _local_extra(record.nbytes, at)
-    fixed = _LOCAL_BYTES + len(record.name) + len(zip64) + 4
+    zip64 = _zip64_extra(record.nbytes, 0, at)  # torch leaves the compressed size at 0 here
+    fixed = LOCAL_BYTES + len(record.name) + len(zip64) + 4
     modulus, remainder = _place(record, block)
     padding = (remainder - at - fixed) % modulus
     extra = zip64 + b"FB" + struct.pack("<H", padding) + b"Z" * padding
-    head = struct.pack("<HHHHHIIIHH", 0, flags, 0, 0, 0, 0, 0, 0, len(record.name), len(extra))
-    return _LOCAL + head + record.name + extra
+    head = struct.pack(
+        "<HHHHHIIIHH", 0, _flags(record), 0, 0, 0, 0, 0, 0, len(record.name), len(extra)
+    )
+    return LOCAL + head + record.name + extra
 
 
 def _place(record: Record, block: int | None) -> tuple[int, int]:
@@ -249,15 +263,16 @@ def _place(record: Record, block: int | None) -> tuple[int, int]:
     return ALIGNMENT, 0
 
 
-def _local_extra(nbytes: int, at: int) -> bytes:
-    """Torch's zip64 field.
+def _flags(record: Record) -> int:
+    return UTF8 | (HAS_DESCRIPTOR if record.nbytes else 0)
 
-    It has a large record's size, with compressed size 0, and an offset past 4 GiB.
-    """
+
+def _zip64_extra(nbytes: int, packed: int, at: int) -> bytes:
+    """The zip64 field: the two sizes of a large record, and an offset past 4 GiB; or nothing."""
     fields = b""
-    if nbytes >= _LIMIT:
-        fields += struct.pack("<QQ", nbytes, 0)
-    if at >= _LIMIT:
+    if nbytes >= IN_ZIP64:
+        fields += struct.pack("<QQ", nbytes, packed)
+    if at >= IN_ZIP64:
         fields += struct.pack("<Q", at)
     return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
 
@@ -267,28 +282,18 @@ def _descriptor_sizes(nbytes: int, at: int) -> bytes:
 
     They are 64 bits wide where the local header has a zip64 field, for whatever reason.
     """
-    return struct.pack("<QQ" if nbytes >= _LIMIT or at >= _LIMIT else "<II", nbytes, nbytes)
-
-
-def _central_extra(nbytes: int, at: int) -> bytes:
-    fields = b""
-    if nbytes >= _LIMIT:
-        fields += struct.pack("<QQ", nbytes, nbytes)
-    if at >= _LIMIT:
-        fields += struct.pack("<Q", at)
-    return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
+    return struct.pack("<QQ" if nbytes >= IN_ZIP64 or at >= IN_ZIP64 else "<II", nbytes, nbytes)
 
 
 def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: _PutCrc) -> None:
     nbytes = record.nbytes
-    flags = _UTF8_WITH_DESCRIPTOR if nbytes else _UTF8
-    extra = _central_extra(nbytes, at)
-    size = min(nbytes, _LIMIT)
-    builder.literal(_CENTRAL + struct.pack("<HHHHHH", 0, 0, flags, 0, 0, 0))
+    extra = _zip64_extra(nbytes, nbytes, at)
+    size = min(nbytes, IN_ZIP64)
+    builder.literal(CENTRAL + struct.pack("<HHHHHH", 0, 0, _flags(record), 0, 0, 0))
     put_crc()
     builder.literal(
         struct.pack(
-            "<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, _LIMIT)
+            "<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, IN_ZIP64)
         )
     )
     builder.literal(record.name + extra)
@@ -296,9 +301,9 @@ def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: _P
 
 def _end(count: int, begin: int, nbytes: int) -> bytes:
     at = begin + nbytes
-    end64 = b"PK\x06\x06" + struct.pack(
-        "<QHHIIQQQQ", 44, 0x031E, 45, 0, 0, count, count, nbytes, begin
+    end64 = END64 + struct.pack(
+        "<QHHIIQQQQ", END64_BYTES - 12, 0x031E, 45, 0, 0, count, count, nbytes, begin
     )
-    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, at, 1)
-    few, small, near = min(count, 0xFFFF), min(nbytes, _LIMIT), min(begin, _LIMIT)
-    return end64 + locator + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, few, few, small, near, 0)
+    locator = LOCATOR64 + struct.pack("<IQI", 0, at, 1)
+    few, small, near = min(count, IN_ZIP64_COUNT), min(nbytes, IN_ZIP64), min(begin, IN_ZIP64)
+    return end64 + locator + END + struct.pack("<HHHHIIH", 0, 0, few, few, small, near, 0)
