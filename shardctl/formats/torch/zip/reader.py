@@ -17,7 +17,7 @@ from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.pickle.values import PickleFaultError, StorageRef
-from shardctl.formats.torch.hazards import Unloadable, location_findings
+from shardctl.formats.torch.findings import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import looks_like_pickle
 from shardctl.formats.torch.tree import TreeError, build_tree
 from shardctl.formats.torch.unpickle import unpickle
