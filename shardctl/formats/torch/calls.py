@@ -33,6 +33,7 @@ from shardctl.text import escape
 
 _FLOAT = DTYPES["F32"]
 _ORDERED_DICT = "collections.OrderedDict"
+_DEVICE_TENSOR = "torch._utils._rebuild_device_tensor_from_cpu_tensor"
 _FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
 #: Types whose tensors cannot require gradients.
 _WHOLE_NUMBERS = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
@@ -102,11 +103,9 @@ def _tensor_v3(machine: Machine, arguments: tuple[object, ...]) -> ViewRef | Unk
     """`_rebuild_tensor_v3`: as v2, with a dtype before the flags."""
     if len(arguments) not in (7, 8):
         raise _wrong_number(machine)
-    name = arguments[6]
-    module, _, short = name.path.rpartition(".") if isinstance(name, Global) else ("", "", "")
-    dtype = TORCH_DTYPES.get(short) if module == "torch" else None
+    dtype = _dtype_of(arguments[6])
     if dtype is None:
-        return UnknownTensor(kind_of(name), arguments[0])
+        return UnknownTensor(kind_of(arguments[6]), arguments[0])
     storage, offset, shape, strides, gradient = arguments[:5]
     view = view_of(machine, storage, offset, shape, strides, dtype)
     _check_gradient(machine, gradient, dtype)
@@ -129,13 +128,16 @@ def _device_tensor(machine: Machine, arguments: tuple[object, ...]) -> object:
     if len(arguments) != 4:
         raise _wrong_number(machine)
     tensor, name, device, gradient = arguments
-    if not isinstance(tensor, ViewRef):
-        return Opaque("torch._utils._rebuild_device_tensor_from_cpu_tensor", [arguments], True)
-    dtype = TORCH_DTYPES.get(name.path.removeprefix("torch.")) if isinstance(name, Global) else None
-    if dtype is not tensor.dtype or device == "meta":
-        return Opaque("torch._utils._rebuild_device_tensor_from_cpu_tensor", [arguments], True)
+    if not isinstance(tensor, ViewRef) or device == "meta" or _dtype_of(name) is not tensor.dtype:
+        return Opaque(_DEVICE_TENSOR, [arguments], True)
     _check_gradient(machine, gradient, tensor.dtype)
     return tensor
+
+
+def _dtype_of(name: object) -> Dtype | None:
+    """The dtype that `torch.NAME` is; None for one that is not known, and for other values."""
+    module, _, short = name.path.rpartition(".") if isinstance(name, Global) else ("", "", "")
+    return TORCH_DTYPES.get(short) if module == "torch" else None
 
 
 def _wrong_number(machine: Machine) -> PickleFaultError:
@@ -290,7 +292,7 @@ _CALLS: Calls = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor_v2,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _device_tensor,
+    _DEVICE_TENSOR: _device_tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter_with_state,
     "torch_npu.utils.storage._rebuild_npu_tensor": _npu_tensor,
