@@ -29,7 +29,7 @@ from shardctl.formats.pickle.values import (
     UnknownTensor,
     ViewRef,
 )
-from shardctl.formats.torch.calls import TensorWithAttributes
+from shardctl.formats.torch.parameters import TensorWithAttributes
 from shardctl.formats.torch.unread import Held, Search
 from shardctl.formats.torch.views import reach
 from shardctl.model import MadeName, NonTensor, Storage, Tensor, Tree
