@@ -57,11 +57,11 @@ def memory_finding(allocations: Iterable[tuple[str, int]], path: str) -> Finding
 def unread_finding(value: NonTensor, path: str) -> Finding:
     """`tensor-unread`: a tensor, or an object that holds tensors, which shardctl does not read."""
     return Finding(
-        "tensor-unread", "error", unread_message(value), hint_for(value), path, value.name
+        "tensor-unread", "error", _unread_message(value), hint_for(value), path, value.name
     )
 
 
-def unread_message(value: NonTensor) -> str:
+def _unread_message(value: NonTensor) -> str:
     """What an unread entry is, and what it holds."""
     if "meta" in value.kind:
         return f"the tensor has no data: it was saved while offloaded ({escape(value.kind[:200])})"

@@ -10,6 +10,8 @@ import struct
 from shardctl.formats.pickle.values import PickleCutShortError, PickleFaultError
 from shardctl.text import printable
 
+#: The forms of numbers that opcodes have as arguments, or as the lengths of arguments.
+U16, U32, U64, I32 = (struct.Struct(form) for form in ("<H", "<I", "<Q", "<i"))
 _SHOWN_CHARACTERS = 500
 
 

@@ -10,10 +10,10 @@ import struct
 
 from shardctl.formats.limits import MAX_INTEGER_BYTES
 from shardctl.formats.pickle import numerals
+from shardctl.formats.pickle.cursor import I32, U16, U32, U64
 from shardctl.formats.pickle.machine import Machine, Step
 from shardctl.formats.pickle.values import Mapping, Opaque, Sequence
 
-_U16, _U32, _U64, _I32 = (struct.Struct(form) for form in ("<H", "<I", "<Q", "<i"))
 _HIGHEST_PROTOCOL = 5
 #: Texts as short as this are kept once: many of them would take far more than their opcodes.
 _SHORT_TEXT = 3
@@ -64,7 +64,7 @@ def _set_item(machine: Machine) -> None:
 
 
 def _bytearray(machine: Machine) -> None:
-    machine.take(machine.number(_U64))
+    machine.take(machine.number(U64))
     machine.make_container(Opaque("builtins.bytearray"))
 
 
@@ -82,7 +82,7 @@ def _extension(machine: Machine, code: int) -> None:
 
 _STEPS: dict[int, Step] = {
     0x80: _proto,
-    0x95: lambda m: m.begin_frame(m.number(_U64)),
+    0x95: lambda m: m.begin_frame(m.number(U64)),
     ord("("): Machine.mark,
     ord("0"): Machine.pop_or_unmark,
     ord("1"): lambda m: m.pop_mark().clear(),
@@ -92,23 +92,23 @@ _STEPS: dict[int, Step] = {
     0x89: lambda m: m.push(False),
     ord("I"): lambda m: m.push(numerals.integer(m.line())),
     ord("L"): lambda m: m.push(numerals.long(m.line())),
-    ord("J"): lambda m: m.push(m.number(_I32)),
+    ord("J"): lambda m: m.push(m.number(I32)),
     ord("K"): lambda m: m.push(m.byte()),
-    ord("M"): lambda m: m.push(m.number(_U16)),
+    ord("M"): lambda m: m.push(m.number(U16)),
     0x8A: lambda m: m.push(_long(m, m.byte())),
-    0x8B: lambda m: m.push(_long(m, m.number(_I32))),
+    0x8B: lambda m: m.push(_long(m, m.number(I32))),
     ord("F"): lambda m: m.push(numerals.real(m.line())),
     ord("G"): lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
     ord("S"): lambda m: m.push(numerals.quoted(m.line())),
-    ord("T"): lambda m: _python2_text(m, m.number(_I32)),
+    ord("T"): lambda m: _python2_text(m, m.number(I32)),
     ord("U"): lambda m: _python2_text(m, m.byte()),
     ord("V"): lambda m: m.push(m.line().decode("raw-unicode-escape")),
-    ord("X"): lambda m: _text(m, m.number(_U32)),
+    ord("X"): lambda m: _text(m, m.number(U32)),
     0x8C: lambda m: _short_text(m, m.byte()),
-    0x8D: lambda m: _text(m, m.number(_U64)),
-    ord("B"): lambda m: m.push(m.take(m.number(_U32))),
+    0x8D: lambda m: _text(m, m.number(U64)),
+    ord("B"): lambda m: m.push(m.take(m.number(U32))),
     ord("C"): lambda m: m.push(m.take(m.byte())),
-    0x8E: lambda m: m.push(m.take(m.number(_U64))),
+    0x8E: lambda m: m.push(m.take(m.number(U64))),
     0x96: _bytearray,
     ord(")"): lambda m: m.push(()),
     ord("t"): lambda m: m.make(tuple(m.pop_mark())),
@@ -128,16 +128,16 @@ _STEPS: dict[int, Step] = {
     ord("u"): lambda m: m.set_items(m.pop_mark()),
     ord("p"): lambda m: m.put(numerals.place(m.line())),
     ord("q"): lambda m: m.put(m.byte()),
-    ord("r"): lambda m: m.put(m.number(_U32)),
+    ord("r"): lambda m: m.put(m.number(U32)),
     0x94: Machine.memoize,
     ord("g"): lambda m: m.get(numerals.place(m.line())),
     ord("h"): lambda m: m.get(m.byte()),
-    ord("j"): lambda m: m.get(m.number(_U32)),
+    ord("j"): lambda m: m.get(m.number(U32)),
     ord("c"): lambda m: m.find(m.line().decode(), m.line().decode()),
     0x93: Machine.stack_global,
     0x82: lambda m: _extension(m, m.byte()),
-    0x83: lambda m: _extension(m, m.number(_U16)),
-    0x84: lambda m: _extension(m, m.number(_I32)),
+    0x83: lambda m: _extension(m, m.number(U16)),
+    0x84: lambda m: _extension(m, m.number(I32)),
     ord("i"): Machine.inst,
     ord("o"): Machine.obj,
     0x81: Machine.new_object,

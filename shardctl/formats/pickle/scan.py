@@ -8,10 +8,9 @@ says so.
 from __future__ import annotations
 
 import contextlib
-import struct
 
 from shardctl.formats.limits import MAX_NAME
-from shardctl.formats.pickle.cursor import Cursor
+from shardctl.formats.pickle.cursor import I32, U32, U64, Cursor
 from shardctl.formats.pickle.values import PickleCutShortError, PickleFaultError
 
 #: What is listed instead of a name that is only known once the pickle is loaded.
@@ -19,7 +18,6 @@ COMPUTED = "a name that the pickle computes"
 _MAX_NAMES = 10_000
 _MAX_PICKLES = 5
 _MAX_TEXTS = 1_000_000
-_U16, _U32, _U64, _I32 = (struct.Struct(form) for form in ("<H", "<I", "<Q", "<i"))
 
 #: Bytes of the argument, for opcodes whose argument has a fixed length.
 _FIXED = {
@@ -33,9 +31,9 @@ _FIXED = {
 _LINES = dict.fromkeys(b"ILFpgSVPci", 1)
 #: The form of the length that comes before the argument.
 _COUNTED = {
-    **dict.fromkeys(b"XB", _U32),
-    **dict.fromkeys(b"\x8d\x8e\x96", _U64),
-    **dict.fromkeys(b"T\x8b", _I32),
+    **dict.fromkeys(b"XB", U32),
+    **dict.fromkeys(b"\x8d\x8e\x96", U64),
+    **dict.fromkeys(b"T\x8b", I32),
 }
 _COUNTED_BY_BYTE = frozenset(b"UC\x8c\x8a")
 _TEXTS = frozenset(b"XTU\x8c\x8dSV")

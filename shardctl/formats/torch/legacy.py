@@ -21,7 +21,7 @@ from shardctl.formats.pickle.values import (
     Sequence,
     StorageRef,
 )
-from shardctl.formats.torch.hazards import Unloadable, location_findings
+from shardctl.formats.torch.findings import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import MAGIC, is_tar_header, looks_like_pickle
 from shardctl.formats.torch.storage_ids import UNTYPED
 from shardctl.formats.torch.tree import TreeError, build_tree

@@ -5,10 +5,10 @@ Source: `persistent_load` in torch/serialization.py of torch 2.13, of its zip an
 
 from __future__ import annotations
 
-from shardctl.formats.limits import MAX_SIZE
 from shardctl.formats.pickle.machine import Machine
 from shardctl.formats.pickle.values import Global, PickleFaultError, StorageRef
 from shardctl.formats.torch.types import QUANTIZED_STORAGES, TYPED_STORAGES
+from shardctl.formats.torch.views import is_size
 from shardctl.model import Dtype
 from shardctl.text import escape
 
@@ -61,7 +61,7 @@ def _storage(machine: Machine, value: object) -> tuple[StorageRef, int, tuple[ob
     _, kind, key, location, numel = value[:5]
     if not isinstance(kind, Global) or type(key) is not str or type(location) is not str:
         raise machine.fault("a persistent id is malformed")
-    if type(numel) is not int or not 0 <= numel <= MAX_SIZE:
+    if not is_size(numel):
         raise machine.fault("a persistent id is malformed: the storage has no valid length")
     known = _CLASSES.get(kind.path)
     if known is None:
@@ -75,7 +75,7 @@ def _view_of(machine: Machine, whole: StorageRef, metadata: object, width: int) 
     if not isinstance(metadata, tuple) or len(metadata) != 3:
         raise machine.fault("the view of a storage is malformed")
     key, offset, size = metadata
-    if type(key) is not str or not _is_size(offset) or not _is_size(size):
+    if type(key) is not str or not is_size(offset) or not is_size(size):
         raise machine.fault("the view of a storage is malformed")
     if (offset + size) * width > whole.nbytes:
         raise machine.fault("the view of a storage lies outside it")
@@ -92,7 +92,3 @@ def _take_key(machine: Machine, key: str, meaning: tuple[object, ...]) -> None:
     """
     if machine.notes.setdefault(key, meaning) != meaning:
         raise machine.fault(f"the key '{escape(key[:100])}' names two different storages or views")
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and 0 <= value <= MAX_SIZE

@@ -21,7 +21,6 @@ from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.pickle.objects import kind_of
 from shardctl.formats.pickle.values import (
     EmptyTensor,
-    Global,
     Mapping,
     Opaque,
     Sequence,
@@ -29,9 +28,11 @@ from shardctl.formats.pickle.values import (
     UnknownTensor,
     ViewRef,
 )
-from shardctl.formats.torch.calls import TensorWithAttributes
+from shardctl.formats.torch.names import apart, name_of
+from shardctl.formats.torch.parameters import TensorWithAttributes
 from shardctl.formats.torch.unread import Held, Search
-from shardctl.model import MadeName, NonTensor, Storage, Tensor, Tree
+from shardctl.formats.torch.views import reach
+from shardctl.model import NonTensor, Storage, Tensor, Tree
 from shardctl.text import escape
 
 Node = Tensor | NonTensor | Tree
@@ -139,10 +140,10 @@ class _Builder:
         self._seen.add(id(value))
         tree: Tree = {}
         for key, item in _items(value):
-            text = _name_of(key, value)
+            text = name_of(key, value)
             self._count(len(name) + len(text), again=again)
             if text in tree:
-                text = _apart(tree, text, key)
+                text = apart(tree, text, key)
             node = self._node(item, f"{name}.{text}" if name else text, text, depth)
             if node is not None:
                 tree[text] = node if type(key) is str else self._with_key(key, node, text)
@@ -155,7 +156,7 @@ class _Builder:
         """Name the attributes of an OrderedDict as an entry, where they hold tensors."""
         held = self.search.below(tuple(attributes))
         if held.tensors:
-            text = _apart(tree, ATTRIBUTES, None) if ATTRIBUTES in tree else ATTRIBUTES
+            text = apart(tree, ATTRIBUTES, None) if ATTRIBUTES in tree else ATTRIBUTES
             tree[text] = self._unread(text, "torch.Tensor as an attribute", held)
 
     def _count(self, characters: int, *, again: bool) -> None:
@@ -250,7 +251,7 @@ class _Builder:
             )
             self._fault(message, full, storage)
             return None
-        end = (view.offset + _reach(view)) * bits // 8
+        end = (view.offset + reach(view.shape, view.strides)) * bits // 8
         if view.storage.offset + end > storage.extent.length or end > view.storage.nbytes:
             message = (
                 f"the tensor reaches to byte {end:,} of a storage of {view.storage.nbytes:,} bytes"
@@ -267,50 +268,7 @@ class _Builder:
         )
 
 
-def _reach(view: ViewRef) -> int:
-    """Elements from the tensor's first to its last, both counted."""
-    if 0 in view.shape:
-        return 0
-    if view.strides is None:
-        count = 1
-        for size in view.shape:
-            count *= size
-        return count
-    return 1 + sum((size - 1) * step for size, step in zip(view.shape, view.strides, strict=True))
-
-
 def _items(value: Mapping | Sequence | tuple[object, ...]) -> Iterable[tuple[object, object]]:
     if isinstance(value, Mapping):
         return value.items.items()
     return enumerate(value.items if isinstance(value, Sequence) else value)
-
-
-def _name_of(key: object, holder: Mapping | Sequence | tuple[object, ...]) -> str:
-    """What an item is called. The places of a list are its names; of a dict, only texts are."""
-    if isinstance(key, str):
-        return key
-    return MadeName(_key_text(key)) if isinstance(holder, Mapping) else str(key)
-
-
-def _apart(tree: Tree, text: str, key: object) -> str:
-    """Another name for one of two entries whose keys read alike, as 1 and "1" do.
-
-    A text keeps its name.
-    """
-    other = MadeName(f"{text} (2)")
-    number = 2
-    while other in tree:
-        number += 1
-        other = MadeName(f"{text} ({number})")
-    if isinstance(key, str):
-        tree[other] = tree.pop(text)
-        return text
-    return other
-
-
-def _key_text(key: object) -> str:
-    if isinstance(key, tuple):
-        return f"({', '.join(map(_key_text, key))})"
-    if isinstance(key, Global | Opaque | Sequence | StorageRef | ViewRef | UnknownTensor):
-        return f"<{kind_of(key)}>"
-    return str(key)

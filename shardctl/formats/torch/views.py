@@ -37,12 +37,10 @@ def view_of(
         or len(shape) != len(strides)
     ):
         raise machine.fault("a tensor's offset, shape or strides are malformed")
-    elements = math.prod(filter(None, shape))
-    if elements > MAX_SIZE:
+    if math.prod(filter(None, shape)) > MAX_SIZE:
         raise machine.fault("a tensor has more elements than can be counted")
     plain = _unless_contiguous(shape, strides)
-    reach = elements if plain is None else _reach(shape, plain)
-    if offset + (0 if 0 in shape else reach) > 8 * storage.nbytes // dtype.bits:
+    if offset + reach(shape, plain) > 8 * storage.nbytes // dtype.bits:
         machine.note_refused("a tensor that reaches beyond its storage")
     if dtype.bits < 8:
         packed = torch_packing(dtype)
@@ -54,8 +52,12 @@ def view_of(
     return ViewRef(storage, dtype, offset, shape, plain)
 
 
-def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """Elements from the first to the last, both counted; there is at least one."""
+def reach(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> int:
+    """Elements from a tensor's first to its last, both counted; without strides, all of them."""
+    if 0 in shape:
+        return 0
+    if strides is None:
+        return math.prod(shape)
     return 1 + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
 
 

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shardctl.formats.torch.types import TORCH_NAME_OF, TYPED_STORAGES
+from shardctl.formats.torch.types import (
+    QUANTIZED_STORAGES,
+    TENSOR_CLASSES,
+    TORCH_NAME_OF,
+    TYPED_STORAGES,
+)
 
 _REBUILDS = (
     "parameter", "parameter_with_state", "qtensor", "tensor", "tensor_v2", "tensor_v3",
@@ -18,23 +23,12 @@ _SCHEMES = (
     "per_tensor_affine", "per_tensor_symmetric", "per_channel_affine", "per_channel_symmetric",
     "per_channel_affine_float_qparams",
 )  # fmt: skip
-_QUANTIZED = (
-    "QInt8Storage",
-    "QUInt8Storage",
-    "QInt32Storage",
-    "QUInt4x2Storage",
-    "QUInt2x4Storage",
-)
 _SMALL = (
     *(f"uint{bits}" for bits in range(1, 8)), *(f"int{bits}" for bits in range(1, 8)),
     "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2", "qint8", "qint32", "quint8", "quint4x2",
     "quint2x4", "float4_e2m1fn_x2",
 )  # fmt: skip
-_TENSORS = tuple(
-    f"{storage.removesuffix('Storage')}Tensor"
-    for storage in TYPED_STORAGES
-    if not storage.startswith("Complex")
-)
+_TENSORS = tuple(name for name in TENSOR_CLASSES if name != "Tensor")
 _SPARSE = tuple(name for name in _TENSORS if name != "BoolTensor")
 
 _ALLOWED = frozenset(
@@ -58,7 +52,10 @@ _ALLOWED = frozenset(
         "torch.storage.UntypedStorage",
         "torch.storage.TypedStorage",
         *(f"torch._utils._rebuild_{name}" for name in _REBUILDS),
-        *(f"torch.{name}" for name in (*_SCHEMES, *_SMALL, *_QUANTIZED, *TORCH_NAME_OF.values())),
+        *(
+            f"torch.{name}"
+            for name in (*_SCHEMES, *_SMALL, *QUANTIZED_STORAGES, *TORCH_NAME_OF.values())
+        ),
         *(
             f"{module}.{name}"
             for module in ("torch", "torch.cuda")

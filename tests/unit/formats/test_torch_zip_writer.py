@@ -19,8 +19,9 @@ from torch.utils.serialization import config
 
 from shardctl.errors import UsageError
 from shardctl.findings import strict
+from shardctl.formats.torch.zip.layout import Record, lay_out, measure
 from shardctl.formats.torch.zip.reader import TorchZipReader
-from shardctl.formats.torch.zip.writer import Record, TorchZipWriter, lay_out, measure, records_of
+from shardctl.formats.torch.zip.writer import TorchZipWriter, records_of
 from shardctl.layout import Check, Copy, Layout, Literal
 from shardctl.model import DTYPES, Extent, Storage, Tensor, Version
 from shardctl.source.state_dict import flatten

@@ -14,9 +14,17 @@ from typing import NamedTuple
 from shardctl.formats.limits import MAX_DIRECTORY_BYTES
 from shardctl.formats.torch.zip.structure import (
     AMBIGUOUS,
+    CENTRAL,
+    CENTRAL_BYTES,
+    END,
+    END64,
+    END64_BYTES,
+    END_BYTES,
     HAS_DESCRIPTOR,
     IN_ZIP64,
     IN_ZIP64_COUNT,
+    LOCATOR64,
+    LOCATOR_BYTES,
     UTF8,
     ZipFaultError,
     next_value,
@@ -25,8 +33,6 @@ from shardctl.formats.torch.zip.structure import (
 from shardctl.stores.base import Reader
 from shardctl.text import escape
 
-_CENTRAL, _END, _END64, _LOCATOR64 = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
-_CENTRAL_BYTES, _END_BYTES, _END64_BYTES, _LOCATOR_BYTES = 46, 22, 56, 20
 _CENTRAL_FORM = struct.Struct("<4xHHHHHHIIIHHHHHII")
 _MAX_COMMENT = 0xFFFF
 _ENCRYPTED = 0x1
@@ -50,11 +56,11 @@ class Entry(NamedTuple):
 def find_directory(reader: Reader) -> tuple[int, int, int]:
     """The offset of the central directory, its length in bytes, and its number of entries."""
     size = reader.version.size
-    if size < _END_BYTES:
+    if size < END_BYTES:
         raise _truncated(size)
-    end_at = size - _END_BYTES
-    end = reader.read(end_at, _END_BYTES)
-    if not end.startswith(_END):
+    end_at = size - END_BYTES
+    end = reader.read(end_at, END_BYTES)
+    if not end.startswith(END):
         raise _no_end(reader, size)
     disk, first_disk, here, count, nbytes, begin, comment = struct.unpack("<4xHHHHIIH", end)
     if comment or disk or first_disk or here != count:
@@ -65,8 +71,8 @@ def find_directory(reader: Reader) -> tuple[int, int, int]:
             AMBIGUOUS,
         )
     before = end_at
-    locator_at = end_at - _LOCATOR_BYTES
-    if locator_at >= 0 and reader.read(locator_at, 4) == _LOCATOR64:
+    locator_at = end_at - LOCATOR_BYTES
+    if locator_at >= 0 and reader.read(locator_at, 4) == LOCATOR64:
         before, count, nbytes, begin = _read_end64(reader, locator_at, (count, nbytes, begin))
     elif count == IN_ZIP64_COUNT or IN_ZIP64 in (nbytes, begin):
         raise ZipFaultError("zip-invalid", "the zip64 end record is missing", end_at)
@@ -87,8 +93,8 @@ def find_directory(reader: Reader) -> tuple[int, int, int]:
 def _read_end64(
     reader: Reader, locator_at: int, short: tuple[int, int, int]
 ) -> tuple[int, int, int, int]:
-    at = locator_at - _END64_BYTES
-    disk, end64_at, disks = struct.unpack("<4xIQI", reader.read(locator_at, _LOCATOR_BYTES))
+    at = locator_at - END64_BYTES
+    disk, end64_at, disks = struct.unpack("<4xIQI", reader.read(locator_at, LOCATOR_BYTES))
     if disk or disks != 1 or end64_at != at or at < 0:
         raise ZipFaultError(
             "zip-ambiguous",
@@ -96,11 +102,11 @@ def _read_end64(
             locator_at,
             AMBIGUOUS,
         )
-    data = reader.read(at, _END64_BYTES)
-    if not data.startswith(_END64):
+    data = reader.read(at, END64_BYTES)
+    if not data.startswith(END64):
         raise ZipFaultError("zip-invalid", "the zip64 end record is damaged", at)
     length, _, _, disk, first, here, count, nbytes, begin = struct.unpack("<4xQHHIIQQQQ", data)
-    if length != _END64_BYTES - 12 or disk or first or here != count:
+    if length != END64_BYTES - 12 or disk or first or here != count:
         raise ZipFaultError("zip-invalid", "the zip64 end record is damaged", at)
     limits = (IN_ZIP64_COUNT, IN_ZIP64, IN_ZIP64)
     for long, brief, limit in zip((count, nbytes, begin), short, limits, strict=True):
@@ -113,9 +119,9 @@ def _read_end64(
 
 def _no_end(reader: Reader, size: int) -> ZipFaultError:
     """The error for a file that does not end with the end record."""
-    begin = max(size - _END_BYTES - _MAX_COMMENT, 0)
-    found = reader.read(begin, size - begin).rfind(_END)
-    if found < 0 or begin + found + _END_BYTES > size:
+    begin = max(size - END_BYTES - _MAX_COMMENT, 0)
+    found = reader.read(begin, size - begin).rfind(END)
+    if found < 0 or begin + found + END_BYTES > size:
         return _truncated(size)
     return ZipFaultError(
         "zip-ambiguous", "trailing data after the end record", begin + found, AMBIGUOUS
@@ -133,7 +139,7 @@ def entries_of(raw: bytes, begin: int, count: int) -> Iterator[Entry]:
     """The entries of a directory of bytes `raw` that begins at an offset; raises ZipFaultError."""
     at = 0
     for _ in range(count):
-        if raw[at : at + 4] != _CENTRAL or at + _CENTRAL_BYTES > len(raw):
+        if raw[at : at + 4] != CENTRAL or at + CENTRAL_BYTES > len(raw):
             raise ZipFaultError(
                 "zip-invalid", "the directory has fewer entries than it says", begin + at
             )
@@ -156,7 +162,7 @@ def entries_of(raw: bytes, begin: int, count: int) -> Iterator[Entry]:
             _,
             offset,
         ) = fields
-        name_at = at + _CENTRAL_BYTES
+        name_at = at + CENTRAL_BYTES
         extra_at = name_at + name_length
         end = extra_at + extra_length
         if end > len(raw) or comment or disk:

@@ -12,7 +12,13 @@ from typing import NamedTuple
 from shardctl.findings import Finding
 from shardctl.formats.pickle.values import StorageRef
 from shardctl.formats.torch.zip.records import ZipRecord
-from shardctl.formats.torch.zip.structure import AMBIGUOUS, ZipFaultError
+from shardctl.formats.torch.zip.structure import (
+    AMBIGUOUS,
+    DAMAGED,
+    IN_ZIP64,
+    LOCAL_BYTES,
+    ZipFaultError,
+)
 from shardctl.stores.base import Reader
 from shardctl.text import escape
 
@@ -26,8 +32,7 @@ _FOUND_BY_NAME = CONTROL | {"data.pkl", ".data/serialization_id", "constants.pkl
 #: Versions of the file format that torch 2.13 reads (kMinSupportedFileFormatVersion,
 #: kMaxSupported…).
 _VERSIONS = range(1, 11)
-_FETCH = "the file is damaged: fetch or save it again"
-_LOCAL_BYTES, _PADDING_BYTES, _LIMIT = 30, 4, 0xFFFFFFFF
+_PADDING_BYTES = 4
 _DEFAULT_ALIGNMENT = 64
 
 
@@ -58,7 +63,7 @@ def check_marks(small: Mapping[str, SmallRecord]) -> None:
         message = (
             "the numbers are big-endian" if big else "the record 'byteorder' is not a byte order"
         )
-        hint = "load it with torch and save it again on a little-endian machine" if big else _FETCH
+        hint = "load it with torch and save it again on a little-endian machine" if big else DAMAGED
         raise ZipFaultError("zip-invalid", message, order.offset, hint)
     version = small.get(".data/version", small.get("version"))
     if version is None:
@@ -72,7 +77,7 @@ def check_marks(small: Mapping[str, SmallRecord]) -> None:
     alignment = small.get(".storage_alignment")
     if alignment is not None and not alignment.data.isdigit():
         message = "the record '.storage_alignment' is not a number: torch does not load the file"
-        raise ZipFaultError("zip-invalid", message, alignment.offset, _FETCH)
+        raise ZipFaultError("zip-invalid", message, alignment.offset, DAMAGED)
 
 
 def computed_offsets(
@@ -112,17 +117,17 @@ def _is_computed(named: Iterable[tuple[str, ZipRecord | None]], step: int, direc
             begin = header = record.extent.offset
         else:
             header = cursor
-            fixed = _LOCAL_BYTES + name_bytes + _PADDING_BYTES + _zip64_bytes(nbytes, cursor)
+            fixed = LOCAL_BYTES + name_bytes + _PADDING_BYTES + _zip64_bytes(nbytes, cursor)
             begin = cursor + fixed + (-(cursor + fixed)) % step
         if begin != record.extent.offset:
             return False
         cursor = begin + nbytes
         if nbytes:
-            cursor += 24 if header >= _LIMIT or nbytes >= _LIMIT else 16
+            cursor += 24 if header >= IN_ZIP64 or nbytes >= IN_ZIP64 else 16
     return True
 
 
 def _zip64_bytes(nbytes: int, cursor: int) -> int:
-    if nbytes < _LIMIT and cursor < _LIMIT:
+    if nbytes < IN_ZIP64 and cursor < IN_ZIP64:
         return 0
-    return 4 + (16 if nbytes >= _LIMIT else 0) + (8 if cursor >= _LIMIT else 0)
+    return 4 + (16 if nbytes >= IN_ZIP64 else 0) + (8 if cursor >= IN_ZIP64 else 0)

@@ -17,7 +17,7 @@ from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.pickle.values import PickleFaultError, StorageRef
-from shardctl.formats.torch.hazards import Unloadable, location_findings
+from shardctl.formats.torch.findings import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import looks_like_pickle
 from shardctl.formats.torch.tree import TreeError, build_tree
 from shardctl.formats.torch.unpickle import unpickle
@@ -31,12 +31,18 @@ from shardctl.formats.torch.zip.marks import (
     computed_offsets,
 )
 from shardctl.formats.torch.zip.records import Directory, ZipRecord, read_directory
-from shardctl.formats.torch.zip.structure import TORCHSCRIPT, TORCHSCRIPT_HINT, ZipFaultError
+from shardctl.formats.torch.zip.structure import (
+    DAMAGED,
+    END,
+    LOCAL,
+    TORCHSCRIPT,
+    TORCHSCRIPT_HINT,
+    ZipFaultError,
+)
 from shardctl.model import Extent, File, Storage
 from shardctl.stores.base import Reader
 from shardctl.text import escape, plural
 
-_FETCH = "the file is damaged: fetch or save it again"
 _DATA = "data/"
 
 
@@ -45,9 +51,9 @@ class TorchZipReader:
 
     def recognise(self, head: bytes, tail: bytes) -> bool:
         """Whether a file begins or ends like a zip; which zip, reading will say."""
-        if head.startswith(b"PK\x03\x04"):
+        if head.startswith(LOCAL):
             return True
-        return b"PK\x05\x06" in tail and not looks_like_pickle(head, tail)
+        return END in tail and not looks_like_pickle(head, tail)
 
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read directory and pickle, and no tensor's bytes.
@@ -139,7 +145,7 @@ class _Reading:
                     f"data.pkl does not match its CRC-32 (recorded {record.crc32:08x}, "
                     f"found {crc32:08x})"
                 )
-                self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
+                self._fault("zip-crc-mismatch", message, record.extent.offset, DAMAGED)
             else:
                 self._absent_crcs = True
                 message = (
@@ -159,7 +165,7 @@ class _Reading:
             whole = len(data) == record.extent.length
             if whole and zlib.crc32(data) != record.crc32 and not self._absent_crcs:
                 message = f"the record '{name}' does not match its CRC-32"
-                self._fault("zip-crc-mismatch", message, record.extent.offset, _FETCH)
+                self._fault("zip-crc-mismatch", message, record.extent.offset, DAMAGED)
             small[name] = SmallRecord(data, record.extent.offset)
         return small
 
@@ -195,7 +201,7 @@ class _Reading:
                     f"the storage '{escape(key)}' should have {ref.nbytes:,} bytes, and its record "
                     f"has {storage.extent.length:,}"
                 )
-                self._fault("tensor-size-mismatch", message, storage.extent.offset, _FETCH)
+                self._fault("tensor-size-mismatch", message, storage.extent.offset, DAMAGED)
             else:
                 found[key] = storage
         return found

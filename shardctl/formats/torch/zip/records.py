@@ -21,8 +21,11 @@ from shardctl.formats.torch.zip.central import (
 )
 from shardctl.formats.torch.zip.structure import (
     AMBIGUOUS,
+    DESCRIPTOR,
     HAS_DESCRIPTOR,
     IN_ZIP64,
+    LOCAL,
+    LOCAL_BYTES,
     TORCHSCRIPT,
     TORCHSCRIPT_HINT,
     ZipFaultError,
@@ -32,8 +35,6 @@ from shardctl.formats.torch.zip.structure import (
 from shardctl.model import Extent
 from shardctl.stores.base import Reader
 
-_LOCAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x07\x08"
-_LOCAL_BYTES = 30
 _LOCAL_FORM = struct.Struct("<4xHHHHHIIIHH")
 _DESCRIPTOR_FORMS = (struct.Struct("<4sIII"), struct.Struct("<4sIQQ"))
 
@@ -87,19 +88,19 @@ def read_directory(reader: Reader) -> Directory:
 
 def _data_offset(reader: Reader, entry: Entry, limit: int) -> int:
     """Where a record's data begins; its local header is compared with the directory."""
-    head = reader.read(entry.at, min(_LOCAL_BYTES + len(entry.name), limit - entry.at))
-    if len(head) < _LOCAL_BYTES or not head.startswith(_LOCAL):
+    head = reader.read(entry.at, min(LOCAL_BYTES + len(entry.name), limit - entry.at))
+    if len(head) < LOCAL_BYTES or not head.startswith(LOCAL):
         raise ZipFaultError(
             "zip-invalid", f"the record '{shown(entry)}' has no local header", entry.at
         )
     _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length = (
         _LOCAL_FORM.unpack_from(head)
     )
-    if name_length != len(entry.name) or head[_LOCAL_BYTES:] != entry.name:
+    if name_length != len(entry.name) or head[LOCAL_BYTES:] != entry.name:
         raise ZipFaultError(
             "zip-ambiguous", f"the record '{shown(entry)}' has another name", entry.at, AMBIGUOUS
         )
-    extra_at = entry.at + _LOCAL_BYTES + name_length
+    extra_at = entry.at + LOCAL_BYTES + name_length
     data: int = extra_at + extra_length
     if flags != entry.flags or method != entry.method:
         message = f"the record '{shown(entry)}' has other flags than in the directory"
@@ -132,7 +133,7 @@ def _descriptor_bytes(reader: Reader, entry: Entry, at: int) -> int:
     for form in _DESCRIPTOR_FORMS:
         if form.size <= len(data):
             found = form.unpack_from(data)
-            if found == (_DESCRIPTOR, entry.crc32, entry.nbytes, entry.nbytes):
+            if found == (DESCRIPTOR, entry.crc32, entry.nbytes, entry.nbytes):
                 return form.size
     message = f"the descriptor after the record '{shown(entry)}' contradicts the directory"
     raise ZipFaultError("zip-ambiguous", message, at, AMBIGUOUS)

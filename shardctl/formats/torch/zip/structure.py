@@ -1,4 +1,4 @@
-"""What the directory of a zip and its records share: numbers of 64 bits, and the error.
+"""What the parts of a zip share: their signatures, numbers of 64 bits, and the error.
 
 Source: PKWARE's APPNOTE 6.3.10.
 """
@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import struct
 
+#: What the parts of a zip begin with, and the bytes of the parts of fixed length.
+LOCAL, DESCRIPTOR, CENTRAL = b"PK\x03\x04", b"PK\x07\x08", b"PK\x01\x02"
+END64, LOCATOR64, END = b"PK\x06\x06", b"PK\x06\x07", b"PK\x05\x06"
+LOCAL_BYTES, CENTRAL_BYTES = 30, 46
+END64_BYTES, LOCATOR_BYTES, END_BYTES = 56, 20, 22
 #: In a field of 32 (or 16) bits: the value is in the zip64 extra field, or record.
 IN_ZIP64, IN_ZIP64_COUNT = 0xFFFFFFFF, 0xFFFF
 #: Flags of a record: its sizes follow its data; its name is UTF-8.
@@ -15,7 +20,8 @@ HAS_DESCRIPTOR, UTF8 = 0x8, 0x800
 _ZIP64, _UNICODE_NAME = 1, 0x7075
 _EXTRA_FORM = struct.Struct("<HH")
 
-_DAMAGED = "the file is damaged: fetch or save it again"
+#: The hint for what no program wrote so.
+DAMAGED = "the file is damaged: fetch or save it again"
 #: The hint for what programs would read differently.
 AMBIGUOUS = "programs read this file differently: get it again from a source that you trust"
 #: What a file of torch.jit.save is; its code is compressed, so this is said before that is.
@@ -26,7 +32,7 @@ TORCHSCRIPT_HINT = "in the program that made it, save `module.state_dict()`"
 class ZipFaultError(Exception):
     """What is wrong with a zip: the finding's code, and at which byte. The reader reports it."""
 
-    def __init__(self, code: str, message: str, offset: int, hint: str = _DAMAGED) -> None:
+    def __init__(self, code: str, message: str, offset: int, hint: str = DAMAGED) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

@@ -1,45 +1,28 @@
-"""Lay out a torch zip as torch 2.13's own writer does, so that torch may compute every offset.
+"""Write torch's zip files: the records that hold some tensors, as torch 2.13 has them.
 
-Source: `_save` in torch/serialization.py and caffe2/serialize/inline_container.cc of torch 2.13,
-checked on its files. Each record is a local header without sizes, an extra field that pads to 64
-bytes, the data, and a descriptor with CRC and sizes; then the central directory and both end
-records.
-
-In a file that shares blocks (of `block` bytes) large records are padded further, until their data
-has the same offset as in its source, modulo a block. The two records that allow torch to compute
-offsets instead of reading them are then left out.
+Source: `_save` in torch/serialization.py of torch 2.13. In a file that shares blocks (of `block`
+bytes) records are not where torch would compute them: the two that allow it to compute offsets
+instead of reading them are then left out.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 from shardctl.errors import UsageError
+from shardctl.formats.limits import MAX_SIZE
+from shardctl.formats.strict_json import is_unicode
 from shardctl.formats.torch.pickler import View, pickle_state_dict
 from shardctl.formats.torch.types import STORAGE_OF, TORCH_NAME_OF, torch_packing
-from shardctl.layout import Copy, Layout, LayoutBuilder
+from shardctl.formats.torch.zip.layout import ALIGNMENT, Record, lay_out, measure
+from shardctl.layout import Layout
 from shardctl.model import Extent, Tensor, contiguous_strides
 from shardctl.storages import used_extent
 from shardctl.text import escape
 
 TOP = "archive"
-ALIGNMENT = 64
-#: From so many bytes on a record's blocks are worth sharing: padding costs half a block of zeros on
-#: average.
-_WORTH_SHARING = 64 * 1024
-_LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
-_UTF8, _UTF8_WITH_DESCRIPTOR = 0x0800, 0x0808
-_LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES, _CRC_BYTES = 30, 46, 56 + 20 + 22, 4
-#: What does not fit 32 bits is in a zip64 extra field.
-_LIMIT = 0xFFFFFFFF
-#: Torch counts elements, also those of an empty tensor's strides, in signed 64 bits.
-_MAX_ELEMENTS = 2**63 - 1
-#: Appends a record's CRC-32, as often as it is called.
-_PutCrc = Callable[[], None]
 
 
 class TorchZipWriter:
@@ -65,25 +48,6 @@ class TorchZipWriter:
         Raises UsageError for a dtype that torch lacks.
         """
         return lay_out(records_of(tensors, block), block)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One entry: a name below the top directory, and its bytes.
-
-    They are known ones, or an extent of a source. Where no checksum is known, `tensor` is one whose
-    storage the bytes are a part of.
-    """
-
-    name: bytes
-    data: bytes | Extent
-    crc32: int | None
-    tensor: Tensor | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the record's data."""
-        return self.data.length if isinstance(self.data, Extent) else len(self.data)
 
 
 def records_of(tensors: Sequence[Tensor], block: int | None = None) -> list[Record]:
@@ -163,142 +127,16 @@ def _check(tensor: Tensor) -> None:
             hint="keep this checkpoint in safetensors",
             tensor=tensor.name,
         )
-    if math.prod(size for size in tensor.shape if size) > _MAX_ELEMENTS:
+    # Torch counts elements, also those of an empty tensor's strides, in signed 64 bits.
+    if math.prod(filter(None, tensor.shape)) > MAX_SIZE:
         raise UsageError(
             f"tensor '{escape(tensor.name)}' has a shape that torch cannot count",
             hint="keep this checkpoint in safetensors",
             tensor=tensor.name,
         )
-    try:
-        tensor.name.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(tensor.name):
         raise UsageError(
             f"tensor '{escape(tensor.name)}' has a name that is not valid Unicode",
             hint="rename it where the checkpoint is made",
             tensor=tensor.name,
-        ) from None
-
-
-def measure(records: Iterable[Record], block: int | None = None) -> int:
-    """Exact bytes of the file that `lay_out` would give."""
-    at = central = 0
-    for record in records:
-        begin = at
-        at += len(_local_header(record, begin, block)) + record.nbytes
-        if record.nbytes:
-            at += len(_DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, begin))
-        central += _CENTRAL_BYTES + len(record.name) + len(_central_extra(record.nbytes, begin))
-    return at + central + _END_BYTES
-
-
-def lay_out(records: Sequence[Record], block: int | None = None) -> Layout:
-    """The file: records, central directory, end.
-
-    It is shareable in blocks of so many bytes, or compact.
-    """
-    builder = LayoutBuilder()
-    placed: list[tuple[Record, int, _PutCrc]] = []
-    for record in records:
-        at = builder.nbytes
-        builder.literal(_local_header(record, at, block))
-        put_crc = _append_data(builder, record)
-        if record.nbytes:
-            builder.literal(_DESCRIPTOR)
-            put_crc()
-            builder.literal(_descriptor_sizes(record.nbytes, at))
-        placed.append((record, at, put_crc))
-    begin = builder.nbytes
-    for record, at, put_crc in placed:
-        _append_central(builder, record, at, put_crc)
-    builder.literal(_end(len(records), begin, builder.nbytes - begin))
-    return builder.build()
-
-
-def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
-    """Append a record's data.
-
-    Returns what appends its CRC: known, carried over, or still to be computed.
-    """
-    if isinstance(record.data, bytes):
-        builder.literal(record.data)
-    elif record.nbytes:
-        index = builder.record(Copy(record.data, record.crc32))
-        if record.crc32 is None:
-            if record.tensor is not None:
-                builder.check(record.tensor)
-            return lambda: builder.crc(index)
-    known = struct.pack("<I", record.crc32 or 0)
-    return lambda: builder.literal(known)
-
-
-def _local_header(record: Record, at: int, block: int | None) -> bytes:
-    flags = _UTF8_WITH_DESCRIPTOR if record.nbytes else _UTF8
-    zip64 = _local_extra(record.nbytes, at)
-    fixed = _LOCAL_BYTES + len(record.name) + len(zip64) + 4
-    modulus, remainder = _place(record, block)
-    padding = (remainder - at - fixed) % modulus
-    extra = zip64 + b"FB" + struct.pack("<H", padding) + b"Z" * padding
-    head = struct.pack("<HHHHHIIIHH", 0, flags, 0, 0, 0, 0, 0, 0, len(record.name), len(extra))
-    return _LOCAL + head + record.name + extra
-
-
-def _place(record: Record, block: int | None) -> tuple[int, int]:
-    """The modulus and remainder of the offset at which a record's data must begin."""
-    if block is not None and isinstance(record.data, Extent) and record.nbytes >= _WORTH_SHARING:
-        return block, record.data.offset % block
-    return ALIGNMENT, 0
-
-
-def _local_extra(nbytes: int, at: int) -> bytes:
-    """Torch's zip64 field.
-
-    It has a large record's size, with compressed size 0, and an offset past 4 GiB.
-    """
-    fields = b""
-    if nbytes >= _LIMIT:
-        fields += struct.pack("<QQ", nbytes, 0)
-    if at >= _LIMIT:
-        fields += struct.pack("<Q", at)
-    return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
-
-
-def _descriptor_sizes(nbytes: int, at: int) -> bytes:
-    """The sizes in a descriptor.
-
-    They are 64 bits wide where the local header has a zip64 field, for whatever reason.
-    """
-    return struct.pack("<QQ" if nbytes >= _LIMIT or at >= _LIMIT else "<II", nbytes, nbytes)
-
-
-def _central_extra(nbytes: int, at: int) -> bytes:
-    fields = b""
-    if nbytes >= _LIMIT:
-        fields += struct.pack("<QQ", nbytes, nbytes)
-    if at >= _LIMIT:
-        fields += struct.pack("<Q", at)
-    return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
-
-
-def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: _PutCrc) -> None:
-    nbytes = record.nbytes
-    flags = _UTF8_WITH_DESCRIPTOR if nbytes else _UTF8
-    extra = _central_extra(nbytes, at)
-    size = min(nbytes, _LIMIT)
-    builder.literal(_CENTRAL + struct.pack("<HHHHHH", 0, 0, flags, 0, 0, 0))
-    put_crc()
-    builder.literal(
-        struct.pack(
-            "<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, _LIMIT)
         )
-    )
-    builder.literal(record.name + extra)
-
-
-def _end(count: int, begin: int, nbytes: int) -> bytes:
-    at = begin + nbytes
-    end64 = b"PK\x06\x06" + struct.pack(
-        "<QHHIIQQQQ", 44, 0x031E, 45, 0, 0, count, count, nbytes, begin
-    )
-    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, at, 1)
-    few, small, near = min(count, 0xFFFF), min(nbytes, _LIMIT), min(begin, _LIMIT)
-    return end64 + locator + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, few, few, small, near, 0)

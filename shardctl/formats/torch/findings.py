@@ -1,4 +1,4 @@
-"""What loading a pickle would do to whoever loads it, and advice that is safe to take.
+"""Report what is wrong with one of torch's files, whichever of its two forms it has.
 
 The hints never send to a program that loads a pickle which would import what `weights_only` does
 not allow.

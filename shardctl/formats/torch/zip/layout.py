@@ -1,0 +1,180 @@
+"""Lay out records as a zip, as torch 2.13 does, so that torch may compute every offset.
+
+Source: caffe2/serialize/inline_container.cc of torch 2.13, checked on its files. Each record is a
+local header without sizes, an extra field that pads to 64 bytes, the data, and a descriptor with
+CRC and sizes; then the central directory and both end records.
+
+In a file that shares blocks (of `block` bytes) large records are padded further, until their data
+has the same offset as in its source, modulo a block.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from shardctl.formats.torch.zip.structure import (
+    CENTRAL,
+    CENTRAL_BYTES,
+    DESCRIPTOR,
+    END,
+    END64,
+    END64_BYTES,
+    END_BYTES,
+    HAS_DESCRIPTOR,
+    IN_ZIP64,
+    IN_ZIP64_COUNT,
+    LOCAL,
+    LOCAL_BYTES,
+    LOCATOR64,
+    LOCATOR_BYTES,
+    UTF8,
+)
+from shardctl.layout import Copy, Layout, LayoutBuilder
+from shardctl.model import Extent, Tensor
+
+ALIGNMENT = 64
+#: From so many bytes on a record's blocks are worth sharing: padding costs half a block of zeros on
+#: average.
+_WORTH_SHARING = 64 * 1024
+_CRC_BYTES = 4
+#: Appends a record's CRC-32, as often as it is called.
+_PutCrc = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry: a name below the top directory, and its bytes.
+
+    They are known ones, or an extent of a source. Where no checksum is known, `tensor` is one whose
+    storage the bytes are a part of.
+    """
+
+    name: bytes
+    data: bytes | Extent
+    crc32: int | None
+    tensor: Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the record's data."""
+        return self.data.length if isinstance(self.data, Extent) else len(self.data)
+
+
+def measure(records: Iterable[Record], block: int | None = None) -> int:
+    """Exact bytes of the file that `lay_out` would give."""
+    at = central = 0
+    for record in records:
+        begin = at
+        at += len(_local_header(record, begin, block)) + record.nbytes
+        if record.nbytes:
+            at += len(DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, begin))
+        extra = _zip64_extra(record.nbytes, record.nbytes, begin)
+        central += CENTRAL_BYTES + len(record.name) + len(extra)
+    return at + central + END64_BYTES + LOCATOR_BYTES + END_BYTES
+
+
+def lay_out(records: Sequence[Record], block: int | None = None) -> Layout:
+    """The file: records, central directory, end.
+
+    It is shareable in blocks of so many bytes, or compact.
+    """
+    builder = LayoutBuilder()
+    placed: list[tuple[Record, int, _PutCrc]] = []
+    for record in records:
+        at = builder.nbytes
+        builder.literal(_local_header(record, at, block))
+        put_crc = _append_data(builder, record)
+        if record.nbytes:
+            builder.literal(DESCRIPTOR)
+            put_crc()
+            builder.literal(_descriptor_sizes(record.nbytes, at))
+        placed.append((record, at, put_crc))
+    begin = builder.nbytes
+    for record, at, put_crc in placed:
+        _append_central(builder, record, at, put_crc)
+    builder.literal(_end(len(records), begin, builder.nbytes - begin))
+    return builder.build()
+
+
+def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
+    """Append a record's data.
+
+    Returns what appends its CRC: known, carried over, or still to be computed.
+    """
+    if isinstance(record.data, bytes):
+        builder.literal(record.data)
+    elif record.nbytes:
+        index = builder.record(Copy(record.data, record.crc32))
+        if record.crc32 is None:
+            if record.tensor is not None:
+                builder.check(record.tensor)
+            return lambda: builder.crc(index)
+    known = struct.pack("<I", record.crc32 or 0)
+    return lambda: builder.literal(known)
+
+
+def _local_header(record: Record, at: int, block: int | None) -> bytes:
+    zip64 = _zip64_extra(record.nbytes, 0, at)  # torch leaves the compressed size at 0 here
+    fixed = LOCAL_BYTES + len(record.name) + len(zip64) + 4
+    modulus, remainder = _place(record, block)
+    padding = (remainder - at - fixed) % modulus
+    extra = zip64 + b"FB" + struct.pack("<H", padding) + b"Z" * padding
+    head = struct.pack(
+        "<HHHHHIIIHH", 0, _flags(record), 0, 0, 0, 0, 0, 0, len(record.name), len(extra)
+    )
+    return LOCAL + head + record.name + extra
+
+
+def _place(record: Record, block: int | None) -> tuple[int, int]:
+    """The modulus and remainder of the offset at which a record's data must begin."""
+    if block is not None and isinstance(record.data, Extent) and record.nbytes >= _WORTH_SHARING:
+        return block, record.data.offset % block
+    return ALIGNMENT, 0
+
+
+def _flags(record: Record) -> int:
+    return UTF8 | (HAS_DESCRIPTOR if record.nbytes else 0)
+
+
+def _zip64_extra(nbytes: int, packed: int, at: int) -> bytes:
+    """The zip64 field: the two sizes of a large record, and an offset past 4 GiB; or nothing."""
+    fields = b""
+    if nbytes >= IN_ZIP64:
+        fields += struct.pack("<QQ", nbytes, packed)
+    if at >= IN_ZIP64:
+        fields += struct.pack("<Q", at)
+    return struct.pack("<HH", 1, len(fields)) + fields if fields else b""
+
+
+def _descriptor_sizes(nbytes: int, at: int) -> bytes:
+    """The sizes in a descriptor.
+
+    They are 64 bits wide where the local header has a zip64 field, for whatever reason.
+    """
+    return struct.pack("<QQ" if nbytes >= IN_ZIP64 or at >= IN_ZIP64 else "<II", nbytes, nbytes)
+
+
+def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: _PutCrc) -> None:
+    nbytes = record.nbytes
+    extra = _zip64_extra(nbytes, nbytes, at)
+    size = min(nbytes, IN_ZIP64)
+    builder.literal(CENTRAL + struct.pack("<HHHHHH", 0, 0, _flags(record), 0, 0, 0))
+    put_crc()
+    builder.literal(
+        struct.pack(
+            "<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, IN_ZIP64)
+        )
+    )
+    builder.literal(record.name + extra)
+
+
+def _end(count: int, begin: int, nbytes: int) -> bytes:
+    at = begin + nbytes
+    end64 = END64 + struct.pack(
+        "<QHHIIQQQQ", END64_BYTES - 12, 0x031E, 45, 0, 0, count, count, nbytes, begin
+    )
+    locator = LOCATOR64 + struct.pack("<IQI", 0, at, 1)
+    few, small, near = min(count, IN_ZIP64_COUNT), min(nbytes, IN_ZIP64), min(begin, IN_ZIP64)
+    return end64 + locator + END + struct.pack("<HHHHIIH", 0, 0, few, few, small, near, 0)
