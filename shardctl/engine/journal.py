@@ -141,10 +141,11 @@ class Journal:
             return {}
         inodes = self.staging.target.keeps_inodes()
         found: dict[str, Receipt] = {}
-        for name, (receipt, seen) in self._receipts.all().items():
-            there = files.identity(name) if self._is_plain(name) else None
-            if there is not None and there.is_unchanged(seen, inodes=inodes):
-                found[name] = receipt
+        with files:
+            for name, (receipt, seen) in self._receipts.all().items():
+                there = files.identity(name) if self._is_plain(name) else None
+                if there is not None and there.is_unchanged(seen, inodes=inodes):
+                    found[name] = receipt
         return found
 
     def begin(self, identity: RunIdentity, names: Collection[str]) -> None:
@@ -154,8 +155,7 @@ class Journal:
 
     def add(self, receipt: Receipt) -> None:
         """Note a finished file, durably, with what it is."""
-        files = self.staging.files()
-        seen = None if files is None else files.identity(receipt.filename)
+        seen = self.staging.identity(receipt.filename)
         if seen is None:
             raise StorageError(
                 f"'{self.staged(receipt.filename)}' is gone",
