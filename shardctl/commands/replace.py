@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.commands.target import Route, exists
@@ -44,16 +44,21 @@ def superseded(
         elif rules.mixes_with(candidate):
             raise rules.refusal(candidate)
     for name in names:
-        final = store.join(target.directory, name)
+        if name in old:
+            continue
+        kind = store.kind(store.join(target.directory, name))
         # On a filesystem that ignores case, a name that is not listed can be taken all the same.
-        taken = name in there or store.kind(final) is not None
-        folded = folded_name(name)
-        spelled_otherwise = name not in there and any(folded_name(each) == folded for each in old)
-        if taken and name not in old and not spelled_otherwise:
-            if how == "nothing" or store.kind(final) != "file":
-                raise exists(store, target, name)
-            old[name] = None
+        if name not in there and (kind is None or _is_spelled_otherwise(name, old)):
+            continue
+        if how == "nothing" or kind != "file":
+            raise exists(store, target, name)
+        old[name] = None
     return tuple(old)
+
+
+def _is_spelled_otherwise(name: str, old: Iterable[str]) -> bool:
+    folded = folded_name(name)
+    return any(folded_name(each) == folded for each in old)
 
 
 @dataclass(frozen=True, slots=True)
