@@ -29,7 +29,7 @@ from shardctl.stores.base import Store
 from shardctl.stores.optional import free_bytes, lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import Workers
-from shardctl.streams.progress import TICK_SECONDS, Observer
+from shardctl.streams.progress import TICK_SECONDS, Observer, no_tick
 
 #: Room to leave beside the files themselves, in bytes: for the journal and directory entries.
 SLACK_BYTES = 1024 * 1024
@@ -196,7 +196,7 @@ class _Run:
             return False
         if receipt.sha256 is None:
             return not task.digest
-        return digest(self.target, path, _no_tick) == receipt.sha256
+        return digest(self.target, path, no_tick) == receipt.sha256
 
     def _write(
         self,
@@ -251,10 +251,6 @@ def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
     """Give tasks the threads that are left over where there are fewer large files than `jobs`."""
     large = sum(task.layout.nbytes > PART_BYTES for task in tasks)
     return [replace(task, threads=max(1, jobs // max(large, 1))) for task in tasks]
-
-
-def _no_tick(_: int) -> None:
-    """Do nothing."""
 
 
 def _check_space(job: Job, target: Store, todo: Sequence[ShardTask]) -> None:
