@@ -27,7 +27,7 @@ from shardctl.engine.staging import FILES, STAGING, Staging
 from shardctl.errors import StorageError
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
-from shardctl.planning.request import option_differences
+from shardctl.planning.request import Options, option_differences
 from shardctl.stores.atomic import FRESH, put
 from shardctl.stores.base import Identity, Store
 from shardctl.text import escape
@@ -36,8 +36,6 @@ LOCK, PLAN, COMMIT = "lock", "plan.json", "commit.json"
 #: What version 0.1.0 left in a target.
 OLD_RECORD = "record.json"
 JOURNAL_VERSION = 2
-
-Options = Mapping[str, str | int | bool | None]
 
 _T = TypeVar("_T")
 
@@ -250,7 +248,11 @@ def unfinished(store: Store, directory: str) -> tuple[str, bool] | None:
         return (store.join(directory, STAGING), False) if begun else None
 
 
-def _versions(document: Mapping[str, Any]) -> dict[str, Version]:
+def versions_of(document: Mapping[str, Any]) -> dict[str, Version]:
+    """Return the versions in a JSON document, by name.
+
+    Raises TypeError and AttributeError for anything else.
+    """
     return {path: Version(**version) for path, version in document.items()}
 
 
@@ -269,4 +271,4 @@ def _named(documents: list[Mapping[str, Any]]) -> tuple[Named, ...]:
 
 
 def _identity(document: Mapping[str, Any]) -> RunIdentity:
-    return RunIdentity(document["plan_id"], document["options"], _versions(document["sources"]))
+    return RunIdentity(document["plan_id"], document["options"], versions_of(document["sources"]))
