@@ -17,6 +17,7 @@ from typing import Final, Self
 from shardctl.errors import TargetExistsError
 from shardctl.stores import mounts, renames, syscalls
 from shardctl.stores.base import Directory, EntryKind, Identity
+from shardctl.stores.closing import Closing
 from shardctl.stores.faults import reading, shown, write_failure, writing
 
 _OPEN = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -37,7 +38,7 @@ class _Name:
     directory: int | None
 
 
-class LocalDirectory:
+class LocalDirectory(Closing):
     """An open directory. Close it, or use it as a context manager."""
 
     def __init__(self, path: str, descriptor: int | None) -> None:
@@ -157,12 +158,6 @@ class LocalDirectory:
         if number is not None:
             with suppress(OSError):
                 os.close(number)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _at(self, name: str) -> _Name:
         if self._descriptor is None:
