@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from shardctl.checksums import CHECKSUMS, edit_checksums, is_plain, parse_checksums
-from shardctl.errors import TargetExistsError, UsageError
-from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
+from shardctl.checksums import edit_checksums, is_plain, parse_checksums
+from shardctl.errors import FormatError, TargetExistsError, UsageError
 from shardctl.formats.registry import writable, written_as
 from shardctl.model import Checkpoint
 from shardctl.planning.request import LayoutChoice
+from shardctl.source.checksum_file import checksums_bytes
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import shared_block
@@ -158,12 +158,12 @@ def kept_checksums(
 
     It is left alone where no line of it is about them, unless checksums are `wanted`.
     """
-    path = store.join(target.directory, CHECKSUMS)
-    if store.kind(path) != "file":
+    try:
+        data = checksums_bytes(store, target.directory)
+    except FormatError:  # too large to be read
+        return KeptChecksums(None, foreign=True)
+    if data is None:
         return KeptChecksums(b"" if wanted else None)
-    with store.open(path) as reader:
-        size = reader.version.size
-        data = reader.read(0, size) if size <= MAX_CHECKSUMS_BYTES else b"SHA"
     if not is_plain(data):
         return KeptChecksums(None, foreign=True)
     if not wanted and not set(parse_checksums(data)) & set(gone):
