@@ -168,7 +168,7 @@ class LocalDirectory(Closing):
 def identity_of(status: os.stat_result) -> Identity:
     """The identity of a file from what the system says of it."""
     return Identity(
-        kind=_kind_of(status.st_mode),
+        kind=kind_of(status),
         device=status.st_dev,
         inode=status.st_ino,
         size=status.st_size,
@@ -178,9 +178,10 @@ def identity_of(status: os.stat_result) -> Identity:
     )
 
 
-def _kind_of(mode: int) -> EntryKind:
-    if stat.S_ISREG(mode):
+def kind_of(status: os.stat_result) -> EntryKind:
+    """What a file is from what the system says of it; "link" where that was of the link itself."""
+    if stat.S_ISREG(status.st_mode):
         return "file"
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         return "directory"
-    return "link" if stat.S_ISLNK(mode) else "other"
+    return "link" if stat.S_ISLNK(status.st_mode) else "other"
