@@ -24,7 +24,7 @@ from shardctl.engine.task import ShardTask, digest, write
 from shardctl.errors import ShardctlError, Stopped, StorageError
 from shardctl.model import Version
 from shardctl.sizes import format_size
-from shardctl.stores.atomic import make_durably
+from shardctl.stores.atomic import make_durably, write_new
 from shardctl.stores.base import Store
 from shardctl.stores.optional import free_bytes, lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
@@ -241,9 +241,7 @@ class _Run:
         data = edit_checksums(kept, (), taken)
         self.journal.staging.make_files().remove(CHECKSUMS)
         if data:
-            with self.target.create(self.journal.staged(CHECKSUMS), len(data)) as writer:
-                writer.write(0, data)
-                writer.sync()
+            write_new(self.target, self.journal.staged(CHECKSUMS), data)
         return bool(data)
 
 
