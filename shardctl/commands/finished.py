@@ -18,6 +18,7 @@ from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
 from shardctl.source.checksum_file import read_checksums
 from shardctl.stores.base import Copied, Store
+from shardctl.streams.progress import no_tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Finished:
                     return None
                 sha256 = sums.get(task.filename)
                 wanted = self.options.checksums and task.filename not in self.companions
-                if wanted and sha256 != digest(store, task.staged, _no_tick):
+                if wanted and sha256 != digest(store, task.staged, no_tick):
                     return None
                 receipts.append(
                     Receipt(task.filename, task.layout.nbytes, sha256, Copied(), damaged)
@@ -99,7 +100,7 @@ class Finished:
     def _compared(self, task: ShardTask, sources: Sources) -> tuple[str, ...] | None:
         """Return where the sources have damage that is accepted; None where the file differs."""
         try:
-            damaged = compare(task, self.route.target_store, sources, _no_tick)
+            damaged = compare(task, self.route.target_store, sources, no_tick)
         except StorageError:
             return None
         return tuple(each.place for each in damaged)
@@ -108,10 +109,6 @@ class Finished:
         store = self.route.target_store
         path = store.join(self.route.target.directory, name)
         return store.version(path) if store.kind(path) == "file" else None
-
-
-def _no_tick(_: int) -> None:
-    """Do nothing."""
 
 
 def _recorded(store: Store, directory: str) -> Mapping[str, str]:

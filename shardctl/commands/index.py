@@ -12,6 +12,7 @@ from shardctl.errors import InputError, TargetExistsError, UsageError
 from shardctl.findings import Finding, as_error
 from shardctl.formats.index import build_index
 from shardctl.formats.registry import all_suffixes, by_name
+from shardctl.model import Index
 from shardctl.naming import index_filename, parse_weights_name
 from shardctl.source.locate import Located, find_source
 from shardctl.source.read import Opened, read_checkpoint, unseen
@@ -97,12 +98,16 @@ def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
     total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
     kept = {} if located.index is None else located.index.metadata
     data = build_index({**kept, **checkpoint.aliases, "total_size": total}, held)
-    changes = _changes(store, located, path, data, held, total, checkpoint.aliases)
-    unreadable = None
-    if located.index is None and store.kind(path) == "file":
-        with store.open(path) as reader:
-            unreadable = reader.read(0, reader.version.size)
-    return Reindexed(path, data, tuple(changes), unreadable)
+    old = _contents(store, path)
+    changes = _changes(located.index, old, data, held, total, checkpoint.aliases)
+    return Reindexed(path, data, tuple(changes), old if located.index is None else None)
+
+
+def _contents(store: Store, path: str) -> bytes | None:
+    if store.kind(path) != "file":
+        return None
+    with store.open(path) as reader:
+        return reader.read(0, reader.version.size)
 
 
 def write_index(store: Store, made: Reindexed) -> None:
@@ -205,24 +210,22 @@ def _numbered(name: str) -> bool:
 
 
 def _changes(
-    store: Store,
-    located: Located,
-    path: str,
-    data: bytes,
+    index: Index | None,
+    old: bytes | None,
+    new: bytes,
     held: Mapping[str, str],
     total: int,
     aliases: Mapping[str, str],
 ) -> Iterator[str]:
-    if store.kind(path) != "file":
+    if old is None:
         yield "the index is missing"
         return
-    with store.open(path) as reader:
-        if reader.read(0, reader.version.size) == data:
-            return
-    if located.index is None:
+    if old == new:
+        return
+    if index is None:
         yield "the index cannot be read"
         return
-    listed = located.index.weight_map
+    listed = index.weight_map
     for what, some in (
         ("not listed", [name for name in held if name not in listed]),
         ("listed but missing", [name for name in listed if name not in held]),
@@ -233,13 +236,13 @@ def _changes(
     ):
         if some:
             yield f"{plural(len(some), 'tensor')} {what}, the first is '{escape(some[0])}'"
-    recorded = located.index.metadata
+    recorded = index.metadata
     absent = [name for name, kept in aliases.items() if recorded.get(name) != kept]
     if absent:
         names = plural(len(absent), "name")
         yield f"{names} of tied tensors not recorded, the first is '{escape(absent[0])}'"
-    if located.index.metadata.get("total_size") != total:
-        yield f"total_size is {located.index.metadata.get('total_size')!r}, and should be {total}"
+    if recorded.get("total_size") != total:
+        yield f"total_size is {recorded.get('total_size')!r}, and should be {total}"
     yield "the file's form (order of keys, white space)"
 
 

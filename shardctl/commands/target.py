@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
+from operator import eq
 
-from shardctl.checksums import CHECKSUMS, edit_checksums, is_plain, parse_checksums
-from shardctl.errors import TargetExistsError, UsageError
-from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
+from shardctl.checksums import edit_checksums, is_plain, parse_checksums
+from shardctl.errors import FormatError, TargetExistsError, UsageError
 from shardctl.formats.registry import writable, written_as
-from shardctl.model import Checkpoint
+from shardctl.model import Checkpoint, Extent
 from shardctl.planning.request import LayoutChoice
+from shardctl.source.checksum_file import checksums_bytes
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import shared_block
+from shardctl.streams.chunks import chunks
 
 #: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
 #: filesystem that can share blocks.
@@ -58,6 +60,14 @@ class Route:
             final = self.target_store.join(target.directory, target.filename)
             return any(self.same(path, final) for path in self.located.files)
         return self.same(self.located.directory, target.directory)
+
+    def names_read(self) -> frozenset[str]:
+        """The names in the target directory that are read: none where the source is elsewhere."""
+        located = self.located
+        if not self.same(located.directory, self.target.directory):
+            return frozenset()
+        paths = (*located.files, *filter(None, [located.index_path]))
+        return frozenset(self.source_store.split(path)[1] for path in paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +160,12 @@ def kept_checksums(
 
     It is left alone where no line of it is about them, unless checksums are `wanted`.
     """
-    path = store.join(target.directory, CHECKSUMS)
-    if store.kind(path) != "file":
+    try:
+        data = checksums_bytes(store, target.directory)
+    except FormatError:  # too large to be read
+        return KeptChecksums(None, foreign=True)
+    if data is None:
         return KeptChecksums(b"" if wanted else None)
-    with store.open(path) as reader:
-        size = reader.version.size
-        data = reader.read(0, size) if size <= MAX_CHECKSUMS_BYTES else b"SHA"
     if not is_plain(data):
         return KeptChecksums(None, foreign=True)
     if not wanted and not set(parse_checksums(data)) & set(gone):
@@ -167,10 +177,6 @@ def same_bytes(source_store: Store, path: str, target_store: Store, other: str) 
     """Whether a file of the source and one of the target have the same contents."""
     with source_store.open(path) as one, target_store.open(other) as two:
         size = one.version.size
-        if size != two.version.size:
-            return False
-        step = 1024 * 1024
-        pieces: Iterable[tuple[int, int]] = (
-            (at, min(step, size - at)) for at in range(0, size, step)
+        return size == two.version.size and all(
+            map(eq, chunks(one, Extent(path, 0, size)), chunks(two, Extent(other, 0, size)))
         )
-        return all(one.read(at, length) == two.read(at, length) for at, length in pieces)

@@ -115,7 +115,7 @@ def carry_out(exchange: Exchange, at: Places) -> None:
     StorageError.
     """
     # New files get their names only once all old ones are aside: with one there, this step is done.
-    if not any(_has_name(file, at) for file in exchange.new):
+    if not any(_is_in(at.target, file, at) for file in exchange.new):
         for file in exchange.old:
             _move_aside(file, at)
         at.aside.sync()
@@ -130,8 +130,7 @@ def carry_out(exchange: Exchange, at: Places) -> None:
 def remove_old(exchange: Exchange, at: Places) -> None:
     """Remove the files that were moved aside; what is not one of them stays."""
     for file in exchange.old:
-        found = at.aside.identity(file.name)
-        if found is not None and found.is_moved(file.seen, inodes=at.inodes):
+        if _is_in(at.aside, file, at):
             at.aside.remove(file.name)
 
 
@@ -142,12 +141,10 @@ def undo(exchange: Exchange, at: Places) -> bool:
     """
     try:
         for file in reversed(exchange.new):
-            found = at.target.identity(file.name)
-            if found is not None and found.is_moved(file.seen, inodes=at.inodes):
+            if _is_in(at.target, file, at):
                 at.target.move(file.name, at.files, file.name)
         for file in reversed(exchange.old):
-            found = at.aside.identity(file.name)
-            if found is not None and found.is_moved(file.seen, inodes=at.inodes):
+            if _is_in(at.aside, file, at):
                 at.aside.move(file.name, at.target, file.name)
         at.target.sync()
     except ShardctlError:
@@ -163,8 +160,7 @@ def _move_aside(file: Named, at: Places) -> None:
             at.target.remove(file.name)
     elif there is not None and there.is_unchanged(file.seen, inodes=at.inodes):
         at.target.move(file.name, at.aside, file.name)
-        moved = at.aside.identity(file.name)
-        if moved is None or not moved.is_moved(file.seen, inodes=at.inodes):
+        if not _is_in(at.aside, file, at):
             # Another program took the name between the look and the rename.
             at.aside.move(file.name, at.target, file.name)
             raise _conflict(at.target, file.name)
@@ -172,8 +168,9 @@ def _move_aside(file: Named, at: Places) -> None:
         raise _conflict(at.target, file.name)
 
 
-def _has_name(file: Named, at: Places) -> bool:
-    there = at.target.identity(file.name)
+def _is_in(directory: Directory, file: Named, at: Places) -> bool:
+    """Whether a directory has the file that was seen, perhaps renamed since."""
+    there = directory.identity(file.name)
     return there is not None and there.is_moved(file.seen, inodes=at.inodes)
 
 

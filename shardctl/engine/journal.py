@@ -27,7 +27,7 @@ from shardctl.engine.staging import FILES, STAGING, Staging
 from shardctl.errors import StorageError
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
-from shardctl.planning.request import option_differences
+from shardctl.planning.request import Options, option_differences
 from shardctl.stores.atomic import FRESH, put
 from shardctl.stores.base import Identity, Store
 from shardctl.text import escape
@@ -36,8 +36,6 @@ LOCK, PLAN, COMMIT = "lock", "plan.json", "commit.json"
 #: What version 0.1.0 left in a target.
 OLD_RECORD = "record.json"
 JOURNAL_VERSION = 2
-
-Options = Mapping[str, str | int | bool | None]
 
 _T = TypeVar("_T")
 
@@ -141,10 +139,11 @@ class Journal:
             return {}
         inodes = self.staging.target.keeps_inodes()
         found: dict[str, Receipt] = {}
-        for name, (receipt, seen) in self._receipts.all().items():
-            there = files.identity(name) if self._is_plain(name) else None
-            if there is not None and there.is_unchanged(seen, inodes=inodes):
-                found[name] = receipt
+        with files:
+            for name, (receipt, seen) in self._receipts.all().items():
+                there = files.identity(name) if self._is_plain(name) else None
+                if there is not None and there.is_unchanged(seen, inodes=inodes):
+                    found[name] = receipt
         return found
 
     def begin(self, identity: RunIdentity, names: Collection[str]) -> None:
@@ -154,8 +153,7 @@ class Journal:
 
     def add(self, receipt: Receipt) -> None:
         """Note a finished file, durably, with what it is."""
-        files = self.staging.files()
-        seen = None if files is None else files.identity(receipt.filename)
+        seen = self.staging.identity(receipt.filename)
         if seen is None:
             raise StorageError(
                 f"'{self.staged(receipt.filename)}' is gone",
@@ -250,7 +248,11 @@ def unfinished(store: Store, directory: str) -> tuple[str, bool] | None:
         return (store.join(directory, STAGING), False) if begun else None
 
 
-def _versions(document: Mapping[str, Any]) -> dict[str, Version]:
+def versions_of(document: Mapping[str, Any]) -> dict[str, Version]:
+    """Return the versions in a JSON document, by name.
+
+    Raises TypeError and AttributeError for anything else.
+    """
     return {path: Version(**version) for path, version in document.items()}
 
 
@@ -269,4 +271,4 @@ def _named(documents: list[Mapping[str, Any]]) -> tuple[Named, ...]:
 
 
 def _identity(document: Mapping[str, Any]) -> RunIdentity:
-    return RunIdentity(document["plan_id"], document["options"], _versions(document["sources"]))
+    return RunIdentity(document["plan_id"], document["options"], versions_of(document["sources"]))

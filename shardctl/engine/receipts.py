@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
-from shardctl.stores.atomic import put
+from shardctl.stores.atomic import put, write_new
 from shardctl.stores.base import Copied, Identity, Store
 from shardctl.stores.capabilities import Appends
 from shardctl.stores.optional import remove_directory, sync_directory
@@ -80,10 +80,7 @@ class Receipts:
         self._store.make_directory(self._each)
         path = self._store.join(self._each, receipt.filename)
         self._store.remove(path)
-        text = _text(Noted(receipt, seen))
-        with self._store.create(path, len(text)) as writer:
-            writer.write(0, text)
-            writer.sync()
+        write_new(self._store, path, _text(Noted(receipt, seen)))
         sync_directory(self._store, self._each)
 
     def keep(self, names: Collection[str]) -> None:

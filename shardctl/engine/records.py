@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from shardctl.engine.journal import Options
+from shardctl.engine.journal import versions_of
 from shardctl.errors import ShardctlError
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
+from shardctl.planning.request import Options
 from shardctl.stores.atomic import put
 from shardctl.stores.base import Store
 
@@ -127,12 +128,8 @@ def _record(document: Mapping[str, Any]) -> RunRecord:
     return RunRecord(
         plan_id=document["plan_id"],
         options=document["options"],
-        sources=_versions(document["sources"]),
-        written=_versions(document["written"]),
+        sources=versions_of(document["sources"]),
+        written=versions_of(document["written"]),
         loads_from=document["loads_from"],
         sha256=document["sha256"],
     )
-
-
-def _versions(document: Mapping[str, Any]) -> dict[str, Version]:
-    return {path: Version(**version) for path, version in document.items()}

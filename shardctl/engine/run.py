@@ -24,12 +24,12 @@ from shardctl.engine.task import ShardTask, digest, write
 from shardctl.errors import ShardctlError, Stopped, StorageError
 from shardctl.model import Version
 from shardctl.sizes import format_size
-from shardctl.stores.atomic import make_durably
+from shardctl.stores.atomic import make_durably, write_new
 from shardctl.stores.base import Store
 from shardctl.stores.optional import free_bytes, lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import Workers
-from shardctl.streams.progress import TICK_SECONDS, Observer
+from shardctl.streams.progress import TICK_SECONDS, Observer, no_tick
 
 #: Room to leave beside the files themselves, in bytes: for the journal and directory entries.
 SLACK_BYTES = 1024 * 1024
@@ -196,7 +196,7 @@ class _Run:
             return False
         if receipt.sha256 is None:
             return not task.digest
-        return digest(self.target, path, _no_tick) == receipt.sha256
+        return digest(self.target, path, no_tick) == receipt.sha256
 
     def _write(
         self,
@@ -241,9 +241,7 @@ class _Run:
         data = edit_checksums(kept, (), taken)
         self.journal.staging.make_files().remove(CHECKSUMS)
         if data:
-            with self.target.create(self.journal.staged(CHECKSUMS), len(data)) as writer:
-                writer.write(0, data)
-                writer.sync()
+            write_new(self.target, self.journal.staged(CHECKSUMS), data)
         return bool(data)
 
 
@@ -251,10 +249,6 @@ def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
     """Give tasks the threads that are left over where there are fewer large files than `jobs`."""
     large = sum(task.layout.nbytes > PART_BYTES for task in tasks)
     return [replace(task, threads=max(1, jobs // max(large, 1))) for task in tasks]
-
-
-def _no_tick(_: int) -> None:
-    """Do nothing."""
 
 
 def _check_space(job: Job, target: Store, todo: Sequence[ShardTask]) -> None:

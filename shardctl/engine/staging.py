@@ -17,7 +17,7 @@ from typing import Self
 
 from shardctl.engine.exchange import Places
 from shardctl.errors import StorageError, TargetExistsError
-from shardctl.stores.base import Directory, Store
+from shardctl.stores.base import Directory, Identity, Store
 from shardctl.stores.optional import open_directory
 
 STAGING, FILES, OLD = ".shardctl", "files", "old"
@@ -80,9 +80,16 @@ class Staging:
         return self._opened.enter_context(self.own.make_subdirectory(FILES))
 
     def files(self) -> Directory | None:
-        """Open the directory of the staged files; None where there is none."""
-        found = self.own.subdirectory(FILES)
-        return None if found is None else self._opened.enter_context(found)
+        """Open the directory of the staged files, for the caller to close; None without one."""
+        return self.own.subdirectory(FILES)
+
+    def identity(self, name: str) -> Identity | None:
+        """What a staged file is; None where there is no such file."""
+        files = self.files()
+        if files is None:
+            return None
+        with files:
+            return files.identity(name)
 
     def places(self) -> Places:
         """Open what an exchange needs."""
@@ -98,8 +105,9 @@ class Staging:
         files = self.files()
         if files is None:
             return
-        for name in names:
-            files.remove(name)
+        with files:
+            for name in names:
+                files.remove(name)
         self.remove_empty(FILES)
 
     def remove_empty(self, name: str) -> None:

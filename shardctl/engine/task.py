@@ -21,7 +21,7 @@ from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
 from shardctl.stores.optional import drop_cache
 from shardctl.streams.chunks import chunks
-from shardctl.streams.gather import gather
+from shardctl.streams.gather import feed, gather
 from shardctl.streams.progress import Tick
 
 
@@ -187,13 +187,9 @@ def _compare_part(part: Part, written: Reader, sources: Sources, tick: Tick) -> 
         case Check(extent):
             tick(0)
             return _summed(extent, sources)
-        case Gather():
+        case Copy() | Gather():
             with sources.reader(part.piece.extent.path) as reader:
-                gather(reader, part.piece, expect)
-        case Copy():
-            with sources.reader(part.piece.extent.path) as reader:
-                for chunk in chunks(reader, part.piece.extent):
-                    expect(chunk)
+                feed(reader, part.piece, expect)
     return Handled(crc32=crc)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from shardctl.formats.base import Format
 from shardctl.formats.strict_json import object_of_texts
 from shardctl.model import Checkpoint, Tensor
+from shardctl.planning.ties import aliases_by_kept
 from shardctl.text import escape
 
 
@@ -53,13 +54,10 @@ def file_metadata(
         for key, texts in of_tensors.items()
         if not all(tensor.name in texts for tensor in tensors)
     )
-    by_kept: dict[str, list[str]] = {}
-    for alias, kept in aliases.items():
-        by_kept.setdefault(kept, []).append(alias)
     common = {key: text for key, text in checkpoint.metadata.items() if key not in of_tensors}
     made = FileMetadata(
         {**written.metadata, **common},
-        by_kept,
+        aliases_by_kept(aliases),
         {key: texts for key, texts in of_tensors.items() if key not in partial},
     )
     return made, tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from shardctl.formats.base import Format
@@ -45,9 +46,7 @@ def resolve_ties(
             [tensor for tensor in checkpoint.tensors if tensor.name not in dropped],
             {alias: aliases.get(kept, kept) for alias, kept in aliases.items()},
         )
-    by_kept: dict[str, list[str]] = {}
-    for alias, kept in checkpoint.aliases.items():
-        by_kept.setdefault(kept, []).append(alias)
+    by_kept = aliases_by_kept(checkpoint.aliases)
     every = [
         named
         for tensor in checkpoint.tensors
@@ -58,6 +57,14 @@ def resolve_ties(
     ]
     shared = tied == "share" and target.shares_storages
     return (every if shared else [_own_storage(tensor) for tensor in every]), {}
+
+
+def aliases_by_kept(aliases: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the recorded names of each tensor, by the name that is kept."""
+    by_kept: dict[str, list[str]] = {}
+    for alias, kept in aliases.items():
+        by_kept.setdefault(kept, []).append(alias)
+    return by_kept
 
 
 def _own_storage(tensor: Tensor) -> Tensor:

@@ -15,6 +15,12 @@ def read_checksums(store: Store, directory: str) -> Mapping[str, str] | None:
 
     Raises FormatError for a file of more than 16 MiB.
     """
+    data = checksums_bytes(store, directory)
+    return None if data is None else parse_checksums(data)
+
+
+def checksums_bytes(store: Store, directory: str) -> bytes | None:
+    """Return a directory's `SHA256SUMS`; None where there is none. Raises as `read_checksums`."""
     path = store.join(directory, CHECKSUMS)
     if store.kind(path) != "file":
         return None
@@ -28,4 +34,4 @@ def read_checksums(store: Store, directory: str) -> Mapping[str, str] | None:
                 code="digest-unread",
                 file=path,
             )
-        return parse_checksums(reader.read(0, size))
+        return reader.read(0, size)

@@ -32,10 +32,18 @@ def put_beside(store: Store, directory: str, name: str, data: bytes) -> None:
         raise
 
 
-def _put(store: Store, directory: str, name: str, fresh: str, data: bytes) -> None:
-    with store.create(fresh, len(data)) as writer:
+def write_new(store: Store, path: str, data: bytes) -> None:
+    """Create a file of these bytes, and make them durable; its name is not durable by that.
+
+    Raises TargetExistsError and StorageError.
+    """
+    with store.create(path, len(data)) as writer:
         writer.write(0, data)
         writer.sync()
+
+
+def _put(store: Store, directory: str, name: str, fresh: str, data: bytes) -> None:
+    write_new(store, fresh, data)
     final = store.join(directory, name)
     if store.kind(final) == "file":
         keep_mode(store, final, fresh)

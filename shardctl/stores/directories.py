@@ -17,6 +17,7 @@ from typing import Final, Self
 from shardctl.errors import TargetExistsError
 from shardctl.stores import mounts, renames, syscalls
 from shardctl.stores.base import Directory, EntryKind, Identity
+from shardctl.stores.closing import Closing
 from shardctl.stores.faults import reading, shown, write_failure, writing
 
 _OPEN = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -37,7 +38,7 @@ class _Name:
     directory: int | None
 
 
-class LocalDirectory:
+class LocalDirectory(Closing):
     """An open directory. Close it, or use it as a context manager."""
 
     def __init__(self, path: str, descriptor: int | None) -> None:
@@ -158,12 +159,6 @@ class LocalDirectory:
             with suppress(OSError):
                 os.close(number)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _at(self, name: str) -> _Name:
         if self._descriptor is None:
             return _Name(os.path.join(self.path, name), None)
@@ -173,7 +168,7 @@ class LocalDirectory:
 def identity_of(status: os.stat_result) -> Identity:
     """The identity of a file from what the system says of it."""
     return Identity(
-        kind=_kind_of(status.st_mode),
+        kind=kind_of(status),
         device=status.st_dev,
         inode=status.st_ino,
         size=status.st_size,
@@ -183,9 +178,10 @@ def identity_of(status: os.stat_result) -> Identity:
     )
 
 
-def _kind_of(mode: int) -> EntryKind:
-    if stat.S_ISREG(mode):
+def kind_of(status: os.stat_result) -> EntryKind:
+    """What a file is from what the system says of it; "link" where that was of the link itself."""
+    if stat.S_ISREG(status.st_mode):
         return "file"
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         return "directory"
-    return "link" if stat.S_ISLNK(mode) else "other"
+    return "link" if stat.S_ISLNK(status.st_mode) else "other"

@@ -18,7 +18,7 @@ from shardctl.errors import InputError
 from shardctl.model import Extent, Version
 from shardctl.stores import local_files, locking, syscalls
 from shardctl.stores.base import Entry, EntryKind, Reader
-from shardctl.stores.directories import LocalDirectory
+from shardctl.stores.directories import LocalDirectory, kind_of
 from shardctl.stores.faults import ABSENT, not_regular, reading, shown, writing
 from shardctl.stores.local_files import LocalReader, LocalWriter, version_of
 
@@ -59,7 +59,7 @@ class LocalStore:
         None where nothing does, or where no file can have that name.
         """
         status = _look(path)
-        return None if status is None else _kind_of(status)
+        return None if status is None else kind_of(status)
 
     def version(self, path: str) -> Version:
         """Return the version of a regular file, links followed.
@@ -222,12 +222,6 @@ def _nearest(directory: str) -> str:
     return directory
 
 
-def _kind_of(status: os.stat_result) -> EntryKind:
-    if stat.S_ISREG(status.st_mode):
-        return "file"
-    return "directory" if stat.S_ISDIR(status.st_mode) else "other"
-
-
 def _entry(item: os.DirEntry[str]) -> Entry | None:
     """One name in a directory; None where it was removed while the directory was read."""
     try:
@@ -236,7 +230,7 @@ def _entry(item: os.DirEntry[str]) -> Entry | None:
         status = item.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None
-    kind = _kind_of(status)
+    kind = kind_of(status)
     return Entry(item.name, kind, None, status.st_size if kind == "file" else 0)
 
 
@@ -247,5 +241,5 @@ def _link_entry(item: os.DirEntry[str]) -> Entry:
         # A target without permission to read it still exists; for one such link the rest of the
         # directory is not refused.
         return Entry(item.name, "link", None if error.errno in ABSENT else "other", 0)
-    target = _kind_of(status)
+    target = kind_of(status)
     return Entry(item.name, "link", target, status.st_size if target == "file" else 0)

@@ -16,6 +16,7 @@ from shardctl.errors import StorageError
 from shardctl.model import Extent, Version, whole_blocks
 from shardctl.stores import mounts, syscalls
 from shardctl.stores.base import BUFFER_BYTES, Copied, Reader
+from shardctl.stores.closing import Closing
 from shardctl.stores.faults import (
     not_regular,
     read_failure,
@@ -42,7 +43,7 @@ def version_of(status: os.stat_result) -> Version:
     return Version(status.st_size, f"{status.st_mtime_ns}-{status.st_ctime_ns}{inode}")
 
 
-class LocalReader:
+class LocalReader(Closing):
     """An open regular file. Any number of threads may read from it at once."""
 
     def __init__(self, path: str) -> None:
@@ -92,17 +93,6 @@ class LocalReader:
         # What was read is not in doubt when closing fails.
         with contextlib.suppress(OSError):
             self.descriptor.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _checked_version(self) -> Version:
         with reading(self.path):

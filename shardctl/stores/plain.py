@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import Final
 
 from shardctl.errors import InputError, TargetExistsError
 from shardctl.stores.base import Directory, EntryKind, Identity, Store
 from shardctl.stores.capabilities import RemovesDirectories, SyncsDirectories
+from shardctl.stores.closing import Closing
 
 
-class PlainDirectory:
-    """A directory of a store, by its path."""
+class PlainDirectory(Closing):
+    """A directory of a store, by its path: nothing is open."""
 
     def __init__(self, store: Store, path: str) -> None:
         self.path: Final = path
@@ -87,15 +88,6 @@ class PlainDirectory:
         """Make the names in this directory durable, where the store can."""
         if isinstance(self._store, SyncsDirectories):
             self._store.sync_directory(self.path)
-
-    def close(self) -> None:
-        """Do nothing: nothing is open."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _path(self, name: str) -> str:
         return self._store.join(self.path, name)

@@ -20,6 +20,10 @@ TICK_SECONDS = 0.1
 Tick = Callable[[int], None]
 
 
+def no_tick(_: int) -> None:
+    """Count nothing, and never stop."""
+
+
 class Observer(Protocol):
     """Shows the progress of a run, on the thread that started it. All sizes are in bytes.
 

@@ -6,12 +6,11 @@ import itertools
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 from shardctl.errors import SourceChangedError
 from shardctl.layout import Check, Crc, Gather, Layout, Literal
 from shardctl.model import Version
+from shardctl.stores.closing import Closing
 
 #: A tensor to write: its dtype as safetensors spells it, its shape, and its bytes; or bytes alone,
 #: for a tensor of dtype U8 with one dimension.
@@ -40,7 +39,7 @@ def safetensors_bytes(
     return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
 
-class BytesReader:
+class BytesReader(Closing):
     """A reader of bytes in memory.
 
     `ranges` are those that were asked for, in order: (offset, length), in bytes.
@@ -80,20 +79,6 @@ class BytesReader:
 
     def will_stream(self) -> None:
         """Do nothing: memory needs no hint."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to release."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def materialise(layout: Layout, sources: Mapping[str, bytes]) -> bytes:

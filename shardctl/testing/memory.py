@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import RLock
-from types import TracebackType
-from typing import Self
 
 from shardctl.errors import (
     InputError,
@@ -25,6 +23,7 @@ from shardctl.errors import (
 )
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Entry, EntryKind, Reader
+from shardctl.stores.closing import Closing
 
 _CLOCK = itertools.count()
 
@@ -44,26 +43,12 @@ class _File:
         self.mark = next(_CLOCK)
 
 
-class _Handle:
-    """What open files have in common: a path, and that they can be closed."""
+class _Handle(Closing):
+    """What open files have in common."""
 
     def __init__(self, path: str, file: _File) -> None:
         self.path = path
         self._file = file
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class MemoryReader(_Handle):

@@ -95,6 +95,16 @@ def exchanged(root: Path, exchange: Exchange) -> None:
         remove_old(exchange, at)
 
 
+def kill_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process end before the change of this number."""
+
+    def kill(number: int) -> None:
+        if number == moment:
+            raise Killed
+
+    monkeypatch.setattr(Stopping, "before", staticmethod(kill))
+
+
 def changes_of_a_whole_exchange(root: Path) -> int:
     """How many changes an undisturbed exchange makes."""
     exchanged(root, planned(root))
@@ -145,12 +155,7 @@ def test_a_kill_at_any_moment_is_finished_by_the_next(
 ) -> None:
     """Killed before any change, an exchange loses nothing, and the same exchange completes it."""
     exchange = planned(root)
-
-    def kill(number: int) -> None:
-        if number == moment:
-            raise Killed
-
-    monkeypatch.setattr(Stopping, "before", staticmethod(kill))
+    kill_at(moment, monkeypatch)
     with pytest.raises(Killed):
         exchanged(root, exchange)
     for text in NEW.values():
@@ -193,12 +198,7 @@ def test_an_exchange_can_be_undone(
 ) -> None:
     """Stopped before any change, an exchange can be undone: the target is what it was."""
     exchange = planned(root)
-
-    def kill(number: int) -> None:
-        if number == moment:
-            raise Killed
-
-    monkeypatch.setattr(Stopping, "before", staticmethod(kill))
+    kill_at(moment, monkeypatch)
     with opened(root) as at:
         with pytest.raises(Killed):
             carry_out(exchange, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,25 @@ def test_a_receipt_of_another_file_is_ignored(tmp_path: Path) -> None:
         file.rename(tmp_path / "away")
         file.write_bytes(b"fake")
         assert journal.receipts() == {}
+
+
+def test_noting_files_leaves_none_open(tmp_path: Path) -> None:
+    """However many files are noted, no descriptor stays open for each."""
+
+    def free_number() -> int:
+        number = os.open(os.devnull, os.O_RDONLY)
+        os.close(number)
+        return number
+
+    with Staging.make(LocalStore(), str(tmp_path)) as staging:
+        journal = Journal(staging)
+        journal.begin(IDENTITY, ["s1"])
+        (tmp_path / STAGING / FILES / "s1").write_bytes(b"x")
+        before = free_number()
+        for _ in range(5):
+            journal.add(RECEIPT)
+        assert journal.receipts() == {"s1": RECEIPT}
+        assert free_number() == before
 
 
 def test_a_file_that_is_gone_cannot_be_noted(journal: Journal) -> None:
