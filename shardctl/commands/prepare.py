@@ -151,6 +151,7 @@ def prepare(
         weights=place.filename is None,
     )
     changes = Changes() if receipts is not None else _changes(route, companions, plan, options)
+    read = route.names_read()
     return Prepared(
         source=source,
         target_text=target,
@@ -165,7 +166,7 @@ def prepare(
         shared_block=reflink.possible,
         companions=tuple(companions),
         changes=changes,
-        replaced_source=_replaced_source(route, changes),
+        replaced_source=tuple(name for name in changes.superseded if name in read),
         notes=(*located.notes, *notes, *plan.notes, *_replaced(route, changes)),
         receipts=receipts,
     )
@@ -203,15 +204,6 @@ def _locate(
     located = find_source(source_store, source, whole_set=True)
     check_not_half_replaced(source_store, located.directory)
     return located
-
-
-def _replaced_source(route: Route, changes: Changes) -> tuple[str, ...]:
-    """Return the names in the target directory that are read and replaced."""
-    if not route.same(route.located.directory, route.target.directory):
-        return ()
-    paths = (*route.located.files, *filter(None, [route.located.index_path]))
-    read = {route.source_store.split(path)[1] for path in paths}
-    return tuple(name for name in changes.superseded if name in read)
 
 
 def _versions(

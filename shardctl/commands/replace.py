@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.commands.target import Route, exists
@@ -31,7 +31,7 @@ def superseded(
             hint='choose another target, or add `replace="same"` to replace the source',
             file=target.directory,
         )
-    rules = _Rules(route, request, tuple(names), how)
+    rules = _Rules(route, request, frozenset(names), route.names_read(), how)
     there = (
         {entry.name for entry in store.list(target.directory)}
         if store.kind(target.directory) == "directory"
@@ -44,25 +44,34 @@ def superseded(
         elif rules.mixes_with(candidate):
             raise rules.refusal(candidate)
     for name in names:
-        final = store.join(target.directory, name)
+        if name in old:
+            continue
+        kind = store.kind(store.join(target.directory, name))
         # On a filesystem that ignores case, a name that is not listed can be taken all the same.
-        taken = name in there or store.kind(final) is not None
-        folded = folded_name(name)
-        spelled_otherwise = name not in there and any(folded_name(each) == folded for each in old)
-        if taken and name not in old and not spelled_otherwise:
-            if how == "nothing" or store.kind(final) != "file":
-                raise exists(store, target, name)
-            old[name] = None
+        if name not in there and (kind is None or _is_spelled_otherwise(name, old)):
+            continue
+        if how == "nothing" or kind != "file":
+            raise exists(store, target, name)
+        old[name] = None
     return tuple(old)
+
+
+def _is_spelled_otherwise(name: str, old: Iterable[str]) -> bool:
+    folded = folded_name(name)
+    return any(folded_name(each) == folded for each in old)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What happens to the checkpoints that the target directory has already."""
+    """What happens to the checkpoints that the target directory has already.
+
+    `names` are those of the new files; `read` are the names in the directory that are read.
+    """
 
     route: Route
     request: Request
-    names: tuple[str, ...]
+    names: frozenset[str]
+    read: frozenset[str]
     how: Replace
 
     def replaces(self, candidate: Candidate) -> bool:
@@ -91,7 +100,7 @@ class _Rules:
         """
         filename = self.route.target.filename
         if filename is None:
-            named = not set(self.names).isdisjoint(candidate.names)
+            named = not self.names.isdisjoint(candidate.names)
             return candidate.known or self.how != "all" or named
         parsed = parse_weights_name(filename, all_suffixes())
         if filename in candidate.names:
@@ -121,12 +130,7 @@ class _Rules:
         return rules.replaces(candidate) or not rules.mixes_with(candidate)
 
     def _is_source(self, candidate: Candidate) -> bool:
-        located = self.route.located
-        if not self.route.same(located.directory, self.route.target.directory):
-            return False
-        paths = (*located.files, *filter(None, [located.index_path]))
-        read = {self.route.source_store.split(path)[1] for path in paths}
-        return not read.isdisjoint(candidate.names)
+        return not self.read.isdisjoint(candidate.names)
 
     def _identity(self) -> tuple[str, str | None]:
         """Return stem and variant of what is written, those of the file that the user named."""

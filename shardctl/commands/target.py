@@ -59,6 +59,14 @@ class Route:
             return any(self.same(path, final) for path in self.located.files)
         return self.same(self.located.directory, target.directory)
 
+    def names_read(self) -> frozenset[str]:
+        """The names in the target directory that are read: none where the source is elsewhere."""
+        located = self.located
+        if not self.same(located.directory, self.target.directory):
+            return frozenset()
+        paths = (*located.files, *filter(None, [located.index_path]))
+        return frozenset(self.source_store.split(path)[1] for path in paths)
+
 
 @dataclass(frozen=True, slots=True)
 class Reflink:
