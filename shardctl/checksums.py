@@ -71,13 +71,13 @@ Bytes = bytes | bytearray | memoryview
 
 def crc32(data: Bytes, value: int = 0) -> int:
     """Return the CRC-32 of some bytes; `value` is that of the bytes before them."""
-    from zlib_ng import zlib_ng  # noqa: PLC0415 - see above
+    from zlib_ng import zlib_ng  # noqa: PLC0415 - only `.bin` files have CRCs
 
     return zlib_ng.crc32(data, value)
 
 
 def combine(first: int, second: int, length: int) -> int:
     """Return the CRC-32 of two parts joined; `length` is that of the second part, in bytes."""
-    from zlib_ng import zlib_ng  # noqa: PLC0415 - see above
+    from zlib_ng import zlib_ng  # noqa: PLC0415 - only `.bin` files have CRCs
 
     return zlib_ng.crc32_combine(first, second, length)

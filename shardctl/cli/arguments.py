@@ -103,8 +103,7 @@ def command(
     """
 
     def body(ctx: typer.Context, **given: object) -> None:
-        # Typer has converted the values as the fields say.
-        run(name, WriterArguments(**_one_of_a_group(ctx, given, size)))  # type: ignore[arg-type]
+        run(name, WriterArguments(**_one_of_a_group(ctx, given, size)))
 
     hints = {**get_type_hints(WriterArguments, include_extras=True), **annotations}
     offered = [field for field in fields(WriterArguments) if field.name not in without]
@@ -134,8 +133,11 @@ def command(
 
 def _one_of_a_group(
     ctx: typer.Context, given: Mapping[str, object], size: Mapping[str, object]
-) -> dict[str, object]:
-    """Return the values in force: an option on the command line overrides its group's variables."""
+) -> dict[str, Any]:
+    """Return the values in force: an option on the command line overrides its group's variables.
+
+    Typer has converted them as the fields say.
+    """
     asked = [name for name in SIZE_GROUP if given.get(name) not in (None, False)]
     typed = [name for name in asked if _is_typed(ctx, name)]
     overridden = {name for name in asked if name not in typed} if typed else set[str]()

@@ -97,7 +97,7 @@ def test_names_of_any_length_and_depth(tmp_path: Path) -> None:
 
 def test_depth_and_top_on_a_terminal(source: Path) -> None:
     """--depth cuts the tree, and --top lists the largest tensors."""
-    assert "layer.0–1.w" not in on_terminal("inspect", source, "--depth", "1")  # noqa: RUF001 - (the same)
+    assert "layer.0–1.w" not in on_terminal("inspect", source, "--depth", "1")  # noqa: RUF001 - an en dash, as in ranges
     assert "largest tensors" in on_terminal("inspect", source, "--top", "2")
 
 
