@@ -16,17 +16,17 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
     try:
-        from shardctl.cli import process  # noqa: PLC0415 - importing this module must cost nothing
+        from shardctl.cli import process
 
         process.prepare()
     except KeyboardInterrupt:  # Ctrl-C before `prepare` has seen to the signals
-        from signal import SIGINT  # noqa: PLC0415 - (the same)
+        from signal import SIGINT
 
-        from shardctl.cli import process  # noqa: PLC0415 - (the same)
+        from shardctl.cli import process
 
         process.end(SIGINT)
-    from shardctl.cli.app import app  # noqa: PLC0415 - (the same)
-    from shardctl.cli.exits import run  # noqa: PLC0415 - (the same)
+    from shardctl.cli.app import app
+    from shardctl.cli.exits import run
 
     code = run(app, sys.argv[1:])
     if code > 128:

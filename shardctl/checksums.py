@@ -66,21 +66,21 @@ def _line(name: str, digest: str) -> str:
     return f"{chr(92) if escaped != name else ''}{digest}  {escaped}\n"
 
 
-# zlib-ng computes CRC-32 with the processor's own instructions, about twice as fast as the standard
-# library's zlib. It is imported when the first byte is summed: commands that sum nothing do not pay
-# for it.
 Bytes = bytes | bytearray | memoryview
+
+# zlib-ng computes CRC-32 with the processor's own instructions, about twice as fast as the standard
+# library's zlib.
 
 
 def crc32(data: Bytes, value: int = 0) -> int:
     """Return the CRC-32 of some bytes; `value` is that of the bytes before them."""
-    from zlib_ng import zlib_ng  # noqa: PLC0415 - (see above)
+    from zlib_ng import zlib_ng  # noqa: PLC0415 - only `.bin` files have CRCs
 
     return zlib_ng.crc32(data, value)
 
 
 def combine(first: int, second: int, length: int) -> int:
     """Return the CRC-32 of two parts joined; `length` is that of the second part, in bytes."""
-    from zlib_ng import zlib_ng  # noqa: PLC0415 - (see above)
+    from zlib_ng import zlib_ng  # noqa: PLC0415 - only `.bin` files have CRCs
 
     return zlib_ng.crc32_combine(first, second, length)

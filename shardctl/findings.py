@@ -49,6 +49,10 @@ def strict(finding: Finding) -> None:
         raise as_error(finding)
 
 
+def ignore(_: Finding) -> None:
+    """Drop a finding: the report for a file that is looked at whatever is wrong with it."""
+
+
 def noting(notes: list[str]) -> Report:
     """Return a report like `strict` that adds warnings and notes to `notes`."""
 

@@ -59,7 +59,7 @@ def format_size(nbytes: int) -> str:
 
 
 def _unit_bytes(unit: str) -> int:
-    # Imported here: it takes longer than the rest of a start, and most runs have no size to parse.
+    # It takes longer than the rest of a start.
     from humanfriendly import parse_size as parse_unit  # noqa: PLC0415 - most runs parse no size
 
     symbol = unit.upper()

@@ -37,7 +37,6 @@ _BY_NAME = {
     "SIZE": Value("words", SIZES),
     "STEM": Value("words", tuple(sorted(KNOWN_STEMS))),
     "FILE": Value("file"),
-    "PLAN": Value("file"),
 }
 
 

@@ -11,6 +11,7 @@ import typer
 
 from shardctl.cli import options as o
 from shardctl.cli import reader_options as r
+from shardctl.cli import writer_options as w
 from shardctl.cli.arguments import WriterArguments, command
 from shardctl.cli.everywhere import Command, Program
 from shardctl.cli.exits import write_stdout
@@ -125,8 +126,8 @@ _writer(
     Example: shardctl split model.safetensors sharded/ --max-shard-size 2GB
     """,
     without=("single",),
-    size={"max_shard_size": o.DEFAULT_SHARD_SIZE},
-    max_shard_size=o.SplitShardSize,
+    size={"max_shard_size": w.DEFAULT_SHARD_SIZE},
+    max_shard_size=w.SplitShardSize,
 )
 _writer(
     "merge",
@@ -136,7 +137,7 @@ _writer(
     """,
     without=("single", "max_shard_size", "num_shards", "strict_size"),
     size={"single": True},
-    target=o.MergeTarget,
+    target=w.MergeTarget,
 )
 _writer(
     "reshard",
@@ -145,7 +146,7 @@ _writer(
     Example: shardctl reshard old/ new/ --to safetensors --max-shard-size 5GB
     """,
     size={},
-    target=o.MergeTarget,
+    target=w.MergeTarget,
 )
 
 

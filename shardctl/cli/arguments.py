@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import typer
 
 from shardctl.cli import options as o
+from shardctl.cli import writer_options as w
 from shardctl.cli.panels import SIZE_GROUP
 
 if TYPE_CHECKING:
@@ -21,30 +22,30 @@ class WriterArguments:
     """What the user typed, with variables and defaults filled in."""
 
     source: o.Source
-    target: o.TargetPath
-    max_shard_size: o.MaxShardSize = None
-    num_shards: o.NumShards = None
-    single: o.Single = False
-    to: o.To = None
-    strict_size: o.StrictSize = False
-    order: o.Order = o.OrderName.source
-    tied: o.Tied = o.TiedName.share
-    key: o.Key = None
-    drop_non_tensors: o.DropNonTensors = False
-    layout: o.Layout = o.LayoutName.auto
-    name: o.Name = None
-    variant: o.Variant = None
-    companions: o.Companions = True
-    replace: o.Replace = False
-    replace_companions: o.ReplaceCompanions = False
-    replace_all: o.ReplaceAll = False
-    verify: o.ReadBack = False
-    accept_damage: o.AcceptDamage = False
-    checksums: o.Checksums = False
-    restart: o.Restart = False
-    record: o.Record = True
-    dry_run: o.DryRun = False
-    check: o.Check = False
+    target: w.TargetPath
+    max_shard_size: w.MaxShardSize = None
+    num_shards: w.NumShards = None
+    single: w.Single = False
+    to: w.To = None
+    strict_size: w.StrictSize = False
+    order: w.Order = w.OrderName.source
+    tied: w.Tied = w.TiedName.share
+    key: w.Key = None
+    drop_non_tensors: w.DropNonTensors = False
+    layout: w.Layout = w.LayoutName.auto
+    name: w.Name = None
+    variant: w.Variant = None
+    companions: w.Companions = True
+    replace: w.Replace = False
+    replace_companions: w.ReplaceCompanions = False
+    replace_all: w.ReplaceAll = False
+    verify: w.ReadBack = False
+    accept_damage: w.AcceptDamage = False
+    checksums: w.Checksums = False
+    restart: w.Restart = False
+    record: w.Record = True
+    dry_run: w.DryRun = False
+    check: w.Check = False
     jobs: o.Jobs = None
     json: o.Json = False
     report: o.Report = None
@@ -102,8 +103,7 @@ def command(
     """
 
     def body(ctx: typer.Context, **given: object) -> None:
-        # Typer has converted the values as the fields say.
-        run(name, WriterArguments(**_one_of_a_group(ctx, given, size)))  # type: ignore[arg-type]
+        run(name, WriterArguments(**_one_of_a_group(ctx, given, size)))
 
     hints = {**get_type_hints(WriterArguments, include_extras=True), **annotations}
     offered = [field for field in fields(WriterArguments) if field.name not in without]
@@ -133,8 +133,11 @@ def command(
 
 def _one_of_a_group(
     ctx: typer.Context, given: Mapping[str, object], size: Mapping[str, object]
-) -> dict[str, object]:
-    """Return the values in force: an option on the command line overrides its group's variables."""
+) -> dict[str, Any]:
+    """Return the values in force: an option on the command line overrides its group's variables.
+
+    Typer has converted them as the fields say.
+    """
     asked = [name for name in SIZE_GROUP if given.get(name) not in (None, False)]
     typed = [name for name in asked if _is_typed(ctx, name)]
     overridden = {name for name in asked if name not in typed} if typed else set[str]()

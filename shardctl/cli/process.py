@@ -147,6 +147,11 @@ def command_of(arguments: Sequence[str]) -> str:
     return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
+def can_redraw() -> bool:
+    """Whether stderr is a terminal on which lines can be drawn again; a log of CI is not."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and "CI" not in os.environ
+
+
 def _prepare_streams() -> None:
     """Make stdout complete or an error, and make the loss of stderr harmless."""
     if sys.stdout is not None and isinstance(sys.stdout.buffer, io.RawIOBase):

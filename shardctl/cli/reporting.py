@@ -22,8 +22,8 @@ class Reporter:
     def __init__(self, location: str | None) -> None:
         self._file: tuple[Store, str] | None = None
         if location is not None:
-            from shardctl.report.files import check  # noqa: PLC0415 - only imported for a report
-            from shardctl.stores.registry import open_store  # noqa: PLC0415 - (the same)
+            from shardctl.report.files import check
+            from shardctl.stores.registry import open_store
 
             self._file = open_store(location)
             check(*self._file)
@@ -31,26 +31,26 @@ class Reporter:
     def inspection(self, found: Inspection) -> None:
         """Report what `inspect` found."""
         if self._file is not None:
-            from shardctl.report.content import of_inspection  # noqa: PLC0415 - (the same)
+            from shardctl.report.content import of_inspection
 
             self._write(of_inspection(found))
 
     def plan(self, prepared: Prepared) -> None:
         """Report what a writer will do, or did."""
         if self._file is not None:
-            from shardctl.report.content import of_plan  # noqa: PLC0415 - (the same)
+            from shardctl.report.content import of_plan
 
             self._write(of_plan(prepared))
 
     def verdict(self, store: Store, source: str, found: Verdict, key: str | None) -> None:
         """Report what `verify` found, over what can be read of the checkpoint."""
         if self._file is not None:
-            from shardctl.report.content import look, of_verdict  # noqa: PLC0415 - (the same)
+            from shardctl.report.content import look, of_verdict
 
             self._write(of_verdict(source, found, look(store, source, key)))
 
     def _write(self, content: Content) -> None:
-        from shardctl.report.files import write  # noqa: PLC0415 - (the same)
+        from shardctl.report.files import write
 
         if self._file is not None:
             write(*self._file, content)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from shardctl.errors import UsageError
 from shardctl.model import Tensor
+from shardctl.sizes import parse_size
 from shardctl.text import escape
 
 Order = Literal["source", "natural"]
@@ -59,9 +60,6 @@ def parse_limits(
             f"{' and '.join(given)} cannot be used together", hint="give just one of them"
         )
     if max_shard_size is not None:
-        # Imported here: most runs have no size to parse.
-        from shardctl.sizes import parse_size  # noqa: PLC0415 - (the same)
-
         return Limits(max_shard_bytes=parse_size(max_shard_size), strict=strict_size)
     if strict_size:
         raise UsageError("`strict_size` needs a size limit", hint="add `max_shard_size`")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from shardctl.commands.inspect import Inspection, inspect_checkpoint
 from shardctl.commands.prepare import Prepared
 from shardctl.errors import InputError, UsageError
-from shardctl.findings import Finding
+from shardctl.findings import Finding, ignore
 from shardctl.model import Tensor
 from shardctl.sizes import format_size
 from shardctl.source.locate import find_source
@@ -170,12 +170,8 @@ def look(store: Store, source: str, key: str | None) -> Inspection | None:
     try:
         located = find_source(store, source, whole_set=False)
         checkpoint = read_checkpoint(
-            store, located, _ignore, key, drop_non_tensors=True, nested=True
+            store, located, ignore, key, drop_non_tensors=True, nested=True
         )
         return inspect_checkpoint(store, source, located, checkpoint, None, ())
     except (InputError, UsageError):
         return None
-
-
-def _ignore(_: Finding) -> None:
-    """Drop a finding: the report has it already."""

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
 from shardctl._version import __version__
 from shardctl.report.content import Content
 from shardctl.report.drawing import picture
@@ -103,8 +105,6 @@ def _asset(name: str) -> str:
 
 
 def _render(template: str, values: Mapping[str, Any]) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415 - only imported for a report
-
     environment = Environment(
         loader=FunctionLoader(_asset),
         autoescape=True,

@@ -60,7 +60,7 @@ def _rename_exclusively(old: str, old_in: int | None, new: str, new_in: int | No
 
 
 def _system_call(library: ctypes.CDLL) -> tuple[Callable[..., int], int] | None:
-    import ctypes  # noqa: PLC0415 - (the same)
+    import ctypes  # noqa: PLC0415 - only a commit needs it
 
     name, flag = {
         "linux": ("renameat2", _RENAME_NOREPLACE),

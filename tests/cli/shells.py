@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.program import ROOT
+from tests.support.terminals import until_closed
 
 COMPLETIONS = ROOT / "completions"
 Offers = Mapping[str, frozenset[str]]
@@ -83,21 +84,20 @@ def zsh(lines: Sequence[str], directory: Path) -> Offers:
     os.write(terminal, f"source {setup}\n".encode())
     _read_until(terminal, b"READY!")
     os.write(terminal, b"\t")
-    _read_until(terminal, None)
+    b"".join(until_closed(terminal))
     os.close(terminal)
     os.waitpid(child, 0)
     return _parsed(out.read_text())
 
 
-def _read_until(terminal: int, end: bytes | None) -> None:
-    """Read what the terminal shows until these bytes, or until the other side is closed."""
+def _read_until(terminal: int, end: bytes) -> None:
+    """Read what the terminal shows until these bytes."""
     got = b""
-    while end is None or end not in got:
-        try:
-            got += os.read(terminal, 65536)
-        except OSError:  # EIO: it is closed
-            assert end is None, got
+    for data in until_closed(terminal):
+        got += data
+        if end in got:
             return
+    raise AssertionError(got)
 
 
 def fish(lines: Sequence[str], directory: Path) -> Offers:

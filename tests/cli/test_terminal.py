@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.program import ROOT, RunCli
 from tests.support.safetensors_files import ITEM_BYTES, plain_directory, write_floats
+from tests.support.terminals import until_closed
 
 pty = pytest.importorskip("pty")
 
@@ -47,18 +48,9 @@ def on_terminal(*arguments: object, code: int = 0, env: Mapping[str, str] | None
     child, terminal = pty.fork()
     if child == 0:
         os.execvpe(command[0], command, variables)  # noqa: S606 - the program under test, as the terminal's child
-    got = b""
-    while True:
-        try:
-            chunk = os.read(terminal, 65536)
-        except OSError:  # EIO: the other side is closed
-            break
-        if not chunk:
-            break
-        got += chunk
+    text = b"".join(until_closed(terminal)).decode()
     os.close(terminal)
     _, status = os.waitpid(child, 0)
-    text = got.decode()
     assert os.waitstatus_to_exitcode(status) == code, text
     return text
 
@@ -97,7 +89,7 @@ def test_names_of_any_length_and_depth(tmp_path: Path) -> None:
 
 def test_depth_and_top_on_a_terminal(source: Path) -> None:
     """--depth cuts the tree, and --top lists the largest tensors."""
-    assert "layer.0–1.w" not in on_terminal("inspect", source, "--depth", "1")  # noqa: RUF001 - (the same)
+    assert "layer.0–1.w" not in on_terminal("inspect", source, "--depth", "1")  # noqa: RUF001 - an en dash, as in ranges
     assert "largest tensors" in on_terminal("inspect", source, "--top", "2")
 
 

@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.terminals import until_closed
+
 LANGUAGES = ("console", "sh")
 _BLOCK = re.compile(
     r"(?P<comments>(?:<!--(?:(?!-->).)*-->\s*)*)^```(?P<language>\w+)\n(?P<text>.*?)^```$",
@@ -168,7 +170,7 @@ class Shell:
                 stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
             )  # fmt: skip
             os.close(slave)
-            printed = b"".join(_until_closed(terminal.fileno()))
+            printed = b"".join(until_closed(terminal.fileno()))
             self._code = process.wait()
         return _STYLE.sub("", printed.decode("utf-8").replace("\r\n", "\n")), self._code
 
@@ -176,14 +178,6 @@ class Shell:
         """Run a script, and see that each of its commands succeeds."""
         output, code = self.run(f"bash -euo pipefail -c {shlex.quote(text)}")
         assert code == 0, f"exit code {code}\n{text}\n{output}"
-
-
-def _until_closed(terminal: int) -> Iterator[bytes]:
-    try:
-        while data := os.read(terminal, 65536):
-            yield data
-    except OSError:  # what Linux says once the last writer is gone
-        return
 
 
 def play(scene: Scene, shell: Shell) -> None:

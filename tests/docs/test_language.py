@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.program import ROOT
 
 #: Words that are not used, each with what to write instead.
 AVOIDED = {

@@ -54,6 +54,7 @@ class Bars:
         self._slots: list[_Slot] = []
         self._committing = False
         self._entered = False
+        self._names: tuple[int, Canvas, int] | None = None
         self._lock = RLock()  # events come from the run's thread, and another one draws
         self._live = Live(
             console=self._console,
@@ -75,6 +76,7 @@ class Bars:
     def start(self, nbytes: int, files: Mapping[str, int]) -> None:
         with self._lock:
             self._tally.start(nbytes, files)
+            self._names = None
         if self._entered:
             # Not before: other lines may be written until a run begins.
             self._live.start()
@@ -152,9 +154,7 @@ class Bars:
         with_bytes, with_bar = on.width + 1 >= _WITH_BYTES, on.width + 1 >= _WITH_BARS
         room = on.width - _STATE_CELLS - 1 - (_BYTES_CELLS + 1 if with_bytes else 0)
         most = max(min(_WIDEST_NAME, room // 2 if with_bar else room), 1)
-        width = min(
-            max([len(_ALL), *(cells(label(name, most, on)) for name in self._tally.sizes)]), most
-        )
+        width = self._name_cells(most, on)
         name = _ALL if filename is None else label(filename, width, on)
         line = Text(name + " " * (width - cells(name)), no_wrap=True, overflow="crop")
         if with_bar:
@@ -166,6 +166,16 @@ class Bars:
         if with_bytes:
             line.append(f" {format_size(nbytes):>8} / {format_size(size):>8}")
         return line
+
+    def _name_cells(self, most: int, on: Canvas) -> int:
+        """Return the columns of the names, at most `most`.
+
+        All names are looked at only when the terminal has changed: there can be 100,000.
+        """
+        if self._names is None or self._names[:2] != (most, on):
+            widest = max([len(_ALL), *(cells(label(name, most, on)) for name in self._tally.sizes)])
+            self._names = most, on, min(widest, most)
+        return self._names[2]
 
     def _details(self) -> Iterator[str]:
         """Yield the parts of the last line; on a narrow terminal the last ones are left out."""

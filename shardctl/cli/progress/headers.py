@@ -7,21 +7,22 @@ file.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shardctl.cli.exits import as_document
 from shardctl.cli.options import ProgressName
+from shardctl.cli.process import can_redraw
 from shardctl.sizes import format_size
 from shardctl.source.read import Opened
 from shardctl.text import escape, printable
 
-#: Seconds by some clock that never goes back.
-Clock = Callable[[], float]
+if TYPE_CHECKING:
+    from shardctl.cli.progress.tally import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ def _style(how: ProgressName) -> _Style:
         return _NONE
     if how is ProgressName.json:
         return _JSON
-    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and "CI" not in os.environ
-    return _TERMINAL if terminal and how is ProgressName.auto else _PLAIN
+    return _TERMINAL if how is ProgressName.auto and can_redraw() else _PLAIN
 
 
 @contextmanager

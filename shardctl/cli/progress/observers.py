@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Self, TextIO
 
 from shardctl.cli.exits import as_document
 from shardctl.cli.options import ProgressName
+from shardctl.cli.process import can_redraw
 from shardctl.cli.progress.tally import Clock, Tally, format_seconds
 from shardctl.sizes import format_size
 from shardctl.streams.progress import Observer
@@ -32,17 +32,13 @@ def shown(how: ProgressName, *, quiet: bool, writes: bool = True) -> Iterator[Ob
     elif how is ProgressName.json:
         with JsonEvents(sys.stderr, writes=writes) as events:
             yield events
-    elif how is ProgressName.plain or not _is_terminal():
+    elif how is ProgressName.plain or not can_redraw():
         yield PlainLines(sys.stderr, writes=writes)
     else:
         from shardctl.cli.progress.bars import Bars  # noqa: PLC0415 - only imported to draw
 
         with Bars(writes=writes) as bars:
             yield bars
-
-
-def _is_terminal() -> bool:
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and "CI" not in os.environ
 
 
 class Silent:

@@ -10,7 +10,7 @@ from rich.text import Text
 from shardctl.cli.terminal.canvas import Canvas
 from shardctl.cli.terminal.charts import Mark, file_map
 from shardctl.errors import ShardctlError
-from shardctl.findings import Finding
+from shardctl.findings import Finding, ignore
 from shardctl.formats.detection import read_file
 from shardctl.sizes import format_size
 from shardctl.stores.base import Store
@@ -34,16 +34,12 @@ def measure_of(store: Store) -> Measure:
     def measure(path: str) -> tuple[int, int | None] | None:
         try:
             with store.open(path) as reader:
-                size, file = reader.version.size, read_file(reader, _nothing)
+                size, file = reader.version.size, read_file(reader, ignore)
         except ShardctlError:
             return None
         return size, None if file is None else file.data_offset or None
 
     return measure
-
-
-def _nothing(_: Finding) -> None:
-    """Do nothing: what is drawn here are the findings."""
 
 
 def findings(found: Sequence[Finding], measure: Measure, on: Canvas) -> Iterator[RenderableType]:

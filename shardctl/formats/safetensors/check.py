@@ -285,9 +285,8 @@ class HeaderCheck:
 
 
 def _are_u64(values: list[object]) -> bool:
-    # A plain loop: this runs twice for each of a million tensors. Not isinstance: bool is an int
-    # there.
-    for value in values:  # noqa: SIM110 - (the same)
+    # This runs twice for each of a million tensors. Not isinstance: bool is an int there.
+    for value in values:  # noqa: SIM110 - a plain loop is quicker
         if type(value) is not int or not 0 <= value <= _U64_MAX:
             return False
     return True

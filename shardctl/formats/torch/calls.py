@@ -62,7 +62,7 @@ def _default_dict(machine: Machine, arguments: tuple[object, ...]) -> object:
     return Mapping("collections.defaultdict")
 
 
-def _new_default_dict(machine: Machine, arguments: tuple[object, ...]) -> object:  # noqa: ARG001 - (the same)
+def _new_default_dict(machine: Machine, arguments: tuple[object, ...]) -> object:  # noqa: ARG001 - its `__new__` ignores them too
     machine.weigh_container()
     return Mapping("collections.defaultdict")
 

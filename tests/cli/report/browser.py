@@ -4,7 +4,6 @@ no network.
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import os
@@ -155,11 +154,6 @@ class Page:
         text = {"text": "\r"} if key == "Enter" else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **typed, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **typed)
-
-    def screenshot(self, path: Path) -> None:
-        """Save the whole page as a PNG."""
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-        path.write_bytes(base64.b64decode(data))
 
 
 @contextmanager

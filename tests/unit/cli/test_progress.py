@@ -14,6 +14,8 @@ from shardctl.cli.options import ProgressName
 from shardctl.cli.progress.bars import Bars
 from shardctl.cli.progress.observers import JsonEvents, PlainLines, Silent, shown
 from shardctl.cli.progress.tally import Tally, format_seconds
+from shardctl.cli.terminal.canvas import Canvas
+from shardctl.cli.terminal.charts import label
 from shardctl.errors import Stopped, StorageError
 from shardctl.streams.progress import Observer
 from shardctl.text import cells
@@ -256,6 +258,25 @@ def test_bars_show_checking_and_the_end(clock: Clock) -> None:
     assert "checking" in picture(bars, console)[0]
     bars.committing()
     assert picture(bars, console)[-1].startswith("renaming into place")
+
+
+def test_bars_look_at_each_name_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame looks only at the names that it shows, unless the terminal has another width."""
+    looked: list[str] = []
+
+    def counting(name: str, width: int, on: Canvas) -> str:
+        looked.append(name)
+        return label(name, width, on)
+
+    monkeypatch.setattr("shardctl.cli.progress.bars.label", counting)
+    bars, console = running(100, clock)
+    picture(bars, console)
+    looked.clear()
+    picture(bars, console)
+    assert looked == list(NAMES)[:2]
+    console.width = 50
+    picture(bars, console)
+    assert set(looked) == set(NAMES)
 
 
 def test_bars_of_more_files_than_lines(clock: Clock) -> None:

@@ -115,7 +115,7 @@ def test_characters_that_can_be_shown(encoding: str, env: dict[str, str], glyphs
 
     stream = Stream()
     stream.encoding = encoding  # type: ignore[attr-defined] # all that is asked of it
-    assert glyphs_for(stream, env) is glyphs  # type: ignore[arg-type] # (the same)
+    assert glyphs_for(stream, env) is glyphs  # type: ignore[arg-type] # it has what is asked
 
 
 # bars

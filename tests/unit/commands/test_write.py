@@ -44,10 +44,10 @@ class Told:
     def start(self, nbytes: int, files: Mapping[str, int]) -> None:
         self.events.append(f"start {nbytes} {len(files)}")
 
-    def advance(self, filename: str, nbytes: int) -> None:  # noqa: ARG002 - the seam's signature
+    def advance(self, filename: str, nbytes: int) -> None:  # noqa: ARG002 - an observer's
         self.bytes += nbytes
 
-    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:  # noqa: ARG002 - (the same)
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:  # noqa: ARG002 - an observer's
         self.events.append(f"{'kept' if kept else 'done'} {filename}")
 
     def committing(self) -> None:

@@ -44,7 +44,7 @@ class Told:
     def advance(self, filename: str, nbytes: int) -> None:
         """Do nothing: how often it is called depends on time."""
 
-    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:  # noqa: ARG002 - the seam
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:  # noqa: ARG002 - an observer's
         self.said.append(f"{'kept' if kept else 'done'} {filename}")
 
     def committing(self) -> None:
@@ -379,7 +379,7 @@ def test_a_directory_that_cannot_be_read_is_not_synced(
 class Full(MemoryStore):
     """A store with little room."""
 
-    def free_bytes(self, directory: str) -> int | None:  # noqa: ARG002 - the same everywhere
+    def free_bytes(self, directory: str) -> int | None:  # noqa: ARG002 - equal for all
         """A thousand bytes."""
         return 1000
 

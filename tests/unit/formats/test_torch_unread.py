@@ -85,7 +85,7 @@ def test_attributes_that_are_tensors() -> None:
     marked.scale, plain.note = torch.ones(1), {"lr": [1, 2]}
     assert list(_unread({"m": marked, "p": plain})) == ["m"]
     state = collections.OrderedDict(w=torch.ones(2))
-    state.extra = torch.ones(3)  # type: ignore[attr-defined]
+    state.extra = torch.ones(3)  # type: ignore[attr-defined] # what is tested
     assert list(_unread(state)) == ["(attributes)"]
 
 
