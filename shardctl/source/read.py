@@ -98,8 +98,10 @@ def _read(
     metadata = united.pairs
     aliases = _aliases(located.index, pairs, tensors)
     if located.index is not None:
-        whole = [part for part in parts if part.path not in incomplete]
-        report_all(_misplaced(store, located, located.index, parts, whole, aliases), report)
+        shards = located.names(store)
+        held = {shards[part.path]: part.chosen.tensors for part in parts}
+        broken = {shards[path] for path in incomplete}
+        report_all(_misplaced(located.index, held, broken, aliases), report)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=tuple(part.file for part in parts),
@@ -266,33 +268,27 @@ def _aliases(
 
 
 def _misplaced(
-    store: Store,
-    located: Located,
     index: Index,
-    parts: Sequence[_Part],
-    whole: Sequence[_Part],
+    held: Mapping[str, Sequence[Tensor]],
+    incomplete: Container[str],
     aliases: Mapping[str, str],
 ) -> Iterator[Finding]:
-    """Yield where the index and the files that it lists differ.
+    """Yield where the index and the shards that it lists differ; `held` are the tensors of each.
 
-    Tensors are missing only from files that were read whole: of the others, what is wrong with
-    them is the cause.
+    Tensors are missing only from shards that were read whole: of those in `incomplete`, what is
+    wrong with them is the cause.
     """
-    shards = located.names(store)
     listed = index.weight_map
     # In the usual case, without a difference, no second map of every tensor is made.
     placed = sum(
-        listed.get(tensor.name) == shards[part.path]
-        for part in parts
-        for tensor in part.chosen.tensors
+        listed.get(tensor.name) == shard for shard, tensors in held.items() for tensor in tensors
     )
-    if placed == len(listed) == sum(len(part.chosen.tensors) for part in parts):
+    if placed == len(listed) == sum(map(len, held.values())):
         return
-    holds = {shards[part.path]: {tensor.name for tensor in part.chosen.tensors} for part in parts}
-    homes = {tensor: shard for shard, held in reversed(holds.items()) for tensor in held}
-    complete = {shards[part.path] for part in whole}
+    holds = {shard: {tensor.name for tensor in tensors} for shard, tensors in held.items()}
+    homes = {tensor: shard for shard, names in reversed(holds.items()) for tensor in names}
     for tensor, shard in listed.items():
-        if shard not in complete or tensor in holds[shard]:
+        if shard not in holds or shard in incomplete or tensor in holds[shard]:
             continue
         if tensor in aliases:
             yield _listed_alias(index, tensor, aliases[tensor], homes[aliases[tensor]])
