@@ -70,16 +70,16 @@ def compare_headers(
         twin = theirs.get(name)
         if twin is None:
             if not lost_there(name):
-                yield _finding("against-extra", tensor, f"missing in '{other}'")
+                yield difference("against-extra", tensor, f"missing in '{other}'")
         elif twin.dtype != tensor.dtype:
             message = f"{tensor.dtype.name} here, {twin.dtype.name} in '{other}'"
-            yield _finding("against-dtype", tensor, message)
+            yield difference("against-dtype", tensor, message)
         elif twin.shape != tensor.shape:
             message = f"{list(tensor.shape)} here, {list(twin.shape)} in '{other}'"
-            yield _finding("against-shape", tensor, message)
+            yield difference("against-shape", tensor, message)
     for name, twin in theirs.items():
         if name not in ours and not lost_here(name):
-            yield _finding("against-missing", twin, f"only in '{other}'")
+            yield difference("against-missing", twin, f"only in '{other}'")
 
 
 def data_differs(tensor: Tensor, other: str, at: int) -> Finding:
@@ -88,7 +88,7 @@ def data_differs(tensor: Tensor, other: str, at: int) -> Finding:
     Elements are counted in row-major order. In a view with strides they lie elsewhere in the file:
     then the offset is that of the view.
     """
-    found = _finding(
+    found = difference(
         "against-data",
         tensor,
         f"the bytes differ from those in '{other}', first at byte {at:,} of the tensor",
@@ -158,14 +158,14 @@ def tensor_digest(store: Store, tensor: Tensor) -> str:
     return sha.hexdigest()
 
 
-def _finding(code: str, tensor: Tensor, message: str) -> Finding:
-    extent = tensor.storage.extent
+def difference(code: str, tensor: Tensor, message: str, hint: str = _HINT_SAME) -> Finding:
+    """Return the finding for a tensor that differs from another, with its place in its file."""
     return Finding(
         code,
         "error",
         message,
-        _HINT_SAME,
-        file=extent.path,
+        hint,
+        file=tensor.storage.extent.path,
         tensor=tensor.name,
         offset=tensor.span.offset,
     )

@@ -121,7 +121,7 @@ def verify(
         for each in held:
             report_all(unvouched(each, comparison), report)
     for subject in subjects if how.load else ():
-        for read, found in _load(store, subject, how.key):
+        for read, found in _load(subject, how.key):
             nbytes += read
             report_all(found, report)
     report.close()
@@ -236,10 +236,10 @@ def _holes(subject: Subject) -> Iterator[Finding]:
             yield found
 
 
-def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
+def _load(subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
     from shardctl.verify.upstream import check_load  # noqa: PLC0415 - the only way to torch
 
-    return check_load(store, subject.checkpoint, key)
+    return check_load(subject, key)
 
 
 _RANK = {"error": 0, "warning": 1, "note": 2}
