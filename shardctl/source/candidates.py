@@ -113,12 +113,12 @@ def candidates(
 class _Names:
     """The names in a directory: all of them, and the weights by what their names have in common.
 
-    `home` is the set of each name; `numbered` are the sets of numbered files of one stem, variant
-    and suffix.
+    `sets` have the number of each name, in the order of the numbers; `home` is the set of each
+    name; `numbered` are the sets of numbered files of one stem, variant and suffix.
     """
 
     present: Mapping[str, None]
-    sets: Mapping[_SetKey, list[str]]
+    sets: Mapping[_SetKey, Mapping[str, int]]
     home: Mapping[str, _SetKey]
     numbered: Mapping[tuple[str, str | None, str], list[_SetKey]]
 
@@ -134,15 +134,20 @@ class _Names:
         return cls(present, sets, home, numbered)
 
 
-def _numbered_sets(names: Iterable[str]) -> dict[_SetKey, list[str]]:
-    """Group weights files by what their names have in common, each set in order of its numbers."""
+def _numbered_sets(names: Iterable[str]) -> dict[_SetKey, dict[str, int]]:
+    """Group weights files by what their names have in common; number them, in that order.
+
+    The number of a name without one is 0.
+    """
     suffixes = all_suffixes()
     parsed = ((name, parse_weights_name(name, suffixes)) for name in names)
     sets: dict[_SetKey, list[tuple[int, str]]] = {}
     for name, found in parsed:
         if found is not None:
             sets.setdefault(_set_key(found), []).append((found.number or 0, name))
-    return {key: [name for _, name in sorted(members)] for key, members in sets.items()}
+    return {
+        key: {name: number for number, name in sorted(members)} for key, members in sets.items()
+    }
 
 
 def _set_key(name: WeightsName) -> _SetKey:
@@ -189,32 +194,26 @@ def _missing_numbers(listed: Iterable[str]) -> tuple[tuple[int, ...], int]:
     for names in directories.values():
         for key, members in _numbered_sets(names).items():
             if key[-1] is not None:
-                missing, count = _missing(members, key[-1])
+                missing, count = _missing(set(members.values()), key[-1])
                 first.extend(islice(missing, MOST_MISSING - len(first)))
                 lacks += count
     return tuple(first), lacks
 
 
-def _unindexed(key: _SetKey, members: list[str]) -> Candidate:
+def _unindexed(key: _SetKey, members: Mapping[str, int]) -> Candidate:
     stem, variant, suffix, style, count = key
     candidate = Candidate(stem, variant, suffix, tuple(members), style=style)
     if style == "none":
         return candidate
-    missing, lacks = _missing(members, count)
+    missing, lacks = _missing(set(members.values()), count)
     return replace(candidate, missing=tuple(islice(missing, MOST_MISSING)), lacks=lacks)
 
 
-def _missing(members: Iterable[str], count: int | None) -> tuple[Iterator[int], int]:
-    """Return the numbers that a set lacks, and how many these are.
+def _missing(numbers: set[int], count: int | None) -> tuple[Iterator[int], int]:
+    """Return the numbers that a set with these lacks, and how many those are.
 
     They count from 0 if there is a 0, else from 1.
     """
-    suffixes = all_suffixes()
-    numbers = {
-        name.number
-        for name in (parse_weights_name(member, suffixes) for member in members)
-        if name is not None and name.number is not None
-    }
     first = 0 if count is None or 0 in numbers else 1
     last = max(numbers) if count is None else first + count - 1
     lacks = last + 1 - first - sum(first <= number <= last for number in numbers)

@@ -1,4 +1,4 @@
-"""Read the headers of a checkpoint's files, and compare the index with what they hold."""
+"""Read the headers of a checkpoint's files, and make one checkpoint of what they hold."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from functools import cached_property
 
 from shardctl.findings import Capped, Finding, Report, report_all
 from shardctl.formats.detection import read_file
-from shardctl.formats.registry import all_suffixes, reserved_metadata
-from shardctl.model import Checkpoint, File, Index, Tensor
+from shardctl.formats.registry import all_suffixes
+from shardctl.model import Checkpoint, File, Tensor
 from shardctl.naming import parse_weights_name
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, NamesOf, United, unite
+from shardctl.source.placement import misplaced, recorded_aliases
 from shardctl.source.state_dict import Selection, look, select
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
-
-_REPAIR = "write the index again from the shards' headers with `reindex`"
-
 
 #: Called for each file that is opened: its path, its size in bytes, its number, and how many there
 #: are.
@@ -96,10 +94,12 @@ def _read(
     ]
     report_all(unite(pairs, united), report)
     metadata = united.pairs
-    aliases = _aliases(located.index, pairs, tensors)
+    aliases = recorded_aliases(located.index, pairs, tensors)
     if located.index is not None:
-        whole = [part for part in parts if part.path not in incomplete]
-        report_all(_misplaced(store, located, located.index, parts, whole, aliases), report)
+        shards = located.names(store)
+        held = {shards[part.path]: part.chosen.tensors for part in parts}
+        broken = {shards[path] for path in incomplete}
+        report_all(misplaced(located.index, held, broken, aliases), report)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=tuple(part.file for part in parts),
@@ -241,86 +241,3 @@ def _twice(path: str, name: str, other: str) -> Finding:
         path,
         name,
     )
-
-
-def _aliases(
-    index: Index | None, files: Sequence[FilePairs], tensors: Mapping[str, Tensor]
-) -> dict[str, str]:
-    """Return the names recorded as tied to a tensor, as the hub records them: `dropped: kept`.
-
-    They are recorded in the index, or in the file that holds the tensor: a pair of texts in any
-    other file's metadata is not such a record.
-    """
-    reserved = reserved_metadata()
-    recorded: list[tuple[Mapping[str, object], Container[str]]] = [
-        (file.pairs, file.tensors) for file in files
-    ]
-    if index is not None:
-        recorded.append((index.metadata, tensors))
-    return {
-        name: kept
-        for metadata, held in reversed(recorded)
-        for name, kept in metadata.items()
-        if name not in reserved and name not in tensors and isinstance(kept, str) and kept in held
-    }
-
-
-def _misplaced(
-    store: Store,
-    located: Located,
-    index: Index,
-    parts: Sequence[_Part],
-    whole: Sequence[_Part],
-    aliases: Mapping[str, str],
-) -> Iterator[Finding]:
-    """Yield where the index and the files that it lists differ.
-
-    Tensors are missing only from files that were read whole: of the others, what is wrong with
-    them is the cause.
-    """
-    shards = located.names(store)
-    listed = index.weight_map
-    # In the usual case, without a difference, no second map of every tensor is made.
-    placed = sum(
-        listed.get(tensor.name) == shards[part.path]
-        for part in parts
-        for tensor in part.chosen.tensors
-    )
-    if placed == len(listed) == sum(len(part.chosen.tensors) for part in parts):
-        return
-    holds = {shards[part.path]: {tensor.name for tensor in part.chosen.tensors} for part in parts}
-    homes = {tensor: shard for shard, held in reversed(holds.items()) for tensor in held}
-    complete = {shards[part.path] for part in whole}
-    for tensor, shard in listed.items():
-        if shard not in complete or tensor in holds[shard]:
-            continue
-        if tensor in aliases:
-            yield _listed_alias(index, tensor, aliases[tensor], homes[aliases[tensor]])
-        elif tensor in homes:
-            message = (
-                f"the index places the tensor in '{escape(shard)}', and it is in "
-                f"'{escape(homes[tensor])}'"
-            )
-            yield Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, tensor)
-        else:
-            message = f"the index places the tensor in '{escape(shard)}', and no shard holds it"
-            hint = f"fetch that shard again, or {_REPAIR}"
-            yield Finding("index-tensor-missing", "error", message, hint, index.path, tensor)
-    for tensor, shard in homes.items():
-        if tensor not in listed:
-            message = f"the tensor is in '{escape(shard)}', and the index does not list it"
-            yield Finding("index-tensor-unlisted", "error", message, _REPAIR, index.path, tensor)
-
-
-def _listed_alias(index: Index, alias: str, kept: str, home: str) -> Finding:
-    """The finding for a name that the index lists and that is only recorded as tied to `kept`."""
-    shard = index.weight_map[alias]
-    if shard == home:
-        message = f"no shard holds the tensor, which is only recorded as tied to '{escape(kept)}'"
-        hint = f"loaders that do not tie the two miss it; {_REPAIR}"
-        return Finding("index-tensor-missing", "warning", message, hint, index.path, alias)
-    message = (
-        f"the index places the tensor in '{escape(shard)}', and '{escape(kept)}', to which it is "
-        f"tied, is in '{escape(home)}'"
-    )
-    return Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, alias)

@@ -7,13 +7,14 @@ view with strides, whose elements do not lie one after another.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shardctl.findings import Finding
 from shardctl.layout import tensor_piece
-from shardctl.model import DTYPES, Checkpoint, Storage, Tensor
+from shardctl.model import Checkpoint, Tensor
 from shardctl.planning.plan import MOST_GROWTH
 from shardctl.stores.base import Store
 from shardctl.streams.gather import feed
@@ -70,16 +71,16 @@ def compare_headers(
         twin = theirs.get(name)
         if twin is None:
             if not lost_there(name):
-                yield _finding("against-extra", tensor, f"missing in '{other}'")
+                yield difference("against-extra", tensor, f"missing in '{other}'")
         elif twin.dtype != tensor.dtype:
             message = f"{tensor.dtype.name} here, {twin.dtype.name} in '{other}'"
-            yield _finding("against-dtype", tensor, message)
+            yield difference("against-dtype", tensor, message)
         elif twin.shape != tensor.shape:
             message = f"{list(tensor.shape)} here, {list(twin.shape)} in '{other}'"
-            yield _finding("against-shape", tensor, message)
+            yield difference("against-shape", tensor, message)
     for name, twin in theirs.items():
         if name not in ours and not lost_here(name):
-            yield _finding("against-missing", twin, f"only in '{other}'")
+            yield difference("against-missing", twin, f"only in '{other}'")
 
 
 def data_differs(tensor: Tensor, other: str, at: int) -> Finding:
@@ -88,7 +89,7 @@ def data_differs(tensor: Tensor, other: str, at: int) -> Finding:
     Elements are counted in row-major order. In a view with strides they lie elsewhere in the file:
     then the offset is that of the view.
     """
-    found = _finding(
+    found = difference(
         "against-data",
         tensor,
         f"the bytes differ from those in '{other}', first at byte {at:,} of the tensor",
@@ -128,7 +129,8 @@ def compared_parts(tensor: Tensor, twin: Tensor) -> tuple[Tensor, Tensor]:
 
     That is themselves, unless both repeat the same bytes: a view of a few bytes can have more
     elements than anybody can read. Where both repeat along a dimension, once is enough; where they
-    still are the same view of few bytes, those are compared, as tensors of bytes.
+    still are the same view of few bytes, the elements that it shares are compared once, as tensors
+    of fewer dimensions.
     """
     if tensor.strides is None or twin.strides is None:
         return tensor, twin
@@ -139,14 +141,36 @@ def compared_parts(tensor: Tensor, twin: Tensor) -> tuple[Tensor, Tensor]:
     mine, its = replace(tensor, shape=shape), replace(twin, shape=shape)
     span = mine.span
     if mine.strides == its.strides and mine.nbytes > MOST_GROWTH * max(span.length, 1):
-        return _raw(mine), _raw(its)
+        return _each_once(mine), _each_once(its)
     return mine, its
 
 
-def _raw(tensor: Tensor) -> Tensor:
-    """The bytes from a tensor's first element to its last, as a tensor of them."""
-    span = tensor.span
-    return Tensor(tensor.name, DTYPES["U8"], (span.length,), Storage(span, tensor.storage.key))
+def _each_once(tensor: Tensor) -> Tensor:
+    """Return a view of the same elements that does not repeat them, in the order of the file.
+
+    Where the steps of dimensions that overlap are not multiples of each other, it is all that lies
+    at multiples of their divisor, up to the last element: some of that may not be in `tensor`.
+    """
+    axes: list[tuple[int, int]] = []
+    for step, size in sorted(zip(tensor.strides or (), tensor.shape, strict=True)):
+        if size > 1:
+            base, count = axes[-1] if axes else (step, 1)
+            if step % base == 0 and step <= base * count:  # continues where the one below ends
+                axes[-1:] = [(base, count + (size - 1) * step // base)]
+            else:
+                axes.append((step, size))
+    once = _with_axes(tensor, axes)
+    if once.nbytes > MOST_GROWTH * once.span.length:
+        step = math.gcd(*(step for step, _ in axes))
+        reach = sum((size - 1) * step for step, size in axes)
+        once = _with_axes(tensor, [(step, reach // step + 1)])
+    return once
+
+
+def _with_axes(tensor: Tensor, axes: list[tuple[int, int]]) -> Tensor:
+    """Return a view from the same element on, of other dimensions: step and size, inner first."""
+    strides, shape = zip(*reversed(axes), strict=True)
+    return replace(tensor, shape=shape, strides=None if strides == (1,) else strides)
 
 
 def tensor_digest(store: Store, tensor: Tensor) -> str:
@@ -158,14 +182,14 @@ def tensor_digest(store: Store, tensor: Tensor) -> str:
     return sha.hexdigest()
 
 
-def _finding(code: str, tensor: Tensor, message: str) -> Finding:
-    extent = tensor.storage.extent
+def difference(code: str, tensor: Tensor, message: str, hint: str = _HINT_SAME) -> Finding:
+    """Return the finding for a tensor that differs from another, with its place in its file."""
     return Finding(
         code,
         "error",
         message,
-        _HINT_SAME,
-        file=extent.path,
+        hint,
+        file=tensor.storage.extent.path,
         tensor=tensor.name,
         offset=tensor.span.offset,
     )

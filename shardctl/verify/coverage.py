@@ -6,11 +6,11 @@ for them: a recorded CRC-32 or SHA-256, with all bytes read, or another checkpoi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.findings import Finding
-from shardctl.model import Tensor
+from shardctl.model import Checkpoint
 from shardctl.text import escape, plural
 from shardctl.verify.digests import Digest
 from shardctl.verify.subject import Subject
@@ -46,41 +46,67 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tensors:
-    """The tensors with elements, by what vouches for their bytes; `recorded` have either."""
+class Vouched:
+    """The tensors with elements of one checkpoint, by what vouches for their bytes.
 
-    by_crc: Sequence[Tensor]
-    by_digest: Sequence[Tensor]
-    by_nothing: Sequence[Tensor]
+    `by_crc` is how many have a recorded CRC-32, `digested` are the paths of the files with tensors
+    and a recorded SHA-256, `recorded` is how many have either, and `by_nothing` are the names of
+    those that have neither.
+    """
+
+    subject: Subject
+    by_crc: int
+    digested: frozenset[str]
     recorded: int
+    by_nothing: Sequence[str]
+
+    def uncompared(self, names: Container[str]) -> int:
+        """Return how many have nothing that vouches for them, but for these names."""
+        return sum(name not in names for name in self.by_nothing)
+
+
+def vouched(subject: Subject, digests: Mapping[str, Sequence[Digest]]) -> Vouched:
+    """Return what vouches for a checkpoint; `digests` are those recorded for its files, by path."""
+    by_crc = recorded = 0
+    digested = set[str]()
+    by_nothing = list[str]()
+    for tensor in subject.checkpoint.tensors:
+        if not tensor.nbytes:
+            continue
+        path = tensor.storage.extent.path
+        has_crc, has_digest = tensor.storage.crc32 is not None, bool(digests.get(path))
+        by_crc += has_crc
+        if has_digest:
+            digested.add(path)
+        if has_crc or has_digest:
+            recorded += 1
+        else:
+            by_nothing.append(tensor.name)
+    return Vouched(subject, by_crc, frozenset(digested), recorded, by_nothing)
 
 
 def coverage(
-    subjects: Sequence[Subject],
-    digests: Sequence[Mapping[str, Sequence[Digest]]],
-    compared: Comparison | None,
-    *,
-    deep: bool,
-    load: bool,
+    held: Sequence[Vouched], compared: Comparison | None, *, deep: bool, load: bool
 ) -> Coverage:
-    """Return what was checked; `digests` are those recorded for the files of each subject, by path.
+    """Return what was checked of some checkpoints.
 
     `deep` says that all bytes were read, `load` that every tensor was loaded by upstream.
     """
-    held = _vouched(subjects, digests)
+    checkpoints = [each.subject.checkpoint for each in held]
     parts = ["structure"]
-    if any(subject.checkpoint.index is not None for subject in subjects):
+    if any(checkpoint.index is not None for checkpoint in checkpoints):
         parts.append("index")
     whole = len(parts)
-    if deep and held.by_crc:
-        parts.append(f"CRC-32 of {plural(len(held.by_crc), 'tensor')}")
-    if deep and held.by_digest:
-        files = {tensor.storage.extent.path for tensor in held.by_digest}
-        parts.append(f"SHA-256 of {plural(len(files), 'file')}")
+    by_crc = sum(each.by_crc for each in held)
+    digested = frozenset[str]().union(*(each.digested for each in held))
+    if deep and by_crc:
+        parts.append(f"CRC-32 of {plural(by_crc, 'tensor')}")
+    if deep and digested:
+        parts.append(f"SHA-256 of {plural(len(digested), 'file')}")
     if load:
-        loaded = sum(len(subject.checkpoint.tensors) for subject in subjects)
+        loaded = sum(len(checkpoint.tensors) for checkpoint in checkpoints)
         parts.append(f"{plural(loaded, 'tensor')} as upstream loads them")
-    unchecked = tuple(_unchecked(subjects, held, compared, deep=deep))
+    unchecked = tuple(_unchecked(held, compared, deep=deep))
     checked = _listed(parts)
     if compared is not None:
         what = _listed(["names", "dtypes", "shapes", *(["bytes"] if deep else [])])
@@ -91,64 +117,40 @@ def coverage(
     return Coverage(checked, unchecked)
 
 
-def unvouched(
-    subject: Subject, digests: Mapping[str, Sequence[Digest]], compared: Comparison | None
-) -> Iterator[Finding]:
+def unvouched(held: Vouched, compared: Comparison | None) -> Iterator[Finding]:
     """Yield the note for a checkpoint of which all bytes were read, and compared with nothing."""
-    names = frozenset() if compared is None else compared.tensors
-    tensors = [
-        tensor for tensor in _vouched([subject], [digests]).by_nothing if tensor.name not in names
-    ]
+    tensors = held.uncompared(() if compared is None else compared.tensors)
     if tensors:
         yield Finding(
             "content-unchecked",
             "note",
-            f"nothing vouches for the bytes of {plural(len(tensors), 'tensor')}: no checksums are "
+            f"nothing vouches for the bytes of {plural(tensors, 'tensor')}: no checksums are "
             "recorded, and another revision has the same headers",
             "compare with another copy (`against`), or record checksums while the files are known "
             "to be right (`checksums`)",
-            file=subject.located.root,
+            file=held.subject.located.root,
         )
 
 
-def _vouched(
-    subjects: Sequence[Subject], digests: Sequence[Mapping[str, Sequence[Digest]]]
-) -> _Tensors:
-    by_crc, by_digest, by_nothing = list[Tensor](), list[Tensor](), list[Tensor]()
-    number = 0
-    for subject, recorded in zip(subjects, digests, strict=True):
-        for tensor in subject.checkpoint.tensors:
-            if not tensor.nbytes:
-                continue
-            number += 1
-            if tensor.storage.crc32 is not None:
-                by_crc.append(tensor)
-            if recorded.get(tensor.storage.extent.path):
-                by_digest.append(tensor)
-            elif tensor.storage.crc32 is None:
-                by_nothing.append(tensor)
-    return _Tensors(by_crc, by_digest, by_nothing, number - len(by_nothing))
-
-
 def _unchecked(
-    subjects: Sequence[Subject], held: _Tensors, compared: Comparison | None, *, deep: bool
+    held: Sequence[Vouched], compared: Comparison | None, *, deep: bool
 ) -> Iterator[Unchecked]:
-    names = frozenset() if compared is None or not deep else compared.tensors
-    rest = [tensor for tensor in held.by_nothing if tensor.name not in names]
+    names = () if compared is None or not deep else compared.tensors
+    rest = sum(each.uncompared(names) for each in held)
     if rest:
-        yield Unchecked(f"the bytes of {plural(len(rest), 'tensor')}", NOT_RECORDED)
+        yield Unchecked(f"the bytes of {plural(rest, 'tensor')}", NOT_RECORDED)
     if not deep:
-        if held.recorded:
-            yield Unchecked(f"the bytes of {plural(held.recorded, 'tensor')}", NOT_READ)
+        recorded = sum(each.recorded for each in held)
+        if recorded:
+            yield Unchecked(f"the bytes of {plural(recorded, 'tensor')}", NOT_READ)
         if compared is not None and compared.tensors:
             what = f"the bytes of {plural(len(compared.tensors), 'tensor')} against"
             yield Unchecked(f"{what} '{escape(compared.other)}'", _NOT_COMPARED)
-    for subject in subjects:
-        yield from _unread(subject)
+    for each in held:
+        yield from _unread(each.subject.checkpoint)
 
 
-def _unread(subject: Subject) -> Iterator[Unchecked]:
-    checkpoint = subject.checkpoint
+def _unread(checkpoint: Checkpoint) -> Iterator[Unchecked]:
     kinds = [value for value in checkpoint.non_tensors if value.unread]
     if kinds:
         what = f"{plural(len(kinds), 'tensor')}, the first is '{escape(kinds[0].name)}'"

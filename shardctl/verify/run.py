@@ -15,7 +15,7 @@ from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
 from shardctl.verify.against import Compared, alike, compare_headers, named_tensors
 from shardctl.verify.checks import CHECKS
-from shardctl.verify.coverage import Comparison, Coverage, coverage, unvouched
+from shardctl.verify.coverage import Comparison, Coverage, coverage, unvouched, vouched
 from shardctl.verify.deep import DeepRead, Digests, check_deep
 from shardctl.verify.digests import recorded_digests
 from shardctl.verify.strided import compare_strided
@@ -116,11 +116,12 @@ def verify(
     if how.deep:
         look = _DeepLook(how, observe, report, digests)
         nbytes += look.at(subjects, recorded, opposed)
-        if not any(finding.severity == "error" for finding in findings):
-            for subject, sums in zip(subjects, recorded, strict=True):
-                report_all(unvouched(subject, sums, comparison), report)
+    held = [vouched(subject, sums) for subject, sums in zip(subjects, recorded, strict=True)]
+    if how.deep and not any(finding.severity == "error" for finding in findings):
+        for each in held:
+            report_all(unvouched(each, comparison), report)
     for subject in subjects if how.load else ():
-        for read, found in _load(store, subject, how.key):
+        for read, found in _load(subject, how.key):
             nbytes += read
             report_all(found, report)
     report.close()
@@ -135,7 +136,7 @@ def verify(
         tensors=sum(len(subject.checkpoint.tensors) for subject in subjects),
         bytes=nbytes,
         digests=digests,
-        coverage=coverage(subjects, recorded, comparison, deep=how.deep, load=how.load),
+        coverage=coverage(held, comparison, deep=how.deep, load=how.load),
     )
 
 
@@ -235,10 +236,10 @@ def _holes(subject: Subject) -> Iterator[Finding]:
             yield found
 
 
-def _load(store: Store, subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
+def _load(subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
     from shardctl.verify.upstream import check_load  # noqa: PLC0415 - the only way to torch
 
-    return check_load(store, subject.checkpoint, key)
+    return check_load(subject, key)
 
 
 _RANK = {"error": 0, "warning": 1, "note": 2}

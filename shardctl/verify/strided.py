@@ -12,7 +12,7 @@ from dataclasses import replace
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
 from shardctl.layout import Copy, Gather, tensor_piece
-from shardctl.model import Tensor
+from shardctl.model import Tensor, contiguous_strides
 from shardctl.stores.base import Store
 from shardctl.streams.chunks import CHUNK_BYTES
 from shardctl.streams.gather import feed
@@ -57,21 +57,27 @@ def _compare(store: Store, tensor: Tensor, twin: Tensor, other: Other) -> Compar
 
 def _differing(at: int, part: Tensor, tensor: Tensor, other: Other) -> Finding:
     """Return the finding for a tensor of which a part was compared, other from its byte `at` on."""
-    if part.strides is None and tensor.strides is not None:
-        # The bytes that the elements share: where in the file is known, in which element is not.
+    element, byte = divmod(at, tensor.dtype.itemsize)
+    if len(part.shape) != len(tensor.shape):
+        # What the elements share: where in the file is known, in which element is not.
         message = (
             f"the bytes that its elements share differ from those in '{other.name}', first at byte "
             f"{at:,} of them"
         )
-        found = data_differs(tensor, other.name, at)
-        return replace(found, message=message, offset=part.span.offset + at)
-    element, byte = divmod(at, tensor.dtype.itemsize)
-    place, step = 0, 1
-    for size, compared in zip(reversed(tensor.shape), reversed(part.shape), strict=True):
-        element, index = divmod(element, compared)
-        place += index * step
-        step *= size
+        place = _place(element, part.shape, part.strides or contiguous_strides(part.shape))
+        offset = part.span.offset + place * tensor.dtype.itemsize + byte
+        return replace(data_differs(tensor, other.name, at), message=message, offset=offset)
+    place = _place(element, part.shape, contiguous_strides(tensor.shape))
     return data_differs(tensor, other.name, place * tensor.dtype.itemsize + byte)
+
+
+def _place(element: int, shape: Sequence[int], strides: Sequence[int]) -> int:
+    """Return where an element is, by its number in row-major order of `shape`; all in elements."""
+    place = 0
+    for size, step in zip(reversed(shape), reversed(strides), strict=True):
+        element, index = divmod(element, size)
+        place += index * step
+    return place
 
 
 def _difference(

@@ -42,7 +42,7 @@ class Subject:
         files = self.checkpoint.files
         return [(file.path, value) for file in files for value in unread_in(file.tree)]
 
-    @property
+    @cached_property
     def tensors(self) -> Mapping[str, list[Tensor]]:
         """The tensors of each file, by its path."""
         held: dict[str, list[Tensor]] = {file.path: [] for file in self.checkpoint.files}

@@ -9,26 +9,22 @@ from shardctl.errors import UsageError
 from shardctl.findings import Finding
 from shardctl.formats.base import LoadTensor, OpenUpstream
 from shardctl.formats.registry import by_name
-from shardctl.model import Checkpoint, File, Tensor
+from shardctl.model import File, Tensor
 from shardctl.stores.base import Store
-from shardctl.verify.against import tensor_digest
+from shardctl.verify.against import difference, tensor_digest
+from shardctl.verify.subject import Subject
 
 _HINT = "one of the two readers is wrong: please report it, with the file's header"
 
 
-def check_load(
-    store: Store, checkpoint: Checkpoint, key: str | None
-) -> Iterator[tuple[int, list[Finding]]]:
+def check_load(subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding]]]:
     """Yield for each file the bytes that were loaded, and the differences to our reader.
 
     `key` is the nested state dict that was chosen. Raises UsageError where the loader is not
     installed, and for a format that has none.
     """
-    by_path: dict[str, list[Tensor]] = {file.path: [] for file in checkpoint.files}
-    for tensor in checkpoint.tensors:
-        by_path[tensor.storage.extent.path].append(tensor)
-    for file in checkpoint.files:
-        yield _check_file(store, file, by_path[file.path], key)
+    for file in subject.checkpoint.files:
+        yield _check_file(subject.store, file, subject.tensors[file.path], key)
 
 
 def _check_file(
@@ -62,23 +58,16 @@ def _differences(store: Store, tensor: Tensor, load: LoadTensor) -> list[Finding
     try:
         theirs = load(tensor)
     except KeyError:
-        return [_finding("against-missing", tensor, "the upstream loader does not find the tensor")]
+        return [
+            difference(
+                "against-missing", tensor, "the upstream loader does not find the tensor", _HINT
+            )
+        ]
     if theirs.shape != tensor.shape:
         message = f"{list(tensor.shape)} here, {list(theirs.shape)} upstream"
-        return [_finding("against-shape", tensor, message)]
+        return [difference("against-shape", tensor, message, _HINT)]
     if hashlib.sha256(theirs.data).hexdigest() != tensor_digest(store, tensor):
-        return [_finding("against-data", tensor, "the upstream loader reads different bytes")]
+        return [
+            difference("against-data", tensor, "the upstream loader reads different bytes", _HINT)
+        ]
     return []
-
-
-def _finding(code: str, tensor: Tensor, message: str) -> Finding:
-    extent = tensor.storage.extent
-    return Finding(
-        code,
-        "error",
-        message,
-        _HINT,
-        file=extent.path,
-        tensor=tensor.name,
-        offset=tensor.span.offset,
-    )

@@ -344,6 +344,35 @@ def test_against_views_of_few_bytes(tmp_path: Path) -> None:
     assert {finding.tensor for finding in other.findings} == {"scalar", "rows", "sliding"}
 
 
+@pytest.mark.parametrize(
+    ("shape", "strides"), [((64, 64), (2, 2)), ((9, 64, 3, 64), (640, 10, 1, 10))]
+)
+def test_against_overlapping_views_with_gaps(
+    tmp_path: Path, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> None:
+    """Of views that repeat few bytes, those in their gaps are not compared, and the others are each
+    found where they are in the file.
+    """
+    ours = torch.arange(6_400.0)
+    torch.save({"w": ours.as_strided(shape, strides)}, tmp_path / "1.bin")
+    data = (tmp_path / "1.bin").read_bytes()
+    begin = data.index(ours.numpy().tobytes())
+
+    def offsets(place: int) -> list[int | None]:
+        theirs = ours.clone()
+        theirs[place] = -1.0
+        torch.save({"w": theirs.as_strided(shape, strides)}, tmp_path / "2.bin")
+        how = Thoroughness(deep=True, against=str(tmp_path / "2.bin"))
+        found = verify(LocalStore(), str(tmp_path / "1.bin"), how).findings
+        return [finding.offset for finding in found if finding.code == "against-data"]
+
+    reached = set(torch.arange(6_400).as_strided(shape, strides).flatten().tolist())
+    for place in (0, 1, 2, 3, 7, 10, 124, 125, 252, 253, max(reached), max(reached) + 1):
+        bits = zip(ours[place].numpy().tobytes(), torch.tensor(-1.0).numpy().tobytes(), strict=True)
+        first = next(number for number, (one, other) in enumerate(bits) if one != other)
+        assert offsets(place) == ([begin + 4 * place + first] if place in reached else [])
+
+
 def test_against_views_that_repeat_differs_at_a_byte_of_the_tensor(tmp_path: Path) -> None:
     """Of what repeats once is compared, and the place is that in tensor and file."""
     column = torch.arange(64.0).reshape(64, 1)

@@ -16,8 +16,10 @@ from shardctl.errors import UsageError
 from shardctl.formats.registry import register, unregister
 from shardctl.formats.torch.format import TORCH
 from shardctl.model import Checkpoint, File, Version
+from shardctl.source.locate import Located
 from shardctl.stores.local import LocalStore
 from shardctl.verify.run import Thoroughness, verify
+from shardctl.verify.subject import Subject
 from shardctl.verify.upstream import check_load
 
 
@@ -43,5 +45,7 @@ def no_loader() -> Iterator[str]:
 def test_a_format_without_a_loader_is_a_usage_error(no_loader: str) -> None:
     """Where there is nothing to compare with, that is said instead of passing as checked."""
     file = File("m.toy", no_loader, Version(1, "mark"), {})
+    located = Located(file.path, "", (file.path,), "m")
+    subject = Subject(LocalStore(), located, Checkpoint(no_loader, (file,), ()))
     with pytest.raises(UsageError, match="'toy' has no upstream loader"):
-        list(check_load(LocalStore(), Checkpoint(no_loader, (file,), ()), None))
+        list(check_load(subject, None))

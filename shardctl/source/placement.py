@@ -1,0 +1,90 @@
+"""Where an index and the shards that it lists differ, and which names are only recorded as tied."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+
+from shardctl.findings import Finding
+from shardctl.formats.registry import reserved_metadata
+from shardctl.model import Index, Tensor
+from shardctl.source.metadata import FilePairs
+from shardctl.text import escape
+
+_REPAIR = "write the index again from the shards' headers with `reindex`"
+
+
+def recorded_aliases(
+    index: Index | None, files: Sequence[FilePairs], tensors: Mapping[str, Tensor]
+) -> dict[str, str]:
+    """Return the names recorded as tied to a tensor, as the hub records them: `dropped: kept`.
+
+    They are recorded in the index, or in the file that holds the tensor: a pair of texts in any
+    other file's metadata is not such a record.
+    """
+    reserved = reserved_metadata()
+    recorded: list[tuple[Mapping[str, object], Container[str]]] = [
+        (file.pairs, file.tensors) for file in files
+    ]
+    if index is not None:
+        recorded.append((index.metadata, tensors))
+    return {
+        name: kept
+        for metadata, held in reversed(recorded)
+        for name, kept in metadata.items()
+        if name not in reserved and name not in tensors and isinstance(kept, str) and kept in held
+    }
+
+
+def misplaced(
+    index: Index,
+    held: Mapping[str, Sequence[Tensor]],
+    incomplete: Container[str],
+    aliases: Mapping[str, str],
+) -> Iterator[Finding]:
+    """Yield where the index and the shards that it lists differ; `held` are the tensors of each.
+
+    Tensors are missing only from shards that were read whole: of those in `incomplete`, what is
+    wrong with them is the cause.
+    """
+    listed = index.weight_map
+    # In the usual case, without a difference, no second map of every tensor is made.
+    placed = sum(
+        listed.get(tensor.name) == shard for shard, tensors in held.items() for tensor in tensors
+    )
+    if placed == len(listed) == sum(map(len, held.values())):
+        return
+    holds = {shard: {tensor.name for tensor in tensors} for shard, tensors in held.items()}
+    homes = {tensor: shard for shard, names in reversed(holds.items()) for tensor in names}
+    for tensor, shard in listed.items():
+        if shard not in holds or shard in incomplete or tensor in holds[shard]:
+            continue
+        if tensor in aliases:
+            yield _listed_alias(index, tensor, aliases[tensor], homes[aliases[tensor]])
+        elif tensor in homes:
+            message = (
+                f"the index places the tensor in '{escape(shard)}', and it is in "
+                f"'{escape(homes[tensor])}'"
+            )
+            yield Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, tensor)
+        else:
+            message = f"the index places the tensor in '{escape(shard)}', and no shard holds it"
+            hint = f"fetch that shard again, or {_REPAIR}"
+            yield Finding("index-tensor-missing", "error", message, hint, index.path, tensor)
+    for tensor, shard in homes.items():
+        if tensor not in listed:
+            message = f"the tensor is in '{escape(shard)}', and the index does not list it"
+            yield Finding("index-tensor-unlisted", "error", message, _REPAIR, index.path, tensor)
+
+
+def _listed_alias(index: Index, alias: str, kept: str, home: str) -> Finding:
+    """The finding for a name that the index lists and that is only recorded as tied to `kept`."""
+    shard = index.weight_map[alias]
+    if shard == home:
+        message = f"no shard holds the tensor, which is only recorded as tied to '{escape(kept)}'"
+        hint = f"loaders that do not tie the two miss it; {_REPAIR}"
+        return Finding("index-tensor-missing", "warning", message, hint, index.path, alias)
+    message = (
+        f"the index places the tensor in '{escape(shard)}', and '{escape(kept)}', to which it is "
+        f"tied, is in '{escape(home)}'"
+    )
+    return Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, alias)
