@@ -10,6 +10,11 @@ __shardctl_options() {
 --num-shards|max_shard_size|typed
 --to|to|=safetensors bin
 --strict-size|strict_size|
+--include|include|typed
+--exclude|exclude|typed
+--strip-prefix|strip_prefix|typed
+--add-prefix|add_prefix|typed
+--rename|rename|typed
 --order|order|=source natural
 --tied|tied|=share expand
 --key|key|typed
@@ -39,6 +44,11 @@ __shardctl_options() {
 --help|help|
 --debug|debug|' ;;
         merge) echo '--to|to|=safetensors bin
+--include|include|typed
+--exclude|exclude|typed
+--strip-prefix|strip_prefix|typed
+--add-prefix|add_prefix|typed
+--rename|rename|typed
 --order|order|=source natural
 --tied|tied|=share expand
 --key|key|typed
@@ -72,6 +82,11 @@ __shardctl_options() {
 --single|max_shard_size|
 --to|to|=safetensors bin
 --strict-size|strict_size|
+--include|include|typed
+--exclude|exclude|typed
+--strip-prefix|strip_prefix|typed
+--add-prefix|add_prefix|typed
+--rename|rename|typed
 --order|order|=source natural
 --tied|tied|=share expand
 --key|key|typed
@@ -116,6 +131,11 @@ __shardctl_options() {
         verify) echo '--deep|deep|
 --load|load|
 --against|against|checkpoint
+--include|include|typed
+--exclude|exclude|typed
+--strip-prefix|strip_prefix|typed
+--add-prefix|add_prefix|typed
+--rename|rename|typed
 --strict|strict|
 --key|key|typed
 --json|json|

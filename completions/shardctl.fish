@@ -1,6 +1,6 @@
 # fish completion for shardctl. Written by `make generate` from the command line itself.
 
-set -g __shardctl_with_values --against --depth --filter --jobs --key --layout --max-shard-size --name --num-shards --order --progress --report --tied --to --top --variant -j
+set -g __shardctl_with_values --add-prefix --against --depth --exclude --filter --include --jobs --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
 
 # Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
@@ -70,6 +70,11 @@ complete -c shardctl -n '__shardctl_free split --max-shard-size --num-shards' -l
 complete -c shardctl -n '__shardctl_free split --max-shard-size --num-shards' -l num-shards -x -d 'Write exactly N shards of about equal size'
 complete -c shardctl -n '__shardctl_free split --to' -l to -x -a 'safetensors bin' -d 'Output format'
 complete -c shardctl -n '__shardctl_free split --strict-size' -l strict-size -d 'Limit the size of the whole file, header included'
+complete -c shardctl -n '__shardctl_free split --include' -l include -x -d 'Take only tensors whose names match; repeatable'
+complete -c shardctl -n '__shardctl_free split --exclude' -l exclude -x -d 'Leave out tensors whose names match; repeatable'
+complete -c shardctl -n '__shardctl_free split --strip-prefix' -l strip-prefix -x -d 'Remove a prefix from the names, e.g. \'module.\''
+complete -c shardctl -n '__shardctl_free split --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
+complete -c shardctl -n '__shardctl_free split --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free split --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
 complete -c shardctl -n '__shardctl_free split --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
 complete -c shardctl -n '__shardctl_free split --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
@@ -104,6 +109,11 @@ complete -c shardctl -n '__shardctl_free split --debug' -l debug -d 'Show the tr
 complete -c shardctl -n '__shardctl_at merge 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|index\.json|index\.[^.]+\.json)")'
 complete -c shardctl -n '__shardctl_at merge 1' -a '(__shardctl_paths "\.(?:safetensors|bin)")'
 complete -c shardctl -n '__shardctl_free merge --to' -l to -x -a 'safetensors bin' -d 'Output format'
+complete -c shardctl -n '__shardctl_free merge --include' -l include -x -d 'Take only tensors whose names match; repeatable'
+complete -c shardctl -n '__shardctl_free merge --exclude' -l exclude -x -d 'Leave out tensors whose names match; repeatable'
+complete -c shardctl -n '__shardctl_free merge --strip-prefix' -l strip-prefix -x -d 'Remove a prefix from the names, e.g. \'module.\''
+complete -c shardctl -n '__shardctl_free merge --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
+complete -c shardctl -n '__shardctl_free merge --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free merge --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
 complete -c shardctl -n '__shardctl_free merge --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
 complete -c shardctl -n '__shardctl_free merge --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
@@ -142,6 +152,11 @@ complete -c shardctl -n '__shardctl_free reshard --max-shard-size --num-shards -
 complete -c shardctl -n '__shardctl_free reshard --max-shard-size --num-shards --single' -l single -d 'Write a single file'
 complete -c shardctl -n '__shardctl_free reshard --to' -l to -x -a 'safetensors bin' -d 'Output format'
 complete -c shardctl -n '__shardctl_free reshard --strict-size' -l strict-size -d 'Limit the size of the whole file, header included'
+complete -c shardctl -n '__shardctl_free reshard --include' -l include -x -d 'Take only tensors whose names match; repeatable'
+complete -c shardctl -n '__shardctl_free reshard --exclude' -l exclude -x -d 'Leave out tensors whose names match; repeatable'
+complete -c shardctl -n '__shardctl_free reshard --strip-prefix' -l strip-prefix -x -d 'Remove a prefix from the names, e.g. \'module.\''
+complete -c shardctl -n '__shardctl_free reshard --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
+complete -c shardctl -n '__shardctl_free reshard --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free reshard --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
 complete -c shardctl -n '__shardctl_free reshard --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
 complete -c shardctl -n '__shardctl_free reshard --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
@@ -192,6 +207,11 @@ complete -c shardctl -n '__shardctl_at verify 0' -a '(__shardctl_paths "\.(?:saf
 complete -c shardctl -n '__shardctl_free verify --deep' -l deep -d 'Read all bytes and compare checksums'
 complete -c shardctl -n '__shardctl_free verify --load' -l load -d 'Also load with torch and safetensors'
 complete -c shardctl -n '__shardctl_free verify --against' -l against -x -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|index\.json|index\.[^.]+\.json)")' -d 'Compare with another checkpoint'
+complete -c shardctl -n '__shardctl_free verify --include' -l include -x -d 'Take only tensors whose names match; repeatable'
+complete -c shardctl -n '__shardctl_free verify --exclude' -l exclude -x -d 'Leave out tensors whose names match; repeatable'
+complete -c shardctl -n '__shardctl_free verify --strip-prefix' -l strip-prefix -x -d 'Remove a prefix from the names, e.g. \'module.\''
+complete -c shardctl -n '__shardctl_free verify --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
+complete -c shardctl -n '__shardctl_free verify --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free verify --strict' -l strict -d 'Count warnings as errors'
 complete -c shardctl -n '__shardctl_free verify --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
 complete -c shardctl -n '__shardctl_free verify --json' -l json -d 'Print one JSON document'

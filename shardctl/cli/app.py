@@ -11,6 +11,7 @@ import typer
 
 from shardctl.cli import options as o
 from shardctl.cli import reader_options as r
+from shardctl.cli import selection_options as s
 from shardctl.cli import writer_options as w
 from shardctl.cli.arguments import WriterArguments, command
 from shardctl.cli.everywhere import Command, Program
@@ -194,6 +195,11 @@ def verify(
     deep: r.Deep = False,
     load: r.Load = False,
     against: r.Against = None,
+    include: s.Include = None,
+    exclude: s.Exclude = None,
+    strip_prefix: s.StripPrefix = "",
+    add_prefix: s.AddPrefix = "",
+    rename: s.Rename = None,
     strict: r.Strict = False,
     key: r.Key = None,
     json: o.Json = False,
@@ -223,6 +229,7 @@ def verify(
         deep=deep,
         load=load,
         against=other,
+        selection=s.selection_of(include, exclude, strip_prefix, add_prefix, rename),
         strict=strict,
         key=key,
         jobs=jobs or default_jobs(),

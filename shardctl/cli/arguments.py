@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import typer
 
 from shardctl.cli import options as o
+from shardctl.cli import selection_options as s
 from shardctl.cli import writer_options as w
 from shardctl.cli.panels import SIZE_GROUP
 
@@ -28,6 +29,11 @@ class WriterArguments:
     single: w.Single = False
     to: w.To = None
     strict_size: w.StrictSize = False
+    include: s.Include = None
+    exclude: s.Exclude = None
+    strip_prefix: s.StripPrefix = ""
+    add_prefix: s.AddPrefix = ""
+    rename: s.Rename = None
     order: w.Order = w.OrderName.source
     tied: w.Tied = w.TiedName.share
     key: w.Key = None
@@ -72,6 +78,9 @@ class WriterArguments:
             stem=self.name,
             variant=self.variant,
             key=self.key,
+            selection=s.selection_of(
+                self.include, self.exclude, self.strip_prefix, self.add_prefix, self.rename
+            ),
             drop_non_tensors=self.drop_non_tensors,
             tied=self.tied.value,
             layout=self.layout.value,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 #: The headings in the help and the manual, in order.
-PANELS = LOOK, WHAT, WHERE, SAFETY, OUTPUT = (
+PANELS = LOOK, WHICH, WHAT, WHERE, SAFETY, OUTPUT = (
     "What to look at",
+    "Which tensors, and their names",
     "What to write",
     "Where and under which names",
     "Safety",

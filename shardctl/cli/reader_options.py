@@ -59,7 +59,7 @@ Against = Annotated[
         metavar="OTHER",
         text="Compare with another checkpoint",
         details="Names, dtypes and shapes are compared, with `--deep` the bytes too, whatever the "
-        "formats.",
+        "formats. The options that choose tensors and rename them apply to OTHER.",
     ),
 ]
 Strict = Annotated[bool, option(LOOK, "--strict", text="Count warnings as errors")]

@@ -124,9 +124,10 @@ def summary(
     ]
     said = "".join(f", {format_size(nbytes)} {way}" for nbytes, way in ways if nbytes)
     rate = format_size(int(total / seconds)) if seconds > 0 else "?"
+    written = len(prepared.checkpoint.tensors) - len(prepared.plan.left_out)
     return (
         f"wrote {plural(len(prepared.plan.shards), 'file')} of "
-        f"{plural(len(prepared.checkpoint.tensors), 'tensor')}, "
+        f"{plural(written, 'tensor')}, "
         f"{format_size(total)} in {seconds:.1f} s ({rate}/s){said}"
     )
 

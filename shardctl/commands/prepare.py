@@ -20,7 +20,7 @@ from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import Commit, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import NoRecords, Records
-from shardctl.errors import TargetExistsError
+from shardctl.errors import TargetExistsError, UsageError
 from shardctl.findings import noting
 from shardctl.model import Checkpoint, Version
 from shardctl.planning.plan import Plan, make_plan
@@ -152,6 +152,8 @@ def prepare(
     )
     changes = Changes() if receipts is not None else _changes(route, companions, plan, options)
     read = route.names_read()
+    replaced_source = tuple(name for name in changes.superseded if name in read)
+    _refuse_loss(plan, replaced_source)
     return Prepared(
         source=source,
         target_text=target,
@@ -166,7 +168,7 @@ def prepare(
         shared_block=reflink.possible,
         companions=tuple(companions),
         changes=changes,
-        replaced_source=tuple(name for name in changes.superseded if name in read),
+        replaced_source=replaced_source,
         notes=(*located.notes, *notes, *plan.notes, *_replaced(route, changes)),
         receipts=receipts,
     )
@@ -243,6 +245,16 @@ def _changes(
     gone = {*replaced, *plan.filenames, *beside.copies}
     sums = kept_checksums(route.target_store, route.target, gone, wanted=options.checksums)
     return Changes(beside.copies, replaced, sums.data, beside.kept, foreign_sums=sums.foreign)
+
+
+def _refuse_loss(plan: Plan, replaced_source: tuple[str, ...]) -> None:
+    """Refuse to replace a checkpoint by a part of itself: the rest would be nowhere."""
+    if plan.left_out and replaced_source:
+        raise UsageError(
+            f"{plural(len(plan.left_out), 'tensor')} that the selection leaves out would be lost: "
+            f"'{escape(replaced_source[0])}' is read and replaced",
+            hint="choose another target, look at the result, and then remove what you do not need",
+        )
 
 
 def _replaced(route: Route, changes: Changes) -> Iterator[str]:

@@ -21,6 +21,7 @@ from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
 from shardctl.planning.metadata import FileMetadata, file_metadata
 from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
+from shardctl.planning.select import select
 from shardctl.planning.ties import resolve_ties
 from shardctl.storages import Unit, storage_units
 from shardctl.text import escape, plural
@@ -53,8 +54,8 @@ class Shard:
 class Plan:
     """What will be written, as a value. `index` is the index file's bytes, None for a single file.
 
-    `oversize` names the tensors that alone are larger than the
-    limit; `notes` are for the user to know before the work.
+    `oversize` names the tensors that alone are larger than the limit; `left_out` are those of the
+    source that were not chosen; `notes` are for the user to know before the work.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Plan:
     index_filename: str | None
     index: bytes | None
     oversize: tuple[str, ...] = ()
+    left_out: tuple[Tensor, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -86,8 +88,11 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     """Decide which tensor goes where.
 
     Raises UsageError where a limit cannot be kept, the number of shards cannot be named, or the
-    tensors would take many times the bytes that the source has of them and `tied` is not 'expand'.
+    tensors would take many times the bytes that the source has of them and `tied` is not 'expand';
+    and as `select` does.
     """
+    chosen = select(checkpoint, request.selection)
+    left_out, checkpoint = chosen.left_out, chosen.checkpoint
     written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
     shared = by_name(checkpoint.format).shares_storages
@@ -95,7 +100,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         _refuse_growth(tensors)
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
-    metadata, left_out = file_metadata(checkpoint, written, tensors, aliases)
+    metadata, unwritten = file_metadata(checkpoint, written, tensors, aliases)
     shards, oversize = _pack(written, request, tensors, metadata, measure)
     single = len(shards) == 1
     index = None if single else _index_bytes(checkpoint, shards, aliases)
@@ -108,7 +113,8 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         else index_filename(request.stem, request.suffix, request.variant),
         index=index,
         oversize=oversize,
-        notes=(*_notes(checkpoint, written, tensors), *left_out),
+        left_out=left_out,
+        notes=(*_left_out(left_out), *_notes(checkpoint, written, tensors), *unwritten),
     )
 
 
@@ -224,6 +230,13 @@ def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
     if limit is None:
         return ()
     return tuple(unit.tensors[0].name for unit in units if unit.nbytes > limit)
+
+
+def _left_out(tensors: Sequence[Tensor]) -> Iterable[str]:
+    if tensors:
+        nbytes = sum(tensor.nbytes for tensor in tensors)
+        first = escape(tensors[0].name)
+        yield f"leaves out {plural(len(tensors), 'tensor')} ({nbytes:,} bytes), such as '{first}'"
 
 
 def _notes(checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor]) -> Iterable[str]:

@@ -21,7 +21,8 @@ LayoutChoice = Literal["auto", "compact", "reflink"]
 Replace = Literal["nothing", "same", "all"]
 
 #: Options that decide a plan, by the names that plan files and journals use.
-Options = Mapping[str, str | int | bool | None]
+OptionValue = str | int | bool | list[str] | list[list[str]] | None
+Options = Mapping[str, OptionValue]
 
 #: Exact bytes of the file that would hold these tensors: a format's `measure`.
 Measure = Callable[[Sequence[Tensor], Mapping[str, str]], int]
@@ -67,6 +68,30 @@ def parse_limits(
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Which tensors are taken, and what they are called then; an empty one takes all as they are.
+
+    `include` and `exclude` are patterns as in a shell (`*` crosses dots) for whole names as the
+    source has them; what both match is left out. Then `strip_prefix` is removed where a name begins
+    with it, `add_prefix` put before every name, and each pair of `rename` is a regular expression
+    of Python and what replaces every match, in order.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    strip_prefix: str = ""
+    add_prefix: str = ""
+    rename: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return self != Selection()
+
+
+#: Takes every tensor under its own name.
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True)
 class WriteOptions:
     """What a writing command was asked for. `limits` None keeps the source's number of shards."""
 
@@ -76,6 +101,7 @@ class WriteOptions:
     stem: str | None = None
     variant: str | None = None
     key: str | None = None
+    selection: Selection = EVERYTHING
     drop_non_tensors: bool = False
     tied: Tied = "share"
     layout: LayoutChoice = "auto"
@@ -104,11 +130,24 @@ class Request:
     order: Order = "source"
     tied: Tied = "share"
     block: int | None = None
+    selection: Selection = EVERYTHING
 
 
-def options_of(request: Request) -> dict[str, str | int | bool | None]:
-    """Return the options that decide a plan, as a plan file and a journal record them."""
+def options_of(request: Request) -> dict[str, OptionValue]:
+    """Return the options that decide a plan, as a plan file and a journal record them.
+
+    Those of the selection are there only where they were given.
+    """
+    chosen = request.selection
+    selection: dict[str, OptionValue] = {
+        "include": list(chosen.include),
+        "exclude": list(chosen.exclude),
+        "strip_prefix": chosen.strip_prefix,
+        "add_prefix": chosen.add_prefix,
+        "rename": [list(rule) for rule in chosen.rename],
+    }
     return {
+        **{name: value for name, value in selection.items() if value},
         "container": request.format,
         "max_shard_bytes": request.limits.max_shard_bytes,
         "num_shards": request.limits.num_shards,
@@ -141,7 +180,7 @@ def option_differences(before: Options, now: Options) -> list[str]:
     ]
 
 
-def _worded(name: str, value: str | int | None) -> str:
+def _worded(name: str, value: OptionValue) -> str:
     match value:
         case None:
             return "not set"
@@ -151,4 +190,8 @@ def _worded(name: str, value: str | int | None) -> str:
             return f"{value:,} bytes" if name == "max_shard_bytes" else f"{value:,}"
         case "shareable":
             return "reflink"
+        case list():
+            return ", ".join(
+                escape(each if isinstance(each, str) else "=".join(each)) for each in value
+            )
     return escape(str(value))

@@ -31,10 +31,14 @@ class Unchecked:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The comparison with another checkpoint: its name, and the names of the tensors in both."""
+    """The comparison with another checkpoint: its name, and the names of the tensors in both.
+
+    `left_out` is how many of its tensors the selection leaves out.
+    """
 
     other: str
     tensors: frozenset[str]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,9 @@ def _unchecked(
         if compared is not None and compared.tensors:
             what = f"the bytes of {plural(len(compared.tensors), 'tensor')} against"
             yield Unchecked(f"{what} '{escape(compared.other)}'", _NOT_COMPARED)
+    if compared is not None and compared.left_out:
+        what = f"{plural(compared.left_out, 'tensor')} of '{escape(compared.other)}'"
+        yield Unchecked(what, "left out by the selection")
     for each in held:
         yield from _unread(each.subject.checkpoint)
 

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shardctl.errors import UsageError
 from shardctl.findings import Capped, Finding, Report, report_all
 from shardctl.model import Tensor
+from shardctl.planning.request import EVERYTHING, Selection
+from shardctl.planning.select import select
 from shardctl.source.locate import find_source
 from shardctl.source.read import Opened, unseen
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
-from shardctl.verify.against import Compared, alike, compare_headers, named_tensors
+from shardctl.verify.against import Compared, MayHold, alike, compare_headers, named_tensors
 from shardctl.verify.checks import CHECKS
 from shardctl.verify.coverage import Comparison, Coverage, coverage, unvouched, vouched
 from shardctl.verify.deep import DeepRead, Digests, check_deep
@@ -30,17 +33,27 @@ Depth = Literal["headers", "deep"]
 class Thoroughness:
     """How far to look.
 
-    `against` names another checkpoint; `strict` lets warnings count as errors; `digests` asks for
+    `against` names another checkpoint, of which `selection` takes a part and renames it, as a
+    writer does; `strict` lets warnings count as errors; `digests` asks for
     the SHA-256 of each tensor that was found equal.
     """
 
     deep: bool = False
     load: bool = False
     against: str | None = None
+    selection: Selection = EVERYTHING
     strict: bool = False
     key: str | None = None
     jobs: int = 2
     digests: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a selection of nothing."""
+        if self.selection and self.against is None:
+            raise UsageError(
+                "a selection says what of the other checkpoint is compared, and there is none",
+                hint="add `against`, or leave the selection out",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +89,13 @@ class _Opposed:
     store: Store
     name: str
     pairs: list[tuple[Tensor, Tensor]]
+    left_out: int
 
     @property
     def comparison(self) -> Comparison:
         """What of it is compared."""
-        return Comparison(self.name, frozenset(tensor.name for tensor, _ in self.pairs))
+        names = frozenset(tensor.name for tensor, _ in self.pairs)
+        return Comparison(self.name, names, self.left_out)
 
 
 def verify(
@@ -95,8 +110,8 @@ def verify(
 
     `observe` gets the bytes that are read beyond the headers; `opened` is called for each file
     whose header is read. `other` is the store of `how.against`; by default it is the same. Raises
-    MissingError where there is no checkpoint, and UsageError for a key with two meanings. Of each
-    code and severity the first hundred findings are given one by one.
+    MissingError where there is no checkpoint, UsageError for a key with two meanings, and what
+    `select` raises. Of each code and severity the first hundred findings are given one by one.
     """
     findings: list[Finding] = []
     report = Capped(findings.append)
@@ -108,7 +123,7 @@ def verify(
             report_all(_holes(subject), report)
     opposed = None
     if how.against and subjects:
-        opposed = _oppose(other or store, subjects[0], how.against, how.key, opened, report)
+        opposed = _oppose(other or store, subjects[0], how.against, how, opened, report)
     nbytes = 0
     digests: dict[str, str] = {}
     recorded = [recorded_digests(subject) for subject in subjects]
@@ -144,17 +159,20 @@ def _oppose(
     store: Store,
     subject: Subject,
     other: str,
-    key: str | None,
+    how: Thoroughness,
     opened: Opened,
     report: Report,
 ) -> _Opposed:
     """Read the other checkpoint from its store, and compare the headers."""
     located = find_source(store, other, whole_set=False)
-    opposite = read_subject(store, located, key, report, opened)
-    theirs, ours = named_tensors(opposite.checkpoint), named_tensors(subject.checkpoint)
-    lost = (subject.may_hold(), opposite.may_hold())
-    report_all(compare_headers(ours, theirs, other, lost), report)
-    return _Opposed(store, other, alike(ours, theirs))
+    opposite = read_subject(store, located, how.key, report, opened)
+    chosen = select(opposite.checkpoint, how.selection)
+    theirs, ours = named_tensors(chosen.checkpoint), named_tensors(subject.checkpoint)
+    # Under new names the index no longer says in which file a tensor may be.
+    incomplete = bool(opposite.checkpoint.incomplete)
+    lost_there: MayHold = (lambda _: incomplete) if how.selection else opposite.may_hold()
+    report_all(compare_headers(ours, theirs, other, (subject.may_hold(), lost_there)), report)
+    return _Opposed(store, other, alike(ours, theirs), len(chosen.left_out))
 
 
 @dataclass(slots=True)

@@ -192,12 +192,16 @@ def test_companions_are_those_of_the_set(
 
 
 def test_limits_in_a_plan(checkpoints: dict[str, Path], document: Document, tmp_path: Path) -> None:
-    """Every way to limit shards, a variant, and a tensor over the limit fit the plan's schema."""
+    """Every way to limit shards and to choose tensors, a variant, and a tensor over the limit fit
+    the plan's schema.
+    """
     target = tmp_path / "out"
     for options in (
         ("--max-shard-size", "600", "--strict-size"),
         ("--num-shards", "2", "--variant", "fp16"),
         ("--single", "--to", "bin", "--order", "natural", "--tied", "expand"),
+        ("--include", "*", "--exclude", "a", "--add-prefix", "p.", "--rename", "^p=q"),
+        ("--add-prefix", "p.", "--strip-prefix", ""),
     ):
         document("plan", "reshard", checkpoints["sharded"], target, *options, "-n")
     assert document(

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import reference
 from tests.docs.pages import Shell
 from tests.docs.program import served
 from tests.support.safetensors_files import write_floats
+from tests.support.state_dicts import write_torch
 
 #: The stand-in for a language model: eleven tensors of two sizes, 4 bytes an element.
 SMALL, LARGE = 4_000, 40_000
@@ -27,8 +29,9 @@ def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`model`: a safetensors file with a config and a tokenizer; `bert-base-cased`: the reference
-    case, scaled down.
+    """`model`: a safetensors file with a config and a tokenizer; `several`: a language model beside
+    a vision tower; `bert-base-cased`: the reference case, scaled down; `last.ckpt`: what a trainer
+    saved.
     """
     directory = tmp_path_factory.mktemp("checkpoints")
     sizes = {"model.embed_tokens.weight": LARGE}
@@ -42,6 +45,20 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_floats(directory / "model" / "model.safetensors", sizes, fill=1)
     (directory / "model" / "config.json").write_text(json.dumps({"model_type": "small"}))
     (directory / "model" / "tokenizer.json").write_text("{}")
+    several = {
+        **{f"language_model.{name}": SMALL for name in sizes},
+        **{f"vision_tower.blocks.{block}.weight": SMALL for block in range(2)},
+    }
+    write_floats(directory / "several" / "model.safetensors", several)
+    (directory / "several" / "config.json").write_text(json.dumps({"model_type": "several"}))
+    trained = {
+        **{f"model.{name}": torch.ones(4) for name in ("embed.weight", "head.weight", "head.bias")},
+        "criterion.weight": torch.ones(2),
+    }
+    write_torch(
+        directory / "last.ckpt",
+        {"epoch": 3, "state_dict": trained, "optimizer_states": [{"state": {}}]},
+    )
     with pytest.MonkeyPatch.context() as patch:
         scale_down(patch)
         reference.make(str(directory / "bert-base-cased"))

@@ -43,10 +43,10 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": path}
 
 
-def call_cli(*arguments: object) -> None:
-    """Run the command line inside this process, and assert that it succeeds."""
+def call_cli(*arguments: object, code: int = 0) -> None:
+    """Run the command line inside this process, and assert that it ends with `code`."""
     from shardctl.cli.app import app
     from shardctl.cli.exits import run
 
-    code = run(app, [str(argument) for argument in arguments])
-    assert code == 0, f"exit code {code}: shardctl {' '.join(map(str, arguments))}"
+    found = run(app, [str(argument) for argument in arguments])
+    assert found == code, f"exit code {found}: shardctl {' '.join(map(str, arguments))}"

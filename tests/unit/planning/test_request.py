@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shardctl.errors import UsageError
 from shardctl.planning.request import (
     Limits,
     Request,
+    Selection,
     option_differences,
     options_of,
     parse_limits,
@@ -78,6 +81,18 @@ def test_equal_options_do_not_differ() -> None:
     """There is nothing to say about options that are the same."""
     options = options_of(Request(Limits(num_shards=2), "bin", ".bin", "model"))
     assert option_differences(options, dict(options)) == []
+
+
+def test_a_selection_is_recorded_where_it_was_given() -> None:
+    """A plan without one has the options that it always had; another selection is said in words."""
+    plain = Request(Limits(num_shards=2), "bin", ".bin", "model")
+    assert "include" not in options_of(plain)
+    chosen = replace(plain, selection=Selection(include=("a", "b\n"), rename=(("^h", "x"),)))
+    assert options_of(chosen)["rename"] == [["^h", "x"]]
+    assert option_differences(options_of(plain), options_of(chosen)) == [
+        "`include` was not set, is a, b\\n",
+        "`rename` was not set, is ^h=x",
+    ]
 
 
 def test_differences_are_in_words() -> None:

@@ -18,9 +18,11 @@ from safetensors.torch import save_file
 
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.planning.request import Selection
 from shardctl.source import checksum_file
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryReader, MemoryStore
+from shardctl.verify.coverage import Unchecked
 from shardctl.verify.run import Thoroughness, Verdict, verify
 from tests.support.memory_checkpoints import get, put, sample, weights
 
@@ -289,6 +291,38 @@ def test_against_another() -> None:
         ("against-data", "data"),
         *wanted,
     ]
+
+
+def test_against_a_part_under_other_names() -> None:
+    """A copy that was renamed, and has a part of the original, is proved with the same selection;
+    what the selection leaves out is named.
+    """
+    store = MemoryStore()
+    put(store, "o/model.safetensors", weights({"p.a": b"1", "p.b": b"2", "head": b"3"}))
+    put(store, "m/model.safetensors", weights({"a": b"1", "b": b"2"}))
+    part = Selection(exclude=("head",), strip_prefix="p.")
+    found = verify(store, "m", Thoroughness(against="o", deep=True, selection=part))
+    assert found.ok
+    assert Unchecked("1 tensor of 'o'", "left out by the selection") in found.coverage.unchecked
+    assert not verify(store, "m", Thoroughness(against="o")).ok
+    put(store, "m/model.safetensors", weights({"a": b"1", "b": b"x"}))
+    found = verify(store, "m", Thoroughness(against="o", deep=True, selection=part))
+    assert [(f.code, f.tensor) for f in found.findings] == [("against-data", "b")]
+
+
+def test_against_a_part_of_what_cannot_be_read() -> None:
+    """Of a set that lacks a shard no tensor is missing here, whatever it would be called."""
+    store = sharded()
+    store.remove("m/model-00002-of-00002.safetensors")
+    put(store, "c/model.safetensors", weights({"x.a": b"a", "x.b": b"b"}))
+    how = Thoroughness(against="m", selection=Selection(add_prefix="x."))
+    assert not any(code.startswith("against-") for code in codes(verify(store, "c", how)))
+
+
+def test_a_selection_needs_something_to_compare_with() -> None:
+    """Without another checkpoint there is nothing that a selection could be taken of."""
+    with pytest.raises(UsageError, match="there is none"):
+        Thoroughness(selection=Selection(add_prefix="x."))
 
 
 def test_against_another_type(tmp_path: Path) -> None:
