@@ -16,6 +16,8 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--dtype|dtype|typed
+--keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
 --key|key|typed
 --drop-non-tensors|drop_non_tensors|
@@ -50,6 +52,8 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--dtype|dtype|typed
+--keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
 --key|key|typed
 --drop-non-tensors|drop_non_tensors|
@@ -88,6 +92,8 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--dtype|dtype|typed
+--keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
 --key|key|typed
 --drop-non-tensors|drop_non_tensors|

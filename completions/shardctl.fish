@@ -1,6 +1,6 @@
 # fish completion for shardctl. Written by `make generate` from the command line itself.
 
-set -g __shardctl_with_values --add-prefix --against --depth --exclude --filter --include --jobs --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
+set -g __shardctl_with_values --add-prefix --against --depth --dtype --exclude --filter --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
 
 # Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
@@ -76,6 +76,8 @@ complete -c shardctl -n '__shardctl_free split --strip-prefix' -l strip-prefix -
 complete -c shardctl -n '__shardctl_free split --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
 complete -c shardctl -n '__shardctl_free split --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free split --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
+complete -c shardctl -n '__shardctl_free split --dtype' -l dtype -x -d 'Convert floating-point tensors, e.g. to bf16'
+complete -c shardctl -n '__shardctl_free split --keep-dtype' -l keep-dtype -x -d 'Do not convert tensors whose names match; repeatable'
 complete -c shardctl -n '__shardctl_free split --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
 complete -c shardctl -n '__shardctl_free split --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
 complete -c shardctl -n '__shardctl_free split --drop-non-tensors' -l drop-non-tensors -d 'Leave out entries that are not tensors'
@@ -115,6 +117,8 @@ complete -c shardctl -n '__shardctl_free merge --strip-prefix' -l strip-prefix -
 complete -c shardctl -n '__shardctl_free merge --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
 complete -c shardctl -n '__shardctl_free merge --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free merge --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
+complete -c shardctl -n '__shardctl_free merge --dtype' -l dtype -x -d 'Convert floating-point tensors, e.g. to bf16'
+complete -c shardctl -n '__shardctl_free merge --keep-dtype' -l keep-dtype -x -d 'Do not convert tensors whose names match; repeatable'
 complete -c shardctl -n '__shardctl_free merge --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
 complete -c shardctl -n '__shardctl_free merge --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
 complete -c shardctl -n '__shardctl_free merge --drop-non-tensors' -l drop-non-tensors -d 'Leave out entries that are not tensors'
@@ -158,6 +162,8 @@ complete -c shardctl -n '__shardctl_free reshard --strip-prefix' -l strip-prefix
 complete -c shardctl -n '__shardctl_free reshard --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
 complete -c shardctl -n '__shardctl_free reshard --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free reshard --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
+complete -c shardctl -n '__shardctl_free reshard --dtype' -l dtype -x -d 'Convert floating-point tensors, e.g. to bf16'
+complete -c shardctl -n '__shardctl_free reshard --keep-dtype' -l keep-dtype -x -d 'Do not convert tensors whose names match; repeatable'
 complete -c shardctl -n '__shardctl_free reshard --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
 complete -c shardctl -n '__shardctl_free reshard --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
 complete -c shardctl -n '__shardctl_free reshard --drop-non-tensors' -l drop-non-tensors -d 'Leave out entries that are not tensors'

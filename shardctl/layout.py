@@ -7,10 +7,20 @@ which knows how to fill each kind of piece; nothing here touches a file.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from shardctl.model import Extent, Tensor, whole_blocks
+from shardctl.boxes import contiguous_run, slabs
+from shardctl.model import (
+    DTYPES,
+    Assembled,
+    Box,
+    Cast,
+    Extent,
+    Tensor,
+    contiguous_strides,
+    whole_blocks,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +67,52 @@ class Gather:
 
 
 @dataclass(frozen=True, slots=True)
+class Assemble:
+    """The elements of a grid, row-major, each from the box that it lies in.
+
+    `boxes` are views, each with the position in the grid, in elements, at which it begins; they
+    cover the grid exactly once. A view may itself be assembled.
+    """
+
+    itemsize: int
+    grid: tuple[int, ...]
+    boxes: tuple[tuple[tuple[int, ...], Gather | Assemble], ...]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.grid) * self.itemsize
+
+
+#: Pieces with the elements of tensors as files hold them.
+Stored = Copy | Gather | Assemble
+
+
+@dataclass(frozen=True, slots=True)
+class Convert:
+    """The elements of a piece as numbers of another dtype; `source` and `target` are dtypes' names.
+
+    Both dtypes have elements of whole bytes.
+    """
+
+    piece: Stored
+    source: str
+    target: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.piece.nbytes // DTYPES[self.source].itemsize * DTYPES[self.target].itemsize
+
+
+#: Pieces with the elements of tensors.
+Elements = Stored | Convert
+
+
+@dataclass(frozen=True, slots=True)
 class Crc:
-    """Four bytes: the CRC-32 (little-endian) of the piece at index `of`, a Copy or a Gather."""
+    """Four bytes: the CRC-32 (little-endian) of `count` pieces from index `of` on, joined."""
 
     of: int
+    count: int = 1
 
     @property
     def nbytes(self) -> int:
@@ -84,7 +136,7 @@ class Check:
         return 0
 
 
-Piece = Literal | Copy | Gather | Crc | Check
+Piece = Literal | Elements | Crc | Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +155,25 @@ class Layout:
 
     def paths(self) -> tuple[str, ...]:
         """The files that are read for it, each once."""
-        found = (piece.extent.path for piece in self.pieces if isinstance(piece, Copy | Gather))
+        found = (path for piece in self.pieces for path in paths_of(piece))
         return tuple(dict.fromkeys(found))
 
     def shareable(self, block: int) -> int:
         """Return the bytes that take no room where the file shares blocks with its sources."""
         copies = ((offset, piece) for offset, piece in self.placed() if isinstance(piece, Copy))
         return sum(whole_blocks(offset, copy.extent, block)[1] for offset, copy in copies)
+
+
+def paths_of(piece: Piece) -> Iterator[str]:
+    """Yield the file that each range of source bytes in a piece is in; a check has none."""
+    match piece:
+        case Copy() | Gather():
+            yield piece.extent.path
+        case Assemble():
+            for _, view in piece.boxes:
+                yield from paths_of(view)
+        case Convert():
+            yield from paths_of(piece.piece)
 
 
 @dataclass(slots=True)
@@ -142,7 +206,7 @@ class LayoutBuilder:
         self._end = extent.offset + extent.length
         self.nbytes += extent.length
 
-    def record(self, piece: Copy | Gather) -> int:
+    def record(self, piece: Elements) -> int:
         """Append a piece that is not joined, for a checksum to name it; return its index."""
         self._append(piece)
         return len(self._pieces) - 1
@@ -153,15 +217,16 @@ class LayoutBuilder:
         Call it after every piece that takes bytes of the storage without that checksum. A storage
         is checked once in a file.
         """
-        storage = tensor.storage.recorded
-        if storage.crc32 is None or not tensor.elements or storage.identity in self._checked:
-            return
-        self._checked.add(storage.identity)
-        self._append(Check(storage.extent, storage.crc32, tensor.name))
+        for source in sources_of(tensor):
+            storage = source.storage.recorded
+            if storage.crc32 is None or not source.elements or storage.identity in self._checked:
+                continue
+            self._checked.add(storage.identity)
+            self._append(Check(storage.extent, storage.crc32, tensor.name))
 
-    def crc(self, of: int) -> None:
-        """Append the checksum of the piece at index `of`."""
-        self._append(Crc(of))
+    def crc(self, of: int, count: int = 1) -> None:
+        """Append the checksum of the pieces from index `of` on, joined."""
+        self._append(Crc(of, count))
 
     def build(self) -> Layout:
         """Return the finished layout."""
@@ -186,9 +251,92 @@ class LayoutBuilder:
             self._begin = self._end
 
 
-def tensor_piece(tensor: Tensor) -> Copy | Gather:
-    """Return the piece that writes a tensor's elements: a copy where they are contiguous."""
+def sources_of(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors whose bytes are in files that a tensor is made from; itself, if it is one.
+
+    Those of what is made have no names.
+    """
+    made = tensor.storage.made
+    match made:
+        case None:
+            yield tensor
+        case Cast():
+            yield from sources_of(made.tensor)
+        case Assembled():
+            for box in made.boxes:
+                yield from sources_of(box.tensor)
+
+
+def view_of(tensor: Tensor) -> Copy | Gather:
+    """Return the piece with the elements of a tensor whose bytes are in a file.
+
+    It is a copy where they are contiguous.
+    """
     if tensor.strides is None:
         whole = tensor.offset == 0 and tensor.span.length == tensor.storage.extent.length
         return Copy(tensor.span, tensor.storage.crc32 if whole else None)
     return Gather(tensor.span, tensor.dtype.itemsize, tensor.shape, tensor.strides)
+
+
+def pieces_of(tensor: Tensor) -> tuple[Elements, ...]:
+    """Return the pieces that write a tensor's elements, in order.
+
+    There is one for a tensor whose bytes are in a file. Of one that is assembled, the parts that
+    follow one another are a piece each, so that they are copied as they are. Raises ValueError for
+    what is converted, and then assembled or converted again.
+    """
+    made = tensor.storage.made
+    if not isinstance(made, Cast):
+        return tuple(_stored(tensor))
+    source, target = made.tensor.dtype.name, tensor.dtype.name
+    return tuple(Convert(piece, source, target) for piece in _stored(made.tensor))
+
+
+def _stored(tensor: Tensor) -> Iterator[Stored]:
+    """Yield the pieces of a tensor that is not converted.
+
+    What is assembled has one for each box that is a run of the grid, and one for each slab of
+    others.
+    """
+    made = tensor.storage.made
+    match made:
+        case None:
+            yield view_of(tensor)
+        case Cast():
+            raise _twice(tensor)
+        case Assembled():
+            for begin, rows, boxes in slabs(made.grid, made.boxes):
+                if all(contiguous_run(made.grid, box) for box in boxes):
+                    for box in boxes:
+                        yield from _stored(box.tensor)
+                else:
+                    yield _slab(made, begin, rows, boxes)
+
+
+def _slab(made: Assembled, begin: int, rows: int, boxes: Sequence[Box]) -> Assemble:
+    """Return the piece for some rows of a grid, from row `begin` on."""
+    views = (((box.start[0] - begin, *box.start[1:]), _box_view(box.tensor)) for box in boxes)
+    itemsize = made.boxes[0].tensor.dtype.itemsize
+    return Assemble(itemsize, (rows, *made.grid[1:]), tuple(views))
+
+
+def _box_view(tensor: Tensor) -> Gather | Assemble:
+    """Return the view of what fills a box, with the dimensions of the grid."""
+    made = tensor.storage.made
+    match made:
+        case None:
+            strides = tensor.strides
+            if strides is None:
+                strides = contiguous_strides(tensor.shape)
+            return Gather(tensor.span, tensor.dtype.itemsize, tensor.shape, strides)
+        case Cast():
+            raise _twice(tensor)
+        case Assembled():
+            if made.grid != tensor.shape:
+                raise ValueError(f"'{tensor.name}' is assembled in a grid of another shape")
+            views = tuple((box.start, _box_view(box.tensor)) for box in made.boxes)
+            return Assemble(tensor.dtype.itemsize, made.grid, views)
+
+
+def _twice(tensor: Tensor) -> ValueError:
+    return ValueError(f"'{tensor.name}' is converted, and then made into something else")

@@ -89,12 +89,17 @@ class Storage:
     `key` tells the storages of one file apart; `crc32` is what the format records for the
     buffer's bytes, None where it records none. `cut_from` is the storage of the source that this
     one is only a part of; its checksum covers these bytes too.
+
+    A buffer that no file holds as it is has `made`: what its bytes are made from. Its extent then
+    says how many bytes it has, and only where the first of its sources begins. One tensor views it
+    whole, or several that are tied.
     """
 
     extent: Final[Extent]
     key: Final[str]
     crc32: Final[int | None] = None
     cut_from: Final[Storage | None] = None
+    made: Final[Assembled | Cast | None] = None
 
     @property
     def recorded(self) -> Storage:
@@ -165,6 +170,49 @@ class Tensor:
         if self.elements == 0:
             return None
         return (self.storage.identity, self.offset, self.dtype.name, self.shape, self.strides)
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class Box:
+    """A part of an assembled buffer: `tensor` fills the box of its shape that begins at `start`.
+
+    `start` has a position, in elements, for each dimension of the grid. The tensor's name is of no
+    meaning.
+    """
+
+    start: Final[tuple[int, ...]]
+    tensor: Final[Tensor]
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class Assembled:
+    """A buffer put together from parts of one dtype, such as the slices that several ranks saved.
+
+    `grid` is the shape in which the boxes lie, row-major: that of the tensor, or any other with as
+    many elements. The boxes cover it exactly once; `planning.coverage` checks it.
+    """
+
+    grid: Final[tuple[int, ...]]
+    boxes: Final[tuple[Box, ...]]
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class Cast:
+    """A buffer with the elements of a tensor, row-major, as numbers of another dtype."""
+
+    tensor: Final[Tensor]
+
+
+def made_tensor(
+    name: str, dtype: Dtype, shape: tuple[int, ...], made: Assembled | Cast, key: str
+) -> Tensor:
+    """Return a tensor that no file holds as it is; `key` is that of its storage.
+
+    What is assembled has at least one box.
+    """
+    first = (made.tensor if isinstance(made, Cast) else made.boxes[0].tensor).span
+    extent = Extent(first.path, first.offset, dtype.nbytes(math.prod(shape)))
+    return Tensor(name, dtype, shape, Storage(extent, key, made=made))
 
 
 class MadeName(str):

@@ -35,6 +35,8 @@ class WriterArguments:
     add_prefix: s.AddPrefix = ""
     rename: s.Rename = None
     order: w.Order = w.OrderName.source
+    dtype: w.Dtype = None
+    keep_dtype: w.KeepDtype = None
     tied: w.Tied = w.TiedName.share
     key: w.Key = None
     drop_non_tensors: w.DropNonTensors = False
@@ -61,6 +63,7 @@ class WriterArguments:
 
     def write_options(self) -> WriteOptions:
         """Return the options as the library takes them; raises as `parse_limits` does."""
+        from shardctl.planning.cast import conversion_of  # noqa: PLC0415 - as below
         from shardctl.planning.request import (  # noqa: PLC0415 - `--help` needs none of this
             WriteOptions,
             parse_limits,
@@ -82,6 +85,7 @@ class WriterArguments:
                 self.include, self.exclude, self.strip_prefix, self.add_prefix, self.rename
             ),
             drop_non_tensors=self.drop_non_tensors,
+            conversion=conversion_of(self.dtype, self.keep_dtype),
             tied=self.tied.value,
             layout=self.layout.value,
             companions=self.companions,

@@ -47,6 +47,7 @@ def complete(
         tied=options.tied,
         block=block,
         selection=options.selection,
+        conversion=options.conversion,
     )
 
 

@@ -1,7 +1,7 @@
 """A file in parts, which several threads can write or compare at once.
 
 A layout is cut into stretches of about `PART_BYTES`: many small pieces together, or a part of a
-large copy. Stretches are handled in parallel and their results folded in order; the CRC-32 of a
+large one. Stretches are handled in parallel and their results folded in order; the CRC-32 of a
 copy follows from those of its parts, as does that of source bytes that are only checked.
 """
 
@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from shardctl.checksums import combine
-from shardctl.layout import Check, Copy, Crc, Gather, Layout, Literal
+from shardctl.layout import Check, Copy, Crc, Elements, Layout, Literal
 from shardctl.stores.base import Copied
 from shardctl.streams.chunks import PART_BYTES
+from shardctl.streams.elements import cut
 from shardctl.streams.pool import in_order
 
 _NOTHING = Copied()
@@ -29,7 +30,7 @@ class Part:
 
     number: int
     offset: int
-    piece: Literal | Copy | Gather | Check
+    piece: Literal | Elements | Check
     summed: bool
 
     @property
@@ -89,7 +90,10 @@ def checksums(layout: Layout, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
     """Yield the `Crc` pieces of a layout, each with its offset: four bytes, little-endian."""
     for offset, piece in layout.placed():
         if isinstance(piece, Crc):
-            yield offset, (outcome.crcs[piece.of] or 0).to_bytes(4, "little")
+            crc = 0
+            for number in range(piece.of, piece.of + piece.count):
+                crc = combine(crc, outcome.crcs[number] or 0, layout.pieces[number].nbytes)
+            yield offset, crc.to_bytes(4, "little")
 
 
 def stretches(layout: Layout) -> Iterator[list[Part]]:
@@ -107,7 +111,12 @@ def stretches(layout: Layout) -> Iterator[list[Part]]:
 
 
 def _parts(layout: Layout) -> Iterator[Part]:
-    summed = {piece.of for piece in layout.pieces if isinstance(piece, Crc)}
+    summed = {
+        number
+        for piece in layout.pieces
+        if isinstance(piece, Crc)
+        for number in range(piece.of, piece.of + piece.count)
+    }
     for number, (offset, piece) in enumerate(layout.placed()):
         if isinstance(piece, Copy):
             for begin, end in _cuts(offset, piece.nbytes):
@@ -117,8 +126,13 @@ def _parts(layout: Layout) -> Iterator[Part]:
             for begin, end in _cuts(0, piece.extent.length):
                 extent = piece.extent.part(begin, end - begin)
                 yield Part(number, offset, Check(extent, piece.crc32, piece.tensor), summed=True)
-        elif not isinstance(piece, Crc):
+        elif isinstance(piece, Literal):
             yield Part(number, offset, piece, number in summed)
+        elif not isinstance(piece, Crc):
+            begin = offset
+            for part in cut(piece, PART_BYTES):
+                yield Part(number, begin, part, number in summed)
+                begin += part.nbytes
 
 
 def _cuts(offset: int, nbytes: int) -> Iterator[tuple[int, int]]:

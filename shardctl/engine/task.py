@@ -16,12 +16,12 @@ from shardctl.engine.parts import Handled, Part, checksums, handle_parts
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.sources import Sources
 from shardctl.errors import StorageError
-from shardctl.layout import Check, Copy, Gather, Layout, Literal
+from shardctl.layout import Check, Copy, Elements, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
 from shardctl.stores.optional import drop_cache
 from shardctl.streams.chunks import chunks
-from shardctl.streams.gather import feed, gather
+from shardctl.streams.elements import elements
 from shardctl.streams.progress import Tick
 
 
@@ -99,8 +99,8 @@ def _fill(
                 handled = _copy(part, part.piece, sources, writer)
             case Check(extent):
                 handled = _summed(extent, sources)
-            case Gather():
-                return _put_gathered(part, part.piece, sources, writer, tick)
+            case _:
+                return _put(part, part.piece, sources, writer, tick)
         tick(part.piece.nbytes)
         return handled
 
@@ -137,20 +137,14 @@ def _sum(reader: Reader, extent: Extent) -> int:
     return crc
 
 
-def _put_gathered(
-    part: Part, piece: Gather, sources: Sources, writer: Writer, tick: Tick
-) -> Handled:
+def _put(part: Part, piece: Elements, sources: Sources, writer: Writer, tick: Tick) -> Handled:
+    """Write elements that pass through memory, a few at a time."""
     crc, done = 0, 0
-
-    def emit(chunk: bytes | bytearray | memoryview) -> None:
-        nonlocal crc, done
+    for chunk in elements(sources.reader, piece):
         writer.write(part.offset + done, chunk)
         crc = crc32(chunk, crc)
         done += len(chunk)
         tick(len(chunk))
-
-    with sources.reader(piece.extent.path) as reader:
-        gather(reader, piece, emit)
     return Handled(Copied(buffered=done), crc)
 
 
@@ -172,25 +166,22 @@ def compare(task: ShardTask, target: Store, sources: Sources, tick: Tick) -> tup
 
 
 def _compare_part(part: Part, written: Reader, sources: Sources, tick: Tick) -> Handled:
-    crc, done = 0, 0
-
-    def expect(chunk: bytes | bytearray | memoryview) -> None:
-        nonlocal crc, done
-        _expect(written, part.offset + done, chunk)
-        crc = crc32(chunk, crc)
-        done += len(chunk)
-        tick(0)
-
     match part.piece:
         case Literal(data):
-            expect(data)
+            _expect(written, part.offset, data)
+            tick(0)
+            return Handled()
         case Check(extent):
             tick(0)
             return _summed(extent, sources)
-        case Copy() | Gather():
-            with sources.reader(part.piece.extent.path) as reader:
-                feed(reader, part.piece, expect)
-    return Handled(crc32=crc)
+        case _:
+            crc, done = 0, 0
+            for chunk in elements(sources.reader, part.piece):
+                _expect(written, part.offset + done, chunk)
+                crc = crc32(chunk, crc)
+                done += len(chunk)
+                tick(0)
+            return Handled(crc32=crc)
 
 
 def _expect(written: Reader, offset: int, data: bytes | bytearray | memoryview) -> None:

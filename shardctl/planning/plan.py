@@ -10,14 +10,16 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from shardctl.errors import UsageError
 from shardctl.formats.base import Format
 from shardctl.formats.index import build_index
 from shardctl.formats.registry import by_name, reserved_metadata
-from shardctl.model import Checkpoint, Tensor
+from shardctl.model import Assembled, Cast, Checkpoint, Index, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
+from shardctl.planning.cast import convert
 from shardctl.planning.metadata import FileMetadata, file_metadata
 from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
@@ -28,6 +30,9 @@ from shardctl.text import escape, plural
 
 #: Increased whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
+
+#: The key in the metadata under which conversions are recorded.
+CONVERTED = "converted"
 
 #: Views may take this many times the bytes that they share, and this many bytes in any case,
 #: without a word from the user.
@@ -100,6 +105,11 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         _refuse_growth(tensors)
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
+    record = ""
+    if request.conversion is not None:
+        converted = convert(tensors, request.conversion)
+        tensors, record = converted.tensors, converted.record(request.conversion.dtype)
+        checkpoint = _with_record(checkpoint, written, record)
     metadata, unwritten = file_metadata(checkpoint, written, tensors, aliases)
     shards, oversize = _pack(written, request, tensors, metadata, measure)
     single = len(shards) == 1
@@ -114,7 +124,32 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         index=index,
         oversize=oversize,
         left_out=left_out,
-        notes=(*_left_out(left_out), *_notes(checkpoint, written, tensors), *unwritten),
+        notes=(
+            *_left_out(left_out),
+            *([f"converts {record}"] if record else []),
+            *_notes(checkpoint, written, tensors),
+            *unwritten,
+        ),
+    )
+
+
+def _with_record(checkpoint: Checkpoint, written: Format, record: str) -> Checkpoint:
+    """Return the checkpoint with a line in its metadata, and in its index's, on what was converted.
+
+    It follows what an earlier conversion recorded.
+    """
+    if not record:
+        return checkpoint
+
+    def added(metadata: Mapping[str, Any]) -> dict[str, Any]:
+        before = metadata.get(CONVERTED)
+        return {**metadata, CONVERTED: f"{before}; {record}" if before else record}
+
+    index = checkpoint.index or Index("", {}, {})
+    return replace(
+        checkpoint,
+        metadata=added(checkpoint.metadata) if written.has_metadata else checkpoint.metadata,
+        index=replace(index, metadata=added(index.metadata)),
     )
 
 
@@ -256,6 +291,20 @@ def _notes(checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor]) -
         yield f"leaves out {plural(len(checkpoint.non_tensors), 'non-tensor value')}"
 
 
+def _row(tensor: Tensor, number: Mapping[str, int]) -> list[object]:
+    """Return what a tensor is, and where its bytes are; `number` is that of each file."""
+    made = tensor.storage.made
+    place = number[tensor.storage.extent.path]
+    row = [tensor.name, place, tensor.span.offset, tensor.dtype.name, tensor.shape, tensor.strides]
+    match made:
+        case Assembled():
+            return [*row, made.grid, [[box.start, _row(box.tensor, number)] for box in made.boxes]]
+        case Cast():
+            return [*row, _row(made.tensor, number)]
+        case None:
+            return row
+
+
 def _plan_id(
     checkpoint: Checkpoint,
     request: Request,
@@ -294,8 +343,8 @@ def _plan_id(
     digest = hashlib.sha256(text.removesuffix("]}").encode())
     for begin in range(0, len(checkpoint.tensors), _TENSORS_AT_A_TIME):
         rows = [
-            [t.name, number[t.storage.extent.path], t.span.offset, t.dtype.name, t.shape, t.strides]
-            for t in checkpoint.tensors[begin : begin + _TENSORS_AT_A_TIME]
+            _row(tensor, number)
+            for tensor in checkpoint.tensors[begin : begin + _TENSORS_AT_A_TIME]
         ]
         digest.update(
             f"{',' if begin else ''}{json.dumps(rows, separators=(',', ':'))[1:-1]}".encode()

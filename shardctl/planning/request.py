@@ -92,6 +92,17 @@ EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, slots=True)
+class Conversion:
+    """Which type floating-point tensors become; those whose names match a pattern of `keep` do not.
+
+    `dtype` is a name of `model.DTYPES`.
+    """
+
+    dtype: str
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WriteOptions:
     """What a writing command was asked for. `limits` None keeps the source's number of shards."""
 
@@ -103,6 +114,7 @@ class WriteOptions:
     key: str | None = None
     selection: Selection = EVERYTHING
     drop_non_tensors: bool = False
+    conversion: Conversion | None = None
     tied: Tied = "share"
     layout: LayoutChoice = "auto"
     companions: bool = True
@@ -131,20 +143,23 @@ class Request:
     tied: Tied = "share"
     block: int | None = None
     selection: Selection = EVERYTHING
+    conversion: Conversion | None = None
 
 
 def options_of(request: Request) -> dict[str, OptionValue]:
     """Return the options that decide a plan, as a plan file and a journal record them.
 
-    Those of the selection are there only where they were given.
+    Those of the selection and the conversion are there only where they were given.
     """
-    chosen = request.selection
+    chosen, conversion = request.selection, request.conversion
     selection: dict[str, OptionValue] = {
         "include": list(chosen.include),
         "exclude": list(chosen.exclude),
         "strip_prefix": chosen.strip_prefix,
         "add_prefix": chosen.add_prefix,
         "rename": [list(rule) for rule in chosen.rename],
+        "dtype": None if conversion is None else conversion.dtype,
+        "keep_dtype": [] if conversion is None else list(conversion.keep),
     }
     return {
         **{name: value for name, value in selection.items() if value},

@@ -71,5 +71,5 @@ def _own_storage(tensor: Tensor) -> Tensor:
     span, whole = tensor.span, tensor.storage.extent
     key = f"of {tensor.name}"
     if span == whole:
-        return replace(tensor, storage=Storage(span, key, tensor.storage.crc32), offset=0)
+        return replace(tensor, storage=replace(tensor.storage, key=key), offset=0)
     return replace(tensor, storage=Storage(span, key, cut_from=tensor.storage), offset=0)

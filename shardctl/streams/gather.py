@@ -10,13 +10,12 @@ Positions and steps are counted in units: as many bytes as one memoryview item h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from shardctl.layout import Copy, Gather
+from shardctl.layout import Gather
 from shardctl.stores.base import BUFFER_BYTES, Reader
-from shardctl.streams.chunks import chunks
 
 #: Reading on through a gap of so many bytes costs no more than another system call (measured).
 GAP_BYTES = 8 * 1024
@@ -27,8 +26,6 @@ _COPIES = 4096
 
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _LARGEST_UNIT = 8
-
-Emit = Callable[[bytes | bytearray | memoryview], None]
 
 
 class _Axis(NamedTuple):
@@ -60,8 +57,8 @@ class _Cut:
                 yield source + start * self.split.source, target + start * self.split.target, axes
 
 
-def gather(reader: Reader, piece: Gather, emit: Emit, buffer_bytes: int = BUFFER_BYTES) -> None:
-    """Emit the elements of `piece` in order, in consecutive chunks of up to `buffer_bytes`.
+def gather(reader: Reader, piece: Gather, buffer_bytes: int = BUFFER_BYTES) -> Iterator[memoryview]:
+    """Yield the elements of `piece` in order, in consecutive chunks of up to `buffer_bytes`.
 
     Holds up to three times `buffer_bytes`, however large the tensor. Raises what the reader raises,
     and ValueError where the view reaches beyond its extent.
@@ -69,18 +66,17 @@ def gather(reader: Reader, piece: Gather, emit: Emit, buffer_bytes: int = BUFFER
     if piece.nbytes == 0:
         return
     unit, axes = _normalised(piece)
-    for source, _, tile in _tiles(axes, max(2 * buffer_bytes // unit, 1)).boxes():
+    for source, _, tile in _tiles(axes, max(buffer_bytes // unit, 1)).boxes():
         # No name keeps a tile alive while the next one is made.
-        _emit_in_parts(
+        yield from _in_parts(
             _filled(reader, piece, unit, source, tile, max(buffer_bytes // 2 // unit, 1)),
-            emit,
             buffer_bytes,
         )
 
 
-def _emit_in_parts(data: memoryview, emit: Emit, most: int) -> None:
+def _in_parts(data: memoryview, most: int) -> Iterator[memoryview]:
     for start in range(0, len(data), most):
-        emit(data[start : start + most])
+        yield data[start : start + most]
 
 
 def _normalised(piece: Gather) -> tuple[int, list[_Axis]]:
@@ -209,12 +205,3 @@ def _positions(
             yield source, target
         source += step
         target += pace
-
-
-def feed(reader: Reader, piece: Copy | Gather, take: Emit) -> None:
-    """Pass the elements of a tensor to `take`, row-major, a chunk at a time."""
-    if isinstance(piece, Gather):
-        gather(reader, piece, take)
-        return
-    for chunk in chunks(reader, piece.extent):
-        take(chunk)

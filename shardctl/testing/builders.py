@@ -8,9 +8,20 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 from shardctl.errors import SourceChangedError
-from shardctl.layout import Check, Crc, Gather, Layout, Literal
+from shardctl.layout import (
+    Assemble,
+    Check,
+    Convert,
+    Copy,
+    Crc,
+    Elements,
+    Gather,
+    Layout,
+    Literal,
+)
 from shardctl.model import Version
 from shardctl.stores.closing import Closing
+from shardctl.streams.convert import converter
 
 #: A tensor to write: its dtype as safetensors spells it, its shape, and its bytes; or bytes alone,
 #: for a tensor of dtype U8 with one dimension.
@@ -91,15 +102,38 @@ def materialise(layout: Layout, sources: Mapping[str, bytes]) -> bytes:
         match piece:
             case Literal(data):
                 parts.append(data)
-            case Crc(of):
-                parts.append(zlib.crc32(parts[of]).to_bytes(4, "little"))
+            case Crc(of, count):
+                joined = b"".join(parts[of : of + count])
+                parts.append(zlib.crc32(joined).to_bytes(4, "little"))
             case Check():
                 parts.append(b"")
-            case Gather():
-                parts.append(_gathered(piece, sources))
             case _:
-                parts.append(sources[piece.extent.path][piece.extent.offset : piece.extent.end])
+                parts.append(_elements(piece, sources))
     return b"".join(parts)
+
+
+def _elements(piece: Elements, sources: Mapping[str, bytes]) -> bytes:
+    match piece:
+        case Copy():
+            return sources[piece.extent.path][piece.extent.offset : piece.extent.end]
+        case Gather():
+            return _gathered(piece, sources)
+        case Assemble():
+            return _assembled(piece, sources)
+        case Convert():
+            return converter(piece.source, piece.target)(_elements(piece.piece, sources))
+
+
+def _assembled(piece: Assemble, sources: Mapping[str, bytes]) -> bytes:
+    size = piece.itemsize
+    found: dict[tuple[int, ...], bytes] = {}
+    for start, view in piece.boxes:
+        shape = view.grid if isinstance(view, Assemble) else view.shape
+        data = _elements(view, sources)
+        for number, index in enumerate(itertools.product(*map(range, shape))):
+            place = tuple(one + other for one, other in zip(start, index, strict=True))
+            found[place] = data[number * size : (number + 1) * size]
+    return b"".join(found[place] for place in itertools.product(*map(range, piece.grid)))
 
 
 def _gathered(piece: Gather, sources: Mapping[str, bytes]) -> bytes:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shardctl.findings import Finding
-from shardctl.layout import tensor_piece
+from shardctl.layout import pieces_of
 from shardctl.model import Checkpoint, Tensor
 from shardctl.planning.plan import MOST_GROWTH
 from shardctl.stores.base import Store
-from shardctl.streams.gather import feed
+from shardctl.streams.elements import elements
 
 _HINT_SAME = "the two checkpoints are not the same model: check which one you need"
 
@@ -176,9 +176,9 @@ def _with_axes(tensor: Tensor, axes: list[tuple[int, int]]) -> Tensor:
 def tensor_digest(store: Store, tensor: Tensor) -> str:
     """Return the SHA-256 of a tensor's elements, row-major, little-endian as stored, in hex."""
     sha = hashlib.sha256()
-    piece = tensor_piece(tensor)
-    with store.open(piece.extent.path) as reader:
-        feed(reader, piece, sha.update)
+    for piece in pieces_of(tensor):
+        for chunk in elements(store.open, piece):
+            sha.update(chunk)
     return sha.hexdigest()
 
 

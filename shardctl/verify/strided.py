@@ -1,4 +1,4 @@
-"""Compare tensors of which one is a view with strides, element by element in row-major order.
+"""Compare tensors of which one is a view with strides or is assembled, in row-major order.
 
 Their bytes do not lie one after another, so that they are read apart from the rest of the file.
 """
@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
-from shardctl.layout import Copy, Gather, tensor_piece
+from shardctl.layout import pieces_of
 from shardctl.model import Tensor, contiguous_strides
 from shardctl.stores.base import Store
 from shardctl.streams.chunks import CHUNK_BYTES
-from shardctl.streams.gather import feed
+from shardctl.streams.elements import Chunk, elements
 from shardctl.streams.pool import in_order
 from shardctl.verify.against import Compared, Hash, compared_parts, data_differs, first_difference
 from shardctl.verify.twins import Other
@@ -39,12 +39,8 @@ def _compare(store: Store, tensor: Tensor, twin: Tensor, other: Other) -> Compar
     ours, theirs = compared_parts(tensor, twin)
     # A digest is that of all elements, so there is none where they are not all read.
     sha = hashlib.sha256() if other.digests and ours.shape == tensor.shape else None
-    mine, its = tensor_piece(ours), tensor_piece(theirs)
     try:
-        if isinstance(mine, Gather) and isinstance(its, Gather):
-            differs = _difference_of_views(store, mine, its, sha, other)
-        else:
-            differs = _difference(store, mine, its, sha, other)
+        differs = _difference(store, ours, theirs, sha, other)
     except ShardctlError as error:
         broken = replace(as_finding(error), tensor=tensor.name)
         return Compared(tensor.name, 0, None, (broken,))
@@ -81,77 +77,38 @@ def _place(element: int, shape: Sequence[int], strides: Sequence[int]) -> int:
 
 
 def _difference(
-    store: Store, mine: Copy | Gather, its: Copy | Gather, sha: Hash | None, other: Other
+    store: Store, ours: Tensor, theirs: Tensor, sha: Hash | None, other: Other
 ) -> int | None:
-    """Return where a view and a tensor in order differ first, in bytes; None if nowhere.
+    """Return where the elements of two tensors differ first, in bytes; None if nowhere.
 
     `sha` takes in the elements.
     """
-    (first, streamed), (second, straight) = (store, mine), (other.store, its)
-    if isinstance(its, Gather):
-        (first, streamed), (second, straight) = (other.store, its), (store, mine)
     done = 0
     differs: int | None = None
-    with first.open(streamed.extent.path) as reader, second.open(straight.extent.path) as twin:
-
-        def see(chunk: bytes | bytearray | memoryview) -> None:
-            nonlocal done, differs
-            found = twin.read(straight.extent.offset + done, len(chunk))
-            if sha is not None:
-                sha.update(chunk)
-            if differs is None and found != chunk:
-                differs = done + first_difference(found, bytes(chunk))
-            done += len(chunk)
-            other.tick(2 * len(chunk))
-
-        feed(reader, streamed, see)
+    for mine, its in _in_step(_elements(store, ours), _elements(other.store, theirs)):
+        if sha is not None:
+            sha.update(mine)
+        if differs is None and mine != its:
+            differs = done + first_difference(mine, its)
+        done += len(mine)
+        other.tick(2 * len(mine))
     return differs
 
 
-def _difference_of_views(
-    store: Store, mine: Gather, its: Gather, sha: Hash | None, other: Other
-) -> int | None:
-    """Return where two views differ first, in bytes; None if nowhere.
-
-    They come in different chunks, so that digests are compared; only where those differ are the
-    views read again, in halves.
-    """
-    if _digests_equal(store, mine, its, sha or hashlib.sha256(), other):
-        return None
-    at = 0
-    while mine.nbytes > CHUNK_BYTES:
-        axis = next(axis for axis, size in enumerate(mine.shape) if size > 1)
-        size, half = mine.shape[axis], mine.shape[axis] // 2
-        left, left_other = _part(mine, axis, 0, half), _part(its, axis, 0, half)
-        if _digests_equal(store, left, left_other, hashlib.sha256(), other):
-            mine, its = _part(mine, axis, half, size), _part(its, axis, half, size)
-            at += left.nbytes
-        else:
-            mine, its = left, left_other
-    return at + first_difference(_bytes_of(store, mine), _bytes_of(other.store, its))
+def _elements(store: Store, tensor: Tensor) -> Iterator[Chunk]:
+    for piece in pieces_of(tensor):
+        yield from elements(store.open, piece)
 
 
-def _digests_equal(store: Store, mine: Gather, its: Gather, ours: Hash, other: Other) -> bool:
-    theirs = hashlib.sha256()
-    for place, piece, digest in ((store, mine, ours), (other.store, its, theirs)):
-        with place.open(piece.extent.path) as reader:
-            feed(reader, piece, digest.update)
-        other.tick(piece.nbytes)
-    return ours.digest() == theirs.digest()
-
-
-def _part(view: Gather, axis: int, begin: int, end: int) -> Gather:
-    """Return the part of a view from one position along an axis up to another."""
-    shape = (*view.shape[:axis], end - begin, *view.shape[axis + 1 :])
-    reach = sum((size - 1) * step for size, step in zip(shape, view.strides, strict=True))
-    extent = view.extent.part(
-        begin * view.strides[axis] * view.itemsize, (reach + 1) * view.itemsize
-    )
-    return replace(view, extent=extent, shape=shape)
-
-
-def _bytes_of(store: Store, view: Gather) -> bytes:
-    gathered = bytearray()
-    with store.open(view.extent.path) as reader:
-        feed(reader, view, gathered.extend)
-    return bytes(gathered)
+def _in_step(one: Iterator[Chunk], other: Iterator[Chunk]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the bytes of both in chunks of one length, as far as both have any."""
+    mine = its = memoryview(b"")
+    while True:
+        mine = mine or memoryview(next(one, b""))
+        its = its or memoryview(next(other, b""))
+        length = min(len(mine), len(its), CHUNK_BYTES)
+        if not length:
+            return
+        # As bytes, which are compared many times faster than views.
+        yield bytes(mine[:length]), bytes(its[:length])
+        mine, its = mine[length:], its[length:]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from shardctl.checksums import crc32
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
-from shardctl.layout import Copy, tensor_piece
+from shardctl.layout import Copy, view_of
 from shardctl.model import Extent, Tensor
 from shardctl.stores.base import Reader, Store
 from shardctl.streams.progress import Tick
@@ -71,8 +71,8 @@ def sort_pairs(pairs: Iterable[tuple[Tensor, Tensor]]) -> Pairs:
     rest: list[tuple[Tensor, Tensor]] = []
     tied: dict[tuple[Extent, Copy], list[Tensor]] = {}
     for tensor, twin in pairs:
-        mine, its = tensor_piece(tensor), tensor_piece(twin)
-        if isinstance(mine, Copy) and isinstance(its, Copy) and mine.nbytes:
+        mine, its = _run(tensor), _run(twin)
+        if mine is not None and its is not None and mine.nbytes:
             tied.setdefault((mine.extent, its), []).append(tensor)
         else:
             rest.append((tensor, twin))
@@ -80,6 +80,14 @@ def sort_pairs(pairs: Iterable[tuple[Tensor, Tensor]]) -> Pairs:
     for (extent, its), tensors in tied.items():
         twins.setdefault(extent.path, []).append(Twin(extent, its, tuple(tensors)))
     return Pairs(twins, rest)
+
+
+def _run(tensor: Tensor) -> Copy | None:
+    """Return the one run of a file's bytes that the elements of a tensor are; else None."""
+    if tensor.storage.made is not None:
+        return None
+    piece = view_of(tensor)
+    return piece if isinstance(piece, Copy) else None
 
 
 class OpenFiles:

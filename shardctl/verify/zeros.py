@@ -38,6 +38,7 @@ def hole(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | None:
     if not found:
         return None
     ends = [extent.end for extent in found]
+    tensors = _stored(tensors)
     hit = [
         (max(tensor.span.offset, found[at].offset), tensor)
         for tensor in tensors
@@ -61,7 +62,7 @@ def zero_tail(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | 
 
     Reads backwards from there, and no further than to the first byte that is not zero.
     """
-    held = [tensor for tensor in tensors if tensor.nbytes]
+    held = [tensor for tensor in _stored(tensors) if tensor.nbytes]
     end = max((tensor.span.end for tensor in held), default=0)
     begin = _run_before(store, Extent(file.path, 0, end))
     zeros = [
@@ -78,6 +79,11 @@ def zero_tail(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | 
         f"{plural(len(zeros), 'tensor')} in whole or in part"
     )
     return _finding(file, offset, zeros, message)
+
+
+def _stored(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the tensors whose bytes are in a file as they are."""
+    return [tensor for tensor in tensors if tensor.storage.made is None]
 
 
 def _run_before(store: Store, extent: Extent) -> int:

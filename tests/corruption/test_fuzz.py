@@ -16,7 +16,7 @@ from safetensors.torch import save as save_safetensors
 from shardctl.errors import FormatError
 from shardctl.findings import Finding, strict
 from shardctl.formats.detection import read_file
-from shardctl.layout import tensor_piece
+from shardctl.layout import view_of
 from shardctl.model import File, Tensor
 from shardctl.source.state_dict import flatten
 from shardctl.stores.local import LocalStore
@@ -113,7 +113,7 @@ def test_damage_is_found_or_harmless(kind: str, data: st.DataObject) -> None:
             read_file(BytesReader(_PATH, damaged), strict)
     for tensor in flatten(file.tree).tensors if file else ():
         assert tensor.span.end <= len(damaged)
-        assert tensor_piece(tensor).nbytes == tensor.nbytes
+        assert view_of(tensor).nbytes == tensor.nbytes
 
 
 def _small() -> bytes:

@@ -15,7 +15,7 @@ import torch
 
 from shardctl.findings import Finding
 from shardctl.formats.detection import read_file
-from shardctl.layout import Gather, tensor_piece
+from shardctl.layout import Gather, view_of
 from shardctl.model import File, MadeName, Tensor
 from shardctl.source.state_dict import flatten
 from shardctl.streams.gather import gather
@@ -47,13 +47,11 @@ def _ours(data: bytes) -> File | None:
 
 
 def _bytes_of(tensor: Tensor, data: bytes) -> bytes:
-    piece = tensor_piece(tensor)
+    piece = view_of(tensor)
     if not tensor.elements:
         return b""
     if isinstance(piece, Gather):
-        parts: list[bytes] = []
-        gather(BytesReader(_PATH, data), piece, lambda chunk: parts.append(bytes(chunk)))
-        return b"".join(parts)
+        return b"".join(gather(BytesReader(_PATH, data), piece))
     return data[piece.extent.offset : piece.extent.end]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shardctl.layout import Gather, tensor_piece
+from shardctl.layout import Gather, view_of
 from shardctl.model import DTYPES, Checkpoint, Extent, File, Storage, Tensor, Version
 from shardctl.streams.gather import gather
 from shardctl.testing.builders import BytesReader
@@ -30,9 +30,7 @@ def stored_bits(tensor: Tensor, data: bytes) -> bytes:
     """Return the bytes of a tensor's elements, row-major, from the bytes of its file."""
     if not tensor.elements:
         return b""
-    piece = tensor_piece(tensor)
+    piece = view_of(tensor)
     if isinstance(piece, Gather):
-        parts: list[bytes] = []
-        gather(BytesReader("file", data), piece, lambda chunk: parts.append(bytes(chunk)))
-        return b"".join(parts)
+        return b"".join(gather(BytesReader("file", data), piece))
     return data[piece.extent.offset : piece.extent.end]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from shardctl.layout import Copy, Layout, LayoutBuilder, tensor_piece
+from shardctl.layout import Copy, Layout, LayoutBuilder, view_of
 from shardctl.model import Tensor
 from tests.toy.reader import MAGIC
 
@@ -32,7 +32,7 @@ class ToyWriter:
         builder = LayoutBuilder()
         builder.literal(_header(tensors))
         for tensor in tensors:
-            piece = tensor_piece(tensor)
+            piece = view_of(tensor)
             if isinstance(piece, Copy):
                 builder.copy(piece.extent)
             elif piece.nbytes:

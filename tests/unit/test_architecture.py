@@ -25,6 +25,7 @@ LAYERS = (
     "_version",
     "errors",
     "model",
+    "boxes",
     "text",
     "findings",
     "storages",
@@ -61,6 +62,8 @@ OUTSIDERS = {
     "platformdirs": "cli.records",
     "safetensors": "formats.safetensors.upstream",
     "torch": "formats.torch.upstream",
+    "numpy": "streams.convert",
+    "ml_dtypes": "streams.convert",
     "pytest": "testing.suites",
 }
 

@@ -7,7 +7,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.layout import Check, Copy, Crc, Gather, LayoutBuilder, Literal, tensor_piece
+from shardctl.layout import Check, Copy, Crc, Gather, LayoutBuilder, Literal, view_of
 from shardctl.model import DTYPES, Extent, Storage, Tensor, whole_blocks
 from shardctl.testing.builders import materialise
 
@@ -111,9 +111,9 @@ def test_the_piece_of_a_tensor() -> None:
     whole = Tensor("t", DTYPES["F32"], (4,), storage)
     part = Tensor("t", DTYPES["F32"], (2,), storage, 1)
     turned = Tensor("t", DTYPES["F32"], (2, 2), storage, 0, (1, 2))
-    assert tensor_piece(whole) == Copy(Extent("f", 64, 16), 9)
-    assert tensor_piece(part) == Copy(Extent("f", 68, 8), None)
-    assert tensor_piece(turned) == Gather(Extent("f", 64, 16), 4, (2, 2), (1, 2))
+    assert view_of(whole) == Copy(Extent("f", 64, 16), 9)
+    assert view_of(part) == Copy(Extent("f", 68, 8), None)
+    assert view_of(turned) == Gather(Extent("f", 64, 16), 4, (2, 2), (1, 2))
 
 
 def test_a_gather_has_the_bytes_of_its_elements() -> None:

@@ -15,7 +15,7 @@ from shardctl.errors import UsageError
 from shardctl.formats.limits import MAX_HEADER_BYTES
 from shardctl.formats.safetensors.check import LENGTH_BYTES, METADATA_KEY
 from shardctl.formats.strict_json import is_unicode
-from shardctl.layout import Copy, Layout, LayoutBuilder, tensor_piece
+from shardctl.layout import Copy, Layout, LayoutBuilder, pieces_of
 from shardctl.model import Tensor
 
 _ALIGNMENT = 8
@@ -45,11 +45,11 @@ class SafetensorsWriter:
         builder = LayoutBuilder()
         builder.literal(planned.header)
         for tensor in planned.tensors:
-            piece = tensor_piece(tensor)
-            if isinstance(piece, Copy):
-                builder.copy(piece.extent)
-            elif piece.nbytes:
-                builder.record(piece)
+            for piece in pieces_of(tensor):
+                if isinstance(piece, Copy):
+                    builder.copy(piece.extent)
+                elif piece.nbytes:
+                    builder.record(piece)
             builder.check(tensor)  # the format has no place for a checksum
         return builder.build()
 
@@ -97,11 +97,15 @@ def _phase(tensors: Sequence[Tensor], block: int) -> tuple[int, int]:
     shared: Counter[int] = Counter()
     begin = 0
     for tensor in tensors:
-        if tensor.strides is None and tensor.nbytes >= block:
+        if _can_share(tensor) and tensor.nbytes >= block:
             shared[(tensor.span.offset - begin) % block] += tensor.nbytes
         begin += tensor.nbytes
     # The first of several equal ones is taken: Counter keeps the order of insertion.
     return (block, shared.most_common(1)[0][0]) if shared else (_ALIGNMENT, 0)
+
+
+def _can_share(tensor: Tensor) -> bool:
+    return tensor.strides is None and tensor.storage.made is None
 
 
 def _order(tensor: Tensor) -> tuple[int, str]:

@@ -36,6 +36,7 @@ def read(part: Part) -> Handled:
     """Sum a part, as if it had been copied inside the kernel."""
     if isinstance(part.piece, Literal):
         return Handled(Copied(buffered=part.piece.nbytes))
+    assert isinstance(part.piece, Copy | Check)
     extent = part.piece.extent
     return Handled(Copied(kernel=extent.length), zlib.crc32(SOURCE[extent.offset : extent.end]))
 

@@ -49,10 +49,8 @@ def _gathered(
     data: bytes, itemsize: int, shape: tuple[int, ...], strides: tuple[int, ...], buffer_bytes: int
 ) -> tuple[list[bytes], BytesReader]:
     reader = BytesReader("x.bin", _BEFORE + data + b"after")
-    chunks: list[bytes] = []
     piece = Gather(Extent("x.bin", len(_BEFORE), len(data)), itemsize, shape, strides)
-    gather(reader, piece, lambda chunk: chunks.append(bytes(chunk)), buffer_bytes)
-    return chunks, reader
+    return [bytes(chunk) for chunk in gather(reader, piece, buffer_bytes)], reader
 
 
 @st.composite
@@ -165,12 +163,8 @@ def test_memory_is_bounded(shape: tuple[int, ...], strides: tuple[int, ...]) -> 
     buffer_bytes = 128 * 1024
     tracemalloc.start()
     try:
-        gather(
-            reader,
-            Gather(Extent("x", 0, len(data)), 4, shape, strides),
-            lambda _: None,
-            buffer_bytes,
-        )
+        for _ in gather(reader, Gather(Extent("x", 0, len(data)), 4, shape, strides), buffer_bytes):
+            pass
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -181,12 +175,12 @@ def test_reader_errors_pass() -> None:
     """A source that has become shorter is reported as the reader reports it."""
     piece = Gather(Extent("x", 0, 400), 4, (10, 10), (1, 10))
     with pytest.raises(SourceChangedError):
-        gather(BytesReader("x", bytes(399)), piece, lambda _: None)
+        list(gather(BytesReader("x", bytes(399)), piece))
 
 
 def test_view_beyond_its_extent() -> None:
     """A view that reaches beyond its extent is never read."""
     reader = BytesReader("x", bytes(1000))
     with pytest.raises(ValueError, match="outside"):
-        gather(reader, Gather(Extent("x", 0, 396), 4, (10, 10), (1, 10)), lambda _: None)
+        list(gather(reader, Gather(Extent("x", 0, 396), 4, (10, 10), (1, 10))))
     assert reader.ranges == []

@@ -31,7 +31,7 @@ from shardctl.formats.torch.zip.structure import (
     LOCATOR_BYTES,
     UTF8,
 )
-from shardctl.layout import Copy, Layout, LayoutBuilder
+from shardctl.layout import Copy, Elements, Layout, LayoutBuilder
 from shardctl.model import Extent, Tensor
 
 ALIGNMENT = 64
@@ -47,19 +47,29 @@ _PutCrc = Callable[[], None]
 class Record:
     """One entry: a name below the top directory, and its bytes.
 
-    They are known ones, or an extent of a source. Where no checksum is known, `tensor` is one whose
-    storage the bytes are a part of.
+    They are known ones, or pieces with elements of tensors. Where no checksum is known, `tensor` is
+    one whose storage the bytes are a part of, or that is made from others.
     """
 
     name: bytes
-    data: bytes | Extent
+    data: bytes | tuple[Elements, ...]
     crc32: int | None
     tensor: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of the record's data."""
-        return self.data.length if isinstance(self.data, Extent) else len(self.data)
+        if isinstance(self.data, bytes):
+            return len(self.data)
+        return sum(piece.nbytes for piece in self.data)
+
+    @property
+    def extent(self) -> Extent | None:
+        """The bytes of a source that are the data as they are; None where they are not one run."""
+        if isinstance(self.data, tuple) and len(self.data) == 1:
+            (piece,) = self.data
+            return piece.extent if isinstance(piece, Copy) else None
+        return None
 
 
 def measure(records: Iterable[Record], block: int | None = None) -> int:
@@ -106,11 +116,11 @@ def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
     if isinstance(record.data, bytes):
         builder.literal(record.data)
     elif record.nbytes:
-        index = builder.record(Copy(record.data, record.crc32))
+        indexes = [builder.record(piece) for piece in record.data if piece.nbytes]
         if record.crc32 is None:
             if record.tensor is not None:
                 builder.check(record.tensor)
-            return lambda: builder.crc(index)
+            return lambda: builder.crc(indexes[0], len(indexes))
     known = struct.pack("<I", record.crc32 or 0)
     return lambda: builder.literal(known)
 
@@ -129,8 +139,9 @@ def _local_header(record: Record, at: int, block: int | None) -> bytes:
 
 def _place(record: Record, block: int | None) -> tuple[int, int]:
     """The modulus and remainder of the offset at which a record's data must begin."""
-    if block is not None and isinstance(record.data, Extent) and record.nbytes >= _WORTH_SHARING:
-        return block, record.data.offset % block
+    extent = record.extent
+    if block is not None and extent is not None and record.nbytes >= _WORTH_SHARING:
+        return block, extent.offset % block
     return ALIGNMENT, 0
 
 

@@ -17,7 +17,7 @@ from shardctl.formats.strict_json import is_unicode
 from shardctl.formats.torch.pickler import View, pickle_state_dict
 from shardctl.formats.torch.types import STORAGE_OF, TORCH_NAME_OF, torch_packing
 from shardctl.formats.torch.zip.layout import ALIGNMENT, Record, lay_out, measure
-from shardctl.layout import Layout
+from shardctl.layout import Copy, Layout, pieces_of
 from shardctl.model import Extent, Tensor, contiguous_strides
 from shardctl.storages import used_extent
 from shardctl.text import escape
@@ -83,10 +83,11 @@ def _views_and_storages(tensors: Sequence[Tensor]) -> tuple[Iterator[View], list
     for number, (identity, group) in enumerate(groups.items()):
         whole, used = group[0].storage.extent, used_extent(group)
         crc32 = group[0].storage.crc32 if used == whole else None
+        made = group[0].storage.made is not None
         records.append(
             Record(
                 f"{TOP}/data/{number}".encode(),
-                used,
+                pieces_of(group[0]) if made else (Copy(used, crc32),),
                 0 if used.length == 0 else crc32,
                 next((tensor for tensor in group if tensor.elements), None),
             )
