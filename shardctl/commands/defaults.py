@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shardctl.commands.target import Target
 from shardctl.errors import UsageError
-from shardctl.formats.registry import by_name, writer_of
+from shardctl.formats.registry import by_name, writable, writer_of
 from shardctl.model import Checkpoint
 from shardctl.naming import check_shard_name, default_stem
 from shardctl.planning.request import Limits, Measure, Request, WriteOptions
@@ -29,7 +29,7 @@ def complete(
             f"`format` {named} contradicts the target's suffix",
             hint="leave out `format`, or give the target the other suffix",
         )
-    written = by_name(named or suffix or checkpoint.format)
+    written = by_name(named or suffix or _format_of(checkpoint))
     limits = options.limits
     if limits is None:
         limits = Limits(num_shards=len(checkpoint.files), or_fewer=True)
@@ -49,6 +49,12 @@ def complete(
         selection=options.selection,
         conversion=options.conversion,
     )
+
+
+def _format_of(checkpoint: Checkpoint) -> str:
+    """Return the format of a checkpoint; the first that can be written where it is only read."""
+    read = by_name(checkpoint.format)
+    return read.name if read.load_writer is not None else writable()[0].name
 
 
 def _check_name_part(setting: str, text: str | None) -> None:

@@ -15,7 +15,8 @@ from shardctl.formats.registry import all_suffixes, by_name
 from shardctl.model import Index
 from shardctl.naming import index_filename, parse_weights_name
 from shardctl.source.locate import Located, find_source
-from shardctl.source.read import Opened, read_checkpoint, unseen
+from shardctl.source.opened import Opened, unseen
+from shardctl.source.read import read_checkpoint
 from shardctl.storages import storage_units
 from shardctl.stores.atomic import put_beside
 from shardctl.stores.base import Store

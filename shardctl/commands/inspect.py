@@ -12,7 +12,8 @@ from shardctl.findings import noting
 from shardctl.model import Checkpoint, Tensor
 from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
-from shardctl.source.read import Opened, read_checkpoint, unseen
+from shardctl.source.opened import Opened, unseen
+from shardctl.source.read import read_checkpoint
 from shardctl.storages import storage_units, tied_names
 from shardctl.stores.base import Store
 from shardctl.text import escape

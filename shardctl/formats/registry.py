@@ -9,6 +9,7 @@ from functools import cache
 
 from shardctl.errors import UsageError
 from shardctl.formats.base import Format, FormatWriter
+from shardctl.formats.dcp.format import DCP
 from shardctl.formats.safetensors.format import SAFETENSORS
 from shardctl.formats.torch.format import TORCH
 
@@ -16,6 +17,7 @@ from shardctl.formats.torch.format import TORCH
 BUILT_IN = (
     SAFETENSORS,
     TORCH,
+    DCP,
 )
 
 _formats: list[Format] = list(BUILT_IN)

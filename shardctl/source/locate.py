@@ -7,11 +7,13 @@ opened but those of unknown names, to see whether they are weights at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, report_some
+from shardctl.formats.dcp.format import DCP
+from shardctl.formats.dcp.metadata import METADATA
 from shardctl.formats.registry import all_suffixes, promised_by, writable
 from shardctl.model import Index
 from shardctl.naming import parse_weights_name
@@ -30,7 +32,8 @@ class Located:
 
     `root` is SOURCE as given; `files` are the paths of the weights, in order, also of those that
     are missing; `unlisted` are paths that look like shards of the set and are not listed by its
-    index. `findings` came up on the way and are reported when the checkpoint is read; `notes` are
+    index. `distributed`: the one file is the metadata that says where the slices of tensors are.
+    `findings` came up on the way and are reported when the checkpoint is read; `notes` are
     for the user to know before that.
     """
 
@@ -47,6 +50,7 @@ class Located:
     unlisted: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    distributed: bool = False
 
     @property
     def format(self) -> str:
@@ -55,11 +59,27 @@ class Located:
         return "" if promised is None else promised.name
 
     def names(self, store: Store) -> dict[str, str]:
-        """Return by path the names of the files, as the index lists them (also `sub/a`)."""
+        """Return by path the names of the files, as the index lists them (also `sub/a`).
+
+        Of a distributed checkpoint only its files say which others there are: these have the last
+        part of their paths.
+        """
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
-        return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
+        known = {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
             store.join(self.directory, *name.split("/")): name for name in listed
         }
+        return _NamesByPath(store, known) if self.distributed else known
+
+
+class _NamesByPath(dict[str, str]):
+    """Names of files by path, which are looked for in the path where they are not known."""
+
+    def __init__(self, store: Store, known: Mapping[str, str]) -> None:
+        super().__init__(known)
+        self._store = store
+
+    def __missing__(self, path: str) -> str:
+        return self._store.split(path)[1]
 
 
 def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
@@ -80,6 +100,8 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
     if kind == "directory":
         return _in_directory(store, source)
     directory, name = store.split(source)
+    if name == METADATA:
+        return _of_metadata(source, directory, source)
     if name.endswith(".json"):
         return _of_index(store, source, directory, name)
     return (
@@ -110,6 +132,9 @@ def each_checkpoint(store: Store, directory: str) -> tuple[list[Candidate], Iter
 
 
 def _in_directory(store: Store, directory: str) -> Located:
+    metadata = store.join(directory, METADATA)
+    if store.kind(metadata) == "file":
+        return _of_metadata(directory, directory, metadata, is_directory=True)
     survey = look_at(store, directory)
     found = survey.checkpoints()
     if not found:
@@ -117,6 +142,21 @@ def _in_directory(store: Store, directory: str) -> Located:
     if len(found) > 1:
         raise _ambiguous(store, directory, found)
     return _of_candidate(survey, directory, found[0], is_directory=True)
+
+
+def _of_metadata(
+    source: str, directory: str, metadata: str, *, is_directory: bool = False
+) -> Located:
+    return Located(
+        source,
+        directory,
+        (metadata,),
+        DCP.default_stem,
+        suffix=DCP.suffix,
+        is_set=True,
+        is_directory=is_directory,
+        distributed=True,
+    )
 
 
 def _of_index(store: Store, source: str, directory: str, name: str) -> Located:

@@ -12,20 +12,14 @@ from shardctl.formats.detection import read_file
 from shardctl.formats.registry import all_suffixes
 from shardctl.model import Checkpoint, File, Tensor
 from shardctl.naming import parse_weights_name
+from shardctl.source.distributed.dcp import read_dcp
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, NamesOf, United, unite
+from shardctl.source.opened import Opened, unseen
 from shardctl.source.placement import misplaced, recorded_aliases
 from shardctl.source.state_dict import Selection, look, select
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
-
-#: Called for each file that is opened: its path, its size in bytes, its number, and how many there
-#: are.
-Opened = Callable[[str, int, int, int], None]
-
-
-def unseen(path: str, size: int, number: int, files: int) -> None:
-    """Do nothing with a file that is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +74,13 @@ def _read(
 ) -> Checkpoint:
     report_all(located.findings, report)
     incomplete: set[str] = set()
-    parts = [
-        _Part(path, file, choose(file, path))
-        for path, file in _read_files(store, located, report, opened, incomplete)
-    ]
+    data: list[File] = []
+    files = (
+        _read_distributed(store, located, report, opened, incomplete, data)
+        if located.distributed
+        else _read_files(store, located, report, opened, incomplete)
+    )
+    parts = [_Part(path, file, choose(file, path)) for path, file in files]
     report_all(_without_tensors(parts, incomplete), report)
     report_all(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
@@ -102,7 +99,7 @@ def _read(
         report_all(misplaced(located.index, held, broken, aliases), report)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
-        files=tuple(part.file for part in parts),
+        files=(*(part.file for part in parts), *data),
         tensors=tuple(tensors.values()),
         metadata={name: value for name, value in metadata.items() if name not in aliases},
         tensor_metadata=united.of_tensors,
@@ -111,6 +108,28 @@ def _read(
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
         incomplete=frozenset(incomplete),
     )
+
+
+def _read_distributed(
+    store: Store,
+    located: Located,
+    report: Report,
+    opened: Opened,
+    incomplete: set[str],
+    data: list[File],
+) -> Iterator[tuple[str, File]]:
+    """Yield the metadata of a distributed checkpoint, as the file that has all its tensors.
+
+    `data` gets the files that hold the bytes; `incomplete` as `_read_files` says.
+    """
+    found: list[Finding] = []
+    files = read_dcp(store, located.directory, found.append, opened)
+    if any(finding.severity == "error" for finding in found):
+        incomplete.update(located.files)
+    report_all(found, report)
+    for file in files[:1]:
+        data.extend(files[1:])
+        yield file.path, file
 
 
 def _read_files(

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.findings import Finding
+from shardctl.layout import sources_of
 from shardctl.model import Checkpoint
 from shardctl.text import escape, plural
 from shardctl.verify.digests import Digest
@@ -78,7 +79,8 @@ def vouched(subject: Subject, digests: Mapping[str, Sequence[Digest]]) -> Vouche
         if not tensor.nbytes:
             continue
         path = tensor.storage.extent.path
-        has_crc, has_digest = tensor.storage.crc32 is not None, bool(digests.get(path))
+        has_crc = all(each.storage.crc32 is not None for each in sources_of(tensor))
+        has_digest = bool(digests.get(path))
         by_crc += has_crc
         if has_digest:
             digested.add(path)

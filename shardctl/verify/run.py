@@ -13,7 +13,7 @@ from shardctl.model import Tensor
 from shardctl.planning.request import EVERYTHING, Selection
 from shardctl.planning.select import select
 from shardctl.source.locate import find_source
-from shardctl.source.read import Opened, unseen
+from shardctl.source.opened import Opened, unseen
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
 from shardctl.verify.against import Compared, MayHold, alike, compare_headers, named_tensors

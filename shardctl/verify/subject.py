@@ -13,7 +13,8 @@ from shardctl.source.candidates import Candidate
 from shardctl.source.checksum_file import read_checksums
 from shardctl.source.loaders import loader_choices
 from shardctl.source.locate import Located, each_checkpoint, find_source
-from shardctl.source.read import Opened, read_checkpoint
+from shardctl.source.opened import Opened
+from shardctl.source.read import read_checkpoint
 from shardctl.source.state_dict import unread_in
 from shardctl.stores.base import Store
 

@@ -18,7 +18,7 @@ from shardctl.cli.exits import as_document
 from shardctl.cli.options import ProgressName
 from shardctl.cli.process import can_redraw
 from shardctl.sizes import format_size
-from shardctl.source.read import Opened
+from shardctl.source.opened import Opened
 from shardctl.text import escape, printable
 
 if TYPE_CHECKING:

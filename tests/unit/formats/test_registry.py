@@ -44,13 +44,13 @@ def toy() -> Iterator[Format]:
 
 def test_formats_are_found_by_name_and_by_suffix() -> None:
     """A name has one format, and a file name promises one or none."""
-    assert [known.name for known in formats()] == ["safetensors", "bin"]
-    assert formats() == writable()
+    assert [known.name for known in formats()] == ["safetensors", "bin", "dcp"]
+    assert [known.name for known in writable()] == ["safetensors", "bin"]
     assert by_name("bin") is TORCH is promised_by("consolidated.00.pth")
     assert promised_by("a.safetensors") is by_name("safetensors") is written_as("a.safetensors")
     assert promised_by("config.json") is None
     assert (written_as("a.bin"), written_as("a.pt")) == (TORCH, None)
-    assert all_suffixes() == (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+    assert all_suffixes() == (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp")
     assert reserved_metadata() == {"format"}
 
 
@@ -58,7 +58,7 @@ def test_an_unknown_name_is_a_usage_error() -> None:
     """A name that no format has is refused with those to choose from."""
     with pytest.raises(UsageError, match="unknown format 'gguf'") as caught:
         writer_of("gguf")
-    assert caught.value.hint == "choose one of: safetensors, bin"
+    assert caught.value.hint == "choose one of: safetensors, bin, dcp"
 
 
 def test_a_format_can_be_added_and_taken_back(toy: Format) -> None:
@@ -95,10 +95,10 @@ def test_a_format_with_impossible_traits_is_refused(wrong: Format) -> None:
     """Names and suffixes are unique, and the default stem is one that loaders look for."""
     with pytest.raises(ValueError, match=r"format|suffix|stem"):
         register(wrong)
-    assert [known.name for known in formats()] == ["safetensors", "bin"]
+    assert [known.name for known in formats()] == ["safetensors", "bin", "dcp"]
 
 
-@pytest.mark.parametrize("known", formats(), ids=lambda known: known.name)
+@pytest.mark.parametrize("known", writable(), ids=lambda known: known.name)
 def test_the_traits_are_true(known: Format) -> None:
     """What is written of a format is read back with its name, its pairs, and as many storages as it
     says.
@@ -129,6 +129,8 @@ def test_the_registry_imports_nothing_that_reads_or_writes() -> None:
     imported = set(done.stdout.split())
     assert {name for name in imported if name.startswith("shardctl.formats.")} == {
         "shardctl.formats.base",
+        "shardctl.formats.dcp",
+        "shardctl.formats.dcp.format",
         "shardctl.formats.registry",
         "shardctl.formats.safetensors",
         "shardctl.formats.safetensors.format",

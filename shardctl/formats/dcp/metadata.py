@@ -1,0 +1,231 @@
+"""The `.metadata` of a distributed checkpoint, read as data: which slices there are, and where.
+
+Source: `torch/distributed/checkpoint/metadata.py` and `filesystem.py` of torch 2.13, compared with
+those of 2.1 to 2.12: a pickle of `Metadata`, with the slices of each tensor
+(`state_dict_metadata`), the place of each slice in a file (`storage_data`), and the path of each
+name in the nested state dict that was saved (`planner_data`). Nothing is imported or called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from shardctl.formats.limits import MAX_DIMS, MAX_SIZE
+from shardctl.formats.pickle.values import (
+    Global,
+    Mapping,
+    Opaque,
+    Sequence,
+)
+from shardctl.formats.torch.types import TORCH_DTYPES
+from shardctl.formats.torch.unpickle import unpickle
+from shardctl.model import Dtype
+from shardctl.naming import check_shard_name
+from shardctl.text import escape
+
+#: The name of the file in the directory.
+METADATA = ".metadata"
+_MODULE = "torch.distributed.checkpoint."
+_METADATA = f"{_MODULE}metadata.Metadata"
+_TENSOR = f"{_MODULE}metadata.TensorStorageMetadata"
+_BYTES = f"{_MODULE}metadata.BytesStorageMetadata"
+_INDEX = f"{_MODULE}metadata.MetadataIndex"
+_PLACE = f"{_MODULE}filesystem._StorageInfo"
+#: Slices of one tensor, at most: no training has more ranks.
+_MOST_CHUNKS = 100_000
+
+
+class DcpFaultError(Exception):
+    """What is wrong with the metadata, and of which tensor, where it is of one."""
+
+    def __init__(self, message: str, tensor: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.tensor = tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a slice was saved: `length` bytes from `offset` of a file of the directory."""
+
+    filename: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One slice: where it begins in the tensor, and its shape, in elements.
+
+    `place` is None where the metadata does not say where it is.
+    """
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTensor:
+    """A tensor, and its slices. `path` are the keys that lead to it in what was saved."""
+
+    name: str
+    path: tuple[str, ...]
+    dtype: Dtype
+    shape: tuple[int, ...]
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedValue:
+    """What is not a tensor, such as a learning rate."""
+
+    name: str
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A distributed checkpoint, in the order in which its metadata lists it.
+
+    `globals` are the names that unpickling the metadata would import.
+    """
+
+    entries: tuple[SavedTensor | SavedValue, ...]
+    globals: tuple[str, ...]
+
+
+def read_metadata(data: bytes) -> Saved:
+    """Return what the bytes of a `.metadata` say.
+
+    Raises PickleFaultError for what is not a pickle that can be read, and DcpFaultError for what is
+    not such metadata, or asks for what is not known here.
+    """
+    unpickled = unpickle(data)
+    if unpickled.end != len(data):
+        raise DcpFaultError("bytes follow after the pickle")
+    root = _fields(unpickled.root, _METADATA)
+    places = dict(_places(root.get("storage_data")))
+    paths = root.get("planner_data")
+    nested = paths.items if isinstance(paths, Mapping) else {}
+    listed = root.get("state_dict_metadata")
+    if not isinstance(listed, Mapping):
+        raise DcpFaultError("it lists no state dict")
+    entries = (
+        _entry(name, value, nested.get(name), places) for name, value in listed.items.items()
+    )
+    return Saved(tuple(entries), unpickled.globals)
+
+
+def _entry(
+    name: object, value: object, path: object, places: dict[object, Place]
+) -> SavedTensor | SavedValue:
+    if not isinstance(name, str):
+        raise DcpFaultError("a name is not text")
+    keys = _path(name, path)
+    kind = value.kind if isinstance(value, Opaque) else ""
+    if kind == _BYTES:
+        return SavedValue(name, keys)
+    if kind != _TENSOR:
+        raise DcpFaultError("an entry is neither a tensor nor bytes", name)
+    fields = _fields(value, _TENSOR)
+    shape = _sizes(fields.get("size"), name)
+    chunks = fields.get("chunks")
+    if not isinstance(chunks, Sequence) or len(chunks.items) > _MOST_CHUNKS:
+        raise DcpFaultError("its slices are not a list, or are too many", name)
+    return SavedTensor(
+        name,
+        keys,
+        _dtype(fields.get("properties"), name),
+        shape,
+        tuple(
+            _chunk(name, number, chunk, shape, places) for number, chunk in enumerate(chunks.items)
+        ),
+    )
+
+
+def _path(name: str, path: object) -> tuple[str, ...]:
+    """Return the keys that lead to an entry; its name alone where they are not recorded."""
+    if isinstance(path, tuple) and path and all(type(part) in (str, int) for part in path):
+        return tuple(map(str, path))
+    return (name,)
+
+
+def _chunk(
+    name: str, number: int, chunk: object, shape: tuple[int, ...], places: dict[object, Place]
+) -> Chunk:
+    fields = _fields(chunk, f"{_MODULE}metadata.ChunkStorageMetadata")
+    start, size = _sizes(fields.get("offsets"), name), _sizes(fields.get("sizes"), name)
+    ends = [begin + length for begin, length in zip(start, size, strict=False)]
+    if len(start) != len(shape) or len(size) != len(shape):
+        raise DcpFaultError("a slice has other dimensions than the tensor", name)
+    if math.prod(size) and any(end > most for end, most in zip(ends, shape, strict=True)):
+        raise DcpFaultError("a slice reaches beyond the tensor", name)
+    place = places.get((name, start)) or places.get((name, number))
+    return Chunk(start, size, place)
+
+
+def _places(listed: object) -> Iterator[tuple[object, Place]]:
+    """Yield the places by name and offsets, or by name and number where there are no offsets."""
+    if not isinstance(listed, Mapping):
+        raise DcpFaultError("it does not say where the slices are")
+    for index, info in listed.items.items():
+        key, fields = _fields(index, _INDEX), _fields(info, _PLACE)
+        name = key.get("fqn")
+        if not isinstance(name, str):
+            raise DcpFaultError("a slice has no name")
+        transforms = fields.get("transform_descriptors")
+        if transforms not in (None, ()) and not (
+            isinstance(transforms, Sequence) and not transforms.items
+        ):
+            raise DcpFaultError("it was compressed or changed when it was saved", name)
+        offset = key.get("offset")
+        place = _place(fields, name)
+        yield (name, offset if offset is not None else key.get("index")), place
+
+
+def _place(fields: dict[object, object], name: str) -> Place:
+    filename, offset, length = (fields.get(key) for key in ("relative_path", "offset", "length"))
+    unsafe = check_shard_name(filename) if isinstance(filename, str) else "it is not text"
+    if not isinstance(filename, str) or unsafe is not None:
+        raise DcpFaultError(f"the name of its file cannot be used: {unsafe}", name)
+    if not _is_size(offset) or not _is_size(length):
+        raise DcpFaultError("its place in the file is not a range of bytes", name)
+    return Place(filename, offset, length)
+
+
+def _dtype(properties: object, name: str) -> Dtype:
+    """Return the type in `TensorProperties`: it is the first of its state, or has that name."""
+    state = properties.parts[-1] if isinstance(properties, Opaque) and properties.parts else None
+    if isinstance(state, Mapping):
+        state = (state.items.get("dtype"),)
+    found = state[0] if isinstance(state, tuple) and state else None
+    module, _, short = found.path.rpartition(".") if isinstance(found, Global) else ("", "", "")
+    dtype = TORCH_DTYPES.get(short) if module == "torch" else None
+    if dtype is None:
+        raise DcpFaultError(f"its type is not known ({escape(str(found))[:100]})", name)
+    return dtype
+
+
+def _fields(value: object, kind: str) -> dict[object, object]:
+    """Return the attributes of an object of a class."""
+    if isinstance(value, Opaque) and value.kind == kind:
+        states = [part for part in value.parts if isinstance(part, Mapping)]
+        if len(states) == 1:
+            return states[0].items
+    raise DcpFaultError(f"it holds something else where a {kind.rpartition('.')[2]} should be")
+
+
+def _sizes(value: object, name: str) -> tuple[int, ...]:
+    if not isinstance(value, tuple) or len(value) > MAX_DIMS or not all(map(_is_size, value)):
+        raise DcpFaultError("a shape is not a tuple of sizes", name)
+    if math.prod(filter(None, value)) > MAX_SIZE:
+        raise DcpFaultError("a shape has more elements than can be counted", name)
+    return value
+
+
+def _is_size(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= MAX_SIZE

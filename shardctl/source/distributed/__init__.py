@@ -1,0 +1,1 @@
+"""Checkpoints that several processes saved: read as one checkpoint of whole tensors."""

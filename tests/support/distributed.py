@@ -1,0 +1,98 @@
+"""Checkpoints that several processes save with torch: run as a program, once for each process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.program import ROOT
+
+#: How many elements the tensors of `whole` have along each dimension.
+SHAPES = {
+    "embed.weight": (7, 5),
+    "layers.0.rows.weight": (8, 6),
+    "layers.0.columns.weight": (6, 8),
+    "layers.0.both.weight": (5, 7),
+    "norm.weight": (3,),
+    "few.weight": (1, 4),
+}
+
+
+def save_distributed(directory: Path, processes: int) -> None:
+    """Save the tensors of `whole` from so many processes, in every way that torch has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(processes),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "tests.support.distributed", str(directory)],
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            cwd=ROOT,
+        )
+        for rank in range(processes)
+    ]
+    assert [process.wait(timeout=120) for process in running] == [0] * processes
+
+
+def _main(directory: Path) -> None:
+    import torch
+    import torch.distributed as dist
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter, SerializationFormat
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    dist.init_process_group("gloo")
+    processes = dist.get_world_size()
+    torch.manual_seed(0)
+    whole = {name: torch.randn(shape) for name, shape in SHAPES.items()}
+    whole["layers.0.columns.weight"] = whole["layers.0.columns.weight"].bfloat16()
+    flat = init_device_mesh("cpu", (processes,))
+    grid = init_device_mesh("cpu", (2, processes // 2))
+    parts = {
+        "embed.weight": distribute_tensor(whole["embed.weight"], flat, [Shard(0)]),
+        "layers.0.rows.weight": distribute_tensor(whole["layers.0.rows.weight"], flat, [Shard(0)]),
+        "layers.0.columns.weight": distribute_tensor(
+            whole["layers.0.columns.weight"], flat, [Shard(1)]
+        ),
+        "layers.0.both.weight": distribute_tensor(
+            whole["layers.0.both.weight"], grid, [Shard(0), Shard(1)]
+        ),
+        "norm.weight": distribute_tensor(whole["norm.weight"], flat, [Replicate()]),
+        "few.weight": distribute_tensor(whole["few.weight"], flat, [Shard(0)]),
+    }
+    plain = {"steps": torch.arange(10).reshape(5, 2), "scale": torch.tensor(2.5)}
+    model = {**parts, **plain}
+    if dist.get_rank() == 0:
+        torch.save({**whole, **plain}, directory / "whole.pt")
+    nested = {"model": model, "optimizer": {"lr": 0.1, "step": 3}, "epoch": 2}
+    dcp.save(nested, checkpoint_id=directory / "dcp")
+    dcp.save(
+        model,
+        storage_writer=FileSystemWriter(
+            directory / "slices", serialization_format=SerializationFormat.SAFETENSORS
+        ),
+    )
+    dcp.save(
+        model,
+        storage_writer=dcp.HuggingFaceStorageWriter(str(directory / "hub"), save_distributed=True),
+    )
+    name = f"model_world_size_{processes}_rank_{dist.get_rank()}.pt"
+    (directory / "ranks").mkdir(exist_ok=True)
+    torch.save(model, directory / "ranks" / name)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
