@@ -1,7 +1,7 @@
 # bash completion for shardctl. Written by `make generate` from the command line itself.
 
 __shardctl_commands() {
-    echo 'split merge reshard inspect verify index'
+    echo 'split merge reshard inspect diff verify index'
 }
 
 __shardctl_options() {
@@ -134,6 +134,22 @@ __shardctl_options() {
 -h|short_help|
 --help|help|
 --debug|debug|' ;;
+        diff) echo '--stats|stats|
+--key|key|typed
+--include|include|typed
+--exclude|exclude|typed
+--strip-prefix|strip_prefix|typed
+--add-prefix|add_prefix|typed
+--rename|rename|typed
+--json|json|
+--progress|progress|=auto plain json none
+-j --jobs|jobs|typed
+-q --quiet|quiet|
+-v --verbose|verbose|
+--version|version|
+-h|short_help|
+--help|help|
+--debug|debug|' ;;
         verify) echo '--deep|deep|
 --load|load|
 --against|against|checkpoint
@@ -180,6 +196,8 @@ __shardctl_argument() {
         reshard:0) echo checkpoint ;;
         reshard:1) echo weights ;;
         inspect:0) echo checkpoint ;;
+        diff:0) echo checkpoint ;;
+        diff:1) echo checkpoint ;;
         verify:0) echo checkpoint ;;
         index:0) echo checkpoint ;;
     esac
@@ -187,7 +205,7 @@ __shardctl_argument() {
 
 __shardctl_is_checkpoint() {
     case $1 in
-        *.safetensors | *.bin | *.pt | *.pth | *.ckpt | *.index.json | *.index.*.json) return 0 ;;
+        *.safetensors | *.bin | *.pt | *.pth | *.ckpt | *.distcp | *.index.json | *.index.*.json) return 0 ;;
     esac
     return 1
 }

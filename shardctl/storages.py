@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from shardctl.model import Extent, Tensor
+from shardctl.model import Checkpoint, Extent, Tensor
 
 
 class Unit(NamedTuple):
@@ -55,6 +56,14 @@ def used_extent(tensors: Sequence[Tensor]) -> Extent:
     end = max(span.end for span in spans) - whole.offset
     begin -= begin % align
     return whole.part(begin, end - begin)
+
+
+def named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return every tensor by name, with recorded aliases."""
+    tensors = {tensor.name: tensor for tensor in checkpoint.tensors}
+    for alias, kept in checkpoint.aliases.items():
+        tensors[alias] = replace(tensors[kept], name=alias)
+    return tensors
 
 
 def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:

@@ -69,6 +69,14 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
             "document."
         ),
     ),
+    "diff": (
+        (
+            "Names, types, shapes and all bytes are compared, whatever the formats and shards. In "
+            "a pipe a tensor that differs is a line, tab-separated under a header: `change`, "
+            "`name`, `a` and `b`, the type and shape on either side. Where nothing differs the "
+            "exit code is 0, otherwise 1."
+        ),
+    ),
     "verify": (
         (
             "It goes on after the first fault and reports everything that it finds, each with its "
@@ -142,6 +150,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "inspect": (
         ("List the ten largest tensors:", "shardctl inspect sharded/ --top 10"),
         ("List the biases, for a script:", "shardctl inspect sharded/ --filter '*.bias' --json"),
+    ),
+    "diff": (
+        (
+            "See how far apart a fine-tuned model is from its base, whatever they are saved as:",
+            "shardctl diff model.safetensors old/ --stats",
+        ),
     ),
     "verify": (
         (

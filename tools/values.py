@@ -33,6 +33,8 @@ class Value:
 
 _BY_NAME = {
     "SOURCE": Value("checkpoint"),
+    "A": Value("checkpoint"),
+    "B": Value("checkpoint"),
     "OTHER": Value("checkpoint"),
     "SIZE": Value("words", SIZES),
     "STEM": Value("words", tuple(sorted(KNOWN_STEMS))),

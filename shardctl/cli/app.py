@@ -190,6 +190,63 @@ def inspect(
 
 
 @app.command(cls=Command, add_help_option=False)
+def diff(
+    a: r.First,
+    b: r.Second,
+    stats: r.Stats = False,
+    key: r.Key = None,
+    include: s.Include = None,
+    exclude: s.Exclude = None,
+    strip_prefix: s.StripPrefix = "",
+    add_prefix: s.AddPrefix = "",
+    rename: s.Rename = None,
+    json: o.Json = False,
+    progress: o.Progress = o.ProgressName.auto,
+    jobs: o.Jobs = None,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Show what differs between two checkpoints, byte for byte; exit with 1 if anything does.
+
+    Example: shardctl diff model.safetensors sharded/
+    """
+    from shardctl.cli import documents, render
+    from shardctl.cli.progress import headers
+    from shardctl.cli.progress import observers as showing
+    from shardctl.commands.diff import Side
+    from shardctl.commands.diff import diff as compare
+    from shardctl.stores.registry import open_store
+    from shardctl.streams.pool import default_jobs
+
+    sides = [Side(*open_store(source)) for source in (a, b)]
+    with (
+        showing.shown(progress, quiet=quiet, writes=False) as observer,
+        headers.shown(progress, quiet=quiet, verbose=verbose, ends=False) as opened,
+    ):
+        found = compare(
+            sides[0],
+            sides[1],
+            key=key,
+            selection=s.selection_of(include, exclude, strip_prefix, add_prefix, rename),
+            stats=stats,
+            jobs=jobs or default_jobs(),
+            observe=observer,
+            opened=opened,
+        )
+    for note in found.notes:
+        log(f"note: {note}", quiet=quiet)
+    if json:
+        write_stdout(documents.dump(documents.difference(found)))
+    elif render.drawing():
+        write_stdout(render.difference(found, stats=stats))
+    else:
+        write_stdout(render.difference_rows(found, stats=stats))
+        log(render.difference_summary(found), quiet=quiet)
+    if not found.same:
+        raise typer.Exit(WORK_TO_DO)
+
+
+@app.command(cls=Command, add_help_option=False)
 def verify(
     source: o.Source,
     deep: r.Deep = False,

@@ -12,6 +12,7 @@ from shardctl.planning.request import options_of
 from shardctl.stores.base import Copied
 
 if TYPE_CHECKING:
+    from shardctl.commands.diff import Difference
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.prepare import Prepared
@@ -160,6 +161,42 @@ def indexing(source: str, made: Reindexed, *, check: bool) -> dict[str, Any]:
         "index": made.path,
         "changes": list(made.changes),
     }
+
+
+def difference(found: Difference) -> dict[str, Any]:
+    """Return what `diff --json` prints; `changes` is an iterator, for `dump`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": "diff",
+        "a": found.a,
+        "b": found.b,
+        "same": found.same,
+        "equal": found.equal,
+        "left_out": found.left_out,
+        "incomplete": list(found.incomplete),
+        "changes": (
+            {
+                "name": change.name,
+                "change": change.what,
+                "a": _typed(change.a),
+                "b": _typed(change.b),
+                "distance": None
+                if change.distance is None
+                else {
+                    "changed": change.distance.changed,
+                    "largest": change.distance.largest,
+                    "mean": change.distance.mean,
+                },
+            }
+            for change in found.changes
+        ),
+    }
+
+
+def _typed(tensor: Tensor | None) -> dict[str, Any] | None:
+    if tensor is None:
+        return None
+    return {"dtype": tensor.dtype.name, "shape": list(tensor.shape), "nbytes": tensor.nbytes}
 
 
 def verdict(source: str, found: Verdict) -> dict[str, Any]:

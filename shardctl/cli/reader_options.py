@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import typer
+
 from shardctl.cli.options import key, option
 from shardctl.cli.panels import LOOK, OUTPUT
 
@@ -30,6 +32,26 @@ Filter = Annotated[
         metavar="GLOB",
         envvar="SHARDCTL_INSPECT_FILTER",
         text="Only tensors whose whole names match, e.g. '*.bias'",
+    ),
+]
+First = Annotated[
+    str,
+    typer.Argument(
+        metavar="A", help="Checkpoint file, index file or directory", show_default=False
+    ),
+]
+Second = Annotated[
+    str,
+    typer.Argument(metavar="B", help="The checkpoint to compare it with", show_default=False),
+]
+Stats = Annotated[
+    bool,
+    option(
+        LOOK,
+        "--stats",
+        text="Also say how far apart the numbers are",
+        details="For floating-point tensors: how many elements changed, and the largest and the "
+        "mean difference. It needs shardctl[numbers].",
     ),
 ]
 Key = Annotated[str | None, key(LOOK)]

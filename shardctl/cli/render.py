@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,14 @@ from shardctl.stores.base import Copied
 from shardctl.text import escape, plural
 
 if TYPE_CHECKING:
+    from shardctl.commands.diff import Difference
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.prepare import Prepared
     from shardctl.engine.receipts import Receipt
     from shardctl.findings import Finding
     from shardctl.model import Tensor
     from shardctl.stores.base import Store
+    from shardctl.streams.statistics import Distance
     from shardctl.verify.run import Verdict
 
 
@@ -130,6 +133,63 @@ def summary(
         f"{plural(written, 'tensor')}, "
         f"{format_size(total)} in {seconds:.1f} s ({rate}/s){said}"
     )
+
+
+# diff
+
+_DIFFERENCES = (
+    ("removed", "only in A"),
+    ("added", "only in B"),
+    ("dtype", "of another type"),
+    ("shape", "of another shape"),
+    ("bytes", "with other bytes"),
+)
+
+
+def difference_rows(found: Difference, *, stats: bool) -> Iterator[str]:
+    """Return the rows of `diff` in a pipe: a tensor that differs a line."""
+    header = ("change", "name", "a", "b", *(("changed", "largest", "mean") if stats else ()))
+    rows = (
+        (
+            change.what,
+            change.name,
+            _typed(change.a),
+            _typed(change.b),
+            *(_apart(change.distance) if stats else ()),
+        )
+        for change in found.changes
+    )
+    return tabbed(itertools.chain([header], rows))
+
+
+def _typed(tensor: Tensor | None) -> str | None:
+    return None if tensor is None else f"{tensor.dtype.name} {json.dumps(list(tensor.shape))}"
+
+
+def _apart(distance: Distance | None) -> tuple[object, ...]:
+    if distance is None:
+        return (None, None, None)
+    return (distance.changed, distance.largest, distance.mean)
+
+
+def difference(found: Difference, *, stats: bool) -> str:
+    """Draw `diff` on a terminal: what differs, by kind, and what is the same."""
+    from shardctl.cli.terminal.canvas import canvas, drawn
+    from shardctl.cli.terminal.difference import difference as view
+
+    on = canvas()
+    return drawn(on, *view(found, on, stats=stats), on.text(difference_summary(found)))
+
+
+def difference_summary(found: Difference) -> str:
+    """Return the closing line of `diff`."""
+    counts = Counter[str](change.what for change in found.changes)
+    said = [f"{counts[what]:,} {words}" for what, words in _DIFFERENCES if counts[what]]
+    if found.left_out:
+        said.append(f"{found.left_out:,} of B left out")
+    if found.incomplete:
+        said.append(f"{plural(len(found.incomplete), 'file')} not read whole")
+    return ", ".join([f"{plural(found.equal, 'tensor')} equal", *said])
 
 
 # verify

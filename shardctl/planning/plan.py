@@ -25,6 +25,7 @@ from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.select import select
 from shardctl.planning.ties import resolve_ties
+from shardctl.repeats import MOST_GROWTH
 from shardctl.storages import Unit, storage_units
 from shardctl.text import escape, plural
 
@@ -34,9 +35,8 @@ LAYOUT_VERSION = 1
 #: The key in the metadata under which conversions are recorded.
 CONVERTED = "converted"
 
-#: Views may take this many times the bytes that they share, and this many bytes in any case,
-#: without a word from the user.
-MOST_GROWTH, LEAST_GROWN = 16, 1024 * 1024
+#: Views may take this many bytes in any case, without a word from the user.
+LEAST_GROWN = 1024 * 1024
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
 _TENSORS_AT_A_TIME = 10_000
 

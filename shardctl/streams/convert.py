@@ -46,7 +46,7 @@ def converter(source: str, target: str) -> Callable[[Chunk], bytes]:
     except ImportError as error:
         raise UsageError(
             f"converting tensors needs numpy and ml_dtypes ({error})",
-            hint="install them: pip install 'shardctl[cast]'",
+            hint="install them: pip install 'shardctl[numbers]'",
         ) from error
 
     def type_of(name: str) -> Any:

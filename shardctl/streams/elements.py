@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from shardctl.layout import Assemble, Convert, Copy, Elements, Gather, Stored
-from shardctl.model import contiguous_strides
+from shardctl.layout import Assemble, Convert, Copy, Elements, Gather, Stored, pieces_of
+from shardctl.model import Tensor, contiguous_strides
 from shardctl.stores.base import BUFFER_BYTES, Reader
-from shardctl.streams.chunks import chunks
+from shardctl.streams.chunks import CHUNK_BYTES, chunks
 from shardctl.streams.convert import converter
 from shardctl.streams.gather import gather
 
@@ -37,6 +37,29 @@ def elements(open_file: Open, piece: Elements) -> Iterator[Chunk]:
             convert = converter(piece.source, piece.target)
             for chunk in elements(open_file, piece.piece):
                 yield convert(chunk)
+
+
+def elements_of(open_file: Open, tensor: Tensor) -> Iterator[Chunk]:
+    """Yield the bytes of a tensor's elements, row-major; as `elements` does of a piece."""
+    for piece in pieces_of(tensor):
+        yield from elements(open_file, piece)
+
+
+def in_step(one: Iterator[Chunk], other: Iterator[Chunk]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the bytes of both in chunks of one length, as far as both have any.
+
+    Where both have chunks of whole elements, of at most 16 bytes each, so have these.
+    """
+    mine = its = memoryview(b"")
+    while True:
+        mine = mine or memoryview(next(one, b""))
+        its = its or memoryview(next(other, b""))
+        length = min(len(mine), len(its), CHUNK_BYTES)
+        if not length:
+            return
+        # As bytes, which are compared many times faster than views.
+        yield bytes(mine[:length]), bytes(its[:length])
+        mine, its = mine[length:], its[length:]
 
 
 def cut(piece: Elements, most: int) -> Iterator[Elements]:

@@ -7,17 +7,14 @@ view with strides, whose elements do not lie one after another.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shardctl.findings import Finding
-from shardctl.layout import pieces_of
-from shardctl.model import Checkpoint, Tensor
-from shardctl.planning.plan import MOST_GROWTH
+from shardctl.model import Tensor
 from shardctl.stores.base import Store
-from shardctl.streams.elements import elements
+from shardctl.streams.elements import elements_of
 
 _HINT_SAME = "the two checkpoints are not the same model: check which one you need"
 
@@ -45,14 +42,6 @@ class Compared:
     nbytes: int
     sha256: str | None
     findings: tuple[Finding, ...]
-
-
-def named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return every tensor by name, with recorded aliases."""
-    tensors = {tensor.name: tensor for tensor in checkpoint.tensors}
-    for alias, kept in checkpoint.aliases.items():
-        tensors[alias] = replace(tensors[kept], name=alias)
-    return tensors
 
 
 def compare_headers(
@@ -124,61 +113,11 @@ def alike(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tupl
     ]
 
 
-def compared_parts(tensor: Tensor, twin: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what of two tensors has to be read to compare them.
-
-    That is themselves, unless both repeat the same bytes: a view of a few bytes can have more
-    elements than anybody can read. Where both repeat along a dimension, once is enough; where they
-    still are the same view of few bytes, the elements that it shares are compared once, as tensors
-    of fewer dimensions.
-    """
-    if tensor.strides is None or twin.strides is None:
-        return tensor, twin
-    shape = tuple(
-        1 if not step and not other and size else size
-        for size, step, other in zip(tensor.shape, tensor.strides, twin.strides, strict=True)
-    )
-    mine, its = replace(tensor, shape=shape), replace(twin, shape=shape)
-    span = mine.span
-    if mine.strides == its.strides and mine.nbytes > MOST_GROWTH * max(span.length, 1):
-        return _each_once(mine), _each_once(its)
-    return mine, its
-
-
-def _each_once(tensor: Tensor) -> Tensor:
-    """Return a view of the same elements that does not repeat them, in the order of the file.
-
-    Where the steps of dimensions that overlap are not multiples of each other, it is all that lies
-    at multiples of their divisor, up to the last element: some of that may not be in `tensor`.
-    """
-    axes: list[tuple[int, int]] = []
-    for step, size in sorted(zip(tensor.strides or (), tensor.shape, strict=True)):
-        if size > 1:
-            base, count = axes[-1] if axes else (step, 1)
-            if step % base == 0 and step <= base * count:  # continues where the one below ends
-                axes[-1:] = [(base, count + (size - 1) * step // base)]
-            else:
-                axes.append((step, size))
-    once = _with_axes(tensor, axes)
-    if once.nbytes > MOST_GROWTH * once.span.length:
-        step = math.gcd(*(step for step, _ in axes))
-        reach = sum((size - 1) * step for step, size in axes)
-        once = _with_axes(tensor, [(step, reach // step + 1)])
-    return once
-
-
-def _with_axes(tensor: Tensor, axes: list[tuple[int, int]]) -> Tensor:
-    """Return a view from the same element on, of other dimensions: step and size, inner first."""
-    strides, shape = zip(*reversed(axes), strict=True)
-    return replace(tensor, shape=shape, strides=None if strides == (1,) else strides)
-
-
 def tensor_digest(store: Store, tensor: Tensor) -> str:
     """Return the SHA-256 of a tensor's elements, row-major, little-endian as stored, in hex."""
     sha = hashlib.sha256()
-    for piece in pieces_of(tensor):
-        for chunk in elements(store.open, piece):
-            sha.update(chunk)
+    for chunk in elements_of(store.open, tensor):
+        sha.update(chunk)
     return sha.hexdigest()
 
 

@@ -14,9 +14,10 @@ from shardctl.planning.request import EVERYTHING, Selection
 from shardctl.planning.select import select
 from shardctl.source.locate import find_source
 from shardctl.source.opened import Opened, unseen
+from shardctl.storages import named_tensors
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
-from shardctl.verify.against import Compared, MayHold, alike, compare_headers, named_tensors
+from shardctl.verify.against import Compared, MayHold, alike, compare_headers
 from shardctl.verify.checks import CHECKS
 from shardctl.verify.coverage import Comparison, Coverage, coverage, unvouched, vouched
 from shardctl.verify.deep import DeepRead, Digests, check_deep

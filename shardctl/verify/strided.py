@@ -11,13 +11,12 @@ from dataclasses import replace
 
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
-from shardctl.layout import pieces_of
 from shardctl.model import Tensor, contiguous_strides
+from shardctl.repeats import compared_parts
 from shardctl.stores.base import Store
-from shardctl.streams.chunks import CHUNK_BYTES
-from shardctl.streams.elements import Chunk, elements
+from shardctl.streams.elements import elements_of, in_step
 from shardctl.streams.pool import in_order
-from shardctl.verify.against import Compared, Hash, compared_parts, data_differs, first_difference
+from shardctl.verify.against import Compared, Hash, data_differs, first_difference
 from shardctl.verify.twins import Other
 
 
@@ -85,7 +84,7 @@ def _difference(
     """
     done = 0
     differs: int | None = None
-    for mine, its in _in_step(_elements(store, ours), _elements(other.store, theirs)):
+    for mine, its in in_step(elements_of(store.open, ours), elements_of(other.store.open, theirs)):
         if sha is not None:
             sha.update(mine)
         if differs is None and mine != its:
@@ -93,22 +92,3 @@ def _difference(
         done += len(mine)
         other.tick(2 * len(mine))
     return differs
-
-
-def _elements(store: Store, tensor: Tensor) -> Iterator[Chunk]:
-    for piece in pieces_of(tensor):
-        yield from elements(store.open, piece)
-
-
-def _in_step(one: Iterator[Chunk], other: Iterator[Chunk]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the bytes of both in chunks of one length, as far as both have any."""
-    mine = its = memoryview(b"")
-    while True:
-        mine = mine or memoryview(next(one, b""))
-        its = its or memoryview(next(other, b""))
-        length = min(len(mine), len(its), CHUNK_BYTES)
-        if not length:
-            return
-        # As bytes, which are compared many times faster than views.
-        yield bytes(mine[:length]), bytes(its[:length])
-        mine, its = mine[length:], its[length:]

@@ -16,9 +16,10 @@ from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
 from shardctl.layout import Copy, view_of
 from shardctl.model import Extent, Tensor
+from shardctl.repeats import compared_parts
 from shardctl.stores.base import Reader, Store
 from shardctl.streams.progress import Tick
-from shardctl.verify.against import Compared, Hash, compared_parts, data_differs, first_difference
+from shardctl.verify.against import Compared, Hash, data_differs, first_difference
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,14 @@ def test_companions_are_those_of_the_set(
     )
 
 
+def test_what_diff_prints(checkpoints: dict[str, Path], document: Document) -> None:
+    """Equal checkpoints, and tensors that differ, fit the schema of diff."""
+    assert document("diff", "diff", checkpoints["single"], checkpoints["sharded-bin"])["same"]
+    single = checkpoints["single"]
+    renamed = ("--add-prefix", "x.", "--stats")
+    assert document("diff", "diff", single, single, *renamed, code=1)["changes"]
+
+
 def test_limits_in_a_plan(checkpoints: dict[str, Path], document: Document, tmp_path: Path) -> None:
     """Every way to limit shards and to choose tensors, a variant, and a tensor over the limit fit
     the plan's schema.

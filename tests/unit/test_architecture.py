@@ -29,6 +29,7 @@ LAYERS = (
     "text",
     "findings",
     "storages",
+    "repeats",
     "sizes",
     "naming",
     "checksums",
@@ -62,8 +63,8 @@ OUTSIDERS = {
     "platformdirs": "cli.records",
     "safetensors": "formats.safetensors.upstream",
     "torch": "formats.torch.upstream",
-    "numpy": "streams.convert",
-    "ml_dtypes": "streams.convert",
+    "numpy": "streams",
+    "ml_dtypes": "streams",
     "pytest": "testing.suites",
 }
 

@@ -23,11 +23,11 @@ from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
+from shardctl.storages import named_tensors
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
 from shardctl.streams.pool import Threads
 from shardctl.testing.memory import MemoryStore
-from shardctl.verify.against import named_tensors
 from shardctl.verify.run import Thoroughness, verify
 from tests.support.memory_checkpoints import get, put, sample, weights
 

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from shardctl.errors import InputError
 from shardctl.findings import Finding
 from shardctl.stores.local import LocalStore
+from shardctl.streams import elements
 from shardctl.streams.chunks import CHUNK_BYTES
 from shardctl.testing.memory import MemoryReader, MemoryStore
-from shardctl.verify import strided
 from shardctl.verify.against import first_difference
 from shardctl.verify.run import Thoroughness, Verdict, verify
 from tests.support.memory_checkpoints import get, put, weights
@@ -158,7 +158,7 @@ def test_views_are_located_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: tuple[int, int], *, both: bool
 ) -> None:
     """Of views with strides the first other byte is that of their elements in row-major order."""
-    monkeypatch.setattr(strided, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(elements, "CHUNK_BYTES", 64)
     base = torch.arange(62 * 38, dtype=torch.int32).reshape(38, 62)
     other = base.clone()
     other[at[1], at[0]] += 1

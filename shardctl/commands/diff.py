@@ -1,0 +1,205 @@
+"""What differs between two checkpoints, whatever their formats and shards: names, types, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from shardctl.findings import noting
+from shardctl.model import Checkpoint, Tensor
+from shardctl.planning.request import EVERYTHING, Selection
+from shardctl.planning.select import select
+from shardctl.repeats import compared_parts
+from shardctl.source.locate import find_source
+from shardctl.source.opened import Opened, unseen
+from shardctl.source.read import read_checkpoint
+from shardctl.storages import named_tensors
+from shardctl.stores.base import Store
+from shardctl.streams.elements import elements_of, in_step
+from shardctl.streams.pool import in_order
+from shardctl.streams.progress import Observer, Tick, Ticks
+from shardctl.streams.statistics import Distance, distance, has_statistics
+
+#: What a tensor's difference is: it is only in one of the two, has another type or shape, or has
+#: other bytes.
+What = Literal["removed", "added", "dtype", "shape", "bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two: its store, and SOURCE as given."""
+
+    store: Store
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One tensor that differs; `a` and `b` are what it is in either, None where it is not there.
+
+    `distance` says how far apart the numbers are, where that was asked for and can be said.
+    """
+
+    name: str
+    what: What
+    a: Tensor | None = None
+    b: Tensor | None = None
+    distance: Distance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What was found: `equal` tensors have the same type, shape and bytes.
+
+    `left_out` counts the tensors of B that the selection leaves out; `incomplete` are the paths of
+    files that could not be read whole, so that the difference may be larger.
+    """
+
+    a: str
+    b: str
+    equal: int
+    changes: tuple[Change, ...]
+    left_out: int
+    incomplete: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether the two are the same, and all of both was read."""
+        return not self.changes and not self.incomplete
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    name: str
+    a: Tensor
+    b: Tensor
+
+
+def diff(
+    a: Side,
+    b: Side,
+    *,
+    key: str | None = None,
+    selection: Selection = EVERYTHING,
+    stats: bool = False,
+    jobs: int = 2,
+    observe: Observer | None = None,
+    opened: Opened = unseen,
+) -> Difference:
+    """Compare two checkpoints, all their bytes included.
+
+    `selection` takes a part of B and renames it, as a writer does. `stats` also says how far apart
+    the numbers of tensors are. What of either cannot be read is a note. Raises MissingError where
+    there is no checkpoint, UsageError for an ambiguous one, and as `select` does.
+    """
+    notes: list[str] = []
+    ours = _read(a, key, notes, opened)
+    theirs = _read(b, key, notes, opened)
+    chosen = select(theirs, selection)
+    mine, its = named_tensors(ours), named_tensors(chosen.checkpoint)
+    pairs = [_Pair(name, mine[name], its[name]) for name in mine if name in its]
+    compared = _compare(a, b, pairs, stats=stats, jobs=jobs, observe=observe)
+    changes = {change.name: change for change in compared if change is not None}
+    every = [*mine, *(name for name in its if name not in mine)]
+    listed = (_change(name, mine, its, changes) for name in every)
+    return Difference(
+        a=a.source,
+        b=b.source,
+        equal=len(pairs) - len(changes),
+        changes=tuple(change for change in listed if change is not None),
+        left_out=len(chosen.left_out),
+        incomplete=(*sorted(ours.incomplete), *sorted(theirs.incomplete)),
+        notes=tuple(notes),
+    )
+
+
+def _read(side: Side, key: str | None, notes: list[str], opened: Opened) -> Checkpoint:
+    located = find_source(side.store, side.source, whole_set=False)
+    notes.extend(located.notes)
+    return read_checkpoint(
+        side.store,
+        located,
+        noting(notes),
+        key,
+        drop_non_tensors=True,
+        nested=True,
+        opened=opened,
+    )
+
+
+def _change(
+    name: str,
+    mine: Mapping[str, Tensor],
+    its: Mapping[str, Tensor],
+    changes: Mapping[str, Change],
+) -> Change | None:
+    if name not in its:
+        return Change(name, "removed", a=mine[name])
+    if name not in mine:
+        return Change(name, "added", b=its[name])
+    return changes.get(name)
+
+
+def _compare(
+    a: Side,
+    b: Side,
+    pairs: Sequence[_Pair],
+    *,
+    stats: bool,
+    jobs: int,
+    observe: Observer | None,
+) -> Iterator[Change | None]:
+    """Yield the change of each pair of tensors, None where they are equal."""
+    ticks = Ticks()
+    total = sum(pair.a.nbytes + pair.b.nbytes for pair in pairs)
+    if observe is not None:
+        observe.start(total, {b.source: total})
+
+    def meanwhile() -> None:
+        if observe is not None:
+            ticks.drain(observe.advance)
+
+    def compare(pair: _Pair) -> Change | None:
+        return _compared(a.store, b.store, pair, ticks.of(b.source), stats=stats)
+
+    try:
+        yield from in_order(jobs, compare, pairs, meanwhile)
+    finally:
+        ticks.cancel()
+    if observe is not None:
+        observe.finished(b.source, total, kept=False)
+
+
+def _compared(a: Store, b: Store, pair: _Pair, tick: Tick, *, stats: bool) -> Change | None:
+    ours, theirs = pair.a, pair.b
+    if ours.shape != theirs.shape:
+        return Change(pair.name, "shape", ours, theirs)
+    same_type = ours.dtype == theirs.dtype
+    if same_type and _equal(a, b, pair, tick):
+        return None
+    found = _distance(a, b, pair) if stats else None
+    return Change(pair.name, "bytes" if same_type else "dtype", ours, theirs, found)
+
+
+def _equal(a: Store, b: Store, pair: _Pair, tick: Tick) -> bool:
+    ours, theirs = compared_parts(pair.a, pair.b)
+    equal = True
+    for mine, its in in_step(elements_of(a.open, ours), elements_of(b.open, theirs)):
+        equal = equal and mine == its
+        tick(2 * len(mine))
+        if not equal:
+            break
+    return equal
+
+
+def _distance(a: Store, b: Store, pair: _Pair) -> Distance | None:
+    if not (has_statistics(pair.a.dtype.name) and has_statistics(pair.b.dtype.name)):
+        return None
+    return distance(
+        elements_of(a.open, pair.a),
+        pair.a.dtype.name,
+        elements_of(b.open, pair.b),
+        pair.b.dtype.name,
+    )
