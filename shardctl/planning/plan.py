@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 from shardctl.errors import UsageError
 from shardctl.formats.base import Format
 from shardctl.formats.index import build_index
-from shardctl.formats.registry import by_name, reserved_metadata
+from shardctl.formats.registry import by_name
 from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
 from shardctl.planning.metadata import FileMetadata, file_metadata
+from shardctl.planning.notes import notes
 from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.ties import resolve_ties
 from shardctl.storages import Unit, storage_units
-from shardctl.text import escape, plural
+from shardctl.text import escape
 
 #: Increased whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
@@ -108,7 +109,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         else index_filename(request.stem, request.suffix, request.variant),
         index=index,
         oversize=oversize,
-        notes=(*_notes(checkpoint, written, tensors), *left_out),
+        notes=(*notes(checkpoint, written, tensors, aliases), *left_out),
     )
 
 
@@ -224,23 +225,6 @@ def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
     if limit is None:
         return ()
     return tuple(unit.tensors[0].name for unit in units if unit.nbytes > limit)
-
-
-def _notes(checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor]) -> Iterable[str]:
-    extra = sorted(set(checkpoint.metadata) - reserved_metadata())
-    if extra and not written.has_metadata:
-        left_out = ", ".join(map(escape, extra))
-        yield f"a {written.suffix} file has no room for the source's metadata; left out: {left_out}"
-    if not written.shares_storages:
-        grown = [t for t in tensors if t.strides is not None and t.nbytes > t.span.length]
-        if grown:
-            more = sum(t.nbytes - t.span.length for t in grown)
-            yield (
-                f"writes {plural(len(grown), 'expanded tensor')} in full, which takes {more:,} "
-                f"bytes more (the first is '{escape(grown[0].name)}')"
-            )
-    if checkpoint.non_tensors:
-        yield f"leaves out {plural(len(checkpoint.non_tensors), 'non-tensor value')}"
 
 
 def _plan_id(
