@@ -1,7 +1,7 @@
 """Decide in which shard, and in which order, each tensor goes. Pure functions: no file is touched.
 
-Packing itself is in `packing`: it follows huggingface_hub's planner, shard for shard, so that a
-checkpoint split here has the same shards as one that was saved by `save_pretrained`.
+Packing itself is in `packing`, which follows huggingface_hub's planner for the same tensors in the
+same order; what it must not divide is in `groups`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shardctl.errors import UsageError
-from shardctl.formats.base import Format
 from shardctl.formats.index import build_index
 from shardctl.formats.registry import by_name
 from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
+from shardctl.planning.groups import units_of
 from shardctl.planning.metadata import FileMetadata, file_metadata
 from shardctl.planning.notes import notes
 from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.ties import resolve_ties
-from shardctl.storages import Unit, storage_units
+from shardctl.storages import Unit
 from shardctl.text import escape
 
 #: Increased whenever the same plan would give other bytes than before.
@@ -97,7 +97,8 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
     metadata, left_out = file_metadata(checkpoint, written, tensors, aliases)
-    shards, oversize = _pack(written, request, tensors, metadata, measure)
+    units = units_of(tensors, written, aliases)
+    shards = _pack(units, request, tensors, metadata, measure)
     single = len(shards) == 1
     index = None if single else _index_bytes(checkpoint, shards, aliases)
     return Plan(
@@ -108,7 +109,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         if single
         else index_filename(request.stem, request.suffix, request.variant),
         index=index,
-        oversize=oversize,
+        oversize=_oversize(units, request.limits),
         notes=(*notes(checkpoint, written, tensors, aliases), *left_out),
     )
 
@@ -131,29 +132,22 @@ def _refuse_growth(tensors: Sequence[Tensor]) -> None:
 
 
 def _pack(
-    written: Format,
+    units: list[Unit],
     request: Request,
     tensors: Sequence[Tensor],
     metadata: FileMetadata,
     measure: Measure,
-) -> tuple[tuple[Shard, ...], tuple[str, ...]]:
-    """Return the shards, and the names of tensors over the limit."""
-    units = (
-        storage_units(tensors)
-        if written.shares_storages
-        else [Unit((tensor,), tensor.nbytes) for tensor in tensors]
-    )
+) -> tuple[Shard, ...]:
     packed = divide(units, request.limits, lambda some: measure(some, metadata.of(some)))
     if len(packed) > MAX_SHARDS:
         raise UsageError(
             f"the plan has {len(packed):,} shards; at most {MAX_SHARDS:,} can be numbered",
             hint="choose a larger `max_shard_size`",
         )
-    shards = tuple(
+    return tuple(
         _shard(request, number, len(packed), some, metadata, measure)
         for number, some in enumerate(_in_order(packed, tensors), start=1)
     )
-    return shards, _oversize(units, request.limits)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -178,7 +172,7 @@ def _in_order(
 ) -> Iterator[tuple[list[Tensor], int]]:
     """Yield the tensors of each shard, in the order of all, and their bytes.
 
-    Those of one storage need not be neighbours.
+    Those of one unit need not be neighbours.
     """
     position: dict[str, int] = {}
     for units in packed:
@@ -224,7 +218,7 @@ def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
     limit = limits.max_shard_bytes
     if limit is None:
         return ()
-    return tuple(unit.tensors[0].name for unit in units if unit.nbytes > limit)
+    return tuple(unit.name for unit in units if unit.nbytes > limit)
 
 
 def _plan_id(
