@@ -25,6 +25,7 @@ from shardctl.findings import noting
 from shardctl.model import Checkpoint, Version
 from shardctl.planning.plan import Plan, make_plan
 from shardctl.planning.request import WriteOptions, options_of
+from shardctl.source.clients import one_file_client
 from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
@@ -167,7 +168,13 @@ def prepare(
         companions=tuple(companions),
         changes=changes,
         replaced_source=tuple(name for name in changes.superseded if name in read),
-        notes=(*located.notes, *notes, *plan.notes, *_replaced(route, changes)),
+        notes=(
+            *located.notes,
+            *notes,
+            *plan.notes,
+            *_read_in_part(route, plan),
+            *_replaced(route, changes),
+        ),
         receipts=receipts,
     )
 
@@ -243,6 +250,18 @@ def _changes(
     gone = {*replaced, *plan.filenames, *beside.copies}
     sums = kept_checksums(route.target_store, route.target, gone, wanted=options.checksums)
     return Changes(beside.copies, replaced, sums.data, beside.kept, foreign_sums=sums.foreign)
+
+
+def _read_in_part(route: Route, plan: Plan) -> Iterator[str]:
+    """Yield a note where the directory is that of a client which reads one weights file only."""
+    if plan.index is None:
+        return
+    stem = plan.request.stem
+    client = one_file_client(route.source_store, route.located.directory, stem) or one_file_client(
+        route.target_store, route.target.directory, stem
+    )
+    if client is not None:
+        yield f"{client.about(len(plan.shards))}; `write(single=True)` writes one file"
 
 
 def _replaced(route: Route, changes: Changes) -> Iterator[str]:
