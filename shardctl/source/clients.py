@@ -43,7 +43,7 @@ _DIFFUSERS = Client("diffusers", _TAKES_ONE)
 _OPEN_CLIP = Client("open_clip", _FINDS_NONE)
 _TIMM = Client("timm", _TAKES_ONE)
 _SENTENCES = Client("sentence-transformers", _FINDS_NONE)
-_ACCELERATE = Client("Accelerate's `load_state`", _FINDS_NONE)
+_ACCELERATE = Client("Accelerate's load_state", _FINDS_NONE)
 
 #: Stems that only these clients look for.
 _BY_STEM: Mapping[str, Client] = {

@@ -43,7 +43,7 @@ def client_of(
         ("learned_embeds", "diffusers"),
         ("open_clip_model", "open_clip"),
         ("open_clip_pytorch_model", "open_clip"),
-        ("pytorch_model_fsdp", "Accelerate's `load_state`"),
+        ("pytorch_model_fsdp", "Accelerate's load_state"),
         ("model", None),
         ("diffusion_pytorch_model", None),
         ("anything", None),
@@ -60,7 +60,7 @@ def test_a_stem_that_one_client_looks_for(stem: str, name: str | None) -> None:
     [
         ({"config.json": TIMM}, "timm"),
         ({"config.json": DENSE}, "sentence-transformers"),
-        ({"random_states_0.pkl": 0, "config.json": BERT}, "Accelerate's `load_state`"),
+        ({"random_states_0.pkl": 0, "config.json": BERT}, "Accelerate's load_state"),
         ({"open_clip_config.json": {}}, "open_clip"),
         ({"open_clip_config.json": {}, "config.json": BERT}, None),
         ({"config.json": {**TIMM, "model_type": "timm_wrapper"}}, None),
