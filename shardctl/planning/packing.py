@@ -119,7 +119,7 @@ def _cannot_fit(unit: Unit, limit: int, measure: Callable[[Sequence[Tensor]], in
     need = measure(unit.tensors)
     what = f"tensor '{escape(name)}'"
     if others:
-        what += f", with {plural(others, 'tensor')} that stay with it,"
+        what += f", with what cannot be divided from it ({plural(others, 'tensor')}),"
     return UsageError(
         f"{what} needs a file of {need:,} bytes, over the strict limit of {limit:,}",
         hint=f"choose `max_shard_size` {need} or more, or leave out `strict_size`",

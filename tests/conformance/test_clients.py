@@ -1,7 +1,7 @@
 """Clients beside transformers: what they load of what shardctl writes, and what they make of shards
 where they read one file.
 
-They are the group `clients` of pyproject.toml.
+All but Accelerate are the group `clients` of pyproject.toml.
 """
 
 from __future__ import annotations
@@ -203,3 +203,26 @@ class TestSentenceTransformers:
         assert_warned(tmp_path / "out", "sentence-transformers")
         with pytest.raises(ValueError, match=r"model\.safetensors"):
             self.weights(tmp_path / "out")
+
+
+def test_accelerate_finds_no_shards_in_a_saved_state(tmp_path: Path) -> None:
+    """A directory of `save_state` whose weights were divided is not loaded, and one with merged
+    weights is; the writer and `verify` say so.
+    """
+    import torch
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True)
+    model = accelerator.prepare(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)))
+    expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = tmp_path / "state"
+    accelerator.save_state(str(state))
+    done = run_cli("split", state, state, "--num-shards", 2, "--replace")
+    assert "note: Accelerate's load_state reads one weights file" in done.stderr
+    assert_warned(state, "Accelerate")
+    with pytest.raises(FileNotFoundError, match="pytorch_model"):
+        accelerator.load_state(str(state))
+    call_cli("merge", state, state, "--replace", "-q")
+    torch.nn.init.zeros_(model[0].weight)
+    accelerator.load_state(str(state))
+    assert_equal(model.state_dict(), expected)
