@@ -14,8 +14,8 @@ DEMO := demo
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test test-all coverage lint docs-check generate pictures bench bench-check \
-	format clean
+.PHONY: help demo check test test-all clients coverage lint docs-check generate pictures bench \
+	bench-check format clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -31,6 +31,11 @@ $(VENV)/.runtime: pyproject.toml
 $(VENV)/.test: $(VENV)/.runtime
 	$(PIP) install '$(TORCH)'
 	$(PIP) install --group test
+	@touch $@
+
+# The pins of the group `test` are given again, so that no client asks for another release of them.
+$(VENV)/.clients: $(VENV)/.test
+	$(PIP) install '$(TORCH)' --group test --group clients
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.runtime
@@ -53,6 +58,8 @@ test: $(VENV)/.test ## Run the tests, except slow ones; TESTS='...' replaces the
 
 test-all: $(VENV)/.test ## Run all tests, slow ones too.
 	$(PYTEST)
+
+clients: $(VENV)/.clients ## Install the clients that tests/conformance/test_clients.py loads with.
 
 # Without three suites: tests/corruption limits the processor time of each case, and measuring takes
 # more of it; tests/faults and tests/docs run the program in processes that are not measured.

@@ -24,6 +24,9 @@ KNOWN_STEMS = (
     "model",
 )
 
+#: Of these, the stems of adapters, which are loaded beside a model and never for one.
+ADAPTER_STEMS = ("adapter_model", "pytorch_lora_weights")
+
 #: The five digits of a shard's number have room for no more.
 MAX_SHARDS = 99_999
 
@@ -43,7 +46,15 @@ _OTHER_WEIGHTS_SUFFIXES = (
     ".mlmodel",
 )
 # Stems that all formats use under the same name.
-_COMMON_STEMS = ("diffusion_pytorch_model", "adapter_model")
+_COMMON_STEMS = (
+    "diffusion_pytorch_model",
+    "adapter_model",
+    "pytorch_lora_weights",
+    "learned_embeds",
+)
+# Stems of open_clip: the usual ones with a prefix.
+_OPEN_CLIP = "open_clip_"
+_OPEN_CLIP_STEMS = ("open_clip_model", "open_clip_pytorch_model")
 
 _NUMBER = r"-(?P<number>[0-9]{1,5})-of-(?P<count>[0-9]{1,5})"
 _VARIANT = r"\.(?P<variant>[A-Za-z0-9_-]+)"
@@ -166,9 +177,11 @@ def default_stem(usual: str, source_stem: str | None) -> str:
     """Return the stem of what is written, where the user names none.
 
     It is the `usual` one, for which loaders of the format look, unless the source has a stem that
-    all formats use.
+    other loaders look for: one that all formats use, or the usual one with the prefix of open_clip.
     """
-    return source_stem if source_stem in _COMMON_STEMS else usual
+    if source_stem in _COMMON_STEMS:
+        return source_stem
+    return _OPEN_CLIP + usual if source_stem in _OPEN_CLIP_STEMS else usual
 
 
 def check_shard_name(name: str) -> str | None:

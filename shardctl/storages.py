@@ -11,10 +11,15 @@ from shardctl.model import Checkpoint, Extent, Tensor
 
 
 class Unit(NamedTuple):
-    """What packing cannot divide: a tensor, or a storage with all the tensors that view it."""
+    """What packing cannot divide: a tensor, or several that share a storage or belong together."""
 
     tensors: tuple[Tensor, ...]
     nbytes: int
+
+    @property
+    def name(self) -> str:
+        """The name of its largest tensor, the first of equal ones."""
+        return max(self.tensors, key=lambda tensor: tensor.nbytes).name
 
 
 def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 #: After a name that is written from right to left: what follows on the line keeps its place.
 LEFT_TO_RIGHT_MARK = "\u200e"
@@ -55,6 +55,12 @@ def fitted(text: str, width: int, ellipsis: str = "…") -> str:
 def plural(number: int, noun: str) -> str:
     """Return a number with its noun, for example `1 file` or `2 files`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def some(texts: Sequence[str], most: int = 10) -> str:
+    """Return the first `most` of some texts in a list, and how many more there are."""
+    more = f", and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def turns_round(text: str) -> bool:

@@ -38,9 +38,10 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
     ),
     "split": (
         (
-            "Tensors are packed as `save_pretrained` packs them, shard for shard: a shard's "
-            "tensors stay within the limit, and a tensor that is over it gets a separate shard. "
-            "Instead of a limit, `--num-shards` asks for a number."
+            "Tensors are packed as huggingface_hub packs the same tensors in the same order, shard "
+            "for shard: a shard's tensors stay within the limit, and a tensor that is over it gets "
+            "a separate shard. The order is that of *SOURCE*; tensors that belong together by name "
+            "are never divided. Instead of a limit, `--num-shards` asks for a number."
         ),
         (
             "An interrupted run leaves no half-written file under a final name; the same command "

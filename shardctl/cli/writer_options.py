@@ -125,7 +125,8 @@ Order = Annotated[
         WHAT,
         "--order",
         text="Order in which tensors are packed",
-        details="`natural` puts layer 2 before layer 10.",
+        details="That of the source is the model's in `.bin`, and by dtype and name in "
+        "safetensors. `natural` puts layer 2 before layer 10.",
     ),
 ]
 Key = Annotated[str | None, key(WHAT)]
@@ -145,7 +146,8 @@ Tied = Annotated[
         "--tied",
         text="Keep tied tensors shared, or write a copy for each name",
         details="With `share` they are one storage in `.bin`. Safetensors has no aliases: one name "
-        "is written there, and the others are recorded in the metadata.",
+        "is written there, that of the input embedding or else the first, and the others are "
+        "recorded in the metadata.",
     ),
 ]
 Dtype = Annotated[
@@ -233,7 +235,13 @@ ReplaceCompanions = Annotated[
     ),
 ]
 ReplaceAll = Annotated[
-    bool, decision(SAFETY, "--replace-all", text="Replace every checkpoint in TARGET")
+    bool,
+    decision(
+        SAFETY,
+        "--replace-all",
+        text="Replace every checkpoint in TARGET",
+        details="Other variants and adapters, too, which nothing else replaces.",
+    ),
 ]
 ReadBack = Annotated[
     bool, option(SAFETY, "--verify", text="Read back what was written and compare it")

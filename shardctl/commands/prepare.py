@@ -25,6 +25,7 @@ from shardctl.findings import noting
 from shardctl.model import Checkpoint, Version
 from shardctl.planning.plan import Plan, make_plan
 from shardctl.planning.request import WriteOptions, options_of
+from shardctl.source.clients import one_file_client
 from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
@@ -169,7 +170,13 @@ def prepare(
         companions=tuple(companions),
         changes=changes,
         replaced_source=replaced_source,
-        notes=(*located.notes, *notes, *plan.notes, *_replaced(route, changes)),
+        notes=(
+            *located.notes,
+            *notes,
+            *plan.notes,
+            *_read_in_part(route, plan),
+            *_replaced(route, changes),
+        ),
         receipts=receipts,
     )
 
@@ -255,6 +262,18 @@ def _refuse_loss(plan: Plan, replaced_source: tuple[str, ...]) -> None:
             f"'{escape(replaced_source[0])}' is read and replaced",
             hint="choose another target, look at the result, and then remove what you do not need",
         )
+
+
+def _read_in_part(route: Route, plan: Plan) -> Iterator[str]:
+    """Yield a note where the directory is that of a client which reads one weights file only."""
+    if plan.index is None:
+        return
+    stem = plan.request.stem
+    client = one_file_client(route.source_store, route.located.directory, stem) or one_file_client(
+        route.target_store, route.target.directory, stem
+    )
+    if client is not None:
+        yield f"{client.about(len(plan.shards))}; `write(single=True)` writes one file"
 
 
 def _replaced(route: Route, changes: Changes) -> Iterator[str]:

@@ -9,7 +9,7 @@ from shardctl.commands.target import Route, exists
 from shardctl.engine.exchange import folded_name
 from shardctl.errors import TargetExistsError
 from shardctl.formats.registry import all_suffixes
-from shardctl.naming import KNOWN_STEMS, parse_weights_name
+from shardctl.naming import ADAPTER_STEMS, KNOWN_STEMS, parse_weights_name
 from shardctl.planning.request import Replace, Request
 from shardctl.source.candidates import Candidate
 from shardctl.source.locate import directory_checkpoints
@@ -38,11 +38,12 @@ def superseded(
         else set[str]()
     )
     old: dict[str, None] = {}
-    for candidate in directory_checkpoints(store, target.directory):
+    found = directory_checkpoints(store, target.directory)
+    for candidate in found:
         if rules.replaces(candidate):
             old |= dict.fromkeys(candidate.names)
         elif rules.mixes_with(candidate):
-            raise rules.refusal(candidate)
+            raise rules.refusal(candidate, found)
     for name in names:
         if name in old:
             continue
@@ -94,33 +95,52 @@ class _Rules:
     def mixes_with(self, candidate: Candidate) -> bool:
         """Whether a checkpoint that stays would be mixed up with the new one.
 
-        Into a directory: any; but weights of a name that no loader looks for are left alone with
-        "all". A file that the user named: any beside it if loaders know its own name too, and a
-        set that it is a member of.
+        Into a directory: any that is not set apart; but weights of a name that no loader looks for
+        are left alone with "all". A file that the user named: any beside it if loaders know its own
+        name too, and a set that it is a member of.
         """
         filename = self.route.target.filename
-        if filename is None:
-            named = not self.names.isdisjoint(candidate.names)
-            return candidate.known or self.how != "all" or named
-        parsed = parse_weights_name(filename, all_suffixes())
-        if filename in candidate.names:
+        if filename is not None and filename in candidate.names:
             return candidate.is_set
+        if not self.names.isdisjoint(candidate.names):
+            return True
+        if self.is_apart(candidate):
+            return False
+        if filename is None:
+            return candidate.known or self.how != "all"
+        parsed = parse_weights_name(filename, all_suffixes())
         return candidate.known and parsed is not None and parsed.known
 
-    def refusal(self, candidate: Candidate) -> TargetExistsError:
-        """Return the error for a checkpoint that would be mixed up with the new one."""
+    def is_apart(self, candidate: Candidate) -> bool:
+        """Whether no loader takes a checkpoint for the new one.
+
+        It is of another variant, which loaders ask for by name, or just one of them is an adapter.
+        """
+        stem, variant = self._identity()
+        adapters = {stem, candidate.stem} & set(ADAPTER_STEMS)
+        differ = candidate.stem != stem and bool(adapters)
+        return candidate.known and (differ or candidate.variant != variant)
+
+    def refusal(self, candidate: Candidate, found: Sequence[Candidate]) -> TargetExistsError:
+        """Return the error for a checkpoint that would be mixed up with the new one.
+
+        `found` are all that are in the directory.
+        """
         directory = self.route.target.directory or "."
         return TargetExistsError(
             f"'{directory}' already holds a checkpoint: {candidate.title}",
-            hint=self._way_out(candidate),
+            hint=self._way_out(candidate, found),
             file=directory,
         )
 
-    def _way_out(self, candidate: Candidate) -> str:
+    def _way_out(self, candidate: Candidate, found: Sequence[Candidate]) -> str:
         if self.route.target.filename in candidate.names:
             return "name the directory to replace the whole set, or choose another file"
         if self._allows(candidate, "same"):
             return 'choose another target, or add `replace="same"` to replace it'
+        if any(map(self.is_apart, found)):
+            # To replace every checkpoint would remove the other precision, or the adapter.
+            return "choose another target, or move that checkpoint to another directory"
         if self._allows(candidate, "all"):
             return 'choose another target, or add `replace="all"` to replace every checkpoint in it'
         return "choose another target, or another `name`"

@@ -9,6 +9,8 @@ from __future__ import annotations
 MAX_HEADER_BYTES = 100_000_000
 #: Larger files are not read as an index; the largest known one has 17 MB.
 MAX_INDEX_BYTES = 256 * 1024 * 1024
+#: A configuration is only looked at for what it is of; larger ones are those of huge label maps.
+MAX_CONFIG_BYTES = 1024 * 1024
 #: JSON that holds nothing large may have this many lists, objects, members and values; beyond that
 #: they are counted against its length (below).
 FEW_JSON_VALUES = 4_096

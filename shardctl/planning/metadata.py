@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from shardctl.errors import UsageError
 from shardctl.formats.base import Format
 from shardctl.formats.strict_json import object_of_texts
-from shardctl.model import Checkpoint, Tensor
+from shardctl.model import Checkpoint, Index, Tensor
 from shardctl.planning.ties import aliases_by_kept
-from shardctl.text import escape
+from shardctl.text import escape, some
+
+#: The key in the metadata under which conversions are recorded.
+CONVERTED = "converted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,11 @@ def file_metadata(
     """Return the metadata of files in a format, and notes on what of the source's is left out.
 
     `tensors` are all that will be written; `aliases` gives for each name that is only recorded the
-    name that is kept.
+    name that is kept. Raises UsageError where the format has no room for metadata without which the
+    tensors are of no use.
     """
     if written.metadata is None:
+        _refuse_loss(checkpoint, written)
         return FileMetadata({}), ()
     of_tensors = checkpoint.tensor_metadata
     # Readers of such a key look for every tensor of the file in it.
@@ -63,4 +70,50 @@ def file_metadata(
     return made, tuple(
         f"the metadata '{escape(key)}' does not cover all tensors that are written; it is left out"
         for key in partial
+    )
+
+
+def _refuse_loss(checkpoint: Checkpoint, written: Format) -> None:
+    """Raise UsageError where metadata says how tensors are put together.
+
+    torchao saves a quantised `a.weight` as `a._weight_qdata`, `a._weight_scale` and so on, and its
+    class and sizes as an object under `a.weight` in the metadata. Source: `safetensors_support.py`
+    of torchao 0.18. Such an object is under the name of a parameter, whose module has tensors.
+    """
+    described = [
+        key
+        for key, text in checkpoint.metadata.items()
+        if "." in key and text.startswith("{") and key not in checkpoint.tensor_metadata
+    ]
+    modules = {_module(tensor.name) for tensor in checkpoint.tensors} if described else set()
+    needed = [f"'{escape(key)}'" for key in described if _module(key) in modules]
+    if needed:
+        raise UsageError(
+            f"the metadata says how tensors are put together, and a {written.suffix} file has no "
+            f"room for it: {some(needed)}",
+            hint="keep the format, or save plain tensors with the library that made these",
+        )
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def with_record(checkpoint: Checkpoint, written: Format, record: str) -> Checkpoint:
+    """Return the checkpoint with a line in its metadata, and in its index's, on what was converted.
+
+    It follows what an earlier conversion recorded.
+    """
+    if not record:
+        return checkpoint
+
+    def added(metadata: Mapping[str, Any]) -> dict[str, Any]:
+        before = metadata.get(CONVERTED)
+        return {**metadata, CONVERTED: f"{before}; {record}" if before else record}
+
+    index = checkpoint.index or Index("", {}, {})
+    return replace(
+        checkpoint,
+        metadata=added(checkpoint.metadata) if written.has_metadata else checkpoint.metadata,
+        index=replace(index, metadata=added(index.metadata)),
     )

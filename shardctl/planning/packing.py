@@ -115,11 +115,13 @@ def _last_fitting(fits: Callable[[int], bool], low: int, high: int, guess: int) 
 
 
 def _cannot_fit(unit: Unit, limit: int, measure: Callable[[Sequence[Tensor]], int]) -> UsageError:
-    name = unit.tensors[0].name
+    name, others = unit.name, len(unit.tensors) - 1
     need = measure(unit.tensors)
+    what = f"tensor '{escape(name)}'"
+    if others:
+        what += f", with what cannot be divided from it ({plural(others, 'tensor')}),"
     return UsageError(
-        f"tensor '{escape(name)}' needs a file of {need:,} bytes, over the strict limit of "
-        f"{limit:,}",
+        f"{what} needs a file of {need:,} bytes, over the strict limit of {limit:,}",
         hint=f"choose `max_shard_size` {need} or more, or leave out `strict_size`",
         tensor=name,
     )
@@ -132,7 +134,8 @@ def balance(units: Sequence[Unit], count: int) -> list[list[Unit]]:
     """
     if count > len(units):
         raise UsageError(
-            f"{plural(len(units), 'tensor')} (tied ones counted once) cannot fill {count} shards",
+            f"{plural(len(units), 'tensor')} (those that stay together counted once) cannot fill "
+            f"{count} shards",
             hint=f"choose `num_shards` {max(len(units), 1)} or fewer",
         )
     sums = [0, *itertools.accumulate(unit.nbytes for unit in units)]

@@ -1,7 +1,7 @@
 """Decide in which shard, and in which order, each tensor goes. Pure functions: no file is touched.
 
-Packing itself is in `packing`: it follows huggingface_hub's planner, shard for shard, so that a
-checkpoint split here has the same shards as one that was saved by `save_pretrained`.
+Packing itself is in `packing`, which follows huggingface_hub's planner for the same tensors in the
+same order; what it must not divide is in `groups`.
 """
 
 from __future__ import annotations
@@ -10,30 +10,27 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from shardctl.errors import UsageError
-from shardctl.formats.base import Format
 from shardctl.formats.index import build_index
-from shardctl.formats.registry import by_name, reserved_metadata
-from shardctl.model import Assembled, Cast, Checkpoint, Index, Tensor
+from shardctl.formats.registry import by_name
+from shardctl.model import Assembled, Cast, Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
 from shardctl.planning.cast import convert
-from shardctl.planning.metadata import FileMetadata, file_metadata
+from shardctl.planning.groups import units_of
+from shardctl.planning.metadata import FileMetadata, file_metadata, with_record
+from shardctl.planning.notes import left_out, notes
 from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.select import select
 from shardctl.planning.ties import resolve_ties
 from shardctl.repeats import MOST_GROWTH
-from shardctl.storages import Unit, storage_units
-from shardctl.text import escape, plural
+from shardctl.storages import Unit
+from shardctl.text import escape
 
 #: Increased whenever the same plan would give other bytes than before.
 LAYOUT_VERSION = 1
-
-#: The key in the metadata under which conversions are recorded.
-CONVERTED = "converted"
 
 #: Views may take this many bytes in any case, without a word from the user.
 LEAST_GROWN = 1024 * 1024
@@ -97,7 +94,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     and as `select` does.
     """
     chosen = select(checkpoint, request.selection)
-    left_out, checkpoint = chosen.left_out, chosen.checkpoint
+    checkpoint = chosen.checkpoint
     written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
     shared = by_name(checkpoint.format).shares_storages
@@ -109,9 +106,10 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     if request.conversion is not None:
         converted = convert(tensors, request.conversion)
         tensors, record = converted.tensors, converted.record(request.conversion.dtype)
-        checkpoint = _with_record(checkpoint, written, record)
+        checkpoint = with_record(checkpoint, written, record)
     metadata, unwritten = file_metadata(checkpoint, written, tensors, aliases)
-    shards, oversize = _pack(written, request, tensors, metadata, measure)
+    units = units_of(tensors, written, aliases)
+    shards = _pack(units, request, tensors, metadata, measure)
     single = len(shards) == 1
     index = None if single else _index_bytes(checkpoint, shards, aliases)
     return Plan(
@@ -122,34 +120,14 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         if single
         else index_filename(request.stem, request.suffix, request.variant),
         index=index,
-        oversize=oversize,
-        left_out=left_out,
+        oversize=_oversize(units, request.limits),
+        left_out=chosen.left_out,
         notes=(
-            *_left_out(left_out),
+            *left_out(chosen.left_out),
             *([f"converts {record}"] if record else []),
-            *_notes(checkpoint, written, tensors),
+            *notes(checkpoint, written, tensors, aliases),
             *unwritten,
         ),
-    )
-
-
-def _with_record(checkpoint: Checkpoint, written: Format, record: str) -> Checkpoint:
-    """Return the checkpoint with a line in its metadata, and in its index's, on what was converted.
-
-    It follows what an earlier conversion recorded.
-    """
-    if not record:
-        return checkpoint
-
-    def added(metadata: Mapping[str, Any]) -> dict[str, Any]:
-        before = metadata.get(CONVERTED)
-        return {**metadata, CONVERTED: f"{before}; {record}" if before else record}
-
-    index = checkpoint.index or Index("", {}, {})
-    return replace(
-        checkpoint,
-        metadata=added(checkpoint.metadata) if written.has_metadata else checkpoint.metadata,
-        index=replace(index, metadata=added(index.metadata)),
     )
 
 
@@ -171,29 +149,22 @@ def _refuse_growth(tensors: Sequence[Tensor]) -> None:
 
 
 def _pack(
-    written: Format,
+    units: list[Unit],
     request: Request,
     tensors: Sequence[Tensor],
     metadata: FileMetadata,
     measure: Measure,
-) -> tuple[tuple[Shard, ...], tuple[str, ...]]:
-    """Return the shards, and the names of tensors over the limit."""
-    units = (
-        storage_units(tensors)
-        if written.shares_storages
-        else [Unit((tensor,), tensor.nbytes) for tensor in tensors]
-    )
+) -> tuple[Shard, ...]:
     packed = divide(units, request.limits, lambda some: measure(some, metadata.of(some)))
     if len(packed) > MAX_SHARDS:
         raise UsageError(
             f"the plan has {len(packed):,} shards; at most {MAX_SHARDS:,} can be numbered",
             hint="choose a larger `max_shard_size`",
         )
-    shards = tuple(
+    return tuple(
         _shard(request, number, len(packed), some, metadata, measure)
         for number, some in enumerate(_in_order(packed, tensors), start=1)
     )
-    return shards, _oversize(units, request.limits)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -218,7 +189,7 @@ def _in_order(
 ) -> Iterator[tuple[list[Tensor], int]]:
     """Yield the tensors of each shard, in the order of all, and their bytes.
 
-    Those of one storage need not be neighbours.
+    Those of one unit need not be neighbours.
     """
     position: dict[str, int] = {}
     for units in packed:
@@ -264,31 +235,7 @@ def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
     limit = limits.max_shard_bytes
     if limit is None:
         return ()
-    return tuple(unit.tensors[0].name for unit in units if unit.nbytes > limit)
-
-
-def _left_out(tensors: Sequence[Tensor]) -> Iterable[str]:
-    if tensors:
-        nbytes = sum(tensor.nbytes for tensor in tensors)
-        first = escape(tensors[0].name)
-        yield f"leaves out {plural(len(tensors), 'tensor')} ({nbytes:,} bytes), such as '{first}'"
-
-
-def _notes(checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor]) -> Iterable[str]:
-    extra = sorted(set(checkpoint.metadata) - reserved_metadata())
-    if extra and not written.has_metadata:
-        left_out = ", ".join(map(escape, extra))
-        yield f"a {written.suffix} file has no room for the source's metadata; left out: {left_out}"
-    if not written.shares_storages:
-        grown = [t for t in tensors if t.strides is not None and t.nbytes > t.span.length]
-        if grown:
-            more = sum(t.nbytes - t.span.length for t in grown)
-            yield (
-                f"writes {plural(len(grown), 'expanded tensor')} in full, which takes {more:,} "
-                f"bytes more (the first is '{escape(grown[0].name)}')"
-            )
-    if checkpoint.non_tensors:
-        yield f"leaves out {plural(len(checkpoint.non_tensors), 'non-tensor value')}"
+    return tuple(unit.name for unit in units if unit.nbytes > limit)
 
 
 def _row(tensor: Tensor, number: Mapping[str, int]) -> list[object]:

@@ -22,6 +22,7 @@ from shardctl.formats.hazards import (
 )
 from shardctl.formats.registry import by_name
 from shardctl.model import Tensor
+from shardctl.source.clients import one_file_client
 from shardctl.source.misnamed import misnamed_files
 from shardctl.storages import by_file, storage_units
 from shardctl.text import escape, plural
@@ -160,6 +161,22 @@ def unread_tensors(subject: Subject) -> Iterator[Finding]:
         yield unread_finding(value, path)
 
 
+def one_file_clients(subject: Subject) -> Iterator[Finding]:
+    """Yield the client that reads one weights file, where this is a set of numbered ones."""
+    located = subject.located
+    if not located.is_set:
+        return
+    client = one_file_client(subject.store, located.directory, located.stem)
+    if client is not None:
+        yield Finding(
+            "client-one-file",
+            "warning",
+            client.about(len(located.files)),
+            "write one file with `write(single=True)`",
+            file=located.index_path or located.files[0],
+        )
+
+
 def digests_missing(subject: Subject) -> Iterator[Finding]:
     """Yield the files of the set that the directory's SHA256SUMS does not list."""
     try:
@@ -190,5 +207,6 @@ CHECKS: tuple[Check, ...] = (
     empty_tensors,
     unsafe_pickles,
     unread_tensors,
+    one_file_clients,
     digests_missing,
 )

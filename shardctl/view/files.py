@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from shardctl.formats.base import Format
+from shardctl.formats.registry import by_name
 from shardctl.model import Checkpoint
+from shardctl.planning.groups import units_of
 from shardctl.planning.plan import Plan, Shard
 from shardctl.planning.request import Limits
-from shardctl.storages import storage_units
 from shardctl.text import escape
 from shardctl.view.shares import Share, shares
 
@@ -72,6 +74,7 @@ def both_ends(
 def planned(plan: Plan) -> Bars:
     """Return the bars of planned shards, by the bytes that are counted against the limit."""
     limits = plan.request.limits
+    ended = endings(plan.shards, limits, by_name(plan.request.format))
     return Bars(
         tuple(
             FileBar(
@@ -81,13 +84,13 @@ def planned(plan: Plan) -> Bars:
                 len(shard.tensors),
                 ending,
             )
-            for shard, ending in zip(plan.shards, endings(plan.shards, limits), strict=True)
+            for shard, ending in zip(plan.shards, ended, strict=True)
         ),
         limits.max_shard_bytes,
     )
 
 
-def endings(shards: Sequence[Shard], limits: Limits) -> list[Ending | None]:
+def endings(shards: Sequence[Shard], limits: Limits, written: Format) -> list[Ending | None]:
     """Return for each shard why it ends; None for the last one, and where there is no limit.
 
     A tensor over the limit becomes a shard at once, and the open shard stays open past it. So what
@@ -99,8 +102,8 @@ def endings(shards: Sequence[Shard], limits: Limits) -> list[Ending | None]:
     for shard in reversed(shards):
         ending = None
         if shard.tensors and limit is not None:
-            unit = storage_units(shard.tensors)[0]
-            name = escape(unit.tensors[0].name)
+            unit = units_of(shard.tensors, written)[0]
+            name = escape(unit.name)
             if shard.data_size > limit:
                 ending = Ending(name, shard.data_size, limit, alone=True)
             else:

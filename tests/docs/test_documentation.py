@@ -21,7 +21,13 @@ COMMANDS = tuple(sorted(get_command(app).commands))  # type: ignore[attr-defined
 FINDINGS = ROOT / "docs" / "findings.md"
 #: Strings of the form of a code that are none: progress events, styles of numbering, an encoding,
 #: names of libraries.
-NOT_CODES = {"shard-done", "after-suffix", "before-variant", "raw-unicode-escape"}
+NOT_CODES = {
+    "shard-done",
+    "after-suffix",
+    "before-variant",
+    "raw-unicode-escape",
+    "sentence-transformers",
+}
 _CODE = re.compile(r"[a-z]+(?:-[a-z]+)+")
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")

@@ -217,12 +217,19 @@ def test_other_suffixes_are_recognised_where_they_are_passed_in() -> None:
         ("pytorch_model", "model", "pytorch_model"),
         ("pytorch_model", "diffusion_pytorch_model", "diffusion_pytorch_model"),
         ("model", "adapter_model", "adapter_model"),
+        ("model", "pytorch_lora_weights", "pytorch_lora_weights"),
+        ("pytorch_model", "learned_embeds", "learned_embeds"),
+        ("model", "open_clip_pytorch_model", "open_clip_model"),
+        ("pytorch_model", "open_clip_pytorch_model", "open_clip_pytorch_model"),
+        ("pytorch_model", "open_clip_model", "open_clip_pytorch_model"),
         ("model", "custom", "model"),
         ("pytorch_model", None, "pytorch_model"),
     ],
 )
 def test_the_stem_is_what_loaders_look_for(usual: str, stem: str | None, expected: str) -> None:
-    """The output's stem is the usual one of its format, unless all formats share the source's."""
+    """The output's stem is the usual one of its format, unless other loaders look for the
+    source's.
+    """
     assert default_stem(usual, stem) == expected
 
 

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from shardctl.text import cells, elide, escape, printable
+from shardctl.text import cells, elide, escape, printable, some
 
 
 @pytest.mark.parametrize("character", ["a", ".", "\u0301", "漢", "\x7f", "\u05d0", "\\"])
@@ -34,3 +34,10 @@ def test_every_character_is_escaped_alike_each_time() -> None:
     for _ in range(2):
         assert escape(name) == r"a\\b\t\x1b\u202e\U000e0001é"
         assert printable(name) == r"a\b\t\x1b\u202e\U000e0001é"
+
+
+def test_a_list_of_texts_is_cut() -> None:
+    """As many as were asked for are listed, and the others counted."""
+    assert some([]) == ""
+    assert some(["a", "b"], 2) == "a, b"
+    assert some(["a"] * 1234, 2) == "a, a, and 1,232 more"

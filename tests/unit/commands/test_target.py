@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -41,9 +43,11 @@ def giving_way(
     target: str,
     replace: Replace,
     names: tuple[str, ...] = ("model.safetensors",),
+    stem: str = "model",
 ) -> tuple[str, ...]:
     """The files that these names replace where `m` is the source."""
-    return superseded(route(store, target), REQUEST, names, replace)
+    request = dataclasses.replace(REQUEST, stem=stem)
+    return superseded(route(store, target), request, names, replace)
 
 
 @pytest.mark.parametrize("text", ["new", "new/", "m", "a.b"])
@@ -129,16 +133,75 @@ def test_in_place_takes_the_set_that_was_read_in_any_container() -> None:
 
 
 @pytest.mark.parametrize("how", ["nothing", "same"])
-@pytest.mark.parametrize("name", ["model.fp16.safetensors", "pytorch_model.bin"])
-def test_another_variant_or_format_needs_replace_all(name: str, how: Replace) -> None:
-    """A checkpoint of another variant or format is replaced with "all", and the hint says so."""
+def test_another_format_needs_replace_all(how: Replace) -> None:
+    """A checkpoint of another format is replaced with "all", and the hint says so."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "t/pytorch_model.bin", weights({"a": b"1"}, "bin"))
+    with pytest.raises(TargetExistsError, match=r"pytorch_model\.bin") as caught:
+        giving_way(store, "t", how)
+    assert '`replace="all"`' in caught.value.hint
+    assert giving_way(store, "t", "all") == ("pytorch_model.bin",)
+
+
+#: Checkpoints that no loader takes for a `model.safetensors` without a variant.
+APART = (
+    "model.fp16.safetensors",
+    "model.fp16-00001-of-00001.safetensors",
+    "pytorch_model.fp16.bin",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "pytorch_lora_weights.safetensors",
+)
+
+
+@pytest.mark.parametrize("how", ["nothing", "same"])
+@pytest.mark.parametrize("name", APART)
+def test_another_variant_or_an_adapter_is_not_in_the_way(name: str, how: Replace) -> None:
+    """What loaders keep apart from the new checkpoint stays; only "all" replaces it."""
     store = MemoryStore()
     sample(store)
     put(store, f"t/{name}", weights({"a": b"1"}, "bin" if name.endswith("bin") else "safetensors"))
-    with pytest.raises(TargetExistsError, match=name) as caught:
-        giving_way(store, "t", how)
-    assert '`replace="all"`' in caught.value.hint
+    assert giving_way(store, "t", how) == ()
+    assert giving_way(store, "t/model.safetensors", how) == ()
     assert giving_way(store, "t", "all") == (name,)
+
+
+def test_a_model_is_not_in_the_way_of_an_adapter() -> None:
+    """An adapter is written beside a model and another adapter, and not over one of its stem."""
+    store = MemoryStore()
+    put(store, "m/adapter_model.safetensors", weights({"a": b"1"}))
+    put(store, "t/model.safetensors", weights({"a": b"1"}))
+    put(store, "t/pytorch_lora_weights.safetensors", weights({"a": b"1"}))
+    planned = (("adapter_model.safetensors",), "adapter_model")
+    assert giving_way(store, "t", "nothing", *planned) == ()
+    put(store, "t/adapter_model.bin", weights({"a": b"1"}, "bin"))
+    with pytest.raises(TargetExistsError, match=r"adapter_model\.bin"):
+        giving_way(store, "t", "nothing", *planned)
+
+
+@pytest.mark.parametrize("name", APART)
+@pytest.mark.parametrize("how", ["nothing", "same"])
+def test_no_hint_would_remove_what_is_kept_apart(name: str, how: Replace) -> None:
+    """Where another checkpoint is in the way, "all" is not offered if it removes more than that."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "t/pytorch_model.bin", weights({"a": b"1"}, "bin"))
+    put(store, f"t/{name}", weights({"a": b"1"}, "bin" if name.endswith("bin") else "safetensors"))
+    with pytest.raises(TargetExistsError, match=r"pytorch_model\.bin") as caught:
+        giving_way(store, "t", how)
+    assert "all" not in caught.value.hint
+
+
+def test_a_set_whose_index_lists_a_planned_name_is_in_the_way() -> None:
+    """Another variant whose files have names of the new set is in the way all the same."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "t/model.safetensors", weights({"a": b"1"}))
+    index = {"metadata": {}, "weight_map": {"a": "model.safetensors"}}
+    put(store, "t/model.safetensors.index.fp16.json", json.dumps(index).encode())
+    with pytest.raises(TargetExistsError, match="index"):
+        giving_way(store, "t", "nothing")
 
 
 def test_the_same_variant_and_format_needs_replace() -> None:

@@ -32,6 +32,9 @@ from shardctl.verify.run import Thoroughness, verify
 from tests.support.memory_checkpoints import get, put, sample, weights
 
 BY_250 = WriteOptions(limits=Limits(max_shard_bytes=250))
+ONE = WriteOptions(limits=Limits())
+#: The configuration of a model of timm.
+TIMM = b'{"architecture": "resnet18", "pretrained_cfg": {}}'
 
 
 class Told:
@@ -382,17 +385,41 @@ def test_checksums_follow_what_is_written() -> None:
     assert get(store, "s/SHA256SUMS").decode() == f"{'0' * 64}  notes.txt\n"
 
 
+@pytest.mark.parametrize("asks", ["source", "target"])
+def test_a_client_that_reads_one_file_is_noted(asks: str) -> None:
+    """Shards where the client of the source or of the target reads one file are noted before the
+    work, and one file is not.
+    """
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/config.json" if asks == "source" else "s/config.json", TIMM)
+    (note,) = prepare(store, "m", "s", replace(BY_250, companions=False)).notes
+    assert note.startswith("timm reads one weights file and no index: of 3 numbered files it loads")
+    assert "write(single=True)" in note
+    assert prepare(store, "m", "s", replace(ONE, companions=False)).notes == ()
+
+
+def test_shards_of_an_adapter_are_noted() -> None:
+    """An adapter keeps its stem, by which its client finds it, and shards of it are noted."""
+    store = MemoryStore()
+    tensors = {"a": b"1" * 100, "b": b"2" * 200}
+    put(store, "m/pytorch_lora_weights.safetensors", weights(tensors))
+    prepared = prepare(store, "m", "s", BY_250)
+    assert prepared.plan.filenames[0] == "pytorch_lora_weights-00001-of-00002.safetensors"
+    assert prepared.notes[-1].startswith("diffusers reads one weights file")
+
+
 def test_replace_spares_weights_of_another_name() -> None:
-    """--replace takes the set of the same stem and the one that was read; adapters beside it are
-    refused, not lost.
+    """--replace takes the set of the same stem and the one that was read; adapters beside it
+    stay.
     """
     store = MemoryStore()
     sample(store)
     put(store, "m/adapter_model.safetensors", weights({"a": b"1"}))
     options = replace(BY_250, replace="same")
-    with pytest.raises(TargetExistsError, match=r"adapter_model"):
-        prepare(store, "m/model.safetensors", "m", options)
+    run(store, "m/model.safetensors", "m", options)
     assert "adapter_model.safetensors" in names(store, "m")
+    assert "model.safetensors" not in names(store, "m")
 
 
 def test_unrelated_weights_of_free_names_are_never_removed() -> None:

@@ -261,6 +261,15 @@ class TestPackStrict:
         assert caught.value.tensor == "t1"
         assert str(measure(units[1].tensors)) in caught.value.hint
 
+    def test_what_stays_with_a_tensor_is_counted(self) -> None:
+        """A unit of several tensors that cannot fit is named by its largest, with the number of the
+        others.
+        """
+        small, large = units_of([10, 500])
+        unit = Unit((*small.tensors, *large.tensors), 510)
+        with pytest.raises(UsageError, match=r"'t1', with what cannot .* \(1 tensor\), needs"):
+            pack_strict([unit], 100, measure)
+
 
 class TestDivide:
     """The limits choose the rule."""

@@ -113,13 +113,12 @@ class TestHub:
 
     @given(tied_tensors(), st.integers(4, 80))
     def test_safetensors_equals_the_hubs_plan(self, tensors: list[Tensor], limit: int) -> None:
-        """Of tied tensors the alphabetically first is planned, as in the hub, and the metadata
-        names the others.
+        """With one name of tied tensors, the first, the plan is the hub's of these tensors, and the
+        metadata names the others.
         """
         first: dict[str, str] = {}
         for tensor in tensors:
-            key = tensor.storage.key
-            first[key] = min(first.get(key, tensor.name), tensor.name)
+            first.setdefault(tensor.storage.key, tensor.name)
         dropped = {t.name: first[t.storage.key] for t in tensors if first[t.storage.key] != t.name}
         split = split_state_dict_into_shards_factory(
             {tensor.name: tensor for tensor in tensors if tensor.name not in dropped},

@@ -31,9 +31,7 @@ def test_names_of_one_tensor() -> None:
 
 
 def test_safetensors_writes_one_name_and_records_the_others() -> None:
-    """The alphabetically first name is written at its place; the other is recorded with its
-    name.
-    """
+    """The input embedding is written at its place; the other is recorded with its name."""
     tensors, aliases = resolve_ties(
         checkpoint_of(HEAD, OTHER, EMBED), by_name("safetensors"), "share"
     )
@@ -114,7 +112,81 @@ def test_a_name_that_the_metadata_needs_is_written_in_full(name: str) -> None:
     twin = replace(EMBED, name=name)
     first = replace(EMBED, name="a")
     index = Index("models/i", {"total_size": 1, "total_parameters": 2}, {})
-    source = checkpoint_of(twin, first, metadata={"format": "pt", "author": "x"}, index=index)
+    source = checkpoint_of(first, twin, metadata={"format": "pt", "author": "x"}, index=index)
     tensors, aliases = resolve_ties(source, by_name("safetensors"), "share")
-    assert [tensor.name for tensor in tensors] == [name, "a"]
+    assert [tensor.name for tensor in tensors] == ["a", name]
     assert aliases == {}
+
+
+#: Tied names, the one first that the model's own save keeps.
+OWN_SAVES = (
+    ("model.embed_tokens.weight", "lm_head.weight"),
+    ("model.language_model.embed_tokens.weight", "lm_head.weight"),
+    (
+        "shared.weight",
+        "decoder.embed_tokens.weight",
+        "encoder.embed_tokens.weight",
+        "lm_head.weight",
+    ),
+    (
+        "model.shared.weight",
+        "model.decoder.embed_tokens.weight",
+        "model.encoder.embed_tokens.weight",
+    ),
+    ("model.decoder.embed_tokens.weight", "lm_head.weight"),
+    ("model.decoder.embed_tokens.weight", "proj_out.weight"),
+    ("transformer.wte.weight", "lm_head.weight"),
+    ("transformer.word_embeddings.weight", "lm_head.weight"),
+    ("bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
+    ("tok_embeddings.weight", "output.weight"),
+    ("gpt_neox.embed_in.weight", "embed_out.weight"),
+    ("backbone.embeddings.weight", "lm_head.weight"),
+    ("shared.weight", "text_encoder.embed_tokens.weight", "text_decoder.embed_tokens.weight"),
+    ("encoder.text_model.embed_tokens.weight", "decoder.embed_tokens.weight"),
+    ("model.embed_tokens.weight", "model.layers.61.embed_tokens.weight"),
+    ("model.embed_tokens.weight", "draft.layers.0.embed_tokens.weight", "draft.lm_head.weight"),
+    ("transformer.w.weight", "lm_head.weight"),
+)
+
+
+@pytest.mark.parametrize("names", OWN_SAVES, ids=lambda names: names[0])
+def test_the_name_of_the_own_save_is_kept_whatever_the_order(names: tuple[str, ...]) -> None:
+    """Of tied tensors the input embedding is written before its copies and the output head."""
+    for order in (names, sorted(names), sorted(names, reverse=True)):
+        source = checkpoint_of(*(replace(EMBED, name=name) for name in order))
+        tensors, aliases = resolve_ties(source, by_name("safetensors"), "share")
+        assert [tensor.name for tensor in tensors] == [names[0]]
+        assert aliases == dict.fromkeys(names[1:], names[0])
+
+
+def test_other_tied_tensors_keep_the_first_name() -> None:
+    """Where no name is that of an embedding or a head, the first in the source's order is kept."""
+    source = checkpoint_of(replace(EMBED, name="z.block"), OTHER, replace(EMBED, name="a.block"))
+    tensors, aliases = resolve_ties(source, by_name("safetensors"), "share")
+    assert [tensor.name for tensor in tensors] == ["z.block", "x"]
+    assert aliases == {"a.block": "z.block"}
+
+
+def test_an_embedding_that_was_only_recorded_gets_its_name_back() -> None:
+    """A file that keeps the output head is written with the embedding, and the head recorded."""
+    held, recorded = "lm_head.weight", "model.embed_tokens.weight"
+    source = checkpoint_of(
+        replace(EMBED, name=held), OTHER, format_name="safetensors", aliases={recorded: held}
+    )
+    tensors, aliases = resolve_ties(source, by_name("safetensors"), "share")
+    assert [tensor.name for tensor in tensors] == [recorded, "x"]
+    assert aliases == {held: recorded}
+
+
+def test_a_tensor_with_metadata_of_its_name_keeps_it() -> None:
+    """A tensor is not renamed where metadata describes it by the name that it has."""
+    held, recorded = "lm_head.weight", "model.embed_tokens.weight"
+    source = checkpoint_of(
+        replace(EMBED, name=held),
+        format_name="safetensors",
+        aliases={recorded: held},
+        tensor_metadata={"INFO": {held: "{}"}},
+    )
+    tensors, aliases = resolve_ties(source, by_name("safetensors"), "share")
+    assert [tensor.name for tensor in tensors] == [held]
+    assert aliases == {recorded: held}

@@ -546,3 +546,22 @@ def test_unsafe_names(tmp_path: Path) -> None:
     assert codes(found) == ["pickle-unsafe"]
     assert "pathlib." in found.findings[0].message
     assert found.tensors == 1
+
+
+def test_a_set_that_its_client_does_not_read_is_a_warning() -> None:
+    """Numbered files of an adapter are a warning that names the client; one of them alone, and a
+    single file, are none.
+    """
+    store = MemoryStore()
+    names = [f"adapter_model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    for name, tensor in zip(names, "ab", strict=True):
+        put(store, f"m/{name}", weights({tensor: b"1234"}))
+    index = {"metadata": {"total_size": 8}, "weight_map": dict(zip("ab", names, strict=True))}
+    put(store, "m/adapter_model.safetensors.index.json", json.dumps(index).encode())
+    (finding,) = verify(store, "m", Thoroughness()).findings
+    assert (finding.code, finding.severity) == ("client-one-file", "warning")
+    assert finding.message.startswith("PEFT reads one weights file")
+    assert "of 2 numbered files" in finding.message
+    assert check(store, f"m/{names[0]}") == []
+    put(store, "one/adapter_model.safetensors", weights({"a": b"1234"}))
+    assert check(store, "one") == []

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardctl.commands.prepare import prepare
+from shardctl.formats.torch.format import TORCH
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.planning.packing import pack
 from shardctl.planning.plan import Shard
@@ -66,21 +67,21 @@ def test_endings_are_those_of_the_packing() -> None:
         ["c", "d"],
         ["e"],
     ]
-    assert endings(packed, Limits(5)) == [
+    assert endings(packed, Limits(5), TORCH) == [
         Ending(r"big\n", 9, 5, alone=True),
         Ending("c", 2, 1),
         Ending("e", 4, 0),
         None,
     ]
-    assert endings(packed, Limits()) == [None] * 4
-    assert endings([shard()], Limits(5)) == [None]
+    assert endings(packed, Limits(), TORCH) == [None] * 4
+    assert endings([shard()], Limits(5), TORCH) == [None]
 
 
 def test_a_strict_limit_counts_the_whole_file() -> None:
     """With a strict limit the room that is left is what the file's header leaves too."""
     packed = [shard(("a", 2)), shard(("b", 9))]
-    assert endings(packed, Limits(20))[0] == Ending("b", 9, 18)
-    assert endings(packed, Limits(20, strict=True))[0] == Ending("b", 9, 8)
+    assert endings(packed, Limits(20), TORCH)[0] == Ending("b", 9, 18)
+    assert endings(packed, Limits(20, strict=True), TORCH)[0] == Ending("b", 9, 8)
 
 
 @pytest.mark.parametrize("strict", [False, True])

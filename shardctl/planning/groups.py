@@ -1,0 +1,86 @@
+"""Group the tensors that packing must not divide. Pure functions.
+
+Some belong together because they share a storage, others by their names: bitsandbytes saves a
+four-bit weight as `X.weight` with `X.weight.absmax`, `X.weight.quant_map` and
+`X.weight.quant_state.bitsandbytes__nf4`, and transformers and diffusers make the weight from what
+one shard holds of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from shardctl.formats.base import Format
+from shardctl.model import Tensor
+from shardctl.storages import Unit, storage_units
+
+
+def units_of(
+    tensors: Sequence[Tensor], written: Format, aliases: Mapping[str, str] | None = None
+) -> list[Unit]:
+    """Return what packing cannot divide in a format, in order of first appearance.
+
+    `aliases` gives for each name that is only recorded the name that is kept: what continues such a
+    name belongs to the kept tensor. A unit counts the bytes of all that is in it.
+    """
+    units = (
+        storage_units(tensors)
+        if written.shares_storages
+        else [Unit((tensor,), tensor.nbytes) for tensor in tensors]
+    )
+    aliases = aliases or {}
+    owners = owners_of([*(tensor.name for tensor in tensors), *aliases])
+    return _joined(units, owners, aliases) if owners else units
+
+
+def owners_of(names: Iterable[str]) -> dict[str, str]:
+    """Return by name the shortest other name that it continues, with a dot between them.
+
+    Names that continue no other are left out. The time is that of sorting the names.
+    """
+    owners: dict[str, str] = {}
+    owner, beginning = "", None
+    for name in sorted(names, key=_dots_first):
+        # What continues a name follows it at once, since nothing is sorted before a dot.
+        if beginning is not None and name.startswith(beginning):
+            owners[name] = owner
+        else:
+            owner, beginning = name, f"{name}."
+    return owners
+
+
+def _dots_first(name: str) -> str:
+    """Return a key that sorts a dot before every other character, those below it included."""
+    return name.replace("\1", "\1\1").replace("\0", "\1\0").replace(".", "\0")
+
+
+def _joined(
+    units: Sequence[Unit], owners: Mapping[str, str], aliases: Mapping[str, str]
+) -> list[Unit]:
+    """Join the units of tensors that belong to one another, at the place of the first of them."""
+    home = {tensor.name: number for number, unit in enumerate(units) for tensor in unit.tensors}
+    home |= {alias: home[kept] for alias, kept in aliases.items()}
+    # A forest of disjoint sets: each unit has an earlier one of its set, the first one itself.
+    earlier = list(range(len(units)))
+
+    def first(number: int) -> int:
+        while earlier[number] != number:
+            earlier[number] = earlier[earlier[number]]
+            number = earlier[number]
+        return number
+
+    for name, owner in owners.items():
+        one, other = first(home[name]), first(home[owner])
+        earlier[max(one, other)] = min(one, other)
+    sets: dict[int, list[Unit]] = {}
+    for number, unit in enumerate(units):
+        sets.setdefault(first(number), []).append(unit)
+    return [
+        joined[0]
+        if len(joined) == 1
+        else Unit(
+            tuple(tensor for unit in joined for tensor in unit.tensors),
+            sum(unit.nbytes for unit in joined),
+        )
+        for joined in sets.values()
+    ]
