@@ -17,7 +17,8 @@ __shardctl_options() {
 --layout|layout|=auto compact reflink
 --name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
 --variant|variant|typed
---companions --no-companions|companions|
+--companions|companions|=auto all none
+--no-companions|no_companions|
 --replace|replace|
 --replace-companions|replace_companions|
 --replace-all|replace_all|
@@ -46,7 +47,8 @@ __shardctl_options() {
 --layout|layout|=auto compact reflink
 --name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
 --variant|variant|typed
---companions --no-companions|companions|
+--companions|companions|=auto all none
+--no-companions|no_companions|
 --replace|replace|
 --replace-companions|replace_companions|
 --replace-all|replace_all|
@@ -79,7 +81,8 @@ __shardctl_options() {
 --layout|layout|=auto compact reflink
 --name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
 --variant|variant|typed
---companions --no-companions|companions|
+--companions|companions|=auto all none
+--no-companions|no_companions|
 --replace|replace|
 --replace-companions|replace_companions|
 --replace-all|replace_all|

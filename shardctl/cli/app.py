@@ -278,6 +278,8 @@ def index(
     if json:
         write_stdout(documents.dump(documents.indexing(source, made, check=check)))
     elif not check:
+        if not made.changes:
+            log("up to date", quiet=quiet)
         write_stdout(made.path + "\n")
     if check and made.changes:
         raise typer.Exit(WORK_TO_DO)

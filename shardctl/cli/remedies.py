@@ -19,6 +19,7 @@ SPELLINGS = {
     "accept_damage": "--accept-damage",
     "against": "--against",
     "checksums": "--checksums",
+    'companions="none"': "--companions none",
     "deep": "--deep",
     "drop_non_tensors": "--drop-non-tensors",
     "format": "--to",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.commands.companions import companions_of, companions_to_copy
+from shardctl.commands.companions import Beside, beside, companions_to_copy
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.finished import Finished
 from shardctl.commands.replace import superseded
@@ -23,6 +23,7 @@ from shardctl.engine.records import NoRecords, Records
 from shardctl.errors import TargetExistsError
 from shardctl.findings import noting
 from shardctl.model import Checkpoint, Version
+from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.plan import Plan, make_plan
 from shardctl.planning.request import WriteOptions, options_of
 from shardctl.source.locate import Located, find_source
@@ -36,10 +37,11 @@ from shardctl.text import escape, plural
 class Changes:
     """What a run changes in the target beside the planned files.
 
-    `copies` are companions, by name with the path that each is read from. `superseded` are the
-    names that the new files replace or remove. `checksums` is what stays of
-    `SHA256SUMS`; None leaves that file alone, as `foreign_sums` does, because it is signed or of
-    another form. `kept` are companions that differ in the target, and stay.
+    `copies` are companions, by name with the path that each is read from; `directories` are the
+    sub-directories that companions lie in, in the same way. `superseded` are the names that the new
+    files replace or remove. `checksums` is what stays of `SHA256SUMS`; None leaves that file alone,
+    as `foreign_sums` does, because it is signed or of another form. `kept` are companions that
+    differ in the target, and stay.
     """
 
     copies: Mapping[str, str] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class Changes:
     checksums: bytes | None = None
     kept: tuple[str, ...] = ()
     foreign_sums: bool = False
+    directories: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,8 @@ class Prepared:
     path; `surroundings` is what was in the target. `shared_block` is the block, in bytes, that the
     target can share with the source. `companions` are the files of the source directory that belong
     beside the weights. `replaced_source` are the names in the target that are read and replaced.
-    `receipts` are the last run's, where its record proves that its result is
-    there.
+    `not_carried` is what of the source the target will lack. `receipts` are the last run's, where
+    its record proves that its result is there.
     """
 
     source: str
@@ -76,6 +79,7 @@ class Prepared:
     changes: Changes
     replaced_source: tuple[str, ...]
     notes: tuple[str, ...]
+    not_carried: tuple[NotCarried, ...]
     receipts: tuple[Receipt, ...] | None
 
     @property
@@ -134,9 +138,11 @@ def prepare(
     reflink = reflink_of(route, checkpoint, options.layout)
     request = complete(options, located, checkpoint, place, reflink.planned)
     plan = make_plan(checkpoint, request, measure_of(request))
-    companions = companions_of(route, options)
+    around = beside(route, plan, options)
+    companions = around.companions
+    left = around.left
     sources = _versions(source_store, checkpoint, companions)
-    identity = _identity(source_store, located, plan, options, sources)
+    identity = _identity(route, plan, options, sources, companions)
     # Check the target.
     found = Finished(route, plan, identity, companions, sources, options)
     receipts = found.by_record(records.find(place.directory))
@@ -150,7 +156,7 @@ def prepare(
         {*plan.filenames, *companions, CHECKSUMS},
         weights=place.filename is None,
     )
-    changes = Changes() if receipts is not None else _changes(route, companions, plan, options)
+    changes = Changes() if receipts is not None else _changes(route, around, plan, options)
     read = route.names_read()
     return Prepared(
         source=source,
@@ -167,7 +173,14 @@ def prepare(
         companions=tuple(companions),
         changes=changes,
         replaced_source=tuple(name for name in changes.superseded if name in read),
-        notes=(*located.notes, *notes, *plan.notes, *_replaced(route, changes)),
+        notes=(
+            *located.notes,
+            *notes,
+            *plan.notes,
+            *notes_on(left),
+            *_replaced(route, changes),
+        ),
+        not_carried=left,
         receipts=receipts,
     )
 
@@ -214,13 +227,14 @@ def _versions(
 
 
 def _identity(
-    source_store: Store,
-    located: Located,
+    route: Route,
     plan: Plan,
     options: WriteOptions,
     sources: Mapping[str, Version],
+    companions: Mapping[str, str],
 ) -> RunIdentity:
-    names = located.names(source_store)
+    source_store = route.source_store
+    names = {path: name for name, path in companions.items()} | route.located.names(source_store)
     return RunIdentity(
         plan_id=plan.id,
         options={**options_of(plan.request), "checksums": options.checksums},
@@ -231,18 +245,23 @@ def _identity(
     )
 
 
-def _changes(
-    route: Route, companions: Mapping[str, str], plan: Plan, options: WriteOptions
-) -> Changes:
+def _changes(route: Route, around: Beside, plan: Plan, options: WriteOptions) -> Changes:
     """Return what changes in the target; raise TargetExistsError for what must stay as it is."""
-    beside = companions_to_copy(route, companions, options)
+    companions = companions_to_copy(route, around, options)
     replaced = (
         *superseded(route, plan.request, plan.filenames, options.replace),
-        *beside.replaced,
+        *companions.replaced,
     )
-    gone = {*replaced, *plan.filenames, *beside.copies}
+    gone = {*replaced, *plan.filenames, *companions.copies}
     sums = kept_checksums(route.target_store, route.target, gone, wanted=options.checksums)
-    return Changes(beside.copies, replaced, sums.data, beside.kept, foreign_sums=sums.foreign)
+    return Changes(
+        companions.copies,
+        replaced,
+        sums.data,
+        companions.kept,
+        foreign_sums=sums.foreign,
+        directories=companions.directories,
+    )
 
 
 def _replaced(route: Route, changes: Changes) -> Iterator[str]:

@@ -19,6 +19,9 @@ Order = Literal["source", "natural"]
 Tied = Literal["share", "expand"]
 LayoutChoice = Literal["auto", "compact", "reflink"]
 Replace = Literal["nothing", "same", "all"]
+#: Which other files of the source directory go along: those that a loader may want, all that can
+#: lie beside the new set, or none.
+Companions = Literal["auto", "all", "none"]
 
 #: Options that decide a plan, by the names that plan files and journals use.
 Options = Mapping[str, str | int | bool | None]
@@ -79,7 +82,7 @@ class WriteOptions:
     drop_non_tensors: bool = False
     tied: Tied = "share"
     layout: LayoutChoice = "auto"
-    companions: bool = True
+    companions: Companions = "auto"
     replace: Replace = "nothing"
     replace_companions: bool = False
     read_back: bool = False

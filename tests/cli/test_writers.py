@@ -13,9 +13,9 @@ from tests.support.safetensors_files import TENSOR_BYTES, plain_directory, write
 from tests.support.state_dicts import load, write_torch
 
 WRITER_KEYS = [
-    "schema_version", "command", "done", "source", "target", "loads_from", "container",
-    "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions",
-    "superseded", "damaged",
+    "schema_version", "command", "done", "up_to_date", "source", "target", "loads_from",
+    "container", "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied",
+    "companions", "superseded", "not_carried", "damaged",
 ]  # fmt: skip
 SHARD_KEYS = ["name", "size", "data_size", "tensors", "sha256"]
 PLAN_KEYS = ["layout_version", "layout", "block_size", "options", "sources"]
@@ -247,12 +247,15 @@ def test_two_variables_of_a_group_are_2(source: Path, tmp_path: Path, run_cli: R
 def test_a_flag_can_come_from_the_environment(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
-    """Flags and their opposites have variables too, and the command line overrides them."""
-    run_cli("split", source, tmp_path / "out", env={"SHARDCTL_SPLIT_COMPANIONS": "0"})
-    assert names(tmp_path / "out") == ["model.safetensors"]
-    run_cli(
-        "split", source, tmp_path / "with", "--companions", env={"SHARDCTL_SPLIT_COMPANIONS": "0"}
-    )
+    """Options have variables too, that of companions also with the values of a switch, and the
+    command line overrides them.
+    """
+    for number, value in enumerate(("0", "none")):
+        out = tmp_path / f"out{number}"
+        run_cli("split", source, out, env={"SHARDCTL_SPLIT_COMPANIONS": value})
+        assert names(out) == ["model.safetensors"]
+    never = {"SHARDCTL_SPLIT_COMPANIONS": "0"}
+    run_cli("split", source, tmp_path / "with", "--companions", "auto", env=never)
     assert names(tmp_path / "with") == ["config.json", "model.safetensors"]
 
 
@@ -433,19 +436,71 @@ def test_a_different_companion_is_in_the_way(source: Path, tmp_path: Path, run_c
 
 
 def test_companions_are_what_a_loader_wants(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Other weights, training state, checksums and hidden state are not copied; links to files are
-    followed.
+    """Training state, checksums and links that lead elsewhere are not copied, and a note names each
+    with its size; links within the directory are followed.
     """
     (source / "optimizer.pt").write_bytes(b"x")
     (source / "training_args.bin").write_bytes(b"x")
     (source / "SHA256SUMS").write_text("")
-    (tmp_path / "blob").write_text("words")
-    (source / "vocab.txt").symlink_to(tmp_path / "blob")
-    run_cli("split", source, tmp_path / "out")
-    assert names(tmp_path / "out") == ["config.json", "model.safetensors", "vocab.txt"]
+    (tmp_path / "secret").write_text("words")
+    (source / "stolen.txt").symlink_to(tmp_path / "secret")
+    (source / "words.txt").write_text("words")
+    (source / "vocab.txt").symlink_to("words.txt")
+    said = run_cli("split", source, tmp_path / "out").stderr
+    assert names(tmp_path / "out") == ["config.json", "model.safetensors", "vocab.txt", "words.txt"]
     assert not (tmp_path / "out" / "vocab.txt").is_symlink()
+    assert "(training state): optimizer.pt (1 B), training_args.bin (1 B)" in said
+    assert "(a link that leads out of the source directory): stolen.txt (5 B)" in said
     run_cli("split", source, tmp_path / "bare", "--no-companions")
     assert names(tmp_path / "bare") == ["model.safetensors"]
+    run_cli("split", source, tmp_path / "all", "--companions", "all")
+    assert {"optimizer.pt", "training_args.bin"} <= set(names(tmp_path / "all"))
+    assert not {"SHA256SUMS", "stolen.txt"} & set(names(tmp_path / "all"))
+
+
+def test_what_stays_behind_is_in_the_document(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """`not_carried` has each file and directory that stays, before and after the run."""
+    (source / "optimizer.pt").write_bytes(b"12345")
+    (source / "onnx").mkdir()
+    (source / "onnx" / "model.onnx").write_bytes(b"123")
+    wanted = [
+        {
+            "name": "onnx",
+            "kind": "directory",
+            "reason": "weights of another framework",
+            "size": 3,
+        },
+        {"name": "optimizer.pt", "kind": "file", "reason": "training state", "size": 5},
+    ]
+    for options in (("--dry-run",), (), ()):
+        shown = run_cli("split", source, tmp_path / "out", "--json", *options)
+        document = json.loads(shown.stdout)
+        assert document["not_carried"] == wanted
+    assert document["up_to_date"] is True
+
+
+def test_a_companion_in_a_sub_directory_is_replaced_only_where_asked(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """A file in a sub-directory of the target is kept, replaced, or in the way as any other."""
+    (source / "1_Pooling").mkdir()
+    (source / "1_Pooling" / "config.json").write_text("{}")
+    target = tmp_path / "out" / "1_Pooling" / "config.json"
+    run_cli("split", source, tmp_path / "out")
+    assert target.read_text() == "{}"
+    target.write_text('{"mine": 1}')
+    (tmp_path / "out" / "1_Pooling" / "notes").write_text("mine")
+    again = ("split", source, tmp_path / "out", "--variant", "v", "--replace-all")
+    assert "1_Pooling/config.json" in run_cli(*again).stderr
+    assert target.read_text() == '{"mine": 1}'
+    more = ("--variant", "w", "--replace-companions")
+    document = json.loads(run_cli(*again, *more, "--json").stdout)
+    assert "1_Pooling/config.json" in document["superseded"]
+    assert target.read_text() == "{}"
+    assert (tmp_path / "out" / "1_Pooling" / "notes").read_text() == "mine"
+    assert names(tmp_path / "out") == ["1_Pooling", "config.json", "model.w.safetensors"]
 
 
 def test_a_file_target_with_an_unknown_suffix_is_2(
