@@ -144,6 +144,7 @@ def plan_file(
             "options": options,
             "sources": _sources(prepared, source_store),
         },
+        "room": {"needed": prepared.room.needed, "free": prepared.room.free},
     }
 
 

@@ -5,21 +5,22 @@ Nothing is written, but a replacement that an interrupted run had started is com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.commands.companions import Beside, beside, companions_to_copy
+from shardctl.commands.changes import Changes, changes_of, refuse_lost, replaced_notes
+from shardctl.commands.companions import beside
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.finished import Finished
-from shardctl.commands.replace import superseded
-from shardctl.commands.target import Route, Target, kept_checksums, reflink_of, resolve_target
+from shardctl.commands.target import Route, Target, reflink_of, resolve_target
 from shardctl.engine.commit import check_not_half_replaced, is_half_replaced, recover
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import Commit, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import NoRecords, Records
+from shardctl.engine.space import Room, room
 from shardctl.errors import TargetExistsError
 from shardctl.findings import noting
 from shardctl.model import Checkpoint, Version
@@ -30,26 +31,6 @@ from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Store
-from shardctl.text import escape, plural
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a run changes in the target beside the planned files.
-
-    `copies` are companions, by name with the path that each is read from; `directories` are the
-    sub-directories that companions lie in, in the same way. `superseded` are the names that the new
-    files replace or remove. `checksums` is what stays of `SHA256SUMS`; None leaves that file alone,
-    as `foreign_sums` does, because it is signed or of another form. `kept` are companions that
-    differ in the target, and stay.
-    """
-
-    copies: Mapping[str, str] = field(default_factory=dict)
-    superseded: tuple[str, ...] = ()
-    checksums: bytes | None = None
-    kept: tuple[str, ...] = ()
-    foreign_sums: bool = False
-    directories: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +41,8 @@ class Prepared:
     path; `surroundings` is what was in the target. `shared_block` is the block, in bytes, that the
     target can share with the source. `companions` are the files of the source directory that belong
     beside the weights. `replaced_source` are the names in the target that are read and replaced.
-    `not_carried` is what of the source the target will lack. `receipts` are the last run's, where
+    `not_carried` is what of the source the target will lack; `room` is what the new files need
+    and there is. `receipts` are the last run's, where
     its record proves that its result is there.
     """
 
@@ -80,6 +62,7 @@ class Prepared:
     replaced_source: tuple[str, ...]
     notes: tuple[str, ...]
     not_carried: tuple[NotCarried, ...]
+    room: Room
     receipts: tuple[Receipt, ...] | None
 
     @property
@@ -140,7 +123,7 @@ def prepare(
     plan = make_plan(checkpoint, request, measure_of(request))
     around = beside(route, plan, options)
     companions = around.companions
-    left = around.left
+    left = (*around.left, *plan.left)
     sources = _versions(source_store, checkpoint, companions)
     identity = _identity(route, plan, options, sources, companions)
     # Check the target.
@@ -156,8 +139,11 @@ def prepare(
         {*plan.filenames, *companions, CHECKSUMS},
         weights=place.filename is None,
     )
-    changes = Changes() if receipts is not None else _changes(route, around, plan, options)
+    changes = Changes() if receipts is not None else changes_of(route, around, plan, options)
     read = route.names_read()
+    replaced_source = tuple(name for name in changes.superseded if name in read)
+    if replaced_source and checkpoint.beside:
+        refuse_lost(place, checkpoint, options)
     return Prepared(
         source=source,
         target_text=target,
@@ -172,15 +158,16 @@ def prepare(
         shared_block=reflink.possible,
         companions=tuple(companions),
         changes=changes,
-        replaced_source=tuple(name for name in changes.superseded if name in read),
+        replaced_source=replaced_source,
         notes=(
             *located.notes,
             *notes,
             *plan.notes,
             *notes_on(left),
-            *_replaced(route, changes),
+            *replaced_notes(route, changes),
         ),
         not_carried=left,
+        room=_room(target_store, place, plan, changes, sources),
         receipts=receipts,
     )
 
@@ -245,37 +232,10 @@ def _identity(
     )
 
 
-def _changes(route: Route, around: Beside, plan: Plan, options: WriteOptions) -> Changes:
-    """Return what changes in the target; raise TargetExistsError for what must stay as it is."""
-    companions = companions_to_copy(route, around, options)
-    replaced = (
-        *superseded(route, plan.request, plan.filenames, options.replace),
-        *companions.replaced,
-    )
-    gone = {*replaced, *plan.filenames, *companions.copies}
-    sums = kept_checksums(route.target_store, route.target, gone, wanted=options.checksums)
-    return Changes(
-        companions.copies,
-        replaced,
-        sums.data,
-        companions.kept,
-        foreign_sums=sums.foreign,
-        directories=companions.directories,
-    )
-
-
-def _replaced(route: Route, changes: Changes) -> Iterator[str]:
-    """Yield notes on what happens to the old files, for the user to know before the work."""
-    if changes.kept:
-        names = ", ".join(map(escape, changes.kept))
-        yield f"kept in the target, though the source's differ: {names} (see `replace_companions`)"
-    if changes.foreign_sums:
-        yield f"{CHECKSUMS} in the target is signed or of another form, and is left as it is"
-    if not changes.superseded:
-        return
-    names = ", ".join(map(escape, changes.superseded))
-    yield f"replaces {plural(len(changes.superseded), 'file')} in the target: {names}"
-    deep = [name for name in route.located.names(route.source_store).values() if "/" in name]
-    if deep and route.in_place:
-        more = ", …" if len(deep) > 1 else ""
-        yield f"the old shards in subdirectories stay: {escape(deep[0])}{more}"
+def _room(
+    store: Store, target: Target, plan: Plan, changes: Changes, sources: Mapping[str, Version]
+) -> Room:
+    """Return the room for all new files, as if no block of theirs were shared with the source."""
+    shards = sum(shard.size for shard in plan.shards)
+    copies = sum(sources[path].size for path in changes.copies.values())
+    return room(store, target.directory, shards + len(plan.index or b"") + copies)

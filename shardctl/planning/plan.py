@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from shardctl.errors import UsageError
 from shardctl.formats.base import Format
 from shardctl.formats.index import build_index
-from shardctl.formats.registry import by_name, reserved_metadata
+from shardctl.formats.registry import by_name
 from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
+from shardctl.planning.carried import NotCarried, left_of, left_pair
 from shardctl.planning.metadata import FileMetadata, file_metadata
 from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
@@ -31,6 +32,8 @@ LAYOUT_VERSION = 1
 #: Views may take this many times the bytes that they share, and this many bytes in any case,
 #: without a word from the user.
 MOST_GROWTH, LEAST_GROWN = 16, 1024 * 1024
+#: What an index records of its shards, and is computed for each set.
+_SUMS = ("total_size", "total_parameters")
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
 _TENSORS_AT_A_TIME = 10_000
 
@@ -53,8 +56,8 @@ class Shard:
 class Plan:
     """What will be written, as a value. `index` is the index file's bytes, None for a single file.
 
-    `oversize` names the tensors that alone are larger than the
-    limit; `notes` are for the user to know before the work.
+    `oversize` names the tensors that alone are larger than the limit; `notes` are for the user to
+    know before the work, and so is `left`: what of the files' contents does not go along.
     """
 
     id: str
@@ -64,6 +67,7 @@ class Plan:
     index: bytes | None
     oversize: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    left: tuple[NotCarried, ...] = ()
 
     @property
     def total_size(self) -> int:
@@ -108,7 +112,8 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         else index_filename(request.stem, request.suffix, request.variant),
         index=index,
         oversize=oversize,
-        notes=(*_notes(checkpoint, written, tensors), *left_out),
+        notes=tuple(_notes(written, tensors)),
+        left=(*left_of(checkpoint), *left_out, *(_left_of_index(checkpoint) if single else ())),
     )
 
 
@@ -219,6 +224,15 @@ def _index_bytes(
     return build_index(metadata, weight_map)
 
 
+def _left_of_index(checkpoint: Checkpoint) -> Iterator[NotCarried]:
+    """Yield the metadata of the source's index, for which a single file has no index."""
+    metadata = {} if checkpoint.index is None else checkpoint.index.metadata
+    for key, value in metadata.items():
+        recorded = key in _SUMS or key in checkpoint.aliases
+        if not recorded and checkpoint.metadata.get(key) != value:
+            yield left_pair(key, value, "metadata of the index, which a single file does not need")
+
+
 def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
     limit = limits.max_shard_bytes
     if limit is None:
@@ -226,11 +240,7 @@ def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
     return tuple(unit.tensors[0].name for unit in units if unit.nbytes > limit)
 
 
-def _notes(checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor]) -> Iterable[str]:
-    extra = sorted(set(checkpoint.metadata) - reserved_metadata())
-    if extra and not written.has_metadata:
-        left_out = ", ".join(map(escape, extra))
-        yield f"a {written.suffix} file has no room for the source's metadata; left out: {left_out}"
+def _notes(written: Format, tensors: Sequence[Tensor]) -> Iterable[str]:
     if not written.shares_storages:
         grown = [t for t in tensors if t.strides is not None and t.nbytes > t.span.length]
         if grown:
@@ -239,8 +249,6 @@ def _notes(checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor]) -
                 f"writes {plural(len(grown), 'expanded tensor')} in full, which takes {more:,} "
                 f"bytes more (the first is '{escape(grown[0].name)}')"
             )
-    if checkpoint.non_tensors:
-        yield f"leaves out {plural(len(checkpoint.non_tensors), 'non-tensor value')}"
 
 
 def _plan_id(

@@ -109,6 +109,7 @@ def _read(
         aliases=aliases,
         index=located.index,
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
+        beside=tuple(other for part in parts for other in part.chosen.beside),
         incomplete=frozenset(incomplete),
     )
 

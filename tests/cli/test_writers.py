@@ -123,7 +123,7 @@ def test_a_dry_run_prints_the_plan_file(source: Path, tmp_path: Path, run_cli: R
     """
     arguments = ("split", source, tmp_path / "out", "--max-shard-size", "800", "--json")
     planned = json.loads(run_cli(*arguments, "--dry-run").stdout)
-    assert list(planned) == [*WRITER_KEYS, "plan"]
+    assert list(planned) == [*WRITER_KEYS, "plan", "room"]
     assert planned["done"] is False
     assert list(planned["plan"]) == PLAN_KEYS
     assert [list(entry) for entry in planned["plan"]["sources"]] == [
@@ -342,8 +342,59 @@ def test_drop_non_tensors(tmp_path: Path, run_cli: RunCli) -> None:
 
     path = write_torch(tmp_path / "pytorch_model.bin", {"w": torch.ones(2), "step": 3})
     assert "step" in run_cli("split", path, tmp_path / "out", code=3).stderr
-    run_cli("split", path, tmp_path / "out", "--drop-non-tensors")
+    said = run_cli("split", path, tmp_path / "out", "--drop-non-tensors").stderr
+    assert "left out (not a tensor: builtins.int): step" in said
     assert set(load(tmp_path / "out" / "pytorch_model.bin")) == {"w"}
+
+
+def test_what_lies_beside_a_key_is_named_and_not_lost(tmp_path: Path, run_cli: RunCli) -> None:
+    """With --key the rest is named, and replacing the only copy of it has to be asked for."""
+    import torch
+
+    held = {"step": 3, "model": {"w": torch.ones(2)}, "ema": {"w": torch.zeros(2)}}
+    path = write_torch(tmp_path / "m" / "pytorch_model.bin", held)
+    elsewhere = run_cli("split", path, tmp_path / "out", "--key", "model", "--replace")
+    assert "left out (beside the chosen key): step, ema (8 B)" in elsewhere.stderr
+    before = path.read_bytes()
+    in_place = ("split", path, tmp_path / "m", "--key", "model", "--replace")
+    error = run_cli(*in_place, code=2).stderr
+    assert "step, ema" in error
+    assert "--drop-non-tensors or --companions none" in error
+    assert path.read_bytes() == before
+    run_cli(*in_place, "--companions", "none")
+    assert set(load(path)) == {"w"}
+
+
+def test_what_a_pickle_would_import_is_named(tmp_path: Path, run_cli: RunCli) -> None:
+    """A name that the source's pickle would import, and no file that is written does, is said."""
+    import torch
+
+    class Calls:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.system, ("true",))
+
+    held = {"model": {"w": torch.ones(2)}, "x": Calls()}
+    path = write_torch(tmp_path / "pytorch_model.bin", held)
+    shown = run_cli("split", path, tmp_path / "out", "--key", "model", "--json")
+    assert "left out: '" in shown.stderr
+    assert f"would import {os.name}.system" in shown.stderr
+    (found,) = [e for e in json.loads(shown.stdout)["not_carried"] if e["kind"] == "import"]
+    assert (found["name"], found["size"]) == (f"{os.name}.system", None)
+
+
+def test_a_dry_run_says_where_to_and_how_much(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """In a pipe the rows stay as they are, and target, room and companions go to stderr."""
+    shown = run_cli("split", source, tmp_path / "out", "--dry-run")
+    assert shown.stdout.splitlines()[0] == "shard\tsize\ttensors"
+    assert f"target: {tmp_path / 'out'}" in shown.stderr
+    assert " needed" in shown.stderr
+    assert " free" in shown.stderr
+    assert "companions: 1 file: config.json" in shown.stderr
+    room = json.loads(run_cli("split", source, tmp_path / "out", "-n", "--json").stdout)["room"]
+    assert room["needed"] > source.joinpath("model.safetensors").stat().st_size
+    assert room["free"] > 0
 
 
 @pytest.mark.parametrize(("tied", "held"), [("share", {"a"}), ("expand", {"a", "z"})])

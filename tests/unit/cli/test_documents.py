@@ -100,7 +100,7 @@ def test_what_a_writer_did(store: MemoryStore) -> None:
 def test_a_plan(store: MemoryStore) -> None:
     """A plan is the same document, not done, and says what it was made from."""
     document = documents.plan_file("split", prepared(store), store, store)
-    assert list(document) == [*WRITING, "plan"]
+    assert list(document) == [*WRITING, "plan", "room"]
     assert document["done"] is False
     assert {shard["sha256"] for shard in document["shards"]} == {None}
     assert list(document["plan"]) == [
