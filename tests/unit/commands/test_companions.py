@@ -15,7 +15,7 @@ from shardctl.errors import TargetExistsError
 from shardctl.planning.request import Companions, Limits, WriteOptions
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.support.memory_checkpoints import get, put, sample
+from tests.support.memory_checkpoints import get, put, sample, weights
 
 SINGLE = WriteOptions(limits=Limits())
 
@@ -145,3 +145,24 @@ def test_a_link_in_the_target_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "t" / "1_Pooling").symlink_to(tmp_path / "outside")
     with pytest.raises(TargetExistsError, match="is a link"):
         prepare(memory, "m", local, str(tmp_path / "t"), SINGLE, finish=True)
+
+
+def test_permissions_go_along(tmp_path: Path) -> None:
+    """A sub-directory and the files in it are for no more users than in the source."""
+    store = LocalStore()
+    model = tmp_path / "m"
+    (model / "sub" / "deep").mkdir(parents=True)
+    (model / "model.safetensors").write_bytes(weights({"a": b"1"}))
+    (model / "sub" / "deep" / "token").write_bytes(b"secret")
+    (model / "sub" / "deep" / "token").chmod(0o600)
+    (model / "sub" / "deep").chmod(0o700)
+    (model / "sub").chmod(0o750)
+    target = tmp_path / "t"
+    prepared = prepare(store, str(model), store, str(target), SINGLE, finish=True)
+    write(store, store, prepared, RunOptions(jobs=1), Silent())
+    modes = {
+        path.name: path.stat().st_mode & 0o777
+        for path in (target / "sub", target / "sub" / "deep", target / "sub" / "deep" / "token")
+    }
+    assert modes == {"sub": 0o750, "deep": 0o700, "token": 0o600}
+    assert sorted(path.name for path in target.iterdir()) == ["model.safetensors", "sub"]
