@@ -47,6 +47,9 @@ _NOWHERE = "a link that leads nowhere"
 _TO_DIRECTORY = "a link to a directory"
 _SPECIAL = "not a regular file"
 _UNREADABLE = "a directory that cannot be read"
+_TOO_DEEP = "its directories are nested too deeply"
+#: Directories within each other that are followed; all on the way to a file are open at once.
+_DEEPEST = 32
 #: With this file beside them, directories of such names are the modules that sentence-transformers
 #: loads (`2_Dense`), whatever weights they hold.
 _MODULES, _MODULE = "modules.json", re.compile(r"[0-9]+_[A-Za-z]\w*")
@@ -140,6 +143,9 @@ class _Neighbourhood:
                 if own in self._own or STAGING in entry.name:
                     continue
                 if entry.kind == "directory":
+                    if inner.count("/") == _DEEPEST:
+                        yield Neighbour(name, True, "barred", _TOO_DEEP, None)
+                        return
                     if not self.skipped(own):
                         directories[inner] = own
                         waiting.append(inner)

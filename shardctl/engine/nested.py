@@ -1,13 +1,14 @@
 """An open directory whose files may lie in sub-directories of it: names have parts, like `sub/a`.
 
-Each sub-directory is opened in the one above it, never through a link, and stays the one that was
-opened. So what holds for the files of a directory holds for those below it too.
+Each sub-directory is opened in the one above it, never through a link, and those on the way to the
+last name stay open: there may be thousands, and a process may open a thousand files. So what holds
+for the files of a directory holds for those below it too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Self
 
 from shardctl.errors import ShardctlError, StorageError
@@ -22,10 +23,11 @@ class Nested:
 
     def __init__(self, root: Directory) -> None:
         self._root = root
-        self._below: dict[_Parts, Directory] = {}
+        #: The directories that are open below it, each in the one before it, with their names.
+        self._chain: list[tuple[str, Directory]] = []
+        #: Those that were looked into, and those that were made here.
+        self._seen: set[_Parts] = set()
         self._made: list[_Parts] = []
-        self._opened = ExitStack()
-        self._opened.enter_context(root)
 
     @property
     def path(self) -> str:
@@ -54,21 +56,24 @@ class Nested:
         alone.
         """
         wanted = tuple(parts)
-        found = self._directory(wanted)
-        if found is None:
-            above = self.make(wanted[:-1], like)
-            model = None if like is None else like._directory(wanted)  # noqa: SLF001 - the same class
-            found = self._opened.enter_context(above.make_subdirectory(wanted[-1], model))
-            above.sync()
-            self._below[wanted] = found
-            self._made.append(wanted)
-        return found
+        for length in range(1, len(wanted) + 1):
+            some = wanted[:length]
+            if self._directory(some) is None:
+                model = None if like is None else like._directory(some)  # noqa: SLF001 - same class
+                above = self._innermost
+                self._chain.append((some[-1], above.make_subdirectory(some[-1], model)))
+                above.sync()
+                self._made.append(some)
+        self._seen.add(wanted)
+        self._leave(wanted)
+        return self._innermost
 
     def move(self, name: str, to: Nested) -> None:
         """Move a file to the same name in another directory, made where it is missing.
 
         Raises TargetExistsError where the name is taken, and nothing has moved.
         """
+        new_home = to.make(name.split("/")[:-1], like=self)
         directory, leaf = self._home(name)
         if directory is None:
             raise StorageError(
@@ -76,7 +81,7 @@ class Nested:
                 hint="another program removed its directory; run the command again",
                 file=f"{self.path}/{name}",
             )
-        directory.move(leaf, to.make(name.split("/")[:-1], like=self), leaf)
+        directory.move(leaf, new_home, leaf)
 
     def remove(self, name: str) -> None:
         """Remove a file or a link; one that is gone already is fine."""
@@ -95,15 +100,20 @@ class Nested:
         self._remove_directories(self._made)
 
     def sync(self) -> None:
-        """Make the names durable, those in the innermost directories first."""
-        for parts in sorted(self._below, key=len, reverse=True):
-            self._below[parts].sync()
+        """Make the names durable in all directories that were looked into, innermost ones first.
+
+        An earlier process may have changed them, and been killed before this.
+        """
+        for parts in sorted(self._seen - {()}, key=len, reverse=True):
+            directory = self._directory(parts)
+            if directory is not None:
+                directory.sync()
         self._root.sync()
 
     def close(self) -> None:
         """Close every directory; once is enough."""
-        self._below.clear()
-        self._opened.close()
+        self._leave(())
+        self._root.close()
 
     def __enter__(self) -> Self:
         return self
@@ -114,18 +124,29 @@ class Nested:
     def _home(self, name: str) -> tuple[Directory | None, str]:
         """The directory that a name is in, None where there is none, and the last part of it."""
         *above, leaf = name.split("/")
+        self._seen.add(tuple(above))
         return self._directory(tuple(above)), leaf
 
     def _directory(self, parts: _Parts) -> Directory | None:
-        if not parts:
-            return self._root
-        if parts not in self._below:
-            above = self._directory(parts[:-1])
-            found = None if above is None else above.subdirectory(parts[-1])
+        """Open the directory of these parts; None where there is none."""
+        self._leave(parts)
+        for part in parts[len(self._chain) :]:
+            found = self._innermost.subdirectory(part)
             if found is None:
                 return None
-            self._below[parts] = self._opened.enter_context(found)
-        return self._below[parts]
+            self._chain.append((part, found))
+        return self._innermost
+
+    def _leave(self, parts: _Parts) -> None:
+        """Close the directories that are not on the way to these parts."""
+        names = [name for name, _ in self._chain]
+        while names != list(parts[: len(names)]):
+            names.pop()
+            self._chain.pop()[1].close()
+
+    @property
+    def _innermost(self) -> Directory:
+        return self._chain[-1][1] if self._chain else self._root
 
     def _remove_directories(self, every: Iterable[_Parts]) -> None:
         for parts in sorted(every, key=len, reverse=True):
@@ -134,4 +155,3 @@ class Nested:
                 above = self._directory(parts[:-1])
                 if above is not None:
                     above.remove_subdirectory(parts[-1])
-                    self._below.pop(parts, None)

@@ -149,6 +149,16 @@ def test_links(tmp_path: Path) -> None:
     assert there["config.json"].files["config.json"] == os.path.realpath(blobs / "1234")
 
 
+def test_directories_that_are_nested_too_deeply() -> None:
+    """A chain of directories that is too long to be opened at once is named, and not copied."""
+    store = MemoryStore()
+    sample(store)
+    put(store, f"m/deep/{'a/' * 31}x", b"1")
+    assert found(store, "m")["deep"].sort == "companion"
+    put(store, f"m/deep/{'a/' * 32}x", b"1")
+    assert (found(store, "m")["deep"].sort, found(store, "m")["deep"].size) == ("barred", None)
+
+
 class Closed(MemoryStore):
     """A store with a directory that may not be read."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,42 @@ def test_a_file_whose_directory_is_gone_cannot_be_moved(tmp_path: Path) -> None:
         pytest.raises(StorageError, match="a/b' is gone"),
     ):
         one.move("a/b", two)
+
+
+def test_few_directories_are_open_at_once(tmp_path: Path) -> None:
+    """Files of more directories than a process may open are moved, and moved back."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = 100
+    names = [f"a/{number}/x" for number in range(count)]
+    with opened(tmp_path / "one") as one, opened(tmp_path / "two") as two:
+        for name in names:
+            one.make(name.split("/")[:-1])
+            (tmp_path / "one" / name).write_bytes(b"x")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, limits[1]))
+        try:
+            for name in names:
+                one.move(name, two)
+            two.sync()
+            assert all(two.identity(name) for name in names)
+            for name in names:
+                two.move(name, one)
+            two.remove_made()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert list((tmp_path / "two").iterdir()) == []
+    assert all((tmp_path / "one" / name).exists() for name in names)
+
+
+def test_what_an_earlier_process_moved_is_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every directory that was looked into is synced, inner ones first, whoever changed it."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    synced: list[str] = []
+    monkeypatch.setattr(LocalDirectory, "sync", lambda self: synced.append(self.path))
+    with opened(tmp_path) as nested:
+        nested.identity("a/b/c")
+        nested.identity("top")
+        nested.sync()
+    assert synced[0] == str(tmp_path / "a" / "b")
+    assert synced[-1] == str(tmp_path)
