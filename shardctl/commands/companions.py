@@ -14,11 +14,12 @@ from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.planning.carried import LeftKind, NotCarried
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import Request, WriteOptions
+from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import followed
 
-#: Files by which a directory is known to be that of a model. A file that is named in any other
-#: directory, such as one of downloads, has no companions there.
+#: Files by which, as by an index, a directory is known to be that of a model. A file that is named
+#: in any other directory, such as one of downloads, has no companions there.
 _OF_A_MODEL = re.compile(r"(?:.+_)?config\.json|tokenizer.*|modules\.json", re.DOTALL)
 _TAKEN = "a new file has its name"
 _MIXED = "it would be mixed up with the new set"
@@ -48,7 +49,7 @@ def beside(route: Route, plan: Plan, options: WriteOptions) -> Beside:
     if route.same(located.directory, route.target.directory):
         return Beside()
     one_file = route.target.filename is not None
-    if not located.is_directory and (one_file or not _is_of_a_model(store, located.directory)):
+    if not located.is_directory and (one_file or not _is_of_a_model(store, located)):
         return Beside()
     companions, directories = dict[str, str](), dict[str, str]()
     left = list[NotCarried]()
@@ -63,8 +64,9 @@ def beside(route: Route, plan: Plan, options: WriteOptions) -> Beside:
     return Beside(companions, directories, tuple(left))
 
 
-def _is_of_a_model(store: Store, directory: str) -> bool:
-    return any(_OF_A_MODEL.fullmatch(entry.name) for entry in store.list(directory))
+def _is_of_a_model(store: Store, located: Located) -> bool:
+    names = (entry.name for entry in store.list(located.directory))
+    return located.index_path is not None or any(map(_OF_A_MODEL.fullmatch, names))
 
 
 def _leads_to_target(route: Route) -> Callable[[str], bool]:

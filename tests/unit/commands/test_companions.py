@@ -101,6 +101,17 @@ def test_a_file_among_unrelated_ones_has_no_companions() -> None:
     assert (prepared.companions, prepared.not_carried) == ((), ())
 
 
+def test_an_index_has_companions() -> None:
+    """Where SOURCE is an index, its directory is a model's whatever else is there."""
+    store = MemoryStore()
+    sample(store)
+    split = replace(SINGLE, limits=Limits(num_shards=2), companions="none")
+    write(store, store, planned(store, "m", "s", split), RunOptions(jobs=1), Silent())
+    put(store, "s/notes.txt", b"x")
+    for name in ("model.safetensors.index.json", "model-00001-of-00002.safetensors"):
+        assert planned(store, f"s/{name}", "t").companions == ("notes.txt",)
+
+
 def test_a_target_within_the_source_is_not_copied_into_itself() -> None:
     """A target below the source directory is not a companion, at whatever depth."""
     store = MemoryStore()
