@@ -24,7 +24,8 @@ __shardctl_options() {
 --layout|layout|=auto compact reflink
 --name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
 --variant|variant|typed
---companions --no-companions|companions|
+--companions|companions|=auto all none
+--no-companions|no_companions|
 --replace|replace|
 --replace-companions|replace_companions|
 --replace-all|replace_all|
@@ -60,7 +61,8 @@ __shardctl_options() {
 --layout|layout|=auto compact reflink
 --name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
 --variant|variant|typed
---companions --no-companions|companions|
+--companions|companions|=auto all none
+--no-companions|no_companions|
 --replace|replace|
 --replace-companions|replace_companions|
 --replace-all|replace_all|
@@ -100,7 +102,8 @@ __shardctl_options() {
 --layout|layout|=auto compact reflink
 --name|name|=adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp
 --variant|variant|typed
---companions --no-companions|companions|
+--companions|companions|=auto all none
+--no-companions|no_companions|
 --replace|replace|
 --replace-companions|replace_companions|
 --replace-all|replace_all|

@@ -1,6 +1,6 @@
 # fish completion for shardctl. Written by `make generate` from the command line itself.
 
-set -g __shardctl_with_values --add-prefix --against --depth --dtype --exclude --filter --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
+set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --filter --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
 
 # Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
@@ -85,8 +85,8 @@ complete -c shardctl -n '__shardctl_free split --drop-non-tensors' -l drop-non-t
 complete -c shardctl -n '__shardctl_free split --layout' -l layout -x -a 'auto compact reflink' -d 'Layout of the bytes in the files'
 complete -c shardctl -n '__shardctl_free split --name' -l name -x -a 'adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp' -d 'Base name of the output files, e.g. model'
 complete -c shardctl -n '__shardctl_free split --variant' -l variant -x -d 'Variant in the names of the output files, e.g. fp16'
-complete -c shardctl -n '__shardctl_free split --companions --no-companions' -l companions -d 'Also copy config, tokenizer and other files'
-complete -c shardctl -n '__shardctl_free split --companions --no-companions' -l no-companions -d 'Also copy config, tokenizer and other files'
+complete -c shardctl -n '__shardctl_free split --companions' -l companions -x -a 'auto all none' -d 'Which other files of SOURCE are copied'
+complete -c shardctl -n '__shardctl_free split --no-companions' -l no-companions -d 'The same as --companions none'
 complete -c shardctl -n '__shardctl_free split --replace' -l replace -d 'Replace the checkpoint of the same name'
 complete -c shardctl -n '__shardctl_free split --replace-companions' -l replace-companions -d 'Replace companion files that differ in TARGET'
 complete -c shardctl -n '__shardctl_free split --replace-all' -l replace-all -d 'Replace every checkpoint in TARGET'
@@ -126,8 +126,8 @@ complete -c shardctl -n '__shardctl_free merge --drop-non-tensors' -l drop-non-t
 complete -c shardctl -n '__shardctl_free merge --layout' -l layout -x -a 'auto compact reflink' -d 'Layout of the bytes in the files'
 complete -c shardctl -n '__shardctl_free merge --name' -l name -x -a 'adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp' -d 'Base name of the output files, e.g. model'
 complete -c shardctl -n '__shardctl_free merge --variant' -l variant -x -d 'Variant in the names of the output files, e.g. fp16'
-complete -c shardctl -n '__shardctl_free merge --companions --no-companions' -l companions -d 'Also copy config, tokenizer and other files'
-complete -c shardctl -n '__shardctl_free merge --companions --no-companions' -l no-companions -d 'Also copy config, tokenizer and other files'
+complete -c shardctl -n '__shardctl_free merge --companions' -l companions -x -a 'auto all none' -d 'Which other files of SOURCE are copied'
+complete -c shardctl -n '__shardctl_free merge --no-companions' -l no-companions -d 'The same as --companions none'
 complete -c shardctl -n '__shardctl_free merge --replace' -l replace -d 'Replace the checkpoint of the same name'
 complete -c shardctl -n '__shardctl_free merge --replace-companions' -l replace-companions -d 'Replace companion files that differ in TARGET'
 complete -c shardctl -n '__shardctl_free merge --replace-all' -l replace-all -d 'Replace every checkpoint in TARGET'
@@ -171,8 +171,8 @@ complete -c shardctl -n '__shardctl_free reshard --drop-non-tensors' -l drop-non
 complete -c shardctl -n '__shardctl_free reshard --layout' -l layout -x -a 'auto compact reflink' -d 'Layout of the bytes in the files'
 complete -c shardctl -n '__shardctl_free reshard --name' -l name -x -a 'adapter_model consolidated diffusion_pytorch_model model pytorch_lora_weights pytorch_model pytorch_model_fsdp' -d 'Base name of the output files, e.g. model'
 complete -c shardctl -n '__shardctl_free reshard --variant' -l variant -x -d 'Variant in the names of the output files, e.g. fp16'
-complete -c shardctl -n '__shardctl_free reshard --companions --no-companions' -l companions -d 'Also copy config, tokenizer and other files'
-complete -c shardctl -n '__shardctl_free reshard --companions --no-companions' -l no-companions -d 'Also copy config, tokenizer and other files'
+complete -c shardctl -n '__shardctl_free reshard --companions' -l companions -x -a 'auto all none' -d 'Which other files of SOURCE are copied'
+complete -c shardctl -n '__shardctl_free reshard --no-companions' -l no-companions -d 'The same as --companions none'
 complete -c shardctl -n '__shardctl_free reshard --replace' -l replace -d 'Replace the checkpoint of the same name'
 complete -c shardctl -n '__shardctl_free reshard --replace-companions' -l replace-companions -d 'Replace companion files that differ in TARGET'
 complete -c shardctl -n '__shardctl_free reshard --replace-all' -l replace-all -d 'Replace every checkpoint in TARGET'

@@ -301,8 +301,9 @@ class Checkpoint:
     `metadata` are the files' own string pairs, without aliases; `tensor_metadata` has those of its
     keys whose values are JSON objects with a member for each tensor: the member's JSON text by key
     and tensor. `aliases` maps each tied name that is only recorded to the name whose bytes it has.
-    `incomplete` are the paths of files that are missing, or of which errors were found while their
-    headers were read: not all their tensors may be here.
+    `beside` is what lies beside the state dict that a key chose. `incomplete` are the paths of
+    files that are missing, or of which errors were found while their headers were read: not all
+    their tensors may be here.
     """
 
     format: str
@@ -313,6 +314,7 @@ class Checkpoint:
     aliases: Mapping[str, str] = field(default_factory=dict)
     index: Index | None = None
     non_tensors: tuple[NonTensor, ...] = ()
+    beside: tuple[NonTensor, ...] = ()
     incomplete: frozenset[str] = frozenset()
 
 

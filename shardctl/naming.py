@@ -44,6 +44,9 @@ _OTHER_WEIGHTS_SUFFIXES = (
     ".ot",
     ".tflite",
     ".mlmodel",
+    ".keras",
+    ".nemo",
+    ".pdparams",
 )
 # Stems that all formats use under the same name.
 _COMMON_STEMS = (
@@ -60,11 +63,13 @@ _NUMBER = r"-(?P<number>[0-9]{1,5})-of-(?P<count>[0-9]{1,5})"
 _VARIANT = r"\.(?P<variant>[A-Za-z0-9_-]+)"
 _ANY_INDEX = re.compile(r".+\.index(?:\.[^.]+)?\.json", re.DOTALL)
 
-# A scheduler's configuration (`scheduler_config.json`) belongs to the model, so JSON files do not
-# count.
+# A scheduler's configuration (`scheduler_config.json`) and code (`optimizer.py`) belong to the
+# model, so such files do not count.
 _TRAINING_STATE = re.compile(
-    r"(?:(?:optimizer|scheduler|rng_state|random_states|sampler).*(?<!\.json)"
-    r"|optimizer.*\.index\.json|training_args\.bin|scaler\.pt|.*_optim_states\.pt)",
+    r"(?:(?:optimizer|scheduler|rng_state|random_states|sampler).*"
+    r"(?<!\.json)(?<!\.py)(?<!\.md)(?<!\.txt)"
+    r"|optimizer.*\.index\.json|training_args\.bin|scaler\.pt|.*_optim_states\.pt"
+    r"|trainer_state\.json|custom_checkpoint_[0-9]+\.pkl|dl_state_dict\.bin)",
     re.DOTALL,
 )
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -168,9 +173,17 @@ def is_weights_or_index(name: str, suffixes: tuple[str, ...]) -> bool:
 
     `suffixes` are those of the formats that are read.
     """
-    return (
-        name.endswith(suffixes + _OTHER_WEIGHTS_SUFFIXES) or _ANY_INDEX.fullmatch(name) is not None
-    )
+    return name.endswith(suffixes) or is_foreign_weights(name) or is_index(name)
+
+
+def is_foreign_weights(name: str) -> bool:
+    """Whether a name is that of weights in a format that is not read."""
+    return name.endswith(_OTHER_WEIGHTS_SUFFIXES)
+
+
+def is_index(name: str) -> bool:
+    """Whether a name is that of an index of weights, in any format."""
+    return _ANY_INDEX.fullmatch(name) is not None
 
 
 def default_stem(usual: str, source_stem: str | None) -> str:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -17,6 +18,9 @@ from shardctl.cli.arguments import WriterArguments, command
 from shardctl.cli.everywhere import Command, Program
 from shardctl.cli.exits import write_stdout
 from shardctl.cli.remedies import spelled
+
+if TYPE_CHECKING:
+    from shardctl.commands.prepare import Prepared
 
 app = typer.Typer(
     cls=Program,
@@ -84,7 +88,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
                 documents.dump(documents.plan_file(name, prepared, source_store, target_store))
             )
         else:
-            write_stdout(render.plan(prepared) if render.drawing() else render.plan_rows(prepared))
+            _show_plan(prepared, quiet=arguments.quiet)
         return
     if prepared.receipts is not None:
         log("up to date", quiet=arguments.quiet)
@@ -104,6 +108,19 @@ def _write(name: str, arguments: WriterArguments) -> None:
         write_stdout(documents.dump(documents.writing(name, prepared, target_store, receipts)))
     else:
         write_stdout(prepared.path(target_store) + "\n")
+
+
+def _show_plan(prepared: Prepared, *, quiet: bool) -> None:
+    """Show a plan on stdout; in a pipe, what its rows do not say goes to stderr."""
+    from shardctl.cli import render
+    from shardctl.view.facts import facts
+
+    if prepared.up_to_date:
+        log("up to date", quiet=quiet)
+    drawing = render.drawing()
+    for fact in () if drawing else facts(prepared):
+        log(fact, quiet=quiet)
+    write_stdout(render.plan(prepared) if drawing else render.plan_rows(prepared))
 
 
 def _writer(
@@ -342,6 +359,8 @@ def index(
     if json:
         write_stdout(documents.dump(documents.indexing(source, made, check=check)))
     elif not check:
+        if not made.changes:
+            log("up to date", quiet=quiet)
         write_stdout(made.path + "\n")
     if check and made.changes:
         raise typer.Exit(WORK_TO_DO)

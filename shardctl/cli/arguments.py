@@ -43,7 +43,8 @@ class WriterArguments:
     layout: w.Layout = w.LayoutName.auto
     name: w.Name = None
     variant: w.Variant = None
-    companions: w.Companions = True
+    companions: w.Companions = w.CompanionsName.auto
+    no_companions: w.NoCompanions = False
     replace: w.Replace = False
     replace_companions: w.ReplaceCompanions = False
     replace_all: w.ReplaceAll = False
@@ -88,7 +89,7 @@ class WriterArguments:
             conversion=conversion_of(self.dtype, self.keep_dtype),
             tied=self.tied.value,
             layout=self.layout.value,
-            companions=self.companions,
+            companions="none" if self.no_companions else self.companions.value,
             replace_companions=self.replace_companions,
             replace="all" if self.replace_all else "same" if self.replace else "nothing",
             read_back=self.verify,

@@ -100,6 +100,7 @@ def writing(
         "schema_version": SCHEMA_VERSION,
         "command": command,
         "done": receipts is not None,
+        "up_to_date": prepared.up_to_date,
         "source": prepared.source,
         "target": prepared.target_text,
         "loads_from": prepared.path(target_store),
@@ -121,6 +122,10 @@ def writing(
         "copied": {"kernel": copied.kernel, "shared": copied.shared, "buffered": copied.buffered},
         "companions": list(prepared.companions),
         "superseded": list(prepared.changes.superseded),
+        "not_carried": [
+            {"name": each.name, "kind": each.kind, "reason": each.reason, "size": each.size}
+            for each in prepared.not_carried
+        ],
         "damaged": [place for receipt in receipts or () for place in receipt.damaged],
     }
     return document
@@ -140,6 +145,7 @@ def plan_file(
             "options": options,
             "sources": _sources(prepared, source_store),
         },
+        "room": {"needed": prepared.room.needed, "free": prepared.room.free},
     }
 
 
@@ -152,11 +158,12 @@ def _sources(prepared: Prepared, source_store: Store) -> list[dict[str, Any]]:
 
 
 def indexing(source: str, made: Reindexed, *, check: bool) -> dict[str, Any]:
-    """Return what `index --json` prints."""
+    """Return what `index --json` prints; `done` and `up_to_date` are as in writers."""
     return {
         "schema_version": SCHEMA_VERSION,
         "command": "index",
-        "done": bool(made.changes) and not check,
+        "done": not (check and made.changes),
+        "up_to_date": not made.changes,
         "source": source,
         "index": made.path,
         "changes": list(made.changes),

@@ -20,6 +20,7 @@ SPELLINGS = {
     "add_prefix": "--add-prefix",
     "against": "--against",
     "checksums": "--checksums",
+    'companions="none"': "--companions none",
     "deep": "--deep",
     "drop_non_tensors": "--drop-non-tensors",
     "dtype": "--dtype",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer._types import TyperChoice
@@ -53,12 +53,35 @@ class TiedName(StrEnum):
     expand = "expand"
 
 
+class CompanionsName(StrEnum):
+    """Which other files of the source directory go along."""
+
+    auto = "auto"
+    all = "all"
+    none = "none"
+
+
 class LayoutName(StrEnum):
     """Layouts of the bytes in the files."""
 
     auto = "auto"
     compact = "compact"
     reflink = "reflink"
+
+
+class _Companions(TyperChoice[str]):
+    """A choice of companions that also takes the values of the switch that it was at first."""
+
+    _OF_A_SWITCH: ClassVar = {
+        **dict.fromkeys(("1", "true", "yes", "on"), "auto"),
+        **dict.fromkeys(("0", "false", "no", "off"), "none"),
+    }
+
+    def __init__(self) -> None:
+        super().__init__(companions.value for companions in CompanionsName)
+
+    def convert(self, value: str, param: Any, ctx: Any) -> str:
+        return super().convert(self._OF_A_SWITCH.get(value.lower(), value), param, ctx)
 
 
 class _Layout(TyperChoice[str]):
@@ -205,14 +228,25 @@ Variant = Annotated[
     ),
 ]
 Companions = Annotated[
+    CompanionsName,
+    option(
+        WHERE,
+        "--companions",
+        click_type=_Companions(),
+        text="Which other files of SOURCE are copied",
+        details="`auto` copies what TARGET needs to load: config, tokenizer, sub-directories, and "
+        "small weights that no index lists; not training state, hidden directories, other "
+        "checkpoints, and weights of another framework. `all` copies these too. Notes name what "
+        "is not copied.",
+    ),
+]
+NoCompanions = Annotated[
     bool,
     option(
         WHERE,
-        "--companions/--no-companions",
-        text="Also copy config, tokenizer and other files",
-        details="Where SOURCE and TARGET are directories, the other files at the top of SOURCE are "
-        "copied, so that TARGET loads. Weights, indexes, training state, `SHA256SUMS` and "
-        "shardctl's own hidden files are not.",
+        "--no-companions",
+        text="The same as --companions none",
+        allow_from_autoenv=False,  # that of --companions says it
     ),
 ]
 Replace = Annotated[

@@ -44,9 +44,9 @@ class Finished:
         for name, version in record.written.items():
             if self._version(name) != version:
                 return None
-        for name in self.companions:
+        for name, path in self.companions.items():
             there = self._version(name)
-            if there is None or there.size != identity.sources[name].size:
+            if there is None or there.size != self.sources[path].size:
                 return None
         # A set that was replaced in place is the source of the next run.
         replaced = self.route.in_place and identity.sources.items() <= record.written.items()
@@ -80,7 +80,7 @@ class Finished:
             plan,
             self.companions,
             self.sources,
-            lambda name: store.join(directory, name),
+            lambda name: store.join(directory, *name.split("/")),
             accept_damage=self.options.accept_damage,
         )
         with Sources(self.route.source_store, self.sources) as sources:
@@ -107,7 +107,7 @@ class Finished:
 
     def _version(self, name: str) -> Version | None:
         store = self.route.target_store
-        path = store.join(self.route.target.directory, name)
+        path = store.join(self.route.target.directory, *name.split("/"))
         return store.version(path) if store.kind(path) == "file" else None
 
 

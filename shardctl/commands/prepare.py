@@ -6,23 +6,25 @@ Nothing is written, but a replacement that an interrupted run had started is com
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.commands.companions import companions_of, companions_to_copy
+from shardctl.commands.changes import Changes, changes_of, refuse_lost, replaced_notes
+from shardctl.commands.companions import beside
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.finished import Finished
-from shardctl.commands.replace import superseded
-from shardctl.commands.target import Route, Target, kept_checksums, reflink_of, resolve_target
+from shardctl.commands.target import Route, Target, reflink_of, resolve_target
 from shardctl.engine.commit import check_not_half_replaced, is_half_replaced, recover
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import Commit, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import NoRecords, Records
-from shardctl.errors import TargetExistsError, UsageError
+from shardctl.engine.space import Room, room
+from shardctl.errors import TargetExistsError
 from shardctl.findings import noting
 from shardctl.model import Checkpoint, Version
+from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.plan import Plan, make_plan
 from shardctl.planning.request import WriteOptions, options_of
 from shardctl.source.clients import one_file_client
@@ -30,24 +32,6 @@ from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Store
-from shardctl.text import escape, plural
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a run changes in the target beside the planned files.
-
-    `copies` are companions, by name with the path that each is read from. `superseded` are the
-    names that the new files replace or remove. `checksums` is what stays of
-    `SHA256SUMS`; None leaves that file alone, as `foreign_sums` does, because it is signed or of
-    another form. `kept` are companions that differ in the target, and stay.
-    """
-
-    copies: Mapping[str, str] = field(default_factory=dict)
-    superseded: tuple[str, ...] = ()
-    checksums: bytes | None = None
-    kept: tuple[str, ...] = ()
-    foreign_sums: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +42,9 @@ class Prepared:
     path; `surroundings` is what was in the target. `shared_block` is the block, in bytes, that the
     target can share with the source. `companions` are the files of the source directory that belong
     beside the weights. `replaced_source` are the names in the target that are read and replaced.
-    `receipts` are the last run's, where its record proves that its result is
-    there.
+    `not_carried` is what of the source the target will lack; `room` is what the new files need
+    and there is. `receipts` are the last run's, where
+    its record proves that its result is there.
     """
 
     source: str
@@ -77,6 +62,8 @@ class Prepared:
     changes: Changes
     replaced_source: tuple[str, ...]
     notes: tuple[str, ...]
+    not_carried: tuple[NotCarried, ...]
+    room: Room
     receipts: tuple[Receipt, ...] | None
 
     @property
@@ -135,9 +122,11 @@ def prepare(
     reflink = reflink_of(route, checkpoint, options.layout)
     request = complete(options, located, checkpoint, place, reflink.planned)
     plan = make_plan(checkpoint, request, measure_of(request))
-    companions = companions_of(route, options)
+    around = beside(route, plan, options)
+    companions = around.companions
+    left = (*around.left, *plan.left)
     sources = _versions(source_store, checkpoint, companions)
-    identity = _identity(source_store, located, plan, options, sources)
+    identity = _identity(route, plan, options, sources, companions)
     # Check the target.
     found = Finished(route, plan, identity, companions, sources, options)
     receipts = found.by_record(records.find(place.directory))
@@ -151,10 +140,10 @@ def prepare(
         {*plan.filenames, *companions, CHECKSUMS},
         weights=place.filename is None,
     )
-    changes = Changes() if receipts is not None else _changes(route, companions, plan, options)
+    changes = Changes() if receipts is not None else changes_of(route, around, plan, options)
     read = route.names_read()
     replaced_source = tuple(name for name in changes.superseded if name in read)
-    _refuse_loss(plan, replaced_source)
+    refuse_lost(place, checkpoint, plan, options, replaced_source)
     return Prepared(
         source=source,
         target_text=target,
@@ -175,8 +164,11 @@ def prepare(
             *notes,
             *plan.notes,
             *_read_in_part(route, plan),
-            *_replaced(route, changes),
+            *notes_on(left),
+            *replaced_notes(route, changes),
         ),
+        not_carried=left,
+        room=_room(target_store, place, plan, changes, sources),
         receipts=receipts,
     )
 
@@ -223,13 +215,14 @@ def _versions(
 
 
 def _identity(
-    source_store: Store,
-    located: Located,
+    route: Route,
     plan: Plan,
     options: WriteOptions,
     sources: Mapping[str, Version],
+    companions: Mapping[str, str],
 ) -> RunIdentity:
-    names = located.names(source_store)
+    source_store = route.source_store
+    names = {path: name for name, path in companions.items()} | route.located.names(source_store)
     return RunIdentity(
         plan_id=plan.id,
         options={**options_of(plan.request), "checksums": options.checksums},
@@ -238,30 +231,6 @@ def _identity(
             for path, version in sources.items()
         },
     )
-
-
-def _changes(
-    route: Route, companions: Mapping[str, str], plan: Plan, options: WriteOptions
-) -> Changes:
-    """Return what changes in the target; raise TargetExistsError for what must stay as it is."""
-    beside = companions_to_copy(route, companions, options)
-    replaced = (
-        *superseded(route, plan.request, plan.filenames, options.replace),
-        *beside.replaced,
-    )
-    gone = {*replaced, *plan.filenames, *beside.copies}
-    sums = kept_checksums(route.target_store, route.target, gone, wanted=options.checksums)
-    return Changes(beside.copies, replaced, sums.data, beside.kept, foreign_sums=sums.foreign)
-
-
-def _refuse_loss(plan: Plan, replaced_source: tuple[str, ...]) -> None:
-    """Refuse to replace a checkpoint by a part of itself: the rest would be nowhere."""
-    if plan.left_out and replaced_source:
-        raise UsageError(
-            f"{plural(len(plan.left_out), 'tensor')} that the selection leaves out would be lost: "
-            f"'{escape(replaced_source[0])}' is read and replaced",
-            hint="choose another target, look at the result, and then remove what you do not need",
-        )
 
 
 def _read_in_part(route: Route, plan: Plan) -> Iterator[str]:
@@ -276,18 +245,10 @@ def _read_in_part(route: Route, plan: Plan) -> Iterator[str]:
         yield f"{client.about(len(plan.shards))}; `write(single=True)` writes one file"
 
 
-def _replaced(route: Route, changes: Changes) -> Iterator[str]:
-    """Yield notes on what happens to the old files, for the user to know before the work."""
-    if changes.kept:
-        names = ", ".join(map(escape, changes.kept))
-        yield f"kept in the target, though the source's differ: {names} (see `replace_companions`)"
-    if changes.foreign_sums:
-        yield f"{CHECKSUMS} in the target is signed or of another form, and is left as it is"
-    if not changes.superseded:
-        return
-    names = ", ".join(map(escape, changes.superseded))
-    yield f"replaces {plural(len(changes.superseded), 'file')} in the target: {names}"
-    deep = [name for name in route.located.names(route.source_store).values() if "/" in name]
-    if deep and route.in_place:
-        more = ", …" if len(deep) > 1 else ""
-        yield f"the old shards in subdirectories stay: {escape(deep[0])}{more}"
+def _room(
+    store: Store, target: Target, plan: Plan, changes: Changes, sources: Mapping[str, Version]
+) -> Room:
+    """Return the room for all new files, as if no block of theirs were shared with the source."""
+    shards = sum(shard.size for shard in plan.shards)
+    copies = sum(sources[path].size for path in changes.copies.values())
+    return room(store, target.directory, shards + len(plan.index or b"") + copies)

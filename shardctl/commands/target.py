@@ -134,7 +134,7 @@ def _is_link(store: Store, path: str) -> bool:
 
 def exists(store: Store, target: Target, name: str) -> TargetExistsError:
     """Return the error for a file of the target that must not be overwritten."""
-    path = store.join(target.directory, name)
+    path = store.join(target.directory, *name.split("/"))
     return TargetExistsError(
         f"'{path}' already exists",
         hint='choose another target, or add `replace="same"` to replace it',

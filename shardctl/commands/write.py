@@ -36,6 +36,7 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
 
     For a million tensors the layouts take more memory than the plan; a dry run needs none.
     """
+    staged = target_store.join(prepared.target.directory, STAGING, FILES)
     return Job(
         prepared.identity,
         prepared.target.directory,
@@ -43,7 +44,7 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
             prepared.plan,
             prepared.changes.copies,
             prepared.sources,
-            lambda name: target_store.join(prepared.target.directory, STAGING, FILES, name),
+            lambda name: target_store.join(staged, *name.split("/")),
             digest=prepared.options.checksums,
             read_back=prepared.options.read_back,
             accept_damage=prepared.options.accept_damage,
@@ -54,4 +55,5 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
         replaced_source=prepared.replaced_source,
         checksums=prepared.changes.checksums,
         shared_block=prepared.shared_block,
+        directories=prepared.changes.directories,
     )

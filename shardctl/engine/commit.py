@@ -82,7 +82,7 @@ def complete(
         options=identity.options,
         sources=identity.sources,
         written={
-            file.name: store.version(store.join(directory, file.name))
+            file.name: store.version(store.join(directory, *file.name.split("/")))
             for file in commit.exchange.new
         },
         loads_from=commit.loads_from,

@@ -3,7 +3,9 @@
 First every old file is moved aside, the index before all others; then the new files get their
 names, the one that makes the set visible last; at the end the old files are removed. So there is
 never a mixture under final names, and until the end nothing is lost. Each step looks at the file
-before it acts: what is not the file that was seen stays where it is.
+before it acts: what is not the file that was seen stays where it is. Names may have parts
+(`sub/a`): directories are made for new files as these get their names, and removed only where this
+exchange made them and has to be undone.
 
 Every step can be repeated: what is done already is recognised and passed over. A file that a step
 moved has another ctime than the one that was recorded; the rest of its identity is the same.
@@ -16,8 +18,9 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from shardctl.engine.nested import Nested
 from shardctl.errors import ShardctlError, StorageError, TargetExistsError
-from shardctl.stores.base import Directory, Identity
+from shardctl.stores.base import Identity
 
 #: Twice as long as such a name is remembered, in steps.
 _FORGETTING_TRIES, _FORGETTING_SECONDS = 20, 0.1
@@ -25,7 +28,7 @@ _FORGETTING_TRIES, _FORGETTING_SECONDS = 20, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A file's name in the target directory, and what it was when it was seen."""
+    """A file's name in or below the target directory, and what it was when it was seen."""
 
     name: str
     seen: Identity
@@ -46,25 +49,23 @@ class Exchange:
 class Places:
     """The open directories of an exchange: the target, the staged files, the files moved aside."""
 
-    target: Directory
-    files: Directory
-    aside: Directory
+    target: Nested
+    files: Nested
+    aside: Nested
     inodes: bool
 
 
-def plan(
-    target: Directory, files: Directory, new: Sequence[str], removed: Collection[str]
-) -> Exchange:
+def plan(target: Nested, files: Nested, new: Sequence[str], removed: Collection[str]) -> Exchange:
     """Look at the staged files, and at those that are replaced or removed.
 
     On a filesystem that ignores case or normalises Unicode a new name can be that of an old file
     in another spelling: that file is moved aside once, under its own name. Raises TargetExistsError
     where a new name is taken by a file that is not to be removed.
     """
-    present = set(target.names())
-    old = [name for name in removed if name in present]
+    listed = _Listed(target)
+    old = [name for name in removed if name in listed.beside(name)]
     for name in new:
-        spelled = _spelling(target, name, present)
+        spelled = _spelling(target, name, listed.beside(name))
         if spelled is not None and spelled not in removed:
             raise _conflict(target, name)
     return Exchange(
@@ -73,7 +74,22 @@ def plan(
     )
 
 
-def _spelling(target: Directory, name: str, present: Collection[str]) -> str | None:
+class _Listed:
+    """The names in the target directory and those below it, each directory listed once."""
+
+    def __init__(self, target: Nested) -> None:
+        self._target = target
+        self._names: dict[str, frozenset[str]] = {}
+
+    def beside(self, name: str) -> frozenset[str]:
+        """The names, in full, in the directory of this one."""
+        above = name.rpartition("/")[0]
+        if above not in self._names:
+            self._names[above] = frozenset(self._target.names_beside(name))
+        return self._names[above]
+
+
+def _spelling(target: Nested, name: str, present: Collection[str]) -> str | None:
     """The name in the directory's listing of the file that `name` leads to; None for a free one."""
     if name in present:
         return name
@@ -97,7 +113,7 @@ def _in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: not name.endswith(".json"))
 
 
-def _seen(directory: Directory, name: str) -> Named:
+def _seen(directory: Nested, name: str) -> Named:
     found = directory.identity(name)
     if found is None:
         raise StorageError(
@@ -132,6 +148,7 @@ def remove_old(exchange: Exchange, at: Places) -> None:
     for file in exchange.old:
         if _is_in(at.aside, file, at):
             at.aside.remove(file.name)
+    at.aside.remove_empty(file.name for file in exchange.old)
 
 
 def undo(exchange: Exchange, at: Places) -> bool:
@@ -142,10 +159,11 @@ def undo(exchange: Exchange, at: Places) -> bool:
     try:
         for file in reversed(exchange.new):
             if _is_in(at.target, file, at):
-                at.target.move(file.name, at.files, file.name)
+                at.target.move(file.name, at.files)
         for file in reversed(exchange.old):
             if _is_in(at.aside, file, at):
-                at.aside.move(file.name, at.target, file.name)
+                at.aside.move(file.name, at.target)
+        at.target.remove_made()
         at.target.sync()
     except ShardctlError:
         return False
@@ -159,16 +177,16 @@ def _move_aside(file: Named, at: Places) -> None:
         if there is not None and there.is_same_file(aside):
             at.target.remove(file.name)
     elif there is not None and there.is_unchanged(file.seen, inodes=at.inodes):
-        at.target.move(file.name, at.aside, file.name)
+        at.target.move(file.name, at.aside)
         if not _is_in(at.aside, file, at):
             # Another program took the name between the look and the rename.
-            at.aside.move(file.name, at.target, file.name)
+            at.aside.move(file.name, at.target)
             raise _conflict(at.target, file.name)
     elif there is not None or aside is not None:
         raise _conflict(at.target, file.name)
 
 
-def _is_in(directory: Directory, file: Named, at: Places) -> bool:
+def _is_in(directory: Nested, file: Named, at: Places) -> bool:
     """Whether a directory has the file that was seen, perhaps renamed since."""
     there = directory.identity(file.name)
     return there is not None and there.is_moved(file.seen, inodes=at.inodes)
@@ -189,7 +207,7 @@ def _give_name(file: Named, at: Places) -> None:
     elif there is not None:
         raise _conflict(at.target, file.name)
     else:
-        at.files.move(file.name, at.target, file.name)
+        at.files.move(file.name, at.target)
 
 
 def _forgotten(name: str, at: Places) -> Identity | None:
@@ -203,14 +221,14 @@ def _forgotten(name: str, at: Places) -> Identity | None:
         if there is None or at.inodes:
             break
         folded = folded_name(name)
-        if any(folded_name(other) == folded for other in at.target.names()):
+        if any(folded_name(other) == folded for other in at.target.names_beside(name)):
             break
         time.sleep(_FORGETTING_SECONDS)
         there = at.target.identity(name)
     return there
 
 
-def _conflict(target: Directory, name: str) -> TargetExistsError:
+def _conflict(target: Nested, name: str) -> TargetExistsError:
     path = f"{target.path}/{name}" if target.path else name
     return TargetExistsError(
         f"'{path}' appeared or changed while files were being renamed into place",

@@ -17,9 +17,10 @@ from shardctl.stores.base import Entry, Store
 class Surroundings:
     """What was in the target directory when a run was planned, as far as the plan depends on it.
 
-    `names` are those that the run may write or remove. With `weights`, every file of weights and
-    every index counts too, whatever its name: the run makes a checkpoint of the whole directory.
-    `files` gives the version of each, None for what is not a file.
+    `names` are those that the run may write or remove, also below the directory (`sub/a`). With
+    `weights`, every file of weights and every index in it counts too, whatever its name: the run
+    makes a checkpoint of the whole directory. `files` gives the version of each, None for what is
+    not a file.
     """
 
     names: frozenset[str]
@@ -32,14 +33,13 @@ class Surroundings:
     ) -> Surroundings:
         """Look at a directory, which need not exist."""
         wanted = frozenset(names)
-        if target.kind(directory) != "directory":
-            return cls(wanted, weights, {})
-        entries = [
-            entry
-            for entry in target.list(directory)
-            if entry.name in wanted or (weights and _is_weights(entry.name))
-        ]
-        files = {entry.name: _version(target, directory, entry) for entry in entries}
+        files: dict[str, Version | None] = {}
+        for above in {name.rpartition("/")[0] for name in (*wanted, "")}:
+            path = target.join(directory, *above.split("/")) if above else directory
+            for entry in target.list(path) if target.kind(path) == "directory" else ():
+                name = f"{above}/{entry.name}" if above else entry.name
+                if name in wanted or (weights and not above and _is_weights(name)):
+                    files[name] = _version(target, path, entry)
         return cls(wanted, weights, files)
 
     def changed(self, target: Store, directory: str) -> list[str]:
@@ -69,7 +69,7 @@ def refuse_changed(target: Store, directory: str, planned_for: Surroundings) -> 
     """Raise TargetExistsError where the target directory is not what the run was planned for."""
     changed = planned_for.changed(target, directory)
     if changed:
-        path = target.join(directory, changed[0])
+        path = target.join(directory, *changed[0].split("/"))
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise TargetExistsError(
             f"'{path}'{more} changed during this run: another program writes to the target",

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from shardctl.engine.exchange import Exchange, Named
 from shardctl.engine.receipts import LINES, Receipt, Receipts, receipt_of
-from shardctl.engine.staging import FILES, STAGING, Staging
+from shardctl.engine.staging import STAGING, Staging
 from shardctl.errors import StorageError
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
@@ -107,7 +107,7 @@ class Journal:
 
     def staged(self, name: str) -> str:
         """Return the path where the file that will get this name is written."""
-        return self.staging.path(FILES, name)
+        return self.staging.staged(name)
 
     def identity(self) -> RunIdentity | None:
         """Return the identity of the unfinished run, or None."""
@@ -116,7 +116,7 @@ class Journal:
     def names(self) -> tuple[str, ...]:
         """Return the names of the files that the unfinished run was to write."""
         names = self._parsed(PLAN, lambda document: document["files"])
-        return tuple(name for name in names or () if self._is_plain(name))
+        return tuple(name for name in names or () if self._is_name(name))
 
     def commit(self) -> Commit | None:
         """Return the commit that was begun, or None."""
@@ -124,7 +124,7 @@ class Journal:
         if commit is None:
             return None
         named = (*commit.exchange.old, *commit.exchange.new)
-        if not commit.exchange.new or not all(self._is_plain(each.name) for each in named):
+        if not commit.exchange.new or not all(self._is_name(each.name) for each in named):
             raise self._foreign(COMMIT)
         return commit
 
@@ -141,7 +141,7 @@ class Journal:
         found: dict[str, Receipt] = {}
         with files:
             for name, (receipt, seen) in self._receipts.all().items():
-                there = files.identity(name) if self._is_plain(name) else None
+                there = files.identity(name) if self._is_name(name) else None
                 if there is not None and there.is_unchanged(seen, inodes=inodes):
                     found[name] = receipt
         return found
@@ -178,7 +178,7 @@ class Journal:
     def end(self) -> None:
         """Forget the run: its files, and what the journal says of it."""
         names = {*self.names(), *self._receipts.all()}
-        self.staging.remove_staged(name for name in names if self._is_plain(name))
+        self.staging.remove_staged(name for name in names if self._is_name(name))
         self._receipts.clear()
         # The commit goes last: as long as anything of this run is left, the next run removes it.
         for name in (PLAN, LINES, COMMIT):
@@ -218,13 +218,12 @@ class Journal:
             file=self.path(name),
         )
 
-    def _is_plain(self, name: object) -> bool:
-        """Whether a name is that of a file in the directory itself, by the store's own rules."""
-        return (
-            isinstance(name, str)
-            and name not in ("", ".", "..")
-            and self._store.split(name) == ("", name)
-        )
+    def _is_name(self, name: object) -> bool:
+        """Whether a name leads to a file in the directory or below it, by the store's own rules."""
+        return isinstance(name, str) and all(map(self._is_plain, name.split("/")))
+
+    def _is_plain(self, part: str) -> bool:
+        return part not in ("", ".", "..", STAGING) and self._store.split(part) == ("", part)
 
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         whole = {"journal_version": JOURNAL_VERSION, **document}

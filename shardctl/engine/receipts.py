@@ -78,7 +78,7 @@ class Receipts:
             self._store.append(self._lines, _line(Noted(receipt, seen)))
             return
         self._store.make_directory(self._each)
-        path = self._store.join(self._each, receipt.filename)
+        path = self._store.join(self._each, _own_name(receipt.filename))
         self._store.remove(path)
         write_new(self._store, path, _text(Noted(receipt, seen)))
         sync_directory(self._store, self._each)
@@ -92,8 +92,9 @@ class Receipts:
             lines = b"".join(_line(noted) for name, noted in every.items() if name in names)
             put(self._store, self._staging, LINES, lines)
             return
+        kept = set(map(_own_name, names))
         for name in self._names():
-            if name not in names:
+            if name not in kept:
                 self._store.remove(self._store.join(self._each, name))
 
     def clear(self) -> None:
@@ -119,6 +120,11 @@ class Receipts:
         with self._store.open(path) as reader:
             # A file of any size may come with a directory from elsewhere; receipts are short.
             return reader.read(0, min(reader.version.size, MAX_JOURNAL_BYTES))
+
+
+def _own_name(filename: str) -> str:
+    """Return the name of a receipt's own file, without the slashes of the file that it is for."""
+    return filename.replace("%", "%25").replace("/", "%2F")
 
 
 def _text(noted: Noted) -> bytes:

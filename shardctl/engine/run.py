@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from shardctl.checksums import CHECKSUMS, edit_checksums
 from shardctl.engine import commit as commits
@@ -19,20 +19,17 @@ from shardctl.engine.journal import LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import RunRecord
 from shardctl.engine.sources import source_changed
+from shardctl.engine.space import check_space
 from shardctl.engine.staging import Staging
 from shardctl.engine.task import ShardTask, digest, write
-from shardctl.errors import ShardctlError, Stopped, StorageError
+from shardctl.errors import ShardctlError, Stopped
 from shardctl.model import Version
-from shardctl.sizes import format_size
 from shardctl.stores.atomic import make_durably, write_new
 from shardctl.stores.base import Store
-from shardctl.stores.optional import free_bytes, lock, remove_directory, restrict_mode
+from shardctl.stores.optional import lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import Workers
 from shardctl.streams.progress import TICK_SECONDS, Observer, no_tick
-
-#: Room to leave beside the files themselves, in bytes: for the journal and directory entries.
-SLACK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,9 @@ class Job:
     are names there that are removed once the new set is durable; `replaced_source` are those of
     them that are read. `checksums` is what stays of `SHA256SUMS`, to which the lines of the files
     that tasks took digests of are added; None leaves that file alone. `shared_block` is the block,
-    in bytes, that the target can share with the sources.
+    in bytes, that the target can share with the sources. `directories` are those below the target
+    that its files lie in, outer ones first, by name with the path in the source of the one whose
+    permissions they get.
     """
 
     identity: RunIdentity
@@ -57,6 +56,7 @@ class Job:
     replaced_source: tuple[str, ...] = ()
     checksums: bytes | None = None
     shared_block: int | None = None
+    directories: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +151,12 @@ class _Run:
         tasks, observe = self.job.tasks, self.observe
         done = self._resume()
         todo = [task for task in tasks if task.filename not in done]
-        _check_space(self.job, self.target, todo)
+        self._check_space(todo)
         names = [*(task.filename for task in tasks), CHECKSUMS]
         self.journal.begin(self.job.identity, names)
+        for name, path in self.job.directories.items():
+            self.target.make_directory(self.journal.staged(name))
+            restrict_mode(self.source, [path], self.target, self.journal.staged(name))
         sizes = {task.filename: task.layout.nbytes for task in tasks}
         observe.start(sum(task.layout.nbytes for task in tasks), sizes)
         for receipt in done.values():
@@ -172,9 +175,22 @@ class _Run:
         for path, version in self.job.sources.items():
             if self.source.version(path) != version:
                 raise source_changed(path)
-        for directory in (self.journal.staging.make_files(), self.journal.staging.own):
-            directory.sync()
+        self._sync_staged()
         return tuple(done[task.filename] for task in tasks)
+
+    def _check_space(self, todo: Sequence[ShardTask]) -> None:
+        job = self.job
+        need = sum(task.layout.nbytes for task in todo)
+        if job.shared_block is not None:
+            need -= sum(task.layout.shareable(job.shared_block) for task in todo)
+        check_space(self.target, job.directory, need, replaces=bool(job.superseded))
+
+    def _sync_staged(self) -> None:
+        files = self.journal.staging.make_files()
+        for name in self.job.directories:
+            files.make(name.split("/"))
+        for directory in (files, self.journal.staging.own):
+            directory.sync()
 
     def _resume(self) -> dict[str, Receipt]:
         """Return the files of an earlier try that can be kept; discard everything else of it."""
@@ -231,7 +247,8 @@ class _Run:
             old.add(CHECKSUMS)
             if self._stage_checksums(job.checksums, receipts):
                 new.insert(0, CHECKSUMS)
-        found = exchange.plan(staging.target, staging.make_files(), new, old)
+        places = staging.places()
+        found = exchange.plan(places.target, places.files, new, old)
         directory = staging.target.own_identity()
         return Commit(job.identity, directory, found, receipts, job.replaced_source)
 
@@ -249,26 +266,6 @@ def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
     """Give tasks the threads that are left over where there are fewer large files than `jobs`."""
     large = sum(task.layout.nbytes > PART_BYTES for task in tasks)
     return [replace(task, threads=max(1, jobs // max(large, 1))) for task in tasks]
-
-
-def _check_space(job: Job, target: Store, todo: Sequence[ShardTask]) -> None:
-    free = free_bytes(target, job.directory)
-    need = SLACK_BYTES + sum(task.layout.nbytes for task in todo)
-    if job.shared_block is not None:
-        need -= sum(task.layout.shareable(job.shared_block) for task in todo)
-    if free is not None and free < need:
-        old = (
-            " (the replaced files are removed only after the new ones are safe)"
-            if job.superseded
-            else ""
-        )
-        raise StorageError(
-            f"not enough space in '{job.directory}': {format_size(need)} needed, "
-            f"{format_size(free)} free{old}",
-            hint=f"free {format_size(need - free)} there, or choose a target on another filesystem",
-            code="disk-full",
-            file=job.directory,
-        )
 
 
 @contextmanager

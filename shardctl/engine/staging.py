@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from shardctl.engine.exchange import Places
+from shardctl.engine.nested import Nested
 from shardctl.errors import StorageError, TargetExistsError
 from shardctl.stores.base import Directory, Identity, Store
 from shardctl.stores.optional import open_directory
@@ -75,13 +76,18 @@ class Staging:
         """Return a path below the staging directory."""
         return self.store.join(self.own.path, *names)
 
-    def make_files(self) -> Directory:
+    def make_files(self) -> Nested:
         """Open the directory of the staged files, made where it is missing."""
-        return self._opened.enter_context(self.own.make_subdirectory(FILES))
+        return self._opened.enter_context(Nested(self.own.make_subdirectory(FILES)))
 
-    def files(self) -> Directory | None:
+    def files(self) -> Nested | None:
         """Open the directory of the staged files, for the caller to close; None without one."""
-        return self.own.subdirectory(FILES)
+        found = self.own.subdirectory(FILES)
+        return None if found is None else Nested(found)
+
+    def staged(self, name: str) -> str:
+        """Return the path where the file that will get this name is written."""
+        return self.path(FILES, *name.split("/"))
 
     def identity(self, name: str) -> Identity | None:
         """What a staged file is; None where there is no such file."""
@@ -94,20 +100,22 @@ class Staging:
     def places(self) -> Places:
         """Open what an exchange needs."""
         return Places(
-            target=self.target,
+            target=self._opened.enter_context(Nested(self.target)),
             files=self.make_files(),
-            aside=self._opened.enter_context(self.own.make_subdirectory(OLD)),
+            aside=self._opened.enter_context(Nested(self.own.make_subdirectory(OLD))),
             inodes=self.target.keeps_inodes(),
         )
 
     def remove_staged(self, names: Iterable[str]) -> None:
-        """Remove staged files by name, and the directory with the last one."""
+        """Remove staged files by name, and their directories with the last one."""
         files = self.files()
         if files is None:
             return
         with files:
-            for name in names:
+            gone = tuple(names)
+            for name in gone:
                 files.remove(name)
+            files.remove_empty(gone)
         self.remove_empty(FILES)
 
     def remove_empty(self, name: str) -> None:

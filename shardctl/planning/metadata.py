@@ -8,8 +8,10 @@ from typing import Any
 
 from shardctl.errors import UsageError
 from shardctl.formats.base import Format
+from shardctl.formats.registry import reserved_metadata
 from shardctl.formats.strict_json import object_of_texts
 from shardctl.model import Checkpoint, Index, Tensor
+from shardctl.planning.carried import NotCarried, left_pair
 from shardctl.planning.ties import aliases_by_kept
 from shardctl.text import escape, some
 
@@ -44,8 +46,8 @@ class FileMetadata:
 
 def file_metadata(
     checkpoint: Checkpoint, written: Format, tensors: Sequence[Tensor], aliases: Mapping[str, str]
-) -> tuple[FileMetadata, tuple[str, ...]]:
-    """Return the metadata of files in a format, and notes on what of the source's is left out.
+) -> tuple[FileMetadata, tuple[NotCarried, ...]]:
+    """Return the metadata of files in a format, and what of the source's is left out.
 
     `tensors` are all that will be written; `aliases` gives for each name that is only recorded the
     name that is kept. Raises UsageError where the format has no room for metadata without which the
@@ -53,7 +55,11 @@ def file_metadata(
     """
     if written.metadata is None:
         _refuse_loss(checkpoint, written)
-        return FileMetadata({}), ()
+        extra = sorted(set(checkpoint.metadata) - reserved_metadata())
+        reason = f"a {written.suffix} file has no room for metadata"
+        return FileMetadata({}), tuple(
+            left_pair(key, checkpoint.metadata[key], reason) for key in extra
+        )
     of_tensors = checkpoint.tensor_metadata
     # Readers of such a key look for every tensor of the file in it.
     partial = sorted(
@@ -68,7 +74,7 @@ def file_metadata(
         {key: texts for key, texts in of_tensors.items() if key not in partial},
     )
     return made, tuple(
-        f"the metadata '{escape(key)}' does not cover all tensors that are written; it is left out"
+        left_pair(key, checkpoint.metadata[key], "not of all tensors that are written")
         for key in partial
     )
 

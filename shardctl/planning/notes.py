@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from shardctl.formats.base import Format
-from shardctl.formats.registry import reserved_metadata
 from shardctl.model import Checkpoint, Tensor
 from shardctl.text import escape, plural, some
 
@@ -21,10 +20,6 @@ def notes(
     `tensors` are all that will be written; `aliases` gives for each name that is only recorded the
     name that is kept.
     """
-    extra = sorted(set(checkpoint.metadata) - reserved_metadata())
-    if extra and not written.has_metadata:
-        left_out = some([escape(key) for key in extra])
-        yield f"a {written.suffix} file has no room for the source's metadata; left out: {left_out}"
     if not written.shares_storages:
         grown = [t for t in tensors if t.strides is not None and t.nbytes > t.span.length]
         if grown:
@@ -33,8 +28,6 @@ def notes(
                 f"writes {plural(len(grown), 'expanded tensor')} in full, which takes {more:,} "
                 f"bytes more (the first is '{escape(grown[0].name)}')"
             )
-    if checkpoint.non_tensors:
-        yield f"leaves out {plural(len(checkpoint.non_tensors), 'non-tensor value')}"
     yield from _of_ties(checkpoint, aliases)
 
 

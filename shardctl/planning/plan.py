@@ -17,6 +17,7 @@ from shardctl.formats.index import build_index
 from shardctl.formats.registry import by_name
 from shardctl.model import Assembled, Cast, Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
+from shardctl.planning.carried import NotCarried, left_of, left_pair, left_tensors
 from shardctl.planning.cast import convert
 from shardctl.planning.groups import units_of
 from shardctl.planning.metadata import FileMetadata, file_metadata, with_record
@@ -34,6 +35,8 @@ LAYOUT_VERSION = 1
 
 #: Views may take this many bytes in any case, without a word from the user.
 LEAST_GROWN = 1024 * 1024
+#: What an index records of its shards, and is computed for each set.
+_SUMS = ("total_size", "total_parameters")
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
 _TENSORS_AT_A_TIME = 10_000
 
@@ -57,7 +60,8 @@ class Plan:
     """What will be written, as a value. `index` is the index file's bytes, None for a single file.
 
     `oversize` names the tensors that alone are larger than the limit; `left_out` are those of the
-    source that were not chosen; `notes` are for the user to know before the work.
+    source that were not chosen; `notes` are for the user to know before the work, and so is `left`:
+    what of the files' contents does not go along.
     """
 
     id: str
@@ -68,6 +72,7 @@ class Plan:
     oversize: tuple[str, ...] = ()
     left_out: tuple[Tensor, ...] = ()
     notes: tuple[str, ...] = ()
+    left: tuple[NotCarried, ...] = ()
 
     @property
     def total_size(self) -> int:
@@ -126,7 +131,12 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
             *left_out(chosen.left_out),
             *([f"converts {record}"] if record else []),
             *notes(checkpoint, written, tensors, aliases),
+        ),
+        left=(
+            *left_tensors(chosen.left_out),
+            *left_of(checkpoint),
             *unwritten,
+            *(_left_of_index(checkpoint) if single else ()),
         ),
     )
 
@@ -229,6 +239,15 @@ def _index_bytes(
     metadata = {**kept, **aliases, "total_size": sum(shard.data_size for shard in shards)}
     weight_map = {tensor.name: shard.filename for shard in shards for tensor in shard.tensors}
     return build_index(metadata, weight_map)
+
+
+def _left_of_index(checkpoint: Checkpoint) -> Iterator[NotCarried]:
+    """Yield the metadata of the source's index, for which a single file has no index."""
+    metadata = {} if checkpoint.index is None else checkpoint.index.metadata
+    for key, value in metadata.items():
+        recorded = key in _SUMS or key in checkpoint.aliases
+        if not recorded and checkpoint.metadata.get(key) != value:
+            yield left_pair(key, value, "metadata of the index, which a single file does not need")
 
 
 def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ Order = Literal["source", "natural"]
 Tied = Literal["share", "expand"]
 LayoutChoice = Literal["auto", "compact", "reflink"]
 Replace = Literal["nothing", "same", "all"]
+#: Which other files of the source directory go along: those that a loader may want, all that can
+#: lie beside the new set, or none.
+Companions = Literal["auto", "all", "none"]
 
 #: Options that decide a plan, by the names that plan files and journals use.
 OptionValue = str | int | bool | list[str] | list[list[str]] | None
@@ -117,7 +120,7 @@ class WriteOptions:
     conversion: Conversion | None = None
     tied: Tied = "share"
     layout: LayoutChoice = "auto"
-    companions: bool = True
+    companions: Companions = "auto"
     replace: Replace = "nothing"
     replace_companions: bool = False
     read_back: bool = False

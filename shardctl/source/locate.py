@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, report_some
-from shardctl.formats.dcp.format import DCP
-from shardctl.formats.dcp.metadata import METADATA
+from shardctl.formats.dcp.format import DCP, METADATA
 from shardctl.formats.registry import all_suffixes, promised_by, writable
 from shardctl.model import Index
 from shardctl.naming import parse_weights_name

@@ -12,7 +12,6 @@ from shardctl.formats.detection import read_file
 from shardctl.formats.registry import all_suffixes
 from shardctl.model import Checkpoint, File, Tensor
 from shardctl.naming import parse_weights_name
-from shardctl.source.distributed.dcp import read_dcp
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, NamesOf, United, unite
 from shardctl.source.opened import Opened, unseen
@@ -106,6 +105,7 @@ def _read(
         aliases=aliases,
         index=located.index,
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
+        beside=tuple(other for part in parts for other in part.chosen.beside),
         incomplete=frozenset(incomplete),
     )
 
@@ -122,6 +122,8 @@ def _read_distributed(
 
     `data` gets the files that hold the bytes; `incomplete` as `_read_files` says.
     """
+    from shardctl.source.distributed.dcp import read_dcp  # noqa: PLC0415 - few sources are such
+
     found: list[Finding] = []
     files = read_dcp(store, located.directory, found.append, opened)
     if any(finding.severity == "error" for finding in found):

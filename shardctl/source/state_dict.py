@@ -19,10 +19,15 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The chosen tensors of a file, by their names there, and the other values beside them."""
+    """The chosen tensors of a file, by their names there, and the other values among them.
+
+    `beside` is what lies beside a state dict that was chosen by its key, with dotted names; of a
+    nested one, the bytes of its tensors.
+    """
 
     tensors: tuple[Tensor, ...]
     non_tensors: tuple[NonTensor, ...] = ()
+    beside: tuple[NonTensor, ...] = ()
 
 
 def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) -> Selection:
@@ -35,6 +40,8 @@ def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) ->
     """
     node = tree if key is None else _at(tree, path, key)
     chosen = _direct(node)
+    if key is not None:
+        chosen = replace(chosen, beside=tuple(_beside(tree, key)))
     nested = state_dict_keys(node) if chosen.non_tensors else []
     _refuse_only_nested(chosen, nested, path, key)
     _refuse_unwritable(chosen, node, path, key)
@@ -178,6 +185,30 @@ def _at(tree: Tree, path: str, key: str) -> Tree:
             f"'{escape(path)}' has no state dict at '{escape(key)}'", hint=hint, file=path
         )
     return node
+
+
+def _beside(tree: Tree, key: str) -> Iterator[NonTensor]:
+    """Yield what lies beside the value at a key, on each level that leads to it."""
+    node: Tensor | NonTensor | Tree = tree
+    above = ""
+    for part in [key] if _step(tree, key) is not None else key.split("."):
+        if not isinstance(node, dict):
+            return
+        for name, value in node.items():
+            if name != part:
+                yield _summed(above + name, value)
+        above, node = f"{above}{part}.", node[part]
+
+
+def _summed(name: str, value: Tensor | NonTensor | Tree) -> NonTensor:
+    """A value with the bytes of the storages in it."""
+    if isinstance(value, NonTensor):
+        return replace(value, name=name)
+    inside = [value] if isinstance(value, Tensor) else [item for _, item in _walk(value)]
+    held = {item.storage.identity: item.storage for item in inside if isinstance(item, Tensor)}
+    nbytes = sum(storage.extent.length for storage in held.values())
+    kind = "tensor" if isinstance(value, Tensor) else "dict"
+    return NonTensor(name, kind, storages=len(held), nbytes=nbytes)
 
 
 def _descend(tree: Tree, key: str) -> Tree | None:

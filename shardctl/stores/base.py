@@ -121,8 +121,12 @@ class Directory(Protocol):
     def subdirectory(self, name: str) -> Directory | None:
         """Open a directory in this one; None where there is none, TargetExistsError for a link."""
 
-    def make_subdirectory(self, name: str) -> Directory:
-        """Open a directory in this one, made for this user alone where it is missing."""
+    def make_subdirectory(self, name: str, like: Directory | None = None) -> Directory:
+        """Open a directory in this one, made where it is missing.
+
+        Then it is for this user alone or, where permissions are kept, for those for whom `like`
+        is.
+        """
 
     def move(self, name: str, to: Directory, new_name: str) -> None:
         """Move a file to a free name; TargetExistsError where it is taken, and nothing moved."""

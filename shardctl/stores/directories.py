@@ -51,7 +51,7 @@ class LocalDirectory(Closing):
         with reading(path):
             return cls(path, os.open(path or os.curdir, _OPEN) if _AT else None)
 
-    def subdirectory(self, name: str) -> LocalDirectory | None:
+    def subdirectory(self, name: str) -> Self | None:
         """Open a directory in this one; None where there is none. A link is never followed.
 
         Raises TargetExistsError where the name belongs to a link, a file or anything else.
@@ -68,15 +68,19 @@ class LocalDirectory(Closing):
                 file=path,
             )
         if not _AT:
-            return LocalDirectory(path, None)
+            return type(self)(path, None)
         with reading(path):
-            return LocalDirectory(path, os.open(name, _OPEN | _NO_LINK, dir_fd=self._descriptor))
+            return type(self)(path, os.open(name, _OPEN | _NO_LINK, dir_fd=self._descriptor))
 
-    def make_subdirectory(self, name: str) -> LocalDirectory:
-        """Open a directory in this one, made for this user alone where it is missing."""
+    def make_subdirectory(self, name: str, like: Directory | None = None) -> Self:
+        """Open a directory in this one, made where it is missing.
+
+        Then it is for this user alone, or for those for whom `like` is.
+        """
         at = self._at(name)
+        mode = like.permissions() if isinstance(like, LocalDirectory) else _PRIVATE
         with writing(os.path.join(self.path, name)), suppress(FileExistsError):
-            os.mkdir(at.path, _PRIVATE, dir_fd=at.directory)
+            os.mkdir(at.path, mode, dir_fd=at.directory)
         made = self.subdirectory(name)
         if made is None:  # removed by another program in between
             raise write_failure(FileNotFoundError(errno.ENOENT, "it was removed"), self.path)
@@ -107,6 +111,13 @@ class LocalDirectory(Closing):
             return True
         with reading(self.path):
             return os.fstat(self._descriptor).st_uid == os.geteuid()
+
+    def permissions(self) -> int:
+        """The permissions of this directory; those of a private one where the system has none."""
+        if self._descriptor is None:
+            return _PRIVATE
+        with reading(self.path):
+            return stat.S_IMODE(os.fstat(self._descriptor).st_mode) & 0o777
 
     def names(self) -> list[str]:
         """The names in this directory, sorted."""

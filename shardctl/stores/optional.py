@@ -89,7 +89,7 @@ def keep_mode(store: Store, path: str, fresh: str) -> None:
 
 
 def restrict_mode(source: Store, paths: Iterable[str], target: Store, path: str) -> None:
-    """Take from a new file every permission that one of its sources lacks.
+    """Take from a new file or directory every permission that one of its sources lacks.
 
     So it has the stricter of their permissions and of those that the store gave it. Without
     `KeepsModes` on either side it keeps the latter.
@@ -97,7 +97,7 @@ def restrict_mode(source: Store, paths: Iterable[str], target: Store, path: str)
     if isinstance(source, KeepsModes) and isinstance(target, KeepsModes):
         given = target.mode(path)
         # The owner can always read what was written, and replace it.
-        allowed = reduce(and_, map(source.mode, paths), given) | (given & 0o600)
+        allowed = reduce(and_, map(source.mode, paths), given) | (given & 0o700)
         if allowed != given:
             target.set_mode(path, allowed)
 

@@ -61,7 +61,11 @@ class PlainDirectory(Closing):
             )
         return PlainDirectory(self._store, path)
 
-    def make_subdirectory(self, name: str) -> Directory:
+    def make_subdirectory(
+        self,
+        name: str,
+        like: Directory | None = None,  # noqa: ARG002 - the core knows no permissions
+    ) -> Directory:
         """Open a directory in this one, made where it is missing."""
         self._store.make_directory(self._path(name))
         return PlainDirectory(self._store, self._path(name))

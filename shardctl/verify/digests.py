@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.errors import FormatError
+from shardctl.source.hub_cache import is_blob
 from shardctl.stores.base import Store
 from shardctl.stores.optional import followed
 from shardctl.verify.subject import Subject
@@ -66,10 +67,9 @@ def _sums(subject: Subject) -> Mapping[str, str]:
 
 def _blob_name(store: Store, path: str) -> str | None:
     """Return the name of a blob of the hub's cache, where that is a SHA-256."""
-    directory, name = store.split(followed(store, path))
-    parent, blobs = store.split(directory)
-    is_blob = blobs == "blobs" and store.split(parent)[1].startswith("models--")
-    return name if is_blob and _SHA256.fullmatch(name) else None
+    blob = followed(store, path)
+    name = store.split(blob)[1]
+    return name if is_blob(store, blob) and _SHA256.fullmatch(name) else None
 
 
 def _etag(store: Store, path: str) -> str | None:

@@ -45,6 +45,7 @@ LINES: dict[str, tuple[set[str], set[str]]] = {
     "shardctl split --to s": ({"safetensors"}, {"bin"}),
     "shardctl reshard --order ": ({"source", "natural"}, set()),
     "shardctl reshard --tied ": ({"share", "expand"}, set()),
+    "shardctl reshard --companions ": ({"auto", "all", "none"}, set()),
     "shardctl reshard --layout ": ({"auto", "compact", "reflink"}, {"shareable"}),
     "shardctl split --progress ": ({"auto", "plain", "json", "none"}, {"weights"}),
     **{
@@ -67,7 +68,7 @@ LINES: dict[str, tuple[set[str], set[str]]] = {
     ),
     "shardctl split -n --no-companions --json --": (
         {"--to"},
-        {"--dry-run", "--companions", "--json"},
+        {"--dry-run", "--no-companions", "--json"},
     ),
     # Arguments, also after options and their values.
     "shardctl split ": ({*FILES, "weights"}, set(OTHERS)),

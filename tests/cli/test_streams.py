@@ -66,7 +66,9 @@ def assert_one_error(stderr: str) -> None:
 
 
 @needs_full
-@pytest.mark.parametrize("arguments", ["--version", "--help", "inspect {}", "split {} x --dry-run"])
+@pytest.mark.parametrize(
+    "arguments", ["--version", "--help", "inspect {}", "split {} x --dry-run --quiet"]
+)
 def test_a_full_stdout_is_5(source: Path, arguments: str) -> None:
     """Results that cannot be written are exit code 5 and one error, whatever the command."""
     done = shell(f"shardctl {arguments} >/dev/full", source)

@@ -13,9 +13,9 @@ from tests.support.safetensors_files import TENSOR_BYTES, plain_directory, write
 from tests.support.state_dicts import load, write_torch
 
 WRITER_KEYS = [
-    "schema_version", "command", "done", "source", "target", "loads_from", "container",
-    "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions",
-    "superseded", "damaged",
+    "schema_version", "command", "done", "up_to_date", "source", "target", "loads_from",
+    "container", "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied",
+    "companions", "superseded", "not_carried", "damaged",
 ]  # fmt: skip
 SHARD_KEYS = ["name", "size", "data_size", "tensors", "sha256"]
 PLAN_KEYS = ["layout_version", "layout", "block_size", "options", "sources"]
@@ -123,7 +123,7 @@ def test_a_dry_run_prints_the_plan_file(source: Path, tmp_path: Path, run_cli: R
     """
     arguments = ("split", source, tmp_path / "out", "--max-shard-size", "800", "--json")
     planned = json.loads(run_cli(*arguments, "--dry-run").stdout)
-    assert list(planned) == [*WRITER_KEYS, "plan"]
+    assert list(planned) == [*WRITER_KEYS, "plan", "room"]
     assert planned["done"] is False
     assert list(planned["plan"]) == PLAN_KEYS
     assert [list(entry) for entry in planned["plan"]["sources"]] == [
@@ -247,12 +247,15 @@ def test_two_variables_of_a_group_are_2(source: Path, tmp_path: Path, run_cli: R
 def test_a_flag_can_come_from_the_environment(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
-    """Flags and their opposites have variables too, and the command line overrides them."""
-    run_cli("split", source, tmp_path / "out", env={"SHARDCTL_SPLIT_COMPANIONS": "0"})
-    assert names(tmp_path / "out") == ["model.safetensors"]
-    run_cli(
-        "split", source, tmp_path / "with", "--companions", env={"SHARDCTL_SPLIT_COMPANIONS": "0"}
-    )
+    """Options have variables too, that of companions also with the values of a switch, and the
+    command line overrides them.
+    """
+    for number, value in enumerate(("0", "none")):
+        out = tmp_path / f"out{number}"
+        run_cli("split", source, out, env={"SHARDCTL_SPLIT_COMPANIONS": value})
+        assert names(out) == ["model.safetensors"]
+    never = {"SHARDCTL_SPLIT_COMPANIONS": "0"}
+    run_cli("split", source, tmp_path / "with", "--companions", "auto", env=never)
     assert names(tmp_path / "with") == ["config.json", "model.safetensors"]
 
 
@@ -339,8 +342,59 @@ def test_drop_non_tensors(tmp_path: Path, run_cli: RunCli) -> None:
 
     path = write_torch(tmp_path / "pytorch_model.bin", {"w": torch.ones(2), "step": 3})
     assert "step" in run_cli("split", path, tmp_path / "out", code=3).stderr
-    run_cli("split", path, tmp_path / "out", "--drop-non-tensors")
+    said = run_cli("split", path, tmp_path / "out", "--drop-non-tensors").stderr
+    assert "left out (not a tensor: builtins.int): step" in said
     assert set(load(tmp_path / "out" / "pytorch_model.bin")) == {"w"}
+
+
+def test_what_lies_beside_a_key_is_named_and_not_lost(tmp_path: Path, run_cli: RunCli) -> None:
+    """With --key the rest is named, and replacing the only copy of it has to be asked for."""
+    import torch
+
+    held = {"step": 3, "model": {"w": torch.ones(2)}, "ema": {"w": torch.zeros(2)}}
+    path = write_torch(tmp_path / "m" / "pytorch_model.bin", held)
+    elsewhere = run_cli("split", path, tmp_path / "out", "--key", "model", "--replace")
+    assert "left out (beside the chosen key): step, ema (8 B)" in elsewhere.stderr
+    before = path.read_bytes()
+    in_place = ("split", path, tmp_path / "m", "--key", "model", "--replace")
+    error = run_cli(*in_place, code=2).stderr
+    assert "step, ema" in error
+    assert "--drop-non-tensors or --companions none" in error
+    assert path.read_bytes() == before
+    run_cli(*in_place, "--companions", "none")
+    assert set(load(path)) == {"w"}
+
+
+def test_what_a_pickle_would_import_is_named(tmp_path: Path, run_cli: RunCli) -> None:
+    """A name that the source's pickle would import, and no file that is written does, is said."""
+    import torch
+
+    class Calls:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.system, ("true",))
+
+    held = {"model": {"w": torch.ones(2)}, "x": Calls()}
+    path = write_torch(tmp_path / "pytorch_model.bin", held)
+    shown = run_cli("split", path, tmp_path / "out", "--key", "model", "--json")
+    assert "left out: '" in shown.stderr
+    assert f"would import {os.name}.system" in shown.stderr
+    (found,) = [e for e in json.loads(shown.stdout)["not_carried"] if e["kind"] == "import"]
+    assert (found["name"], found["size"]) == (f"{os.name}.system", None)
+
+
+def test_a_dry_run_says_where_to_and_how_much(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """In a pipe the rows stay as they are, and target, room and companions go to stderr."""
+    shown = run_cli("split", source, tmp_path / "out", "--dry-run")
+    assert shown.stdout.splitlines()[0] == "shard\tsize\ttensors"
+    assert f"target: {tmp_path / 'out'}" in shown.stderr
+    assert " needed" in shown.stderr
+    assert " free" in shown.stderr
+    assert "companions: 1 file: config.json" in shown.stderr
+    room = json.loads(run_cli("split", source, tmp_path / "out", "-n", "--json").stdout)["room"]
+    assert room["needed"] > source.joinpath("model.safetensors").stat().st_size
+    assert room["free"] > 0
 
 
 @pytest.mark.parametrize(("tied", "held"), [("share", {"z"}), ("expand", {"a", "z"})])
@@ -433,19 +487,71 @@ def test_a_different_companion_is_in_the_way(source: Path, tmp_path: Path, run_c
 
 
 def test_companions_are_what_a_loader_wants(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Other weights, training state, checksums and hidden state are not copied; links to files are
-    followed.
+    """Training state, checksums and links that lead elsewhere are not copied, and a note names each
+    with its size; links within the directory are followed.
     """
     (source / "optimizer.pt").write_bytes(b"x")
     (source / "training_args.bin").write_bytes(b"x")
     (source / "SHA256SUMS").write_text("")
-    (tmp_path / "blob").write_text("words")
-    (source / "vocab.txt").symlink_to(tmp_path / "blob")
-    run_cli("split", source, tmp_path / "out")
-    assert names(tmp_path / "out") == ["config.json", "model.safetensors", "vocab.txt"]
+    (tmp_path / "secret").write_text("words")
+    (source / "stolen.txt").symlink_to(tmp_path / "secret")
+    (source / "words.txt").write_text("words")
+    (source / "vocab.txt").symlink_to("words.txt")
+    said = run_cli("split", source, tmp_path / "out").stderr
+    assert names(tmp_path / "out") == ["config.json", "model.safetensors", "vocab.txt", "words.txt"]
     assert not (tmp_path / "out" / "vocab.txt").is_symlink()
+    assert "(training state): optimizer.pt (1 B), training_args.bin (1 B)" in said
+    assert "(a link that leads out of the source directory): stolen.txt (5 B)" in said
     run_cli("split", source, tmp_path / "bare", "--no-companions")
     assert names(tmp_path / "bare") == ["model.safetensors"]
+    run_cli("split", source, tmp_path / "all", "--companions", "all")
+    assert {"optimizer.pt", "training_args.bin"} <= set(names(tmp_path / "all"))
+    assert not {"SHA256SUMS", "stolen.txt"} & set(names(tmp_path / "all"))
+
+
+def test_what_stays_behind_is_in_the_document(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """`not_carried` has each file and directory that stays, before and after the run."""
+    (source / "optimizer.pt").write_bytes(b"12345")
+    (source / "onnx").mkdir()
+    (source / "onnx" / "model.onnx").write_bytes(b"123")
+    wanted = [
+        {
+            "name": "onnx",
+            "kind": "directory",
+            "reason": "weights of another framework",
+            "size": 3,
+        },
+        {"name": "optimizer.pt", "kind": "file", "reason": "training state", "size": 5},
+    ]
+    for options in (("--dry-run",), (), ()):
+        shown = run_cli("split", source, tmp_path / "out", "--json", *options)
+        document = json.loads(shown.stdout)
+        assert document["not_carried"] == wanted
+    assert document["up_to_date"] is True
+
+
+def test_a_companion_in_a_sub_directory_is_replaced_only_where_asked(
+    source: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """A file in a sub-directory of the target is kept, replaced, or in the way as any other."""
+    (source / "1_Pooling").mkdir()
+    (source / "1_Pooling" / "config.json").write_text("{}")
+    target = tmp_path / "out" / "1_Pooling" / "config.json"
+    run_cli("split", source, tmp_path / "out")
+    assert target.read_text() == "{}"
+    target.write_text('{"mine": 1}')
+    (tmp_path / "out" / "1_Pooling" / "notes").write_text("mine")
+    again = ("split", source, tmp_path / "out", "--variant", "v", "--replace-all")
+    assert "1_Pooling/config.json" in run_cli(*again).stderr
+    assert target.read_text() == '{"mine": 1}'
+    more = ("--variant", "w", "--replace-companions")
+    document = json.loads(run_cli(*again, *more, "--json").stdout)
+    assert "1_Pooling/config.json" in document["superseded"]
+    assert target.read_text() == "{}"
+    assert (tmp_path / "out" / "1_Pooling" / "notes").read_text() == "mine"
+    assert names(tmp_path / "out") == ["1_Pooling", "config.json", "model.w.safetensors"]
 
 
 def test_a_file_target_with_an_unknown_suffix_is_2(

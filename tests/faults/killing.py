@@ -89,6 +89,21 @@ def _shards_in_target(directory: Path) -> None:
     write_safetensors(directory / "model" / "model.safetensors", tensors())
 
 
+def _sub_directories(directory: Path) -> None:
+    """Files in sub-directories of the source, one of which differs in a target that holds other
+    weights.
+    """
+    _shards_in_target(directory)
+    for name, text in {
+        "model/1_Pooling/pooling.json": "new",
+        "model/templates/deep/tool.jinja": "new too",
+        "target/1_Pooling/pooling.json": "old",
+        "target/1_Pooling/mine.txt": "mine",
+    }.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+
+
 INDEX = "model.safetensors.index.json"
 #: Times that a moment after a first kill is looked for.
 _TRIES = 10
@@ -108,6 +123,12 @@ SCENARIOS = {
     "replace another set": Scenario(
         _shards_in_target,
         ("split", "--num-shards", "3", "--replace", "--checksums"),
+        "model",
+        "target",
+    ),
+    "sub-directories": Scenario(
+        _sub_directories,
+        ("split", "--num-shards", "2", "--replace", "--replace-companions"),
         "model",
         "target",
     ),

@@ -132,6 +132,7 @@ def test_names_are_those_of_the_hub() -> None:
         "scheduler.pt", "rng_state.pth", "rng_state_0.pth", "random_states_0.pkl",
         "training_args.bin", "scaler.pt", "sampler.bin",
         "zero_pp_rank_0_mp_rank_00_optim_states.pt", "optimizer.bin.index.json",
+        "trainer_state.json", "custom_checkpoint_0.pkl", "dl_state_dict.bin",
     ],
 )  # fmt: skip
 def test_training_state_is_distinguished_from_weights(name: str) -> None:
@@ -140,7 +141,7 @@ def test_training_state_is_distinguished_from_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "scheduler_config.json", "trainer_state.json", "config.json"]
+    "name", ["model.safetensors", "scheduler_config.json", "optimizer.py", "config.json"]
 )
 def test_other_files_are_not_training_state(name: str) -> None:
     """Weights and configurations are not training state."""

@@ -14,6 +14,7 @@ from shardctl.commands.inspect import Inspection
 from shardctl.commands.prepare import Prepared
 from shardctl.sizes import format_size
 from shardctl.text import cells, escape, plural
+from shardctl.view.facts import facts
 from shardctl.view.files import Bars, FileBar, Stretch, before_and_after, planned
 from shardctl.view.shares import Share, dtype_shares, percent_text
 from shardctl.view.tensors import TensorRow, every_name, largest, shape_text
@@ -145,6 +146,8 @@ def plan(prepared: Prepared, on: Canvas) -> Iterator[RenderableType]:
         f"{plural(len(made.shards), 'shard')}, {format_size(made.total_size)}; "
         f"load from {on.name(made.loads_from)}"
     )
+    for fact in facts(prepared):
+        yield Text(on.text(fact))
     yield Text()
     yield from _stretches(before_and_after(prepared.checkpoint, made), on)
     yield Text()

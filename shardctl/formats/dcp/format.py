@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from shardctl.formats.base import Format
 
+#: The name of the file in the directory that says where the slices are.
+METADATA = ".metadata"
+
 DCP = Format(
     name="dcp",
     suffix=".distcp",

@@ -26,8 +26,6 @@ from shardctl.model import Dtype
 from shardctl.naming import check_shard_name
 from shardctl.text import escape
 
-#: The name of the file in the directory.
-METADATA = ".metadata"
 _MODULE = "torch.distributed.checkpoint."
 _METADATA = f"{_MODULE}metadata.Metadata"
 _TENSOR = f"{_MODULE}metadata.TensorStorageMetadata"

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from shardctl.boxes import fault
 from shardctl.findings import Finding, Report
-from shardctl.formats.dcp.format import DCP
+from shardctl.formats.dcp.format import DCP, METADATA
 from shardctl.formats.dcp.metadata import (
-    METADATA,
     Chunk,
     DcpFaultError,
     Place,

@@ -22,10 +22,9 @@ from shardctl.verify.run import Thoroughness, verify
 from tests.support.memory_checkpoints import put, sample, weights
 
 WRITING = [
-    "schema_version", "command", "done", "source", "target", "loads_from", "container",
-    "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions",
-    "superseded",
-    "damaged",
+    "schema_version", "command", "done", "up_to_date", "source", "target", "loads_from",
+    "container", "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied",
+    "companions", "superseded", "not_carried", "damaged",
 ]  # fmt: skip
 
 
@@ -101,7 +100,7 @@ def test_what_a_writer_did(store: MemoryStore) -> None:
 def test_a_plan(store: MemoryStore) -> None:
     """A plan is the same document, not done, and says what it was made from."""
     document = documents.plan_file("split", prepared(store), store, store)
-    assert list(document) == [*WRITING, "plan"]
+    assert list(document) == [*WRITING, "plan", "room"]
     assert document["done"] is False
     assert {shard["sha256"] for shard in document["shards"]} == {None}
     assert list(document["plan"]) == [
@@ -162,8 +161,11 @@ def test_index(store: MemoryStore, *, check: bool) -> None:
     ready = prepared(store)
     write(store, store, ready, RunOptions(jobs=1), Silent())
     sound = documents.indexing("s", make_index(store, "s"), check=check)
-    assert list(sound) == ["schema_version", "command", "done", "source", "index", "changes"]
-    assert (sound["done"], sound["changes"]) == (False, [])
+    assert list(sound) == [
+        "schema_version", "command", "done", "up_to_date", "source", "index", "changes",
+    ]  # fmt: skip
+    assert (sound["done"], sound["up_to_date"], sound["changes"]) == (True, True, [])
     store.remove("s/model.safetensors.index.json")
     broken = documents.indexing("s", make_index(store, "s"), check=check)
-    assert (broken["done"], broken["changes"]) == (not check, ["the index is missing"])
+    assert (broken["done"], broken["up_to_date"]) == (not check, False)
+    assert broken["changes"] == ["the index is missing"]

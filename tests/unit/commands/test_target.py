@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.commands.companions import companion_names
 from shardctl.commands.replace import superseded
 from shardctl.commands.target import (
     KeptChecksums,
@@ -245,34 +244,6 @@ def test_a_file_target_leaves_its_neighbours_alone() -> None:
     sample(store)
     put(store, "t/pytorch_model.bin", weights({"a": b"1"}, "bin"))
     assert giving_way(store, "t/x.safetensors", "nothing", ("x.safetensors",)) == ()
-
-
-def test_companions() -> None:
-    """Config and tokenizer are copied; weights, training state, sums and staging are not."""
-    store = MemoryStore()
-    sample(store)
-    for name in (
-        "tokenizer.json",
-        "README.md",
-        "optimizer.pt",
-        "SHA256SUMS",
-        "tf_model.h5",
-    ):
-        put(store, f"m/{name}", b"x")
-    store.make_directory("m/onnx")
-    named = companion_names(store, find_source(store, "m"))
-    assert named == ["README.md", "config.json", "tokenizer.json"]
-
-
-def test_companions_that_are_links_to_files(tmp_path: Path) -> None:
-    """A link to a file is copied, as caches have them; one to a directory or to nothing is not."""
-    (tmp_path / "model.safetensors").write_bytes(weights({"a": b"1"}))
-    (tmp_path / "blob").mkdir()
-    (tmp_path / "blob" / "1").write_bytes(b"{}")
-    for name, target in (("config.json", "blob/1"), ("directory", "blob"), ("gone", "nowhere")):
-        (tmp_path / name).symlink_to(tmp_path / target)
-    store = LocalStore()
-    assert companion_names(store, find_source(store, str(tmp_path))) == ["config.json"]
 
 
 def test_kept_checksums() -> None:

@@ -11,6 +11,7 @@ import pytest
 from shardctl.engine import commit as commits
 from shardctl.engine import exchange
 from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal, RunIdentity, unfinished
+from shardctl.engine.nested import Nested
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.staging import STAGING, Staging
 from shardctl.errors import InputError, LockedError, StorageError, TargetExistsError
@@ -53,7 +54,7 @@ class Fragile(MemoryStore):
 
 def plan(staging: Staging, *, replaced_source: tuple[str, ...] = ()) -> Commit:
     """The commit of what is staged, for what is there."""
-    found = exchange.plan(staging.target, staging.make_files(), NEW, OLD)
+    found = exchange.plan(Nested(staging.target), staging.make_files(), NEW, OLD)
     directory = staging.target.own_identity()
     return Commit(IDENTITY, directory, found, RECEIPTS, replaced_source)
 
@@ -274,7 +275,9 @@ def test_a_rival_is_noticed_and_the_commit_undone(
     assert (target / STAGING / "files" / "b").read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("name", ["../mine", "/mine", "", ".", "sub/mine"])
+@pytest.mark.parametrize(
+    "name", ["../mine", "/mine", "", ".", "sub/../../mine", "sub/", "sub//mine", ".shardctl/lock"]
+)
 def test_a_commit_that_leads_out_is_refused(name: str) -> None:
     """A commit that names files outside its directory is refused before anything is removed."""
     store = MemoryStore()

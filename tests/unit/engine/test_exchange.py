@@ -9,12 +9,27 @@ from pathlib import Path
 import pytest
 
 from shardctl.engine.exchange import Exchange, Places, carry_out, plan, remove_old, undo
+from shardctl.engine.nested import Nested
 from shardctl.errors import StorageError, TargetExistsError
 from shardctl.stores.base import Directory
 from shardctl.stores.directories import LocalDirectory
 
-OLD = {"index.json": "old index", "model-1.bin": "old 1", "model-2.bin": "old 2"}
-NEW = {"model-1.bin": "new 1", "model-3.bin": "new 3", "index.json": "new index"}
+OLD = {
+    "index.json": "old index",
+    "model-1.bin": "old 1",
+    "model-2.bin": "old 2",
+    "sub/pooling.json": "old pooling",
+}
+NEW = {
+    "fresh/template": "new template",
+    "sub/deep/inner": "new inner",
+    "sub/pooling.json": "new pooling",
+    "model-1.bin": "new 1",
+    "model-3.bin": "new 3",
+    "index.json": "new index",
+}
+#: Changes of a whole exchange: every old file moved, every new one, every old one removed.
+MOVES, CHANGES = len(OLD) + len(NEW), 2 * len(OLD) + len(NEW)
 
 
 class Killed(BaseException):
@@ -54,6 +69,7 @@ def root(tmp_path: Path) -> Path:
     for directory, files in (("target", OLD), ("files", NEW), ("aside", {})):
         (tmp_path / directory).mkdir()
         for name, text in files.items():
+            (tmp_path / directory / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / directory / name).write_text(text)
     return tmp_path
 
@@ -66,7 +82,7 @@ def opened(root: Path) -> Iterator[Places]:
         Stopping.open(str(root / "files")) as files,
         Stopping.open(str(root / "aside")) as aside,
     ):
-        yield Places(target, files, aside, inodes=True)
+        yield Places(Nested(target), Nested(files), Nested(aside), inodes=True)
 
 
 def planned(root: Path) -> Exchange:
@@ -76,8 +92,19 @@ def planned(root: Path) -> Exchange:
 
 
 def contents(directory: Path) -> dict[str, str]:
-    """What a directory holds, by name."""
-    return {path.name: path.read_text() for path in sorted(directory.iterdir())}
+    """The files in and below a directory, by name."""
+    return {
+        path.relative_to(directory).as_posix(): path.read_text()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def directories(directory: Path) -> set[str]:
+    """The directories below a directory."""
+    return {
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_dir()
+    }
 
 
 def everything(root: Path) -> list[str]:
@@ -116,6 +143,8 @@ def test_old_files_are_replaced_and_removed(root: Path) -> None:
     changes_of_a_whole_exchange(root)
     assert contents(root / "target") == NEW
     assert contents(root / "aside") == contents(root / "files") == {}
+    assert directories(root / "target") == {"fresh", "sub", "sub/deep"}
+    assert directories(root / "aside") == set()
 
 
 def test_old_files_stay_until_they_are_removed(root: Path) -> None:
@@ -133,7 +162,7 @@ def test_no_mixture_under_final_names(root: Path, monkeypatch: pytest.MonkeyPatc
         assert not (any("old" in text for text in texts) and any("new" in text for text in texts))
 
     monkeypatch.setattr(Stopping, "before", staticmethod(look))
-    assert changes_of_a_whole_exchange(root) == 9
+    assert changes_of_a_whole_exchange(root) == CHANGES
 
 
 def test_the_index_leaves_first_and_comes_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +178,7 @@ def test_the_index_leaves_first_and_comes_last(root: Path, monkeypatch: pytest.M
     changes_of_a_whole_exchange(root)
 
 
-@pytest.mark.parametrize("moment", range(1, 10))
+@pytest.mark.parametrize("moment", range(1, CHANGES + 1))
 def test_a_kill_at_any_moment_is_finished_by_the_next(
     root: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
@@ -166,7 +195,7 @@ def test_a_kill_at_any_moment_is_finished_by_the_next(
     assert contents(root / "aside") == contents(root / "files") == {}
 
 
-@pytest.mark.parametrize("moment", range(1, 7))
+@pytest.mark.parametrize("moment", range(1, MOVES + 1))
 @pytest.mark.parametrize("name", sorted({*OLD, *NEW}))
 def test_a_rival_at_any_moment_keeps_its_file(
     root: Path, monkeypatch: pytest.MonkeyPatch, moment: int, name: str
@@ -178,6 +207,7 @@ def test_a_rival_at_any_moment_keeps_its_file(
     def write(number: int) -> None:
         if number == moment:
             rival.write_text("precious")
+            (root / "target" / name).parent.mkdir(parents=True, exist_ok=True)
             rival.rename(root / "target" / name)  # as a downloader does: whatever was there goes
 
     monkeypatch.setattr(Stopping, "before", staticmethod(write))
@@ -192,7 +222,7 @@ def test_a_rival_at_any_moment_keeps_its_file(
     assert "precious" in everything(root)
 
 
-@pytest.mark.parametrize("moment", range(1, 7))
+@pytest.mark.parametrize("moment", range(1, MOVES + 1))
 def test_an_exchange_can_be_undone(
     root: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
@@ -206,6 +236,7 @@ def test_an_exchange_can_be_undone(
         assert undo(exchange, at)
     assert contents(root / "target") == OLD
     assert contents(root / "files") == NEW
+    assert directories(root / "target") == {"sub"}
 
 
 @pytest.mark.parametrize("name", OLD)
@@ -246,9 +277,9 @@ def test_copied_state_matches_nothing(root: Path, tmp_path: Path) -> None:
     copied = tmp_path / "copied"
     for directory in ("target", "files", "aside"):
         (copied / directory).mkdir(parents=True)
-        for path in (root / directory).iterdir():
-            copy = copied / directory / path.name
-            copy.write_bytes(path.read_bytes())
+        for name, text in contents(root / directory).items():
+            (copied / directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (copied / directory / name).write_text(text)
     before = everything(copied)
     with opened(copied) as at, pytest.raises(TargetExistsError):
         carry_out(exchange, at)
@@ -262,6 +293,24 @@ def test_hard_links_of_one_file_are_both_moved(root: Path) -> None:
     (root / "target" / "model-2.bin").hardlink_to(root / "target" / "model-1.bin")
     changes_of_a_whole_exchange(root)
     assert contents(root / "target") == NEW
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_directory_that_is_a_link_is_not_followed(root: Path, tmp_path: Path, late: bool) -> None:
+    """Where a link has the name of a sub-directory, nothing is written through it."""
+    (tmp_path / "outside").mkdir()
+    exchange = planned(root) if late else None
+    (root / "target" / "fresh").symlink_to(tmp_path / "outside")
+    with opened(root) as at, pytest.raises(TargetExistsError, match="is a link"):
+        carry_out(exchange or planned(root), at)
+    assert contents(tmp_path / "outside") == {}
+
+
+def test_a_new_directory_has_the_permissions_of_the_staged_one(root: Path) -> None:
+    """A directory that is made in the target is for those for whom the staged one is."""
+    (root / "files" / "fresh").chmod(0o750)
+    exchanged(root, planned(root))
+    assert (root / "target" / "fresh").stat().st_mode & 0o777 == 0o750
 
 
 def test_links_are_moved_and_not_followed(root: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from shardctl.engine import exchange
 from shardctl.engine.journal import COMMIT, OLD_RECORD, PLAN, Commit, Journal, RunIdentity
+from shardctl.engine.nested import Nested
 from shardctl.engine.receipts import LINES, Receipt
 from shardctl.engine.staging import FILES, STAGING, Staging
 from shardctl.errors import StorageError, TargetExistsError
@@ -62,7 +63,7 @@ def test_what_is_noted_is_read_again(journal: Journal, store: MemoryStore) -> No
     stage(store, "s1")
     journal.add(RECEIPT)
     staging = journal.staging
-    found = exchange.plan(staging.target, staging.make_files(), ["s1"], [])
+    found = exchange.plan(Nested(staging.target), staging.make_files(), ["s1"], [])
     commit = Commit(IDENTITY, staging.target.own_identity(), found, (RECEIPT,), ("old",))
     journal.begin_commit(commit)
     assert (journal.identity(), journal.names()) == (IDENTITY, ("s1", "s2"))
@@ -75,8 +76,9 @@ def test_what_is_noted_is_read_again(journal: Journal, store: MemoryStore) -> No
 def test_nothing_is_left_at_the_end(journal: Journal, store: MemoryStore) -> None:
     """Once a run has ended its directory is empty, also of what version 0.1.0 left there."""
     put_file(store, f"{J}/{OLD_RECORD}", b"{}")
-    journal.begin(IDENTITY, ["s1"])
-    stage(store, "s1")
+    journal.begin(IDENTITY, ["s1", "sub/deep/a"])
+    store.make_directory(f"{J}/{FILES}/sub/deep")
+    stage(store, "s1", "sub/deep/a")
     journal.add(RECEIPT)
     journal.end()
     journal.staging.remove()
@@ -84,8 +86,9 @@ def test_nothing_is_left_at_the_end(journal: Journal, store: MemoryStore) -> Non
 
 
 def test_any_name_is_kept(journal: Journal, store: MemoryStore) -> None:
-    """Names with quotes, line breaks and bytes that are not UTF-8 survive."""
-    receipt = replace(RECEIPT, filename='a"\n\udce9漢')
+    """Names with slashes, quotes, line breaks and bytes that are not UTF-8 survive."""
+    receipt = replace(RECEIPT, filename='sub/a"\n\udce9漢')
+    store.make_directory(f"{J}/{FILES}/sub")
     stage(store, receipt.filename)
     journal.add(receipt)
     assert journal.receipts() == {receipt.filename: receipt}

@@ -14,6 +14,7 @@ import pytest
 from shardctl.engine import exchange
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
+from shardctl.engine.nested import Nested
 from shardctl.engine.receipts import LINES
 from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.staging import FILES, Staging
@@ -208,7 +209,7 @@ def test_an_interrupted_commit_comes_first(store: MemoryStore) -> None:
     work = job(store)
     put(store, "t/.shardctl/files/a", b"new")
     with Staging.make(store, "t") as staging:
-        found = exchange.plan(staging.target, staging.make_files(), ["a"], [])
+        found = exchange.plan(Nested(staging.target), staging.make_files(), ["a"], [])
         directory = staging.target.own_identity()
         Journal(staging).begin_commit(Commit(work.identity, directory, found, ()))
     with pytest.raises(TargetExistsError, match="half replaced"):

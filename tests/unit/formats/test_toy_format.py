@@ -118,7 +118,7 @@ def test_metadata_that_has_no_room_is_named(tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / "m.safetensors", metadata={"format": "pt", "author": "x"})
     options = WriteOptions(limits=Limits())
     (note,) = convert(tmp_path / "m.safetensors", tmp_path / "m.toy", options)
-    assert note == "a .toy file has no room for the source's metadata; left out: author"
+    assert note == "left out (a .toy file has no room for metadata): author (1 B)"
 
 
 def test_is_inspected_and_verified(source: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardctl.errors import UsageError
-from shardctl.model import Checkpoint, Extent, Index, NonTensor, Storage, Tensor, Version
+from shardctl.model import Checkpoint, Extent, Index, Storage, Tensor, Version
 from shardctl.planning.plan import Plan, make_plan, natural_key
 from shardctl.planning.request import Limits, Request
 from tests.support.tensors import F32, checkpoint_of, floats
@@ -328,7 +328,9 @@ class TestOversizeAndNotes:
         source = checkpoint_of(
             floats("a", 1), format_name="safetensors", metadata={"format": "pt", "author": "x"}
         )
-        assert any("author" in note for note in plan(source, request_for("bin")).notes)
+        (left,) = plan(source, request_for("bin")).left
+        assert (left.name, left.kind, left.size) == ("author", "metadata", 1)
+        assert left.reason == "a .bin file has no room for metadata"
         (shard,) = plan(source, request_for("safetensors")).shards
         assert shard.metadata == {"format": "pt", "author": "x"}
 
@@ -349,15 +351,18 @@ class TestOversizeAndNotes:
         ]
         partial = plan(replace(source, tensor_metadata={"info": {"a": "1"}}), request)
         assert partial.shards[0].metadata == {"format": "pt"}
-        assert any("'info' does not cover all tensors" in note for note in partial.notes)
+        assert [(left.name, left.reason) for left in partial.left] == [
+            ("info", "not of all tensors that are written")
+        ]
 
-    def test_dropped_entries_are_counted(self) -> None:
-        """Dropped entries that are not tensors are reported as left out."""
-        source = checkpoint_of(floats("a", 1), non_tensors=(NonTensor("step", "builtins.int"),))
-        assert any(
-            note == "leaves out 1 non-tensor value"
-            for note in plan(source, request_for("bin")).notes
-        )
+    def test_metadata_of_an_index_that_a_single_file_lacks(self) -> None:
+        """What an index says beside its sums is named where the result has no index."""
+        index = Index("i", {"total_size": 4, "total_parameters": 1, "made": "by"}, {"a": "f"})
+        source = replace(checkpoint_of(floats("a", 1), floats("b", 1, 4)), index=index)
+        single = plan(source, request_for("bin"))
+        assert [(left.name, left.kind) for left in single.left] == [("made", "metadata")]
+        two = plan(source, replace(request_for("bin"), limits=Limits(num_shards=2)))
+        assert two.left == ()
 
 
 class TestPlanId:

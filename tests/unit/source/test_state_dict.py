@@ -163,3 +163,20 @@ def test_unread_kinds_of_tensors_are_never_dropped() -> None:
             select(tree, "f", None, drop_non_tensors=True)
         assert caught.value.code == "tensor-unread"
         assert "to_dense" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "beside"),
+    [
+        (None, {}),
+        ("model", {"step": 0, "config": 0}),
+        ("model.ema", {"step": 0, "config": 0, "model.w": 1, "model.b": 1}),
+        ("model.w", {"step": 0, "config": 0, "model.b": 1, "model.ema": 1}),
+    ],
+)
+def test_what_lies_beside_a_key(key: str | None, beside: dict[str, int]) -> None:
+    """On each level to a state dict the other values are remembered, with their tensors' bytes."""
+    nested: Tree = {**TREE, "model": {"w": t("w")}} if key == "model" else TREE
+    tree: Tree = {"w": t("w")} if key is None else nested
+    found = select(tree, "f", key, drop_non_tensors=True).beside
+    assert {value.name: value.nbytes for value in found} == beside

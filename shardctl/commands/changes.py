@@ -1,0 +1,104 @@
+"""What a run changes in the target beside the planned files, and what must not be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shardctl.checksums import CHECKSUMS
+from shardctl.commands.companions import Beside, companions_to_copy
+from shardctl.commands.replace import superseded
+from shardctl.commands.target import Route, Target, kept_checksums
+from shardctl.errors import UsageError
+from shardctl.model import Checkpoint
+from shardctl.planning.plan import Plan
+from shardctl.planning.request import WriteOptions
+from shardctl.text import escape, plural
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a run changes in the target beside the planned files.
+
+    `copies` are companions, by name with the path that each is read from; `directories` are the
+    sub-directories that companions lie in, in the same way. `superseded` are the names that the new
+    files replace or remove. `checksums` is what stays of `SHA256SUMS`; None leaves that file alone,
+    as `foreign_sums` does, because it is signed or of another form. `kept` are companions that
+    differ in the target, and stay.
+    """
+
+    copies: Mapping[str, str] = field(default_factory=dict)
+    superseded: tuple[str, ...] = ()
+    checksums: bytes | None = None
+    kept: tuple[str, ...] = ()
+    foreign_sums: bool = False
+    directories: Mapping[str, str] = field(default_factory=dict)
+
+
+def changes_of(route: Route, around: Beside, plan: Plan, options: WriteOptions) -> Changes:
+    """Return what changes in the target; raise TargetExistsError for what must stay as it is."""
+    companions = companions_to_copy(route, around, options)
+    replaced = (
+        *superseded(route, plan.request, plan.filenames, options.replace),
+        *companions.replaced,
+    )
+    gone = {*replaced, *plan.filenames, *companions.copies}
+    sums = kept_checksums(route.target_store, route.target, gone, wanted=options.checksums)
+    return Changes(
+        companions.copies,
+        replaced,
+        sums.data,
+        companions.kept,
+        foreign_sums=sums.foreign,
+        directories=companions.directories,
+    )
+
+
+def refuse_lost(
+    target: Target,
+    checkpoint: Checkpoint,
+    plan: Plan,
+    options: WriteOptions,
+    replaced_source: Sequence[str],
+) -> None:
+    """Raise UsageError where a source is replaced by a part of it, and the rest would be gone.
+
+    `replaced_source` are the files that are read and replaced.
+    """
+    if not replaced_source:
+        return
+    if plan.left_out:
+        raise UsageError(
+            f"{plural(len(plan.left_out), 'tensor')} that the selection leaves out would be lost: "
+            f"'{escape(replaced_source[0])}' is read and replaced",
+            hint="choose another target, look at the result, and then remove what you do not need",
+            file=target.directory,
+        )
+    if not checkpoint.beside or options.drop_non_tensors or options.companions == "none":
+        return
+    lost = ", ".join(escape(value.name) for value in checkpoint.beside[:_SHOWN])
+    more = ", …" if len(checkpoint.beside) > _SHOWN else ""
+    raise UsageError(
+        f"replacing the source would lose what lies beside `key`: {lost}{more}",
+        hint='choose another target, or add `drop_non_tensors` or `companions="none"` to lose it',
+        file=target.directory,
+    )
+
+
+def replaced_notes(route: Route, changes: Changes) -> Iterator[str]:
+    """Yield notes on what happens to the old files, for the user to know before the work."""
+    if changes.kept:
+        names = ", ".join(map(escape, changes.kept))
+        yield f"kept in the target, though the source's differ: {names} (see `replace_companions`)"
+    if changes.foreign_sums:
+        yield f"{CHECKSUMS} in the target is signed or of another form, and is left as it is"
+    if not changes.superseded:
+        return
+    names = ", ".join(map(escape, changes.superseded))
+    yield f"replaces {plural(len(changes.superseded), 'file')} in the target: {names}"
+    deep = [name for name in route.located.names(route.source_store).values() if "/" in name]
+    if deep and route.in_place:
+        more = ", …" if len(deep) > 1 else ""
+        yield f"the old shards in subdirectories stay: {escape(deep[0])}{more}"

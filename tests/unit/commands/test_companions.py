@@ -1,0 +1,179 @@
+"""Which of the other files go along, and what becomes of those that the target has already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shardctl.cli.progress.observers import Silent
+from shardctl.commands.prepare import Prepared, prepare
+from shardctl.commands.write import write
+from shardctl.engine.run import RunOptions
+from shardctl.errors import TargetExistsError
+from shardctl.planning.request import Companions, Limits, WriteOptions
+from shardctl.stores.local import LocalStore
+from shardctl.testing.memory import MemoryStore
+from tests.support.memory_checkpoints import get, put, sample, weights
+
+SINGLE = WriteOptions(limits=Limits())
+
+
+def planned(
+    store: MemoryStore, source: str, target: str, options: WriteOptions = SINGLE
+) -> Prepared:
+    """What would be done."""
+    return prepare(store, source, store, target, options, finish=True)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A model with a file of every sort beside it."""
+    store = MemoryStore()
+    sample(store, nbytes=1000)
+    for name in (
+        "1_Pooling/config.json",
+        "head.bin",
+        "optimizer.pt",
+        "trainer_state.json",
+        "pytorch_model.bin",
+        "model-00001-of-00002.safetensors",
+        "onnx/model.onnx",
+        ".git/config",
+        "SHA256SUMS",
+    ):
+        put(store, f"m/{name}", b"x")
+    return store
+
+
+@pytest.mark.parametrize(
+    ("how", "along"),
+    [
+        ("none", set()),
+        ("auto", {"1_Pooling/config.json", "config.json", "head.bin"}),
+        (
+            "all",
+            {
+                "1_Pooling/config.json", "config.json", "head.bin", "optimizer.pt",
+                "trainer_state.json", "pytorch_model.bin", "onnx/model.onnx", ".git/config",
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_each_goes_along_or_is_named(store: MemoryStore, how: Companions, along: set[str]) -> None:
+    """Whatever does not go along is named; training state goes along whole or not at all."""
+    prepared = planned(store, "m/model.safetensors", "t", replace(SINGLE, companions=how))
+    assert set(prepared.companions) == along
+    left = {each.name for each in prepared.not_carried}
+    tops = {name.split("/")[0] for name in along}
+    every = {entry.name for entry in store.list("m")} - {"model.safetensors"}
+    assert left == every - tops
+    assert all(any(each.title in note for note in prepared.notes) for each in prepared.not_carried)
+
+
+def test_the_target_is_one_file(store: MemoryStore) -> None:
+    """Into one file nothing else goes, and of a directory that is said."""
+    for name in ("pytorch_model.bin", "model-00001-of-00002.safetensors"):
+        store.remove(f"m/{name}")
+    prepared = planned(store, "m", "t/x.safetensors")
+    assert prepared.companions == ()
+    reasons = {each.name: each.reason for each in prepared.not_carried}
+    assert reasons["config.json"] == "the target is one file"
+    assert reasons["optimizer.pt"] == "training state"
+    assert planned(store, "m/model.safetensors", "t/x.safetensors").not_carried == ()
+
+
+def test_in_the_same_directory_nothing_stays_behind(store: MemoryStore) -> None:
+    """Where the result is written beside the source, every other file is where it was."""
+    in_place = replace(SINGLE, replace="same", stem="model")
+    prepared = planned(store, "m/model.safetensors", "m/x.safetensors", in_place)
+    assert (prepared.companions, prepared.not_carried) == ((), ())
+
+
+def test_a_file_among_unrelated_ones_has_no_companions() -> None:
+    """A file that is named in a directory that is not a model's is taken alone."""
+    store = MemoryStore()
+    sample(store, "downloads")
+    store.remove("downloads/config.json")
+    put(store, "downloads/taxes.pdf", b"x")
+    prepared = planned(store, "downloads/model.safetensors", "t")
+    assert (prepared.companions, prepared.not_carried) == ((), ())
+
+
+def test_an_index_has_companions() -> None:
+    """Where SOURCE is an index, its directory is a model's whatever else is there."""
+    store = MemoryStore()
+    sample(store)
+    split = replace(SINGLE, limits=Limits(num_shards=2), companions="none")
+    write(store, store, planned(store, "m", "s", split), RunOptions(jobs=1), Silent())
+    put(store, "s/notes.txt", b"x")
+    for name in ("model.safetensors.index.json", "model-00001-of-00002.safetensors"):
+        assert planned(store, f"s/{name}", "t").companions == ("notes.txt",)
+
+
+def test_a_target_within_the_source_is_not_copied_into_itself() -> None:
+    """A target below the source directory is not a companion, at whatever depth."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/out/deep/old.txt", b"x")
+    put(store, "m/1_Pooling/config.json", b"{}")
+    prepared = planned(store, "m", "m/out/deep")
+    assert prepared.companions == ("1_Pooling/config.json", "config.json")
+
+
+def test_a_companion_of_a_new_files_name_stays() -> None:
+    """A file whose name the result takes is not copied over it, and is named."""
+    store = MemoryStore()
+    sample(store, nbytes=1000)
+    put(store, "m/head.safetensors", b"x")
+    prepared = planned(store, "m", "t", replace(SINGLE, stem="head"))
+    assert [each.name for each in prepared.not_carried] == ["head.safetensors"]
+
+
+def test_files_of_equal_names_in_two_directories_are_told_apart() -> None:
+    """A change of one of two files called `config.json` is work for the next run."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/1_Pooling/config.json", b"{1}")
+    prepared = planned(store, "m", "t")
+    assert {"config.json", "1_Pooling/config.json"} <= set(prepared.identity.sources)
+    write(store, store, prepared, RunOptions(jobs=1), Silent())
+    assert get(store, "t/1_Pooling/config.json") == b"{1}"
+    assert planned(store, "m", "t").up_to_date
+    put(store, "m/1_Pooling/config.json", b"{2}")
+    with pytest.raises(TargetExistsError):
+        planned(store, "m", "t")
+
+
+def test_a_link_in_the_target_is_in_the_way(tmp_path: Path) -> None:
+    """Where a sub-directory of the target is a link, nothing is written through it."""
+    memory, local = MemoryStore(), LocalStore()
+    sample(memory)
+    put(memory, "m/1_Pooling/config.json", b"{}")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "1_Pooling").symlink_to(tmp_path / "outside")
+    with pytest.raises(TargetExistsError, match="is a link"):
+        prepare(memory, "m", local, str(tmp_path / "t"), SINGLE, finish=True)
+
+
+def test_permissions_go_along(tmp_path: Path) -> None:
+    """A sub-directory and the files in it are for no more users than in the source."""
+    store = LocalStore()
+    model = tmp_path / "m"
+    (model / "sub" / "deep").mkdir(parents=True)
+    (model / "model.safetensors").write_bytes(weights({"a": b"1"}))
+    (model / "sub" / "deep" / "token").write_bytes(b"secret")
+    (model / "sub" / "deep" / "token").chmod(0o600)
+    (model / "sub" / "deep").chmod(0o700)
+    (model / "sub").chmod(0o750)
+    target = tmp_path / "t"
+    prepared = prepare(store, str(model), store, str(target), SINGLE, finish=True)
+    write(store, store, prepared, RunOptions(jobs=1), Silent())
+    modes = {
+        path.name: path.stat().st_mode & 0o777
+        for path in (target / "sub", target / "sub" / "deep", target / "sub" / "deep" / "token")
+    }
+    assert modes == {"sub": 0o750, "deep": 0o700, "token": 0o600}
+    assert sorted(path.name for path in target.iterdir()) == ["model.safetensors", "sub"]
