@@ -92,11 +92,17 @@ def test_pop_takes_a_mark() -> None:
 
 
 def test_ordered_dicts_of_pairs() -> None:
-    """An OrderedDict is made of a list of pairs, which are lists or tuples of two."""
+    """An OrderedDict is made of a list or tuple of pairs, which are lists or tuples of two."""
     make = b"\x80\x02ccollections\nOrderedDict\n]("
     root = unpickle(make + text("a") + b"K\x01\x86](" + text("b") + b"K\x02ee\x85R.").root
     assert isinstance(root, Mapping)
     assert root.items == {"a": 1, "b": 2}
+    pair = text("a") + b"K\x01\x86"
+    root = unpickle(b"\x80\x02ccollections\nOrderedDict\n" + pair + b"\x85\x85R.").root
+    assert isinstance(root, Mapping)
+    assert root.items == {"a": 1}
+    with pytest.raises(PickleFaultError, match="not pairs"):
+        unpickle(b"\x80\x02ccollections\nOrderedDict\n]]\x86R.")
     for pair in (b"K\x01\x85", b"K\x01K\x02K\x03\x87", text("ab"), b"N"):
         with pytest.raises(PickleFaultError, match="not pairs"):
             unpickle(make + pair + b"e\x85R.")
@@ -124,10 +130,11 @@ _REBUILD = b"ctorch._utils\n_rebuild_parameter\n"
 
 
 def test_parameters_by_type() -> None:
-    """A Parameter by _rebuild_from_type_v2 is its tensor; another class is only named."""
+    """A Parameter or Tensor by _rebuild_from_type_v2 is its tensor; other classes are named."""
     inner = b"(" + TENSOR + b"\x89}t"
-    root = unpickle(b"\x80\x02" + _FROM_TYPE + _REBUILD + _PARAMETER + inner + b"}tR.").root
-    assert isinstance(root, ViewRef)
+    for plain in (_PARAMETER, b"ctorch\nTensor\n"):
+        root = unpickle(b"\x80\x02" + _FROM_TYPE + _REBUILD + plain + inner + b"}tR.").root
+        assert isinstance(root, ViewRef)
     root = unpickle(b"\x80\x02" + _FROM_TYPE + _REBUILD + b"cm\nSub\n" + inner + b"}tR.").root
     assert isinstance(root, Opaque)
     assert root.kind == "m.Sub"
