@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 
 import pytest
 
 from shardctl.formats.pickle.scan import COMPUTED, imported_names
 from shardctl.formats.pickle.values import (
+    EmptyTensor,
     Mapping,
     Opaque,
     PickleCutShortError,
@@ -15,7 +17,7 @@ from shardctl.formats.pickle.values import (
     ViewRef,
 )
 from shardctl.formats.torch.unpickle import unpickle
-from tests.corruption.hostile_pickles import TENSOR, number, text
+from tests.corruption.hostile_pickles import TENSOR, number, numbers, persid, text
 
 
 def frame(body: bytes, length: int | None = None) -> bytes:
@@ -63,6 +65,28 @@ def test_old_spellings(opcode: bytes, value: object) -> None:
     root = unpickle(opcode + b".").root
     assert root == value
     assert type(root) is type(value)
+
+
+@pytest.mark.parametrize(
+    "opcode",
+    [
+        b"\x8d" + struct.pack("<Q", 3) + b"abc", b"X" + struct.pack("<I", 3) + b"abc",
+        b"\x8c\x03abc", b"\x8e" + struct.pack("<Q", 3) + b"abc", b"C\x03abc",
+        b"B" + struct.pack("<I", 3) + b"abc", b"\x8a\x02\x00\xff", b"J\xfe\xff\xff\xff",
+        b"\x8b" + struct.pack("<i", 2) + b"\x00\xff", b"M\xff\xff", b"K\xff", b"N",
+        b"\x88", b"\x89", b"G" + struct.pack(">d", -1.5), b"K\x01\x85", b"K\x01N\x86",
+        b"K\x01N\x88\x87", b"(K\x01Nt",
+        b")", b"K\x01q\x05h\x05\x86", b"K\x01r\x05\0\0\0j\x05\0\0\0\x86", b"K\x01\x94h\x00\x86",
+        b"K\x01p5\ng5\n\x86", b"K\x012\x86", b"N(K\x01K\x021", b"NK\x010",
+    ],
+)  # fmt: skip
+def test_opcodes_of_plain_values(opcode: bytes) -> None:
+    """Each opcode for plain values, the memo and the stack gives what pickle itself gives."""
+    data = b"\x80\x04" + opcode + b"."
+    expected = pickle.loads(data)
+    root = unpickle(data).root
+    assert root == expected
+    assert type(root) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +145,20 @@ def test_equal_keys_are_one() -> None:
     root = unpickle(b"\x80\x02}(" + one + b"K\x05" + text("1") + b"K\x06u.").root
     assert isinstance(root, Mapping)
     assert list(root.items.values()) == [5, 6]
+
+
+def test_tensors_that_are_filled_afterwards() -> None:
+    """A tensor of torch 0.3 is made empty and gets its storage, offset, size and strides once."""
+    empty = b"\x80\x02ctorch\nFloatTensor\n)R"
+    state = b"(" + persid() + b"K\x01" + numbers((1, 2)) + numbers((2, 1)) + b"tb"
+    root = unpickle(empty + state + b".").root
+    assert isinstance(root, EmptyTensor)
+    assert root.view is not None
+    assert (root.view.offset, root.view.shape, root.view.storage.key) == (1, (1, 2), "0")
+    other = b"\x80\x02ctorch\nHalfTensor\n)R"
+    for refused in (empty + state + state, empty + b"]b", empty + b"(NNNtb", other + state):
+        with pytest.raises(PickleFaultError, match="the state of a tensor"):
+            unpickle(refused + b".")
 
 
 _BESIDE = b"}" + text("data") + TENSOR + b"s"
