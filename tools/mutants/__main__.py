@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools.mutants.selection import harmless, mutants, sample
+from tools.mutants.selection import Mutant, harmless, mutants, sample
 from tools.mutants.tree import changed_modules, modules
 from tools.mutants.trial import BaselineError, Bench, Outcome
 
@@ -42,13 +42,26 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         except BaselineError as error:
             print(error, "error: the tests fail without any change", sep="\n", file=sys.stderr)
             return 2
-        with ThreadPoolExecutor(options.jobs) as pool:
-            outcomes = []
+        outcomes = _attempts(bench, chosen, options.jobs)
+    return report(outcomes)
+
+
+def _attempts(bench: Bench, chosen: Sequence[Mutant], jobs: int) -> list[Outcome]:
+    """Try each mutant, and print those that survive as soon as they have."""
+    outcomes = []
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
             for outcome in pool.map(bench.attempt, chosen):
                 outcomes.append(outcome)
                 if not outcome.noticed:
                     print(f"survived: {outcome.mutant}", flush=True)
-    return report(outcomes)
+                if sys.stderr.isatty():
+                    print(f"{len(outcomes)} of {len(chosen)} tried", end="\r", file=sys.stderr)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            bench.stop()
+            raise
+    return outcomes
 
 
 def report(outcomes: Sequence[Outcome]) -> int:
@@ -79,4 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

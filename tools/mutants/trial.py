@@ -23,6 +23,17 @@ from tools.mutants.tree import working_files
 #: Bytes of memory, and of one file, after which a test fails: a change may make a loop endless.
 _LIMIT = 16 << 30
 
+#: Pytest within limits, which the processes that it starts inherit.
+_LIMITED = (
+    "import resource, sys, pytest;"
+    f"resource.setrlimit(resource.RLIMIT_AS, ({_LIMIT}, {_LIMIT}));"
+    f"resource.setrlimit(resource.RLIMIT_FSIZE, ({_LIMIT}, {_LIMIT}));"
+    "sys.exit(pytest.main(sys.argv[1:]))"
+)
+
+#: Which tests are run: those that take long would take it for every change.
+_QUICK = "not slow and not faults and not fuzz"
+
 _NO_TESTS = 5
 """The exit code of pytest where the markers left nothing to run."""
 
@@ -50,6 +61,7 @@ class Bench:
 
     def __init__(self, root: Path, limit: float) -> None:
         self._limit = limit
+        self._running: set[subprocess.Popen[bytes]] = set()
         self._directory = tempfile.TemporaryDirectory(prefix="mutants-")
         self._tree = Path(self._directory.name) / "tree"
         self._tree.mkdir()
@@ -64,13 +76,18 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self._directory.cleanup()
 
+    def stop(self) -> None:
+        """End the tests that are running."""
+        for process in tuple(self._running):
+            _end(process)
+
     def prove(self, modules: Collection[str]) -> None:
         """Run the tests of some modules on the unchanged tree. Raises BaselineError."""
         tests = {
             test for module in modules for stage in stages(self._tree, module) for test in stage
         }
         if tests:
-            code, output = _pytest(self._tree, sorted(tests), timeout=None)
+            code, output = self._pytest(self._tree, sorted(tests), timeout=None)
             if code not in (0, _NO_TESTS):
                 raise BaselineError(output)
 
@@ -79,12 +96,38 @@ class Bench:
         deadline = time.monotonic() + self._limit
         with _changed_copy(self._tree, mutant) as tree:
             for stage in stages(tree, mutant.path):
-                code, _ = _pytest(tree, stage, deadline - time.monotonic())
+                code, _ = self._pytest(tree, stage, deadline - time.monotonic())
                 if code is None:
                     return Outcome(mutant, noticed=True, by_time=True)
                 if code not in (0, _NO_TESTS):
                     return Outcome(mutant, noticed=True)
         return Outcome(mutant, noticed=False)
+
+    def _pytest(
+        self, tree: Path, tests: Sequence[str], timeout: float | None
+    ) -> tuple[int | None, str]:
+        """Return the exit code and output of pytest; the code is None where the time ran out."""
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-m", _QUICK]
+        printed, temporary = tree.parent / "output", tree.parent / "temporary"
+        with printed.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - the tests of this project
+                [sys.executable, "-c", _LIMITED, *options, f"--basetemp={temporary}", *tests],
+                cwd=tree,
+                env={**os.environ, "PYTHONPATH": str(tree), "CI": "true"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._running.add(process)
+        try:
+            ended: int | None = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            ended = None
+        finally:
+            self._running.remove(process)
+            _end(process)
+        return ended, printed.read_text(encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
@@ -99,33 +142,8 @@ def _changed_copy(tree: Path, mutant: Mutant) -> Iterator[Path]:
         yield copied
 
 
-def _pytest(tree: Path, tests: Sequence[str], timeout: float | None) -> tuple[int | None, str]:
-    """Return the exit code and output of pytest; the code is None where the time was not enough."""
-    code = (
-        "import resource, sys, pytest;"
-        f"resource.setrlimit(resource.RLIMIT_AS, ({_LIMIT}, {_LIMIT}));"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({_LIMIT}, {_LIMIT}));"
-        "sys.exit(pytest.main(sys.argv[1:]))"
-    )
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not faults and not fuzz"]
-    printed, temporary = tree.parent / "output", tree.parent / "temporary"
-    with printed.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - the tests of this project
-            [sys.executable, "-c", code, *options, f"--basetemp={temporary}", *tests],
-            cwd=tree,
-            env={**os.environ, "PYTHONPATH": str(tree), "CI": "true"},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        ended: int | None = process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        ended = None
-    finally:
-        # Also what the tests started and a failure left running.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return ended, printed.read_text(encoding="utf-8", errors="replace")
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, and what it started and left running."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
