@@ -15,7 +15,8 @@ _SUITES: dict[str, tuple[str, ...]] = {
         "tests/corruption/test_index_corpus.py",
         "tests/corruption/test_pickle_structures.py",
         "tests/unit/verify",
-        "tests/conformance",
+        "tests/conformance/test_formats.py",
+        "tests/conformance/test_random_checkpoints.py",
     ),
     "source": (
         "tests/corruption/test_directory_corpus.py",
@@ -33,7 +34,7 @@ _WRITERS = (
     "tests/unit/engine",
     "tests/unit/commands",
     "tests/cli/test_writers.py",
-    "tests/conformance",
+    "tests/conformance/test_random_checkpoints.py",
     "tests/properties",
 )
 
@@ -53,13 +54,16 @@ def stages(root: Path, module: str) -> list[tuple[str, ...]]:
 
 
 def _own(root: Path, unit: str, names: list[str]) -> set[str]:
-    """Return the test file of a module: `test_torch_zip_writer.py`, else `test_torch_zip.py`."""
+    """Return the test file of a module: `test_torch_zip_writer.py`, else `test_torch_zip.py`.
+
+    Where a module of an inner package has none, those of that package: `test_pickle_*.py`.
+    """
     for end in range(len(names), 0, -1):
         for begin in range(end):
             path = f"{unit}/test_{'_'.join(names[begin:end])}.py"
             if (root / path).is_file():
                 return {path}
-    return set()
+    return _files(root, f"{unit}/test_{names[0]}_*.py") if len(names) > 1 else set()
 
 
 def _files(root: Path, pattern: str) -> set[str]:

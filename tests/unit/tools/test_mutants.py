@@ -114,7 +114,7 @@ def test_scope() -> None:
 
 def test_tests_of_a_module(tmp_path: Path) -> None:
     """The test file of a module comes first, then those of its package, then other suites."""
-    for name in ("test_torch_zip.py", "test_index.py"):
+    for name in ("test_torch_zip.py", "test_pickle_machine.py", "test_index.py"):
         file = tmp_path / "tests/unit/formats" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
@@ -124,9 +124,12 @@ def test_tests_of_a_module(tmp_path: Path) -> None:
 
     assert stages(tmp_path, "shardctl/formats/torch/zip/reader.py") == [
         ("tests/unit/formats/test_torch_zip.py",),
-        ("tests/unit/formats/test_index.py",),
+        ("tests/unit/formats/test_index.py", "tests/unit/formats/test_pickle_machine.py"),
         ("tests/conformance/test_formats.py",),
     ]
+    assert stages(tmp_path, "shardctl/formats/pickle/opcodes.py")[0] == (
+        "tests/unit/formats/test_pickle_machine.py",
+    )
     assert stages(tmp_path, "shardctl/sizes.py")[0] == ("tests/unit/test_sizes.py",)
 
 
