@@ -58,6 +58,7 @@ def test_frames_that_unpicklers_read_differently(data: bytes) -> None:
         (b"L7\n", 7), (b"F1.5\n", 1.5), (b"F1e-05\n", 1e-05), (b"S'it''s'\n", "it''s"),
         (b'S"a\\n"\n', "a\n"), (b"S'\xc5\xbc'\n", "\u017c"), (b"T\x02\0\0\0\xc5\xbc", "\u017c"),
         (b"U\x02\xc5\xbc", "\u017c"), (b"V\\u017c\n", "\u017c"),
+        (b"T\0\0\0\0", ""), (b"U\0", ""), (b"S''\n", ""), (b'S""\n', ""), (b"V\n", ""),
     ],
 )  # fmt: skip
 def test_old_spellings(opcode: bytes, value: object) -> None:
