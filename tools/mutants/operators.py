@@ -45,8 +45,8 @@ class Mutation:
     """One change of a text: `after` in place of the characters from `start` to `end`."""
 
     line: int
-    scope: str
-    """The function or class that it is in, dotted; empty at the top of a module."""
+    source: str
+    """That line, without the blanks around it."""
     before: str
     after: str
     start: int
@@ -74,7 +74,6 @@ class _Collector(ast.NodeVisitor):
         self._starts = [0]
         for line in self._lines:
             self._starts.append(self._starts[-1] + len(line))
-        self._scope: list[str] = []
 
     # What is left alone, and where it would be met.
 
@@ -89,22 +88,20 @@ class _Collector(ast.NodeVisitor):
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         """Go into a class, unless it is a protocol."""
         if not any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases):
-            self._enter(node.name, node.body)
+            self._visit_all(node.body)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         """Go into the defaults and the body of a function."""
         for default in (*node.args.defaults, *node.args.kw_defaults):
             if default is not None:
                 self.visit(default)
-        self._enter(node.name, node.body)
+        self._visit_all(node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - (the same)
 
-    def _enter(self, name: str, body: list[ast.stmt]) -> None:
-        self._scope.append(name)
+    def _visit_all(self, body: list[ast.stmt]) -> None:
         for statement in body:
             self.visit(statement)
-        self._scope.pop()
 
     # What is changed.
 
@@ -141,8 +138,8 @@ class _Collector(ast.NodeVisitor):
         self._add(node.lineno, start, end, after)
 
     def _add(self, line: int, start: int, end: int, after: str) -> None:
-        scope, before = ".".join(self._scope), self._text[start:end]
-        self.found.append(Mutation(line, scope, before, after, start, end))
+        source, before = self._lines[line - 1].strip(), self._text[start:end]
+        self.found.append(Mutation(line, source, before, after, start, end))
 
     def _place(self, node: ast.stmt | ast.expr | ast.keyword) -> tuple[int, int]:
         """Return the characters of a node; `ast` counts columns in bytes of UTF-8."""

@@ -29,10 +29,10 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class Harmless:
-    """A change that no test can notice, found by its text and its function, not by its line."""
+    """A change that no test can notice, found by the text of its line, not by the number."""
 
     file: str
-    scope: str
+    line: str
     before: str
     after: str
     reason: str
@@ -40,9 +40,9 @@ class Harmless:
     def covers(self, mutant: Mutant) -> bool:
         """Return whether a mutant is this change."""
         change = mutant.mutation
-        return (self.file, self.scope, self.before, self.after) == (
+        return (self.file, self.line, self.before, self.after) == (
             mutant.path,
-            change.scope,
+            change.source,
             short(change.before),
             short(change.after),
         )

@@ -33,6 +33,7 @@ _SUITES: dict[str, tuple[str, ...]] = {
 _WRITERS = (
     "tests/unit/engine",
     "tests/unit/commands",
+    "tests/unit/verify",
     "tests/cli/test_writers.py",
     "tests/conformance/test_random_checkpoints.py",
     "tests/properties",

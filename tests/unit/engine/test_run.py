@@ -13,7 +13,7 @@ import pytest
 
 from shardctl.engine import exchange
 from shardctl.engine.guards import Surroundings
-from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
+from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity, unfinished
 from shardctl.engine.receipts import LINES
 from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.staging import FILES, Staging
@@ -204,7 +204,15 @@ def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None
     assert "`restart`" in caught.value.hint
     assert names(store, "t/.shardctl") == [FILES, PLAN, LINES]
     assert names(store, f"t/.shardctl/{FILES}") == ["a"]
+    assert unfinished(store, "t") == ("t/.shardctl", False)
     run(store, job(store, plan_id="other"), RESTART)
+    assert unfinished(store, "t") is None
+
+
+def test_an_empty_staging_directory_is_not_an_unfinished_run(store: MemoryStore) -> None:
+    """Only what a run has begun is unfinished, not the directory that it would be in."""
+    store.make_directory("t/.shardctl")
+    assert unfinished(store, "t") is None
 
 
 def test_an_interrupted_commit_comes_first(store: MemoryStore) -> None:

@@ -106,10 +106,10 @@ def test_every_change_is_python() -> None:
         assert ast.dump(ast.parse(mutation.apply(text))) != tree, mutation
 
 
-def test_scope() -> None:
-    """A change knows the class and the function that it is in."""
+def test_place() -> None:
+    """A change knows the number and the text of its line."""
     (found,) = mutations("class A:\n    def f(self):\n        return self.g\n")
-    assert (found.line, found.scope) == (3, "A.f")
+    assert (found.line, found.source) == (3, "return self.g")
 
 
 def test_tests_of_a_module(tmp_path: Path) -> None:
@@ -143,13 +143,8 @@ def test_every_module_has_tests(package: str) -> None:
 def test_sample() -> None:
     """A sample depends on the seed alone, and has no change that is listed as harmless."""
     every = mutants(ROOT, ["shardctl/sizes.py"])
-    entry = Harmless(
-        every[0].path,
-        every[0].mutation.scope,
-        every[0].mutation.before,
-        every[0].mutation.after,
-        "",
-    )
+    first = every[0].mutation
+    entry = Harmless(every[0].path, first.source, first.before, first.after, "a reason")
 
     assert sample(every, [], 9, seed=1) == sample(every, [], 9, seed=1)
     assert sample(every, [], 9, seed=1) != sample(every, [], 9, seed=2)
@@ -158,9 +153,9 @@ def test_sample() -> None:
 
 
 def test_harmless_changes_exist() -> None:
-    """Each entry of the list of harmless changes is one that is still made, and has a reason."""
+    """Each entry of the list is exactly one change that is still made, and has a reason."""
     for entry in harmless(ROOT):
-        assert any(map(entry.covers, mutants(ROOT, [entry.file]))), entry
+        assert sum(map(entry.covers, mutants(ROOT, [entry.file]))) == 1, entry
         assert entry.reason, entry
 
 
@@ -221,11 +216,17 @@ def test_survivors(repository: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_enough_noticed(repository: Path) -> None:
     """A run whose only survivors are listed as harmless succeeds."""
     entries = [
-        Harmless("shardctl/small.py", "", "7", "8", "no test here needs it"),
-        Harmless("shardctl/small.py", "is_small", "number < LIMIT", "number <= LIMIT", "nor this"),
+        Harmless("shardctl/small.py", "LIMIT = 7", "7", "8", "no test here needs it"),
+        Harmless(
+            "shardctl/small.py",
+            "return number < LIMIT",
+            "number < LIMIT",
+            "number <= LIMIT",
+            "nor this",
+        ),
     ]
     written = "".join(
-        f'[[harmless]]\nfile = "{each.file}"\nscope = "{each.scope}"\nbefore = "{each.before}"\n'
+        f'[[harmless]]\nfile = "{each.file}"\nline = "{each.line}"\nbefore = "{each.before}"\n'
         f'after = "{each.after}"\nreason = "{each.reason}"\n'
         for each in entries
     )
