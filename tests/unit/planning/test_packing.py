@@ -292,3 +292,9 @@ class TestDivide:
             sizes_of(divide(units, Limits(max_shard_bytes=80, strict=True), measure)) == [[40]] * 4
         )
         assert sizes_of(divide(units, Limits(num_shards=3), measure)) == [[40], [40], [40, 40]]
+
+    @pytest.mark.parametrize(("sizes", "shards"), [([], 1), ([5], 1), ([5, 5], 2), ([5] * 9, 3)])
+    def test_a_count_may_be_fewer(self, sizes: list[int], shards: int) -> None:
+        """Where fewer are allowed, there are as many shards as tensors, and at least one."""
+        limits = Limits(num_shards=3, or_fewer=True)
+        assert len(divide(units_of(sizes), limits, measure)) == shards
