@@ -164,6 +164,16 @@ def test_the_same_variant_and_format_needs_replace() -> None:
     assert giving_way(store, "t", "same") == ("model.safetensors",)
 
 
+def test_the_current_directory_is_named() -> None:
+    """Where TARGET is a file of the current directory, the error names that as `.`."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "model.safetensors", weights({"a": b"1"}))
+    with pytest.raises(TargetExistsError, match=r"'\.' already holds a checkpoint") as caught:
+        giving_way(store, "pytorch_model.bin", "nothing", ("pytorch_model.bin",))
+    assert caught.value.file == "."
+
+
 def test_a_name_that_nothing_may_replace() -> None:
     """Where neither way would replace what is there, the hint offers another name."""
     store = MemoryStore()

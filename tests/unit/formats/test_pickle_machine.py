@@ -197,6 +197,14 @@ def test_what_changes_tensors_or_fails_is_refused(body: bytes) -> None:
         unpickle(b"\x80\x02" + body + b".")
 
 
+def test_flags_of_a_parameter_are_its_state() -> None:
+    """A parameter of torch 0.3 gets whether it has a gradient, and its hooks; nothing else."""
+    assert isinstance(unpickle(b"\x80\x02" + TENSOR + b"(\x88\x89Ntb.").root, ViewRef)
+    for state in (b"(\x88\x89NNtb", b"(\x88\x89tb", b"(K\x01\x89Ntb", b"(\x88\x89K\x01tb"):
+        with pytest.raises(PickleFaultError, match="BUILD"):
+            unpickle(b"\x80\x02" + TENSOR + state + b".")
+
+
 def test_what_weights_only_refuses_is_noted() -> None:
     """Opcodes that torch does not write, and calls of what a call gives, are noted, others not."""
     assert unpickle(b"\x80\x02}" + text("w") + TENSOR + b"s.").refused == ()
