@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from shardctl.formats.pickle.scan import COMPUTED, imported_names
+from shardctl.formats.pickle.scan import COMPUTED, count_opcodes, imported_names
 from shardctl.formats.pickle.values import (
     EmptyTensor,
     Mapping,
@@ -203,6 +203,22 @@ def test_flags_of_a_parameter_are_its_state() -> None:
     for state in (b"(\x88\x89NNtb", b"(\x88\x89tb", b"(K\x01\x89Ntb", b"(\x88\x89K\x01tb"):
         with pytest.raises(PickleFaultError, match="BUILD"):
             unpickle(b"\x80\x02" + TENSOR + state + b".")
+
+
+@pytest.mark.parametrize("state", [b"]", b"K\x01", b"(Ntb", b"}K\x01Ns"])
+def test_attributes_of_an_ordered_dict_are_a_dict(state: bytes) -> None:
+    """An OrderedDict gets its attributes by name, from a dict and from nothing else."""
+    with pytest.raises(PickleFaultError):
+        unpickle(b"\x80\x02ccollections\nOrderedDict\n)R" + state + b"b.")
+
+
+def test_opcodes_of_a_part_are_counted() -> None:
+    """An opcode that is cut short counts where more bytes follow; anything else spoils the sum."""
+    part = b"\x80\x02}X\x05\0\0\0ab"
+    assert count_opcodes(part, cut=True) == 3
+    assert count_opcodes(part, cut=False) == 0
+    assert count_opcodes(part + b"cde.", cut=False) == 4
+    assert count_opcodes(b"\x80\x02\xff" + part, cut=True) == 0
 
 
 def test_what_weights_only_refuses_is_noted() -> None:
