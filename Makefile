@@ -5,6 +5,12 @@ VENV ?= .venv
 JOBS ?= 2
 # What `make test` passes to pytest, for example TESTS=tests/unit or TESTS='-k merge'.
 TESTS ?= -m 'not slow'
+# What `make mutants` changes: FILES='shardctl/engine shardctl/sizes.py', else what differs from BASE;
+# SAMPLE changes of it, chosen by SEED.
+BASE ?= main
+FILES ?=
+SAMPLE ?= 60
+SEED ?= 1
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
@@ -14,7 +20,7 @@ DEMO := demo
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test test-all clients coverage lint docs-check generate pictures bench \
+.PHONY: help demo check test test-all clients coverage mutants lint docs-check generate pictures bench \
 	bench-check format clean
 
 help: ## List the targets.
@@ -71,6 +77,10 @@ lint: $(VENV)/.lint $(VENV)/.test ## Check style, formatting and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+mutants: $(VENV)/.test ## Check that the tests notice small changes; BASE, FILES, SAMPLE, SEED.
+	$(BIN)/python -m tools.mutants --jobs $(JOBS) --base $(BASE) --sample $(SAMPLE) --seed $(SEED) \
+		$(FILES)
 
 docs-check: $(VENV)/.test ## Test the documentation: examples, links, commands, options, findings.
 	$(BIN)/python -m pytest tests/docs

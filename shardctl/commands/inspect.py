@@ -74,9 +74,7 @@ def inspect(
     """
     notes: list[str] = []
     located = find_source(store, source, whole_set=False)
-    checkpoint = read_checkpoint(
-        store, located, noting(notes), key, drop_non_tensors=True, nested=True, opened=opened
-    )
+    checkpoint = read_checkpoint(store, located, noting(notes), key, nested=True, opened=opened)
     notes.extend(misnamed_notes(checkpoint.files))
     return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
 

@@ -95,7 +95,6 @@ def read_subject(
             located,
             report,
             key,
-            drop_non_tensors=True,
             nested=True,
             opened=opened,
         )

@@ -236,6 +236,11 @@ def _add_keys(add: _Add) -> None:
         lambda: framed('{"__metadata__":{"k":"1","k":"2"}}'),
     )
     add(
+        "metadata key twice, before a sound tensor",
+        "tensor-duplicate-key",
+        lambda: framed(f'{{"__metadata__":{{"k":"1","k":"2"}},"a":{{{_A}}}}}', bytes(4)),
+    )
+    add(
         "metadata key twice, escaped",
         "tensor-duplicate-key",
         lambda: framed(r'{"__metadata__":{"a":"1","\u0061":"1"}}'),

@@ -82,14 +82,25 @@ def test_a_file_for_several_is_refused() -> None:
     with pytest.raises(UsageError, match="may be several") as caught:
         resolve_target(MemoryStore(), "x.safetensors", one_file=False)
     assert "`write(single=True)`" in caught.value.hint
+    assert caught.value.file == "x.safetensors"
 
 
 def test_any_other_file_is_refused() -> None:
     """A file that exists and has no weights suffix is not a target."""
     store = MemoryStore()
     put(store, "notes.txt", b"mine")
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(UsageError, match="is a file") as caught:
         resolve_target(store, "notes.txt", one_file=True)
+    assert caught.value.file == "notes.txt"
+
+
+def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    """A link that leads to nothing is neither a directory nor a file to write."""
+    link = tmp_path / "out"
+    link.symlink_to("gone")
+    with pytest.raises(UsageError, match="does not exist") as caught:
+        resolve_target(LocalStore(), str(link), one_file=True)
+    assert caught.value.file == str(link)
 
 
 def test_in_place() -> None:
@@ -208,10 +219,21 @@ def test_the_same_variant_and_format_needs_replace() -> None:
     store = MemoryStore()
     sample(store)
     put(store, "t/model.safetensors", weights({"a": b"1"}))
-    with pytest.raises(TargetExistsError, match="already holds a checkpoint") as caught:
+    with pytest.raises(TargetExistsError, match="'t' already holds a checkpoint") as caught:
         giving_way(store, "t", "nothing")
+    assert caught.value.file == "t"
     assert '`replace="same"`' in caught.value.hint
     assert giving_way(store, "t", "same") == ("model.safetensors",)
+
+
+def test_the_current_directory_is_named() -> None:
+    """Where TARGET is a file of the current directory, the error names that as `.`."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "model.safetensors", weights({"a": b"1"}))
+    with pytest.raises(TargetExistsError, match=r"'\.' already holds a checkpoint") as caught:
+        giving_way(store, "pytorch_model.bin", "nothing", ("pytorch_model.bin",))
+    assert caught.value.file == "."
 
 
 def test_a_name_that_nothing_may_replace() -> None:
@@ -230,8 +252,9 @@ def test_a_file_in_the_way_of_a_new_name() -> None:
     store = MemoryStore()
     sample(store)
     put(store, "t/extra.json", b"{}")
-    with pytest.raises(TargetExistsError, match=r"extra\.json"):
+    with pytest.raises(TargetExistsError, match=r"extra\.json") as caught:
         giving_way(store, "t", "nothing", ("extra.json",))
+    assert caught.value.file == "t/extra.json"
     assert giving_way(store, "t", "same", ("extra.json",)) == ("extra.json",)
     store.make_directory("u/model.safetensors")
     with pytest.raises(TargetExistsError, match="already exists"):

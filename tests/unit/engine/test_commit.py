@@ -165,7 +165,7 @@ def test_a_half_replaced_directory_is_not_a_source() -> None:
     assert unfinished(store, "t") == (f"t/{STAGING}", True)
     with pytest.raises(InputError, match="half replaced") as caught:
         commits.check_not_half_replaced(store, "t")
-    assert caught.value.code == "half-done"
+    assert (caught.value.code, caught.value.file) == ("half-done", "t")
     commits.recover(store, "t")
     commits.check_not_half_replaced(store, "t")
     assert unfinished(store, "t") is None
@@ -217,6 +217,8 @@ def test_a_commit_that_came_with_a_directory(
     with pytest.raises(TargetExistsError, match="copied, unpacked or downloaded") as caught:
         commits.recover(store, str(tmp_path / "copy"))
     assert contents(tmp_path / "copy") == before
+    staging = str(tmp_path / "copy" / STAGING)
+    assert (caught.value.code, caught.value.file) == ("half-done", staging)
     assert "move" in caught.value.hint
     assert not commits.is_half_replaced(store, str(tmp_path / "copy"))
 

@@ -86,9 +86,9 @@ def opened(root: Path) -> Iterator[Places]:
 
 
 def planned(root: Path) -> Exchange:
-    """The exchange of all old files for all new ones."""
+    """The exchange of all old files for all new ones, with the old index named last."""
     with opened(root) as at:
-        return plan(at.target, at.files, list(NEW), list(OLD))
+        return plan(at.target, at.files, list(NEW), sorted(OLD, key="index.json".__eq__))
 
 
 def contents(directory: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 
 from shardctl.engine import exchange
 from shardctl.engine.guards import Surroundings
-from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
+from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity, unfinished
 from shardctl.engine.nested import Nested
 from shardctl.engine.receipts import LINES
 from shardctl.engine.run import Job, RunOptions, execute
@@ -197,11 +197,23 @@ def test_another_plan_is_refused_and_touches_nothing(store: MemoryStore) -> None
         run(store, broken(job(store)))
     with pytest.raises(TargetExistsError, match="another plan") as caught:
         run(store, job(store, plan_id="other"))
-    assert (caught.value.code, caught.value.exit_code) == ("half-done", 4)
+    assert (caught.value.code, caught.value.exit_code, caught.value.file) == (
+        "half-done",
+        4,
+        "t/.shardctl",
+    )
     assert "`restart`" in caught.value.hint
     assert names(store, "t/.shardctl") == [FILES, PLAN, LINES]
     assert names(store, f"t/.shardctl/{FILES}") == ["a"]
+    assert unfinished(store, "t") == ("t/.shardctl", False)
     run(store, job(store, plan_id="other"), RESTART)
+    assert unfinished(store, "t") is None
+
+
+def test_an_empty_staging_directory_is_not_an_unfinished_run(store: MemoryStore) -> None:
+    """Only what a run has begun is unfinished, not the directory that it would be in."""
+    store.make_directory("t/.shardctl")
+    assert unfinished(store, "t") is None
 
 
 def test_an_interrupted_commit_comes_first(store: MemoryStore) -> None:
@@ -212,8 +224,9 @@ def test_an_interrupted_commit_comes_first(store: MemoryStore) -> None:
         found = exchange.plan(Nested(staging.target), staging.make_files(), ["a"], [])
         directory = staging.target.own_identity()
         Journal(staging).begin_commit(Commit(work.identity, directory, found, ()))
-    with pytest.raises(TargetExistsError, match="half replaced"):
+    with pytest.raises(TargetExistsError, match="half replaced") as caught:
         run(store, work, RESTART)
+    assert (caught.value.code, caught.value.file) == ("half-done", "t/.shardctl")
     assert COMMIT in names(store, "t/.shardctl")
 
 
@@ -439,6 +452,14 @@ def test_checksums_are_put_in_place_with_the_files(store: MemoryStore) -> None:
     assert [line.split("  ")[1] for line in lines] == ["mine", "a"]
     run(store, replace(job(store, ("b",)), checksums=b""))
     assert store.kind("t/SHA256SUMS") is None
+
+
+def test_checksums_go_with_the_files_that_they_list(store: MemoryStore) -> None:
+    """Where the last line of a list goes, so do the replaced files, and nothing else."""
+    for name in ("SHA256SUMS", "old", "mine"):
+        put(store, f"t/{name}", b"x")
+    run(store, replace(job(store), superseded=("old",), checksums=b""))
+    assert names(store, "t") == ["a", "b", "mine"]
 
 
 @pytest.mark.parametrize("name", ["lock", "receipts.jsonl", "files", "files/a"])

@@ -175,8 +175,12 @@ def test_a_source_that_changes_meanwhile(store: MemoryStore) -> None:
         write(task(store, layout_of_all()), store, store, meddle)
 
 
-def test_reading_back_finds_a_changed_byte(store: MemoryStore) -> None:
-    """Every byte that is not what was written is found, whatever piece it belongs to."""
+@pytest.mark.parametrize("chunk", [7, streams.CHUNK_BYTES])
+def test_reading_back_finds_a_changed_byte(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """Every byte that is not what was written is found, whatever piece and chunk it belongs to."""
+    monkeypatch.setattr(streams, "CHUNK_BYTES", chunk)
     layout = layout_of_all()
     planned = task(store, layout)
     write(planned, store, store, tick)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 
 import pytest
 
-from shardctl.formats.pickle.scan import COMPUTED, imported_names
+from shardctl.formats.pickle.scan import COMPUTED, count_opcodes, imported_names
 from shardctl.formats.pickle.values import (
+    EmptyTensor,
     Mapping,
     Opaque,
     PickleCutShortError,
@@ -15,7 +17,7 @@ from shardctl.formats.pickle.values import (
     ViewRef,
 )
 from shardctl.formats.torch.unpickle import unpickle
-from tests.corruption.hostile_pickles import TENSOR, number, text
+from tests.corruption.hostile_pickles import TENSOR, number, numbers, persid, text
 
 
 def frame(body: bytes, length: int | None = None) -> bytes:
@@ -56,6 +58,7 @@ def test_frames_that_unpicklers_read_differently(data: bytes) -> None:
         (b"L7\n", 7), (b"F1.5\n", 1.5), (b"F1e-05\n", 1e-05), (b"S'it''s'\n", "it''s"),
         (b'S"a\\n"\n', "a\n"), (b"S'\xc5\xbc'\n", "\u017c"), (b"T\x02\0\0\0\xc5\xbc", "\u017c"),
         (b"U\x02\xc5\xbc", "\u017c"), (b"V\\u017c\n", "\u017c"),
+        (b"T\0\0\0\0", ""), (b"U\0", ""), (b"S''\n", ""), (b'S""\n', ""), (b"V\n", ""),
     ],
 )  # fmt: skip
 def test_old_spellings(opcode: bytes, value: object) -> None:
@@ -63,6 +66,28 @@ def test_old_spellings(opcode: bytes, value: object) -> None:
     root = unpickle(opcode + b".").root
     assert root == value
     assert type(root) is type(value)
+
+
+@pytest.mark.parametrize(
+    "opcode",
+    [
+        b"\x8d" + struct.pack("<Q", 3) + b"abc", b"X" + struct.pack("<I", 3) + b"abc",
+        b"\x8c\x03abc", b"\x8e" + struct.pack("<Q", 3) + b"abc", b"C\x03abc",
+        b"B" + struct.pack("<I", 3) + b"abc", b"\x8a\x02\x00\xff", b"J\xfe\xff\xff\xff",
+        b"\x8b" + struct.pack("<i", 2) + b"\x00\xff", b"M\xff\xff", b"K\xff", b"N",
+        b"\x88", b"\x89", b"G" + struct.pack(">d", -1.5), b"K\x01\x85", b"K\x01N\x86",
+        b"K\x01N\x88\x87", b"(K\x01Nt",
+        b")", b"K\x01q\x05h\x05\x86", b"K\x01r\x05\0\0\0j\x05\0\0\0\x86", b"K\x01\x94h\x00\x86",
+        b"K\x01p5\ng5\n\x86", b"K\x012\x86", b"N(K\x01K\x021", b"NK\x010",
+    ],
+)  # fmt: skip
+def test_opcodes_of_plain_values(opcode: bytes) -> None:
+    """Each opcode for plain values, the memo and the stack gives what pickle itself gives."""
+    data = b"\x80\x04" + opcode + b"."
+    expected = pickle.loads(data)
+    root = unpickle(data).root
+    assert root == expected
+    assert type(root) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +117,17 @@ def test_pop_takes_a_mark() -> None:
 
 
 def test_ordered_dicts_of_pairs() -> None:
-    """An OrderedDict is made of a list of pairs, which are lists or tuples of two."""
+    """An OrderedDict is made of a list or tuple of pairs, which are lists or tuples of two."""
     make = b"\x80\x02ccollections\nOrderedDict\n]("
     root = unpickle(make + text("a") + b"K\x01\x86](" + text("b") + b"K\x02ee\x85R.").root
     assert isinstance(root, Mapping)
     assert root.items == {"a": 1, "b": 2}
+    pair = text("a") + b"K\x01\x86"
+    root = unpickle(b"\x80\x02ccollections\nOrderedDict\n" + pair + b"\x85\x85R.").root
+    assert isinstance(root, Mapping)
+    assert root.items == {"a": 1}
+    with pytest.raises(PickleFaultError, match="not pairs"):
+        unpickle(b"\x80\x02ccollections\nOrderedDict\n]]\x86R.")
     for pair in (b"K\x01\x85", b"K\x01K\x02K\x03\x87", text("ab"), b"N"):
         with pytest.raises(PickleFaultError, match="not pairs"):
             unpickle(make + pair + b"e\x85R.")
@@ -117,6 +148,20 @@ def test_equal_keys_are_one() -> None:
     assert list(root.items.values()) == [5, 6]
 
 
+def test_tensors_that_are_filled_afterwards() -> None:
+    """A tensor of torch 0.3 is made empty and gets its storage, offset, size and strides once."""
+    empty = b"\x80\x02ctorch\nFloatTensor\n)R"
+    state = b"(" + persid() + b"K\x01" + numbers((1, 2)) + numbers((2, 1)) + b"tb"
+    root = unpickle(empty + state + b".").root
+    assert isinstance(root, EmptyTensor)
+    assert root.view is not None
+    assert (root.view.offset, root.view.shape, root.view.storage.key) == (1, (1, 2), "0")
+    other = b"\x80\x02ctorch\nHalfTensor\n)R"
+    for refused in (empty + state + state, empty + b"]b", empty + b"(NNNtb", other + state):
+        with pytest.raises(PickleFaultError, match="the state of a tensor"):
+            unpickle(refused + b".")
+
+
 _BESIDE = b"}" + text("data") + TENSOR + b"s"
 _PARAMETER = b"ctorch.nn.parameter\nParameter\n"
 _FROM_TYPE = b"ctorch._tensor\n_rebuild_from_type_v2\n("
@@ -124,10 +169,11 @@ _REBUILD = b"ctorch._utils\n_rebuild_parameter\n"
 
 
 def test_parameters_by_type() -> None:
-    """A Parameter by _rebuild_from_type_v2 is its tensor; another class is only named."""
+    """A Parameter or Tensor by _rebuild_from_type_v2 is its tensor; other classes are named."""
     inner = b"(" + TENSOR + b"\x89}t"
-    root = unpickle(b"\x80\x02" + _FROM_TYPE + _REBUILD + _PARAMETER + inner + b"}tR.").root
-    assert isinstance(root, ViewRef)
+    for plain in (_PARAMETER, b"ctorch\nTensor\n"):
+        root = unpickle(b"\x80\x02" + _FROM_TYPE + _REBUILD + plain + inner + b"}tR.").root
+        assert isinstance(root, ViewRef)
     root = unpickle(b"\x80\x02" + _FROM_TYPE + _REBUILD + b"cm\nSub\n" + inner + b"}tR.").root
     assert isinstance(root, Opaque)
     assert root.kind == "m.Sub"
@@ -149,6 +195,30 @@ def test_what_changes_tensors_or_fails_is_refused(body: bytes) -> None:
     """BUILD on a possible tensor, calls of values, and items of the wrong kind are faults."""
     with pytest.raises(PickleFaultError):
         unpickle(b"\x80\x02" + body + b".")
+
+
+def test_flags_of_a_parameter_are_its_state() -> None:
+    """A parameter of torch 0.3 gets whether it has a gradient, and its hooks; nothing else."""
+    assert isinstance(unpickle(b"\x80\x02" + TENSOR + b"(\x88\x89Ntb.").root, ViewRef)
+    for state in (b"(\x88\x89NNtb", b"(\x88\x89tb", b"(K\x01\x89Ntb", b"(\x88\x89K\x01tb"):
+        with pytest.raises(PickleFaultError, match="BUILD"):
+            unpickle(b"\x80\x02" + TENSOR + state + b".")
+
+
+@pytest.mark.parametrize("state", [b"]", b"K\x01", b"(Ntb", b"}K\x01Ns"])
+def test_attributes_of_an_ordered_dict_are_a_dict(state: bytes) -> None:
+    """An OrderedDict gets its attributes by name, from a dict and from nothing else."""
+    with pytest.raises(PickleFaultError):
+        unpickle(b"\x80\x02ccollections\nOrderedDict\n)R" + state + b"b.")
+
+
+def test_opcodes_of_a_part_are_counted() -> None:
+    """An opcode that is cut short counts where more bytes follow; anything else spoils the sum."""
+    part = b"\x80\x02}X\x05\0\0\0ab"
+    assert count_opcodes(part, cut=True) == 3
+    assert count_opcodes(part, cut=False) == 0
+    assert count_opcodes(part + b"cde.", cut=False) == 4
+    assert count_opcodes(b"\x80\x02\xff" + part, cut=True) == 0
 
 
 def test_what_weights_only_refuses_is_noted() -> None:

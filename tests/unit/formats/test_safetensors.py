@@ -541,3 +541,12 @@ def test_too_large_a_header_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError) as caught:
         WRITER.lay_out(tensors, {})
     assert "`num_shards`" in caught.value.hint
+
+
+def test_text_is_not_a_header() -> None:
+    """Eight characters of text are far too large a length; a header that is too large is one."""
+    recognise = SafetensorsReader().recognise
+    assert not recognise(b'        {"a": 1}', b"")
+    assert not recognise(b"\n" * 8 + b"{}", b"")
+    assert recognise((2**40 - 1).to_bytes(8, "little") + b"{", b"")
+    assert not recognise((1).to_bytes(8, "little") + b"{", b"")

@@ -138,3 +138,20 @@ def test_the_allow_list_is_that_of_torch() -> None:
         name.replace("builtins.", "__builtin__.") for name in theirs if name.startswith("builtins.")
     }
     assert set(_ALLOWED) == theirs | python2
+
+
+def test_the_refused_opcodes_are_those_of_torch() -> None:
+    """Of the opcodes that are read, those are noted that torch's `weights_only` does not know."""
+    from torch._weights_only_unpickler import Unpickler
+
+    from shardctl.formats.pickle.opcodes import _REFUSED, _STEPS
+
+    theirs = {}
+    for opcode in pickletools.opcodes:
+        code = opcode.code.encode("latin-1")
+        try:
+            Unpickler(io.BytesIO(b"\x80\x02" + code + bytes(16))).load()
+        except Exception as error:  # of any class: the stack is empty
+            if f"Unsupported operand {code[0]}" in str(error):
+                theirs[ord(code)] = opcode.name
+    assert {code: name for code, name in theirs.items() if code in _STEPS} == _REFUSED

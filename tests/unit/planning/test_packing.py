@@ -231,6 +231,17 @@ class TestPackStrict:
             if following:
                 assert measure([unit.tensors[0] for unit in [*shard, following[0]]]) > limit
 
+    def test_a_tensor_fits_with_its_header_or_not_at_all(self) -> None:
+        """A file may be as large as the limit; a tensor that fits without its header only is
+        refused.
+        """
+        units = units_of([10])
+        exact = measure(units[0].tensors)
+        assert pack_strict(units, exact, measure) == [units]
+        for limit in (exact - 1, 10):
+            with pytest.raises(UsageError, match="'t0'"):
+                pack_strict(units, limit, measure)
+
     @given(sizes_lists, st.integers(64, 200))
     def test_a_larger_limit_never_gives_more_files(self, sizes: list[int], limit: int) -> None:
         """The number of files falls, or stays, as the limit rises."""
@@ -290,3 +301,9 @@ class TestDivide:
             sizes_of(divide(units, Limits(max_shard_bytes=80, strict=True), measure)) == [[40]] * 4
         )
         assert sizes_of(divide(units, Limits(num_shards=3), measure)) == [[40], [40], [40, 40]]
+
+    @pytest.mark.parametrize(("sizes", "shards"), [([], 1), ([5], 1), ([5, 5], 2), ([5] * 9, 3)])
+    def test_a_count_may_be_fewer(self, sizes: list[int], shards: int) -> None:
+        """Where fewer are allowed, there are as many shards as tensors, and at least one."""
+        limits = Limits(num_shards=3, or_fewer=True)
+        assert len(divide(units_of(sizes), limits, measure)) == shards

@@ -202,6 +202,51 @@ def test_an_unlisted_shard_is_not_taken(sharded: Path) -> None:
     assert caught.value.code == "shard-unlisted"
 
 
+def test_a_shard_of_two_sets_is_not_taken(sharded: Path) -> None:
+    """A named file that two indexes list is an error for writers, which lists both."""
+    other = put_index(sharded, {"b": B}, "other.safetensors.index.json")
+    with pytest.raises(UsageError, match="2 checkpoints") as caught:
+        find_source(STORE, str(sharded / B))
+    assert str(sharded / INDEX) in caught.value.hint
+    assert str(other) in caught.value.hint
+
+
+def test_a_set_of_two_formats_is_refused(sharded: Path) -> None:
+    """Files of two formats are not one checkpoint, though their names make them a set."""
+    torch.save({"b": torch.ones(2)}, sharded / B)
+    with pytest.raises(ShardctlError, match="of the same set is not") as caught:
+        read_checkpoint(STORE, find_source(STORE, str(sharded)), strict)
+    assert caught.value.file == str(sharded / B)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "hint"),
+    [
+        (A, B, "from different saves"),
+        ("consolidated.00.pth", "consolidated.01.pth", "slices for several devices"),
+    ],
+)
+def test_a_tensor_in_two_files_is_explained(
+    tmp_path: Path, one: str, other: str, hint: str
+) -> None:
+    """A tensor that two files hold is a sign of different saves, or of slices for devices."""
+    for name in (one, other):
+        torch.save({"a": torch.ones(2)}, tmp_path / name)
+    found: list[Finding] = []
+    read_checkpoint(STORE, find_source(STORE, str(tmp_path / one)), found.append)
+    (twice,) = (each for each in found if each.code == "tensor-in-several-shards")
+    assert (twice.file, twice.tensor) == (str(tmp_path / other), "a")
+    assert hint in twice.hint
+
+
+def test_the_format_of_a_set_without_files(sharded: Path) -> None:
+    """Where no file of a set is there, its format is the one that the names promise."""
+    for name in (A, B):
+        (sharded / name).unlink()
+    checkpoint = read_checkpoint(STORE, find_source(STORE, str(sharded)), lambda _: None)
+    assert checkpoint.format == "safetensors"
+
+
 def test_several_checkpoints_are_a_usage_error_with_the_choices(sharded: Path) -> None:
     """An ambiguous directory is exit 2 and lists the paths to name, each of which then works."""
     single = put(sharded, "model.safetensors", "old")

@@ -52,6 +52,18 @@ def test_device_is_refused() -> None:
 
 
 @posix
+def test_only_a_directory_is_listed(tmp_path: Path, path: str) -> None:
+    """A file, a device and a pipe have no names in them, and the error says what to name."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for other in (path, os.devnull, str(pipe)):
+        with pytest.raises(InputError, match="is not a directory") as caught:
+            STORE.list(other)
+        assert caught.value.file == other
+        assert "name a directory" in caught.value.hint
+
+
+@posix
 def test_link_to_nothing(tmp_path: Path) -> None:
     """A link that leads to nothing, or to itself, is missing; the message says where it leads."""
     for name, target in (("link", "blobs/gone"), ("circle", "circle")):
@@ -183,12 +195,13 @@ def test_umask_is_respected(tmp_path: Path, mask: int, mode: int) -> None:
 
 
 @posix
-def test_mode_is_taken_over(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(("old", "new"), [(0o4640, 0o640), (0o2755, 0o755), (0o1604, 0o604)])
+def test_mode_is_taken_over(tmp_path: Path, path: str, old: int, new: int) -> None:
     """The permissions of a file go over to the one that replaces it, without set-id bits."""
-    os.chmod(path, 0o4640)
+    os.chmod(path, old)
     STORE.create(str(tmp_path / "new"), 1).close()
     keep_mode(STORE, path, str(tmp_path / "new"))
-    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == new
 
 
 @posix

@@ -147,6 +147,21 @@ def test_lock_of_a_dead_process(tmp_path: Path) -> None:
 
 
 @posix
+@pytest.mark.parametrize("number", ["EWOULDBLOCK", "EACCES"])
+def test_a_lock_that_another_process_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    """However the system says that another process holds the lock, that one keeps it."""
+    path = tmp_path / "lock"
+    _note(path, pid=_ended_process(), host="elsewhere")
+    before = path.read_bytes()
+    monkeypatch.setattr("fcntl.flock", failing(getattr(errno, number)))
+    with pytest.raises(LockedError, match="elsewhere"), STORE.lock(str(path)):
+        pytest.fail("the lock was stolen")
+    assert path.read_bytes() == before
+
+
+@posix
 @pytest.mark.usefixtures("by_file")
 def test_a_dead_holder_is_taken_over(tmp_path: Path) -> None:
     """The file of a process of this machine that has ended delays no other run."""
@@ -165,6 +180,7 @@ def test_a_dead_holder_is_taken_over(tmp_path: Path) -> None:
         {"processes": "pid:[1]"},
         {"pid": None},
         {"pid": -1},
+        {"pid": -(2**22)},  # as a number for kill(2): a group of processes that does not exist
         {"pid": 10**30},
         {"pid": "1"},
     ],

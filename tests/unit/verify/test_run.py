@@ -5,6 +5,7 @@ checkpoint, and loading.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import sys
@@ -138,6 +139,21 @@ def test_digests_that_are_missing() -> None:
     sample(store)
     put(store, "m/SHA256SUMS", b"")
     assert check(store) == ["digest-missing"]
+
+
+def test_tensors_that_are_not_read() -> None:
+    """Each tensor of a class that is not read is found, with its file, and never silently left."""
+    store = MemoryStore()
+    sparse = torch.eye(2).to_sparse()
+    buffer = io.BytesIO()
+    torch.save({"plain": torch.ones(2), "one": sparse, "two": sparse}, buffer)
+    put(store, "m/pytorch_model.bin", buffer.getvalue())
+    found = verify(store, "m", Thoroughness()).findings
+    unread = [finding for finding in found if finding.code == "tensor-unread"]
+    assert [(each.tensor, each.file) for each in unread] == [
+        ("one", "m/pytorch_model.bin"),
+        ("two", "m/pytorch_model.bin"),
+    ]
 
 
 def test_digests_that_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

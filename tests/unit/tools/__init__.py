@@ -1,0 +1,1 @@
+"""Tests of `tools/`: what writes and checks the project itself."""
