@@ -17,6 +17,8 @@ from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import in_order
 
 _NOTHING = Copied()
+#: Pieces of one stretch. Each takes some hundred bytes while it is handled, however small it is.
+_MOST_PIECES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,13 @@ def checksums(layout: Layout, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
 
 
 def stretches(layout: Layout) -> Iterator[list[Part]]:
-    """Yield the parts of a file in order, in groups of about `PART_BYTES`."""
+    """Yield the parts of a file in order, in groups of about `PART_BYTES` or `_MOST_PIECES`."""
     stretch: list[Part] = []
     filled = 0
     for part in _parts(layout):
         stretch.append(part)
         filled += part.handled
-        if filled >= PART_BYTES:
+        if filled >= PART_BYTES or len(stretch) == _MOST_PIECES:
             yield stretch
             stretch, filled = [], 0
     if stretch:
@@ -107,18 +109,21 @@ def stretches(layout: Layout) -> Iterator[list[Part]]:
 
 
 def _parts(layout: Layout) -> Iterator[Part]:
-    summed = {piece.of for piece in layout.pieces if isinstance(piece, Crc)}
+    summed = bytearray(len(layout.pieces))  # a set would take a hundred bytes for each
+    for piece in layout.pieces:
+        if isinstance(piece, Crc):
+            summed[piece.of] = True
     for number, (offset, piece) in enumerate(layout.placed()):
         if isinstance(piece, Copy):
             for begin, end in _cuts(offset, piece.nbytes):
                 extent = piece.extent.part(begin - offset, end - begin)
-                yield Part(number, begin, Copy(extent, piece.crc32), number in summed)
+                yield Part(number, begin, Copy(extent, piece.crc32), bool(summed[number]))
         elif isinstance(piece, Check):
             for begin, end in _cuts(0, piece.extent.length):
                 extent = piece.extent.part(begin, end - begin)
                 yield Part(number, offset, Check(extent, piece.crc32, piece.tensor), summed=True)
         elif not isinstance(piece, Crc):
-            yield Part(number, offset, piece, number in summed)
+            yield Part(number, offset, piece, bool(summed[number]))
 
 
 def _cuts(offset: int, nbytes: int) -> Iterator[tuple[int, int]]:
