@@ -120,7 +120,10 @@ def writing(
         "copied": {"kernel": copied.kernel, "shared": copied.shared, "buffered": copied.buffered},
         "companions": list(prepared.companions),
         "superseded": list(prepared.changes.superseded),
-        "damaged": [place for receipt in receipts or () for place in receipt.damaged],
+        "damaged": [
+            *prepared.accepted,
+            *(place for receipt in receipts or () for place in receipt.damaged),
+        ],
     }
     return document
 

@@ -21,7 +21,7 @@ from shardctl.engine.journal import Commit, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import NoRecords, Records
 from shardctl.errors import TargetExistsError
-from shardctl.findings import noting
+from shardctl.findings import accepting, noting
 from shardctl.model import Checkpoint, Version
 from shardctl.planning.plan import Plan, make_plan
 from shardctl.planning.request import WriteOptions, options_of
@@ -58,7 +58,7 @@ class Prepared:
     target can share with the source. `companions` are the files of the source directory that belong
     beside the weights. `replaced_source` are the names in the target that are read and replaced.
     `receipts` are the last run's, where its record proves that its result is
-    there.
+    there. `accepted` is what is wrong with files of the source whose tensors are whole.
     """
 
     source: str
@@ -77,6 +77,7 @@ class Prepared:
     replaced_source: tuple[str, ...]
     notes: tuple[str, ...]
     receipts: tuple[Receipt, ...] | None
+    accepted: tuple[str, ...] = ()
 
     @property
     def up_to_date(self) -> bool:
@@ -122,13 +123,15 @@ def prepare(
     located = _locate(source_store, source, target_store, place, completed)
     route = Route(source_store, located, target_store, place)
     # Read.
+    accepted: list[str] = []
     checkpoint = read_checkpoint(
         source_store,
         located,
-        noting(notes),
+        accepting(notes, accepted) if options.accept_damage else noting(notes),
         options.key,
         drop_non_tensors=options.drop_non_tensors,
     )
+    notes.extend(f"accepted damage: {what}" for what in accepted)
     notes.extend(misnamed_notes(checkpoint.files))
     # Plan.
     reflink = reflink_of(route, checkpoint, options.layout)
@@ -169,6 +172,7 @@ def prepare(
         replaced_source=tuple(name for name in changes.superseded if name in read),
         notes=(*located.notes, *notes, *plan.notes, *_replaced(route, changes)),
         receipts=receipts,
+        accepted=tuple(accepted),
     )
 
 
