@@ -27,7 +27,7 @@ from shardctl.formats.strict_json import (
     InvalidJsonError,
     decode,
     finite_float,
-    integer_without_sign_of_zero,
+    integer,
     parse_object,
     refuse_dense,
     refuse_lone_surrogates,
@@ -114,7 +114,7 @@ def _check(
     """
     refuse_dense(text, _DENSITY)
     # The slower function is only needed where -0 can occur.
-    parse_int = integer_without_sign_of_zero if "-0" in text else int
+    parse_int = integer if "-0" in text else int
     root = parse_object(text, parse_int=parse_int, parse_float=finite_float)
     refuse_lone_surrogates(text, root)
     if text.startswith(_WHITE_SPACE):
