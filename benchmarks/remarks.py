@@ -46,7 +46,7 @@ LIMITS: Mapping[str, tuple[str, str]] = {
         "A `.bin` of many tensors",
         """The pickle, which is interpreted opcode by opcode (a third of the time), and the records
   of the zip, whose local headers are all compared with the directory (a quarter). Pickle, directory
-  and tensors take 1.7 KB a tensor.""",
+  and tensors take 1 KB a tensor, and as much again what is written of them as a `.bin`.""",
     ),
     "size/*": (
         "Small checkpoints",

@@ -25,7 +25,8 @@ class Finding:
     """One thing that is wrong or odd: a stable code, a severity, a message, a hint and a place.
 
     `offset` is in bytes of the file. `count` is more than 1 where it sums up that many that
-    are not reported one by one.
+    are not reported one by one. `whole` says of an error that all tensors of the file can be read
+    all the same: a writer can make a sound file of it.
     """
 
     code: str
@@ -36,6 +37,7 @@ class Finding:
     tensor: str | None = None
     offset: int | None = None
     count: int = 1
+    whole: bool = False
 
 
 #: Takes every finding. It may raise (and then reading ends there) or collect (and reading goes on
@@ -64,6 +66,27 @@ def noting(notes: list[str]) -> Report:
     return report
 
 
+def accepting(notes: list[str], accepted: list[str]) -> Report:
+    """Return a report like `noting` that takes errors of files whose tensors are whole.
+
+    What they say is added to `accepted`: a writer leaves it out, or puts it right.
+    """
+    note = noting(notes)
+
+    def report(finding: Finding) -> None:
+        if finding.whole:
+            where = f"'{finding.file}': " if finding.file else ""
+            accepted.append(f"{where}{finding.message}")
+        else:
+            note(finding)
+
+    return report
+
+
+#: What findings that are counted together have in common: code, severity, and `whole`.
+_Kind = tuple[str, Severity, bool]
+
+
 class Capped:
     """A report that passes on the first hundred findings of each code and severity.
 
@@ -72,13 +95,13 @@ class Capped:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._passed: Counter[tuple[str, Severity]] = Counter()
-        self._hidden: Counter[tuple[str, Severity]] = Counter()
-        self._last: dict[tuple[str, Severity], Finding] = {}
+        self._passed: Counter[_Kind] = Counter()
+        self._hidden: Counter[_Kind] = Counter()
+        self._last: dict[_Kind, Finding] = {}
 
     def __call__(self, finding: Finding) -> None:
         """Pass the finding on, or count it."""
-        kind = (finding.code, finding.severity)
+        kind = (finding.code, finding.severity, finding.whole)
         # A sum of several, from a report within this one, is added to what is left out here.
         if finding.count == 1 and self._passed[kind] < _MOST_ALIKE:
             self._passed[kind] += 1

@@ -176,6 +176,10 @@ def paths_of(piece: Piece) -> Iterator[str]:
             yield from paths_of(piece.piece)
 
 
+#: Bytes of a literal that is likely to occur many times.
+_SHORT = 8
+
+
 @dataclass(slots=True)
 class LayoutBuilder:
     """Appends pieces, and joins neighbouring literals and copies, so that a file has few pieces."""
@@ -187,6 +191,8 @@ class LayoutBuilder:
     _begin: int = 0
     _end: int = 0
     _checked: set[tuple[str, str]] = field(default_factory=set)
+    # One piece for equal short literals, which separate the tensors of a file.
+    _short: dict[bytes, Literal] = field(default_factory=dict)
     nbytes: int = 0
 
     def literal(self, data: bytes) -> None:
@@ -228,6 +234,13 @@ class LayoutBuilder:
         """Append the checksum of the pieces from index `of` on, joined."""
         self._append(Crc(of, count))
 
+    def join(self, after: LayoutBuilder) -> None:
+        """Append literals and checksums that were put together apart; `after` is used up."""
+        self._flush()
+        after._flush()
+        self._pieces.extend(after._pieces)
+        self.nbytes += after.nbytes
+
     def build(self) -> Layout:
         """Return the finished layout."""
         self._flush()
@@ -243,7 +256,10 @@ class LayoutBuilder:
         if self._pending:
             data = b"".join(self._pending)
             self._pending.clear()
-            self._pieces.append(Literal(data))
+            piece = Literal(data)
+            if len(data) <= _SHORT:
+                piece = self._short.setdefault(data, piece)
+            self._pieces.append(piece)
 
     def _flush_copy(self) -> None:
         if self._begin < self._end:

@@ -39,10 +39,36 @@ def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:
     A unit counts the bytes that its tensors use of the storage, from the first to the last: what is
     written.
     """
-    groups: dict[tuple[str, str], list[Tensor]] = {}
+    groups = shared_storages(tensors)
+    units: list[Unit] = []
     for tensor in tensors:
-        groups.setdefault(tensor.storage.identity, []).append(tensor)
-    return [Unit(tuple(group), used_extent(group).length) for group in groups.values()]
+        group = groups.get(tensor.storage.identity) if groups else None
+        if group is None:
+            units.append(Unit((tensor,), tensor.span.length))
+        elif group[0] is tensor:
+            units.append(Unit(tuple(group), used_extent(group).length))
+    return units
+
+
+def shared_storages(tensors: Iterable[Tensor]) -> dict[tuple[str, str], list[Tensor]]:
+    """Return the tensors of each storage that several of them view, by the storage's identity.
+
+    Most storages are of one tensor, and so nothing is kept for those.
+    """
+    held = tuple(tensors)
+    seen: dict[str, set[str]] = {}
+    groups: dict[tuple[str, str], list[Tensor]] = {}
+    for tensor in held:
+        keys = seen.setdefault(tensor.storage.extent.path, set())
+        if tensor.storage.key in keys:
+            groups[tensor.storage.identity] = []
+        keys.add(tensor.storage.key)
+    if groups:
+        for tensor in held:
+            group = groups.get(tensor.storage.identity)
+            if group is not None:
+                group.append(tensor)
+    return groups
 
 
 def used_extent(tensors: Sequence[Tensor]) -> Extent:

@@ -126,7 +126,10 @@ def writing(
             {"name": each.name, "kind": each.kind, "reason": each.reason, "size": each.size}
             for each in prepared.not_carried
         ],
-        "damaged": [place for receipt in receipts or () for place in receipt.damaged],
+        "damaged": [
+            *prepared.accepted,
+            *(place for receipt in receipts or () for place in receipt.damaged),
+        ],
     }
     return document
 

@@ -22,7 +22,7 @@ from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import NoRecords, Records
 from shardctl.engine.space import Room, room
 from shardctl.errors import TargetExistsError
-from shardctl.findings import noting
+from shardctl.findings import accepting, noting
 from shardctl.model import Checkpoint, Version
 from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.plan import Plan, make_plan
@@ -43,8 +43,8 @@ class Prepared:
     target can share with the source. `companions` are the files of the source directory that belong
     beside the weights. `replaced_source` are the names in the target that are read and replaced.
     `not_carried` is what of the source the target will lack; `room` is what the new files need
-    and there is. `receipts` are the last run's, where
-    its record proves that its result is there.
+    and there is. `receipts` are the last run's, where its record proves that its result is there.
+    `accepted` is what is wrong with files of the source whose tensors are whole.
     """
 
     source: str
@@ -65,6 +65,7 @@ class Prepared:
     not_carried: tuple[NotCarried, ...]
     room: Room
     receipts: tuple[Receipt, ...] | None
+    accepted: tuple[str, ...] = ()
 
     @property
     def up_to_date(self) -> bool:
@@ -110,13 +111,15 @@ def prepare(
     located = _locate(source_store, source, target_store, place, completed)
     route = Route(source_store, located, target_store, place)
     # Read.
+    accepted: list[str] = []
     checkpoint = read_checkpoint(
         source_store,
         located,
-        noting(notes),
+        accepting(notes, accepted) if options.accept_damage else noting(notes),
         options.key,
         drop_non_tensors=options.drop_non_tensors,
     )
+    notes.extend(f"accepted damage: {what}" for what in accepted)
     notes.extend(misnamed_notes(checkpoint.files))
     # Plan.
     reflink = reflink_of(route, checkpoint, options.layout)
@@ -170,6 +173,7 @@ def prepare(
         not_carried=left,
         room=_room(target_store, place, plan, changes, sources),
         receipts=receipts,
+        accepted=tuple(accepted),
     )
 
 

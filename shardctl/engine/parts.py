@@ -18,6 +18,8 @@ from shardctl.streams.elements import cut
 from shardctl.streams.pool import in_order
 
 _NOTHING = Copied()
+#: Pieces of one stretch. Each takes some hundred bytes while it is handled, however small it is.
+_MOST_PIECES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,13 @@ def checksums(layout: Layout, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
 
 
 def stretches(layout: Layout) -> Iterator[list[Part]]:
-    """Yield the parts of a file in order, in groups of about `PART_BYTES`."""
+    """Yield the parts of a file in order, in groups of about `PART_BYTES` or `_MOST_PIECES`."""
     stretch: list[Part] = []
     filled = 0
     for part in _parts(layout):
         stretch.append(part)
         filled += part.handled
-        if filled >= PART_BYTES:
+        if filled >= PART_BYTES or len(stretch) == _MOST_PIECES:
             yield stretch
             stretch, filled = [], 0
     if stretch:
@@ -111,28 +113,36 @@ def stretches(layout: Layout) -> Iterator[list[Part]]:
 
 
 def _parts(layout: Layout) -> Iterator[Part]:
-    summed = {
-        number
-        for piece in layout.pieces
-        if isinstance(piece, Crc)
-        for number in range(piece.of, piece.of + piece.count)
-    }
+    summed = _summed(layout)
     for number, (offset, piece) in enumerate(layout.placed()):
-        if isinstance(piece, Copy):
-            for begin, end in _cuts(offset, piece.nbytes):
-                extent = piece.extent.part(begin - offset, end - begin)
-                yield Part(number, begin, Copy(extent, piece.crc32), number in summed)
-        elif isinstance(piece, Check):
-            for begin, end in _cuts(0, piece.extent.length):
-                extent = piece.extent.part(begin, end - begin)
-                yield Part(number, offset, Check(extent, piece.crc32, piece.tensor), summed=True)
-        elif isinstance(piece, Literal):
-            yield Part(number, offset, piece, number in summed)
-        elif not isinstance(piece, Crc):
-            begin = offset
-            for part in cut(piece, PART_BYTES):
-                yield Part(number, begin, part, number in summed)
-                begin += part.nbytes
+        match piece:
+            case Crc():
+                continue
+            case Literal():
+                yield Part(number, offset, piece, bool(summed[number]))
+            case Copy():
+                for begin, end in _cuts(offset, piece.nbytes):
+                    extent = piece.extent.part(begin - offset, end - begin)
+                    yield Part(number, begin, Copy(extent, piece.crc32), bool(summed[number]))
+            case Check():
+                for begin, end in _cuts(0, piece.extent.length):
+                    extent = piece.extent.part(begin, end - begin)
+                    check = Check(extent, piece.crc32, piece.tensor)
+                    yield Part(number, offset, check, summed=True)
+            case _:
+                begin = offset
+                for part in cut(piece, PART_BYTES):
+                    yield Part(number, begin, part, bool(summed[number]))
+                    begin += part.nbytes
+
+
+def _summed(layout: Layout) -> bytearray:
+    """Return for each piece whether another one is its checksum."""
+    summed = bytearray(len(layout.pieces))  # a set would take a hundred bytes for each
+    for piece in layout.pieces:
+        if isinstance(piece, Crc):
+            summed[piece.of : piece.of + piece.count] = b"\1" * piece.count
+    return summed
 
 
 def _cuts(offset: int, nbytes: int) -> Iterator[tuple[int, int]]:

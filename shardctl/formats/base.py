@@ -7,7 +7,7 @@ its name. To add one, write a package with a `Format` and what it loads, and add
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -68,10 +68,20 @@ class Loaded:
     data: memoryview
 
 
-#: Loads one tensor of an open file. Raises KeyError where the loader has none of that name.
-LoadTensor: TypeAlias = "Callable[[Tensor], Loaded]"
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A file as another loader has opened it: the names of its tensors, and what loads one.
+
+    Names are as in `source.state_dict`: dotted where they are nested. `load` raises KeyError where
+    the loader has no tensor of that name.
+    """
+
+    names: Collection[str]
+    load: Callable[[Tensor], Loaded]
+
+
 #: Opens a local file with the format's own loader; a nested state dict is named by its key.
-OpenUpstream: TypeAlias = "Callable[[File, str | None], LoadTensor]"
+OpenUpstream: TypeAlias = "Callable[[File, str | None], Upstream]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ _CONVERT = (
     "converted to safetensors"
 )
 _SHOWN = 5
+#: How the kind of a tensor begins whose values are not yet those of its bytes.
+LAZY = "torch.Tensor that is changed when it is loaded"
 
 
 def unsafe_finding(names: Sequence[str], path: str, *, readable: bool) -> Finding:
@@ -75,6 +77,8 @@ def _unread_message(value: NonTensor) -> str:
 def hint_for(value: NonTensor) -> str:
     """What to do about an entry that is not read: never to leave it out, never to load the file."""
     kind = value.kind
+    if kind.startswith(LAZY):
+        return "where it was made, resolve it (`resolve_conj()`, `resolve_neg()`) and save it again"
     if "meta" in kind:
         return "save it again with its weights loaded, not on the meta device"
     if kind.startswith(("torch.sparse", "torch._utils._rebuild_")):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 #: Upstream's own limit for the header, in bytes; longer ones are refused by every reader.
 MAX_HEADER_BYTES = 100_000_000
+#: What is read of longer ones, to write sound files of them: a million tensors have 130 MB.
+MAX_READ_HEADER_BYTES = 256 * 1024 * 1024
 #: Larger files are not read as an index; the largest known one has 17 MB.
 MAX_INDEX_BYTES = 256 * 1024 * 1024
 #: A configuration is only looked at for what it is of; larger ones are those of huge label maps.

@@ -107,7 +107,7 @@ def _exceeds(counts: tuple[int, int, int], most: tuple[int, ...]) -> bool:
 def parse_object(
     text: str,
     *,
-    parse_int: Callable[[str], int] = int,
+    parse_int: Callable[[str], float] = int,
     parse_float: Callable[[str], float] = float,
 ) -> dict[str, object]:
     """Return the object that a JSON text is; those with duplicate keys are `DuplicateKeys`.
@@ -134,7 +134,7 @@ def parse_object(
 
 
 def _decoder(
-    parse_int: Callable[[str], int], parse_float: Callable[[str], float]
+    parse_int: Callable[[str], float], parse_float: Callable[[str], float]
 ) -> json.JSONDecoder:
     return json.JSONDecoder(
         object_pairs_hook=_make_object,
@@ -171,11 +171,9 @@ def finite_float(text: str) -> float:
     return number
 
 
-def integer_without_sign_of_zero(text: str) -> int:
-    """Parse an integer; refuse -0, which is an integer for Python only."""
-    if text == "-0":
-        raise ValueError("-0 is not an integer")
-    return int(text)
+def integer(text: str) -> float:
+    """Parse an integer; -0 is a float, as for every parser that has one type for it."""
+    return -0.0 if text == "-0" else int(text)
 
 
 def refuse_lone_surrogates(text: str, root: object) -> None:

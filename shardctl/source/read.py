@@ -152,7 +152,7 @@ def _read_files(
         with store.open(path) as reader:
             opened(path, reader.version.size, number, len(located.files))
             file = read_file(reader, found.append)
-        if any(finding.severity == "error" for finding in found):
+        if any(finding.severity == "error" and not finding.whole for finding in found):
             incomplete.add(path)
         for finding in found:
             report(finding if file is not None else losses.added_to(finding, path))

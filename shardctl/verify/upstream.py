@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from shardctl.errors import UsageError
 from shardctl.findings import Finding
-from shardctl.formats.base import LoadTensor, OpenUpstream
+from shardctl.formats.base import OpenUpstream, Upstream
 from shardctl.formats.registry import by_name
 from shardctl.model import File, Tensor
+from shardctl.source.state_dict import look
 from shardctl.stores.base import Store
 from shardctl.verify.against import difference, tensor_digest
 from shardctl.verify.subject import Subject
@@ -32,11 +33,12 @@ def _check_file(
 ) -> tuple[int, list[Finding]]:
     open_upstream = _loader_of(file.format)
     try:
-        load = open_upstream(file, key)
+        upstream = open_upstream(file, key)
     except Exception as error:
         message = f"the upstream loader refuses the file: {type(error).__name__}: {error}"
         return 0, [Finding("header-invalid", "error", message, _HINT, file.path)]
-    findings = [finding for tensor in tensors for finding in _differences(store, tensor, load)]
+    findings = [finding for tensor in tensors for finding in _differences(store, tensor, upstream)]
+    findings.extend(_others(file, upstream, key))
     return sum(tensor.nbytes for tensor in tensors), findings
 
 
@@ -54,13 +56,27 @@ def _loader_of(format_name: str) -> OpenUpstream:
         ) from error
 
 
-def _differences(store: Store, tensor: Tensor, load: LoadTensor) -> list[Finding]:
+def _others(file: File, upstream: Upstream, key: str | None) -> Iterator[Finding]:
+    """Yield the tensors that only the upstream loader has.
+
+    What is known not to be read is reported for itself.
+    """
+    ours = look(file.tree, file.path, key)
+    names = {tensor.name for tensor in ours.tensors}
+    unread = tuple(value.name for value in ours.non_tensors if value.unread)
+    for name in upstream.names:
+        if name not in names and not any(f"{name}.".startswith(f"{held}.") for held in unread):
+            message = "only the upstream loader finds the tensor"
+            yield Finding("against-missing", "error", message, _HINT, file.path, name)
+
+
+def _differences(store: Store, tensor: Tensor, upstream: Upstream) -> list[Finding]:
     try:
-        theirs = load(tensor)
+        theirs = upstream.load(tensor)
     except KeyError:
         return [
             difference(
-                "against-missing", tensor, "the upstream loader does not find the tensor", _HINT
+                "against-extra", tensor, "the upstream loader does not find the tensor", _HINT
             )
         ]
     if theirs.shape != tensor.shape:

@@ -154,6 +154,12 @@ def _add_json(add: _Add) -> None:
     add("NaN", "header-invalid", lambda: framed(_ONE.replace("[1]", "[NaN]"), bytes(4)))
     add("Infinity", "header-invalid", lambda: framed(_ONE.replace("[1]", "[Infinity]"), bytes(4)))
     add("-Infinity", "header-invalid", lambda: framed(_ONE.replace("[1]", "[-Infinity]"), bytes(4)))
+    add(
+        "minus zero in a field that nothing reads",
+        "header-invalid",
+        lambda: framed(_ONE.replace("[0,4]", '[0,4],"x":-0'), bytes(4)),
+        "warning",
+    )
     add("minus zero", "header-invalid", lambda: framed(_ONE.replace("[0,4]", "[-0,4]"), bytes(4)))
     add("leading zero", "header-invalid", lambda: framed(_ONE.replace("[0,4]", "[00,4]"), bytes(4)))
     add(

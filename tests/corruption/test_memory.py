@@ -15,6 +15,7 @@ from shardctl.formats.torch import tree
 from shardctl.testing.builders import BytesReader
 from tests.corruption.hostile_pickles import TENSOR, text
 from tests.corruption.torch_cases import archive
+from tests.support.legacy_files import legacy
 from tests.support.zip_files import Entry, pack
 
 _BYTES = 200_000
@@ -62,6 +63,15 @@ _FILES: dict[str, Callable[[], bytes]] = {
     ),
     "a broken pickle": lambda: archive(b"\x80\x04" + b"N\x94" * (_BYTES // 2) + b"\xff"),
     "empty records": _zip_of_empty_records,
+    "legacy: dicts": lambda: legacy(storages={}, tensors={}, root=_listed(b"}")),
+    "legacy: tuples": lambda: legacy(storages={}, tensors={}, root=_listed(b"N\x85")),
+    "legacy: marks": lambda: legacy(storages={}, tensors={}, root=b"\x80\x02" + b"(" * _BYTES),
+    "legacy: a list of keys": lambda: legacy(
+        storages={}, tensors={}, keys=[str(number) for number in range(_BYTES // 10)]
+    ),
+    "legacy: a broken pickle": lambda: legacy(
+        storages={}, tensors={}, root=b"\x80\x04" + b"N\x94" * (_BYTES // 2) + b"\xff"
+    ),
 }
 
 

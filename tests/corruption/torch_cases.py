@@ -372,8 +372,6 @@ def _views(add: Add) -> None:
         "uncountable": tensor(shape=(0, 2**62, 2**62), strides=(1, 1, 1)),
         "offset of 2^64": tensor(offset=2**64),
         "too many dimensions": tensor(shape=(1,) * 65, strides=(1,) * 65),
-        "conjugate": tensor(flags=b"}" + text("conj") + b"\x88s"),
-        "negative flag": tensor(flags=b"}" + text("neg") + b"\x88s"),
         "not a storage": tensor(storage=b"}"),
         "too few arguments": b"ctorch._utils\n_rebuild_tensor_v2\n)R",
         "an untyped storage without a type": tensor(

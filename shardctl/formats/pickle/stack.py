@@ -5,6 +5,9 @@ from __future__ import annotations
 from shardctl.formats.limits import CONTAINER_WEIGHT, KEY_WEIGHT, MAX_MEMO
 from shardctl.formats.pickle.cursor import Cursor
 
+#: Shapes that are kept once. A pickle can choose ones that Python's hash does not distinguish.
+_MOST_SIZES = 1_000
+
 
 class Stack(Cursor):
     """Values with marks among them, a memo, and the sum of what the values weigh (see `limits`).
@@ -20,6 +23,7 @@ class Stack(Cursor):
         self._memo: list[object] = []
         self._far_memo: dict[int, object] = {}
         self._texts: dict[str, str] = {}
+        self._sizes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._weight = 0
 
     def make(self, value: object) -> None:
@@ -42,6 +46,12 @@ class Stack(Cursor):
     def shared_text(self, text: str) -> str:
         """One object for equal texts."""
         return self._texts.setdefault(text, text)
+
+    def shared_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """One object for equal shapes, of which a checkpoint has few."""
+        if len(self._sizes) < _MOST_SIZES:
+            return self._sizes.setdefault(sizes, sizes)
+        return self._sizes.get(sizes, sizes)
 
     def pop(self) -> object:
         if self._marks and self._marks[-1] >= len(self._stack):

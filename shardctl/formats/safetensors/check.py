@@ -278,10 +278,10 @@ class HeaderCheck:
                 f"trailing data: {plural(self._size - expected, 'byte')} after the last tensor"
             )
             hint = (
-                "something was appended, or the header is another file's; fetch or save the file "
-                "again"
+                "something was appended, or the header is another file's: fetch the file again; "
+                "or leave out what was appended: `write` with `accept_damage`"
             )
-            self._findings.add("file-trailing-bytes", message, hint, offset=expected)
+            self._findings.add("file-trailing-bytes", message, hint, offset=expected, whole=True)
 
 
 def _are_u64(values: list[object]) -> bool:

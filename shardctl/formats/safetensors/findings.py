@@ -23,9 +23,12 @@ class FileFindings:
         severity: Severity = "error",
         tensor: str | None = None,
         offset: int | None = None,
+        whole: bool = False,
     ) -> None:
-        """Report one finding; `offset` in bytes of the file."""
-        self._report(Finding(code, severity, message, hint, self._path, tensor, offset))
+        """Report one finding; `offset` in bytes of the file, `whole` as in `Finding`."""
+        self._report(
+            Finding(code, severity, message, hint, self._path, tensor, offset, whole=whole)
+        )
 
     def close(self) -> None:
         """Report how many findings were left out."""

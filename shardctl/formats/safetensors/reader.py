@@ -17,6 +17,7 @@ from shardctl.formats.limits import (
     HEADER_PER_MEMBER,
     HEADER_PER_VALUE,
     MAX_HEADER_BYTES,
+    MAX_READ_HEADER_BYTES,
 )
 from shardctl.formats.safetensors.check import LENGTH_BYTES, METADATA_KEY, HeaderCheck, amounts
 from shardctl.formats.safetensors.findings import FileFindings
@@ -26,7 +27,7 @@ from shardctl.formats.strict_json import (
     InvalidJsonError,
     decode,
     finite_float,
-    integer_without_sign_of_zero,
+    integer,
     parse_object,
     refuse_dense,
     refuse_lone_surrogates,
@@ -35,10 +36,9 @@ from shardctl.model import File, Tree
 from shardctl.stores.base import Reader
 from shardctl.text import plural
 
+#: Lengths from here on have six bytes and more.
+_LONGEST_TEXT = 2**40
 _WHITE_SPACE = (" ", "\t", "\r", "\n")
-# Recognised, so that too large a header is said to be just that; text read as a length is far
-# beyond it.
-_PLAUSIBLE_HEADER_BYTES = 2**40
 _DENSITY = Density(HEADER_PER_CONTAINER, HEADER_PER_MEMBER, HEADER_PER_VALUE)
 _FETCH_AGAIN = "incomplete download; fetch it again"
 
@@ -52,17 +52,21 @@ class SafetensorsReader:
         White space before the object is accepted.
         """
         length = int.from_bytes(head[:LENGTH_BYTES], "little")
-        if len(head) < LENGTH_BYTES or not 2 <= length < _PLAUSIBLE_HEADER_BYTES:
+        if len(head) < LENGTH_BYTES or length < 2:
             return False
+        if length >= _LONGEST_TEXT:
+            # Text that is read as a length is as large; too large a header is said to be just that.
+            return head[LENGTH_BYTES:].startswith(b'{"') and not head[:LENGTH_BYTES].isascii()
         text = (
             head[LENGTH_BYTES:].removeprefix(b"\xef\xbb\xbf").lstrip("".join(_WHITE_SPACE).encode())
         )
         return text.startswith(b"{") or (not text and length <= MAX_HEADER_BYTES)
 
     def read(self, reader: Reader, report: Report) -> File | None:
-        """Read and check the header, at most 100 MB; None where it is unusable.
+        """Read and check the header; None where it is unusable.
 
-        Every fault goes to `report`.
+        Every fault goes to `report`. A header of more than 100 MB, which upstream refuses, is an
+        error, and is read all the same up to a limit of our own.
         """
         findings = FileFindings(reader.path, report)
         file = _read(reader, findings)
@@ -110,7 +114,7 @@ def _check(
     """
     refuse_dense(text, _DENSITY)
     # The slower function is only needed where -0 can occur.
-    parse_int = integer_without_sign_of_zero if "-0" in text else int
+    parse_int = integer if "-0" in text else int
     root = parse_object(text, parse_int=parse_int, parse_float=finite_float)
     refuse_lone_surrogates(text, root)
     if text.startswith(_WHITE_SPACE):
@@ -121,6 +125,23 @@ def _check(
     check.keys(root)
     metadata = check.metadata(root.pop(METADATA_KEY)) if METADATA_KEY in root else {}
     return {tensor.name: tensor for tensor in check.tensors(root)}, metadata
+
+
+def _is_read(length: int, size: int) -> bool:
+    """Whether a header that no other reader takes is read here."""
+    return length <= MAX_READ_HEADER_BYTES and LENGTH_BYTES + length <= size
+
+
+def _report_too_large(length: int, size: int, findings: FileFindings) -> None:
+    message = f"the header has {length:,} bytes; at most {MAX_HEADER_BYTES:,} are allowed"
+    hint = "this is not a safetensors file, or its first bytes are damaged: fetch it again"
+    whole = _is_read(length, size)
+    if whole:
+        hint = (
+            "no other reader takes the file: write its tensors as several shards: `write` with "
+            "`accept_damage` and `num_shards`"
+        )
+    findings.add("header-too-large", message, hint, offset=0, whole=whole)
 
 
 def _length_is_sound(reader: Reader, length: int, findings: FileFindings) -> bool:
@@ -149,11 +170,8 @@ def _length_is_sound(reader: Reader, length: int, findings: FileFindings) -> boo
             offset=0,
         )
     elif length > MAX_HEADER_BYTES:
-        message = f"the header has {length:,} bytes; at most {MAX_HEADER_BYTES:,} are allowed"
-        hint = (
-            "this is not a safetensors file, or it has too many tensors: save it as several shards"
-        )
-        findings.add("header-too-large", message, hint, offset=0)
+        _report_too_large(length, size, findings)
+        return _is_read(length, size)
     elif LENGTH_BYTES + length > size:
         message = f"the file ends at byte {size:,}, within its header of {length:,} bytes"
         share = amounts(size, LENGTH_BYTES + length)

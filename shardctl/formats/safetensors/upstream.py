@@ -6,7 +6,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from shardctl.formats.base import Loaded, LoadTensor
+from shardctl.formats.base import Loaded, Upstream
 from shardctl.formats.torch.upstream import as_loaded
 from shardctl.model import File, Tensor
 
@@ -14,7 +14,7 @@ from shardctl.model import File, Tensor
 def open_with_safetensors(
     file: File,
     key: str | None,  # noqa: ARG001 - nothing is nested
-) -> LoadTensor:
+) -> Upstream:
     """Open a local file with `safetensors.safe_open`, for tensors of torch."""
     opened: Any = safe_open(file.path, framework="pt")
     names = frozenset(opened.keys())
@@ -24,4 +24,4 @@ def open_with_safetensors(
             raise KeyError(tensor.name)
         return as_loaded(opened.get_tensor(tensor.name), tensor)
 
-    return load
+    return Upstream(names, load)

@@ -214,5 +214,13 @@ def _storages(
         at += nbytes
     if at != size:
         message = f"{size - at:,} bytes of trailing data after the last storage"
-        report(Finding("file-trailing-bytes", "error", message, _FETCH, reader.path, offset=at))
+        hint = (
+            "fetch or save the file again; or leave out what was appended: `write` with "
+            "`accept_damage`"
+        )
+        report(
+            Finding(
+                "file-trailing-bytes", "error", message, hint, reader.path, offset=at, whole=True
+            )
+        )
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from shardctl.formats.pickle.objects import kind_of
 from shardctl.formats.pickle.values import (
     Global,
@@ -12,17 +14,17 @@ from shardctl.formats.pickle.values import (
     UnknownTensor,
     ViewRef,
 )
-from shardctl.model import MadeName, Tree
+from shardctl.model import MadeName
 
 
 def name_of(key: object, holder: Mapping | Sequence | tuple[object, ...]) -> str:
     """What an item is called. The places of a list are its names; of a dict, only texts are."""
     if isinstance(key, str):
         return key
-    return MadeName(_key_text(key)) if isinstance(holder, Mapping) else str(key)
+    return MadeName(key_text(key)) if isinstance(holder, Mapping) else str(key)
 
 
-def apart(tree: Tree, text: str, key: object) -> str:
+def apart(tree: dict[str, Any], text: str, key: object) -> str:
     """Another name for one of two entries whose keys read alike, as 1 and "1" do.
 
     A text keeps its name.
@@ -38,9 +40,10 @@ def apart(tree: Tree, text: str, key: object) -> str:
     return other
 
 
-def _key_text(key: object) -> str:
+def key_text(key: object) -> str:
+    """The text of a key that is not one."""
     if isinstance(key, tuple):
-        return f"({', '.join(map(_key_text, key))})"
+        return f"({', '.join(map(key_text, key))})"
     if isinstance(key, Global | Opaque | Sequence | StorageRef | ViewRef | UnknownTensor):
         return f"<{kind_of(key)}>"
     return str(key)

@@ -5,6 +5,7 @@ Source: `torch/_utils.py` of torch 2.13; `torch_npu/utils/storage.py`.
 
 from __future__ import annotations
 
+from shardctl.formats.hazards import LAZY
 from shardctl.formats.limits import MAX_FLAGS
 from shardctl.formats.pickle.machine import Calls, Machine
 from shardctl.formats.pickle.objects import kind_of
@@ -19,7 +20,6 @@ from shardctl.formats.pickle.values import (
 from shardctl.formats.torch.types import TORCH_DTYPES
 from shardctl.formats.torch.views import view_of
 from shardctl.model import Dtype
-from shardctl.text import escape
 
 _DEVICE_TENSOR = "torch._utils._rebuild_device_tensor_from_cpu_tensor"
 #: Types whose tensors cannot require gradients.
@@ -34,7 +34,7 @@ def _tensor(machine: Machine, arguments: tuple[object, ...]) -> ViewRef:
     return view_of(machine, storage, offset, shape, strides)
 
 
-def _tensor_v2(machine: Machine, arguments: tuple[object, ...]) -> ViewRef:
+def _tensor_v2(machine: Machine, arguments: tuple[object, ...]) -> ViewRef | Opaque:
     """`_rebuild_tensor_v2`: those four, requires_grad, hooks, and flags or nothing."""
     if len(arguments) not in (6, 7):
         raise _wrong_number(machine)
@@ -42,12 +42,10 @@ def _tensor_v2(machine: Machine, arguments: tuple[object, ...]) -> ViewRef:
     view = view_of(machine, storage, offset, shape, strides)
     if gradient is not False:
         check_gradient(machine, gradient, view.dtype)
-    if len(arguments) == 7:
-        _refuse_lazy(machine, arguments[6])
-    return view
+    return view if len(arguments) == 6 else _unless_lazy(machine, view, arguments[6])
 
 
-def _tensor_v3(machine: Machine, arguments: tuple[object, ...]) -> ViewRef | UnknownTensor:
+def _tensor_v3(machine: Machine, arguments: tuple[object, ...]) -> ViewRef | UnknownTensor | Opaque:
     """`_rebuild_tensor_v3`: as v2, with a dtype before the flags."""
     if len(arguments) not in (7, 8):
         raise _wrong_number(machine)
@@ -59,12 +57,10 @@ def _tensor_v3(machine: Machine, arguments: tuple[object, ...]) -> ViewRef | Unk
     check_gradient(machine, gradient, dtype)
     if gradient:
         machine.note_refused("_rebuild_tensor_v3 with requires_grad, which no torch loads")
-    if len(arguments) == 8:
-        _refuse_lazy(machine, arguments[7])
-    return view
+    return view if len(arguments) == 7 else _unless_lazy(machine, view, arguments[7])
 
 
-def _npu_tensor(machine: Machine, arguments: tuple[object, ...]) -> ViewRef:
+def _npu_tensor(machine: Machine, arguments: tuple[object, ...]) -> ViewRef | Opaque:
     """torch_npu's rebuild: the six arguments of v2, and the format that the device had it in."""
     if len(arguments) != 7:
         raise _wrong_number(machine)
@@ -98,23 +94,20 @@ def check_gradient(machine: Machine, value: object, dtype: Dtype) -> None:
         raise machine.fault("a tensor's requires_grad is not one that torch takes")
 
 
-def _refuse_lazy(machine: Machine, flags: object) -> None:
-    """`conj` and `neg` change the values on loading: dropping them would be silent damage.
+def _unless_lazy(machine: Machine, view: ViewRef, flags: object) -> ViewRef | Opaque:
+    """The tensor; where it has flags, an object that is only named.
 
-    Torch looks for the keys and not at their values: `{"conj": False}` conjugates.
+    `conj` and `neg` change the values on loading: dropping them would be silent damage. Torch looks
+    for the keys and not at their values: `{"conj": False}` conjugates.
     """
     if flags is None:
-        return
+        return view
     if not isinstance(flags, Mapping) or len(flags.items) > MAX_FLAGS:
         raise machine.fault("a tensor's flags are malformed")
-    if flags.items:
-        pending = ", ".join(escape(str(name)[:100]) for name in flags.items)
-        raise PickleFaultError(
-            f"a tensor is changed when it is loaded ({pending})",
-            machine.offset,
-            hint="resolve it in torch (`resolve_conj()`, `resolve_neg()`) and save the checkpoint "
-            "again",
-        )
+    if not flags.items:
+        return view
+    pending = ", ".join(str(name)[:100] for name in flags.items)
+    return Opaque(f"{LAZY} ({pending})", [view], True)
 
 
 #: Those functions, by name.

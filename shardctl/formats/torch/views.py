@@ -39,6 +39,7 @@ def view_of(
         raise machine.fault("a tensor's offset, shape or strides are malformed")
     if math.prod(filter(None, shape)) > MAX_SIZE:
         raise machine.fault("a tensor has more elements than can be counted")
+    shape = machine.shared_sizes(shape)
     plain = _unless_contiguous(shape, strides)
     if offset + reach(shape, plain) > 8 * storage.nbytes // dtype.bits:
         machine.note_refused("a tensor that reaches beyond its storage")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from shardctl.engine.run import RunOptions, execute
 from shardctl.engine.staging import Staging
 from shardctl.errors import FormatError, InputError, SourceChangedError, TargetExistsError
 from shardctl.findings import strict
+from shardctl.formats.safetensors import reader as safetensors_reader
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
@@ -29,6 +31,7 @@ from shardctl.stores.local import LocalStore
 from shardctl.streams.pool import Threads
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
+from tests.support.legacy_files import legacy
 from tests.support.memory_checkpoints import get, put, sample, weights
 
 BY_250 = WriteOptions(limits=Limits(max_shard_bytes=250))
@@ -585,6 +588,69 @@ def test_accepted_damage_is_named_each_time() -> None:
     again = prepare(store, "m", "t", accepting)
     assert again.receipts is not None
     assert again.receipts[0].damaged == receipt.damaged
+
+
+_FLOATS = struct.pack("<4f", *range(4))
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"),
+    [
+        ("model.safetensors", weights({"w": _FLOATS})),
+        (
+            "pytorch_model.bin",
+            legacy(storages={"s": range(4)}, tensors={"w": ("s", None, 0, (4,))}),
+        ),
+    ],
+)
+def test_trailing_data_is_left_out_where_that_is_accepted(name: str, sound: bytes) -> None:
+    """A file with trailing data stops a run, which says how to go on; accepted, its tensors are
+    written whole, and what was left out is named before the work.
+    """
+    store = MemoryStore()
+    put(store, f"m/{name}", sound + b"xyz")
+    with pytest.raises(FormatError) as caught:
+        prepare(store, "m", "t", TO_SAFETENSORS)
+    assert caught.value.code == "file-trailing-bytes"
+    assert "`accept_damage`" in caught.value.hint
+    prepared = run(store, "m", "t", replace(TO_SAFETENSORS, accept_damage=True))
+    assert len(prepared.accepted) == 1
+    assert "3 bytes" in prepared.accepted[0]
+    assert f"accepted damage: {prepared.accepted[0]}" in prepared.notes
+    assert verify(store, "t", Thoroughness(strict=True)).ok
+    assert content(store, "t") == {"w": _FLOATS}
+
+
+def test_other_errors_are_not_accepted() -> None:
+    """A file that lacks bytes of a tensor stops a run that accepts damage as well."""
+    store = MemoryStore()
+    put(store, "m/model.safetensors", weights({"a": b"1" * 200})[:-1])
+    with pytest.raises(FormatError) as caught:
+        prepare(store, "m", "t", replace(TO_SAFETENSORS, accept_damage=True))
+    assert caught.value.code == "file-truncated"
+
+
+def test_a_header_that_no_reader_takes_is_divided_where_that_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A header over every reader's limit stops a run; accepted, it is divided into sound shards."""
+    store = MemoryStore()
+    tensors = {f"layer.{number}": bytes([number]) * 10 for number in range(6)}
+    put(store, "m/model.safetensors", weights(tensors))
+    monkeypatch.setattr(safetensors_reader, "MAX_HEADER_BYTES", 300)
+    two = WriteOptions(limits=Limits(num_shards=2))
+    with pytest.raises(FormatError) as caught:
+        prepare(store, "m", "t", two)
+    assert caught.value.code == "header-too-large"
+    assert "`num_shards`" in caught.value.hint
+    prepared = run(store, "m", "t", replace(two, accept_damage=True))
+    assert "bytes; at most 300 are allowed" in prepared.accepted[0]
+    monkeypatch.undo()
+    assert content(store, "t") == tensors
+    monkeypatch.setattr(safetensors_reader, "MAX_HEADER_BYTES", 300)
+    monkeypatch.setattr(safetensors_reader, "MAX_READ_HEADER_BYTES", 300)
+    with pytest.raises(FormatError):
+        prepare(store, "m", "t2", replace(two, accept_damage=True))
 
 
 def test_a_file_with_accepted_damage_is_not_kept_by_a_run_that_does_not_accept_it() -> None:

@@ -165,6 +165,11 @@ def test_no_mixture_under_final_names(root: Path, monkeypatch: pytest.MonkeyPatc
     assert changes_of_a_whole_exchange(root) == CHANGES
 
 
+def shards(texts: dict[str, str]) -> dict[str, str]:
+    """The texts of the weights."""
+    return {name: text for name, text in texts.items() if name.endswith(".bin")}
+
+
 def test_the_index_leaves_first_and_comes_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a shard is missing there is no index that a loader could follow."""
 
@@ -172,7 +177,7 @@ def test_the_index_leaves_first_and_comes_last(root: Path, monkeypatch: pytest.M
         there = contents(root / "target")
         if "index.json" in there:
             whole = OLD if "old" in there["index.json"] else NEW
-            assert there == whole
+            assert shards(there) == shards(whole)
 
     monkeypatch.setattr(Stopping, "before", staticmethod(look))
     changes_of_a_whole_exchange(root)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import struct
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from shardctl.checksums import parse_checksums
+from shardctl.findings import strict
 from shardctl.formats.index import parse_index
 from shardctl.formats.safetensors.reader import SafetensorsReader
-from shardctl.testing.builders import BytesReader
+from shardctl.formats.torch.zip.reader import TorchZipReader
+from shardctl.formats.torch.zip.writer import TorchZipWriter
+from shardctl.model import DTYPES, Extent, Storage, Tensor
+from shardctl.stores.local import LocalStore
+from shardctl.testing.builders import BytesReader, materialise
 
 #: Bytes of each document; peaks in times of it.
 _LENGTH, _MOST = 300_000, 24
@@ -103,6 +109,43 @@ def test_an_index_takes_memory_in_proportion_to_its_length(text: str) -> None:
     data = text.encode()
     peak = _peak(lambda: parse_index(data, "a.safetensors.index.json", lambda _: None))
     assert peak < _MOST * len(data)
+
+
+_TENSORS = 4_000
+#: Bytes that a tensor takes while its file is read, or is laid out, and those of any small file.
+_PER_TENSOR, _CONSTANT = 1_000, 200_000
+
+
+def _small_tensors() -> list[Tensor]:
+    """Many tensors of a safetensors file, with names as a model's are."""
+    return [
+        Tensor(name, DTYPES["F32"], (2, 2), Storage(Extent("source", 16 * number, 16), name))
+        for number in range(_TENSORS)
+        for name in (f"model.layers.{number // 100}.experts.{number % 100}.w.weight",)
+    ]
+
+
+def test_a_tensor_of_a_zip_takes_less_than_a_kilobyte(tmp_path: Path) -> None:
+    """However many tensors a torch zip has, reading it takes no more than so much for each."""
+    layout = TorchZipWriter().lay_out(_small_tensors(), {})
+    path = tmp_path / "a.bin"
+    path.write_bytes(materialise(layout, {"source": bytes(16 * _TENSORS)}))
+    with LocalStore().open(str(path)) as reader:
+        file = TorchZipReader().read(reader, strict)
+        assert file is not None
+        assert len(file.tree) == _TENSORS
+        del file
+        peak = _peak(lambda: TorchZipReader().read(reader, strict))
+    assert peak < _CONSTANT + _PER_TENSOR * _TENSORS
+
+
+def test_a_tensor_that_is_laid_out_takes_less_than_a_kilobyte() -> None:
+    """However many tensors are written to a torch zip, its layout takes no more than so much for
+    each.
+    """
+    tensors = _small_tensors()
+    peak = _peak(lambda: TorchZipWriter().lay_out(tensors, {}))
+    assert peak < _CONSTANT + _PER_TENSOR * _TENSORS
 
 
 _LINE = f"{'ab' * 32}  %08x\n"

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from shardctl.findings import Finding, strict
+from shardctl.formats.hazards import hint_for
 from shardctl.formats.torch.zip.reader import TorchZipReader
 from shardctl.model import File, NonTensor, Tensor, Tree
 from shardctl.source.state_dict import flatten, state_dict_keys
@@ -124,14 +125,19 @@ def test_parameters_and_attributes() -> None:
 @pytest.mark.parametrize(
     "lazy", [torch.ones(2, dtype=torch.complex64).conj(), torch._neg_view(torch.ones(2))]
 )
-def test_lazy_tensors_are_refused(lazy: torch.Tensor) -> None:
-    """A tensor that is to be conjugated or negated on loading is refused, never read with the wrong
-    sign.
+def test_lazy_tensors_are_not_read(lazy: torch.Tensor) -> None:
+    """A tensor that is to be conjugated or negated on loading is never read with the wrong sign: it
+    is an entry that is not read, and those beside it are.
     """
-    findings: list[Finding] = []
-    assert TorchZipReader().read(BytesReader(_PATH, _save({"w": lazy})), findings.append) is None
-    assert [finding.code for finding in findings] == ["pickle-invalid"]
-    assert "resolve" in findings[0].hint
+    data = _save({"w": lazy, "p": torch.nn.Parameter(lazy.clone()), "v": torch.ones(2)})
+    file = TorchZipReader().read(BytesReader(_PATH, data), strict)
+    assert file is not None
+    unread = file.tree["w"]
+    assert isinstance(unread, NonTensor)
+    assert unread.unread
+    assert unread.storages == 1
+    assert "resolve" in hint_for(unread)
+    assert isinstance(file.tree["v"], Tensor)
 
 
 def test_training_checkpoint() -> None:

@@ -253,7 +253,7 @@ def _large(
             )
         )
         at += size
-    return records_of(tensors, block)
+    return list(records_of(tensors, block))
 
 
 class _Sparse(BytesReader):

@@ -495,7 +495,7 @@ def test_load_finds_what_upstream_reads_otherwise(
     )
     found = verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True))
     assert [(f.code, f.tensor) for f in found.findings] == [
-        ("against-data", "data"), ("against-shape", "shape"), ("against-missing", "gone"),
+        ("against-data", "data"), ("against-shape", "shape"), ("against-extra", "gone"),
     ]  # fmt: skip
 
 

@@ -218,16 +218,28 @@ def _check_entry(entry: Entry, packed: int, limit: int) -> None:
         raise ZipFaultError("zip-invalid", message, entry.where)
 
 
-def refuse_duplicates(entries: list[Entry]) -> None:
-    """Raise ZipFaultError for names that are the same, or differ only in case."""
-    seen: dict[str, Entry] = {}
-    for entry in entries:
-        twin = seen.setdefault(entry.text.casefold(), entry)
-        if twin is not entry:
+class Names:
+    """The names of the records so far, of which no two may be equal but for case."""
+
+    def __init__(self) -> None:
+        # Names in small letters, of which torch writes no others, are kept and not copied.
+        self._small: set[str] = set()
+        self._folded: dict[str, str] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Note a name. Raises ZipFaultError for one that is there already."""
+        name = entry.text
+        folded = name.casefold()
+        twin = folded if folded in self._small else self._folded.get(folded)
+        if twin is not None:
             message = (
-                f"the names '{shown(twin)}' and '{shown(entry)}' are the same, or but for case"
+                f"the names '{escape(twin)}' and '{shown(entry)}' are the same, or but for case"
             )
             raise ZipFaultError("zip-ambiguous", message, entry.where, AMBIGUOUS)
+        if folded == name:
+            self._small.add(name)
+        else:
+            self._folded[folded] = name
 
 
 def _decoded(name: bytes, where: int) -> str:

@@ -11,7 +11,7 @@ has the same offset as in its source, modulo a block.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shardctl.formats.torch.zip.structure import (
@@ -31,7 +31,7 @@ from shardctl.formats.torch.zip.structure import (
     LOCATOR_BYTES,
     UTF8,
 )
-from shardctl.layout import Copy, Elements, Layout, LayoutBuilder
+from shardctl.layout import Copy, Crc, Elements, Layout, LayoutBuilder
 from shardctl.model import Extent, Tensor
 
 ALIGNMENT = 64
@@ -39,8 +39,6 @@ ALIGNMENT = 64
 #: average.
 _WORTH_SHARING = 64 * 1024
 _CRC_BYTES = 4
-#: Appends a record's CRC-32, as often as it is called.
-_PutCrc = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +83,33 @@ def measure(records: Iterable[Record], block: int | None = None) -> int:
     return at + central + END64_BYTES + LOCATOR_BYTES + END_BYTES
 
 
-def lay_out(records: Sequence[Record], block: int | None = None) -> Layout:
+def lay_out(records: Iterable[Record], block: int | None = None) -> Layout:
     """The file: records, central directory, end.
 
     It is shareable in blocks of so many bytes, or compact.
     """
-    builder = LayoutBuilder()
-    placed: list[tuple[Record, int, _PutCrc]] = []
+    builder, central = LayoutBuilder(), LayoutBuilder()
+    count = 0
     for record in records:
         at = builder.nbytes
         builder.literal(_local_header(record, at, block))
-        put_crc = _append_data(builder, record)
+        crc = _append_data(builder, record)
         if record.nbytes:
             builder.literal(DESCRIPTOR)
-            put_crc()
+            _append_crc(builder, crc)
             builder.literal(_descriptor_sizes(record.nbytes, at))
-        placed.append((record, at, put_crc))
+        _append_central(central, record, at, crc)
+        count += 1
     begin = builder.nbytes
-    for record, at, put_crc in placed:
-        _append_central(builder, record, at, put_crc)
-    builder.literal(_end(len(records), begin, builder.nbytes - begin))
+    builder.join(central)
+    builder.literal(_end(count, begin, builder.nbytes - begin))
     return builder.build()
 
 
-def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
+def _append_data(builder: LayoutBuilder, record: Record) -> bytes | Crc:
     """Append a record's data.
 
-    Returns what appends its CRC: known, carried over, or still to be computed.
+    Returns its CRC as it is written, or as it has to be computed from pieces.
     """
     if isinstance(record.data, bytes):
         builder.literal(record.data)
@@ -120,9 +118,15 @@ def _append_data(builder: LayoutBuilder, record: Record) -> _PutCrc:
         if record.crc32 is None:
             if record.tensor is not None:
                 builder.check(record.tensor)
-            return lambda: builder.crc(indexes[0], len(indexes))
-    known = struct.pack("<I", record.crc32 or 0)
-    return lambda: builder.literal(known)
+            return Crc(indexes[0], len(indexes))
+    return struct.pack("<I", record.crc32 or 0)
+
+
+def _append_crc(builder: LayoutBuilder, crc: bytes | Crc) -> None:
+    if isinstance(crc, Crc):
+        builder.crc(crc.of, crc.count)
+    else:
+        builder.literal(crc)
 
 
 def _local_header(record: Record, at: int, block: int | None) -> bytes:
@@ -167,12 +171,12 @@ def _descriptor_sizes(nbytes: int, at: int) -> bytes:
     return struct.pack("<QQ" if nbytes >= IN_ZIP64 or at >= IN_ZIP64 else "<II", nbytes, nbytes)
 
 
-def _append_central(builder: LayoutBuilder, record: Record, at: int, put_crc: _PutCrc) -> None:
+def _append_central(builder: LayoutBuilder, record: Record, at: int, crc: bytes | Crc) -> None:
     nbytes = record.nbytes
     extra = _zip64_extra(nbytes, nbytes, at)
     size = min(nbytes, IN_ZIP64)
     builder.literal(CENTRAL + struct.pack("<HHHHHH", 0, 0, _flags(record), 0, 0, 0))
-    put_crc()
+    _append_crc(builder, crc)
     builder.literal(
         struct.pack(
             "<IIHHHHHII", size, size, len(record.name), len(extra), 0, 0, 0, 0, min(at, IN_ZIP64)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from shardctl.findings import Finding
 from shardctl.formats.pickle.values import StorageRef
-from shardctl.formats.torch.zip.records import ZipRecord
+from shardctl.formats.torch.zip.records import Records, ZipRecord
 from shardctl.formats.torch.zip.structure import (
     AMBIGUOUS,
     DAMAGED,
@@ -43,16 +43,17 @@ class SmallRecord(NamedTuple):
     offset: int
 
 
-def check_names(records: Mapping[str, ZipRecord]) -> None:
+def check_names(records: Records) -> None:
     """Raise ZipFaultError for a control record whose name is right but for case.
 
     Torch finds it, others do not.
     """
-    for name, record in records.items():
+    for place, name in enumerate(records):
         small = name.lower()
         if small in _FOUND_BY_NAME and name != small:
             message = f"the record '{escape(name)}' differs from '{small}' in case only"
-            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, AMBIGUOUS)
+            at = records.directory.offsets[place]
+            raise ZipFaultError("zip-ambiguous", message, at, AMBIGUOUS)
 
 
 def check_marks(small: Mapping[str, SmallRecord]) -> None:
@@ -82,8 +83,7 @@ def check_marks(small: Mapping[str, SmallRecord]) -> None:
 
 def computed_offsets(
     reader: Reader,
-    top: str,
-    records: Mapping[str, ZipRecord],
+    records: Records,
     small: Mapping[str, SmallRecord],
     storages: Mapping[str, StorageRef],
 ) -> Iterator[Finding]:
@@ -96,8 +96,8 @@ def computed_offsets(
     if version is None or version.data < b"1":
         return
     step = _DEFAULT_ALIGNMENT if alignment is None else int(alignment.data)
-    named = [(key, records.get(f"data/{key}")) for key in storages]
-    if step < 1 or not _is_computed(named, step, f"{top}/data/"):
+    named = ((key, records.get(f"data/{key}")) for key in storages)
+    if step < 1 or not _is_computed(named, step, f"{records.top}/data/"):
         message = "the storages are not where '.format_version' says: torch may read other bytes"
         hint = "write the file again with `write`, in the layout that torch computes"
         yield Finding("zip-ambiguous", "warning", message, hint, reader.path, offset=version.offset)

@@ -30,7 +30,7 @@ from shardctl.formats.torch.zip.marks import (
     check_names,
     computed_offsets,
 )
-from shardctl.formats.torch.zip.records import Directory, ZipRecord, read_directory
+from shardctl.formats.torch.zip.records import Directory, Records, ZipRecord, read_directory
 from shardctl.formats.torch.zip.structure import (
     DAMAGED,
     END,
@@ -39,7 +39,7 @@ from shardctl.formats.torch.zip.structure import (
     TORCHSCRIPT_HINT,
     ZipFaultError,
 )
-from shardctl.model import Extent, File, Storage
+from shardctl.model import Extent, File, Storage, Tree
 from shardctl.stores.base import Reader
 from shardctl.text import escape, plural
 
@@ -81,58 +81,51 @@ class _Reading:
 
     def file(self) -> File | None:
         reader = self._reader
-        directory = read_directory(reader)
-        top = _top_directory(directory)
-        records = {record.name[len(top) + 1 :]: record for record in directory.records}
-        self._refuse_others(records)
-        data = self._pickle(records)
-        unloadable = Unloadable(self._report, reader.path)
+        directory, raw = read_directory(reader)
+        records = Records(_top_directory(directory), directory)
+        pickle = self._find_pickle(records)
+        data = self._pickle(pickle, records)
+        digest = hashlib.sha256(data)
+        digest.update(raw)
         small = self._small_records(records)
-        try:
-            check_marks(small)
-        except ZipFaultError:
-            unloadable.warn(data)
-            raise
-        result = self._unpickled(data, records["data.pkl"], unloadable)
+        result = self._unpickled(data, pickle, small)
         if result is None:
             return None
-        every = {name: self._storage(name, record) for name, record in records.items()}
-        storages = self._storages(result.storages, every)
+        storages, every = self._storages(result.storages, records)
         self._warn_of_absent_crcs(storages)
-        try:
-            tree = build_tree(result, storages, reader.path, self._report, len(data))
-        except TreeError as error:
-            unloadable.warn(data, known=result.globals)
-            at = records["data.pkl"].extent.offset
-            unloadable.fault("pickle-invalid", error.message, error.hint, at)
-            return None
-        report_all(computed_offsets(reader, top, records, small, result.storages), self._report)
+        report_all(computed_offsets(reader, records, small, result.storages), self._report)
         report_all(location_findings(result.storages.values(), reader.path), self._report)
+        del directory, raw, records, data  # some hundred bytes for each tensor
+        tree = self._tree(result, storages, pickle)
+        if tree is None:
+            return None
         return File(
             path=reader.path,
             format="bin",
             version=reader.version,
             tree=tree,
-            header_sha256=hashlib.sha256(data + directory.raw).hexdigest(),
+            header_sha256=digest.hexdigest(),
             unsafe_globals=unsafe(result.globals),
             refused=result.refused,
             allocations=result.allocations,
-            records=tuple(every.values()),
+            records=every,
         )
 
-    def _refuse_others(self, records: Mapping[str, ZipRecord]) -> None:
+    def _find_pickle(self, records: Records) -> ZipRecord:
+        """The record of the pickle. Raises ZipFaultError for a zip of something else."""
         if "constants.pkl" in records or any(name.startswith("code/") for name in records):
             raise ZipFaultError("zip-invalid", TORCHSCRIPT, 0, TORCHSCRIPT_HINT)
         check_names(records)
-        if "data.pkl" not in records:
+        found = records.get("data.pkl")
+        if found is None:
             hint = "name a file that torch.save wrote"
             raise ZipFaultError(
                 "zip-invalid", "the zip has no data.pkl: it is not a PyTorch checkpoint", 0, hint
             )
+        return found
 
-    def _pickle(self, records: Mapping[str, ZipRecord]) -> bytes:
+    def _pickle(self, record: ZipRecord, records: Records) -> bytes:
         """The pickle's bytes; they pass through our hands, so their checksum is looked at."""
-        record = records["data.pkl"]
         if record.extent.length > MAX_PICKLE_BYTES:
             raise ZipFaultError(
                 "pickle-invalid", "the pickle is larger than any checkpoint's", record.extent.offset
@@ -140,7 +133,7 @@ class _Reading:
         data = self._read(record)
         crc32 = zlib.crc32(data)
         if crc32 != record.crc32:
-            if record.crc32 or any(other.crc32 for other in records.values()):
+            if any(records.directory.crcs):
                 message = (
                     f"data.pkl does not match its CRC-32 (recorded {record.crc32:08x}, "
                     f"found {crc32:08x})"
@@ -156,11 +149,13 @@ class _Reading:
                 self._report(Finding("zip-crc-absent", "warning", message, hint, self._reader.path))
         return data
 
-    def _small_records(self, records: Mapping[str, ZipRecord]) -> dict[str, SmallRecord]:
+    def _small_records(self, records: Records) -> dict[str, SmallRecord]:
         """The records that say how others are read; their checksums are checked."""
         small: dict[str, SmallRecord] = {}
-        for name in CONTROL & records.keys():
-            record = records[name]
+        for name in CONTROL:
+            record = records.get(name)
+            if record is None:
+                continue
             data = self._reader.read(record.extent.offset, min(record.extent.length, SMALL_BYTES))
             whole = len(data) == record.extent.length
             if whole and zlib.crc32(data) != record.crc32 and not self._absent_crcs:
@@ -170,11 +165,16 @@ class _Reading:
         return small
 
     def _unpickled(
-        self, data: bytes, record: ZipRecord, unloadable: Unloadable
+        self, data: bytes, record: ZipRecord, small: Mapping[str, SmallRecord]
     ) -> Unpickled | None:
         at = record.extent.offset
+        unloadable = Unloadable(self._report, self._reader.path)
         try:
+            check_marks(small)
             result = unpickle(data)
+        except ZipFaultError:
+            unloadable.warn(data)
+            raise
         except PickleFaultError as fault:
             unloadable.warn(data)
             unloadable.fault("pickle-invalid", fault.message, fault.hint, at + fault.offset)
@@ -184,19 +184,35 @@ class _Reading:
             self._fault("pickle-invalid", message, at + result.end, DO_NOT_LOAD)
         return result
 
+    def _tree(
+        self, result: Unpickled, storages: Mapping[str, Storage], record: ZipRecord
+    ) -> Tree | None:
+        path = self._reader.path
+        try:
+            return build_tree(result, storages, path, self._report, record.extent.length)
+        except TreeError as error:
+            unloadable = Unloadable(self._report, path)
+            unloadable.warn(self._read(record), known=result.globals)
+            unloadable.fault("pickle-invalid", error.message, error.hint, record.extent.offset)
+            return None
+
     def _storages(
-        self, refs: Mapping[str, StorageRef], every: Mapping[str, Storage]
-    ) -> dict[str, Storage]:
-        """The storages that the pickle names, by key; `every` has those of all records, by name."""
+        self, refs: Mapping[str, StorageRef], records: Records
+    ) -> tuple[dict[str, Storage], tuple[Storage, ...]]:
+        """The storages that the pickle names, by key, and those of all records, in their order."""
+        directory = records.directory
+        named: list[Storage | None] = [None] * len(directory)
         found: dict[str, Storage] = {}
         for key, ref in refs.items():
-            storage = every.get(f"data/{key}")
-            if storage is None:
+            place = records.place(f"{_DATA}{key}")
+            if place is None:
                 message = f"the storage '{escape(key)}' has no record"
                 self._fault(
                     "zip-invalid", message, 0, "incomplete or damaged: fetch or save the file again"
                 )
-            elif storage.extent.length != ref.nbytes:
+                continue
+            storage = named[place] = self._storage(directory, place, key, filled_later=True)
+            if storage.extent.length != ref.nbytes:
                 message = (
                     f"the storage '{escape(key)}' should have {ref.nbytes:,} bytes, and its record "
                     f"has {storage.extent.length:,}"
@@ -204,7 +220,11 @@ class _Reading:
                 self._fault("tensor-size-mismatch", message, storage.extent.offset, DAMAGED)
             else:
                 found[key] = storage
-        return found
+        every = (
+            storage or self._unnamed(directory, place, name)
+            for place, (name, storage) in enumerate(zip(records, named, strict=True))
+        )
+        return found, tuple(every)
 
     def _warn_of_absent_crcs(self, storages: Mapping[str, Storage]) -> None:
         absent = [storage for storage in storages.values() if storage.crc32 is None]
@@ -220,12 +240,21 @@ class _Reading:
             )
             self._report(finding)
 
-    def _storage(self, name: str, record: ZipRecord) -> Storage:
+    def _unnamed(self, directory: Directory, place: int, name: str) -> Storage:
+        """The storage of a record that the pickle does not name."""
         key = name.removeprefix(_DATA)
-        # torch.save leaves 0 for storages whose bytes are filled in later (`skip_data`).
-        filled_later = key != name or self._absent_crcs
-        absent = filled_later and record.crc32 == 0 and record.extent.length > 0
-        return Storage(record.extent, key, None if absent else record.crc32)
+        return self._storage(directory, place, key, filled_later=key != name or self._absent_crcs)
+
+    def _storage(
+        self, directory: Directory, place: int, key: str, *, filled_later: bool
+    ) -> Storage:
+        """The storage of a record.
+
+        torch.save leaves a checksum of 0 where bytes are filled in later (`skip_data`).
+        """
+        extent, crc32 = directory.extent(place), directory.crcs[place]
+        absent = filled_later and crc32 == 0 and extent.length > 0
+        return Storage(extent, key, None if absent else crc32)
 
     def _read(self, record: ZipRecord) -> bytes:
         extent: Extent = record.extent
@@ -237,19 +266,21 @@ class _Reading:
 
 def _top_directory(directory: Directory) -> str:
     """The one directory that all records are in; torch takes that of the first."""
-    tops = {record.name.split("/", 1)[0] for record in directory.records}
-    if not directory.records:
+    if not len(directory):
         raise ZipFaultError(
             "zip-invalid", "the zip is empty", 0, "name a file that torch.save wrote"
         )
-    for record in directory.records:
-        if "\\" in record.name or record.name.startswith("/") or ".." in record.name.split("/"):
-            message = f"the record '{escape(record.name)}' leads out of the file's directory"
-            raise ZipFaultError("zip-ambiguous", message, record.extent.offset, DO_NOT_LOAD)
-    if len(tops) > 1 or any("/" not in record.name for record in directory.records):
+    for name, place in directory.places.items():
+        if "\\" in name or name.startswith("/") or ".." in name.split("/"):
+            message = f"the record '{escape(name)}' leads out of the file's directory"
+            at = directory.offsets[place]
+            raise ZipFaultError("zip-ambiguous", message, at, DO_NOT_LOAD)
+    top = next(iter(directory.places)).split("/", 1)[0]
+    if not all(name.startswith(f"{top}/") for name in directory.places):
+        tops = dict.fromkeys(name.split("/", 1)[0] for name in directory.places)
         some = ", ".join(map(escape, sorted(tops)[:5]))
         hint = "name a file that torch.save wrote; a plain zip must be unpacked first"
         raise ZipFaultError(
             "zip-ambiguous", f"the records are not in one directory, but in {some}", 0, hint
         )
-    return next(iter(tops))
+    return top

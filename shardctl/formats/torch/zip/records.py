@@ -8,15 +8,18 @@ APPNOTE 6.3.10; the files of torch.
 
 from __future__ import annotations
 
+import itertools
 import struct
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from shardctl.formats.torch.zip.central import (
     Entry,
+    Names,
     entries_of,
     find_directory,
-    refuse_duplicates,
     shown,
 )
 from shardctl.formats.torch.zip.structure import (
@@ -34,6 +37,7 @@ from shardctl.formats.torch.zip.structure import (
 )
 from shardctl.model import Extent
 from shardctl.stores.base import Reader
+from shardctl.text import escape
 
 _LOCAL_FORM = struct.Struct("<4xHHHHHIIIHH")
 _DESCRIPTOR_FORMS = (struct.Struct("<4sIII"), struct.Struct("<4sIQQ"))
@@ -47,34 +51,101 @@ class ZipRecord(NamedTuple):
     crc32: int
 
 
-@dataclass(frozen=True, slots=True)
 class Directory:
-    """The records in the order of the central directory, and that directory's own bytes."""
+    """The records in the order of the central directory.
 
-    records: tuple[ZipRecord, ...]
-    raw: bytes
+    There can be a million of them, so no object is kept for each: `places` has the place of each
+    name in the columns `offsets` and `lengths` (bytes of the data) and `crcs`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.places: dict[str, int] = {}
+        self.offsets, self.lengths, self.crcs = array("Q"), array("Q"), array("I")
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def add(self, name: str, offset: int, length: int, crc32: int) -> None:
+        """Append a record; its name must be new."""
+        self.places[name] = len(self.places)
+        self.offsets.append(offset)
+        self.lengths.append(length)
+        self.crcs.append(crc32)
+
+    def extent(self, place: int) -> Extent:
+        """Return where the data of the record at a place is."""
+        return Extent(self._path, self.offsets[place], self.lengths[place])
+
+    def get(self, name: str) -> ZipRecord | None:
+        """Return the record of that name; None where there is none."""
+        place = self.places.get(name)
+        if place is None:
+            return None
+        return ZipRecord(name, self.extent(place), self.crcs[place])
 
 
-def read_directory(reader: Reader) -> Directory:
-    """All records. Raises ZipFaultError for damage, and for what readers could read differently."""
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records below a directory of the zip, by their names there."""
+
+    top: str
+    directory: Directory
+
+    def __len__(self) -> int:
+        return len(self.directory)
+
+    def __iter__(self) -> Iterator[str]:
+        begin = len(self.top) + 1
+        return (name[begin:] for name in self.directory.places)
+
+    def __contains__(self, name: str) -> bool:
+        return self.place(name) is not None
+
+    def place(self, name: str) -> int | None:
+        """Return the place of a record in the directory; None where there is none of that name."""
+        return self.directory.places.get(f"{self.top}/{name}")
+
+    def get(self, name: str) -> ZipRecord | None:
+        """Return the record of that name; None where there is none."""
+        return self.directory.get(f"{self.top}/{name}")
+
+
+def read_directory(reader: Reader) -> tuple[Directory, bytes]:
+    """Return all records, and the bytes of the central directory.
+
+    Raises ZipFaultError for damage, and for what readers could read differently.
+    """
     begin, nbytes, count = find_directory(reader)
     raw = reader.read(begin, nbytes)
     if b"/constants.pkl" in raw and b"/code/" in raw:
         raise ZipFaultError("zip-invalid", TORCHSCRIPT, 0, TORCHSCRIPT_HINT)
-    entries = list(entries_of(raw, begin, count))
-    refuse_duplicates(entries)
-    by_place = sorted(entries, key=lambda entry: entry.at)
-    extents: dict[bytes, Extent] = {}
-    at = 0
-    for entry in by_place:
-        if entry.at != at:
-            what = "unknown bytes before" if entry.at > at else "another record overlaps"
-            raise ZipFaultError(
-                "zip-ambiguous", f"{what} the record '{shown(entry)}'", min(at, entry.at), AMBIGUOUS
-            )
+    names = Names()
+    directory = Directory(reader.path)
+    headers, ends = array("Q"), array("Q")
+    for entry in entries_of(raw, begin, count):
+        names.add(entry)
         data = _data_offset(reader, entry, begin)
-        extents[entry.name] = Extent(reader.path, data, entry.nbytes)
-        at = data + entry.nbytes + _descriptor_bytes(reader, entry, data + entry.nbytes)
+        end = data + entry.nbytes
+        directory.add(entry.text, data, entry.nbytes, entry.crc32)
+        headers.append(entry.at)
+        ends.append(end + _descriptor_bytes(reader, entry, end))
+    _refuse_gaps(directory, headers, ends, begin)
+    return directory, raw
+
+
+def _refuse_gaps(directory: Directory, headers: array[int], ends: array[int], begin: int) -> None:
+    """Raise ZipFaultError unless the records follow one another from byte 0 to the directory."""
+    at = 0
+    for place in sorted(range(len(headers)), key=headers.__getitem__):
+        header = headers[place]
+        if header != at:
+            what = "unknown bytes before" if header > at else "another record overlaps"
+            name = escape(next(itertools.islice(directory.places, place, None)))
+            raise ZipFaultError(
+                "zip-ambiguous", f"{what} the record '{name}'", min(at, header), AMBIGUOUS
+            )
+        at = ends[place]
     if at != begin:
         raise ZipFaultError(
             "zip-ambiguous",
@@ -82,8 +153,6 @@ def read_directory(reader: Reader) -> Directory:
             at,
             AMBIGUOUS,
         )
-    records = tuple(ZipRecord(entry.text, extents[entry.name], entry.crc32) for entry in entries)
-    return Directory(records, raw)
 
 
 def _data_offset(reader: Reader, entry: Entry, limit: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from shardctl.errors import UsageError
 from shardctl.formats.limits import MAX_SIZE
@@ -19,7 +20,7 @@ from shardctl.formats.torch.types import STORAGE_OF, TORCH_NAME_OF, torch_packin
 from shardctl.formats.torch.zip.layout import ALIGNMENT, Record, lay_out, measure
 from shardctl.layout import Copy, Layout, pieces_of
 from shardctl.model import Extent, Tensor, contiguous_strides
-from shardctl.storages import used_extent
+from shardctl.storages import shared_storages, used_extent
 from shardctl.text import escape
 
 TOP = "archive"
@@ -50,65 +51,83 @@ class TorchZipWriter:
         return lay_out(records_of(tensors, block), block)
 
 
-def records_of(tensors: Sequence[Tensor], block: int | None = None) -> list[Record]:
-    """The records of a file that holds these tensors, in torch's order.
+def records_of(tensors: Sequence[Tensor], block: int | None = None) -> Iterator[Record]:
+    """Yield the records of a file that holds these tensors, in torch's order.
 
     `block` is that of a shareable file.
     """
-    views, storages = _views_and_storages(tensors)
-    computable = [
-        _known(".format_version", b"1"),
-        _known(".storage_alignment", str(ALIGNMENT).encode()),
-    ]
-    return [
-        _known("data.pkl", pickle_state_dict(views)),
-        *(computable if block is None else ()),
-        _known("byteorder", b"little"),
-        *storages,
-        _known("version", b"3\n"),
-    ]
+    for tensor in tensors:
+        _check(tensor)
+    yield _known("data.pkl", pickle_state_dict(map(_view, tensors, _places(tensors))))
+    if block is None:
+        yield _known(".format_version", b"1")
+        yield _known(".storage_alignment", str(ALIGNMENT).encode())
+    yield _known("byteorder", b"little")
+    yield from _storage_records(tensors)
+    yield _known("version", b"3\n")
 
 
 def _known(name: str, data: bytes) -> Record:
     return Record(f"{TOP}/{name}".encode(), data, zlib.crc32(data))
 
 
-def _views_and_storages(tensors: Sequence[Tensor]) -> tuple[Iterator[View], list[Record]]:
-    groups: dict[tuple[str, str], list[Tensor]] = {}
+class _Place(NamedTuple):
+    """Where a tensor is stored: the number of its storage, and the part of it that is written.
+
+    `group` are all tensors that view it.
+    """
+
+    number: int
+    used: Extent
+    group: Sequence[Tensor]
+
+
+def _places(tensors: Sequence[Tensor]) -> Iterator[_Place]:
+    """Yield the place of each tensor; storages are numbered as they first occur."""
+    groups = shared_storages(tensors)
+    known: dict[tuple[str, str], _Place] = {}
+    count = 0
     for tensor in tensors:
-        _check(tensor)
-        groups.setdefault(tensor.storage.identity, []).append(tensor)
-    places: dict[tuple[str, str], tuple[str, Extent, bool]] = {}
-    records: list[Record] = []
-    for number, (identity, group) in enumerate(groups.items()):
-        whole, used = group[0].storage.extent, used_extent(group)
-        crc32 = group[0].storage.crc32 if used == whole else None
-        made = group[0].storage.made is not None
-        records.append(
-            Record(
-                f"{TOP}/data/{number}".encode(),
-                pieces_of(group[0]) if made else (Copy(used, crc32),),
-                0 if used.length == 0 else crc32,
-                next((tensor for tensor in group if tensor.elements), None),
-            )
+        group = groups.get(tensor.storage.identity) if groups else None
+        if group is None:
+            place = _Place(count, tensor.span, (tensor,))
+        else:
+            place = known.get(tensor.storage.identity) or _Place(count, used_extent(group), group)
+            known[tensor.storage.identity] = place
+        count += place.number == count
+        yield place
+
+
+def _storage_records(tensors: Sequence[Tensor]) -> Iterator[Record]:
+    count = 0
+    for place in _places(tensors):
+        if place.number < count:
+            continue
+        count += 1
+        first, used = place.group[0], place.used
+        crc32 = first.storage.crc32 if used == first.storage.extent else None
+        yield Record(
+            f"{TOP}/data/{place.number}".encode(),
+            (Copy(used, crc32),) if first.storage.made is None else pieces_of(first),
+            0 if used.length == 0 else crc32,
+            next((tensor for tensor in place.group if tensor.elements), None),
         )
-        places[identity] = (str(number), used, len(group) > 1)
-    return (_view(tensor, *places[tensor.storage.identity]) for tensor in tensors), records
 
 
-def _view(tensor: Tensor, key: str, used: Extent, shared: bool) -> View:
+def _view(tensor: Tensor, place: _Place) -> View:
+    used = place.used
     skipped = 8 * (used.offset - tensor.storage.extent.offset) // tensor.dtype.bits
     packed = torch_packing(tensor.dtype)
     shape = (*tensor.shape[:-1], tensor.shape[-1] // packed) if packed > 1 else tensor.shape
     return View(
         name=tensor.name,
-        key=key,
+        key=str(place.number),
         dtype=tensor.dtype,
         storage_bytes=used.length,
         offset=(tensor.offset - skipped) // packed if tensor.elements else 0,
         shape=shape,
         strides=contiguous_strides(shape) if tensor.strides is None else tensor.strides,
-        shared=shared,
+        shared=len(place.group) > 1,
     )
 
 
