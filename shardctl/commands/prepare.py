@@ -108,8 +108,9 @@ def prepare(
 
     A replacement that was interrupted in the target is completed first where `finish` is set (the
     source may be what it replaces), else it is a TargetExistsError. `records` has the record of the
-    last run; without one, files of the planned names and sizes are compared with the source, where
-    `compare` allows it. Raises UsageError, InputError and TargetError with what to do about it.
+    last run; without one, or where `options` ask for a comparison, files of the planned names and
+    sizes are compared with the source, if `compare` allows it. Raises UsageError, InputError and
+    TargetError with what to do about it.
     """
     notes: list[str] = []
     records = NoRecords() if records is None else records
@@ -140,7 +141,9 @@ def prepare(
     # Check the target.
     found = Finished(route, plan, identity, companions, sources, options)
     receipts = found.by_record(records.find(place.directory))
-    if receipts is None and compare:
+    # What was replaced in place is gone, and its result is all that there is to compare.
+    proved = receipts is not None and (route.in_place or not options.read_back)
+    if compare and not proved:
         receipts = found.by_contents()
         if receipts is not None:
             notes.append("the target was compared with the source: it is complete and equal")

@@ -18,9 +18,10 @@ from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
 from shardctl.engine.journal import LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import RunRecord
+from shardctl.engine.resume import resume
 from shardctl.engine.sources import source_changed
 from shardctl.engine.staging import Staging
-from shardctl.engine.task import ShardTask, digest, write
+from shardctl.engine.task import ShardTask, write
 from shardctl.errors import ShardctlError, Stopped, StorageError
 from shardctl.model import Version
 from shardctl.sizes import format_size
@@ -29,7 +30,7 @@ from shardctl.stores.base import Store
 from shardctl.stores.optional import free_bytes, lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import Workers
-from shardctl.streams.progress import TICK_SECONDS, Observer, no_tick
+from shardctl.streams.progress import TICK_SECONDS, Observer
 
 #: Room to leave beside the files themselves, in bytes: for the journal and directory entries.
 SLACK_BYTES = 1024 * 1024
@@ -149,7 +150,11 @@ class _Run:
     def _stage(self, executor: Callable[[int], Workers]) -> tuple[Receipt, ...]:
         """Write the files under their staged names; return the receipts of all, in order."""
         tasks, observe = self.job.tasks, self.observe
-        done = self._resume()
+        done = {}
+        if self.options.restart or self.journal.identity() is None:
+            self.journal.end()
+        else:
+            done = resume(tasks, self.source, self.target, self.journal)
         todo = [task for task in tasks if task.filename not in done]
         _check_space(self.job, self.target, todo)
         names = [*(task.filename for task in tasks), CHECKSUMS]
@@ -175,28 +180,6 @@ class _Run:
         for directory in (self.journal.staging.make_files(), self.journal.staging.own):
             directory.sync()
         return tuple(done[task.filename] for task in tasks)
-
-    def _resume(self) -> dict[str, Receipt]:
-        """Return the files of an earlier try that can be kept; discard everything else of it."""
-        if self.options.restart or self.journal.identity() is None:
-            self.journal.end()
-            return {}
-        wanted = {task.filename: task for task in self.job.tasks}
-        kept = {
-            name: receipt
-            for name, receipt in self.journal.receipts().items()
-            if name in wanted and self._is_staged(receipt, wanted[name])
-        }
-        self.journal.keep(kept.keys())
-        return kept
-
-    def _is_staged(self, receipt: Receipt, task: ShardTask) -> bool:
-        path = self.journal.staged(task.filename)
-        if receipt.nbytes != task.layout.nbytes or (receipt.damaged and not task.accept_damage):
-            return False
-        if receipt.sha256 is None:
-            return not task.digest
-        return digest(self.target, path, no_tick) == receipt.sha256
 
     def _write(
         self,
