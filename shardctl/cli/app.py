@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import typer
 
@@ -44,7 +45,7 @@ def log(text: str, *, quiet: bool = False) -> None:
 def _write(name: str, arguments: WriterArguments) -> None:
     """Run `split`, `merge` or `reshard`."""
     from shardctl.cli import documents, render
-    from shardctl.cli.process import held
+    from shardctl.cli.process import after, held
     from shardctl.cli.progress import observers as progress
     from shardctl.cli.records import records as records_of_user
     from shardctl.cli.reporting import Reporter
@@ -69,6 +70,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
         finish=finish,
         compare=not arguments.dry_run,
         records=records,
+        hold=held,
     )
     if arguments.check:
         raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)
@@ -85,24 +87,29 @@ def _write(name: str, arguments: WriterArguments) -> None:
         else:
             write_stdout(render.plan(prepared) if render.drawing() else render.plan_rows(prepared))
         return
-    if prepared.receipts is not None:
-        log("up to date", quiet=arguments.quiet)
-        receipts = prepared.receipts
-    else:
+    result = prepared.path(target_store)
+    receipts, seconds = prepared.receipts, None
+    if receipts is None:
         begun = time.monotonic()
-        run = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=held)
+        hold = partial(held, result)
+        run = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=hold)
         with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
             receipts = write(source_store, target_store, prepared, run, observer, records=records)
         seconds = time.monotonic() - begun
-        summary = render.summary(prepared, receipts, seconds, verbose=arguments.verbose)
+    with after(result):
+        summary = (
+            "up to date"
+            if seconds is None
+            else render.summary(prepared, receipts, seconds, verbose=arguments.verbose)
+        )
         log(summary, quiet=arguments.quiet)
-    for note in render.accepted(receipts):
-        log(f"note: {note}", quiet=arguments.quiet)
-    report.plan(prepared)
-    if arguments.json:
-        write_stdout(documents.dump(documents.writing(name, prepared, target_store, receipts)))
-    else:
-        write_stdout(prepared.path(target_store) + "\n")
+        for note in render.accepted(receipts):
+            log(f"note: {note}", quiet=arguments.quiet)
+        report.plan(prepared)
+        if arguments.json:
+            write_stdout(documents.dump(documents.writing(name, prepared, target_store, receipts)))
+        else:
+            write_stdout(result + "\n")
 
 
 def _writer(

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.commands.target import Route, exists, same_bytes
-from shardctl.engine.staging import STAGING
 from shardctl.formats.registry import all_suffixes
-from shardctl.naming import is_training_state, is_weights_or_index
+from shardctl.naming import STAGING, is_training_state, is_weights_or_index
 from shardctl.planning.request import WriteOptions
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store

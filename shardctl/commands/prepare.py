@@ -5,7 +5,8 @@ Nothing is written, but a replacement that an interrupted run had started is com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,8 +16,13 @@ from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.finished import Finished
 from shardctl.commands.replace import superseded
 from shardctl.commands.target import Route, Target, kept_checksums, reflink_of, resolve_target
-from shardctl.engine.commit import check_not_half_replaced, is_half_replaced, recover
+from shardctl.engine.commit import recover
 from shardctl.engine.guards import Surroundings
+from shardctl.engine.interrupted import (
+    check_not_half_replaced,
+    half_replaced,
+    is_half_replaced,
+)
 from shardctl.engine.journal import Commit, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import NoRecords, Records
@@ -103,13 +109,15 @@ def prepare(
     finish: bool,
     compare: bool = True,
     records: Records | None = None,
+    hold: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Prepared:
     """Read headers, plan, and check the target.
 
     A replacement that was interrupted in the target is completed first where `finish` is set (the
     source may be what it replaces), else it is a TargetExistsError. `records` has the record of the
     last run; without one, or where `options` ask for a comparison, files of the planned names and
-    sizes are compared with the source, if `compare` allows it. Raises UsageError, InputError and
+    sizes are compared with the source, if `compare` allows it. `hold` is entered while a
+    replacement is completed: signals wait until it is left. Raises UsageError, InputError and
     TargetError with what to do about it.
     """
     notes: list[str] = []
@@ -117,7 +125,8 @@ def prepare(
     # Resolve.
     one_file = options.limits is not None and options.limits.one_file
     place = resolve_target(target_store, target, one_file=one_file)
-    completed = _complete_interrupted(target_store, place, records, finish=finish)
+    with hold():
+        completed = _complete_interrupted(target_store, place, records, finish=finish)
     if completed is not None:
         notes.append("completed the replacement that an interrupted run had started")
     located = _locate(source_store, source, target_store, place, completed)
@@ -183,11 +192,10 @@ def _complete_interrupted(
         recovered = recover(store, target.directory, partial(records.keep, target.directory))
         return None if recovered is None else recovered[0]
     if is_half_replaced(store, target.directory):
-        raise TargetExistsError(
-            f"'{target.directory}' is half replaced: an interrupted run was renaming its files",
+        raise half_replaced(
+            TargetExistsError,
+            target.directory,
             hint="run the command without `plan`: it completes the replacement first",
-            code="half-done",
-            file=target.directory,
         )
     return None
 
@@ -204,9 +212,8 @@ def _locate(
         if name in completed.replaced_source and source_store.same(directory, target.directory):
             # The replacement that was just completed removed it: what it held is in the new files.
             source = target_store.join(target.directory, completed.loads_from)
-    located = find_source(source_store, source, whole_set=True)
-    check_not_half_replaced(source_store, located.directory)
-    return located
+    check_not_half_replaced(source_store, source)
+    return find_source(source_store, source, whole_set=True)
 
 
 def _versions(

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shardctl.engine import exchange
+from shardctl.engine.interrupted import COMPLETES, is_foreign
 from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal
 from shardctl.engine.records import RunRecord
 from shardctl.engine.staging import OLD, Staging
-from shardctl.errors import InputError, ShardctlError, TargetExistsError
+from shardctl.errors import ShardctlError, TargetExistsError
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock
 
@@ -40,7 +41,11 @@ def recover(
             if commit is None:
                 return None
             refuse_foreign_commit(staging, commit)
-            exchange.carry_out(commit.exchange, staging.places())
+            try:
+                exchange.carry_out(commit.exchange, staging.places())
+            except ShardctlError as error:
+                _say_half_replaced(error, directory)
+                raise
             record = complete(journal, commit, keep)
             staging.remove_empty_directories()
         staging.remove()
@@ -56,8 +61,10 @@ def carry_out(
     journal.begin_commit(commit)
     try:
         exchange.carry_out(commit.exchange, places)
-    except ShardctlError:
-        if exchange.undo(commit.exchange, places):
+    except ShardctlError as error:
+        if not exchange.undo(commit.exchange, places):
+            _say_half_replaced(error, staging.target.path)
+        else:
             staging.own.remove(COMMIT)
             staging.own.sync()
         raise
@@ -95,33 +102,17 @@ def complete(
     return record
 
 
-def is_half_replaced(store: Store, directory: str) -> bool:
-    """Whether a commit was interrupted in a directory, so that its files may be of two sets."""
-    staging = Staging.find(store, directory)
-    if staging is None:
-        return False
-    with staging:
-        try:
-            commit = Journal(staging).commit()
-        except ShardctlError:
-            return False  # an unreadable commit is not one of this version
-        return commit is not None and not _is_foreign(staging, commit)
-
-
-def check_not_half_replaced(store: Store, directory: str) -> None:
-    """Raise InputError where a commit was interrupted in a directory."""
-    if is_half_replaced(store, directory):
-        raise InputError(
-            f"'{directory}' is half replaced: an interrupted run was renaming its files",
-            hint="run the interrupted command again: it completes the replacement first",
-            code="half-done",
-            file=directory,
-        )
+def _say_half_replaced(error: ShardctlError, directory: str) -> None:
+    """Add to what ended a commit that it is not finished, and the one way on."""
+    error.message += f"; '{directory or '.'}' is half replaced"
+    # Of what another program did, the hint says what is to be done first.
+    if error.code not in ("target-changed", "half-done"):
+        error.hint = COMPLETES
 
 
 def refuse_foreign_commit(staging: Staging, commit: Commit) -> None:
     """Raise TargetExistsError where a commit was begun in another directory."""
-    if _is_foreign(staging, commit):
+    if is_foreign(staging, commit):
         directory = staging.target.path or "."
         raise TargetExistsError(
             f"'{staging.own.path}' is the state of a run into another directory: it was copied, "
@@ -130,9 +121,3 @@ def refuse_foreign_commit(staging: Staging, commit: Commit) -> None:
             code="half-done",
             file=staging.own.path,
         )
-
-
-def _is_foreign(staging: Staging, commit: Commit) -> bool:
-    """Whether the directory is another than the one in which the commit was begun."""
-    own = staging.target.own_identity()
-    return staging.target.keeps_inodes() and own.inode != commit.directory.inode

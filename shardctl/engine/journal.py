@@ -23,13 +23,13 @@ from typing import Any, TypeVar
 
 from shardctl.engine.exchange import Exchange, Named
 from shardctl.engine.receipts import LINES, Receipt, Receipts, receipt_of
-from shardctl.engine.staging import FILES, STAGING, Staging
+from shardctl.engine.staging import FILES, Staging
 from shardctl.errors import StorageError
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
 from shardctl.planning.request import Options, option_differences
 from shardctl.stores.atomic import FRESH, put
-from shardctl.stores.base import Identity, Store
+from shardctl.stores.base import Identity
 from shardctl.text import escape
 
 LOCK, PLAN, COMMIT = "lock", "plan.json", "commit.json"
@@ -230,22 +230,6 @@ class Journal:
         whole = {"journal_version": JOURNAL_VERSION, **document}
         data = json.dumps(whole, separators=(",", ":")).encode("ascii")
         put(self._store, self.staging.own.path, name, data)
-
-
-def unfinished(store: Store, directory: str) -> tuple[str, bool] | None:
-    """Return the staging directory of an unfinished run into a directory, None where there is none.
-
-    With it, whether its commit was begun: then the directory may hold old and new files.
-    """
-    staging = Staging.find(store, directory)
-    if staging is None:
-        return None
-    with staging:
-        journal = Journal(staging)
-        if journal.has_commit():
-            return store.join(directory, STAGING), True
-        begun = staging.own.identity(PLAN) is not None
-        return (store.join(directory, STAGING), False) if begun else None
 
 
 def versions_of(document: Mapping[str, Any]) -> dict[str, Version]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 
 from shardctl.checksums import CHECKSUMS, edit_checksums
@@ -64,7 +64,7 @@ class Job:
 class RunOptions:
     """How to run: files at once, and whether to discard an unfinished run first.
 
-    `hold` is entered for the time of the commit: signals wait until it is left.
+    `hold` is entered before the commit and left when the run has ended: signals wait until then.
     """
 
     jobs: int
@@ -98,10 +98,10 @@ def execute(
     """
     made = make_durably(target, job.directory)
     try:
-        with Staging.make(target, job.directory) as staging:
+        with ExitStack() as held, Staging.make(target, job.directory) as staging:
             try:
                 with lock(target, staging.path(LOCK)):
-                    run = _Run(job, source, target, Journal(staging), options, observe, keep)
+                    run = _Run(job, source, target, Journal(staging), options, observe, keep, held)
                     try:
                         return run.go(executor)
                     finally:
@@ -118,7 +118,10 @@ def execute(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run, from the moment when it holds the lock."""
+    """One run, from the moment when it holds the lock.
+
+    `held` is left when it has released the lock and removed what it need not leave.
+    """
 
     job: Job
     source: Store
@@ -127,6 +130,7 @@ class _Run:
     options: RunOptions
     observe: Observer
     keep: Callable[[RunRecord], object] | None
+    held: ExitStack
 
     def go(self, executor: Callable[[int], Workers]) -> Done:
         """Stage the files and commit them."""
@@ -141,8 +145,8 @@ class _Run:
             # After the files were looked at: what changes from here on is not what was seen.
             refuse_changed(self.target, job.directory, job.surroundings)
             self.observe.committing()
-            with self.options.hold():
-                return Done(receipts, commits.carry_out(journal, commit, self.keep))
+            self.held.enter_context(self.options.hold())
+            return Done(receipts, commits.carry_out(journal, commit, self.keep))
         except Exception:
             _tidy(journal)
             raise
