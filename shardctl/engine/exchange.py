@@ -115,7 +115,7 @@ def carry_out(exchange: Exchange, at: Places) -> None:
     StorageError.
     """
     # New files get their names only once all old ones are aside: with one there, this step is done.
-    if not any(_is_in(at.target, file, at) for file in exchange.new):
+    if not any(_has_name(file, at) for file in exchange.new):
         for file in exchange.old:
             _move_aside(file, at)
         at.aside.sync()
@@ -141,7 +141,7 @@ def undo(exchange: Exchange, at: Places) -> bool:
     """
     try:
         for file in reversed(exchange.new):
-            if _is_in(at.target, file, at):
+            if _has_name(file, at):
                 at.target.move(file.name, at.files, file.name)
         for file in reversed(exchange.old):
             if _is_in(at.aside, file, at):
@@ -174,10 +174,24 @@ def _is_in(directory: Directory, file: Named, at: Places) -> bool:
     return there is not None and there.is_moved(file.seen, inodes=at.inodes)
 
 
+def _has_name(file: Named, at: Places) -> bool:
+    """Whether a staged file has its name in the target.
+
+    Then it is not staged any more, or by a second link only. Without inode numbers an old file
+    that was written in the same moment, with the same size, looks like the new one.
+    """
+    staged, there = at.files.identity(file.name), at.target.identity(file.name)
+    return (
+        there is not None
+        and there.is_moved(file.seen, inodes=at.inodes)
+        and (staged is None or staged.is_same_file(there))
+    )
+
+
 def _give_name(file: Named, at: Places) -> None:
     staged, there = at.files.identity(file.name), _forgotten(file.name, at)
-    if there is not None and there.is_moved(file.seen, inodes=at.inodes):
-        if staged is not None and staged.is_same_file(there):
+    if _has_name(file, at):
+        if staged is not None:
             at.files.remove(file.name)
     elif staged is None or not staged.is_unchanged(file.seen, inodes=at.inodes):
         raise StorageError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,14 @@ def root(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(root: Path) -> Iterator[Places]:
+def opened(root: Path, *, inodes: bool = True) -> Iterator[Places]:
     """The open directories of an exchange."""
     with (
         Stopping.open(str(root / "target")) as target,
         Stopping.open(str(root / "files")) as files,
         Stopping.open(str(root / "aside")) as aside,
     ):
-        yield Places(target, files, aside, inodes=True)
+        yield Places(target, files, aside, inodes=inodes)
 
 
 def planned(root: Path) -> Exchange:
@@ -88,9 +89,9 @@ def everything(root: Path) -> list[str]:
     return sorted(texts)
 
 
-def exchanged(root: Path, exchange: Exchange) -> None:
+def exchanged(root: Path, exchange: Exchange, *, inodes: bool = True) -> None:
     """Carry an exchange out, and remove the old files."""
-    with opened(root) as at:
+    with opened(root, inodes=inodes) as at:
         carry_out(exchange, at)
         remove_old(exchange, at)
 
@@ -163,6 +164,28 @@ def test_a_kill_at_any_moment_is_finished_by_the_next(
     monkeypatch.undo()
     exchanged(root, exchange)
     assert contents(root / "target") == NEW
+    assert contents(root / "aside") == contents(root / "files") == {}
+
+
+@pytest.mark.parametrize("moment", range(10))
+def test_files_of_the_same_moment_are_told_apart_without_inode_numbers(
+    root: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Where old and new files have the same sizes and times, and inode numbers say nothing, the new
+    ones get their names all the same, killed before any change or not at all (0).
+    """
+    for directory in ("target", "files"):
+        for path in (root / directory).iterdir():
+            path.write_text(f"{directory:<9} {path.name:<11}")
+            os.utime(path, (1, 1))
+    new = contents(root / "files")
+    exchange = planned(root)
+    kill_at(moment, monkeypatch)
+    with suppress(Killed):
+        exchanged(root, exchange, inodes=False)
+    monkeypatch.undo()
+    exchanged(root, exchange, inodes=False)
+    assert contents(root / "target") == new
     assert contents(root / "aside") == contents(root / "files") == {}
 
 
