@@ -280,6 +280,8 @@ def index(
     store, path = open_store(source)
     with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
         made = reindex(store, path, check=check, opened=opened)
+    for note in made.notes:
+        log(f"note: {note}", quiet=quiet)
     for change in made.changes:
         log(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
     if json:

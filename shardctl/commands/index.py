@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from shardctl.commands.target import unlocked_notes
 from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.engine.journal import LOCK
 from shardctl.engine.staging import Staging
@@ -45,12 +46,14 @@ class Reindexed:
 
     `path` is where it belongs, `changes` how it differs from the index that is there, and
     `unreadable` the contents of one that cannot be read: there may be something to learn from it.
+    `notes` are for the user to know once it is written.
     """
 
     path: str
     data: bytes
     changes: tuple[str, ...]
     unreadable: bytes | None = None
+    notes: tuple[str, ...] = ()
 
 
 def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
@@ -266,4 +269,4 @@ def reindex(store: Store, source: str, *, check: bool, opened: Opened = unseen) 
                     write_index(store, made)
         finally:
             staging.remove()
-    return made
+    return replace(made, notes=tuple(unlocked_notes(store)))

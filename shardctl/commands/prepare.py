@@ -15,7 +15,14 @@ from shardctl.commands.companions import companions_of, companions_to_copy
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.finished import Finished
 from shardctl.commands.replace import superseded
-from shardctl.commands.target import Route, Target, kept_checksums, reflink_of, resolve_target
+from shardctl.commands.target import (
+    Route,
+    Target,
+    kept_checksums,
+    reflink_of,
+    resolve_target,
+    unlocked_notes,
+)
 from shardctl.engine.commit import recover
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.interrupted import (
@@ -162,6 +169,8 @@ def prepare(
         {*plan.filenames, *companions, CHECKSUMS},
         weights=place.filename is None,
     )
+    if receipts is None:
+        notes.extend(unlocked_notes(target_store))
     changes = Changes() if receipts is not None else _changes(route, companions, plan, options)
     read = route.names_read()
     return Prepared(
