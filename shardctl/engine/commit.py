@@ -2,12 +2,14 @@
 
 A commit is written down before the first rename. From there on it only goes forward, and the next
 run into the same directory finishes it. Where another program is found to have changed one of its
-files, the run that began it undoes what it did; a later run leaves everything where it is.
+files, the run that began it undoes what it did; a later run leaves everything where it is,
+unless a new file is lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from shardctl.engine import exchange
 from shardctl.engine.interrupted import COMPLETES, is_foreign
@@ -24,6 +26,7 @@ def recover(
 ) -> tuple[Commit, RunRecord] | None:
     """Finish a commit that was interrupted in a target directory; None where there is none.
 
+    Where one of its new files is lost, the old ones get their names back, and there is none then.
     `keep` is given the record while the commit can still be repeated.
 
     Raises LockedError, TargetExistsError where a file of it was changed since, or where it came
@@ -42,8 +45,11 @@ def recover(
                 return None
             refuse_foreign_commit(staging, commit)
             try:
-                exchange.carry_out(commit.exchange, staging.places())
+                exchange.carry_out(commit.exchange, staging.places(), undone=commit.undone)
             except ShardctlError as error:
+                # Without one of the new files it can only go back.
+                if error.code == "half-done" and _undo(journal, commit, staging.places()):
+                    return None
                 _say_half_replaced(error, directory)
                 raise
             record = complete(journal, commit, keep)
@@ -62,13 +68,24 @@ def carry_out(
     try:
         exchange.carry_out(commit.exchange, places)
     except ShardctlError as error:
-        if not exchange.undo(commit.exchange, places):
+        if not _undo(journal, commit, places):
             _say_half_replaced(error, staging.target.path)
-        else:
-            staging.own.remove(COMMIT)
-            staging.own.sync()
         raise
     return complete(journal, commit, keep)
+
+
+def _undo(journal: Journal, commit: Commit, places: exchange.Places) -> bool:
+    """Put everything back, and forget the commit; return whether all of it succeeded."""
+    try:
+        # Where the process ends in between, the next one knows that files were moved back.
+        journal.begin_commit(replace(commit, undone=True))
+        if not exchange.undo(commit.exchange, places):
+            return False
+        journal.staging.own.remove(COMMIT)
+        journal.staging.own.sync()
+    except ShardctlError:
+        return False
+    return True
 
 
 def complete(

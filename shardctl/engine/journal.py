@@ -78,7 +78,7 @@ class Commit:
     """How the staged files get their names.
 
     `directory` is what the target directory was. `replaced_source` are the names in it that the run
-    has read and replaces.
+    has read and replaces. `undone`: it was begun, and then undone, perhaps in part.
     """
 
     identity: RunIdentity
@@ -86,6 +86,7 @@ class Commit:
     exchange: Exchange
     receipts: tuple[Receipt, ...]
     replaced_source: tuple[str, ...] = ()
+    undone: bool = False
 
     @property
     def loads_from(self) -> str:
@@ -247,6 +248,7 @@ def _commit(document: Mapping[str, Any]) -> Commit:
         exchange=Exchange(_named(document["exchange"]["old"]), _named(document["exchange"]["new"])),
         receipts=tuple(receipt_of(receipt) for receipt in document["receipts"]),
         replaced_source=tuple(document["replaced_source"]),
+        undone=document["undone"],
     )
 
 

@@ -148,16 +148,17 @@ def test_what_another_run_wrote_stays() -> None:
     assert get(store, f"t/{STAGING}/files/theirs") == b"x"
 
 
-def test_a_staged_file_that_is_gone_is_named() -> None:
-    """Where neither the staged file nor the final one exists, the commit stays unfinished."""
+def test_a_commit_that_lost_a_new_file_goes_back() -> None:
+    """Where neither the staged file nor the final one exists, the old files get their names back,
+    and nothing is left to finish.
+    """
     store = MemoryStore()
     begun(store)
     store.remove(f"t/{STAGING}/files/b")
-    with pytest.raises(StorageError) as caught:
-        commits.recover(store, "t")
-    assert caught.value.file == "t/b"
-    assert COMMIT in names(store, f"t/{STAGING}")
-    assert "remov" not in caught.value.hint
+    assert commits.recover(store, "t") is None
+    assert {name: get(store, f"t/{name}") for name in OLD} == dict.fromkeys(OLD, b"old")
+    assert COMMIT not in names(store, f"t/{STAGING}")
+    assert commits.recover(store, "t") is None
 
 
 def test_a_commit_that_can_neither_go_on_nor_back_says_so(
@@ -274,10 +275,10 @@ def test_a_rival_is_noticed_and_the_commit_undone(
     store, target = prepared(tmp_path)
     real = exchange._give_name
 
-    def rival(file: exchange.Named, at: exchange.Places) -> None:
+    def rival(file: exchange.Named, at: exchange.Places, *, undone: bool) -> None:
         if file.name == "b":
             (target / "b").write_bytes(b"rival")
-        real(file, at)
+        real(file, at, undone=undone)
 
     monkeypatch.setattr(exchange, "_give_name", rival)
     with Staging.make(store, str(target)) as staging:

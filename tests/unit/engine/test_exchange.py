@@ -231,6 +231,29 @@ def test_an_exchange_can_be_undone(
     assert contents(root / "files") == NEW
 
 
+@pytest.mark.parametrize("stopped", range(1, 7))
+@pytest.mark.parametrize("undone", range(1, 7))
+def test_an_undo_that_is_cut_short_can_be_gone_on_from(
+    root: Path, monkeypatch: pytest.MonkeyPatch, stopped: int, undone: int
+) -> None:
+    """Killed before any change of an undo, the exchange is completed by the next, though files were
+    moved there and back.
+    """
+    exchange = planned(root)
+    kill_at(stopped, monkeypatch)
+    with opened(root) as at:
+        with pytest.raises(Killed):
+            carry_out(exchange, at)
+        kill_at(stopped + undone, monkeypatch)
+        with suppress(Killed):
+            undo(exchange, at)
+        monkeypatch.undo()
+        carry_out(exchange, at, undone=True)
+        remove_old(exchange, at)
+    assert contents(root / "target") == NEW
+    assert contents(root / "aside") == contents(root / "files") == {}
+
+
 @pytest.mark.parametrize("name", OLD)
 def test_a_file_that_was_written_again_stays(root: Path, name: str) -> None:
     """An old file that is not the one that was seen is not moved, though its name is the same."""
