@@ -112,8 +112,12 @@ class StorageError(ShardctlError):
 
 
 class Stopped(BaseException):
-    """A signal interrupted the run. Like KeyboardInterrupt, it is not an `Exception`."""
+    """A signal interrupted the run. Like KeyboardInterrupt, it is not an `Exception`.
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
+    `complete` is the path of the result where it was complete by then, else None.
+    """
+
+    def __init__(self, signum: int, complete: str | None = None) -> None:
+        super().__init__(signum, complete)
         self.signum = signum
+        self.complete = complete

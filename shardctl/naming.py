@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+#: The directory in a target where a run has its own files until it ends.
+STAGING = ".shardctl"
+
 #: What loaders look for by name, longest first where one begins another.
 KNOWN_STEMS = (
     "diffusion_pytorch_model",

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -49,7 +50,7 @@ def log(text: str, *, quiet: bool = False) -> None:
 def _write(name: str, arguments: WriterArguments) -> None:
     """Run `split`, `merge` or `reshard`."""
     from shardctl.cli import documents, render
-    from shardctl.cli.process import held
+    from shardctl.cli.process import after, held
     from shardctl.cli.progress import observers as progress
     from shardctl.cli.records import records as records_of_user
     from shardctl.cli.reporting import Reporter
@@ -74,6 +75,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
         finish=finish,
         compare=not arguments.dry_run,
         records=records,
+        hold=held,
     )
     if arguments.check:
         raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)
@@ -90,24 +92,29 @@ def _write(name: str, arguments: WriterArguments) -> None:
         else:
             _show_plan(prepared, quiet=arguments.quiet)
         return
-    if prepared.receipts is not None:
-        log("up to date", quiet=arguments.quiet)
-        receipts = prepared.receipts
-    else:
+    result = prepared.path(target_store)
+    receipts, seconds = prepared.receipts, None
+    if receipts is None:
         begun = time.monotonic()
-        run = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=held)
+        hold = partial(held, result)
+        run = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=hold)
         with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
             receipts = write(source_store, target_store, prepared, run, observer, records=records)
         seconds = time.monotonic() - begun
-        summary = render.summary(prepared, receipts, seconds, verbose=arguments.verbose)
+    with after(result):
+        summary = (
+            "up to date"
+            if seconds is None
+            else render.summary(prepared, receipts, seconds, verbose=arguments.verbose)
+        )
         log(summary, quiet=arguments.quiet)
-    for note in render.accepted(receipts):
-        log(f"note: {note}", quiet=arguments.quiet)
-    report.plan(prepared)
-    if arguments.json:
-        write_stdout(documents.dump(documents.writing(name, prepared, target_store, receipts)))
-    else:
-        write_stdout(prepared.path(target_store) + "\n")
+        for note in render.accepted(receipts):
+            log(f"note: {note}", quiet=arguments.quiet)
+        report.plan(prepared)
+        if arguments.json:
+            write_stdout(documents.dump(documents.writing(name, prepared, target_store, receipts)))
+        else:
+            write_stdout(result + "\n")
 
 
 def _show_plan(prepared: Prepared, *, quiet: bool) -> None:
@@ -354,6 +361,8 @@ def index(
     store, path = open_store(source)
     with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
         made = reindex(store, path, check=check, opened=opened)
+    for note in made.notes:
+        log(f"note: {note}", quiet=quiet)
     for change in made.changes:
         log(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
     if json:

@@ -54,8 +54,12 @@ def _show_help(app: Callable[..., object]) -> int:
 
 
 def _say_stopped(caught: Stopped, *, resumable: bool, as_json: bool) -> int:
-    document = stopped(caught.signum, resumable=resumable)
-    text = json.dumps(document) if as_json else f"{document['message']}\n  hint: {document['hint']}"
+    document = stopped(caught.signum, resumable=resumable, complete=caught.complete)
+    text = f"{document['message']}\n  hint: {document['hint']}"
+    if as_json:
+        text = json.dumps(document)
+    elif caught.complete is not None:
+        text = _printable(text)
     print(text, file=sys.stderr, flush=True)
     return 128 + caught.signum
 
@@ -87,7 +91,7 @@ def say_error(error: ShardctlError, *, as_json: bool) -> None:
 def as_document(caught: BaseException) -> dict[str, Any]:
     """Return an error, or the signal that stopped a run, as the JSON object that scripts get."""
     if isinstance(caught, Stopped):
-        return stopped(caught.signum, resumable=False)
+        return stopped(caught.signum, resumable=False, complete=caught.complete)
     error = _as_ours(caught)
     return {
         "error": error.code,

@@ -61,10 +61,11 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def held(result: str | None = None) -> Iterator[None]:
     """Let signals wait while the block runs, and raise `Stopped` after it for one that came.
 
-    What the block does must not be left half done.
+    What the block does must not be left half done. `result` is what it completes, if that is the
+    whole of the command.
     """
     came: list[int] = []
     before = {
@@ -76,7 +77,16 @@ def held() -> Iterator[None]:
         for signum, handler in before.items():
             signal.signal(signum, handler)
     if came:
-        raise Stopped(came[0])
+        raise Stopped(came[0], result)
+
+
+@contextmanager
+def after(result: str) -> Iterator[None]:
+    """Have a signal that comes while the block runs say that the result is complete."""
+    try:
+        yield
+    except Stopped as caught:
+        raise Stopped(caught.signum, result) from None
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
@@ -95,20 +105,23 @@ def _importing(frame: FrameType | None) -> bool:
     return frame is not None
 
 
-def stopped(signum: int, *, resumable: bool) -> dict[str, Any]:
+def stopped(signum: int, *, resumable: bool, complete: str | None = None) -> dict[str, Any]:
     """Return what a signal did, as the JSON object that scripts get.
 
-    `resumable`: the command writes shards.
+    `resumable`: the command writes shards. `complete` is its result, where nothing is left to do.
     """
     message = f"interrupted ({signal.Signals(signum).name})"
     hint = "run the command again"
-    if resumable:
+    if complete is not None:
+        message += f"; the result is complete: '{complete}'"
+        hint = "nothing is left to do: the same command again finds it up to date"
+    elif resumable:
         message += "; finished files are kept"
         hint += " to resume, or add --restart to start over"
     return {
         "error": "stopped",
         "message": message,
-        "file": None,
+        "file": complete,
         "tensor": None,
         "offset": None,
         "hint": hint,

@@ -11,8 +11,8 @@ from shardctl.engine.journal import RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import RunRecord
 from shardctl.engine.sources import Sources
-from shardctl.engine.task import ShardTask, compare, digest
-from shardctl.errors import FormatError, StorageError
+from shardctl.engine.task import compared, digest
+from shardctl.errors import FormatError
 from shardctl.model import Version
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
@@ -81,29 +81,23 @@ class Finished:
             self.companions,
             self.sources,
             lambda name: store.join(directory, *name.split("/")),
+            read_back=self.options.read_back,
             accept_damage=self.options.accept_damage,
         )
         with Sources(self.route.source_store, self.sources) as sources:
             for task in tasks:
-                damaged = self._compared(task, sources)
+                damaged = compared(task, store, sources)
                 if damaged is None:
                     return None
                 sha256 = sums.get(task.filename)
                 wanted = self.options.checksums and task.filename not in self.companions
                 if wanted and sha256 != digest(store, task.staged, no_tick):
                     return None
+                places = tuple(each.place for each in damaged)
                 receipts.append(
-                    Receipt(task.filename, task.layout.nbytes, sha256, Copied(), damaged)
+                    Receipt(task.filename, task.layout.nbytes, sha256, Copied(), places)
                 )
         return tuple(receipts)
-
-    def _compared(self, task: ShardTask, sources: Sources) -> tuple[str, ...] | None:
-        """Return where the sources have damage that is accepted; None where the file differs."""
-        try:
-            damaged = compare(task, self.route.target_store, sources, no_tick)
-        except StorageError:
-            return None
-        return tuple(each.place for each in damaged)
 
     def _version(self, name: str) -> Version | None:
         store = self.route.target_store

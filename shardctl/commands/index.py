@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from shardctl.engine.commit import check_not_half_replaced
+from shardctl.commands.target import unlocked_notes
+from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.engine.journal import LOCK
 from shardctl.engine.staging import Staging
 from shardctl.errors import InputError, TargetExistsError, UsageError
@@ -46,12 +47,14 @@ class Reindexed:
 
     `path` is where it belongs, `changes` how it differs from the index that is there, and
     `unreadable` the contents of one that cannot be read: there may be something to learn from it.
+    `notes` are for the user to know once it is written.
     """
 
     path: str
     data: bytes
     changes: tuple[str, ...]
     unreadable: bytes | None = None
+    notes: tuple[str, ...] = ()
 
 
 def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
@@ -252,19 +255,19 @@ def reindex(store: Store, source: str, *, check: bool, opened: Opened = unseen) 
 
     `opened` is called for each file whose header is read.
     """
-    directory = source if store.kind(source) == "directory" else store.split(source)[0]
-    check_not_half_replaced(store, directory)
+    check_not_half_replaced(store, source)
     made = make_index(store, source, opened)
     if check or not made.changes:
         return made
+    directory = source if store.kind(source) == "directory" else store.split(source)[0]
     with Staging.make(store, directory) as staging:
         try:
             with lock(store, staging.path(LOCK)):
                 # Another run may have replaced the shards since their headers were read.
-                check_not_half_replaced(store, directory)
+                check_not_half_replaced(store, source)
                 made = make_index(store, source)
                 if made.changes:
                     write_index(store, made)
         finally:
             staging.remove()
-    return made
+    return replace(made, notes=tuple(unlocked_notes(store)))

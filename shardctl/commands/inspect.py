@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from shardctl.errors import MissingError
 from shardctl.findings import noting
 from shardctl.model import Checkpoint, Tensor
+from shardctl.naming import STAGING
 from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.opened import Opened, unseen
@@ -70,13 +71,24 @@ def inspect(
 ) -> Inspection:
     """Return what a checkpoint holds, from its headers; `opened` is called for each file.
 
-    Without a key, everything nested is shown with dotted names.
+    Without a key, everything nested is shown with dotted names. Raises InputError, also where a
+    replacement was interrupted.
     """
     notes: list[str] = []
+    _refuse_half_replaced(store, source)
     located = find_source(store, source, whole_set=False)
     checkpoint = read_checkpoint(store, located, noting(notes), key, nested=True, opened=opened)
     notes.extend(misnamed_notes(checkpoint.files))
     return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
+
+
+def _refuse_half_replaced(store: Store, source: str) -> None:
+    directory = source if store.kind(source) == "directory" else store.split(source)[0]
+    if store.kind(store.join(directory, STAGING)) is not None:
+        # Elsewhere nothing of the engine is needed, which takes time to import.
+        from shardctl.engine.interrupted import check_not_half_replaced  # noqa: PLC0415
+
+        check_not_half_replaced(store, source)
 
 
 def inspect_checkpoint(

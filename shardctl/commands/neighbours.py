@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import Literal
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.engine.staging import STAGING
 from shardctl.errors import ShardctlError
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import (
+    STAGING,
     is_foreign_weights,
     is_index,
     is_training_state,

@@ -5,7 +5,8 @@ Nothing is written, but a replacement that an interrupted run had started is com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,9 +15,20 @@ from shardctl.commands.changes import Changes, changes_of, refuse_lost, replaced
 from shardctl.commands.companions import beside
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.finished import Finished
-from shardctl.commands.target import Route, Target, reflink_of, resolve_target
-from shardctl.engine.commit import check_not_half_replaced, is_half_replaced, recover
+from shardctl.commands.target import (
+    Route,
+    Target,
+    reflink_of,
+    resolve_target,
+    unlocked_notes,
+)
+from shardctl.engine.commit import recover
 from shardctl.engine.guards import Surroundings
+from shardctl.engine.interrupted import (
+    check_not_half_replaced,
+    half_replaced,
+    is_half_replaced,
+)
 from shardctl.engine.journal import Commit, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import NoRecords, Records
@@ -92,20 +104,24 @@ def prepare(
     finish: bool,
     compare: bool = True,
     records: Records | None = None,
+    hold: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Prepared:
     """Read headers, plan, and check the target.
 
     A replacement that was interrupted in the target is completed first where `finish` is set (the
     source may be what it replaces), else it is a TargetExistsError. `records` has the record of the
-    last run; without one, files of the planned names and sizes are compared with the source, where
-    `compare` allows it. Raises UsageError, InputError and TargetError with what to do about it.
+    last run; without one, or where `options` ask for a comparison, files of the planned names and
+    sizes are compared with the source, if `compare` allows it. `hold` is entered while a
+    replacement is completed: signals wait until it is left. Raises UsageError, InputError and
+    TargetError with what to do about it.
     """
     notes: list[str] = []
     records = NoRecords() if records is None else records
     # Resolve.
     one_file = options.limits is not None and options.limits.one_file
     place = resolve_target(target_store, target, one_file=one_file)
-    completed = _complete_interrupted(target_store, place, records, finish=finish)
+    with hold():
+        completed = _complete_interrupted(target_store, place, records, finish=finish)
     if completed is not None:
         notes.append("completed the replacement that an interrupted run had started")
     located = _locate(source_store, source, target_store, place, completed)
@@ -133,7 +149,9 @@ def prepare(
     # Check the target.
     found = Finished(route, plan, identity, companions, sources, options)
     receipts = found.by_record(records.find(place.directory))
-    if receipts is None and compare:
+    # What was replaced in place is gone, and its result is all that there is to compare.
+    proved = receipts is not None and (route.in_place or not options.read_back)
+    if compare and not proved:
         receipts = found.by_contents()
         if receipts is not None:
             notes.append("the target was compared with the source: it is complete and equal")
@@ -143,6 +161,8 @@ def prepare(
         {*plan.filenames, *companions, CHECKSUMS},
         weights=place.filename is None,
     )
+    if receipts is None:
+        notes.extend(unlocked_notes(target_store))
     changes = Changes() if receipts is not None else changes_of(route, around, plan, options)
     read = route.names_read()
     replaced_source = tuple(name for name in changes.superseded if name in read)
@@ -185,11 +205,10 @@ def _complete_interrupted(
         recovered = recover(store, target.directory, partial(records.keep, target.directory))
         return None if recovered is None else recovered[0]
     if is_half_replaced(store, target.directory):
-        raise TargetExistsError(
-            f"'{target.directory}' is half replaced: an interrupted run was renaming its files",
+        raise half_replaced(
+            TargetExistsError,
+            target.directory,
             hint="run the command without `plan`: it completes the replacement first",
-            code="half-done",
-            file=target.directory,
         )
     return None
 
@@ -206,9 +225,8 @@ def _locate(
         if name in completed.replaced_source and source_store.same(directory, target.directory):
             # The replacement that was just completed removed it: what it held is in the new files.
             source = target_store.join(target.directory, completed.loads_from)
-    located = find_source(source_store, source, whole_set=True)
-    check_not_half_replaced(source_store, located.directory)
-    return located
+    check_not_half_replaced(source_store, source)
+    return find_source(source_store, source, whole_set=True)
 
 
 def _versions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from operator import eq
 
@@ -14,7 +14,7 @@ from shardctl.planning.request import LayoutChoice
 from shardctl.source.checksum_file import checksums_bytes
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
-from shardctl.stores.optional import shared_block
+from shardctl.stores.optional import can_lock, shared_block
 from shardctl.streams.chunks import chunks
 
 #: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
@@ -130,6 +130,14 @@ def _is_link(store: Store, path: str) -> bool:
     if store.kind(directory) != "directory":
         return False
     return any(entry.name == name and entry.kind == "link" for entry in store.list(directory))
+
+
+def unlocked_notes(store: Store) -> Iterator[str]:
+    """Yield the note on a store in which runs cannot keep each other out."""
+    if not can_lock(store):
+        yield (
+            "the target cannot be locked: make sure that no other run writes there at the same time"
+        )
 
 
 def exists(store: Store, target: Target, name: str) -> TargetExistsError:

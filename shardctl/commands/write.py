@@ -10,7 +10,8 @@ from shardctl.commands.tasks import tasks_of
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import Records
 from shardctl.engine.run import Job, RunOptions, execute
-from shardctl.engine.staging import FILES, STAGING
+from shardctl.engine.staging import FILES
+from shardctl.naming import STAGING
 from shardctl.stores.base import Store
 from shardctl.streams.pool import Threads, Workers
 from shardctl.streams.progress import Observer

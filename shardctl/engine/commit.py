@@ -2,18 +2,21 @@
 
 A commit is written down before the first rename. From there on it only goes forward, and the next
 run into the same directory finishes it. Where another program is found to have changed one of its
-files, the run that began it undoes what it did; a later run leaves everything where it is.
+files, the run that began it undoes what it did; a later run leaves everything where it is,
+unless a new file is lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from shardctl.engine import exchange
+from shardctl.engine.interrupted import COMPLETES, is_foreign
 from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal
 from shardctl.engine.records import RunRecord
 from shardctl.engine.staging import OLD, Staging
-from shardctl.errors import InputError, ShardctlError, TargetExistsError
+from shardctl.errors import ShardctlError, TargetExistsError
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock
 
@@ -23,6 +26,7 @@ def recover(
 ) -> tuple[Commit, RunRecord] | None:
     """Finish a commit that was interrupted in a target directory; None where there is none.
 
+    Where one of its new files is lost, the old ones get their names back, and there is none then.
     `keep` is given the record while the commit can still be repeated.
 
     Raises LockedError, TargetExistsError where a file of it was changed since, or where it came
@@ -40,7 +44,14 @@ def recover(
             if commit is None:
                 return None
             refuse_foreign_commit(staging, commit)
-            exchange.carry_out(commit.exchange, staging.places())
+            try:
+                exchange.carry_out(commit.exchange, staging.places(), undone=commit.undone)
+            except ShardctlError as error:
+                # Without one of the new files it can only go back.
+                if error.code == "half-done" and _undo(journal, commit, staging.places()):
+                    return None
+                _say_half_replaced(error, directory)
+                raise
             record = complete(journal, commit, keep)
             staging.remove_empty_directories()
         staging.remove()
@@ -56,12 +67,25 @@ def carry_out(
     journal.begin_commit(commit)
     try:
         exchange.carry_out(commit.exchange, places)
-    except ShardctlError:
-        if exchange.undo(commit.exchange, places):
-            staging.own.remove(COMMIT)
-            staging.own.sync()
+    except ShardctlError as error:
+        if not _undo(journal, commit, places):
+            _say_half_replaced(error, staging.target.path)
         raise
     return complete(journal, commit, keep)
+
+
+def _undo(journal: Journal, commit: Commit, places: exchange.Places) -> bool:
+    """Put everything back, and forget the commit; return whether all of it succeeded."""
+    try:
+        # Where the process ends in between, the next one knows that files were moved back.
+        journal.begin_commit(replace(commit, undone=True))
+        if not exchange.undo(commit.exchange, places):
+            return False
+        journal.staging.own.remove(COMMIT)
+        journal.staging.own.sync()
+    except ShardctlError:
+        return False
+    return True
 
 
 def complete(
@@ -95,33 +119,17 @@ def complete(
     return record
 
 
-def is_half_replaced(store: Store, directory: str) -> bool:
-    """Whether a commit was interrupted in a directory, so that its files may be of two sets."""
-    staging = Staging.find(store, directory)
-    if staging is None:
-        return False
-    with staging:
-        try:
-            commit = Journal(staging).commit()
-        except ShardctlError:
-            return False  # an unreadable commit is not one of this version
-        return commit is not None and not _is_foreign(staging, commit)
-
-
-def check_not_half_replaced(store: Store, directory: str) -> None:
-    """Raise InputError where a commit was interrupted in a directory."""
-    if is_half_replaced(store, directory):
-        raise InputError(
-            f"'{directory}' is half replaced: an interrupted run was renaming its files",
-            hint="run the interrupted command again: it completes the replacement first",
-            code="half-done",
-            file=directory,
-        )
+def _say_half_replaced(error: ShardctlError, directory: str) -> None:
+    """Add to what ended a commit that it is not finished, and the one way on."""
+    error.message += f"; '{directory or '.'}' is half replaced"
+    # Of what another program did, the hint says what is to be done first.
+    if error.code not in ("target-changed", "half-done"):
+        error.hint = COMPLETES
 
 
 def refuse_foreign_commit(staging: Staging, commit: Commit) -> None:
     """Raise TargetExistsError where a commit was begun in another directory."""
-    if _is_foreign(staging, commit):
+    if is_foreign(staging, commit):
         directory = staging.target.path or "."
         raise TargetExistsError(
             f"'{staging.own.path}' is the state of a run into another directory: it was copied, "
@@ -130,9 +138,3 @@ def refuse_foreign_commit(staging: Staging, commit: Commit) -> None:
             code="half-done",
             file=staging.own.path,
         )
-
-
-def _is_foreign(staging: Staging, commit: Commit) -> bool:
-    """Whether the directory is another than the one in which the commit was begun."""
-    own = staging.target.own_identity()
-    return staging.target.keeps_inodes() and own.inode != commit.directory.inode

@@ -124,22 +124,23 @@ def _seen(directory: Nested, name: str) -> Named:
     return Named(name, found)
 
 
-def carry_out(exchange: Exchange, at: Places) -> None:
+def carry_out(exchange: Exchange, at: Places, *, undone: bool = False) -> None:
     """Move the old files aside and give the new ones their names, or the rest of them.
 
-    Raises TargetExistsError (`target-changed`) where a file is not the one that was seen, and
-    StorageError.
+    `undone`: it was begun and undone before, perhaps in part, so that every file may have been
+    moved there and back, which changes its ctime. Raises TargetExistsError (`target-changed`) where
+    a file is not the one that was seen, and StorageError.
     """
     # New files get their names only once all old ones are aside: with one there, this step is done.
-    if not any(_is_in(at.target, file, at) for file in exchange.new):
+    if not any(_has_name(file, at) for file in exchange.new):
         for file in exchange.old:
-            _move_aside(file, at)
+            _move_aside(file, at, undone=undone)
         at.aside.sync()
         at.target.sync()
     *shards, last = exchange.new
     for files in (shards, [last]):
         for file in files:
-            _give_name(file, at)
+            _give_name(file, at, undone=undone)
         at.target.sync()
 
 
@@ -158,7 +159,7 @@ def undo(exchange: Exchange, at: Places) -> bool:
     """
     try:
         for file in reversed(exchange.new):
-            if _is_in(at.target, file, at):
+            if _has_name(file, at):
                 at.target.move(file.name, at.files)
         for file in reversed(exchange.old):
             if _is_in(at.aside, file, at):
@@ -170,13 +171,13 @@ def undo(exchange: Exchange, at: Places) -> bool:
     return True
 
 
-def _move_aside(file: Named, at: Places) -> None:
+def _move_aside(file: Named, at: Places, *, undone: bool) -> None:
     aside, there = at.aside.identity(file.name), at.target.identity(file.name)
     if aside is not None and aside.is_moved(file.seen, inodes=at.inodes):
         # Where a rename was made of a link and a removal, it may have been cut short between them.
         if there is not None and there.is_same_file(aside):
             at.target.remove(file.name)
-    elif there is not None and there.is_unchanged(file.seen, inodes=at.inodes):
+    elif there is not None and _is_as_seen(there, file, at, undone=undone):
         at.target.move(file.name, at.aside)
         if not _is_in(at.aside, file, at):
             # Another program took the name between the look and the rename.
@@ -192,12 +193,32 @@ def _is_in(directory: Nested, file: Named, at: Places) -> bool:
     return there is not None and there.is_moved(file.seen, inodes=at.inodes)
 
 
-def _give_name(file: Named, at: Places) -> None:
+def _has_name(file: Named, at: Places) -> bool:
+    """Whether a staged file has its name in the target.
+
+    Then it is not staged any more, or by a second link only. Without inode numbers an old file
+    that was written in the same moment, with the same size, looks like the new one.
+    """
+    staged, there = at.files.identity(file.name), at.target.identity(file.name)
+    return (
+        there is not None
+        and there.is_moved(file.seen, inodes=at.inodes)
+        and (staged is None or staged.is_same_file(there))
+    )
+
+
+def _is_as_seen(found: Identity, file: Named, at: Places, *, undone: bool) -> bool:
+    if undone:
+        return found.is_moved(file.seen, inodes=at.inodes)
+    return found.is_unchanged(file.seen, inodes=at.inodes)
+
+
+def _give_name(file: Named, at: Places, *, undone: bool) -> None:
     staged, there = at.files.identity(file.name), _forgotten(file.name, at)
-    if there is not None and there.is_moved(file.seen, inodes=at.inodes):
-        if staged is not None and staged.is_same_file(there):
+    if _has_name(file, at):
+        if staged is not None:
             at.files.remove(file.name)
-    elif staged is None or not staged.is_unchanged(file.seen, inodes=at.inodes):
+    elif staged is None or not _is_as_seen(staged, file, at, undone=undone):
         raise StorageError(
             f"the new '{file.name}' is not in '{at.files.path}', or has been changed there",
             hint="keep that directory as it is, and look at what was changed in it",

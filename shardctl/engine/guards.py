@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from shardctl.engine.interrupted import half_replaced
 from shardctl.engine.journal import Journal, RunIdentity
 from shardctl.errors import InputError, TargetExistsError
 from shardctl.formats.registry import all_suffixes
@@ -88,12 +89,7 @@ def refuse_foreign(
     never.
     """
     if journal.has_commit():
-        raise TargetExistsError(
-            f"'{directory}' is half replaced: an interrupted run was renaming its files",
-            hint="run the interrupted command again: it completes the replacement first",
-            code="half-done",
-            file=journal.staging.own.path,
-        )
+        raise half_replaced(TargetExistsError, directory)
     earlier = None if restart else journal.identity()
     if earlier is not None and earlier != identity:
         raise TargetExistsError(

@@ -23,13 +23,14 @@ from typing import Any, TypeVar
 
 from shardctl.engine.exchange import Exchange, Named
 from shardctl.engine.receipts import LINES, Receipt, Receipts, receipt_of
-from shardctl.engine.staging import STAGING, Staging
+from shardctl.engine.staging import Staging
 from shardctl.errors import StorageError
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
+from shardctl.naming import STAGING
 from shardctl.planning.request import Options, option_differences
 from shardctl.stores.atomic import FRESH, put
-from shardctl.stores.base import Identity, Store
+from shardctl.stores.base import Identity
 from shardctl.text import escape
 
 LOCK, PLAN, COMMIT = "lock", "plan.json", "commit.json"
@@ -78,7 +79,7 @@ class Commit:
     """How the staged files get their names.
 
     `directory` is what the target directory was. `replaced_source` are the names in it that the run
-    has read and replaces.
+    has read and replaces. `undone`: it was begun, and then undone, perhaps in part.
     """
 
     identity: RunIdentity
@@ -86,6 +87,7 @@ class Commit:
     exchange: Exchange
     receipts: tuple[Receipt, ...]
     replaced_source: tuple[str, ...] = ()
+    undone: bool = False
 
     @property
     def loads_from(self) -> str:
@@ -231,22 +233,6 @@ class Journal:
         put(self._store, self.staging.own.path, name, data)
 
 
-def unfinished(store: Store, directory: str) -> tuple[str, bool] | None:
-    """Return the staging directory of an unfinished run into a directory, None where there is none.
-
-    With it, whether its commit was begun: then the directory may hold old and new files.
-    """
-    staging = Staging.find(store, directory)
-    if staging is None:
-        return None
-    with staging:
-        journal = Journal(staging)
-        if journal.has_commit():
-            return store.join(directory, STAGING), True
-        begun = staging.own.identity(PLAN) is not None
-        return (store.join(directory, STAGING), False) if begun else None
-
-
 def versions_of(document: Mapping[str, Any]) -> dict[str, Version]:
     """Return the versions in a JSON document, by name.
 
@@ -262,6 +248,7 @@ def _commit(document: Mapping[str, Any]) -> Commit:
         exchange=Exchange(_named(document["exchange"]["old"]), _named(document["exchange"]["new"])),
         receipts=tuple(receipt_of(receipt) for receipt in document["receipts"]),
         replaced_source=tuple(document["replaced_source"]),
+        undone=document["undone"],
     )
 
 

@@ -23,7 +23,8 @@ class Receipt:
     """What was written: a file's name, its size in bytes, and how its bytes were copied.
 
     `sha256` is in hexadecimal; None where it was not asked for. `damaged` says where bytes of the
-    sources did not have the checksums recorded for them, and were accepted as they are.
+    sources did not have the checksums recorded for them, and were accepted as they are. `sample` is
+    the digest of the source blocks that `engine.sample` chooses; None where none was taken.
     """
 
     filename: str
@@ -31,6 +32,7 @@ class Receipt:
     sha256: str | None
     copied: Copied
     damaged: tuple[str, ...] = ()
+    sample: str | None = None
 
 
 def receipt_of(document: Mapping[str, Any]) -> Receipt:
@@ -41,6 +43,7 @@ def receipt_of(document: Mapping[str, Any]) -> Receipt:
         document["sha256"],
         Copied(**document["copied"]),
         tuple(document.get("damaged", ())),
+        document.get("sample"),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 from shardctl.checksums import CHECKSUMS, edit_checksums
@@ -18,10 +18,11 @@ from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
 from shardctl.engine.journal import LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import RunRecord
+from shardctl.engine.resume import resume
 from shardctl.engine.sources import source_changed
 from shardctl.engine.space import check_space
 from shardctl.engine.staging import Staging
-from shardctl.engine.task import ShardTask, digest, write
+from shardctl.engine.task import ShardTask, write
 from shardctl.errors import ShardctlError, Stopped
 from shardctl.model import Version
 from shardctl.stores.atomic import make_durably, write_new
@@ -29,7 +30,7 @@ from shardctl.stores.base import Store
 from shardctl.stores.optional import lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.pool import Workers
-from shardctl.streams.progress import TICK_SECONDS, Observer, no_tick
+from shardctl.streams.progress import TICK_SECONDS, Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Job:
 class RunOptions:
     """How to run: files at once, and whether to discard an unfinished run first.
 
-    `hold` is entered for the time of the commit: signals wait until it is left.
+    `hold` is entered before the commit and left when the run has ended: signals wait until then.
     """
 
     jobs: int
@@ -97,10 +98,10 @@ def execute(
     """
     made = make_durably(target, job.directory)
     try:
-        with Staging.make(target, job.directory) as staging:
+        with ExitStack() as held, Staging.make(target, job.directory) as staging:
             try:
                 with lock(target, staging.path(LOCK)):
-                    run = _Run(job, source, target, Journal(staging), options, observe, keep)
+                    run = _Run(job, source, target, Journal(staging), options, observe, keep, held)
                     try:
                         return run.go(executor)
                     finally:
@@ -117,7 +118,10 @@ def execute(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run, from the moment when it holds the lock."""
+    """One run, from the moment when it holds the lock.
+
+    `held` is left when it has released the lock and removed what it need not leave.
+    """
 
     job: Job
     source: Store
@@ -126,6 +130,7 @@ class _Run:
     options: RunOptions
     observe: Observer
     keep: Callable[[RunRecord], object] | None
+    held: ExitStack
 
     def go(self, executor: Callable[[int], Workers]) -> Done:
         """Stage the files and commit them."""
@@ -140,8 +145,8 @@ class _Run:
             # After the files were looked at: what changes from here on is not what was seen.
             refuse_changed(self.target, job.directory, job.surroundings)
             self.observe.committing()
-            with self.options.hold():
-                return Done(receipts, commits.carry_out(journal, commit, self.keep))
+            self.held.enter_context(self.options.hold())
+            return Done(receipts, commits.carry_out(journal, commit, self.keep))
         except Exception:
             _tidy(journal)
             raise
@@ -149,7 +154,11 @@ class _Run:
     def _stage(self, executor: Callable[[int], Workers]) -> tuple[Receipt, ...]:
         """Write the files under their staged names; return the receipts of all, in order."""
         tasks, observe = self.job.tasks, self.observe
-        done = self._resume()
+        done = {}
+        if self.options.restart or self.journal.identity() is None:
+            self.journal.end()
+        else:
+            done = resume(tasks, self.source, self.target, self.journal)
         todo = [task for task in tasks if task.filename not in done]
         self._check_space(todo)
         names = [*(task.filename for task in tasks), CHECKSUMS]
@@ -191,28 +200,6 @@ class _Run:
             files.make(name.split("/"))
         for directory in (files, self.journal.staging.own):
             directory.sync()
-
-    def _resume(self) -> dict[str, Receipt]:
-        """Return the files of an earlier try that can be kept; discard everything else of it."""
-        if self.options.restart or self.journal.identity() is None:
-            self.journal.end()
-            return {}
-        wanted = {task.filename: task for task in self.job.tasks}
-        kept = {
-            name: receipt
-            for name, receipt in self.journal.receipts().items()
-            if name in wanted and self._is_staged(receipt, wanted[name])
-        }
-        self.journal.keep(kept.keys())
-        return kept
-
-    def _is_staged(self, receipt: Receipt, task: ShardTask) -> bool:
-        path = self.journal.staged(task.filename)
-        if receipt.nbytes != task.layout.nbytes or (receipt.damaged and not task.accept_damage):
-            return False
-        if receipt.sha256 is None:
-            return not task.digest
-        return digest(self.target, path, no_tick) == receipt.sha256
 
     def _write(
         self,

@@ -18,10 +18,11 @@ from typing import Self
 from shardctl.engine.exchange import Places
 from shardctl.engine.nested import Nested
 from shardctl.errors import StorageError, TargetExistsError
+from shardctl.naming import STAGING
 from shardctl.stores.base import Directory, Identity, Store
 from shardctl.stores.optional import open_directory
 
-STAGING, FILES, OLD = ".shardctl", "files", "old"
+FILES, OLD = "files", "old"
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from shardctl.checksums import crc32
 from shardctl.engine.damage import Damage, damage
 from shardctl.engine.parts import Handled, Part, checksums, handle_parts
 from shardctl.engine.receipts import Receipt
+from shardctl.engine.sample import sample
 from shardctl.engine.sources import Sources
 from shardctl.errors import StorageError
 from shardctl.layout import Check, Copy, Elements, Layout, Literal
@@ -22,7 +23,7 @@ from shardctl.stores.base import Copied, Reader, Store, Writer
 from shardctl.stores.optional import drop_cache
 from shardctl.streams.chunks import chunks
 from shardctl.streams.elements import elements
-from shardctl.streams.progress import Tick
+from shardctl.streams.progress import Tick, no_tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def write(task: ShardTask, source: Store, target: Store, tick: Tick) -> Receipt:
     with Sources(source, task.sources) as sources:
         with target.create(task.staged, task.layout.nbytes) as writer:
             copied, damaged = _fill(task, sources, writer, tick)
+            sampled = sample(task.layout, sources)
             sources.check_unchanged()
             # Where the file can be read before it is closed, the disk writes meanwhile: the bytes
             # are still in memory, and the sync after this is a short one.
@@ -68,7 +70,7 @@ def write(task: ShardTask, source: Store, target: Store, tick: Tick) -> Receipt:
             drop_cache(target, task.staged)
             compare(task, target, sources, tick)
     places = tuple(each.place for each in damaged)
-    return Receipt(task.filename, task.layout.nbytes, sha256, copied, places)
+    return Receipt(task.filename, task.layout.nbytes, sha256, copied, places, sampled)
 
 
 def digest(store: Store, path: str, tick: Tick) -> str:
@@ -163,6 +165,19 @@ def compare(task: ShardTask, target: Store, sources: Sources, tick: Tick) -> tup
         for offset, data in checksums(task.layout, outcome):
             _expect(written, offset, data)
     return damaged
+
+
+def compared(task: ShardTask, target: Store, sources: Sources) -> tuple[Damage, ...] | None:
+    """Compare a file that was written earlier with its sources, as `compare` does.
+
+    Return the damage that is accepted; None where the file differs or cannot be read.
+    """
+    if task.read_back:
+        drop_cache(target, task.staged)
+    try:
+        return compare(task, target, sources, no_tick)
+    except StorageError:
+        return None
 
 
 def _compare_part(part: Part, written: Reader, sources: Sources, tick: Tick) -> Handled:

@@ -2,8 +2,8 @@
 
 `flock` where the system has it: the kernel releases it when its holder ends. Elsewhere, and on
 filesystems without it, the lock is the file itself: who creates it holds it, and its host and
-process are noted in it. One whose process has ended is taken over; two runs that find that out in
-the same moment may both believe that they hold the lock.
+process are noted in it. The file of a process that has ended is removed by one run at a time: the
+one that holds a lock on doing so, which is a file of the same kind beside it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ except ImportError:  # Windows
 _NOT_SUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 _TRIES = 10
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+#: What is added to the name of a lock file for that of the lock on removing it.
+_REMOVING = "~"
 #: Bytes of the longest note of a holder.
 _MAX_NOTE = 4096
 
@@ -82,10 +84,8 @@ def _acquire(path: str) -> Held | None:
             who = _holder(descriptor)
             if not _has_ended(who):
                 raise _locked(path, who, by_file=True)
-            is_there = _still_named(path, descriptor)
             on_failure.close()  # Windows removes no file that is open
-            if is_there:
-                _remove_stale(path, who)
+            _remove_stale(path, who)
             return None
         if not _still_named(path, descriptor):
             return None
@@ -159,14 +159,31 @@ def _still_named(path: str, descriptor: int) -> bool:
 
 
 def _remove_stale(path: str, who: dict[str, Any]) -> None:
+    """Remove the file of a holder that has ended, unless another process did so.
+
+    Between a look at the file and its removal another process could remove it and make its own.
+    None can that holds this lock on removing it; the ended holder does nothing any more.
+    """
+    removing = acquire(path + _REMOVING)
     try:
-        os.unlink(path)
+        if _has_ended(_note_at(path)):
+            os.unlink(path)
     except FileNotFoundError:
         pass  # another process found that it is stale
     except PermissionError:
         if sys.platform == "win32":  # it is open: its holder is alive
             raise _locked(path, who, by_file=True) from None
         raise
+    finally:
+        removing.release()
+
+
+def _note_at(path: str) -> dict[str, Any]:
+    descriptor = os.open(path, _FLAGS)
+    try:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _note_holder(descriptor: int) -> None:

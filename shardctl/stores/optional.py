@@ -43,9 +43,14 @@ def lock(store: Store, path: str) -> AbstractContextManager[None]:
     """Hold a lock file, alone; raises LockedError.
 
     Without `Locks` nothing is held: two runs are not kept apart, and only what the second one finds
-    changed in the target stops it.
+    changed in the target stops it. Say so where `can_lock` is false.
     """
     return store.lock(path) if isinstance(store, Locks) else nullcontext()
+
+
+def can_lock(store: Store) -> bool:
+    """Whether a run can keep others out of a directory of the store."""
+    return isinstance(store, Locks)
 
 
 def sync_directory(store: Store, path: str) -> None:

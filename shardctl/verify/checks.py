@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.engine.journal import unfinished
-from shardctl.errors import FormatError
+from shardctl.engine.interrupted import unfinished
+from shardctl.errors import FormatError, StorageError, TargetExistsError
 from shardctl.findings import Finding, Severity, as_finding
 from shardctl.formats.hazards import (
     memory_finding,
@@ -32,27 +32,31 @@ Check = Callable[[Subject], Iterable[Finding]]
 
 
 def leftover(subject: Subject) -> Iterator[Finding]:
-    """Yield unfinished runs into the directory."""
-    found = unfinished(subject.store, subject.located.directory)
-    if found is not None:
-        staging, committing = found
-        if committing:
-            severity: Severity = "error"
-            message = (
-                "a replacement was interrupted here while files were renamed: the directory may "
-                "hold old and new files"
-            )
-            hint = (
-                "run the interrupted command again, whatever its source holds now: it completes "
-                "the replacement first"
-            )
-        else:
-            severity = "warning"
-            message = (
-                "a run into this directory was interrupted; none of its files has a final name"
-            )
-            hint = "run the same command again to resume, or add `restart` to start over"
-        yield Finding("folder-leftover", severity, message, hint, file=staging)
+    """Yield an unfinished run into the directory, unless its files were being renamed.
+
+    Of those that were, `find_subjects` says so, and nothing else is checked.
+    """
+    try:
+        found = unfinished(subject.store, subject.located.directory)
+    except (TargetExistsError, StorageError) as error:
+        yield Finding("folder-leftover", "warning", error.message, error.hint, file=error.file)
+        return
+    if found is None:
+        return
+    staging, committing = found
+    severity: Severity = "warning"
+    message = "a run into this directory was interrupted; none of its files has a final name"
+    hint = "run the same command again to resume, or add `restart` to start over"
+    if committing:
+        severity = "error"
+        message = (
+            "the state of an interrupted replacement in another directory, or by another version "
+            "of shardctl: files may be missing here"
+        )
+        hint = (
+            "run the interrupted command again where it was begun, and copy the directory once more"
+        )
+    yield Finding("folder-leftover", severity, message, hint, file=staging)
 
 
 def total_size(subject: Subject) -> Iterator[Finding]:

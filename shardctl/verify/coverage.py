@@ -98,6 +98,8 @@ def coverage(
 
     `deep` says that all bytes were read, `load` that every tensor was loaded by upstream.
     """
+    if not held:
+        return Coverage("nothing")
     checkpoints = [each.subject.checkpoint for each in held]
     parts = ["structure"]
     if any(checkpoint.index is not None for checkpoint in checkpoints):

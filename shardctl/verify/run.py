@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.errors import UsageError
 from shardctl.findings import Capped, Finding, Report, report_all
 from shardctl.model import Tensor
@@ -165,6 +166,7 @@ def _oppose(
     report: Report,
 ) -> _Opposed:
     """Read the other checkpoint from its store, and compare the headers."""
+    check_not_half_replaced(store, other)
     located = find_source(store, other, whole_set=False)
     opposite = read_subject(store, located, how.key, report, opened)
     chosen = select(opposite.checkpoint, how.selection)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Capped, Finding, Report, as_finding
 from shardctl.model import Checkpoint, NonTensor, Tensor
@@ -69,8 +70,14 @@ def find_subjects(
 ) -> list[Subject]:
     """Return what SOURCE means; of an ambiguous directory, each of its checkpoints.
 
-    What is wrong goes to `report`. Raises MissingError, and UsageError for a key with two meanings.
+    What is wrong goes to `report`. Where a replacement was interrupted that is all: what there is
+    of the files means nothing. Raises MissingError, and UsageError for a key with two meanings.
     """
+    try:
+        check_not_half_replaced(store, source)
+    except InputError as error:
+        report(Finding("folder-leftover", "error", error.message, error.hint, file=error.file))
+        return []
     # They are held back until it is known whether an ambiguity makes a difference.
     findings: list[Finding] = []
     capped = Capped(findings.append)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from shardctl.cli.exits import run
+from shardctl.cli.process import after, held
 from shardctl.errors import Stopped
 from tests.support.program import ROOT
 from tests.support.safetensors_files import plain_directory
@@ -197,3 +198,31 @@ def test_the_hint_names_no_option_that_is_missing(
     assert message.startswith("interrupted (SIGINT)")
     assert hint.startswith("  hint: run the command again")
     assert ("kept" in message, "--restart" in hint) == (resumable, resumable)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_result_that_is_complete_is_named(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    """A signal that came when nothing was left to do ends with its code and the result's path,
+    which no terminal gets raw; nothing is to be resumed then.
+    """
+
+    def stopped(**_: object) -> None:
+        with held("target/\x1bindex"):
+            signal.raise_signal(signal.SIGTERM)
+
+    assert run(stopped, ["split", "model", "target", *options]) == 143
+    said = capsys.readouterr().err
+    assert "the result is complete: 'target/" in said
+    assert "\x1b" not in said
+    assert "resume" not in said
+    if options:
+        assert json.loads(said)["file"] == "target/\x1bindex"
+
+
+def test_a_signal_after_the_result_says_so() -> None:
+    """What is interrupted after the result was complete says that, whatever it was."""
+    with pytest.raises(Stopped) as caught, after("t"):
+        raise Stopped(signal.SIGINT)
+    assert (caught.value.signum, caught.value.complete) == (signal.SIGINT, "t")

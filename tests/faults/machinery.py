@@ -12,8 +12,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,6 +27,8 @@ from tests.support.program import ROOT
 
 STAGING = ".shardctl"
 
+#: Microseconds for which a thread is held, and seconds until a run has to be where it is to end.
+_LONG_DELAY, _WAITING_SECONDS = 60_000_000, 30
 # <linux/prctl.h>
 _PR_SET_PTRACER = 0x59616D61
 
@@ -137,6 +140,36 @@ def run_killed(point: Point, *arguments: object) -> int | None:
     That is -9 if the point was reached. The process is forked from one that has everything
     imported, since starting Python takes longer than all the rest.
     """
+    with _traced(point, "signal=KILL", arguments) as (child, _):
+        child.join()
+    return child.exitcode
+
+
+def run_held(point: Point, until: Callable[[], bool], *arguments: object) -> int | None:
+    """Run the program, with the thread that comes to a point held there, and kill it once `until`
+    holds; returns the exit code.
+
+    Unlike with a kill at the point, the other threads have come to rest then, so that what is left
+    is the same each time.
+    """
+    with _traced(point, f"delay_enter={_LONG_DELAY}", arguments) as (child, tracer):
+        deadline = time.monotonic() + _WAITING_SECONDS
+        while not until():
+            assert child.is_alive(), f"ended before {point}"
+            assert time.monotonic() < deadline, f"{point} was not reached"
+            time.sleep(0.01)
+        child.kill()
+        # It would keep the held thread, killed or not, until the delay is over.
+        tracer.kill()
+        child.join()
+    return child.exitcode
+
+
+@contextlib.contextmanager
+def _traced(
+    point: Point, what: str, arguments: Sequence[object]
+) -> Iterator[tuple[multiprocessing.process.BaseProcess, subprocess.Popen[str]]]:
+    """A process that runs the program, with `what` done at a point, and what traces it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["__main__", "shardctl.commands.write", "shardctl.cli.render", __name__]
@@ -150,17 +183,16 @@ def run_killed(point: Point, *arguments: object) -> int | None:
     ours.recv()
     watch = [
         "strace", "-f", "-o", os.devnull, "-P", point.path, "-e", f"trace={point.call}",
-        "-e", f"inject={point.call}:signal=KILL:when={point.nth}", "-p", str(child.pid),
+        "-e", f"inject={point.call}:{what}:when={point.nth}", "-p", str(child.pid),
     ]  # fmt: skip
     with subprocess.Popen(watch, stderr=subprocess.PIPE, text=True) as tracer:
         assert tracer.stderr is not None
         said = tracer.stderr.readline()
         assert "attached" in said, said
         ours.send(None)
-        child.join()
+        yield child, tracer
         ours.close()
         tracer.communicate()
-    return child.exitcode
 
 
 def _when_told(parent: Connection, arguments: list[str]) -> None:

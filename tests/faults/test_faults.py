@@ -408,7 +408,9 @@ def test_a_signal_stops_a_run_that_can_go_on(
 
 @needs_strace
 def test_a_signal_waits_for_the_commit(source: Path, tmp_path: Path) -> None:
-    """A signal that comes while files get their names ends the run once all have theirs."""
+    """A signal that comes while files get their names ends the run once all have theirs, and it
+    says that the result is complete, and where.
+    """
     target = tmp_path / "target"
     slow = injected("renameat2", "delay_enter=1000000", SHARD.format(2))
     with subprocess.Popen(
@@ -422,9 +424,35 @@ def test_a_signal_waits_for_the_commit(source: Path, tmp_path: Path) -> None:
         _signal_child(running.pid, signal.SIGTERM)
         _, said = running.communicate()
     assert running.returncode == 143, said
+    assert f"the result is complete: '{target}/model.safetensors.index.json'" in said
+    assert "again" not in said.replace("the same command again finds it up to date", "")
     assert read_tensors(target) == tensors()
     assert not (target / STAGING).exists()
     assert "up to date" in run_here(*_split(source, target)).expect(0).stderr
+
+
+@needs_strace
+def test_a_signal_waits_for_what_an_earlier_run_had_begun(source: Path, tmp_path: Path) -> None:
+    """A signal that comes while an interrupted replacement is completed ends the run after that."""
+    target = tmp_path / "target"
+    run_here("split", source, target, "--num-shards", 2).expect(0)
+    again = (*_split(source, target), "--replace")
+    killed = injected("renameat2", "signal=KILL", SHARD.format(2))
+    assert run_program(*again, under=killed).code in (137, -9)
+    slow = injected("renameat2", "delay_enter=1000000", SHARD.format(3))
+    with subprocess.Popen(
+        [*slow, *program(*again)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as running:
+        _wait_for((target / SHARD.format(2)).exists)
+        _signal_child(running.pid, signal.SIGINT)
+        _, said = running.communicate()
+    assert running.returncode == 130, said
+    assert read_tensors(target) == tensors()
+    assert not (target / STAGING).exists()
 
 
 def test_a_closed_stdout(source: Path, tmp_path: Path) -> None:

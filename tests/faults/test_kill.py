@@ -27,6 +27,6 @@ def test_killed_before_any_change(
     scenario = SCENARIOS[name]
     pristine = memory_path / "pristine"
     scenario.prepare(pristine)
-    moments = kill_everywhere(scenario, pristine, memory_path, lambda _: None)
+    moments = kill_everywhere(scenario, pristine, memory_path)
     record_property("moments", moments)
     print(f"{name}: killed at {moments} moments")

@@ -23,7 +23,10 @@ KINDS: dict[str, tuple[tuple[str, ...], int]] = {
     "ext4": (("mkfs.ext4", "-q", "-F"), 32 * 1024 * 1024),
     "xfs": (("mkfs.xfs", "-q", "-f"), 320 * 1024 * 1024),
     "btrfs": (("mkfs.btrfs", "-q", "-f"), 128 * 1024 * 1024),
+    "exfat": (("mkfs.exfat",), 32 * 1024 * 1024),
 }
+#: What mounts those that the kernel may not know, in user space (FUSE), from a loop device.
+_IN_USER_SPACE = {"exfat": "mount.exfat-fuse"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,16 @@ class Disk:
 
     def mount(self) -> None:
         """Mount it, with its log replayed."""
-        self._call("mount", "-o", "loop", str(self.image), str(self.mounted))
+        program = _IN_USER_SPACE.get(self.kind)
+        if program is None:
+            self._call("mount", "-o", "loop", str(self.image), str(self.mounted))
+            return
+        device = self._call("losetup", "--find", "--show", str(self.image)).strip()
+        try:
+            self._call(program, device, str(self.mounted))
+        finally:
+            # It is released when it is unmounted.
+            self._call("losetup", "--detach", device)
 
     def unmount(self) -> None:
         """Unmount it; the loop device goes with it."""
@@ -64,18 +76,20 @@ class Disk:
         finally:
             os.close(descriptor)
 
-    def _call(self, *command: str) -> None:
+    def _call(self, *command: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
+        return done.stdout
 
 
 @contextmanager
 def mounted_disk(kind: str, directory: Path) -> Iterator[Disk]:
     """A small disk of a kind, mounted below `directory` as long as the block lasts."""
     (program, *options), nbytes = KINDS[kind]
-    if shutil.which(program) is None:
-        pytest.skip(f"needs {program}")
+    for needed in filter(None, (program, _IN_USER_SPACE.get(kind))):
+        if shutil.which(needed) is None:
+            pytest.skip(f"needs {needed}")
     disk = Disk(kind, directory / "image", directory / "mounted")
     disk.mounted.mkdir()
     with disk.image.open("wb") as file:

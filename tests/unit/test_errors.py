@@ -78,5 +78,6 @@ def test_an_error_survives_pickling(kind: type[ShardctlError]) -> None:
 
 
 def test_a_stop_survives_pickling() -> None:
-    """The signal of a run that was interrupted in another process is known."""
-    assert pickle.loads(pickle.dumps(Stopped(15))).signum == 15
+    """The signal of a run that was interrupted in another process is known, and its result."""
+    other = pickle.loads(pickle.dumps(Stopped(15, "t")))
+    assert (other.signum, other.complete) == (15, "t")

@@ -166,6 +166,26 @@ def test_a_touched_file_is_compared(path: str) -> None:
         prepare(store, "m", "s")
 
 
+def test_a_comparison_that_is_asked_for_is_made_of_a_result_that_is_there_too() -> None:
+    """With `read_back` a record is not enough: a byte that a disk changed is found."""
+    store = MemoryStore()
+    sample(store)
+    checked = replace(BY_250, read_back=True)
+    records = StoredRecords(MemoryStore(), "records", str)
+    prepared = prepare(store, "m", "s", checked)
+    write(store, store, prepared, RunOptions(jobs=1), Told(), records=records)
+
+    def again(options: WriteOptions) -> Prepared:
+        return preparing.prepare(store, "m", store, "s", options, finish=True, records=records)
+
+    assert again(BY_250).notes == ()
+    assert "compared with the source" in again(checked).notes[0]
+    store._files["s/model-00002-of-00003.safetensors"].data[-9] ^= 1  # and the version stays
+    assert again(BY_250).up_to_date
+    with pytest.raises(TargetExistsError):
+        again(checked)
+
+
 def test_other_options_are_not_up_to_date() -> None:
     """The record counts only for the options that it was made with."""
     store = MemoryStore()
@@ -389,7 +409,7 @@ def test_checksums_follow_what_is_written() -> None:
 
 
 def notes_on_clients(store: MemoryStore, options: WriteOptions) -> list[str]:
-    """The notes of a run without companions, but for those on the files that stay behind."""
+    """The notes of a run without companions, but for those on the files that are not copied."""
     notes = prepare(store, "m", "s", replace(options, companions="none")).notes
     return [note for note in notes if not note.startswith("not copied")]
 

@@ -10,13 +10,16 @@ import pytest
 
 from shardctl.engine import commit as commits
 from shardctl.engine import exchange
-from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal, RunIdentity, unfinished
+from shardctl.engine.interrupted import is_half_replaced
+from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.nested import Nested
 from shardctl.engine.receipts import Receipt
-from shardctl.engine.staging import STAGING, Staging
-from shardctl.errors import InputError, LockedError, StorageError, TargetExistsError
+from shardctl.engine.staging import Staging
+from shardctl.errors import LockedError, StorageError, TargetExistsError
 from shardctl.model import Version
+from shardctl.naming import STAGING
 from shardctl.stores.base import Copied, Store
+from shardctl.stores.directories import LocalDirectory
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put
@@ -146,29 +149,45 @@ def test_what_another_run_wrote_stays() -> None:
     assert get(store, f"t/{STAGING}/files/theirs") == b"x"
 
 
-def test_a_staged_file_that_is_gone_is_named() -> None:
-    """Where neither the staged file nor the final one exists, the commit stays unfinished."""
+def test_a_commit_that_lost_a_new_file_goes_back() -> None:
+    """Where neither the staged file nor the final one exists, the old files get their names back,
+    and nothing is left to finish.
+    """
     store = MemoryStore()
     begun(store)
     store.remove(f"t/{STAGING}/files/b")
-    with pytest.raises(StorageError) as caught:
-        commits.recover(store, "t")
-    assert caught.value.file == "t/b"
-    assert COMMIT in names(store, f"t/{STAGING}")
-    assert "remov" not in caught.value.hint
+    assert commits.recover(store, "t") is None
+    assert {name: get(store, f"t/{name}") for name in OLD} == dict.fromkeys(OLD, b"old")
+    assert COMMIT not in names(store, f"t/{STAGING}")
+    assert commits.recover(store, "t") is None
 
 
-def test_a_half_replaced_directory_is_not_a_source() -> None:
-    """While a commit is open the files beside it may be of two sets; afterwards they are one."""
-    store = MemoryStore()
-    begun(store)
-    assert unfinished(store, "t") == (f"t/{STAGING}", True)
-    with pytest.raises(InputError, match="half replaced") as caught:
-        commits.check_not_half_replaced(store, "t")
-    assert (caught.value.code, caught.value.file) == ("half-done", "t")
-    commits.recover(store, "t")
-    commits.check_not_half_replaced(store, "t")
-    assert unfinished(store, "t") is None
+def test_a_commit_that_can_neither_go_on_nor_back_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where moves fail, also back, the error says "half replaced", and to run the command again."""
+    store, target = prepared(tmp_path)
+    moved: list[str] = []
+
+    def failing(directory: LocalDirectory, name: str, *_: object) -> None:
+        moved.append(name)
+        if len(moved) > 2:
+            raise StorageError(f"'{name}': the disk fails", hint="repair it")
+        real(directory, name, *_)  # type: ignore[arg-type]  # what the engine gives
+
+    real = LocalDirectory.move
+    monkeypatch.setattr(LocalDirectory, "move", failing)
+    with Staging.make(store, str(target)) as staging:
+        journal = Journal(staging)
+        journal.begin(IDENTITY, NEW)
+        with pytest.raises(StorageError) as caught:
+            commits.carry_out(journal, plan(staging))
+        assert journal.has_commit()
+    assert caught.value.message.endswith(f"the disk fails; '{target}' is half replaced")
+    assert "run the interrupted command again" in caught.value.hint
+    monkeypatch.undo()
+    assert commits.recover(store, str(target)) is not None
+    assert sorted(contents(target)) == sorted(NEW)
 
 
 def prepared(root: Path) -> tuple[LocalStore, Path]:
@@ -220,7 +239,7 @@ def test_a_commit_that_came_with_a_directory(
     staging = str(tmp_path / "copy" / STAGING)
     assert (caught.value.code, caught.value.file) == ("half-done", staging)
     assert "move" in caught.value.hint
-    assert not commits.is_half_replaced(store, str(tmp_path / "copy"))
+    assert not is_half_replaced(store, str(tmp_path / "copy"))
 
 
 def test_a_crafted_commit_removes_nothing(tmp_path: Path) -> None:
@@ -259,10 +278,10 @@ def test_a_rival_is_noticed_and_the_commit_undone(
     store, target = prepared(tmp_path)
     real = exchange._give_name
 
-    def rival(file: exchange.Named, at: exchange.Places) -> None:
+    def rival(file: exchange.Named, at: exchange.Places, *, undone: bool) -> None:
         if file.name == "b":
             (target / "b").write_bytes(b"rival")
-        real(file, at)
+        real(file, at, undone=undone)
 
     monkeypatch.setattr(exchange, "_give_name", rival)
     with Staging.make(store, str(target)) as staging:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -75,14 +76,14 @@ def root(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(root: Path) -> Iterator[Places]:
+def opened(root: Path, *, inodes: bool = True) -> Iterator[Places]:
     """The open directories of an exchange."""
     with (
         Stopping.open(str(root / "target")) as target,
         Stopping.open(str(root / "files")) as files,
         Stopping.open(str(root / "aside")) as aside,
     ):
-        yield Places(Nested(target), Nested(files), Nested(aside), inodes=True)
+        yield Places(Nested(target), Nested(files), Nested(aside), inodes=inodes)
 
 
 def planned(root: Path) -> Exchange:
@@ -115,9 +116,9 @@ def everything(root: Path) -> list[str]:
     return sorted(texts)
 
 
-def exchanged(root: Path, exchange: Exchange) -> None:
+def exchanged(root: Path, exchange: Exchange, *, inodes: bool = True) -> None:
     """Carry an exchange out, and remove the old files."""
-    with opened(root) as at:
+    with opened(root, inodes=inodes) as at:
         carry_out(exchange, at)
         remove_old(exchange, at)
 
@@ -200,6 +201,29 @@ def test_a_kill_at_any_moment_is_finished_by_the_next(
     assert contents(root / "aside") == contents(root / "files") == {}
 
 
+@pytest.mark.parametrize("moment", range(CHANGES + 1))
+def test_files_of_the_same_moment_are_told_apart_without_inode_numbers(
+    root: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Where old and new files have the same sizes and times, and inode numbers say nothing, the new
+    ones get their names all the same, killed before any change or not at all (0).
+    """
+    for directory in ("target", "files"):
+        for path in (root / directory).rglob("*"):
+            if path.is_file():
+                path.write_text(f"{directory:<9} {path.name:<20}")
+                os.utime(path, (1, 1))
+    new = contents(root / "files")
+    exchange = planned(root)
+    kill_at(moment, monkeypatch)
+    with suppress(Killed):
+        exchanged(root, exchange, inodes=False)
+    monkeypatch.undo()
+    exchanged(root, exchange, inodes=False)
+    assert contents(root / "target") == new
+    assert contents(root / "aside") == contents(root / "files") == {}
+
+
 @pytest.mark.parametrize("moment", range(1, MOVES + 1))
 @pytest.mark.parametrize("name", sorted({*OLD, *NEW}))
 def test_a_rival_at_any_moment_keeps_its_file(
@@ -242,6 +266,29 @@ def test_an_exchange_can_be_undone(
     assert contents(root / "target") == OLD
     assert contents(root / "files") == NEW
     assert directories(root / "target") == {"sub"}
+
+
+@pytest.mark.parametrize("stopped", range(1, 7))
+@pytest.mark.parametrize("undone", range(1, 7))
+def test_an_undo_that_is_cut_short_can_be_gone_on_from(
+    root: Path, monkeypatch: pytest.MonkeyPatch, stopped: int, undone: int
+) -> None:
+    """Killed before any change of an undo, the exchange is completed by the next, though files were
+    moved there and back.
+    """
+    exchange = planned(root)
+    kill_at(stopped, monkeypatch)
+    with opened(root) as at:
+        with pytest.raises(Killed):
+            carry_out(exchange, at)
+        kill_at(stopped + undone, monkeypatch)
+        with suppress(Killed):
+            undo(exchange, at)
+        monkeypatch.undo()
+        carry_out(exchange, at, undone=True)
+        remove_old(exchange, at)
+    assert contents(root / "target") == NEW
+    assert contents(root / "aside") == contents(root / "files") == {}
 
 
 @pytest.mark.parametrize("name", OLD)

@@ -13,10 +13,11 @@ from shardctl.engine import exchange
 from shardctl.engine.journal import COMMIT, OLD_RECORD, PLAN, Commit, Journal, RunIdentity
 from shardctl.engine.nested import Nested
 from shardctl.engine.receipts import LINES, Receipt
-from shardctl.engine.staging import FILES, STAGING, Staging
+from shardctl.engine.staging import FILES, Staging
 from shardctl.errors import StorageError, TargetExistsError
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
+from shardctl.naming import STAGING
 from shardctl.stores.atomic import put
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore

@@ -13,7 +13,8 @@ import pytest
 
 from shardctl.engine import exchange
 from shardctl.engine.guards import Surroundings
-from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity, unfinished
+from shardctl.engine.interrupted import unfinished
+from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
 from shardctl.engine.nested import Nested
 from shardctl.engine.receipts import LINES
 from shardctl.engine.run import Job, RunOptions, execute
@@ -226,7 +227,7 @@ def test_an_interrupted_commit_comes_first(store: MemoryStore) -> None:
         Journal(staging).begin_commit(Commit(work.identity, directory, found, ()))
     with pytest.raises(TargetExistsError, match="half replaced") as caught:
         run(store, work, RESTART)
-    assert (caught.value.code, caught.value.file) == ("half-done", "t/.shardctl")
+    assert (caught.value.code, caught.value.file) == ("half-done", "t")
     assert COMMIT in names(store, "t/.shardctl")
 
 

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,65 @@ def test_a_dead_holder_is_taken_over(tmp_path: Path) -> None:
     with STORE.lock(str(path)):
         assert json.loads(path.read_bytes())["pid"] == os.getpid()
     assert not path.exists()
+
+
+class Between:
+    """Lets a rival run before the system call of a number, of all that a process makes for a lock.
+
+    The rival is another run, which takes the lock where it can, and keeps it.
+    """
+
+    CALLS = ("open", "lstat", "fstat", "unlink", "kill", "read", "write", "close")
+
+    def __init__(self, path: Path, moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path, self.moment = path, moment
+        self.number = 0
+        self.held: list[locking.Held] = []
+        for name in self.CALLS:
+            monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
+
+    def _counted(self, real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            self.number += 1
+            if self.number == self.moment:
+                self.acquire()
+            return real(*arguments, **options)
+
+        return call
+
+    def acquire(self) -> None:
+        """Take the lock, if it is free."""
+        with suppress(LockedError):
+            self.held.append(locking.acquire(str(self.path)))
+
+
+@posix
+@pytest.mark.parametrize("stale", [("lock",), ("lock", "lock~"), ()], ids="-".join)
+def test_two_that_find_a_dead_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stale: tuple[str, ...]
+) -> None:
+    """Before whichever system call of a run another one tries to take the lock, one of them gets
+    it: where the holder has ended, where one that removed its file has, and where there was none.
+    """
+    monkeypatch.setattr(locking, "fcntl", None)
+    path, pid = tmp_path / "lock", _ended_process()
+    _note(path, pid=pid)
+    note = path.read_bytes()
+    path.unlink()
+    moments = 0
+    while True:
+        moments += 1
+        for name in stale:
+            (tmp_path / name).write_bytes(note)
+        with monkeypatch.context() as patched:
+            both = Between(path, moments, patched)
+            both.acquire()
+        assert len(both.held) == 1, f"before call {moments}"
+        both.held[0].release()
+        assert not list(tmp_path.iterdir()), f"before call {moments}"
+        if both.number < moments:
+            break
+    assert moments > 10 or not stale
 
 
 @pytest.mark.usefixtures("by_file")

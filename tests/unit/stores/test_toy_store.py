@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from shardctl.commands.index import reindex
 from shardctl.commands.prepare import Prepared, prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
@@ -88,6 +89,18 @@ def test_split_merge_and_verify(bucket: ToyStore) -> None:
     run("toy://split", "toy://merged.safetensors", MERGE)
     assert is_equal(original, "model.safetensors", bucket, "merged.safetensors")
     assert run("toy://m", "toy://split", SPLIT).up_to_date
+
+
+def test_a_run_without_a_lock_says_so(bucket: ToyStore) -> None:
+    """Where runs cannot keep each other out, each that writes says it, and one with nothing to do
+    does not.
+    """
+    noted = [note for note in run("toy://m", "toy://split", SPLIT).notes if "locked" in note]
+    assert len(noted) == 1
+    assert not any("locked" in note for note in run("toy://m", "toy://split", SPLIT).notes)
+    del bucket.objects["split/model.safetensors.index.json"]
+    assert reindex(bucket, "split", check=True).notes == ()
+    assert list(reindex(bucket, "split", check=False).notes) == noted
 
 
 def test_replacing_and_damage(bucket: ToyStore) -> None:

@@ -1,0 +1,78 @@
+"""What an interrupted run left in a directory, for those who would read or write there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TypeVar
+
+from shardctl.engine.journal import PLAN, Commit, Journal
+from shardctl.engine.staging import Staging
+from shardctl.errors import InputError, ShardctlError, StorageError, TargetExistsError
+from shardctl.naming import STAGING
+from shardctl.stores.base import Store
+
+#: The only safe command where a commit was interrupted.
+COMPLETES = "run the interrupted command again: it completes the replacement first"
+
+Error = TypeVar("Error", bound=ShardctlError)
+
+
+def unfinished(store: Store, directory: str) -> tuple[str, bool] | None:
+    """Return the staging directory of an unfinished run into a directory, None where there is none.
+
+    With it, whether its commit was begun: then the directory may hold old and new files.
+    """
+    staging = Staging.find(store, directory)
+    if staging is None:
+        return None
+    with staging:
+        journal = Journal(staging)
+        if journal.has_commit():
+            return store.join(directory, STAGING), True
+        begun = staging.own.identity(PLAN) is not None
+        return (store.join(directory, STAGING), False) if begun else None
+
+
+def is_half_replaced(store: Store, directory: str) -> bool:
+    """Whether a commit was interrupted in a directory, so that its files may be of two sets.
+
+    Raises as `Staging.find` does.
+    """
+    staging = Staging.find(store, directory)
+    if staging is None:
+        return False
+    with staging:
+        try:
+            commit = Journal(staging).commit()
+        except ShardctlError:
+            return False  # an unreadable commit is not one of this version
+        return commit is not None and not is_foreign(staging, commit)
+
+
+def check_not_half_replaced(store: Store, source: str) -> None:
+    """Raise InputError where a commit was interrupted in the directory to be read from.
+
+    `source` is a path of the directory, or of a file in it, which may be missing for that reason.
+    """
+    directory = source if store.kind(source) == "directory" else store.split(source)[0]
+    # A run of another user, whose state this one may not see, does not prevent reading.
+    with suppress(TargetExistsError, StorageError):
+        if is_half_replaced(store, directory):
+            raise half_replaced(InputError, directory)
+
+
+def is_foreign(staging: Staging, commit: Commit) -> bool:
+    """Whether the directory is another than the one in which the commit was begun."""
+    own = staging.target.own_identity()
+    return staging.target.keeps_inodes() and own.inode != commit.directory.inode
+
+
+def half_replaced(kind: type[Error], directory: str, hint: str = COMPLETES) -> Error:
+    """Return the error for a directory in which a commit was interrupted."""
+    directory = directory or "."
+    return kind(
+        f"'{directory}' is half replaced: an interrupted run was renaming its files",
+        hint=hint,
+        code="half-done",
+        file=directory,
+    )

@@ -1,0 +1,56 @@
+"""The finished files of an interrupted run: which of them the next run goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shardctl.engine.journal import Journal
+from shardctl.engine.receipts import Receipt
+from shardctl.engine.sample import sample
+from shardctl.engine.sources import Sources
+from shardctl.engine.task import ShardTask, compared, digest
+from shardctl.stores.base import Store
+from shardctl.streams.progress import no_tick
+
+
+def resume(
+    tasks: Sequence[ShardTask], source: Store, target: Store, journal: Journal
+) -> dict[str, Receipt]:
+    """Return the receipts of the files that can be kept, by name; discard everything else.
+
+    Raises SourceChangedError, FormatError for damage that a comparison finds in a source, and
+    StorageError.
+    """
+    wanted = {task.filename: task for task in tasks}
+    kept = {
+        name: receipt
+        for name, receipt in journal.receipts().items()
+        if name in wanted and _is_whole(receipt, wanted[name], source, target)
+    }
+    if not all(_is_of_sources(receipt, wanted[name], source) for name, receipt in kept.items()):
+        # The sources were written since, though their versions do not show it. A file whose own
+        # sample is the same may differ elsewhere.
+        kept = {}
+    journal.keep(kept.keys())
+    return kept
+
+
+def _is_whole(receipt: Receipt, task: ShardTask, source: Store, target: Store) -> bool:
+    """Whether a staged file is what its receipt says, and what the task asks for.
+
+    Where the task asks for a comparison, every byte is compared with the sources.
+    """
+    if receipt.nbytes != task.layout.nbytes or (receipt.damaged and not task.accept_damage):
+        return False
+    if task.digest or receipt.sha256 is not None:
+        found = digest(target, task.staged, no_tick)
+        if found != receipt.sha256:
+            return False
+    with Sources(source, task.sources) as sources:
+        return not task.read_back or compared(task, target, sources) is not None
+
+
+def _is_of_sources(receipt: Receipt, task: ShardTask, source: Store) -> bool:
+    """Whether the sampled source blocks are still those that went into a staged file."""
+    with Sources(source, task.sources) as sources:
+        return sample(task.layout, sources) == receipt.sample

@@ -1,0 +1,55 @@
+"""A digest of a few source blocks of a file, whatever its size.
+
+It tells a later run whether the sources still hold what went into the file, where their size and
+times say so and do not tell the truth: both can be set. What changed between the blocks is not
+seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from shardctl.engine.sources import Sources
+from shardctl.layout import Copy, Gather, Layout
+from shardctl.model import Extent
+
+#: The most blocks of a sample, and the bytes of one: few enough to be read in a moment from a disk
+#: that has to seek for each.
+BLOCKS, BLOCK_BYTES = 64, 16 * 1024
+
+
+def sample(layout: Layout, sources: Sources) -> str:
+    """Return the SHA-256 of the sampled source blocks of a layout, in hexadecimal.
+
+    Raises SourceChangedError and what reading raises.
+    """
+    sha = hashlib.sha256()
+    for extent in sampled(layout):
+        with sources.reader(extent.path) as reader:
+            sha.update(reader.read(extent.offset, extent.length))
+    return sha.hexdigest()
+
+
+def sampled(layout: Layout) -> Iterator[Extent]:
+    """Yield the sampled blocks: evenly spread over the source bytes, the first and last included.
+
+    They follow from the layout alone. Each lies within one extent and may be shorter than
+    `BLOCK_BYTES`; no byte is in two of them.
+    """
+    last = sum(extent.length for extent in _extents(layout)) - 1
+    positions = [last * number // (BLOCKS - 1) for number in range(BLOCKS)]
+    begin = done = number = 0  # bytes are counted over all extents
+    for extent in _extents(layout):
+        end = begin + extent.length
+        while number < BLOCKS and positions[number] < end:
+            start = max(begin, done, min(positions[number], end - BLOCK_BYTES))
+            done = min(start + BLOCK_BYTES, end)
+            if start < done:
+                yield extent.part(start - begin, done - start)
+            number += 1
+        begin = end
+
+
+def _extents(layout: Layout) -> Iterator[Extent]:
+    return (piece.extent for piece in layout.pieces if isinstance(piece, Copy | Gather))

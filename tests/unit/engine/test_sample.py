@@ -1,0 +1,87 @@
+"""The sampled source blocks of a file: which they are, and what their digest shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+
+from shardctl.engine.sample import BLOCK_BYTES, BLOCKS, sample, sampled
+from shardctl.engine.sources import Sources
+from shardctl.layout import Gather, Layout, LayoutBuilder
+from shardctl.model import Extent
+from shardctl.testing.memory import MemoryStore
+from tests.support.memory_checkpoints import put
+
+
+def layout_of(lengths: Sequence[int]) -> Layout:
+    """A file with a literal before each of so many bytes of the source `s`, which are in order."""
+    builder = LayoutBuilder()
+    offset = 0
+    for length in lengths:
+        builder.literal(b"header")
+        builder.copy(Extent("s", offset, length))
+        offset += length
+    return builder.build()
+
+
+SIZES: list[tuple[int, ...]] = [
+    (),
+    (1,),
+    (5, 0, 7),
+    (BLOCK_BYTES,),
+    (700_000,),
+    (10**13,),
+    (1,) * 100_000,
+    (3, 10**12, 1, 10**12, 5),
+    (BLOCK_BYTES - 1,) * 1000,
+]
+
+
+@pytest.mark.parametrize("lengths", SIZES, ids=lambda lengths: f"{len(lengths)} extents")
+def test_a_sample_is_bounded_and_spread(lengths: tuple[int, ...]) -> None:
+    """Whatever the size, there are few blocks, none overlaps another, and none of the 63 stretches
+    between the first and the last byte is without one.
+    """
+    total = sum(lengths)
+    blocks = list(sampled(layout_of(lengths)))
+    assert len(blocks) <= BLOCKS
+    assert all(0 < block.length <= BLOCK_BYTES for block in blocks)
+    assert all(one.end <= next_one.offset for one, next_one in pairwise(blocks))
+    if total:
+        assert (blocks[0].offset, blocks[-1].end) == (0, total)
+        step = total // (BLOCKS - 1) + BLOCK_BYTES
+        assert all(next_one.offset - one.end <= step for one, next_one in pairwise(blocks))
+
+
+@pytest.mark.parametrize("size", [1, 1000, 700_000])
+def test_small_sources_are_sampled_whole(size: int) -> None:
+    """Of some hundred kilobytes in one piece every byte is in the sample."""
+    assert sum(block.length for block in sampled(layout_of([size]))) == size
+
+
+def digest(layout: Layout, data: bytes) -> str:
+    """The sample of a layout whose source has these bytes."""
+    store = MemoryStore()
+    put(store, "s", data)
+    with Sources(store, {"s": store.version("s")}) as sources:
+        return sample(layout, sources)
+
+
+@pytest.mark.parametrize("at", [0, 349_999, 699_999])
+def test_a_changed_byte_changes_the_sample(at: int) -> None:
+    """The digest is that of the bytes: it is the same for equal ones, and another for others."""
+    layout = layout_of([300_000, 400_000])
+    data = bytearray(700_000)
+    before = digest(layout, bytes(data))
+    assert digest(layout, bytes(data)) == before
+    data[at] = 1
+    assert digest(layout, bytes(data)) != before
+
+
+def test_gathered_elements_are_sampled() -> None:
+    """Bytes that are gathered from a view count as those that are copied."""
+    builder = LayoutBuilder()
+    builder.record(Gather(Extent("s", 2, 6), 1, (3, 2), (1, 3)))
+    assert list(sampled(builder.build())) == [Extent("s", 2, 6)]
