@@ -24,7 +24,6 @@ class Kind:
 Test = Callable[[bytes, bytes], bool]
 
 _SAVE = "in the program that reads it, save its weights as safetensors"
-_UNPACK = "unpack it first (`{}`)"
 _NAME_WEIGHTS = "name a weights file"
 
 
@@ -123,27 +122,27 @@ _KINDS: tuple[tuple[Test, Kind], ...] = (
     ),
     (
         _begins(b"\x1f\x8b"),
-        Kind("compressed with gzip", "files compressed with gzip", _UNPACK.format("gunzip")),
+        Kind("compressed with gzip", "files compressed with gzip", "unpack it first (`gunzip`)"),
     ),
     (
         _begins(b"\x28\xb5\x2f\xfd"),
-        Kind("compressed with zstd", "files compressed with zstd", _UNPACK.format("unzstd")),
+        Kind("compressed with zstd", "files compressed with zstd", "unpack it first (`unzstd`)"),
     ),
     (
         _begins(b"\xfd7zXZ\0"),
-        Kind("compressed with xz", "files compressed with xz", _UNPACK.format("unxz")),
+        Kind("compressed with xz", "files compressed with xz", "unpack it first (`unxz`)"),
     ),
     (
         _begins(b"BZh"),
-        Kind("compressed with bzip2", "files compressed with bzip2", _UNPACK.format("bunzip2")),
+        Kind("compressed with bzip2", "files compressed with bzip2", "unpack it first (`bunzip2`)"),
     ),
     (
         _at(257, b"ustar"),
-        Kind("a tar archive", "tar archives", _UNPACK.format("tar -xf")),
+        Kind("a tar archive", "tar archives", "unpack it first (`tar -xf`)"),
     ),
     (
         _begins(b"7z\xbc\xaf\x27\x1c"),
-        Kind("a 7-Zip archive", "7-Zip archives", _UNPACK.format("7z x")),
+        Kind("a 7-Zip archive", "7-Zip archives", "unpack it first (`7z x`)"),
     ),
     (
         _begins(b"PK"),

@@ -69,7 +69,7 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
 
 
 def _without_weight_map(data: bytes, root: Mapping[str, object], path: str) -> Finding:
-    """Return the finding for a JSON document that lists no tensors: most are no index at all."""
+    """Return the finding for a JSON document that lists no tensors: most are something else."""
     if "weight_map" in root:
         return _finding("index-invalid", "weight_map is not an object that lists tensors", path)
     said = answer(data[:SNIFFED_BYTES], len(data))

@@ -80,7 +80,7 @@ def test_an_empty_directory(tmp_path: object) -> None:
 
 
 def test_an_id_of_the_hub_is_recognised() -> None:
-    """What has the form of an id and is no path gets the command that downloads the model."""
+    """What has the form of an id, and does not exist, gets the command that downloads the model."""
     store = MemoryStore()
     with pytest.raises(MissingError) as caught:
         find_source(store, "org/name")
