@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from shardctl.findings import Capped, Finding, Report, report_all
@@ -125,6 +125,7 @@ def verify(
             nbytes += read
             report_all(found, report)
     report.close()
+    findings = _safely_advised(findings, subjects)
     worst = {finding.severity for finding in findings}
     return Verdict(
         findings=tuple(
@@ -138,6 +139,17 @@ def verify(
         digests=digests,
         coverage=coverage(held, comparison, deep=how.deep, load=how.load),
     )
+
+
+def _safely_advised(findings: list[Finding], subjects: Sequence[Subject]) -> list[Finding]:
+    """Return the findings; of a set with parts missing none advises to write its index."""
+    broken = any(subject.checkpoint.incomplete for subject in subjects)
+    if not broken and _SET_BREAKING.isdisjoint(finding.code for finding in findings):
+        return findings
+    return [
+        replace(finding, hint=_COMPLETE_FIRST) if _WRITE_INDEX in finding.hint else finding
+        for finding in findings
+    ]
 
 
 def _oppose(
@@ -242,4 +254,12 @@ def _load(subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding
     return check_load(subject, key)
 
 
+#: What says that tensors of a set are not there, besides files that cannot be read whole.
+_SET_BREAKING = {"shard-set-incomplete", "no-tensors"}
+#: How hints name the function that writes an index from what is there.
+_WRITE_INDEX = "`reindex`"
+_COMPLETE_FIRST = (
+    "fetch what is missing or damaged first: an index that is written from the rest would leave "
+    "out tensors"
+)
 _RANK = {"error": 0, "warning": 1, "note": 2}

@@ -55,7 +55,7 @@ def test_layouts_of_directories(names: tuple[str, ...], what: str, hint: str) ->
 
 
 def test_files_of_ranks_are_slices() -> None:
-    """The files that ranks wrote are no choice of checkpoints: each is a slice of one model."""
+    """The files that ranks wrote are slices of one model, not checkpoints to choose from."""
     out = io.BytesIO()
     torch.save({"a": torch.zeros(2)}, out)
     error = error_of(*(f"model_world_size_2_rank_{rank}.pt" for rank in "01"), data=out.getvalue())
