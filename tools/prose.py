@@ -83,6 +83,13 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
             "Changes are listed on stderr, and the index's path is printed."
         ),
     ),
+    "completion": (
+        (
+            "The script offers commands, options, their values and the files that fit. Installing "
+            "shardctl puts the same script where the shell looks below the installation's prefix; "
+            "this command is for another place, or for `source`."
+        ),
+    ),
 }
 
 WRITER_FILES: tuple[tuple[str, str], ...] = (
@@ -150,4 +157,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "index": (("Only check whether the index is right:", "shardctl index sharded/ --check"),),
+    "completion": (
+        ("Write it to a directory of zsh's `fpath`:", "shardctl completion zsh > _shardctl"),
+    ),
 }

@@ -281,3 +281,14 @@ def index(
         write_stdout(made.path + "\n")
     if check and made.changes:
         raise typer.Exit(WORK_TO_DO)
+
+
+@app.command(cls=Command, add_help_option=False)
+def completion(shell: r.Shell) -> None:
+    """Print the completion script for a shell.
+
+    Example: shardctl completion bash
+    """
+    from shardctl.cli.completion import script
+
+    write_stdout(script(shell))

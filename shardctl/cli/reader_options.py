@@ -1,9 +1,12 @@
-"""The options of the commands that only read: `inspect`, `verify` and `index`."""
+"""The options and arguments of the commands that write no checkpoint."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+import typer
+
+from shardctl.cli.completion import ShellName
 from shardctl.cli.options import key, option
 from shardctl.cli.panels import LOOK, OUTPUT
 
@@ -63,6 +66,9 @@ Against = Annotated[
     ),
 ]
 Strict = Annotated[bool, option(LOOK, "--strict", text="Count warnings as errors")]
+Shell = Annotated[
+    ShellName, typer.Argument(metavar="SHELL", help="bash, zsh or fish", show_default=False)
+]
 Check = Annotated[
     bool, option(OUTPUT, "--check", text="Write nothing; exit with 1 if the index is wrong")
 ]
