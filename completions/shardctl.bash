@@ -102,7 +102,7 @@ __shardctl_options() {
 --debug|debug|' ;;
         inspect) echo '--depth|depth|typed
 --top|top|typed
---filter|glob|typed
+--filter|globs|typed
 --key|key|typed
 --json|json|
 --progress|progress|=auto plain json none

@@ -58,10 +58,15 @@ def noting(notes: list[str]) -> Report:
 
     def report(finding: Finding) -> None:
         strict(finding)
-        where = f"'{finding.file}': " if finding.file else ""
-        notes.append(f"{where}{finding.message}")
+        notes.append(in_one_line(finding))
 
     return report
+
+
+def in_one_line(finding: Finding) -> str:
+    """Return what a finding says and the file that it is about."""
+    where = f"'{finding.file}': " if finding.file else ""
+    return f"{where}{finding.message}"
 
 
 class Capped:

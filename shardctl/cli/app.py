@@ -155,7 +155,7 @@ def inspect(
     source: o.Source,
     depth: r.Depth = None,
     top: r.Top = None,
-    glob: r.Filter = None,
+    globs: r.Filter = None,
     key: r.Key = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
@@ -176,12 +176,14 @@ def inspect(
     store, path = open_store(source)
     reporter = Reporter(report)
     with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
-        found = inspection.inspect(store, path, key=key, glob=glob, opened=opened)
+        found = inspection.inspect(store, path, key=key, globs=globs or (), opened=opened)
+    for warning in found.warnings:
+        log(f"warning: {warning}", quiet=quiet)
     for note in found.notes:
         log(f"note: {note}", quiet=quiet)
     reporter.inspection(found)
     if json:
-        write_stdout(documents.dump(documents.inspection(found)))
+        write_stdout(documents.dump(documents.inspection(found, top=top)))
     elif render.drawing():
         write_stdout(render.inspection(found, depth=depth, top=top))
     else:
@@ -243,9 +245,9 @@ def verify(
     if json:
         write_stdout(documents.dump(documents.verdict(source, found)))
     elif render.drawing():
-        write_stdout(render.verdict(found, store))
+        write_stdout(render.verdict(found, store, quiet=quiet))
     else:
-        write_stdout(render.finding_rows(found.findings))
+        write_stdout(render.finding_rows(render.said(found, quiet=quiet)))
         for line in render.closing(found):
             log(line, quiet=quiet)
     if not found.ok:

@@ -22,17 +22,19 @@ Top = Annotated[
         metavar="N",
         min=1,
         text="List the N largest tensors",
-        details="On a terminal they are one more table, in a pipe the only rows.",
+        details="On a terminal they are one more table; in a pipe and in JSON there are no others.",
     ),
 ]
 Filter = Annotated[
-    str | None,
+    list[str] | None,
     option(
         LOOK,
         "--filter",
         metavar="GLOB",
         envvar="SHARDCTL_INSPECT_FILTER",
         text="Only tensors whose whole names match, e.g. '*.bias'",
+        details="It can be given several times: a tensor is shown if one of them matches. In the "
+        "variable they are separated by spaces.",
     ),
 ]
 Key = Annotated[str | None, key(LOOK)]

@@ -172,6 +172,6 @@ def look(store: Store, source: str, key: str | None) -> Inspection | None:
         checkpoint = read_checkpoint(
             store, located, ignore, key, drop_non_tensors=True, nested=True
         )
-        return inspect_checkpoint(store, source, located, checkpoint, None, ())
+        return inspect_checkpoint(store, source, located, checkpoint, (), ())
     except (InputError, UsageError):
         return None

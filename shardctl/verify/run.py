@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -47,7 +47,8 @@ class Thoroughness:
 class Verdict:
     """What was found.
 
-    `bytes` were read beyond the headers; `digests` are those of the tensors that were found equal.
+    `failing` are the severities of findings that make the check fail. `bytes` were read beyond the
+    headers; `digests` are those of the tensors that were found equal.
     `coverage` says what was checked, and what was not.
     """
 
@@ -59,6 +60,7 @@ class Verdict:
     bytes: int
     digests: Mapping[str, str] = field(default_factory=dict)
     coverage: Coverage = field(default_factory=Coverage)
+    failing: Collection[str] = ("error",)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -127,17 +129,19 @@ def verify(
     report.close()
     findings = _safely_advised(findings, subjects)
     worst = {finding.severity for finding in findings}
+    failing = {"error", "warning"} if how.strict else {"error"}
     return Verdict(
         findings=tuple(
             sorted(dict.fromkeys(findings), key=lambda finding: _RANK[finding.severity])
         ),
-        ok="error" not in worst and not (how.strict and "warning" in worst),
+        ok=worst.isdisjoint(failing),
         depth="deep" if how.deep else "headers",
         files=sum(len(subject.checkpoint.files) for subject in subjects),
         tensors=sum(len(subject.checkpoint.tensors) for subject in subjects),
         bytes=nbytes,
         digests=digests,
         coverage=coverage(held, comparison, deep=how.deep, load=how.load),
+        failing=failing,
     )
 
 
