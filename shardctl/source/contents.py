@@ -6,6 +6,7 @@ command or a step that is safe to take.
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from shardctl.text import escape, plural
 _SHOWN = 5
 #: Files that are opened to say what they are.
 _MOST_OPENED = 50
+#: Names that a name which does not exist is compared with.
+_MOST_COMPARED = 1000
 #: Suffixes of the texts and the code beside a model.
 _TEXTS = (".json", ".txt", ".md", ".py", ".yaml", ".yml", ".jinja", ".toml", ".cfg", ".log", ".sh")
 
@@ -98,14 +101,18 @@ def missing(store: Store, source: str) -> MissingError:
     if hub is not None and store.kind(parent) is None:
         hint = f"for a model of the Hugging Face hub, download it first: {hub.command}"
     else:
-        hint = f"check the path; {_near(store, parent)}a link may be dangling"
+        hint = f"check the path; {_near(store, source, parent)}a link may be dangling"
     return MissingError(f"'{escape(source)}' does not exist", hint=hint, file=source)
 
 
-def _near(store: Store, parent: str) -> str:
-    if store.kind(parent) == "directory":
-        return ""
-    return f"the directory '{escape(parent)}' does not exist either; "
+def _near(store: Store, source: str, parent: str) -> str:
+    """Return what to say about the directory that a path would be in, or about a name like its."""
+    if store.kind(parent) != "directory":
+        return f"the directory '{escape(parent)}' does not exist either; "
+    name = source.rstrip("/").rpartition("/")[2]
+    names = [entry.name for entry in store.list(parent)][:_MOST_COMPARED]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    return f"did you mean '{escape(store.join(parent, near[0]))}'? " if near else ""
 
 
 def slices(directory: str, found: Sequence[Candidate]) -> InputError | None:

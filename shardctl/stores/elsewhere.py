@@ -62,13 +62,10 @@ def hub_id(text: str) -> HubName | None:
 def fetching(url: str) -> str | None:
     """Return the command, in backquotes, that fetches what a URL names; None for an unknown one."""
     parts = urlsplit(url)
-    if parts.scheme == "hf":
-        hub = _of_parts(url.partition("://")[2])
+    if parts.scheme == "hf" or parts.hostname in _HUB_HOSTS:
+        named = url.partition("://")[2]
+        hub = _of_parts(named) if parts.scheme == "hf" else _of_page(named)
         return None if hub is None else hub.command
-    if parts.hostname in _HUB_HOSTS:
-        hub = _of_page(url.partition("://")[2])
-        if hub is not None:
-            return hub.command
     command = _COMMANDS.get(parts.scheme)
     name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
     if command is None or not name or "`" in url:

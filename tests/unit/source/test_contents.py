@@ -91,3 +91,12 @@ def test_an_id_of_the_hub_is_recognised() -> None:
             find_source(store, path)
         assert "hf download" not in caught.value.hint
         assert "check the path" in caught.value.hint
+
+
+def test_a_misspelled_path_gets_the_nearest_name() -> None:
+    """A name that is nearly one in its directory is answered with that one."""
+    store = MemoryStore()
+    put(store, "models/llama-7b/model.safetensors", b"?")
+    with pytest.raises(MissingError) as caught:
+        find_source(store, "models/lama-7b")
+    assert "did you mean 'models/llama-7b'?" in caught.value.hint

@@ -39,7 +39,15 @@ def test_a_url_becomes_a_command(url: str, command: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://host/x", "hf://", "hf://-x/y", "hf://org", "s3://", "https://example.com/`id`"],
+    [
+        "ftp://host/x",
+        "hf://",
+        "hf://-x/y",
+        "hf://org",
+        "s3://",
+        "https://example.com/`id`",
+        "https://huggingface.co/spaces",
+    ],
 )
 def test_an_unknown_url_has_no_command(url: str) -> None:
     """No command is made up for other schemes, nor for what would be unsafe to paste."""
