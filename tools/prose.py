@@ -126,11 +126,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("See the plan first:", "shardctl split model/ shards/ --num-shards 2 --dry-run"),
         (
             "Write, read back, and leave checksums:",
-            "shardctl split model/ shards/ --verify --checksums",
+            "shardctl split model/ shards/ --num-shards 2 --verify --checksums",
         ),
         (
             "Pass the path to load from to another command:",
-            "shardctl split model/ shards/ -q | xargs shardctl inspect",
+            "shardctl split model/ shards/ --num-shards 2 -q | xargs shardctl inspect",
         ),
     ),
     "merge": (

@@ -123,7 +123,7 @@ _writer(
     "split",
     """Divide a checkpoint into shards of limited size, with an index.
 
-    Example: shardctl split model.safetensors sharded/ --max-shard-size 2GB
+    Example: shardctl split model/ sharded/ --max-shard-size 2GB
     """,
     without=("single",),
     size={"max_shard_size": w.DEFAULT_SHARD_SIZE},
