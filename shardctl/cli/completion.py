@@ -5,26 +5,19 @@ A wheel has them inside the package; in a checkout of the source they are in `co
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 
 from shardctl.errors import MissingError
 
-
-class ShellName(StrEnum):
-    """Shells that have a script."""
-
-    bash = "bash"
-    zsh = "zsh"
-    fish = "fish"
-
-
 _NAMES = {"bash": "shardctl.bash", "zsh": "_shardctl", "fish": "shardctl.fish"}
 
 
-def script(shell: ShellName) -> str:
-    """Return the completion script for a shell. Raises MissingError where it was not installed."""
+def script(shell: str) -> str:
+    """Return the completion script for bash, zsh or fish.
+
+    Raises MissingError where it was not installed.
+    """
     name = _NAMES[shell]
     installed = files("shardctl").joinpath("completions", name)
     if installed.is_file():

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from shardctl.cli.completion import ShellName
 from shardctl.cli.options import key, option
 from shardctl.cli.panels import LOOK, OUTPUT
+
+
+class ShellName(StrEnum):
+    """Shells that have a completion script."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
 
 Depth = Annotated[
     int | None,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from shardctl.cli import completion
-from shardctl.cli.completion import ShellName, script
+from shardctl.cli.completion import script
+from shardctl.cli.reader_options import ShellName
 from shardctl.errors import MissingError
 from tests.support.program import ROOT
 
