@@ -1,7 +1,7 @@
 # bash completion for shardctl. Written by `make generate` from the command line itself.
 
 __shardctl_commands() {
-    echo 'split merge reshard inspect diff verify index'
+    echo 'split merge reshard inspect diff verify index completion'
 }
 
 __shardctl_options() {
@@ -38,7 +38,7 @@ __shardctl_options() {
 --check|check|
 -j --jobs|jobs|typed
 --json|json|
---report|report|file
+--report|report|report
 --progress|progress|=auto plain json none
 -q --quiet|quiet|
 -v --verbose|verbose|
@@ -75,7 +75,7 @@ __shardctl_options() {
 --check|check|
 -j --jobs|jobs|typed
 --json|json|
---report|report|file
+--report|report|report
 --progress|progress|=auto plain json none
 -q --quiet|quiet|
 -v --verbose|verbose|
@@ -116,7 +116,7 @@ __shardctl_options() {
 --check|check|
 -j --jobs|jobs|typed
 --json|json|
---report|report|file
+--report|report|report
 --progress|progress|=auto plain json none
 -q --quiet|quiet|
 -v --verbose|verbose|
@@ -126,11 +126,11 @@ __shardctl_options() {
 --debug|debug|' ;;
         inspect) echo '--depth|depth|typed
 --top|top|typed
---filter|glob|typed
+--filter|globs|typed
 --key|key|typed
 --json|json|
 --progress|progress|=auto plain json none
---report|report|file
+--report|report|report
 -q --quiet|quiet|
 -v --verbose|verbose|
 --version|version|
@@ -165,7 +165,7 @@ __shardctl_options() {
 --key|key|typed
 --json|json|
 --progress|progress|=auto plain json none
---report|report|file
+--report|report|report
 -j --jobs|jobs|typed
 -q --quiet|quiet|
 -v --verbose|verbose|
@@ -182,6 +182,10 @@ __shardctl_options() {
 -h|short_help|
 --help|help|
 --debug|debug|' ;;
+        completion) echo '--version|version|
+-h|short_help|
+--help|help|
+--debug|debug|' ;;
         *) echo '--version|version|
 -h|short_help|
 --help|help|
@@ -192,17 +196,18 @@ __shardctl_options() {
 # Print the kind of argument number $2, counted from 0, of the command $1.
 __shardctl_argument() {
     case $1:$2 in
-        split:0) echo checkpoint ;;
-        split:1) echo directory ;;
-        merge:0) echo checkpoint ;;
-        merge:1) echo weights ;;
-        reshard:0) echo checkpoint ;;
-        reshard:1) echo weights ;;
-        inspect:0) echo checkpoint ;;
-        diff:0) echo checkpoint ;;
-        diff:1) echo checkpoint ;;
-        verify:0) echo checkpoint ;;
-        index:0) echo checkpoint ;;
+        split:0) echo 'checkpoint' ;;
+        split:1) echo 'directory' ;;
+        merge:0) echo 'checkpoint' ;;
+        merge:1) echo 'weights' ;;
+        reshard:0) echo 'checkpoint' ;;
+        reshard:1) echo 'weights' ;;
+        inspect:0) echo 'checkpoint' ;;
+        diff:0) echo 'checkpoint' ;;
+        diff:1) echo 'checkpoint' ;;
+        verify:0) echo 'checkpoint' ;;
+        index:0) echo 'checkpoint' ;;
+        completion:0) echo '=bash zsh fish' ;;
     esac
 }
 
@@ -216,6 +221,13 @@ __shardctl_is_checkpoint() {
 __shardctl_is_weights() {
     case $1 in
         *.safetensors | *.bin) return 0 ;;
+    esac
+    return 1
+}
+
+__shardctl_is_report() {
+    case $1 in
+        *.html | *.svg) return 0 ;;
     esac
     return 1
 }
@@ -240,7 +252,7 @@ __shardctl_value() {
         checkpoint) __shardctl_paths "$2" __shardctl_is_checkpoint ;;
         weights) __shardctl_paths "$2" __shardctl_is_weights ;;
         directory) __shardctl_paths "$2" false ;;
-        file) __shardctl_paths "$2" true ;;
+        report) __shardctl_paths "$2" __shardctl_is_report ;;
     esac
 }
 

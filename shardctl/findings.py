@@ -6,7 +6,7 @@ A finding and an exception carry the same facts, and each can be made from the o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -60,8 +60,7 @@ def noting(notes: list[str]) -> Report:
 
     def report(finding: Finding) -> None:
         strict(finding)
-        where = f"'{finding.file}': " if finding.file else ""
-        notes.append(f"{where}{finding.message}")
+        notes.append(in_one_line(finding))
 
     return report
 
@@ -75,12 +74,17 @@ def accepting(notes: list[str], accepted: list[str]) -> Report:
 
     def report(finding: Finding) -> None:
         if finding.whole:
-            where = f"'{finding.file}': " if finding.file else ""
-            accepted.append(f"{where}{finding.message}")
+            accepted.append(in_one_line(finding))
         else:
             note(finding)
 
     return report
+
+
+def in_one_line(finding: Finding) -> str:
+    """Return what a finding says and the file that it is about."""
+    where = f"'{finding.file}': " if finding.file else ""
+    return f"{where}{finding.message}"
 
 
 #: What findings that are counted together have in common: code, severity, and `whole`.
@@ -120,6 +124,23 @@ class Capped:
             self._report(
                 replace(last, message=message, hint=hint, tensor=None, offset=None, count=count)
             )
+
+
+def folded(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield one finding for all those of a code and severity in one file, which have one cause.
+
+    It is the first, and says how many more tensors it is about.
+    """
+    first: dict[tuple[str, Severity, str | None], Finding] = {}
+    numbers = Counter[tuple[str, Severity, str | None]]()
+    for finding in findings:
+        kind = (finding.code, finding.severity, finding.file)
+        first.setdefault(kind, finding)
+        numbers[kind] += 1
+    for kind, finding in first.items():
+        more = numbers[kind] - 1
+        said = f"; the same with {plural(more, 'more tensor')}" if more else ""
+        yield replace(finding, message=f"{finding.message}{said}")
 
 
 def report_all(findings: Iterable[Finding], report: Report) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from shardctl.cli.spec import Option
 from tools import source, values
+from tools.values import Value
 
 _HEAD = """\
 # bash completion for shardctl. Written by `make generate` from the command line itself.
@@ -38,7 +39,7 @@ __shardctl_value() {
         checkpoint) __shardctl_paths "$2" __shardctl_is_checkpoint ;;
         weights) __shardctl_paths "$2" __shardctl_is_weights ;;
         directory) __shardctl_paths "$2" false ;;
-        file) __shardctl_paths "$2" true ;;
+        report) __shardctl_paths "$2" __shardctl_is_report ;;
     esac
 }
 
@@ -105,14 +106,15 @@ def _tables() -> Iterator[str]:
     yield "__shardctl_argument() {\n    case $1:$2 in"
     for command in commands:
         for number, argument in enumerate(command.arguments):
-            kind = values.of_argument(command, argument).kind
-            yield f"        {command.name}:{number}) echo {kind} ;;"
+            offered = _offered(values.of_argument(command, argument))
+            yield f"        {command.name}:{number}) echo '{offered}' ;;"
     yield "    esac\n}\n"
     yield from _test(
         "checkpoint",
         (*(f"*.{suffix}" for suffix in values.SOURCE_SUFFIXES), *values.INDEX_PATTERNS),
     )
     yield from _test("weights", tuple(f"*.{suffix}" for suffix in values.TARGET_SUFFIXES))
+    yield from _test("report", tuple(f"*.{suffix}" for suffix in values.REPORT_SUFFIXES))
 
 
 def _lines(options: tuple[Option, ...]) -> str:
@@ -125,6 +127,10 @@ def _value(option: Option) -> str:
     value = values.of_option(option)
     if value is None:
         return ""
+    return _offered(value)
+
+
+def _offered(value: Value) -> str:
     return f"={' '.join(value.words)}" if value.words else value.kind
 
 

@@ -132,7 +132,7 @@ def _offered(value: Value) -> str:
         "checkpoint": rf"\.(?:{suffixes})",
         "weights": rf"\.(?:{'|'.join(values.TARGET_SUFFIXES)})",
         "directory": "/",
-        "file": ".",
+        "report": rf"\.(?:{'|'.join(values.REPORT_SUFFIXES)})",
     }
     if value.kind == "words":
         return f"-a '{' '.join(value.words)}'"

@@ -92,6 +92,13 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
             "Changes are listed on stderr, and the index's path is printed."
         ),
     ),
+    "completion": (
+        (
+            "The script offers commands, options, their values and the files that fit. Installing "
+            "shardctl puts the same script where the shell looks below the installation's prefix; "
+            "this command is for another place, or for `source`."
+        ),
+    ),
 }
 
 WRITER_FILES: tuple[tuple[str, str], ...] = (
@@ -128,11 +135,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("See the plan first:", "shardctl split model/ shards/ --num-shards 2 --dry-run"),
         (
             "Write, read back, and leave checksums:",
-            "shardctl split model/ shards/ --verify --checksums",
+            "shardctl split model/ shards/ --num-shards 2 --verify --checksums",
         ),
         (
             "Pass the path to load from to another command:",
-            "shardctl split model/ shards/ -q | xargs shardctl inspect",
+            "shardctl split model/ shards/ --num-shards 2 -q | xargs shardctl inspect",
         ),
     ),
     "merge": (
@@ -165,4 +172,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "index": (("Only check whether the index is right:", "shardctl index sharded/ --check"),),
+    "completion": (
+        ("Write it to a directory of zsh's `fpath`:", "shardctl completion zsh > _shardctl"),
+    ),
 }

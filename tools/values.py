@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from shardctl.cli.reader_options import ShellName
 from shardctl.cli.spec import Argument, Command, Option
 from shardctl.formats.registry import all_suffixes, writable
 from shardctl.naming import KNOWN_STEMS
 
 #: `checkpoint`: weights, indexes and directories; `weights`: directories, and files that a merge
-#: may write.
-Kind = Literal["words", "checkpoint", "weights", "directory", "file", "typed"]
+#: may write; `report`: directories, and reports.
+Kind = Literal["words", "checkpoint", "weights", "directory", "report", "typed"]
 
 SIZES = ("200MB", "500MB", "1GB", "2GB", "5GB", "10GB", "50GB")
 #: The endings of what a SOURCE can be, and of what a TARGET can be that is a file; the second are
 #: shell patterns.
 SOURCE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in all_suffixes())
 TARGET_SUFFIXES = tuple(known.suffix.removeprefix(".") for known in writable())
+REPORT_SUFFIXES = ("html", "svg")
 INDEX_PATTERNS = ("*.index.json", "*.index.*.json")
 #: Commands whose TARGET may be a file.
 INTO_A_FILE = ("merge", "reshard")
@@ -38,7 +40,8 @@ _BY_NAME = {
     "OTHER": Value("checkpoint"),
     "SIZE": Value("words", SIZES),
     "STEM": Value("words", tuple(sorted(KNOWN_STEMS))),
-    "FILE": Value("file"),
+    "FILE": Value("report"),
+    "SHELL": Value("words", tuple(shell.value for shell in ShellName)),
 }
 
 

@@ -84,7 +84,7 @@ def _action(value: Value) -> str:
         "checkpoint": f'_files -g "*.({suffixes}|{indexes})(-.)"',
         "weights": f'_files -g "*.({"|".join(values.TARGET_SUFFIXES)})(-.)"',
         "directory": "_files -/",
-        "file": "_files",
+        "report": f'_files -g "*.({"|".join(values.REPORT_SUFFIXES)})(-.)"',
         "typed": " ",
     }[value.kind]
 

@@ -148,7 +148,7 @@ _writer(
     "split",
     """Divide a checkpoint into shards of limited size, with an index.
 
-    Example: shardctl split model.safetensors sharded/ --max-shard-size 2GB
+    Example: shardctl split model/ sharded/ --max-shard-size 2GB
     """,
     without=("single",),
     size={"max_shard_size": w.DEFAULT_SHARD_SIZE},
@@ -180,7 +180,7 @@ def inspect(
     source: o.Source,
     depth: r.Depth = None,
     top: r.Top = None,
-    glob: r.Filter = None,
+    globs: r.Filter = None,
     key: r.Key = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
@@ -201,12 +201,14 @@ def inspect(
     store, path = open_store(source)
     reporter = Reporter(report)
     with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
-        found = inspection.inspect(store, path, key=key, glob=glob, opened=opened)
+        found = inspection.inspect(store, path, key=key, globs=globs or (), opened=opened)
+    for warning in found.warnings:
+        log(f"warning: {warning}", quiet=quiet)
     for note in found.notes:
         log(f"note: {note}", quiet=quiet)
     reporter.inspection(found)
     if json:
-        write_stdout(documents.dump(documents.inspection(found)))
+        write_stdout(documents.dump(documents.inspection(found, top=top)))
     elif render.drawing():
         write_stdout(render.inspection(found, depth=depth, top=top))
     else:
@@ -331,9 +333,9 @@ def verify(
     if json:
         write_stdout(documents.dump(documents.verdict(source, found)))
     elif render.drawing():
-        write_stdout(render.verdict(found, store))
+        write_stdout(render.verdict(found, store, quiet=quiet))
     else:
-        write_stdout(render.finding_rows(found.findings))
+        write_stdout(render.finding_rows(render.said(found, quiet=quiet)))
         for line in render.closing(found):
             log(line, quiet=quiet)
     if not found.ok:
@@ -373,3 +375,14 @@ def index(
         write_stdout(made.path + "\n")
     if check and made.changes:
         raise typer.Exit(WORK_TO_DO)
+
+
+@app.command(cls=Command, add_help_option=False)
+def completion(shell: r.Shell) -> None:
+    """Print the completion script for a shell.
+
+    Example: shardctl completion bash
+    """
+    from shardctl.cli.completion import script
+
+    write_stdout(script(shell))

@@ -13,6 +13,7 @@ from shardctl.cli import options as o
 from shardctl.cli import selection_options as s
 from shardctl.cli import writer_options as w
 from shardctl.cli.panels import SIZE_GROUP
+from shardctl.errors import UsageError
 
 if TYPE_CHECKING:
     from shardctl.planning.request import WriteOptions
@@ -117,7 +118,9 @@ def command(
     """
 
     def body(ctx: typer.Context, **given: object) -> None:
-        run(name, WriterArguments(**_one_of_a_group(ctx, given, size)))
+        arguments = WriterArguments(**_one_of_a_group(ctx, given, size))
+        _check_size(ctx, arguments.max_shard_size)
+        run(name, arguments)
 
     hints = {**get_type_hints(WriterArguments, include_extras=True), **annotations}
     offered = [field for field in fields(WriterArguments) if field.name not in without]
@@ -159,6 +162,21 @@ def _one_of_a_group(
         **{name: value for name, value in given.items() if name not in overridden},
         **({} if asked else size),
     }
+
+
+def _check_size(ctx: typer.Context, size: str | None) -> None:
+    """Raise the usage error for what is not a size, with the option or variable it came from."""
+    from shardctl.sizes import parse_size  # noqa: PLC0415 - `--help` needs none of this
+
+    try:
+        parse_size(size or w.DEFAULT_SHARD_SIZE)
+    except UsageError as error:
+        from shardctl.cli.usage import place_of  # noqa: PLC0415 - only for the message
+
+        parameter = next(each for each in ctx.command.params if each.name == "max_shard_size")
+        place, correct = place_of(ctx, parameter)
+        hint = f"{error.hint}; {correct}" if correct else error.hint
+        raise UsageError(f"{place}: {error.message}", hint=hint) from None
 
 
 def _is_typed(ctx: typer.Context, name: str) -> bool:

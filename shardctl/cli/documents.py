@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shardctl.planning.plan import LAYOUT_VERSION
@@ -49,8 +49,16 @@ def _listed(values: Iterator[Any]) -> Iterator[str]:
     yield "]" if before == ", " else "[]"
 
 
-def inspection(found: Inspection) -> dict[str, Any]:
-    """Return what `inspect --json` prints; `tensors` is an iterator, for `dump`."""
+def inspection(found: Inspection, *, top: int | None = None) -> dict[str, Any]:
+    """Return what `inspect --json` prints: every tensor, or the `top` largest.
+
+    `tensors` is an iterator, for `dump`.
+    """
+    tensors: Iterable[Tensor] = found.tensors
+    if top:
+        from shardctl.view.tensors import largest  # noqa: PLC0415 - only where it is asked for
+
+        tensors = largest(tensors, top)
     checkpoint = found.checkpoint
     return {
         "schema_version": SCHEMA_VERSION,
@@ -70,7 +78,17 @@ def inspection(found: Inspection) -> dict[str, Any]:
             }
             for file in found.files
         ],
-        "tensors": (_tensor(tensor, found) for tensor in found.tensors),
+        "tensors": (_tensor(tensor, found) for tensor in tensors),
+        "non_tensors": [
+            {
+                "name": value.name,
+                "kind": value.kind,
+                "unread": value.unread,
+                "storages": value.storages,
+                "nbytes": value.nbytes,
+            }
+            for value in found.non_tensors
+        ],
     }
 
 

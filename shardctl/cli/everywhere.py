@@ -27,6 +27,15 @@ class Command(TyperCommand):
         super().__init__(*args, **settings)
         self.params.extend(_options())
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as Typer does; every error then knows which command it is about."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            if getattr(error, "ctx", None) is None:
+                error.ctx = ctx  # type: ignore[attr-defined] # as Typer's own errors have it
+            raise
+
 
 class Program(TyperGroup):
     """The program, which has these options alone."""

@@ -103,10 +103,13 @@ def _options(shown: tree.Command, *, full: bool) -> Iterator[Section]:
 
 
 def _environment(shown: tree.Command) -> Section:
-    # Every command has these two options.
+    name = shown.name.upper() or "SPLIT"
+    # Every command has one of these options, and most have both.
+    given = {option.variable for option in shown.options} if shown.name else None
     examples = " or ".join(
-        f"`SHARDCTL_{shown.name.upper() or 'SPLIT'}_{each}`"
-        for each in ("PROGRESS=plain", "DEBUG=1")
+        f"`SHARDCTL_{name}_{option}={value}`"
+        for option, value in (("PROGRESS", "plain"), ("DEBUG", "1"))
+        if given is None or f"SHARDCTL_{name}_{option}" in given
     )
     text = f"Each option, e.g. {examples}; a switch is 1 or 0. The command line overrides it."
     return "Environment", _plain(

@@ -1,13 +1,23 @@
-"""The options of the commands that only read: `inspect`, `verify` and `index`."""
+"""The options and arguments of the commands that write no checkpoint."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from shardctl.cli.options import key, option
 from shardctl.cli.panels import LOOK, OUTPUT
+
+
+class ShellName(StrEnum):
+    """Shells that have a completion script."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
 
 Depth = Annotated[
     int | None,
@@ -21,17 +31,19 @@ Top = Annotated[
         metavar="N",
         min=1,
         text="List the N largest tensors",
-        details="On a terminal they are one more table, in a pipe the only rows.",
+        details="On a terminal they are one more table; in a pipe and in JSON there are no others.",
     ),
 ]
 Filter = Annotated[
-    str | None,
+    list[str] | None,
     option(
         LOOK,
         "--filter",
         metavar="GLOB",
         envvar="SHARDCTL_INSPECT_FILTER",
         text="Only tensors whose whole names match, e.g. '*.bias'",
+        details="It can be given several times: a tensor is shown if one of them matches. In the "
+        "variable they are separated by spaces.",
     ),
 ]
 First = Annotated[
@@ -85,6 +97,9 @@ Against = Annotated[
     ),
 ]
 Strict = Annotated[bool, option(LOOK, "--strict", text="Count warnings as errors")]
+Shell = Annotated[
+    ShellName, typer.Argument(metavar="SHELL", help="bash, zsh or fish", show_default=False)
+]
 Check = Annotated[
     bool, option(OUTPUT, "--check", text="Write nothing; exit with 1 if the index is wrong")
 ]

@@ -45,7 +45,10 @@ def tabbed(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 
 def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
-    """Return the rows of `inspect` in a pipe: every tensor, or the `top` largest."""
+    """Return the rows of `inspect` in a pipe: every tensor, or the `top` largest.
+
+    A tensor that is not read is a row too, with its class for a dtype and no shape.
+    """
     tensors: Iterable[Tensor] = found.tensors
     if top:
         from shardctl.view.tensors import largest
@@ -64,7 +67,11 @@ def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
         )
         for tensor in tensors
     )
-    return tabbed(itertools.chain([header], rows))
+    unread = (
+        (value.name, value.kind, None, value.nbytes, None, None, None)
+        for value in (() if top else found.unread)
+    )
+    return tabbed(itertools.chain([header], rows, unread))
 
 
 def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
@@ -200,14 +207,27 @@ def finding_rows(findings: Iterable[Finding]) -> Iterator[str]:
     return tabbed((f.severity, f.code, f.file, f.tensor, f.message) for f in findings)
 
 
-def verdict(found: Verdict, store: Store) -> str:
-    """Draw `verify` on a terminal: the findings with their hints, and where they are."""
+def said(found: Verdict, *, quiet: bool) -> Sequence[Finding]:
+    """Return the findings to print: with `quiet` those that make the check fail, and no others."""
+    if not quiet:
+        return found.findings
+    return tuple(finding for finding in found.findings if finding.severity in found.failing)
+
+
+def verdict(found: Verdict, store: Store, *, quiet: bool) -> str:
+    """Draw `verify` on a terminal: the findings with their hints, and where they are.
+
+    With `quiet` a sound checkpoint is the empty text.
+    """
     from shardctl.cli.terminal.canvas import canvas, drawn
     from shardctl.cli.terminal.findings import findings, measure_of
 
     on = canvas()
-    lines = map(on.text, closing(found))
-    return drawn(on, *findings(found.findings, measure_of(store), on), *lines)
+    shown = said(found, quiet=quiet)
+    if quiet and not shown:
+        return ""
+    lines = () if quiet else map(on.text, closing(found))
+    return drawn(on, *findings(shown, measure_of(store), on), *lines)
 
 
 def closing(found: Verdict) -> tuple[str, str]:

@@ -285,7 +285,7 @@ AcceptDamage = Annotated[
     decision(
         SAFETY,
         "--accept-damage",
-        text="Also write damaged tensors, and those of files with trailing data",
+        text="Also write damaged tensors, and files with trailing data",
         details="Tensors that do not match their recorded CRC-32 are written as they are. "
         "Of files with trailing data, or a header over 100 MB, the tensors are whole and are "
         "written alone. Without it each is an error. Notes name what was accepted.",

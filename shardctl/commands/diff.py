@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from shardctl.findings import noting
+from shardctl.engine.interrupted import check_not_half_replaced
+from shardctl.findings import Finding, as_error, in_one_line
 from shardctl.model import Checkpoint, Tensor
 from shardctl.planning.request import EVERYTHING, Selection
 from shardctl.planning.select import select
@@ -116,17 +117,18 @@ def diff(
 
 
 def _read(side: Side, key: str | None, notes: list[str], opened: Opened) -> Checkpoint:
+    findings: list[Finding] = []
+    check_not_half_replaced(side.store, side.source)
     located = find_source(side.store, side.source, whole_set=False)
-    notes.extend(located.notes)
-    return read_checkpoint(
-        side.store,
-        located,
-        noting(notes),
-        key,
-        drop_non_tensors=True,
-        nested=True,
-        opened=opened,
+    checkpoint = read_checkpoint(
+        side.store, located, findings.append, key, nested=True, opened=opened
     )
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors and not checkpoint.tensors:
+        raise as_error(errors[0])
+    notes.extend(located.notes)
+    notes.extend(map(in_one_line, findings))
+    return checkpoint
 
 
 def _change(

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.errors import MissingError
-from shardctl.findings import noting
-from shardctl.model import Checkpoint, Tensor
+from shardctl.findings import Finding, as_error, in_one_line
+from shardctl.model import Checkpoint, NonTensor, Tensor
 from shardctl.naming import STAGING
 from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
@@ -39,6 +39,8 @@ class Inspection:
     """A checkpoint to be shown.
 
     `tensors` includes recorded aliases; `tied_to` names the tensor that each tied one repeats.
+    `unread` are tensors of classes that shardctl does not read, and objects that hold such.
+    `warnings` say what of the checkpoint is missing or damaged.
     """
 
     source: str
@@ -49,6 +51,13 @@ class Inspection:
     tied_to: Mapping[str, str]
     file_names: Mapping[str, str]
     notes: tuple[str, ...]
+    non_tensors: tuple[NonTensor, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def unread(self) -> tuple[NonTensor, ...]:
+        """The entries among `non_tensors` that are, or hold, tensors which are not read."""
+        return tuple(value for value in self.non_tensors if value.unread)
 
     @property
     def total_size(self) -> int:
@@ -66,20 +75,26 @@ def inspect(
     source: str,
     *,
     key: str | None,
-    glob: str | None,
+    globs: Sequence[str] = (),
     opened: Opened = unseen,
 ) -> Inspection:
     """Return what a checkpoint holds, from its headers; `opened` is called for each file.
 
-    Without a key, everything nested is shown with dotted names. Raises InputError, also where a
-    replacement was interrupted.
+    Without a key, everything nested is shown with dotted names. Of a set that is incomplete or
+    damaged what can be read is shown, with warnings; raises FormatError where that is nothing, and
+    InputError where a replacement was interrupted.
     """
-    notes: list[str] = []
+    findings: list[Finding] = []
     _refuse_half_replaced(store, source)
     located = find_source(store, source, whole_set=False)
-    checkpoint = read_checkpoint(store, located, noting(notes), key, nested=True, opened=opened)
+    checkpoint = read_checkpoint(store, located, findings.append, key, nested=True, opened=opened)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors and not checkpoint.tensors:
+        raise as_error(errors[0])
+    notes = [in_one_line(finding) for finding in findings if finding not in errors]
     notes.extend(misnamed_notes(checkpoint.files))
-    return inspect_checkpoint(store, source, located, checkpoint, glob, (*located.notes, *notes))
+    found = inspect_checkpoint(store, source, located, checkpoint, globs, (*located.notes, *notes))
+    return replace(found, warnings=tuple(map(in_one_line, errors)))
 
 
 def _refuse_half_replaced(store: Store, source: str) -> None:
@@ -96,15 +111,15 @@ def inspect_checkpoint(
     source: str,
     located: Located,
     checkpoint: Checkpoint,
-    glob: str | None,
+    globs: Sequence[str],
     notes: tuple[str, ...],
 ) -> Inspection:
-    """Sum up a checkpoint; `glob` keeps only the tensors whose names match.
+    """Sum up a checkpoint; with `globs` only the entries whose names match one of them.
 
-    Raises MissingError where it matches none, with the most similar names.
+    Raises MissingError where one matches nothing, with the most similar names.
     """
-    if glob is not None:
-        checkpoint = replace(checkpoint, tensors=_matching(checkpoint, glob))
+    if globs:
+        checkpoint = _matching(checkpoint, globs)
     names = located.names(store)
     by_name = {tensor.name: tensor for tensor in checkpoint.tensors}
     aliases = tuple(
@@ -121,16 +136,45 @@ def inspect_checkpoint(
         tied_to=_tied(checkpoint),
         file_names=names,
         notes=notes,
+        non_tensors=checkpoint.non_tensors,
     )
 
 
-def _matching(checkpoint: Checkpoint, glob: str) -> tuple[Tensor, ...]:
-    kept = tuple(tensor for tensor in checkpoint.tensors if fnmatch.fnmatchcase(tensor.name, glob))
-    if kept:
-        return kept
-    near = _nearest(glob.strip("*"), [tensor.name for tensor in checkpoint.tensors])
+def _matching(checkpoint: Checkpoint, globs: Sequence[str]) -> Checkpoint:
+    """Return the checkpoint with only the entries that match a GLOB.
+
+    What is recorded as tied to one of them comes along.
+    """
+    names = [
+        *(tensor.name for tensor in checkpoint.tensors),
+        *checkpoint.aliases,
+        *(value.name for value in checkpoint.non_tensors if value.unread),
+    ]
+    matched: set[str] = set()
+    for glob in globs:
+        pattern = re.compile(fnmatch.translate(glob))
+        kept = [name for name in names if pattern.match(name)]
+        if not kept:
+            raise _no_match(glob, names)
+        matched.update(kept)
+    shown = {tensor.name: tensor for tensor in checkpoint.tensors if tensor.name in matched}
+    by_name = {tensor.name: tensor for tensor in checkpoint.tensors}
+    for name, first in checkpoint.aliases.items():
+        # Without the tensor that it repeats, a tied name is shown as one with these bytes.
+        if name in matched and first not in matched and first in by_name:
+            shown[name] = replace(by_name[first], name=name)
+    return replace(
+        checkpoint,
+        tensors=tuple(shown.values()),
+        aliases={name: first for name, first in checkpoint.aliases.items() if name not in shown},
+        non_tensors=tuple(value for value in checkpoint.non_tensors if value.name in matched),
+    )
+
+
+def _no_match(glob: str, names: Sequence[str]) -> MissingError:
+    near = _nearest(glob.strip("*"), names)
     did_you_mean = f"did you mean {', '.join(map(escape, near))}? " if near else ""
-    raise MissingError(
+    return MissingError(
         f"no tensor's name matches '{escape(glob)}'",
         hint=f"{did_you_mean}a GLOB matches whole names: try '*{escape(glob.strip('*'))}*'",
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from shardctl.findings import Report
 from shardctl.formats.base import FormatReader
+from shardctl.formats.foreign import Kind, foreign_kind
 from shardctl.formats.registry import formats
-from shardctl.formats.sniff import SNIFFED_BYTES, unknown
+from shardctl.formats.sniff import SNIFFED_BYTES, UNKNOWN, broken, unknown
 from shardctl.model import File
 from shardctl.stores.base import Reader
 
@@ -36,5 +37,21 @@ def read_file(reader: Reader, report: Report) -> File | None:
     if found is not None:
         return found.read(reader, report)
     size = reader.version.size
-    report(unknown(reader.read(0, min(size, SNIFFED_BYTES)), reader.path, size))
+    report(unknown(reader.read(0, min(size, SNIFFED_BYTES)), reader.path, size, _foreign(reader)))
     return None
+
+
+def kind_of(reader: Reader) -> Kind:
+    """Return what a file looks like that no format claims, with a next step."""
+    size = reader.version.size
+    head = reader.read(0, min(size, SNIFFED_BYTES))
+    return broken(head, reader.path, size) or _foreign(reader) or UNKNOWN
+
+
+def _foreign(reader: Reader) -> Kind | None:
+    from shardctl.formats.archives import archive_kind  # noqa: PLC0415 - only for a message
+
+    size = reader.version.size
+    head = reader.read(0, min(size, SNIFFED_BYTES))
+    length = min(size, _END_BYTES)
+    return archive_kind(reader, head) or foreign_kind(head, reader.read(size - length, length))

@@ -22,6 +22,21 @@ _CONVERT = (
 _SHOWN = 5
 #: How the kind of a tensor begins whose values are not yet those of its bytes.
 LAZY = "torch.Tensor that is changed when it is loaded"
+#: What a pickle holds that imports from a module, where no tensors can be read from it.
+_CONTENTS = {
+    "transformers.training_args": "the arguments of a Trainer",
+    "argparse": "the arguments of a training script",
+    "sklearn": "a scikit-learn object",
+    "joblib": "an object that joblib saved",
+    "xgboost": "an XGBoost model",
+    "lightgbm": "a LightGBM model",
+    "catboost": "a CatBoost model",
+    "pandas": "a pandas table",
+    "keras": "a Keras object",
+    "tensorflow": "a TensorFlow object",
+    "spacy": "a spaCy object",
+    "paddle": "a PaddlePaddle object",
+}
 
 
 def unsafe_finding(names: Sequence[str], path: str, *, readable: bool) -> Finding:
@@ -32,7 +47,23 @@ def unsafe_finding(names: Sequence[str], path: str, *, readable: bool) -> Findin
     some = ", ".join(escape(name[:200]) for name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     message = f"loading it would import {some}{more}: with `weights_only=False` that runs code"
+    contents = None if readable else _contents(names)
+    if contents is not None:
+        message = f"the file holds {contents}, not weights; {message}"
     return Finding("pickle-unsafe", "error", message, _CONVERT if readable else DO_NOT_LOAD, path)
+
+
+def _contents(names: Iterable[str]) -> str | None:
+    """Return what a pickle holds, by the first module that says so; None for an unknown one."""
+    modules = [f"{name}." for name in names]
+    return next(
+        (
+            what
+            for module, what in _CONTENTS.items()
+            if any(name.startswith(f"{module}.") for name in modules)
+        ),
+        None,
+    )
 
 
 def refused_finding(refused: Sequence[str], path: str) -> Finding:

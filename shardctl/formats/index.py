@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from shardctl.findings import Finding, Severity, report_some
 from shardctl.formats.limits import INDEX_PER_VALUE, MAX_INDEX_BYTES, MAX_JSON_DEPTH
 from shardctl.formats.registry import all_suffixes, promised_by
-from shardctl.formats.sniff import SNIFFED_BYTES, impostor
+from shardctl.formats.sniff import SNIFFED_BYTES, answer, impostor
 from shardctl.formats.strict_json import (
     Density,
     InvalidJsonError,
@@ -59,18 +59,29 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
     metadata = _metadata(root, path, report)
     weight_map = root.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        message = (
-            "the index has no weight_map"
-            if weight_map is None
-            else "weight_map is not an object that lists tensors"
-        )
-        report(_finding("index-invalid", message, path))
+        report(_without_weight_map(data, root, path))
         return None
     unsafe = _unsafe_names(weight_map, path)
     report_some(_wrong_entries(weight_map, unsafe, path), report)
     usable = _usable(weight_map, unsafe)
     unusable = tuple(name for name in weight_map if name not in usable) if unsafe else ()
     return Index(path, metadata, usable, unusable)
+
+
+def _without_weight_map(data: bytes, root: Mapping[str, object], path: str) -> Finding:
+    """Return the finding for a JSON document that lists no tensors: most are something else."""
+    if "weight_map" in root:
+        return _finding("index-invalid", "weight_map is not an object that lists tensors", path)
+    said = answer(data[:SNIFFED_BYTES], len(data))
+    if said is not None:
+        return Finding("index-invalid", "error", *said, path)
+    message = "the index has no weight_map"
+    if ".index." in path.replace("\\", "/").rpartition("/")[2]:
+        return _finding("index-invalid", message, path)
+    hint = "name the directory, the weights, or an index that ends in .index.json"
+    return Finding(
+        "index-invalid", "error", f"the file is JSON, not weights: {message}", hint, path
+    )
 
 
 def too_large(size: int, path: str) -> Finding | None:

@@ -170,6 +170,6 @@ def look(store: Store, source: str, key: str | None) -> Inspection | None:
     try:
         located = find_source(store, source, whole_set=False)
         checkpoint = read_checkpoint(store, located, ignore, key, nested=True)
-        return inspect_checkpoint(store, source, located, checkpoint, None, ())
+        return inspect_checkpoint(store, source, located, checkpoint, (), ())
     except (InputError, UsageError):
         return None

@@ -72,10 +72,11 @@ class Picture:
 def picture(content: Content) -> Picture:
     """Lay a report out as a picture of fixed width; its height follows from the number of files."""
     palette = Palette.of(content.dtypes)
-    caption = " · ".join(_fact(name, value) for name, value in content.facts)
+    facts = [_fact(name, value) for name, value in content.facts]
+    caption = " · ".join(facts)
     heading = [
         Words(MARGIN, 38, _fit(content.title, WIDTH - 2 * MARGIN, 19), "title"),
-        Words(MARGIN, 60, _fit(caption, WIDTH - 2 * MARGIN, 13), "quiet"),
+        Words(MARGIN, 60, _facts(facts, WIDTH - 2 * MARGIN, 13), "quiet"),
     ]
     top = 84.0
     rows = min(len(content.files), MOST_FILES) + (len(content.files) > MOST_FILES)
@@ -150,12 +151,13 @@ def _layers(content: Content, palette: Palette, box: Box) -> Iterator[Area | Wor
         room = place.width - 8
         if room < 30 or place.height < TITLE - 2:
             continue
-        label, longer = _fit(cell.label, room, _SMALL), f"{cell.label} · {cell.detail}"
+        label, longer = _last_parts(cell.label, room), f"{cell.label} · {cell.detail}"
         if cell.opened and _fit(longer, room, _SMALL) == longer:
             label = longer
         yield Words(place.x + 5, place.y + 13, label, "name small")
-        if not cell.opened and place.height > 32 and room > 60:
-            yield Words(place.x + 5, place.y + 27, _fit(cell.detail, room, _SMALL), "quiet small")
+        detail = _whole(cell.detail, room)
+        if detail and not cell.opened and place.height > 32:
+            yield Words(place.x + 5, place.y + 27, detail, "quiet small")
 
 
 def _fact(name: str, value: str) -> str:
@@ -164,6 +166,31 @@ def _fact(name: str, value: str) -> str:
     if not (name.endswith("s") and value[-1:].isdecimal()):
         return f"{name} {value}"
     return f"{value} {name if value != '1' else name[:-1]}"
+
+
+def _last_parts(label: str, width: float) -> str:
+    """Return as many of a layer's last parts as fit: the end of a name tells neighbours apart."""
+    shown = label
+    while _fit(shown, width, _SMALL) != shown and "." in shown:
+        shown = shown.partition(".")[2]
+    return _fit(shown, width, _SMALL)
+
+
+def _whole(detail: str, width: float) -> str:
+    """Return what fits of a text that ends with a size, which is never cut: all, or the size alone.
+
+    Empty where not even that fits.
+    """
+    size = detail.rpartition(", ")[2]
+    return next((text for text in (detail, size) if _fit(text, width, _SMALL) == text), "")
+
+
+def _facts(facts: Sequence[str], width: float, size: float) -> str:
+    """Return the facts that fit side by side; none is cut."""
+    shown = list(facts)
+    while len(shown) > 1 and _fit(" · ".join(shown), width, size) != " · ".join(shown):
+        shown.pop()
+    return _fit(" · ".join(shown), width, size)
 
 
 def _fit(text: str, width: float, size: float) -> str:

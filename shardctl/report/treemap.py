@@ -7,6 +7,7 @@ elongated.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ LEAST_AREA, LEAST_TO_OPEN = 220.0, 5200.0
 #: Cells of one layer at most, and the height of its title.
 MOST_CELLS, TITLE = 60, 17.0
 _GAP = 2.0
+_NUMBER = re.compile(r"([0-9]+)")
+#: Characters of a label that order it.
+_MOST_COMPARED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +85,22 @@ def _detail(node: Node) -> str:
 
 
 def _foreground(node: Node, box: Box) -> tuple[list[Node], list[Node]]:
-    """The children that have room, largest first, and those that go into one cell together."""
+    """The children that have room, in natural order, and those that go into one cell together."""
     ordered = sorted(node.children.values(), key=lambda child: -child.nbytes)
     visible = [child for child in ordered if child.nbytes]
     total = sum(child.nbytes for child in visible)
     area = box.width * box.height
     large = [child for child in visible[:MOST_CELLS] if child.nbytes * area >= LEAST_AREA * total]
     hidden = visible[len(large) :]
-    return (visible, []) if len(hidden) == 1 else (large, hidden)
+    if len(hidden) == 1:
+        large, hidden = visible, []
+    return sorted(large, key=lambda child: _natural(child.label)), hidden
+
+
+def _natural(label: str) -> list[tuple[int, str]]:
+    """Return a key by which layer 2 comes before layer 10."""
+    parts = _NUMBER.split(label[:_MOST_COMPARED])
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def squarify(weights: Sequence[int], box: Box) -> Iterator[Box]:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, report_some
 from shardctl.formats.dcp.format import DCP, METADATA
-from shardctl.formats.registry import all_suffixes, promised_by, writable
+from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.model import Index
 from shardctl.naming import parse_weights_name
 from shardctl.source.candidates import Candidate
+from shardctl.source.contents import contents, missing, slices
 from shardctl.source.sets import incomplete, set_findings
 from shardctl.source.survey import Survey, look_at
 from shardctl.stores.base import Store
@@ -91,11 +92,7 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
     """
     kind = store.kind(source)
     if kind is None:
-        raise MissingError(
-            f"'{escape(source)}' does not exist",
-            hint="check the path; download a model from the hub first; a link may be dangling",
-            file=source,
-        )
+        raise missing(store, source)
     if kind == "directory":
         return _in_directory(store, source)
     directory, name = store.split(source)
@@ -139,7 +136,7 @@ def _in_directory(store: Store, directory: str) -> Located:
     if not found:
         raise _nothing_in(store, directory)
     if len(found) > 1:
-        raise _ambiguous(store, directory, found)
+        raise slices(directory, found) or _ambiguous(store, directory, found)
     return _of_candidate(survey, directory, found[0], is_directory=True)
 
 
@@ -248,11 +245,7 @@ def _ambiguous(store: Store, directory: str, found: Sequence[Candidate]) -> Usag
 
 
 def _nothing_in(store: Store, directory: str) -> MissingError:
-    inner = [
-        entry.name for entry in store.list(directory) if "directory" in (entry.kind, entry.target)
-    ]
-    usual = ", ".join(f"{known.default_stem}{known.suffix}" for known in writable())
-    hint = f"name a directory with {usual} or an index, or the weights file itself"
-    if inner:
-        hint += f"; it has these directories: {', '.join(map(escape, inner[:_SHOWN_CHOICES]))}"
-    return MissingError(f"'{escape(directory)}' holds no checkpoint", hint=hint, file=directory)
+    held = contents(store, directory)
+    return MissingError(
+        f"'{escape(directory)}' holds no checkpoint: {held.what}", hint=held.hint, file=directory
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from shardctl.findings import Capped, Finding, Report, report_all
+from shardctl.findings import Capped, Finding, Report, folded, report_all
 from shardctl.formats.detection import read_file
 from shardctl.formats.registry import all_suffixes
 from shardctl.model import Checkpoint, File, Tensor
@@ -83,7 +83,7 @@ def _read(
     report_all(_without_tensors(parts, incomplete), report)
     report_all(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
-    report_all(_unite(parts, tensors), report)
+    report_all(folded(_unite(parts, tensors)), report)
     united = United()
     pairs = [
         FilePairs(part.path, part.file.metadata, NamesOf(part.chosen.tensors)) for part in parts
@@ -95,7 +95,7 @@ def _read(
         shards = located.names(store)
         held = {shards[part.path]: part.chosen.tensors for part in parts}
         broken = {shards[path] for path in incomplete}
-        report_all(misplaced(located.index, held, broken, aliases), report)
+        report_all(folded(misplaced(located.index, held, broken, aliases)), report)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=(*(part.file for part in parts), *data),

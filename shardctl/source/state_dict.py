@@ -15,6 +15,13 @@ from shardctl.model import MadeName, NonTensor, Tensor, Tree
 from shardctl.text import escape
 
 _SHOWN = 10
+#: The entries by which training state is known that is not weights.
+_TRAINING_STATE = (
+    ({"state", "param_groups"}, "the state of an optimizer"),
+    ({"last_epoch", "_step_count"}, "the state of a scheduler"),
+    ({"python", "cpu"}, "the states of random generators"),
+    ({"scale", "growth_factor"}, "the state of a gradient scaler"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +50,17 @@ def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) ->
     if key is not None:
         chosen = replace(chosen, beside=tuple(_beside(tree, key)))
     nested = state_dict_keys(node) if chosen.non_tensors else []
+    _refuse_training_state(node, path, key)
     _refuse_only_nested(chosen, nested, path, key)
     _refuse_unwritable(chosen, node, path, key)
     if not chosen.non_tensors:
         return chosen
     if not chosen.tensors:
+        held = _contents(chosen.non_tensors)
         raise InputError(
-            _said(path, key, "contains no tensors"), hint=_contents(chosen.non_tensors), file=path
+            _said(path, key, f"contains no tensors, but {held}"),
+            hint="name the file that holds the weights",
+            file=path,
         )
     if nested:
         raise InputError(
@@ -91,6 +102,15 @@ def _direct(node: Tree) -> Selection:
             _opaque(name, value) for name, value in node.items() if not isinstance(value, Tensor)
         ),
     )
+
+
+def _refuse_training_state(node: Tree, path: str, key: str | None) -> None:
+    for entries, what in _TRAINING_STATE:
+        if entries <= node.keys() and not any(isinstance(node[entry], Tensor) for entry in entries):
+            hint = "name the model's weights: training state is kept beside them, as it is"
+            raise InputError(
+                _said(path, key, f"contains {what}, not weights"), hint=hint, file=path
+            )
 
 
 def _refuse_only_nested(chosen: Selection, nested: list[str], path: str, key: str | None) -> None:

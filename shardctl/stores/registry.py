@@ -37,13 +37,21 @@ def open_store(location: str) -> tuple[Store, str]:
         return LocalStore(), location
     loader = _loaders.get(match[1].lower())
     if loader is None:
-        known = ", ".join(f"{scheme}://" for scheme in sorted(_loaders))
-        raise UsageError(
-            f"'{escape(location)}' is a URL with an unknown scheme, {match[1]}://",
-            hint=f"use a path of this machine{f', or a URL with {known}' if known else ''}",
-            file=location,
-        )
+        raise _unknown(location, match[1])
     return loader(location)
+
+
+def _unknown(location: str, scheme: str) -> UsageError:
+    from shardctl.stores.elsewhere import fetching  # noqa: PLC0415 - only for the message
+
+    known = ", ".join(f"{each}://" for each in sorted(_loaders))
+    command = fetching(location)
+    fetch = "" if command is None else f"download it first: {command}; or "
+    return UsageError(
+        f"'{escape(location)}' is a URL with an unknown scheme, {scheme}://",
+        hint=f"{fetch}use a path of this machine{f', or a URL with {known}' if known else ''}",
+        file=location,
+    )
 
 
 def register(scheme: str, loader: Loader) -> Callable[[], None]:

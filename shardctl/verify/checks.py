@@ -21,7 +21,7 @@ from shardctl.formats.hazards import (
     unsafe_finding,
 )
 from shardctl.formats.registry import by_name
-from shardctl.model import Tensor
+from shardctl.model import Checkpoint, Index, Tensor
 from shardctl.source.clients import one_file_client
 from shardctl.source.misnamed import misnamed_files
 from shardctl.storages import by_file, storage_units
@@ -64,9 +64,10 @@ def total_size(subject: Subject) -> Iterator[Finding]:
 
     With partial views, the bytes of the whole storages are right too.
     """
-    index = subject.checkpoint.index
-    # Without some of the tensors no total can be right.
-    if index is None or subject.checkpoint.incomplete:
+    checkpoint = subject.checkpoint
+    index = checkpoint.index
+    # Where the index lists other tensors than there are, its total is wrong because of that.
+    if index is None or checkpoint.incomplete or not _lists_all(index, checkpoint):
         return
     stated = index.metadata.get("total_size")
     written, whole, each = _sums(subject.checkpoint.tensors)
@@ -84,6 +85,15 @@ def total_size(subject: Subject) -> Iterator[Finding]:
         )
     hint = "`reindex` corrects it from the shards' headers"
     yield Finding("index-total-size", "error", message, hint, file=index.path)
+
+
+def _lists_all(index: Index, checkpoint: Checkpoint) -> bool:
+    """Whether an index lists the tensors that there are, and no others but tied names."""
+    listed = index.weight_map
+    held = {tensor.name for tensor in checkpoint.tensors}
+    return len(held) == sum(name in listed for name in held) and all(
+        name in held or name in checkpoint.aliases for name in listed
+    )
 
 
 def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from shardctl.engine.interrupted import check_not_half_replaced
@@ -62,7 +62,8 @@ class Thoroughness:
 class Verdict:
     """What was found.
 
-    `bytes` were read beyond the headers; `digests` are those of the tensors that were found equal.
+    `failing` are the severities of findings that make the check fail. `bytes` were read beyond the
+    headers; `digests` are those of the tensors that were found equal.
     `coverage` says what was checked, and what was not.
     """
 
@@ -74,6 +75,7 @@ class Verdict:
     bytes: int
     digests: Mapping[str, str] = field(default_factory=dict)
     coverage: Coverage = field(default_factory=Coverage)
+    failing: Collection[str] = ("error",)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -142,19 +144,33 @@ def verify(
             nbytes += read
             report_all(found, report)
     report.close()
+    findings = _safely_advised(findings, subjects)
     worst = {finding.severity for finding in findings}
+    failing = {"error", "warning"} if how.strict else {"error"}
     return Verdict(
         findings=tuple(
             sorted(dict.fromkeys(findings), key=lambda finding: _RANK[finding.severity])
         ),
-        ok="error" not in worst and not (how.strict and "warning" in worst),
+        ok=worst.isdisjoint(failing),
         depth="deep" if how.deep else "headers",
         files=sum(len(subject.checkpoint.files) for subject in subjects),
         tensors=sum(len(subject.checkpoint.tensors) for subject in subjects),
         bytes=nbytes,
         digests=digests,
         coverage=coverage(held, comparison, deep=how.deep, load=how.load),
+        failing=failing,
     )
+
+
+def _safely_advised(findings: list[Finding], subjects: Sequence[Subject]) -> list[Finding]:
+    """Return the findings; of a set with parts missing none advises to write its index."""
+    broken = any(subject.checkpoint.incomplete for subject in subjects)
+    if not broken and _SET_BREAKING.isdisjoint(finding.code for finding in findings):
+        return findings
+    return [
+        replace(finding, hint=_COMPLETE_FIRST) if _WRITE_INDEX in finding.hint else finding
+        for finding in findings
+    ]
 
 
 def _oppose(
@@ -263,4 +279,12 @@ def _load(subject: Subject, key: str | None) -> Iterator[tuple[int, list[Finding
     return check_load(subject, key)
 
 
+#: What says that tensors of a set are not there, besides files that cannot be read whole.
+_SET_BREAKING = {"shard-set-incomplete", "no-tensors"}
+#: How hints name the function that writes an index from what is there.
+_WRITE_INDEX = "`reindex`"
+_COMPLETE_FIRST = (
+    "fetch what is missing or damaged first: an index that is written from the rest would leave "
+    "out tensors"
+)
 _RANK = {"error": 0, "warning": 1, "note": 2}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -17,7 +17,7 @@ class TensorRow:
     """A tensor to show; not frozen for speed, as in `model`. `nbytes` are bytes of its file.
 
     `offset` is where it begins there, None while that is not known. `others` counts further names
-    for the same bytes.
+    for the same bytes; `tied_to` is the name whose bytes these are, where they are counted there.
     """
 
     name: Final[str]
@@ -26,15 +26,29 @@ class TensorRow:
     nbytes: Final[int]
     offset: Final[int | None] = None
     others: Final[int] = 0
+    tied_to: Final[str | None] = None
 
 
 _TensorT = TypeVar("_TensorT", Tensor, TensorRow)
 
 
-def every_name(tensors: Iterable[Tensor]) -> Iterator[TensorRow]:
-    """Yield a row for each tensor, tied ones too, with the bytes of its elements."""
+def every_name(
+    tensors: Iterable[Tensor], tied_to: Mapping[str, str] | None = None
+) -> Iterator[TensorRow]:
+    """Yield a row for each tensor, tied ones too, with the bytes of its elements.
+
+    `tied_to` has the tensor that each tied one repeats.
+    """
+    tied = tied_to or {}
     for tensor in tensors:
-        yield TensorRow(escape(tensor.name), tensor.dtype.name, tensor.shape, tensor.nbytes)
+        first = tied.get(tensor.name)
+        yield TensorRow(
+            escape(tensor.name),
+            tensor.dtype.name,
+            tensor.shape,
+            tensor.nbytes,
+            tied_to=None if first is None else escape(first),
+        )
 
 
 def bytes_once(tensors: Sequence[Tensor], *, written: bool) -> Iterator[TensorRow]:

@@ -20,7 +20,8 @@ _COMPARED = 4096
 class Node:
     """A layer; a tensor where `dtype` and `shape` are set, which can have layers below it too.
 
-    `label` is its part of the name. `nbytes` and `tensors` count all below it, and itself.
+    `label` is its part of the name. `nbytes` and `tensors` count all below it, and itself; the
+    bytes of a tensor that is `tied_to` another are counted there.
     `repeats` is the number of equal layers that it shows; its children, by the first part of their
     labels, are those of the first. `main_dtype` is the dtype with most bytes, None where it has no
     tensor. `signature` is equal for layers with the same inside.
@@ -29,6 +30,7 @@ class Node:
     label: str
     dtype: str | None = None
     shape: tuple[int, ...] = ()
+    tied_to: str | None = None
     nbytes: int = 0
     tensors: int = 0
     repeats: int = 1
@@ -79,9 +81,10 @@ def _node(label: str, rows: Sequence[TensorRow], end: int, levels: int) -> Node:
     sums: dict[str, int] = {}
     node, below = Node(label, tensors=len(rows)), list[TensorRow]()
     for row in rows:
-        sums[row.dtype] = sums.get(row.dtype, 0) + row.nbytes
+        own = row.nbytes if row.tied_to is None else 0
+        sums[row.dtype] = sums.get(row.dtype, 0) + own
         if len(row.name) == end:
-            node.dtype, node.shape = row.dtype, row.shape
+            node.dtype, node.shape, node.tied_to = row.dtype, row.shape, row.tied_to
         else:
             below.append(row)
     node.nbytes = sum(sums.values())
@@ -90,7 +93,11 @@ def _node(label: str, rows: Sequence[TensorRow], end: int, levels: int) -> Node:
         node.children = _children(below, end + 1, levels - 1)
     elif below:
         node.signature = hash(
-            tuple(sorted((row.name[end + 1 :], row.dtype, row.shape) for row in below))
+            tuple(
+                sorted(
+                    (row.name[end + 1 :], row.dtype, row.shape, row.tied_to or "") for row in below
+                )
+            )
         )
     return node
 
@@ -140,7 +147,7 @@ def fold(root: Node) -> Node:
     """  # noqa: RUF002 - a range is written with an en dash
     for node in _bottom_up(root):
         inside = tuple((name, child.signature) for name, child in sorted(node.children.items()))
-        node.signature = hash((node.dtype, node.shape, node.signature, inside))
+        node.signature = hash((node.dtype, node.shape, node.tied_to, node.signature, inside))
     for node in list(walk(root)):
         if len(node.children) > 1:
             node.children = dict(_folded(node.children))

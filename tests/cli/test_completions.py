@@ -23,7 +23,7 @@ FILES = (
     "model.safetensors.index.json",
     "model.safetensors.index.fp16.json",
 )
-OTHERS = ("config.json", "notes.txt")
+OTHERS = ("config.json", "notes.txt", "old.html")
 DIRECTORIES = ("weights", "with space")
 
 #: A line up to the cursor, what is offered there, and what is not.
@@ -55,6 +55,9 @@ LINES: dict[str, tuple[set[str], set[str]]] = {
     "shardctl split --max-shard-size ": (set(values.SIZES), {"weights"}),
     "shardctl split --max-shard-size 5": ({"500MB", "5GB", "50GB"}, {"200MB"}),
     "shardctl split --num-shards ": (set(), {"weights", "200MB"}),
+    "shardctl inspect --report ": ({"old.html", "weights"}, {"notes.txt", "model.safetensors"}),
+    "shardctl completion ": ({"bash", "zsh", "fish"}, {"weights", "notes.txt"}),
+    "shardctl completion f": ({"fish"}, {"bash"}),
     "shardctl split --name ": ({"model", "pytorch_model"}, {"weights"}),
     # Of a group only one, and nothing twice, in no spelling.
     "shardctl reshard --single --": ({"--to"}, {"--single", "--num-shards", "--max-shard-size"}),

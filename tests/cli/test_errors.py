@@ -197,11 +197,83 @@ def test_several_sources_name_the_directory_form(source: Path, run_cli: RunCli) 
         ("split a b --max-shard-sise 5GB", "`--max-shard-size`"),
         ("verify a --agianst b", "`--against`"),
         ("--versoin", "`--version`"),
+        ("split a b --force", "`--replace`"),
+        ("merge a b --overwrite", "`--replace`"),
+        ("split a b --size 5GB", "`--max-shard-size`"),
+        ("split a b --shards 3", "`--num-shards`"),
+        ("verify a --compare b", "`--against`"),
+        ("inspect a -o b", "`--report`"),
+        ("convert a b", "`shardctl reshard`"),
+        ("info a", "`shardctl inspect`"),
+        ("ls a", "`shardctl inspect`"),
+        ("cat a b", "`shardctl merge` or `shardctl inspect`"),
+        ("join a b", "`shardctl merge`"),
+        ("check a", "`shardctl verify`"),
+        ("version", "`shardctl --version`"),
+        ("merge a b --to safetensor", "`--to safetensors`"),
+        ("merge a b --to pt", "`--to bin`"),
     ],
 )
 def test_what_was_meant(run_cli: RunCli, line: str, guess: str) -> None:
     """A command or an option that is not there gets the nearest one that is."""
     assert f"hint: did you mean {guess}? See `shardctl" in run_cli(*line.split(), code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "hint"),
+    [
+        ("split a b --num-shards auto",
+         "--num-shards takes a whole number of at least 1, not 'auto'",
+         "leave --num-shards out for the default"),
+        ("merge a b --jobs 0", "--jobs takes a whole number of at least 1, not '0'", "see"),
+        ("merge a b --jobs", "--jobs needs a value: N", "see `shardctl merge --help`"),
+        ("merge a b --json=1", "--json is a switch, and takes no value", "see"),
+        ("merge a b --progress x",
+         "--progress takes one of auto, plain, json, none, not 'x'", "see"),
+        ("split a b --max-shard-size x", "--max-shard-size: 'x' is not a size", "500MB"),
+        ("merge a --output b", "`shardctl merge` has no option --output",
+         "TARGET is an argument: type `shardctl merge SOURCE TARGET`"),
+        ("merge a b --num-shards 2", "`shardctl merge` has no option --num-shards",
+         "elsewhere it exists: `shardctl split --num-shards`, `shardctl reshard --num-shards`"),
+        ("--replace split a b", "`shardctl` has no option --replace",
+         "options come after the command: `shardctl split --replace`"),
+        ("verify", "SOURCE is missing", "type `shardctl verify SOURCE`"),
+        (". out", "no such command '.'", "for example `shardctl inspect .`"),
+    ],
+)  # fmt: skip
+def test_usage_errors_are_in_our_own_words(
+    run_cli: RunCli, line: str, said: str, hint: str
+) -> None:
+    """What cannot be parsed is said in the words of the documentation, with what to type."""
+    first, second = run_cli(*line.split(), code=2).stderr.splitlines()
+    assert first == f"error: {said}"
+    assert second.startswith("  hint: ")
+    assert hint in second
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("NUM_SHARDS", "auto", "takes a whole number of at least 1, not 'auto'"),
+        ("TO", "gguf", "takes one of safetensors, bin, not 'gguf'"),
+        ("JSON", "perhaps", "takes 1 or 0, not 'perhaps'"),
+        ("MAX_SHARD_SIZE", "x", ": 'x' is not a size"),
+    ],
+)
+def test_a_value_from_the_environment_names_its_variable(
+    source: Path, name: str, value: str, said: str
+) -> None:
+    """The error names the variable that has the value, and how to be rid of it."""
+    variable = f"SHARDCTL_SPLIT_{name}"
+    command = [sys.executable, "-m", "shardctl", "split", str(source), "out"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**ENVIRONMENT, variable: value}, check=False
+    )
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"error: {variable}")
+    assert said in first
+    assert f"`unset {variable}`" in second
 
 
 def test_a_filter_that_matches_nothing(tmp_path: Path, run_cli: RunCli) -> None:

@@ -60,7 +60,7 @@ def test_json(tmp_path: Path, run_cli: RunCli) -> None:
     assert done.stdout.count("\n") == 1
     assert list(document) == [
         "schema_version", "command", "source", "container", "index", "total_size",
-        "total_parameters", "metadata", "files", "tensors",
+        "total_parameters", "metadata", "files", "tensors", "non_tensors",
     ]  # fmt: skip
     assert [list(file) for file in document["files"]] == [
         ["name", "size", "tensors", "data_size"]
@@ -73,6 +73,10 @@ def test_json(tmp_path: Path, run_cli: RunCli) -> None:
     assert [file["data_size"] for file in document["files"]] == [800, 400]
     assert document["tensors"][0]["shape"] == [100]
     assert document["tensors"][0]["tied_to"] is None
+    assert document["non_tensors"] == []
+    largest = run_cli("inspect", "s", "--json", "--top", 1, cwd=tmp_path)
+    assert len(json.loads(largest.stdout)["tensors"]) == 1
+    assert len(json.loads(largest.stdout)["files"]) == 2
 
 
 def test_offsets_lead_to_the_bytes(tmp_path: Path, run_cli: RunCli) -> None:
@@ -161,3 +165,14 @@ def test_training_state_is_not_a_candidate(tmp_path: Path, run_cli: RunCli) -> N
     ):
         (directory / name).write_bytes(b"whatever")
     assert len(rows(run_cli("inspect", directory).stdout)) == 3
+
+
+def test_a_damaged_set_is_shown_with_a_warning(tmp_path: Path, run_cli: RunCli) -> None:
+    """What is left of a set is printed, and what is missing is a warning on stderr."""
+    sharded = tmp_path / "s"
+    run_cli("split", plain_directory(tmp_path / "m"), sharded, "--max-shard-size", "800")
+    (sharded / "model-00002-of-00002.safetensors").unlink()
+    done = run_cli("inspect", sharded)
+    assert len(done.stdout.splitlines()) == 3
+    assert "warning: " in done.stderr
+    assert "model-00002-of-00002.safetensors': listed in the index but missing" in done.stderr

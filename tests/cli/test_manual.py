@@ -115,11 +115,30 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_every_example_works(workplace: Path, line: str) -> None:
     """The examples of the help and the manual succeed as they are."""
+    _run(workplace, line, alone=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name or "program")
+def test_the_examples_of_a_page_follow_each_other(workplace: Path, command: Command) -> None:
+    """Run one after another, as a reader does, the examples of a page do not get in each other's
+    way.
+    """
+    lines = [line for _, line in source.examples(command)]
+    # A reader has no target yet; what the later examples read was written by the first.
+    _, name, _, *target = shlex.split(lines[0])
+    if target and source.writes(BY_NAME[name]):
+        _make_way(workplace / target[0])
+    for line in lines:
+        _run(workplace, line, alone=False)
+
+
+def _run(workplace: Path, line: str, *, alone: bool) -> None:
+    """Run an example; `alone` first removes what is in its target."""
     if "last.ckpt" in line:
         _nested(workplace / "last.ckpt")
-    if "|" in line:
+    if "|" in line or ">" in line:
         program = shlex.join([sys.executable, "-m", "shardctl"])
-        command = ["sh", "-c", line.replace("shardctl", program)]
+        command = ["sh", "-c", line.replace("shardctl ", f"{program} ")]
         done = subprocess.run(
             command,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -127,13 +146,14 @@ def test_every_example_works(workplace: Path, line: str) -> None:
             text=True,
             check=True,
         )
-        assert done.stdout.startswith("name\tdtype")
+        assert done.stdout.startswith("name\tdtype") or ">" in line
         return
     program, command_name, *arguments = shlex.split(line)
     assert program == "shardctl"
     if (
         "TARGET" in {argument.name for argument in BY_NAME[command_name].arguments}
         and "--replace" not in arguments
+        and alone
     ):
         _make_way(workplace / arguments[1])
     call_cli(command_name, *arguments)

@@ -220,7 +220,9 @@ def test_index_json(sharded: Path, run_cli: RunCli) -> None:
     document["metadata"]["total_size"] = 1
     path.write_text(json.dumps(document))
     found = json.loads(run_cli("index", sharded, "--json").stdout)
-    assert list(found) == ["schema_version", "command", "done", "source", "index", "changes"]
+    assert list(found) == [
+        "schema_version", "command", "done", "up_to_date", "source", "index", "changes",
+    ]  # fmt: skip
     assert found["done"] is True
     assert any("total_size" in change for change in found["changes"])
     assert json.loads(run_cli("index", sharded, "--json").stdout)["changes"] == []
@@ -271,3 +273,18 @@ def test_findings_name_commands(sharded: Path, run_cli: RunCli) -> None:
     (sharded / "model.safetensors.index.json").unlink()
     (finding,) = json.loads(run_cli("verify", sharded, "--json").stdout)["findings"]
     assert "`shardctl index`" in finding["hint"]
+
+
+def test_quiet_prints_only_what_fails(sharded: Path, run_cli: RunCli) -> None:
+    """With -q a sound checkpoint has no output at all, and a damaged one only its errors."""
+    done = run_cli("verify", sharded, "-q")
+    assert (done.stdout, done.stderr) == ("", "")
+    drawn = run_cli("verify", sharded, "-q", env={"FORCE_COLOR": "1"})
+    assert (drawn.stdout, drawn.stderr) == ("", "")
+    (sharded / "model.safetensors.index.json").unlink()
+    assert run_cli("verify", sharded, "-q").stdout == ""  # a warning
+    assert run_cli("verify", sharded, "-q", "--strict", code=1).stdout.startswith("warning\t")
+    next(iter(sorted(sharded.glob("*.safetensors")))).unlink()
+    done = run_cli("verify", sharded, "-q", code=1)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["error"]
+    assert done.stderr == ""

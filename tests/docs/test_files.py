@@ -45,6 +45,18 @@ def test_make_writes_the_index_once(shell: Shell, tmp_path: Path) -> None:
     assert index.stat().st_mtime_ns > made
 
 
+def test_make_notices_another_limit(shell: Shell, tmp_path: Path) -> None:
+    """The same command with another LIMIT writes other shards, and then has nothing to do."""
+    sharded = tmp_path / "work" / "sharded"
+    assert shell.run(MAKE)[1] == 0
+    shards = len(list(sharded.glob("*.safetensors")))
+    other = MAKE.replace("100KB", "60KB")
+    output, code = shell.run(other)
+    assert code == 0, output
+    assert len(list(sharded.glob("*.safetensors"))) > shards
+    assert "Nothing to be done" in shell.run(other)[0]
+
+
 def test_make_verifies_each_index_once(shell: Shell, tmp_path: Path) -> None:
     """`verify` makes what it needs, reads all the bytes once, and again where the index is new;
     `clean` removes it.

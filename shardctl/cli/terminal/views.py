@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -38,11 +38,14 @@ def inspection(
     found: Inspection, on: Canvas, *, depth: int | None, top: int | None
 ) -> Iterator[RenderableType]:
     """Yield files, dtypes, layers, and the largest tensors where asked for."""
-    yield Text(
-        f"{on.name(found.source)}: {found.checkpoint.format}, "
-        f"{plural(len(found.files), 'file')}, {plural(len(found.tensors), 'tensor')}, "
-        f"{plural(found.total_parameters, 'parameter')}, {format_size(found.total_size)}"
+    parts = (
+        found.checkpoint.format,
+        plural(len(found.files), "file"),
+        plural(len(found.tensors), "tensor"),
+        plural(found.total_parameters, "parameter"),
+        format_size(found.total_size),
     )
+    yield from _flowing(f"{on.name(found.source)}: ", parts, on)
     bars = tuple(
         FileBar(escape(file.name), file.data_size, file.size, file.tensors) for file in found.files
     )
@@ -53,15 +56,52 @@ def inspection(
         yield from _dtypes(_dtype_shares(found), on)
         yield Text()
         levels = min(DEFAULT_DEPTH if depth is None else depth, MOST_LEVELS)
-        yield _layers(fold(tree(every_name(found.tensors), levels)), levels, on)
+        rows = every_name(found.tensors, found.tied_to)
+        yield _layers(fold(tree(rows, levels)), levels, on)
     if top:
         yield Text()
         yield from _largest(every_name(largest(found.tensors, top)), on)
-    others = found.checkpoint.non_tensors
-    yield from (
-        Text(f"not a tensor: {on.name(entry.name)} ({on.name(entry.kind)})")
-        for entry in others[:MOST_LISTED]
-    )
+    yield from _metadata(found.checkpoint.metadata, on)
+    yield from _others(found, on)
+
+
+def _flowing(begin: str, parts: Sequence[str], on: Canvas) -> Iterator[Text]:
+    """Yield parts with commas between them, on lines that end between two parts."""
+    line = f"{begin}{parts[0]}"
+    for part in parts[1:]:
+        if cells(line) + cells(part) + 3 > on.width:
+            yield Text(f"{line},")
+            line = f"  {part}"
+        else:
+            line += f", {part}"
+    yield Text(line)
+
+
+def _metadata(pairs: Mapping[str, str], on: Canvas) -> Iterator[Text]:
+    """Yield the files' metadata, each pair on one line."""
+    if not pairs:
+        return
+    yield Text()
+    yield Text("metadata", style="bold")
+    for name in sorted(pairs)[:MOST_LISTED]:
+        shown = f"{on.name(name, on.width // 3)}: "
+        yield Text(f"{shown}{on.escaped(pairs[name], on.width - 1 - cells(shown))}")
+    yield from _more(len(pairs) - MOST_LISTED, on)
+
+
+def _others(found: Inspection, on: Canvas) -> Iterator[Text]:
+    """Yield the tensors that are not read, and the entries that are not tensors."""
+    unread = found.unread
+    others = [entry for entry in found.non_tensors if not entry.unread]
+    if unread or others:
+        yield Text()
+    for entry in unread[:MOST_LISTED]:
+        held = f", {format_size(entry.nbytes)}" if entry.storages else ""
+        line = f"tensor not read: {on.name(entry.name)} ({on.name(entry.kind)}{held})"
+        yield Text(line, style="yellow")
+    yield from _more(len(unread) - MOST_LISTED, on)
+    for entry in others[:MOST_LISTED]:
+        yield Text(f"not a tensor: {on.name(entry.name)} ({on.name(entry.kind)})")
     yield from _more(len(others) - MOST_LISTED, on)
 
 
@@ -130,6 +170,9 @@ def _line(label: str, node: Node, width: int, on: Canvas) -> Text:
     else:
         what = plural(node.tensors, "tensor")
     tail = f"  {what}  {size}" if on.width >= NARROW else f"  {size}"
+    if node.tied_to is not None and node.repeats == 1:
+        room = max(width - 1 - len(tail) - min(cells(label), 24), 12)
+        tail = f"  {what}  = {on.escaped(node.tied_to, room)}"
     name = on.escaped(label, max(width - 1 - len(tail), 8))
     line = Text(name, no_wrap=True, overflow="crop")
     line.append(tail, style="dim")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping as Places
+from collections.abc import Sized
 
 from shardctl.findings import Finding, Report, report_all
 from shardctl.formats.hazards import DO_NOT_LOAD
@@ -30,7 +31,7 @@ from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
 from shardctl.model import Extent, File, Storage
 from shardctl.stores.base import Reader
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 _PROTOCOL = 1001
 _COUNT_BYTES = 8
@@ -192,7 +193,8 @@ def _storages(
         width = QUANTIZED_STORAGES.get(kind, 1) if dtype is None else dtype.itemsize
         if at + _COUNT_BYTES > size:
             raise _TruncatedError(
-                f"the file ends at byte {size:,}, before the storage '{escape(key)}'"
+                f"the file ends at byte {size:,}, before the storage '{escape(key)}', and "
+                f"{_cut_off(keys, found)}"
             )
         nbytes = int.from_bytes(reader.read(at, _COUNT_BYTES), "little") * width
         at += _COUNT_BYTES
@@ -208,7 +210,7 @@ def _storages(
         if at + nbytes > size:
             raise _TruncatedError(
                 f"the file ends at byte {size:,}, inside the storage '{escape(key)}' that reaches "
-                f"to {at + nbytes:,}"
+                f"to {at + nbytes:,}, and {_cut_off(keys, found)}"
             )
         found[key] = Storage(Extent(reader.path, at, nbytes), key)
         at += nbytes
@@ -224,3 +226,7 @@ def _storages(
             )
         )
     return found
+
+
+def _cut_off(keys: Sized, found: Sized) -> str:
+    return f"cuts off {len(keys) - len(found):,} of {plural(len(keys), 'storage')}"

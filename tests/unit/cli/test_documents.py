@@ -62,10 +62,10 @@ def test_inspect(store: MemoryStore) -> None:
     """Keys in their order; sizes and offsets are integers of bytes in the file."""
     located = find_source(store, "m")
     checkpoint = read_checkpoint(store, located, strict, nested=True)
-    document = documents.inspection(inspect_checkpoint(store, "m", located, checkpoint, None, ()))
+    document = documents.inspection(inspect_checkpoint(store, "m", located, checkpoint, (), ()))
     assert list(document) == [
         "schema_version", "command", "source", "container", "index", "total_size",
-        "total_parameters", "metadata", "files", "tensors",
+        "total_parameters", "metadata", "files", "tensors", "non_tensors",
     ]  # fmt: skip
     assert (document["schema_version"], document["command"], document["index"]) == (
         1,

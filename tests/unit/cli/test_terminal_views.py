@@ -58,7 +58,7 @@ def test_drawings_fit(name: str, width: int, glyphs: Glyphs) -> None:
     """`inspect --top` and `--dry-run` fit the terminal, and stay short for thousands of layers."""
     on = Canvas(width, glyphs)
     store = store_with(name)
-    found = inspection.inspect(store, "m", key=None, glob=None)
+    found = inspection.inspect(store, "m", key=None)
     seen = check(drawn(on, *views.inspection(found, on, depth=None, top=5)), on)
     assert len(seen) < 400
     options = WriteOptions(Limits(max_shard_bytes=12))
@@ -72,7 +72,7 @@ def test_drawings_fit(name: str, width: int, glyphs: Glyphs) -> None:
 def test_long_chains_keep_both_ends() -> None:
     """A chain of single layers is one line, shortened in the middle; a fork below it is seen."""
     on = Canvas(80)
-    found = inspection.inspect(store_with("deep"), "m", key=None, glob=None)
+    found = inspection.inspect(store_with("deep"), "m", key=None)
     tree = check(drawn(on, *views.inspection(found, on, depth=None, top=None)), on)
     assert any(line.startswith("└── layer.layer") and "…" in line for line in tree)
     assert any(line.lstrip(" ├└─").startswith("v ") for line in tree)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from shardctl.commands.inspect import FileSums, Inspection, inspect, inspect_checkpoint
-from shardctl.errors import MissingError
+from shardctl.errors import FormatError, MissingError
 from shardctl.findings import strict
 from shardctl.formats.registry import writer_of
 from shardctl.layout import Layout
@@ -19,11 +19,11 @@ from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, weights
 
 
-def inspected(store: MemoryStore, source: str, glob: str | None = None) -> Inspection:
+def inspected(store: MemoryStore, source: str, *globs: str) -> Inspection:
     """A checkpoint summed up."""
     located = find_source(store, source)
     checkpoint = read_checkpoint(store, located, strict, nested=True)
-    return inspect_checkpoint(store, source, located, checkpoint, glob, ())
+    return inspect_checkpoint(store, source, located, checkpoint, globs, ())
 
 
 def tied(format_name: str = "bin") -> bytes:
@@ -65,7 +65,7 @@ def test_recorded_aliases_are_shown() -> None:
     """
     store = MemoryStore()
     put(store, "m/model.safetensors", weights({"a": b"1" * 10}, metadata={"z": "a", "author": "a"}))
-    found = inspected(store, "m", None)
+    found = inspected(store, "m")
     assert dict(found.tied_to) == {"z": "a", "author": "a"}
     assert found.tensors[1].span == found.tensors[0].span
     assert found.total_parameters == 10
@@ -120,8 +120,35 @@ def test_a_file_that_its_name_does_not_promise_is_noted() -> None:
     """A safetensors file that is called .bin is shown, and a note says so."""
     store = MemoryStore()
     put(store, "m/pytorch_model.bin", weights({"a": b"1"}))
-    found = inspect(store, "m", key=None, glob=None)
+    found = inspect(store, "m", key=None)
     assert [tensor.name for tensor in found.tensors] == ["a"]
     assert [note[:60] for note in found.notes] == [
         "'m/pytorch_model.bin': the file is of the format 'safetensor"
     ]
+
+
+def test_several_globs_are_alternatives() -> None:
+    """A tensor is shown that one of several globs matches, and each has to match something."""
+    store = MemoryStore()
+    put(store, "m.safetensors", weights({"a.bias": b"1", "a.weight": b"2", "b.bias": b"3"}))
+    found = inspect(store, "m.safetensors", key=None, globs=("*.bias", "a.*"))
+    assert [tensor.name for tensor in found.tensors] == ["a.bias", "a.weight", "b.bias"]
+    found = inspect(store, "m.safetensors", key=None, globs=("b.*", "a.w*"))
+    assert [tensor.name for tensor in found.tensors] == ["a.weight", "b.bias"]
+    with pytest.raises(MissingError, match="'x'"):
+        inspect(store, "m.safetensors", key=None, globs=("a.*", "x"))
+
+
+def test_what_is_left_of_a_damaged_set_is_shown() -> None:
+    """Of a set with a missing and a truncated shard the rest is shown, with a warning for each."""
+    store = MemoryStore()
+    put(store, "m/model-00001-of-00003.safetensors", weights({"a": b"1"}))
+    put(store, "m/model-00002-of-00003.safetensors", weights({"b": b"2", "c": b"34"})[:-2])
+    found = inspect(store, "m", key=None)
+    assert [tensor.name for tensor in found.tensors] == ["a", "b"]
+    assert len(found.warnings) == 2
+    assert any("number 3" in warning for warning in found.warnings)
+    assert any("cuts off 1 tensor" in warning for warning in found.warnings)
+    put(store, "n/model.safetensors", b"\0" * 100)
+    with pytest.raises(FormatError):
+        inspect(store, "n", key=None)

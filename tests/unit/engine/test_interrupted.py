@@ -49,7 +49,7 @@ def test_a_half_replaced_directory_is_not_a_source(source: str) -> None:
     store = MemoryStore()
     begun(store, "t")
     assert unfinished(store, "t") == (f"t/{STAGING}", True)
-    for read in (check_not_half_replaced, lambda *of: inspect(*of, key=None, glob=None)):
+    for read in (check_not_half_replaced, lambda *of: inspect(*of, key=None, globs=())):
         with pytest.raises(InputError, match="half replaced") as caught:
             read(store, source)
         assert (caught.value.code, caught.value.file) == ("half-done", "t")
@@ -99,4 +99,4 @@ def test_the_run_of_another_user(tmp_path: Path) -> None:
         is_half_replaced(store, str(tmp_path))
     (found,) = verify(store, str(tmp_path), Thoroughness()).findings
     assert (found.code, found.severity) == ("folder-leftover", "warning")
-    assert inspect(store, str(tmp_path), key=None, glob=None).tensors
+    assert inspect(store, str(tmp_path), key=None, globs=()).tensors

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from shardctl.formats.sniff import SNIFFED_BYTES, impostor, unknown
+from shardctl.formats.sniff import SNIFFED_BYTES, answer, impostor, unknown
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
 
@@ -76,6 +76,35 @@ def test_guesses(data: bytes, said: str) -> None:
     )
     assert said in finding.message
     assert finding.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (b"Entry not found", "name and revision"),
+        (b"404: Not Found\n", "name and revision"),
+        (b"Invalid username or password.", "hf auth login"),
+        (b'{"error":"Access to model x is restricted."}', "hf auth login"),
+        (b'{\n  "message": "Internal server error"}', "fetch it again"),
+        (b"<Error><Code>AccessDenied</Code></Error>", "hf auth login"),
+        (b"Too many requests, try again later", "fetch it again"),
+    ],
+)
+def test_the_answer_of_a_server(data: bytes, advice: str) -> None:
+    """What a server answers instead of the file is quoted, with what to do about that answer."""
+    finding = unknown(data[:SNIFFED_BYTES], "f", len(data))
+    assert finding.code == "header-invalid"
+    assert "the answer of a server" in finding.message
+    assert " ".join(data.decode().split()) in finding.message
+    assert advice in finding.hint
+
+
+@pytest.mark.parametrize(
+    "data", [b"word", b'{"weights": 1}', b"two \x1bwords", b"not \xff text", b"a long text " * 200]
+)
+def test_other_texts_are_no_answers(data: bytes) -> None:
+    """One word, other JSON, control characters and long texts are not taken for an answer."""
+    assert answer(data[:SNIFFED_BYTES], len(data)) is None
 
 
 def test_an_unknown_file_shows_its_first_bytes() -> None:

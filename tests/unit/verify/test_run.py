@@ -235,6 +235,39 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
     }
 
 
+def test_one_cause_is_one_finding() -> None:
+    """Tensors that an index misplaces, or that are in two shards, are one error each time."""
+    store = sharded()
+    first, second = (f"model-0000{number}-of-00002.safetensors" for number in (1, 2))
+    put(store, f"m/{first}", weights({"a": b"a", "b": b"b"}))
+    put(store, f"m/{second}", weights({"c": b"c", "d": b"d"}))
+    swapped = {"a": second, "b": second, "c": first, "d": first}
+    put(store, INDEX, json.dumps({"metadata": {"total_size": 4}, "weight_map": swapped}).encode())
+    (finding,) = verify(store, "m", Thoroughness()).findings
+    assert finding.code == "index-tensor-misplaced"
+    assert finding.message.endswith("; the same with 3 more tensors")
+    assert finding.count == 1
+    put(store, f"m/{second}", weights({"a": b"a", "b": b"b"}))
+    assert Counter(check(store))["tensor-in-several-shards"] == 1
+
+
+@pytest.mark.parametrize("broken", ["file-truncated", "no-tensors", "shard-set-incomplete"])
+def test_no_index_is_advised_for_part_of_a_set(broken: str) -> None:
+    """Where tensors of a set are missing, no hint says to write its index from the rest."""
+    store = sharded()
+    store.remove(INDEX)
+    path = "m/model-00002-of-00002.safetensors"
+    data = get(store, path)
+    store.remove(path)
+    if broken == "no-tensors":
+        put(store, path, weights({}))
+    elif broken == "file-truncated":
+        put(store, path, data[:-1])
+    found = verify(store, "m", Thoroughness()).findings
+    assert broken in {finding.code for finding in found}
+    assert not [finding for finding in found if "`reindex`" in finding.hint]
+
+
 def test_a_missing_source_is_not_a_finding() -> None:
     """Where there is nothing to look at, that is an error."""
     with pytest.raises(MissingError):

@@ -187,3 +187,12 @@ def test_hostile_numbers() -> None:
     """A part of a name with thousands of digits is not a crash either."""
     root = folded([tensor("9" * 10_000, 1), tensor("1", 1)])
     assert root.tensors == sum(child.tensors for child in root.children.values()) == 2
+
+
+def test_a_tied_tensor_is_marked_and_counted_once() -> None:
+    """A tied tensor names the one whose bytes it has, and adds none to the sums."""
+    first = tensor("embed.w", 4, 4)
+    second = TensorRow("head.w", "F32", (4, 4), 64, tied_to="embed.w")
+    root = tree([first, second])
+    assert (root.nbytes, root.tensors) == (64, 2)
+    assert [child.tied_to for child in root.children.values()] == [None, "embed.w"]

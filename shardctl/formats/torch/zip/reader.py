@@ -13,10 +13,12 @@ import zlib
 from collections.abc import Mapping
 
 from shardctl.findings import Finding, Report, report_all
+from shardctl.formats.archives import zip_kind
 from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.pickle.values import PickleFaultError, StorageRef
+from shardctl.formats.sniff import called
 from shardctl.formats.torch.findings import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import looks_like_pickle
 from shardctl.formats.torch.tree import TreeError, build_tree
@@ -63,11 +65,10 @@ class TorchZipReader:
         try:
             return _Reading(reader, report).file()
         except ZipFaultError as fault:
-            report(
-                Finding(
-                    fault.code, "error", fault.message, fault.hint, reader.path, offset=fault.offset
-                )
-            )
+            kind = zip_kind(reader)
+            said = (fault.message, fault.hint) if kind is None else (called(kind), kind.hint)
+            offset = fault.offset if kind is None else None
+            report(Finding(fault.code, "error", *said, reader.path, offset=offset))
         return None
 
 

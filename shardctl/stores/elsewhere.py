@@ -1,0 +1,94 @@
+"""Say how to fetch what is named by an id or a URL, and is not on this machine.
+
+The forms are those of the Hugging Face hub (`org/name`, its pages, `hf://`), of web servers and of
+the usual object stores.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+_HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+#: What the hub allows in the name of an organisation or a repository, and in a revision.
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
+_ID = re.compile(rf"(?P<repo>{_NAME}/{_NAME})(?:@(?P<revision>[A-Za-z0-9._/-]+))?")
+#: The parts of a page's address that lead to a file or a directory at a revision.
+_VIEWS = ("tree", "blob", "resolve", "raw")
+_REPO_TYPES = {"datasets": "dataset", "spaces": "space", "models": None}
+_DOWNLOAD = "`hf download {repo}{options} --local-dir {directory}`"
+_REPO_TYPE, _REVISION = " --repo-type {}", " --revision {}"
+_COMMANDS = {
+    "https": "`curl --fail --location --remote-name {url}`",
+    "http": "`curl --fail --location --remote-name {url}`",
+    "s3": "`aws s3 cp --recursive {url} {directory}`",
+    "gs": "`gcloud storage cp --recursive {url} {directory}`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HubName:
+    """A repository of the hub, at a revision, and one file of it if that was named."""
+
+    repo: str
+    revision: str | None = None
+    file: str | None = None
+    repo_type: str | None = None
+
+    @property
+    def command(self) -> str:
+        """The command that fetches it into a directory of the repository's name, in backquotes."""
+        options = "" if self.file is None else f" {shlex.quote(self.file)}"
+        options += "" if self.repo_type is None else _REPO_TYPE.format(self.repo_type)
+        options += "" if self.revision is None else _REVISION.format(self.revision)
+        return _DOWNLOAD.format(
+            repo=self.repo, options=options, directory=self.repo.rpartition("/")[2]
+        )
+
+
+def hub_id(text: str) -> HubName | None:
+    """Return what a text names on the hub, if it has the form `org/name[@revision]` or a page's.
+
+    A path can have that form too: the caller knows whether it exists.
+    """
+    match = _ID.fullmatch(text.rstrip("/"))
+    if text.partition("/")[0] in _HUB_HOSTS:
+        return _of_page(text)
+    return None if match is None else HubName(match["repo"], match["revision"])
+
+
+def fetching(url: str) -> str | None:
+    """Return the command, in backquotes, that fetches what a URL names; None for an unknown one."""
+    parts = urlsplit(url)
+    if parts.scheme == "hf" or parts.hostname in _HUB_HOSTS:
+        named = url.partition("://")[2]
+        hub = _of_parts(named) if parts.scheme == "hf" else _of_page(named)
+        return None if hub is None else hub.command
+    command = _COMMANDS.get(parts.scheme)
+    name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
+    if command is None or not name or "`" in url:
+        return None
+    return command.format(url=shlex.quote(url), directory=shlex.quote(name))
+
+
+def _of_page(address: str) -> HubName | None:
+    """Return what the address of a page of the hub names, which begins with the host."""
+    return _of_parts(address.partition("/")[2].partition("?")[0].partition("#")[0])
+
+
+def _of_parts(path: str) -> HubName | None:
+    repo_type, parts = None, [unquote(part) for part in path.split("/") if part]
+    if parts and parts[0] in _REPO_TYPES:
+        repo_type = _REPO_TYPES[parts.pop(0)]
+    match = _ID.fullmatch("/".join(parts[:2]))
+    if match is None or not all(part.isprintable() and "`" not in part for part in parts):
+        return None
+    revision, rest, view = match["revision"], parts[2:], None
+    if len(rest) > 1 and rest[0] in _VIEWS and revision is None:
+        view, revision, rest = rest[0], rest[1], rest[2:]
+        if _ID.fullmatch(f"a/b@{revision}") is None:
+            return None
+    file = "/".join(rest) if rest and view != "tree" else None
+    return HubName(match["repo"], None if revision == "main" else revision, file, repo_type)
