@@ -104,6 +104,7 @@ __shardctl_options() {
 --top|top|typed
 --filter|glob|typed
 --key|key|typed
+--variant|variant|typed
 --json|json|
 --progress|progress|=auto plain json none
 --report|report|file
@@ -118,6 +119,7 @@ __shardctl_options() {
 --against|against|checkpoint
 --strict|strict|
 --key|key|typed
+--variant|variant|typed
 --json|json|
 --progress|progress|=auto plain json none
 --report|report|file
@@ -129,6 +131,7 @@ __shardctl_options() {
 --help|help|
 --debug|debug|' ;;
         index) echo '--check|check|
+--variant|variant|typed
 --json|json|
 --progress|progress|=auto plain json none
 -q --quiet|quiet|

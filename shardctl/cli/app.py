@@ -157,6 +157,7 @@ def inspect(
     top: r.Top = None,
     glob: r.Filter = None,
     key: r.Key = None,
+    variant: r.Variant = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     report: o.Report = None,
@@ -176,7 +177,7 @@ def inspect(
     store, path = open_store(source)
     reporter = Reporter(report)
     with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
-        found = inspection.inspect(store, path, key=key, glob=glob, opened=opened)
+        found = inspection.inspect(store, path, key=key, glob=glob, variant=variant, opened=opened)
     for note in found.notes:
         log(f"note: {note}", quiet=quiet)
     reporter.inspection(found)
@@ -196,6 +197,7 @@ def verify(
     against: r.Against = None,
     strict: r.Strict = False,
     key: r.Key = None,
+    variant: r.Variant = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     report: o.Report = None,
@@ -225,6 +227,7 @@ def verify(
         against=other,
         strict=strict,
         key=key,
+        variant=variant,
         jobs=jobs or default_jobs(),
         digests=json,
     )
@@ -239,7 +242,7 @@ def verify(
         findings=tuple(map(spelled_finding, found.findings)),
         coverage=spelled_coverage(found.coverage),
     )
-    reporter.verdict(store, path, found, key)
+    reporter.verdict(store, path, found, key, variant)
     if json:
         write_stdout(documents.dump(documents.verdict(source, found)))
     elif render.drawing():
@@ -256,6 +259,7 @@ def verify(
 def index(
     source: o.Source,
     check: r.Check = False,
+    variant: r.Variant = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     quiet: o.Quiet = False,
@@ -272,7 +276,7 @@ def index(
 
     store, path = open_store(source)
     with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
-        made = reindex(store, path, check=check, opened=opened)
+        made = reindex(store, path, check=check, opened=opened, variant=variant)
     for change in made.changes:
         log(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
     if json:

@@ -46,6 +46,7 @@ def complete(
         order=options.order,
         tied=options.tied,
         block=block,
+        variant_first=located.variant_first,
     )
 
 

@@ -65,14 +65,16 @@ def inspect(
     *,
     key: str | None,
     glob: str | None,
+    variant: str | None = None,
     opened: Opened = unseen,
 ) -> Inspection:
     """Return what a checkpoint holds, from its headers; `opened` is called for each file.
 
-    Without a key, everything nested is shown with dotted names.
+    Without a key, everything nested is shown with dotted names. `variant` chooses one of several
+    checkpoints in a directory.
     """
     notes: list[str] = []
-    located = find_source(store, source, whole_set=False)
+    located = find_source(store, source, whole_set=False, variant=variant)
     checkpoint = read_checkpoint(
         store, located, noting(notes), key, drop_non_tensors=True, nested=True, opened=opened
     )

@@ -119,7 +119,7 @@ def prepare(
     completed = _complete_interrupted(target_store, place, records, finish=finish)
     if completed is not None:
         notes.append("completed the replacement that an interrupted run had started")
-    located = _locate(source_store, source, target_store, place, completed)
+    located = _locate(source_store, source, target_store, place, completed, options.variant)
     route = Route(source_store, located, target_store, place)
     # Read.
     checkpoint = read_checkpoint(
@@ -195,13 +195,15 @@ def _locate(
     target_store: Store,
     target: Target,
     completed: Commit | None,
+    variant: str | None,
 ) -> Located:
     if completed is not None and source_store == target_store and source_store.kind(source) is None:
         directory, name = source_store.split(source)
         if name in completed.replaced_source and source_store.same(directory, target.directory):
             # The replacement that was just completed removed it: what it held is in the new files.
             source = target_store.join(target.directory, completed.loads_from)
-    located = find_source(source_store, source, whole_set=True)
+    # The variant to write is the one to read, where the source has it.
+    located = find_source(source_store, source, variant=variant, or_any=True)
     check_not_half_replaced(source_store, located.directory)
     return located
 

@@ -105,7 +105,9 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         shards=shards,
         index_filename=None
         if single
-        else index_filename(request.stem, request.suffix, request.variant),
+        else index_filename(
+            request.stem, request.suffix, request.variant, variant_first=request.variant_first
+        ),
         index=index,
         oversize=oversize,
         notes=(*_notes(checkpoint, written, tensors), *left_out),

@@ -92,7 +92,8 @@ class Request:
     """What to write, complete: every default is filled in.
 
     `filename` is the one file's name where the user gave it. `block` is the block, in bytes, for
-    which a reflink layout pads; None is the compact layout.
+    which a reflink layout pads; None is the compact layout. `variant_first`: the index's name has
+    the variant before the suffix, as the source's has.
     """
 
     limits: Limits
@@ -104,6 +105,7 @@ class Request:
     order: Order = "source"
     tied: Tied = "share"
     block: int | None = None
+    variant_first: bool = False
 
 
 def options_of(request: Request) -> dict[str, str | int | bool | None]:

@@ -1,8 +1,9 @@
-"""Which files SOURCE means: a file, an index, or the one checkpoint in a directory.
+"""Which files SOURCE means: a file, an index, or the checkpoint in a directory.
 
-Ambiguity is an error that lists the choices, because loaders differ in what they would take. Names
-decide what belongs together (`candidates`); indexes are read for what they list; no weights file is
-opened but those of unknown names, to see whether they are weights at all.
+Of several checkpoints the one that loaders take is meant (`choice`); where nothing decides it, that
+is an error with the choices. Names decide what belongs together (`candidates`); indexes are read
+for what they list; no weights file is opened but those of unknown names, to see whether they are
+weights at all.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import dataclass, replace
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, report_some
-from shardctl.formats.registry import all_suffixes, promised_by, writable
+from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.model import Index
-from shardctl.naming import parse_weights_name
+from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.source.candidates import Candidate
+from shardctl.source.choice import Choice, choose
+from shardctl.source.directories import nothing_in, real_directory
 from shardctl.source.sets import incomplete, set_findings
-from shardctl.source.survey import Survey, look_at
+from shardctl.source.survey import IndexFile, Survey, look_at
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
@@ -30,8 +33,9 @@ class Located:
 
     `root` is SOURCE as given; `files` are the paths of the weights, in order, also of those that
     are missing; `unlisted` are paths that look like shards of the set and are not listed by its
-    index. `findings` came up on the way and are reported when the checkpoint is read; `notes` are
-    for the user to know before that.
+    index. `stale` are the paths of indexes of which no file is there; the set's own is then
+    `index_path` too, and was not read. `choice` was made in a directory. `findings` came up on the
+    way and are reported when the checkpoint is read; `notes` are for the user to know before that.
     """
 
     root: str
@@ -45,6 +49,8 @@ class Located:
     index_path: str | None = None
     index: Index | None = None
     unlisted: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    choice: Choice | None = None
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -54,6 +60,15 @@ class Located:
         promised = promised_by(self.suffix)
         return "" if promised is None else promised.name
 
+    @property
+    def variant_first(self) -> bool:
+        """Whether the index's name has its variant where the hub's library puts it."""
+        if self.index_path is None:
+            return False
+        name = self.index_path.replace("\\", "/").rpartition("/")[2]
+        parsed = parse_index_name(name, all_suffixes())
+        return parsed is not None and parsed.variant_first
+
     def names(self, store: Store) -> dict[str, str]:
         """Return by path the names of the files, as the index lists them (also `sub/a`)."""
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
@@ -62,13 +77,21 @@ class Located:
         }
 
 
-def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
+def find_source(
+    store: Store,
+    source: str,
+    *,
+    whole_set: bool = True,
+    variant: str | None = None,
+    or_any: bool = False,
+) -> Located:
     """Return the files that `source` means.
 
-    A file of a set means the whole set, unless `whole_set` is false. Raises UsageError where a
-    directory has several checkpoints, MissingError where the path or a checkpoint does not exist,
-    and InputError (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot
-    be taken whole.
+    A file of a set means the whole set, unless `whole_set` is false. In a directory, `variant`
+    chooses among several checkpoints, "" those without a variant; where none has it, `or_any`
+    ignores it. Raises UsageError where a directory has several checkpoints and nothing decides,
+    MissingError where the path or a checkpoint does not exist, and InputError
+    (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot be taken whole.
     """
     kind = store.kind(source)
     if kind is None:
@@ -78,7 +101,7 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
             file=source,
         )
     if kind == "directory":
-        return _in_directory(store, source)
+        return _in_directory(store, source, variant, or_any=or_any)
     directory, name = store.split(source)
     if name.endswith(".json"):
         return _of_index(store, source, directory, name)
@@ -88,7 +111,7 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
 
 
 def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
-    """Return the checkpoints that a directory could mean; none where it does not exist.
+    """Return the checkpoints that a directory holds; none where it does not exist.
 
     Files that loaders know by name, and indexes; only without these, whatever else has weights
     in it.
@@ -96,27 +119,37 @@ def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
     return look_at(store, directory).checkpoints() if store.kind(directory) == "directory" else []
 
 
-def each_checkpoint(store: Store, directory: str) -> tuple[list[Candidate], Iterator[Located]]:
-    """Return the checkpoints in a directory, and the files of each in turn, taken by its own name.
+def each_checkpoint(store: Store, source: str, variant: str | None = None) -> Iterator[Located]:
+    """Yield the files of each checkpoint that a directory could mean, taken by its own name.
 
     The directory is listed once, however many there are. What a set lacks is among the findings.
     """
+    directory = real_directory(store, source).path
     survey = look_at(store, directory)
-    found = survey.checkpoints()
-    return found, (
-        _of_candidate(survey, store.join(directory, candidate.choice), candidate)
-        for candidate in found
-    )
+    for candidate in survey.readable():
+        if variant is None or candidate.variant == (variant or None):
+            yield _of_candidate(survey, store.join(directory, candidate.choice), candidate)
 
 
-def _in_directory(store: Store, directory: str) -> Located:
-    survey = look_at(store, directory)
-    found = survey.checkpoints()
+def _in_directory(store: Store, source: str, variant: str | None, *, or_any: bool) -> Located:
+    place = real_directory(store, source)
+    survey = look_at(store, place.path)
+    found = survey.readable()
     if not found:
-        raise _nothing_in(store, directory)
-    if len(found) > 1:
-        raise _ambiguous(store, directory, found)
-    return _of_candidate(survey, directory, found[0], is_directory=True)
+        raise nothing_in(store, place.path)
+    if variant is not None and all(each.variant != (variant or None) for each in found):
+        if not or_any:
+            raise _no_variant(place.path, variant, found)
+        variant = None
+    choice = choose(found, variant)
+    if choice.taken is None:
+        raise _ambiguous(store, place.path, found)
+    located = _of_candidate(survey, source, choice.taken, is_directory=True)
+    return replace(
+        located,
+        choice=choice,
+        notes=tuple(filter(None, (place.note, choice.note(place.path), *located.notes))),
+    )
 
 
 def _of_index(store: Store, source: str, directory: str, name: str) -> Located:
@@ -129,7 +162,9 @@ def _of_index(store: Store, source: str, directory: str, name: str) -> Located:
 def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
     survey = look_at(store, directory)
     homes = [
-        candidate for candidate in survey.every if candidate.is_set and name in candidate.names
+        candidate
+        for candidate in survey.every
+        if candidate.is_set and name in candidate.names and survey.is_one(candidate)
     ]
     if not homes:
         return _alone(source, directory, name)
@@ -169,7 +204,7 @@ def _of_candidate(
     survey: Survey, source: str, candidate: Candidate, *, is_directory: bool = False
 ) -> Located:
     store, directory = survey.store, survey.directory
-    read = survey.index_of(candidate)
+    read = IndexFile(None, ()) if candidate.stale else survey.index_of(candidate)
     names: Sequence[str] = (
         candidate.files if read.index is None else sorted(set(read.index.weight_map.values()))
     )
@@ -177,6 +212,8 @@ def _of_candidate(
     findings = list(read.findings)
     path = store.join(directory, candidate.choice)
     report_some(set_findings(candidate, path, unlisted), findings.append)
+    gone = [each.index for each in survey.every if each.gone and each.index]
+    stale = tuple(store.join(directory, name) for name in gone)
     return Located(
         root=source,
         directory=directory,
@@ -189,7 +226,13 @@ def _of_candidate(
         index_path=None if candidate.index is None else store.join(directory, candidate.index),
         index=read.index,
         unlisted=unlisted,
+        stale=stale if candidate.stale or not candidate.gone else (),
         findings=tuple(findings),
+        notes=tuple(
+            f"'{escape(name)}' lists files of which none is there; it is ignored"
+            for name in gone[:_SHOWN_CHOICES]
+            if candidate.stale or name != candidate.index
+        ),
     )
 
 
@@ -200,20 +243,23 @@ def _ambiguous(store: Store, directory: str, found: Sequence[Candidate]) -> Usag
     more = "; …" if len(found) > _SHOWN_CHOICES else ""
     titles = ", ".join(candidate.title for candidate in found[:_SHOWN_CHOICES])
     return UsageError(
-        f"'{escape(directory)}' holds {len(found):,} checkpoints, and loaders differ in which they "
-        f"take: {titles}",
-        hint=f"name one of them: {choices}{more}",
+        f"'{escape(directory)}' holds {len(found):,} checkpoints, and nothing says which one is "
+        f"meant: {titles}",
+        hint=f"name one of them: {choices}{more}{_variants_hint(found)}",
         code="folder-ambiguous",
         file=directory,
     )
 
 
-def _nothing_in(store: Store, directory: str) -> MissingError:
-    inner = [
-        entry.name for entry in store.list(directory) if "directory" in (entry.kind, entry.target)
-    ]
-    usual = ", ".join(f"{known.default_stem}{known.suffix}" for known in writable())
-    hint = f"name a directory with {usual} or an index, or the weights file itself"
-    if inner:
-        hint += f"; it has these directories: {', '.join(map(escape, inner[:_SHOWN_CHOICES]))}"
-    return MissingError(f"'{escape(directory)}' holds no checkpoint", hint=hint, file=directory)
+def _variants_hint(found: Sequence[Candidate]) -> str:
+    variants = dict.fromkeys(each.variant for each in found if each.variant is not None)
+    return f"; or choose a `variant`: {', '.join(map(escape, variants))}" if variants else ""
+
+
+def _no_variant(directory: str, variant: str, found: Sequence[Candidate]) -> MissingError:
+    what = f"no variant '{escape(variant)}'" if variant else "no checkpoint without a variant"
+    return MissingError(
+        f"'{escape(directory)}' holds {what}: {', '.join(each.title for each in found)}",
+        hint="choose another `variant`, or name the file" + _variants_hint(found),
+        file=directory,
+    )

@@ -31,7 +31,8 @@ class Thoroughness:
     """How far to look.
 
     `against` names another checkpoint; `strict` lets warnings count as errors; `digests` asks for
-    the SHA-256 of each tensor that was found equal.
+    the SHA-256 of each tensor that was found equal. `variant` chooses one of several checkpoints in
+    a directory.
     """
 
     deep: bool = False
@@ -39,6 +40,7 @@ class Thoroughness:
     against: str | None = None
     strict: bool = False
     key: str | None = None
+    variant: str | None = None
     jobs: int = 2
     digests: bool = False
 
@@ -100,7 +102,7 @@ def verify(
     """
     findings: list[Finding] = []
     report = Capped(findings.append)
-    subjects = find_subjects(store, source, how.key, report, opened)
+    subjects = find_subjects(store, source, how.key, report, opened, how.variant)
     for subject in subjects:
         for check in CHECKS:
             report_all(check(subject), report)
