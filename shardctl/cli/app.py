@@ -54,7 +54,8 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
 
-    source_store, source = open_store(arguments.source)
+    source_store, source = open_store(arguments.source[0])
+    more = [open_store(each)[1] for each in arguments.source[1:]]
     target_store, target = open_store(arguments.target)
     report = Reporter(arguments.report)
     options = arguments.write_options()
@@ -69,6 +70,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
         finish=finish,
         compare=not arguments.dry_run,
         records=records,
+        more_sources=more,
     )
     if arguments.check:
         raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)

@@ -100,6 +100,7 @@ def writing(
         "command": command,
         "done": receipts is not None,
         "source": prepared.source,
+        "more_sources": list(prepared.more_sources),
         "target": prepared.target_text,
         "loads_from": prepared.path(target_store),
         "container": plan.request.format,

@@ -5,7 +5,7 @@ Nothing is written, but a replacement that an interrupted run had started is com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,6 +25,7 @@ from shardctl.findings import noting
 from shardctl.model import Checkpoint, Version
 from shardctl.planning.plan import Plan, make_plan
 from shardctl.planning.request import WriteOptions, options_of
+from shardctl.source.joined import join_files
 from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
@@ -57,8 +58,8 @@ class Prepared:
     path; `surroundings` is what was in the target. `shared_block` is the block, in bytes, that the
     target can share with the source. `companions` are the files of the source directory that belong
     beside the weights. `replaced_source` are the names in the target that are read and replaced.
-    `receipts` are the last run's, where its record proves that its result is
-    there.
+    `receipts` are the last run's, where its record proves that its result is there. `more_sources`
+    were joined with `source`.
     """
 
     source: str
@@ -77,6 +78,7 @@ class Prepared:
     replaced_source: tuple[str, ...]
     notes: tuple[str, ...]
     receipts: tuple[Receipt, ...] | None
+    more_sources: tuple[str, ...] = ()
 
     @property
     def up_to_date(self) -> bool:
@@ -103,13 +105,15 @@ def prepare(
     finish: bool,
     compare: bool = True,
     records: Records | None = None,
+    more_sources: Sequence[str] = (),
 ) -> Prepared:
     """Read headers, plan, and check the target.
 
-    A replacement that was interrupted in the target is completed first where `finish` is set (the
-    source may be what it replaces), else it is a TargetExistsError. `records` has the record of the
-    last run; without one, files of the planned names and sizes are compared with the source, where
-    `compare` allows it. Raises UsageError, InputError and TargetError with what to do about it.
+    `more_sources` are files that are joined with `source`. A replacement that was interrupted in
+    the target is completed first where `finish` is set (the source may be what it replaces), else
+    it is a TargetExistsError. `records` has the record of the last run; without one, files of the
+    planned names and sizes are compared with the source, where `compare` allows it. Raises
+    UsageError, InputError and TargetError with what to do about it.
     """
     notes: list[str] = []
     records = NoRecords() if records is None else records
@@ -119,7 +123,12 @@ def prepare(
     completed = _complete_interrupted(target_store, place, records, finish=finish)
     if completed is not None:
         notes.append("completed the replacement that an interrupted run had started")
-    located = _locate(source_store, source, target_store, place, completed, options.variant)
+    if more_sources:
+        located = join_files(source_store, (source, *more_sources))
+    else:
+        located = _locate(source_store, source, target_store, place, completed, options.variant)
+    for directory in located.directories or (located.directory,):
+        check_not_half_replaced(source_store, directory)
     route = Route(source_store, located, target_store, place)
     # Read.
     checkpoint = read_checkpoint(
@@ -154,6 +163,7 @@ def prepare(
     read = route.names_read()
     return Prepared(
         source=source,
+        more_sources=tuple(more_sources),
         target_text=target,
         target=place,
         located=located,
@@ -203,9 +213,7 @@ def _locate(
             # The replacement that was just completed removed it: what it held is in the new files.
             source = target_store.join(target.directory, completed.loads_from)
     # The variant to write is the one to read, where the source has it.
-    located = find_source(source_store, source, variant=variant, or_any=True)
-    check_not_half_replaced(source_store, located.directory)
-    return located
+    return find_source(source_store, source, variant=variant, or_any=True)
 
 
 def _versions(
@@ -258,7 +266,8 @@ def _replaced(route: Route, changes: Changes) -> Iterator[str]:
         return
     names = ", ".join(map(escape, changes.superseded))
     yield f"replaces {plural(len(changes.superseded), 'file')} in the target: {names}"
-    deep = [name for name in route.located.names(route.source_store).values() if "/" in name]
-    if deep and route.in_place:
+    located = route.located
+    deep = [name for name in located.names(route.source_store).values() if "/" in name]
+    if deep and route.in_place and not located.directories:
         more = ", …" if len(deep) > 1 else ""
         yield f"the old shards in subdirectories stay: {escape(deep[0])}{more}"

@@ -31,11 +31,12 @@ _SHOWN_CHOICES = 10
 class Located:
     """The files that SOURCE means, before any header was read.
 
-    `root` is SOURCE as given; `files` are the paths of the weights, in order, also of those that
-    are missing; `unlisted` are paths that look like shards of the set and are not listed by its
-    index. `stale` are the paths of indexes of which no file is there; the set's own is then
-    `index_path` too, and was not read. `choice` was made in a directory. `findings` came up on the
-    way and are reported when the checkpoint is read; `notes` are for the user to know before that.
+    `root` is SOURCE as given, `directories` those of the files where several were given; `files`
+    are the paths of the weights, in order, also of those that are missing; `unlisted` are paths
+    that look like shards of the set and are not listed by its index. `stale` are the paths of
+    indexes of which no file is there; the set's own is then `index_path` too, and was not read.
+    `choice` was made in a directory. `findings` came up on the way and are reported when the
+    checkpoint is read; `notes` are for the user to know before that.
     """
 
     root: str
@@ -46,6 +47,7 @@ class Located:
     suffix: str = ""
     is_set: bool = False
     is_directory: bool = False
+    directories: tuple[str, ...] = ()
     index_path: str | None = None
     index: Index | None = None
     unlisted: tuple[str, ...] = ()
@@ -70,7 +72,12 @@ class Located:
         return parsed is not None and parsed.variant_first
 
     def names(self, store: Store) -> dict[str, str]:
-        """Return by path the names of the files, as the index lists them (also `sub/a`)."""
+        """Return by path the names of the files, as the index lists them (also `sub/a`).
+
+        Files of several directories are named by their paths.
+        """
+        if len(self.directories) > 1:
+            return {path: path for path in self.files}
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
         return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
             store.join(self.directory, *name.split("/")): name for name in listed

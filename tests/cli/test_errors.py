@@ -186,8 +186,6 @@ def test_several_sources_name_the_directory_form(source: Path, run_cli: RunCli) 
     for command in ("inspect", "verify"):
         done = run_cli(command, source / "a.safetensors", source / "b.safetensors", code=2)
         assert f"`shardctl {command} {source}`" in done.stderr
-    done = run_cli("merge", "a.bin", "b.bin", "out.bin", code=2)
-    assert "`shardctl merge . TARGET`" in done.stderr
 
 
 @pytest.mark.parametrize(
