@@ -78,6 +78,18 @@ def is_loaded(candidate: Candidate) -> bool:
     return usual and found and candidate.stem in KNOWN_STEMS
 
 
+def is_looked_for_first(index: Candidate, taken: Candidate) -> bool:
+    """Whether some loader looks for an index before it looks for the checkpoint that is taken.
+
+    transformers does by its order; diffusers and the hub's library look for any index of the same
+    format first.
+    """
+    if index.variant != taken.variant or _loaded_as(index) != _loaded_as(taken):
+        return False
+    by_order = is_loaded(index) and (not is_loaded(taken) or _rank(index) < _rank(taken))
+    return by_order or index.suffix == taken.suffix
+
+
 def _loaded_as(candidate: Candidate) -> str:
     """Return the stem, one for all those between which a loader chooses by the format."""
     stems = [known.default_stem for known in formats()]

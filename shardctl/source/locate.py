@@ -8,8 +8,9 @@ weights at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, report_some
@@ -17,7 +18,7 @@ from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.model import Index
 from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.source.candidates import Candidate
-from shardctl.source.choice import Choice, choose
+from shardctl.source.choice import Choice, choose, is_looked_for_first
 from shardctl.source.directories import nothing_in, real_directory
 from shardctl.source.sets import incomplete, set_findings
 from shardctl.source.survey import IndexFile, Survey, look_at
@@ -33,8 +34,9 @@ class Located:
 
     `root` is SOURCE as given, `directories` those of the files where several were given; `files`
     are the paths of the weights, in order, also of those that are missing; `unlisted` are paths
-    that look like shards of the set and are not listed by its index. `stale` are the paths of
-    indexes of which no file is there; the set's own is then `index_path` too, and was not read.
+    that look like shards of the set and are not listed by its index. `stale` has the paths of
+    indexes of which no file is there, with whether some loader looks for it first; the set's own is
+    `index_path` too, and was not read.
     `choice` was made in a directory. `findings` came up on the way and are reported when the
     checkpoint is read; `notes` are for the user to know before that.
     """
@@ -51,7 +53,7 @@ class Located:
     index_path: str | None = None
     index: Index | None = None
     unlisted: tuple[str, ...] = ()
-    stale: tuple[str, ...] = ()
+    stale: Mapping[str, bool] = field(default_factory=dict)
     choice: Choice | None = None
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
@@ -219,8 +221,11 @@ def _of_candidate(
     findings = list(read.findings)
     path = store.join(directory, candidate.choice)
     report_some(set_findings(candidate, path, unlisted), findings.append)
-    gone = [each.index for each in survey.every if each.gone and each.index]
-    stale = tuple(store.join(directory, name) for name in gone)
+    gone = {each.index: each for each in survey.every if each.gone and each.index}
+    stale = {
+        store.join(directory, name): is_looked_for_first(each, candidate)
+        for name, each in gone.items()
+    }
     return Located(
         root=source,
         directory=directory,
@@ -233,11 +238,11 @@ def _of_candidate(
         index_path=None if candidate.index is None else store.join(directory, candidate.index),
         index=read.index,
         unlisted=unlisted,
-        stale=stale if candidate.stale or not candidate.gone else (),
+        stale=stale if candidate.stale or not candidate.gone else {},
         findings=tuple(findings),
         notes=tuple(
             f"'{escape(name)}' lists files of which none is there; it is ignored"
-            for name in gone[:_SHOWN_CHOICES]
+            for name in islice(gone, _SHOWN_CHOICES)
             if candidate.stale or name != candidate.index
         ),
     )

@@ -20,9 +20,8 @@ from shardctl.formats.hazards import (
     unread_finding,
     unsafe_finding,
 )
-from shardctl.formats.registry import all_suffixes, by_name
+from shardctl.formats.registry import by_name
 from shardctl.model import Tensor
-from shardctl.naming import IndexName, parse_index_name
 from shardctl.source.misnamed import misnamed_files
 from shardctl.storages import by_file, storage_units
 from shardctl.text import escape, plural
@@ -58,20 +57,17 @@ def leftover(subject: Subject) -> Iterator[Finding]:
 def stale_indexes(subject: Subject) -> Iterator[Finding]:
     """Yield the indexes in the directory of which no file is there."""
     located = subject.located
-    for path in located.stale:
-        stem, variant, suffix = located.stem, located.variant, located.suffix
-        name = parse_index_name(subject.store.split(path)[1], all_suffixes())
-        own = name == IndexName(stem, variant, suffix)
+    for path, first in located.stale.items():
         message = "none of the files that the index lists is there"
         hint = "fetch its files, or remove the index"
         if path == located.index_path:
             message += f"; the {plural(len(located.files), 'numbered file')} beside it are read"
             hint = "write it again with `reindex`, or remove it"
-        elif own:
-            message += ", and loaders that look for an index first fail"
+        elif first:
+            message += ", and loaders that look for it first fail"
         yield Finding(
             "index-shard-missing",
-            "error" if own else "note",
+            "error" if first else "note",
             message,
             hint,
             file=path,

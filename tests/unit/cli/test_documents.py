@@ -23,9 +23,8 @@ from tests.support.memory_checkpoints import put, sample, weights
 
 WRITING = [
     "schema_version", "command", "done", "source", "more_sources", "target", "loads_from",
-    "container",    "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions",
-    "superseded",
-    "damaged",
+    "container", "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied",
+    "companions", "superseded", "damaged",
 ]  # fmt: skip
 
 
