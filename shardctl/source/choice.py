@@ -37,9 +37,10 @@ class Choice:
             return None
         titles = ", ".join(candidate.title for candidate in self.others[:_SHOWN])
         more = ", …" if len(self.others) > _SHOWN else ""
+        usual = self.variant is None and is_loaded(self.taken)
         return (
             f"'{escape(directory)}' also holds {titles}{more}; '{escape(self.taken.choice)}' is "
-            f"read{'' if self.variant else ', as loaders do'}"
+            f"read{', which loaders take' if usual else ''}"
         )
 
 

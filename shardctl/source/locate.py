@@ -272,6 +272,6 @@ def _no_variant(directory: str, variant: str, found: Sequence[Candidate]) -> Mis
     what = f"no variant '{escape(variant)}'" if variant else "no checkpoint without a variant"
     return MissingError(
         f"'{escape(directory)}' holds {what}: {', '.join(each.title for each in found)}",
-        hint="choose another `variant`, or name the file" + _variants_hint(found),
+        hint="name the file" + _variants_hint(found),
         file=directory,
     )
