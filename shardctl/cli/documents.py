@@ -100,7 +100,6 @@ def writing(
         "command": command,
         "done": receipts is not None,
         "source": prepared.source,
-        "more_sources": list(prepared.more_sources),
         "target": prepared.target_text,
         "loads_from": prepared.path(target_store),
         "container": plan.request.format,
@@ -123,6 +122,8 @@ def writing(
         "superseded": list(prepared.changes.superseded),
         "damaged": [place for receipt in receipts or () for place in receipt.damaged],
     }
+    if prepared.more_sources:
+        document["more_sources"] = list(prepared.more_sources)
     return document
 
 

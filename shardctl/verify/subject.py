@@ -163,7 +163,11 @@ def _loaders_differ(subjects: Sequence[Subject]) -> Iterator[Finding]:
         return
     directory = located.directory
     differ = "; ".join(f"{loader} loads {escape(name)}" for loader, name in taken.items())
-    message = f"loaders differ in which checkpoint of '{escape(directory)}' they take: {differ}"
+    held = 1 + len(located.choice.others if located.choice else ())
+    message = (
+        f"'{escape(directory)}' holds {held:,} checkpoints, and loaders differ in which they take: "
+        f"{differ}"
+    )
     if _same_tensors(subjects):
         yield Finding(
             "folder-ambiguous",

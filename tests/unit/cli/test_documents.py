@@ -22,9 +22,10 @@ from shardctl.verify.run import Thoroughness, verify
 from tests.support.memory_checkpoints import put, sample, weights
 
 WRITING = [
-    "schema_version", "command", "done", "source", "more_sources", "target", "loads_from",
-    "container", "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied",
-    "companions", "superseded", "damaged",
+    "schema_version", "command", "done", "source", "target", "loads_from", "container",
+    "total_size", "max_shard_size", "plan_id", "shards", "oversize", "copied", "companions",
+    "superseded",
+    "damaged",
 ]  # fmt: skip
 
 
