@@ -55,7 +55,8 @@ class Survey:
         An index of files of which none is there is one only where there is nothing else.
         """
         found = self.checkpoints()
-        return [candidate for candidate in found if not self.is_gone(candidate)] or found
+        here = [candidate for candidate in found if not self.is_gone(candidate)]
+        return here or found or self._of_other_names()
 
     def is_gone(self, candidate: Candidate) -> bool:
         """Whether a candidate is an index that lists files of which none is there."""
@@ -84,15 +85,15 @@ class Survey:
         return _read_index(self.store, self.store.join(self.directory, candidate.index))
 
     def _by_contents(self) -> list[Candidate]:
-        """Return the candidates with weights in them, for names that no loader knows.
-
-        Other names than those of weights count only where there are none of those.
-        """
+        """Return the candidates with weights in them, for names that no loader knows."""
         parts = [part for candidate in self.every for part in self._parts(candidate)]
-        found = [candidate for candidate in parts if self._has_weights(candidate)]
+        return [candidate for candidate in parts if self._has_weights(candidate)]
+
+    def _of_other_names(self) -> list[Candidate]:
+        """Return the files with weights in them that do not have the suffix of weights."""
         taken = {name for candidate in self.every for name in candidate.names}
         others = [name for name in self.names if name not in taken and may_be_weights(name)]
-        return found or [
+        return [
             Candidate(name, None, "", (name,))
             for name in others[:_MOST_OPENED]
             if self._tensors(name)
