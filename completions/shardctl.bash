@@ -128,6 +128,7 @@ __shardctl_options() {
 --top|top|typed
 --filter|globs|typed
 --key|key|typed
+--variant|variant|typed
 --json|json|
 --progress|progress|=auto plain json none
 --report|report|report
@@ -163,6 +164,7 @@ __shardctl_options() {
 --rename|rename|typed
 --strict|strict|
 --key|key|typed
+--variant|variant|typed
 --json|json|
 --progress|progress|=auto plain json none
 --report|report|report
@@ -174,6 +176,7 @@ __shardctl_options() {
 --help|help|
 --debug|debug|' ;;
         index) echo '--check|check|
+--variant|variant|typed
 --json|json|
 --progress|progress|=auto plain json none
 -q --quiet|quiet|

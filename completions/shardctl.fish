@@ -201,6 +201,7 @@ complete -c shardctl -n '__shardctl_free inspect --depth' -l depth -x -d 'Levels
 complete -c shardctl -n '__shardctl_free inspect --top' -l top -x -d 'List the N largest tensors'
 complete -c shardctl -n '__shardctl_free inspect --filter' -l filter -x -d 'Only tensors whose whole names match, e.g. \'*.bias\''
 complete -c shardctl -n '__shardctl_free inspect --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
+complete -c shardctl -n '__shardctl_free inspect --variant' -l variant -x -d 'Read this variant in a directory, e.g. fp16'
 complete -c shardctl -n '__shardctl_free inspect --json' -l json -d 'Print one JSON document'
 complete -c shardctl -n '__shardctl_free inspect --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr'
 complete -c shardctl -n '__shardctl_free inspect --report' -l report -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Also save a report (.html or .svg)'
@@ -241,6 +242,7 @@ complete -c shardctl -n '__shardctl_free verify --add-prefix' -l add-prefix -x -
 complete -c shardctl -n '__shardctl_free verify --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free verify --strict' -l strict -d 'Count warnings as errors'
 complete -c shardctl -n '__shardctl_free verify --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
+complete -c shardctl -n '__shardctl_free verify --variant' -l variant -x -d 'Read this variant in a directory, e.g. fp16'
 complete -c shardctl -n '__shardctl_free verify --json' -l json -d 'Print one JSON document'
 complete -c shardctl -n '__shardctl_free verify --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr'
 complete -c shardctl -n '__shardctl_free verify --report' -l report -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Also save a report (.html or .svg)'
@@ -254,6 +256,7 @@ complete -c shardctl -n '__shardctl_free verify --debug' -l debug -d 'Show the t
 
 complete -c shardctl -n '__shardctl_at index 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|distcp|index\.json|index\.[^.]+\.json)")'
 complete -c shardctl -n '__shardctl_free index --check' -l check -d 'Write nothing; exit with 1 if the index is wrong'
+complete -c shardctl -n '__shardctl_free index --variant' -l variant -x -d 'Read this variant in a directory, e.g. fp16'
 complete -c shardctl -n '__shardctl_free index --json' -l json -d 'Print one JSON document'
 complete -c shardctl -n '__shardctl_free index --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr'
 complete -c shardctl -n '__shardctl_free index -q --quiet' -s q -l quiet -d 'Print only errors'

@@ -9,7 +9,7 @@ in.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -33,9 +33,13 @@ ADAPTER_STEMS = ("adapter_model", "pytorch_lora_weights")
 #: The five digits of a shard's number have room for no more.
 MAX_SHARDS = 99_999
 
-#: Where a file's number is: nowhere; `model-1-of-2.bin`; `model.bin-1-of-2.bin`;
-#: `model-1-of-2.fp16.bin`; `consolidated.00.pth` (counted from 0, without the count).
-NumberStyle = Literal["none", "shard", "after-suffix", "before-variant", "rank"]
+#: Where a file's number is: nowhere; `model-1-of-2.bin` or `model_1-of-2.bin`;
+#: `model.bin-1-of-2.bin`; `model-1-of-2.fp16.bin`; `consolidated.00.pth` (counted from 0, without
+#: the count); in a "series", wherever the names of several files differ (`source.series`).
+NumberStyle = Literal["none", "shard", "after-suffix", "before-variant", "rank", "series"]
+
+#: What accelerate calls an index whose name says nothing about its shards.
+PLAIN_INDEX = "weight_map.index.json"
 
 # Of formats that are not read. Their files are weights too, so they are not copied as companions.
 _OTHER_WEIGHTS_SUFFIXES = (
@@ -50,6 +54,7 @@ _OTHER_WEIGHTS_SUFFIXES = (
     ".keras",
     ".nemo",
     ".pdparams",
+    ".npz",
 )
 # Stems that all formats use under the same name.
 _COMMON_STEMS = (
@@ -62,7 +67,8 @@ _COMMON_STEMS = (
 _OPEN_CLIP = "open_clip_"
 _OPEN_CLIP_STEMS = ("open_clip_model", "open_clip_pytorch_model")
 
-_NUMBER = r"-(?P<number>[0-9]{1,5})-of-(?P<count>[0-9]{1,5})"
+# Some programs write more digits than are needed (`-of-000163`).
+_NUMBER = r"[-_](?P<number>[0-9]{1,12})-of-(?P<count>[0-9]{1,12})"
 _VARIANT = r"\.(?P<variant>[A-Za-z0-9_-]+)"
 _ANY_INDEX = re.compile(r".+\.index(?:\.[^.]+)?\.json", re.DOTALL)
 
@@ -98,11 +104,16 @@ class WeightsName:
 
 @dataclass(frozen=True, slots=True)
 class IndexName:
-    """What an index's name says; `suffix` is that of its shards."""
+    """What an index's name says.
+
+    `suffix` is that of its shards, empty where the name does not say it; `variant_first`: the
+    variant is before the suffix, where the hub's library puts it.
+    """
 
     stem: str
     variant: str | None
     suffix: str
+    variant_first: bool = field(default=False, compare=False)
 
 
 def shard_filename(stem: str, suffix: str, variant: str | None, number: int, count: int) -> str:
@@ -111,11 +122,18 @@ def shard_filename(stem: str, suffix: str, variant: str | None, number: int, cou
     return f"{name}{suffix}" if count == 1 else f"{name}-{number:05d}-of-{count:05d}{suffix}"
 
 
-def index_filename(stem: str, suffix: str, variant: str | None) -> str:
-    """Return the index's name, with a variant where transformers and diffusers put it."""
-    return (
-        f"{stem}{suffix}.index.json" if variant is None else f"{stem}{suffix}.index.{variant}.json"
-    )
+def index_filename(
+    stem: str, suffix: str, variant: str | None, *, variant_first: bool = False
+) -> str:
+    """Return the index's name, with a variant where transformers and diffusers put it.
+
+    With `variant_first` it is where the hub's library puts it.
+    """
+    if variant is None:
+        return f"{stem}{suffix}.index.json"
+    if variant_first:
+        return f"{stem}.{variant}{suffix}.index.json"
+    return f"{stem}{suffix}.index.{variant}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +175,15 @@ def parse_index_name(name: str, suffixes: tuple[str, ...]) -> IndexName | None:
 
     `suffixes` are those that shards may have.
     """
+    if name == PLAIN_INDEX:
+        return IndexName(name.partition(".")[0], None, "")
     match = _patterns(suffixes).index.fullmatch(name) if name.endswith(".json") else None
     if match is None:
         return None
     if match["variant"] is not None:
         return IndexName(match["base"], match["variant"], match["suffix"])
-    stem, variant = _split_variant(match["base"])
-    return IndexName(stem, variant, match["suffix"])
+    stem, variant = split_variant(match["base"])
+    return IndexName(stem, variant, match["suffix"], variant_first=variant is not None)
 
 
 def is_training_state(name: str) -> bool:
@@ -189,6 +209,15 @@ def is_index(name: str) -> bool:
     return _ANY_INDEX.fullmatch(name) is not None
 
 
+def may_be_weights(name: str) -> bool:
+    """Whether a file of another name than weights have is worth opening: `x.pth.tar`, `x.th`."""
+    return not (
+        name.startswith(".")
+        or name.endswith((".json", ".txt", ".md", ".py", *_OTHER_WEIGHTS_SUFFIXES))
+        or is_training_state(name)
+    )
+
+
 def default_stem(usual: str, source_stem: str | None) -> str:
     """Return the stem of what is written, where the user names none.
 
@@ -198,6 +227,16 @@ def default_stem(usual: str, source_stem: str | None) -> str:
     if source_stem in _COMMON_STEMS:
         return source_stem
     return _OPEN_CLIP + usual if source_stem in _OPEN_CLIP_STEMS else usual
+
+
+def plain_shard_name(name: str) -> str:
+    """Return the name of a shard as an index should list it: `a` for `./a`, and slashes only.
+
+    Loaders join the name to the directory's, so parts that are a dot change nothing; backslashes
+    come from Windows. Nothing is checked.
+    """
+    *directories, last = name.replace("\\", "/").split("/")
+    return "/".join((*(part for part in directories if part != "."), last))
 
 
 def check_shard_name(name: str) -> str | None:
@@ -226,7 +265,7 @@ def check_shard_name(name: str) -> str | None:
 
 def _weights_name(style: NumberStyle, match: re.Match[str]) -> WeightsName:
     found = match.groupdict()
-    stem, variant = _split_variant(match["base"])
+    stem, variant = split_variant(match["base"])
     number, count = found.get("number"), found.get("count")
     return WeightsName(
         stem=stem,
@@ -238,7 +277,7 @@ def _weights_name(style: NumberStyle, match: re.Match[str]) -> WeightsName:
     )
 
 
-def _split_variant(base: str) -> tuple[str, str | None]:
+def split_variant(base: str) -> tuple[str, str | None]:
     """Split a known stem from what follows its dot; a base with another stem is a stem as it is."""
     stem, dot, variant = base.partition(".")
     return (stem, variant) if dot and variant and stem in KNOWN_STEMS else (base, None)

@@ -101,7 +101,7 @@ def _synopsis(command: Command) -> str:
         return f"{_font('B', 'shardctl')} {_font('I', 'COMMAND')} [{_font('I', 'OPTION')}]..."
     words = [
         _font("B", command.path),
-        *(_font("I", argument.name) for argument in command.arguments),
+        *(_font("I", argument.spelling) for argument in command.arguments),
     ]
     if command.exclusive():
         words.append(f"[{' | '.join(_one_spelling(option) for option in command.exclusive())}]")
@@ -142,7 +142,7 @@ def _commands(command: Command) -> Iterator[str]:
     """Yield the list of commands in the program's page, or the arguments of a command."""
     if command.name:
         for argument in command.arguments:
-            yield from _term(_font("I", argument.name), prose_lines(argument.text))
+            yield from _term(_font("I", argument.spelling), prose_lines(argument.text))
         return
     yield ".SH COMMANDS"
     for each in source.commands()[1:]:

@@ -37,7 +37,7 @@ def _section(command: Command) -> Iterator[str]:
     if command.arguments:
         yield from ("| argument | |", "| --- | --- |")
         yield from (
-            f"| {argument.name} | {_cell(argument.text)} |" for argument in command.arguments
+            f"| {argument.spelling} | {_cell(argument.text)} |" for argument in command.arguments
         )
         yield ""
     for panel, options in command.panels():

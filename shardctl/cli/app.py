@@ -60,7 +60,8 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
 
-    source_store, source = open_store(arguments.source)
+    source_store, source = open_store(arguments.source[0])
+    more = [open_store(each)[1] for each in arguments.source[1:]]
     target_store, target = open_store(arguments.target)
     report = Reporter(arguments.report)
     options = arguments.write_options()
@@ -76,6 +77,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
         compare=not arguments.dry_run,
         records=records,
         hold=held,
+        more_sources=more,
     )
     if arguments.check:
         raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)
@@ -182,6 +184,7 @@ def inspect(
     top: r.Top = None,
     globs: r.Filter = None,
     key: r.Key = None,
+    variant: r.Variant = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     report: o.Report = None,
@@ -201,7 +204,9 @@ def inspect(
     store, path = open_store(source)
     reporter = Reporter(report)
     with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
-        found = inspection.inspect(store, path, key=key, globs=globs or (), opened=opened)
+        found = inspection.inspect(
+            store, path, key=key, globs=globs or (), variant=variant, opened=opened
+        )
     for warning in found.warnings:
         log(f"warning: {warning}", quiet=quiet)
     for note in found.notes:
@@ -285,6 +290,7 @@ def verify(
     rename: s.Rename = None,
     strict: r.Strict = False,
     key: r.Key = None,
+    variant: r.Variant = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     report: o.Report = None,
@@ -315,6 +321,7 @@ def verify(
         selection=s.selection_of(include, exclude, strip_prefix, add_prefix, rename),
         strict=strict,
         key=key,
+        variant=variant,
         jobs=jobs or default_jobs(),
         digests=json,
     )
@@ -329,7 +336,7 @@ def verify(
         findings=tuple(map(spelled_finding, found.findings)),
         coverage=spelled_coverage(found.coverage),
     )
-    reporter.verdict(store, path, found, key)
+    reporter.verdict(store, path, found, key, variant)
     if json:
         write_stdout(documents.dump(documents.verdict(source, found)))
     elif render.drawing():
@@ -346,6 +353,7 @@ def verify(
 def index(
     source: o.Source,
     check: r.Check = False,
+    variant: r.Variant = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     quiet: o.Quiet = False,
@@ -362,7 +370,7 @@ def index(
 
     store, path = open_store(source)
     with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
-        made = reindex(store, path, check=check, opened=opened)
+        made = reindex(store, path, check=check, opened=opened, variant=variant)
     for note in made.notes:
         log(f"note: {note}", quiet=quiet)
     for change in made.changes:

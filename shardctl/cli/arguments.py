@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class WriterArguments:
     """What the user typed, with variables and defaults filled in."""
 
-    source: o.Source
+    source: o.Sources
     target: w.TargetPath
     max_shard_size: w.MaxShardSize = None
     num_shards: w.NumShards = None

@@ -149,6 +149,8 @@ def writing(
             *(place for receipt in receipts or () for place in receipt.damaged),
         ],
     }
+    if prepared.more_sources:
+        document["more_sources"] = list(prepared.more_sources)
     return document
 
 

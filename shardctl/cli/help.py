@@ -89,7 +89,8 @@ def _program(group: TyperGroup) -> Section:
 
 def _arguments(shown: tree.Command) -> Section:
     return "Arguments", [
-        (Text(argument.name, "bold yellow"), Text(argument.text)) for argument in shown.arguments
+        (Text(argument.spelling, "bold yellow"), Text(argument.text))
+        for argument in shown.arguments
     ]
 
 

@@ -29,6 +29,16 @@ Source = Annotated[
 ]
 
 
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Checkpoint file, index file or directory; several files are joined",
+        show_default=False,
+    ),
+]
+
+
 def option(panel: str, *names: str, text: str, details: str = "", **settings: Any) -> Any:
     """Return an option for Typer.
 

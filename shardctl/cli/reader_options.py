@@ -67,6 +67,16 @@ Stats = Annotated[
     ),
 ]
 Key = Annotated[str | None, key(LOOK)]
+Variant = Annotated[
+    str | None,
+    option(
+        LOOK,
+        "--variant",
+        metavar="NAME",
+        text="Read this variant in a directory, e.g. fp16",
+        details="Without it the one that loaders take is read, which has no variant.",
+    ),
+]
 Deep = Annotated[
     bool,
     option(

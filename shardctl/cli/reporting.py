@@ -42,12 +42,19 @@ class Reporter:
 
             self._write(of_plan(prepared))
 
-    def verdict(self, store: Store, source: str, found: Verdict, key: str | None) -> None:
+    def verdict(
+        self,
+        store: Store,
+        source: str,
+        found: Verdict,
+        key: str | None,
+        variant: str | None = None,
+    ) -> None:
         """Report what `verify` found, over what can be read of the checkpoint."""
         if self._file is not None:
             from shardctl.report.content import look, of_verdict
 
-            self._write(of_verdict(source, found, look(store, source, key)))
+            self._write(of_verdict(source, found, look(store, source, key, variant)))
 
     def _write(self, content: Content) -> None:
         from shardctl.report.files import write

@@ -19,10 +19,16 @@ EXAMPLE = "Example: "
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A positional argument: `name` is SOURCE or TARGET."""
+    """A positional argument: `name` is SOURCE or TARGET; `many`: it may be given several times."""
 
     name: str
     text: str
+    many: bool = False
+
+    @property
+    def spelling(self) -> str:
+        """How the argument is written in a usage line."""
+        return f"{self.name}..." if self.many else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ class Command:
         """Return the usage line, without the names of the program and the command."""
         if not self.name:
             return "COMMAND [OPTIONS]"
-        names = " ".join(argument.name for argument in self.arguments)
+        names = " ".join(argument.spelling for argument in self.arguments)
         choice = " | ".join(
             f"{option.flags[-1]} {option.value or ''}".strip() for option in self.exclusive()
         )
@@ -136,7 +142,7 @@ def describe(command: TyperCommand | TyperGroup) -> Command:
 
 
 def _argument(argument: TyperArgument) -> Argument:
-    return Argument(argument.human_readable_name, argument.help or "")
+    return Argument(argument.human_readable_name, argument.help or "", many=argument.nargs == -1)
 
 
 def _option(option: TyperOption, command: str) -> Option:

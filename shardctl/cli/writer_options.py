@@ -225,6 +225,7 @@ Variant = Annotated[
         "--variant",
         metavar="NAME",
         text="Variant in the names of the output files, e.g. fp16",
+        details="Where SOURCE is a directory that holds this variant, it is the one that is read.",
     ),
 ]
 Companions = Annotated[

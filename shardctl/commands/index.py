@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from shardctl.commands.target import unlocked_notes
 from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.engine.journal import LOCK
 from shardctl.engine.staging import Staging
 from shardctl.errors import InputError, TargetExistsError, UsageError
-from shardctl.findings import Finding, as_error
-from shardctl.formats.index import build_index
+from shardctl.findings import Finding, as_error, ignore
+from shardctl.formats.index import build_index, parse_index
 from shardctl.formats.registry import all_suffixes, by_name
 from shardctl.model import Index
 from shardctl.naming import index_filename, parse_weights_name
+from shardctl.source.candidates import MOST_MISSING, missing_numbers
 from shardctl.source.locate import Located, find_source
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
@@ -57,13 +59,16 @@ class Reindexed:
     notes: tuple[str, ...] = ()
 
 
-def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
+def make_index(
+    store: Store, source: str, opened: Opened = unseen, variant: str | None = None
+) -> Reindexed:
     """Make the index of a set of shards from their headers; write nothing.
 
+    `variant` chooses one of several sets in a directory.
     Raises UsageError for a checkpoint of one file, InputError where shards are missing, contradict
     each other or hold no tensors.
     """
-    located = find_source(store, source)
+    located = find_source(store, source, variant=variant)
     files = _shards(store, located)
     if not files:
         raise InputError(
@@ -73,7 +78,7 @@ def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
             code="index-invalid",
             file=located.index_path,
         )
-    if len(files) < 2 and located.index_path is None:
+    if len(files) < 2 and not located.is_set:
         raise UsageError(
             f"'{located.root}' is one file, which needs no index",
             hint="name a directory with several shards",
@@ -84,7 +89,7 @@ def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
             raise as_error(finding)
 
     names = located.names(store)
-    whole = replace(located, files=files, index=None, unlisted=(), findings=())
+    whole = replace(located, files=files, unlisted=(), findings=())
     checkpoint = read_checkpoint(store, whole, report, opened=opened)
     if not checkpoint.tensors:
         raise InputError(
@@ -98,13 +103,42 @@ def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
         located.directory, index_filename(located.stem, suffix, located.variant)
     )
     held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
+    stale = _stale(store, located, path)
     _refuse_lost(located, held, checkpoint.aliases)
+    _refuse_other_tensors(stale, held, checkpoint.aliases)
     total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
     kept = {} if located.index is None else located.index.metadata
     data = build_index({**kept, **checkpoint.aliases, "total_size": total}, held)
     old = _contents(store, path)
-    changes = _changes(located.index, old, data, held, total, checkpoint.aliases)
-    return Reindexed(path, data, tuple(changes), old if located.index is None else None)
+    known = located.index or stale
+    changes = _changes(known, old, data, held, total, checkpoint.aliases)
+    return Reindexed(path, data, tuple(changes), old if known is None else None)
+
+
+def _stale(store: Store, located: Located, path: str) -> Index | None:
+    """Return the index that is replaced though none of its files is there; None without one."""
+    data = _contents(store, path) if path in located.stale else None
+    return None if data is None else parse_index(data, path, ignore)
+
+
+def _refuse_other_tensors(
+    stale: Index | None, held: Mapping[str, str], aliases: Mapping[str, str]
+) -> None:
+    """Raise InputError for tensors of an index without its files that are not in these files.
+
+    Then these are not the files of another save of the same model.
+    """
+    listed = () if stale is None else stale.weight_map
+    lost = [name for name in listed if name not in held and name not in aliases]
+    if stale is not None and lost:
+        raise InputError(
+            f"none of the files that the index lists is there, and the numbered files beside it "
+            f"lack {plural(len(lost), 'tensor')} that it lists; the first is '{escape(lost[0])}'",
+            hint="fetch the missing files; if the others are another model, remove the index",
+            code="index-shard-missing",
+            file=stale.path,
+            tensor=lost[0],
+        )
 
 
 def _contents(store: Store, path: str) -> bytes | None:
@@ -149,29 +183,33 @@ def _shards(store: Store, located: Located) -> tuple[str, ...]:
     there = sorted(
         {path for path in (*located.files, *located.unlisted) if store.kind(path) == "file"}
     )
-    parsed = [parse_weights_name(store.split(path)[1], all_suffixes()) for path in there]
-    counts = {name.count for name in parsed if name is not None and name.count is not None}
-    if len(counts) > 1:
-        raise InputError(
-            f"'{located.directory}' holds shards of several sets, of "
-            f"{' and '.join(map(str, sorted(counts)))} files",
-            hint="remove the set that is left over, or copy the right one to another directory",
-            code="shard-unlisted",
-            file=located.directory,
-        )
+    counts: dict[tuple[str, str | None, str], dict[int, set[int]]] = {}
+    for path in there:
+        name = parse_weights_name(store.split(path)[1], all_suffixes())
+        if name is not None and name.number is not None and name.count is not None:
+            sets = counts.setdefault((name.stem, name.variant, name.suffix), {})
+            sets.setdefault(name.count, set()).add(name.number)
     _refuse_gone(store, located, numbers_tell=bool(counts))
-    for count in counts:
-        numbers = {name.number for name in parsed if name is not None}
-        first = 0 if 0 in numbers else 1
-        missing = [number for number in range(first, first + count) if number not in numbers]
-        if missing:
+    for sets in counts.values():
+        if len(sets) > 1:
             raise InputError(
-                f"missing {len(missing)} of {count} shards: number "
-                f"{', '.join(map(str, missing[:10]))}",
-                hint="fetch the missing shards; an index of the others would lose their tensors",
-                code="shard-set-incomplete",
+                f"'{located.directory}' holds shards of several sets, of "
+                f"{' and '.join(map(str, sorted(sets)))} files",
+                hint="remove the set that is left over, or copy the right one to another directory",
+                code="shard-unlisted",
                 file=located.directory,
             )
+        for count, numbers in sets.items():
+            missing, lacks = missing_numbers(numbers, count)
+            if lacks:
+                raise InputError(
+                    f"missing {lacks:,} of {count:,} shards: number "
+                    f"{', '.join(map(str, islice(missing, MOST_MISSING)))}",
+                    hint="fetch the missing shards; an index of the others would lose their "
+                    "tensors",
+                    code="shard-set-incomplete",
+                    file=located.directory,
+                )
     return tuple(there)
 
 
@@ -250,13 +288,21 @@ def _changes(
     yield "the file's form (order of keys, white space)"
 
 
-def reindex(store: Store, source: str, *, check: bool, opened: Opened = unseen) -> Reindexed:
+def reindex(
+    store: Store,
+    source: str,
+    *,
+    check: bool,
+    opened: Opened = unseen,
+    variant: str | None = None,
+) -> Reindexed:
     """Make the index of a set of shards, and write it where it differs; not with `check`.
 
+    `variant` chooses one of several sets in a directory.
     `opened` is called for each file whose header is read.
     """
     check_not_half_replaced(store, source)
-    made = make_index(store, source, opened)
+    made = make_index(store, source, opened, variant)
     if check or not made.changes:
         return made
     directory = source if store.kind(source) == "directory" else store.split(source)[0]
@@ -265,7 +311,7 @@ def reindex(store: Store, source: str, *, check: bool, opened: Opened = unseen) 
             with lock(store, staging.path(LOCK)):
                 # Another run may have replaced the shards since their headers were read.
                 check_not_half_replaced(store, source)
-                made = make_index(store, source)
+                made = make_index(store, source, variant=variant)
                 if made.changes:
                     write_index(store, made)
         finally:

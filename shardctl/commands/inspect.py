@@ -76,17 +76,19 @@ def inspect(
     *,
     key: str | None,
     globs: Sequence[str] = (),
+    variant: str | None = None,
     opened: Opened = unseen,
 ) -> Inspection:
     """Return what a checkpoint holds, from its headers; `opened` is called for each file.
 
-    Without a key, everything nested is shown with dotted names. Of a set that is incomplete or
-    damaged what can be read is shown, with warnings; raises FormatError where that is nothing, and
-    InputError where a replacement was interrupted.
+    Without a key, everything nested is shown with dotted names. `variant` chooses one of several
+    checkpoints in a directory. Of a set that is incomplete or damaged what can be read is shown,
+    with warnings; raises FormatError where that is nothing, and InputError where a replacement was
+    interrupted.
     """
     findings: list[Finding] = []
     _refuse_half_replaced(store, source)
-    located = find_source(store, source, whole_set=False)
+    located = find_source(store, source, whole_set=False, variant=variant)
     checkpoint = read_checkpoint(store, located, findings.append, key, nested=True, opened=opened)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors and not checkpoint.tensors:

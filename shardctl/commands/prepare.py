@@ -5,7 +5,7 @@ Nothing is written, but a replacement that an interrupted run had started is com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +40,7 @@ from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.plan import Plan, make_plan
 from shardctl.planning.request import WriteOptions, options_of
 from shardctl.source.clients import one_file_client
+from shardctl.source.joined import join_files
 from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
@@ -56,7 +57,8 @@ class Prepared:
     beside the weights. `replaced_source` are the names in the target that are read and replaced.
     `not_carried` is what of the source the target will lack; `room` is what the new files need
     and there is. `receipts` are the last run's, where its record proves that its result is there.
-    `accepted` is what is wrong with files of the source whose tensors are whole.
+    `accepted` is what is wrong with files of the source whose tensors are whole. `more_sources`
+    were joined with `source`.
     """
 
     source: str
@@ -78,6 +80,7 @@ class Prepared:
     room: Room
     receipts: tuple[Receipt, ...] | None
     accepted: tuple[str, ...] = ()
+    more_sources: tuple[str, ...] = ()
 
     @property
     def up_to_date(self) -> bool:
@@ -105,15 +108,16 @@ def prepare(
     compare: bool = True,
     records: Records | None = None,
     hold: Callable[[], AbstractContextManager[object]] = nullcontext,
+    more_sources: Sequence[str] = (),
 ) -> Prepared:
     """Read headers, plan, and check the target.
 
-    A replacement that was interrupted in the target is completed first where `finish` is set (the
-    source may be what it replaces), else it is a TargetExistsError. `records` has the record of the
-    last run; without one, or where `options` ask for a comparison, files of the planned names and
-    sizes are compared with the source, if `compare` allows it. `hold` is entered while a
-    replacement is completed: signals wait until it is left. Raises UsageError, InputError and
-    TargetError with what to do about it.
+    `more_sources` are files that are joined with `source`. A replacement that was interrupted in
+    the target is completed first where `finish` is set (the source may be what it replaces), else
+    it is a TargetExistsError. `records` has the record of the last run; without one, or where
+    `options` ask for a comparison, files of the planned names and sizes are compared with the
+    source, if `compare` allows it. `hold` is entered while a replacement is completed: signals wait
+    until it is left. Raises UsageError, InputError and TargetError with what to do about it.
     """
     notes: list[str] = []
     records = NoRecords() if records is None else records
@@ -124,7 +128,12 @@ def prepare(
         completed = _complete_interrupted(target_store, place, records, finish=finish)
     if completed is not None:
         notes.append("completed the replacement that an interrupted run had started")
-    located = _locate(source_store, source, target_store, place, completed)
+    if more_sources:
+        located = join_files(source_store, (source, *more_sources))
+    else:
+        located = _locate(source_store, source, target_store, place, completed, options.variant)
+    for directory in located.directories or (located.directory,):
+        check_not_half_replaced(source_store, directory)
     route = Route(source_store, located, target_store, place)
     # Read.
     accepted: list[str] = []
@@ -169,6 +178,7 @@ def prepare(
     refuse_lost(place, checkpoint, plan, options, replaced_source)
     return Prepared(
         source=source,
+        more_sources=tuple(more_sources),
         target_text=target,
         target=place,
         located=located,
@@ -219,6 +229,7 @@ def _locate(
     target_store: Store,
     target: Target,
     completed: Commit | None,
+    variant: str | None,
 ) -> Located:
     if completed is not None and source_store == target_store and source_store.kind(source) is None:
         directory, name = source_store.split(source)
@@ -226,7 +237,8 @@ def _locate(
             # The replacement that was just completed removed it: what it held is in the new files.
             source = target_store.join(target.directory, completed.loads_from)
     check_not_half_replaced(source_store, source)
-    return find_source(source_store, source, whole_set=True)
+    # The variant to write is the one to read, where the source has it.
+    return find_source(source_store, source, variant=variant, or_any=True)
 
 
 def _versions(

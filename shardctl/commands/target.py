@@ -59,15 +59,22 @@ class Route:
         if target.filename is not None:
             final = self.target_store.join(target.directory, target.filename)
             return any(self.same(path, final) for path in self.located.files)
-        return self.same(self.located.directory, target.directory)
+        directories = self.located.directories or (self.located.directory,)
+        return any(self.same(directory, target.directory) for directory in directories)
 
     def names_read(self) -> frozenset[str]:
         """The names in the target directory that are read: none where the source is elsewhere."""
-        located = self.located
-        if not self.same(located.directory, self.target.directory):
+        located, split = self.located, self.source_store.split
+        here = {
+            directory
+            for directory in located.directories or (located.directory,)
+            if self.same(directory, self.target.directory)
+        }
+        if not here:
             return frozenset()
         paths = (*located.files, *filter(None, [located.index_path]))
-        return frozenset(self.source_store.split(path)[1] for path in paths)
+        several = bool(located.directories)
+        return frozenset(split(path)[1] for path in paths if not several or split(path)[0] in here)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,8 @@ class Format:
     shares_storages: bool = False
     #: Whether other programs use its suffixes too (`.bin`), so that a name alone proves nothing.
     ambiguous_suffixes: bool = False
+    #: Names that lie together in a directory which is an unpacked file of it; none for no archive.
+    members: frozenset[str] = frozenset()
     #: Whether an index of it may list names that promise no format. Names of another it never may.
     lists_any_suffix: bool = False
 

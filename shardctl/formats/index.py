@@ -8,9 +8,10 @@ shard.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from shardctl.findings import Finding, Severity, report_some
+from shardctl.formats.base import Format
 from shardctl.formats.limits import INDEX_PER_VALUE, MAX_INDEX_BYTES, MAX_JSON_DEPTH
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.formats.sniff import SNIFFED_BYTES, answer, impostor
@@ -25,7 +26,7 @@ from shardctl.formats.strict_json import (
     refuse_dense,
 )
 from shardctl.model import Index
-from shardctl.naming import IndexName, check_shard_name, parse_index_name
+from shardctl.naming import check_shard_name, parse_index_name, plain_shard_name
 from shardctl.text import escape
 
 _REPAIR = "write the index again from the shards' headers with `reindex`"
@@ -57,12 +58,15 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
         return None
     report_some(_duplicates(root, path), report)
     metadata = _metadata(root, path, report)
-    weight_map = root.get("weight_map")
+    weight_map = root if _is_flat(root) else root.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         report(_without_weight_map(data, root, path))
         return None
+    report_some(_written_on_windows(weight_map, path), report)
+    weight_map = _with_plain_names(weight_map)
     unsafe = _unsafe_names(weight_map, path)
     report_some(_wrong_entries(weight_map, unsafe, path), report)
+    report_some(_of_another_format(weight_map, unsafe, path), report)
     usable = _usable(weight_map, unsafe)
     unusable = tuple(name for name in weight_map if name not in usable) if unsafe else ()
     return Index(path, metadata, usable, unusable)
@@ -116,6 +120,62 @@ def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -
         )
         parts.append((",\n" if begin else "\n").encode() + ",\n".join(lines).encode())
     return b"".join((*parts, b"\n  }\n}\n"))
+
+
+def _is_flat(root: Mapping[str, object]) -> bool:
+    """Whether an index is a weight map and nothing else, which accelerate takes too."""
+    suffixes = all_suffixes()
+    return bool(root) and all(
+        isinstance(shard, str) and shard.endswith(suffixes) for shard in root.values()
+    )
+
+
+def _with_plain_names(weight_map: Mapping[str, object]) -> dict[str, object]:
+    names = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
+    plain = {name: plain_shard_name(name) for name in names}
+    if all(name == plain[name] for name in plain):
+        return dict(weight_map)
+    return {
+        tensor: plain[shard] if isinstance(shard, str) else shard
+        for tensor, shard in weight_map.items()
+    }
+
+
+def _written_on_windows(weight_map: Mapping[str, object], path: str) -> Iterator[Finding]:
+    shards = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
+    first = next(
+        (
+            shard
+            for shard in shards
+            if "\\" in shard and not check_shard_name(plain_shard_name(shard))
+        ),
+        None,
+    )
+    if first is not None:
+        message = (
+            f"the index lists '{escape(first)}' with a backslash, which loaders take for the name "
+            "of a directory on Windows only"
+        )
+        yield _finding("index-invalid", message, path, severity="warning")
+
+
+def _of_another_format(
+    weight_map: Mapping[str, object], unsafe: Mapping[str, str], path: str
+) -> Iterator[Finding]:
+    """Yield a warning for files of a format that the index's name does not promise."""
+    expected = _expected(path)
+    if expected is None or expected.lists_any_suffix:
+        return
+    shards = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
+    for shard in shards:
+        found = promised_by(shard)
+        if shard not in unsafe and found is not expected and found is not None:
+            message = (
+                f"the index promises {expected.suffix} files, and lists '{escape(shard)}': loaders "
+                f"read it as {found.name}"
+            )
+            yield _finding("shard-name-unsafe", message, path, severity="warning")
+            return
 
 
 def _duplicates(root: dict[str, object], path: str) -> Iterator[Finding]:
@@ -177,24 +237,46 @@ def _usable(weight_map: Mapping[str, object], unsafe: Mapping[str, str]) -> dict
 
 def _unsafe_names(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
     """Return each unsafe name of a shard, once, with the reason."""
-    index_name = parse_index_name(path.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
     names = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
-    reasons = {name: check_shard_name(name) or _check_format(name, index_name) for name in names}
+    expected = _expected(path)
+    other = _other_format(expected, names)
+    reasons = {
+        name: check_shard_name(name) or _check_format(name, expected, other) for name in names
+    }
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def _check_format(name: str, index: IndexName | None) -> str | None:
-    """Return why an index of that name may not list a shard of this name; None where it may.
+def _expected(path: str) -> Format | None:
+    """Return the format that an index's name promises; None where it promises none."""
+    name = parse_index_name(path.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
+    return None if name is None else promised_by(name.suffix)
 
-    The index of one format (safetensors) must never lead a loader to another (a pickle). An index
-    whose name promises no format may list any.
+
+def _other_format(expected: Format | None, names: Iterable[str]) -> Format | None:
+    """Return the format of all the files, where the index's name promises another.
+
+    transformers loads such a set (`.pt` files under the index of a safetensors one). The usual
+    suffix of the other format has an index of another name, and is a mistake or an attack.
     """
-    expected = None if index is None else promised_by(index.suffix)
-    if index is None or expected is None:
+    found = [promised_by(name) for name in names]
+    only = found[0] if found else None
+    if expected is None or only is None or only is expected:
+        return None
+    alike = all(each is only for each in found)
+    return only if alike and not any(name.endswith(only.suffix) for name in names) else None
+
+
+def _check_format(name: str, expected: Format | None, other: Format | None) -> str | None:
+    """Return why an index of a format may not list a shard of this name; None where it may.
+
+    The index of one format (safetensors) must never lead a loader to a file of another (a pickle)
+    among its own. An index whose name promises no format may list any.
+    """
+    if expected is None:
         return None
     found = promised_by(name)
-    allowed = found is expected or (found is None and expected.lists_any_suffix)
-    return None if allowed else f"it is not a {index.suffix} file"
+    allowed = found in (expected, other) if found else expected.lists_any_suffix
+    return None if allowed else f"it is not a {expected.suffix} file"
 
 
 def _finding(

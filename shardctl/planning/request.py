@@ -133,7 +133,8 @@ class Request:
     """What to write, complete: every default is filled in.
 
     `filename` is the one file's name where the user gave it. `block` is the block, in bytes, for
-    which a reflink layout pads; None is the compact layout.
+    which a reflink layout pads; None is the compact layout. `variant_first`: the index's name has
+    the variant before the suffix, as the source's has.
     """
 
     limits: Limits
@@ -147,6 +148,7 @@ class Request:
     block: int | None = None
     selection: Selection = EVERYTHING
     conversion: Conversion | None = None
+    variant_first: bool = False
 
 
 def options_of(request: Request) -> dict[str, OptionValue]:

@@ -162,13 +162,15 @@ def _dtypes(files: Iterable[FileContent]) -> tuple[Share, ...]:
     return dtype_shares((row.dtype, row.nbytes) for row in _rows(files))
 
 
-def look(store: Store, source: str, key: str | None) -> Inspection | None:
+def look(
+    store: Store, source: str, key: str | None, variant: str | None = None
+) -> Inspection | None:
     """Return the checkpoint as far as it can be read, without what is wrong with it.
 
     None where nothing of it can be read, or where SOURCE has several meanings.
     """
     try:
-        located = find_source(store, source, whole_set=False)
+        located = find_source(store, source, whole_set=False, variant=variant)
         checkpoint = read_checkpoint(store, located, ignore, key, nested=True)
         return inspect_checkpoint(store, source, located, checkpoint, (), ())
     except (InputError, UsageError):

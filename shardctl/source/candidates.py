@@ -5,7 +5,7 @@ Pure functions of the names and of what the indexes list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Self
@@ -20,6 +20,7 @@ from shardctl.naming import (
     parse_index_name,
     parse_weights_name,
 )
+from shardctl.source.series import complete_series
 from shardctl.text import escape, plural
 
 #: Missing numbers that are kept: one empty file can stand for a set of 99,999.
@@ -33,6 +34,8 @@ class Candidate:
     `files` are the names that exist, in the order of their numbers; `lacks` says how many numbered
     files neither exist nor are listed by the index, and `missing` are the first of their numbers;
     `unlisted` are files that are numbered like the index's shards and not listed by it.
+    `gone`: the index lists files, and none of them exists. It is then `stale` where the complete
+    numbered set of its name is there: `files` are those, and the index is of another save.
     """
 
     stem: str
@@ -44,6 +47,12 @@ class Candidate:
     missing: tuple[int, ...] = ()
     lacks: int = 0
     unlisted: tuple[str, ...] = ()
+    gone: bool = False
+
+    @property
+    def stale(self) -> bool:
+        """Whether its files are a numbered set, and its index is of another one."""
+        return self.gone and bool(self.files)
 
     @property
     def format(self) -> str:
@@ -64,8 +73,8 @@ class Candidate:
 
     @property
     def known(self) -> bool:
-        """Whether loaders find it by its name."""
-        return self.index is not None or self.stem in KNOWN_STEMS
+        """Whether loaders find it by its name. They find no series."""
+        return self.index is not None or (self.stem in KNOWN_STEMS and self.style != "series")
 
     @property
     def choice(self) -> str:
@@ -84,19 +93,22 @@ _SetKey = tuple[str, str | None, str, NumberStyle, int | None]
 
 
 def candidates(
-    names: Iterable[str], listed: Callable[[str], Collection[str] | None]
+    names: Iterable[str],
+    listed: Callable[[str], Collection[str] | None],
+    exists: Callable[[str], bool] = lambda _: True,
 ) -> list[Candidate]:
     """Return the checkpoints among the names in a directory, those with an index first.
 
     Training state is not a checkpoint. `listed` gives the shards that an index lists; it is called
     once for each, and nothing that it gave is kept. None: the index could not be read, and the
-    numbered files of its name are taken instead.
+    numbered files of its name are taken instead. `exists` says whether a file is there that an
+    index lists in another directory (`sub/a`).
     """
     present = dict.fromkeys(name for name in names if not is_training_state(name))
     names_in = _Names.of(present)
     suffixes = all_suffixes()
     indexed = [
-        _indexed(name, parsed, names_in, listed(name))
+        _indexed(name, parsed, names_in, listed(name), exists)
         for name in present
         if (parsed := parse_index_name(name, suffixes)) is not None
     ]
@@ -106,7 +118,7 @@ def candidates(
         for key, members in names_in.sets.items()
         if taken.isdisjoint(members)
     ]
-    return indexed + rest
+    return indexed + _with_series(rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,23 +162,42 @@ def _numbered_sets(names: Iterable[str]) -> dict[_SetKey, dict[str, int]]:
     }
 
 
+def _with_series(found: Sequence[Candidate]) -> list[Candidate]:
+    """Put plain files whose names differ in a number only together, where no number is missing."""
+    plain = {each.files[0]: each.suffix for each in found if each.style == "none"}
+    series = [
+        Candidate(each.stem, each.variant, each.suffix, tuple(each.numbers), style="series")
+        for each in complete_series(plain)
+    ]
+    taken = {name for each in series for name in each.files}
+    return [each for each in found if taken.isdisjoint(each.files)] + series
+
+
 def _set_key(name: WeightsName) -> _SetKey:
     return (name.stem, name.variant, name.suffix, name.style, name.count)
 
 
 def _indexed(
-    index: str, name: IndexName, names: _Names, listed: Collection[str] | None
+    index: str,
+    name: IndexName,
+    names: _Names,
+    listed: Collection[str] | None,
+    exists: Callable[[str], bool],
 ) -> Candidate:
     if listed is not None:
         files = dict.fromkeys(sorted(each for each in listed if each in names.present))
     else:
         own = names.numbered.get((name.stem, name.variant, name.suffix), ())
         files = dict.fromkeys(member for key in own for member in names.sets[key])
+    elsewhere = (each for each in listed or () if "/" in each)
+    if listed and not files and not any(map(exists, elsewhere)):
+        beside = _complete_set(name, names)
+        return Candidate(name.stem, name.variant, name.suffix, tuple(beside), index, gone=True)
     # Files of a numbered set that the index leaves out are reported: they may be needed, or be left
     # over from another save.
     touched = dict.fromkeys(names.home[each] for each in files if each in names.home)
     unlisted = [member for key in touched for member in names.sets[key] if member not in files]
-    missing, lacks = _missing_numbers((*(files if listed is None else listed), *unlisted))
+    missing, lacks = _lacking((*(files if listed is None else listed), *unlisted))
     return Candidate(
         name.stem,
         name.variant,
@@ -179,7 +210,17 @@ def _indexed(
     )
 
 
-def _missing_numbers(listed: Iterable[str]) -> tuple[tuple[int, ...], int]:
+def _complete_set(name: IndexName, names: _Names) -> Mapping[str, int]:
+    """Return the only complete numbered set of an index's name; empty where there is none."""
+    complete = [
+        names.sets[key]
+        for key in names.numbered.get((name.stem, name.variant, name.suffix), ())
+        if key[-1] is not None and not missing_numbers(set(names.sets[key].values()), key[-1])[1]
+    ]
+    return complete[0] if len(complete) == 1 else {}
+
+
+def _lacking(listed: Iterable[str]) -> tuple[tuple[int, ...], int]:
     """The numbers that the names "i of n" that an index lists lack, of one set after the other.
 
     The first of them, and how many there are.
@@ -194,7 +235,7 @@ def _missing_numbers(listed: Iterable[str]) -> tuple[tuple[int, ...], int]:
     for names in directories.values():
         for key, members in _numbered_sets(names).items():
             if key[-1] is not None:
-                missing, count = _missing(set(members.values()), key[-1])
+                missing, count = missing_numbers(set(members.values()), key[-1])
                 first.extend(islice(missing, MOST_MISSING - len(first)))
                 lacks += count
     return tuple(first), lacks
@@ -205,11 +246,11 @@ def _unindexed(key: _SetKey, members: Mapping[str, int]) -> Candidate:
     candidate = Candidate(stem, variant, suffix, tuple(members), style=style)
     if style == "none":
         return candidate
-    missing, lacks = _missing(set(members.values()), count)
+    missing, lacks = missing_numbers(set(members.values()), count)
     return replace(candidate, missing=tuple(islice(missing, MOST_MISSING)), lacks=lacks)
 
 
-def _missing(numbers: set[int], count: int | None) -> tuple[Iterator[int], int]:
+def missing_numbers(numbers: set[int], count: int | None) -> tuple[Iterator[int], int]:
     """Return the numbers that a set with these lacks, and how many those are.
 
     They count from 0 if there is a 0, else from 1.

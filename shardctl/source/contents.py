@@ -48,14 +48,13 @@ class _Layout:
     hint: str
 
 
-_DCP_TO_TORCH = "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch {} model.pt`"
 _ZERO_TO_FP32 = "`python -m deepspeed.utils.zero_to_fp32 {} weights`"
 _VERL = "`python -m verl.model_merger merge --backend fsdp --local_dir {} --target_dir merged`"
 _LAYOUTS = (
     _Layout(
-        re.compile(r"\.metadata|__\d+_\d+\.distcp"),
-        "it is a distributed checkpoint of torch (DCP)",
-        f"join it into one file first: {_DCP_TO_TORCH}",
+        re.compile(r"__\d+_\d+\.distcp"),
+        "it is a distributed checkpoint of torch (DCP) without its .metadata",
+        "copy the whole directory again, with the file .metadata",
     ),
     _Layout(
         re.compile(r"zero_to_fp32\.py|global_step\d+"),
@@ -81,12 +80,6 @@ _LAYOUTS = (
         re.compile(r".*\.data-\d{5}-of-\d{5}|.*\.ckpt.*\.index"),
         "it is a checkpoint of TensorFlow",
         "load it with TensorFlow, and save its variables as safetensors",
-    ),
-    _Layout(
-        re.compile(r"data\.pkl"),
-        "it is an unpacked file of torch.save",
-        "fetch the file itself, or pack the directory again, without compression and with its own "
-        "name at the top of the zip",
     ),
 )
 _RANK_FILE = re.compile(

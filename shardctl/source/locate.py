@@ -1,25 +1,29 @@
-"""Which files SOURCE means: a file, an index, or the one checkpoint in a directory.
+"""Which files SOURCE means: a file, an index, or the checkpoint in a directory.
 
-Ambiguity is an error that lists the choices, because loaders differ in what they would take. Names
-decide what belongs together (`candidates`); indexes are read for what they list; no weights file is
-opened but those of unknown names, to see whether they are weights at all.
+Of several checkpoints the one that loaders take is meant (`choice`); where nothing decides it, that
+is an error with the choices. Names decide what belongs together (`candidates`); indexes are read
+for what they list; no weights file is opened but those of unknown names, to see whether they are
+weights at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, report_some
 from shardctl.formats.dcp.format import DCP, METADATA
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.model import Index
-from shardctl.naming import parse_weights_name
+from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.source.candidates import Candidate
-from shardctl.source.contents import contents, missing, slices
+from shardctl.source.choice import Choice, choose, is_looked_for_first
+from shardctl.source.contents import missing, slices
+from shardctl.source.directories import nothing_in, real_directory
 from shardctl.source.sets import incomplete, set_findings
-from shardctl.source.survey import Survey, look_at
+from shardctl.source.survey import IndexFile, Survey, look_at
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
@@ -30,11 +34,14 @@ _SHOWN_CHOICES = 10
 class Located:
     """The files that SOURCE means, before any header was read.
 
-    `root` is SOURCE as given; `files` are the paths of the weights, in order, also of those that
-    are missing; `unlisted` are paths that look like shards of the set and are not listed by its
-    index. `distributed`: the one file is the metadata that says where the slices of tensors are.
-    `findings` came up on the way and are reported when the checkpoint is read; `notes` are
-    for the user to know before that.
+    `root` is SOURCE as given, `directories` those of the files where several were given; `files`
+    are the paths of the weights, in order, also of those that are missing; `unlisted` are paths
+    that look like shards of the set and are not listed by its index. `stale` has the paths of
+    indexes of which no file is there, with whether some loader looks for it first; the set's own is
+    `index_path` too, and was not read. `distributed`: the one file is the metadata that says where
+    the slices of tensors are.
+    `choice` was made in a directory. `findings` came up on the way and are reported when the
+    checkpoint is read; `notes` are for the user to know before that.
     """
 
     root: str
@@ -45,9 +52,12 @@ class Located:
     suffix: str = ""
     is_set: bool = False
     is_directory: bool = False
+    directories: tuple[str, ...] = ()
     index_path: str | None = None
     index: Index | None = None
     unlisted: tuple[str, ...] = ()
+    stale: Mapping[str, bool] = field(default_factory=dict)
+    choice: Choice | None = None
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     distributed: bool = False
@@ -58,12 +68,23 @@ class Located:
         promised = promised_by(self.suffix)
         return "" if promised is None else promised.name
 
+    @property
+    def variant_first(self) -> bool:
+        """Whether the index's name has its variant where the hub's library puts it."""
+        if self.index_path is None:
+            return False
+        name = self.index_path.replace("\\", "/").rpartition("/")[2]
+        parsed = parse_index_name(name, all_suffixes())
+        return parsed is not None and parsed.variant_first
+
     def names(self, store: Store) -> dict[str, str]:
         """Return by path the names of the files, as the index lists them (also `sub/a`).
 
-        Of a distributed checkpoint only its files say which others there are: these have the last
-        part of their paths.
+        Files of several directories are named by their paths. Of a distributed checkpoint only its
+        files say which others there are: these have the last part of their paths.
         """
+        if len(self.directories) > 1:
+            return {path: path for path in self.files}
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
         known = {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
             store.join(self.directory, *name.split("/")): name for name in listed
@@ -82,19 +103,27 @@ class _NamesByPath(dict[str, str]):
         return self._store.split(path)[1]
 
 
-def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
+def find_source(
+    store: Store,
+    source: str,
+    *,
+    whole_set: bool = True,
+    variant: str | None = None,
+    or_any: bool = False,
+) -> Located:
     """Return the files that `source` means.
 
-    A file of a set means the whole set, unless `whole_set` is false. Raises UsageError where a
-    directory has several checkpoints, MissingError where the path or a checkpoint does not exist,
-    and InputError (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot
-    be taken whole.
+    A file of a set means the whole set, unless `whole_set` is false. In a directory, `variant`
+    chooses among several checkpoints, "" those without a variant; where none has it, `or_any`
+    ignores it. Raises UsageError where a directory has several checkpoints and nothing decides,
+    MissingError where the path or a checkpoint does not exist, and InputError
+    (`shard-set-incomplete`, `shard-unlisted`) where the set of a named file cannot be taken whole.
     """
     kind = store.kind(source)
     if kind is None:
         raise missing(store, source)
     if kind == "directory":
-        return _in_directory(store, source)
+        return _in_directory(store, source, variant, or_any=or_any)
     directory, name = store.split(source)
     if name == METADATA:
         return _of_metadata(source, directory, source)
@@ -106,7 +135,7 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
 
 
 def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
-    """Return the checkpoints that a directory could mean; none where it does not exist.
+    """Return the checkpoints that a directory holds; none where it does not exist.
 
     Files that loaders know by name, and indexes; only without these, whatever else has weights
     in it.
@@ -114,30 +143,40 @@ def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
     return look_at(store, directory).checkpoints() if store.kind(directory) == "directory" else []
 
 
-def each_checkpoint(store: Store, directory: str) -> tuple[list[Candidate], Iterator[Located]]:
-    """Return the checkpoints in a directory, and the files of each in turn, taken by its own name.
+def each_checkpoint(store: Store, source: str, variant: str | None = None) -> Iterator[Located]:
+    """Yield the files of each checkpoint that a directory could mean, taken by its own name.
 
     The directory is listed once, however many there are. What a set lacks is among the findings.
     """
+    directory = real_directory(store, source).path
     survey = look_at(store, directory)
-    found = survey.checkpoints()
-    return found, (
-        _of_candidate(survey, store.join(directory, candidate.choice), candidate)
-        for candidate in found
-    )
+    for candidate in survey.readable():
+        if variant is None or candidate.variant == (variant or None):
+            yield _of_candidate(survey, store.join(directory, candidate.choice), candidate)
 
 
-def _in_directory(store: Store, directory: str) -> Located:
-    metadata = store.join(directory, METADATA)
+def _in_directory(store: Store, source: str, variant: str | None, *, or_any: bool) -> Located:
+    metadata = store.join(source, METADATA)
     if store.kind(metadata) == "file":
-        return _of_metadata(directory, directory, metadata, is_directory=True)
-    survey = look_at(store, directory)
-    found = survey.checkpoints()
+        return _of_metadata(source, source, metadata, is_directory=True)
+    place = real_directory(store, source)
+    survey = look_at(store, place.path)
+    found = [each for each in survey.readable() if each.suffix != DCP.suffix]
     if not found:
-        raise _nothing_in(store, directory)
-    if len(found) > 1:
-        raise slices(directory, found) or _ambiguous(store, directory, found)
-    return _of_candidate(survey, directory, found[0], is_directory=True)
+        raise nothing_in(store, place.path)
+    if variant is not None and all(each.variant != (variant or None) for each in found):
+        if not or_any:
+            raise _no_variant(place.path, variant, found)
+        variant = None
+    choice = choose(found, variant)
+    if choice.taken is None:
+        raise slices(place.path, found) or _ambiguous(store, place.path, found)
+    located = _of_candidate(survey, source, choice.taken, is_directory=True)
+    return replace(
+        located,
+        choice=choice,
+        notes=tuple(filter(None, (place.note, choice.note(place.path), *located.notes))),
+    )
 
 
 def _of_metadata(
@@ -165,7 +204,9 @@ def _of_index(store: Store, source: str, directory: str, name: str) -> Located:
 def _of_file(store: Store, source: str, directory: str, name: str) -> Located:
     survey = look_at(store, directory)
     homes = [
-        candidate for candidate in survey.every if candidate.is_set and name in candidate.names
+        candidate
+        for candidate in survey.every
+        if candidate.is_set and name in candidate.names and survey.is_one(candidate)
     ]
     if not homes:
         return _alone(source, directory, name)
@@ -205,7 +246,7 @@ def _of_candidate(
     survey: Survey, source: str, candidate: Candidate, *, is_directory: bool = False
 ) -> Located:
     store, directory = survey.store, survey.directory
-    read = survey.index_of(candidate)
+    read = IndexFile(None, ()) if candidate.stale else survey.index_of(candidate)
     names: Sequence[str] = (
         candidate.files if read.index is None else sorted(set(read.index.weight_map.values()))
     )
@@ -213,6 +254,11 @@ def _of_candidate(
     findings = list(read.findings)
     path = store.join(directory, candidate.choice)
     report_some(set_findings(candidate, path, unlisted), findings.append)
+    gone = {each.index: each for each in survey.every if each.gone and each.index}
+    stale = {
+        store.join(directory, name): is_looked_for_first(each, candidate)
+        for name, each in gone.items()
+    }
     return Located(
         root=source,
         directory=directory,
@@ -225,7 +271,13 @@ def _of_candidate(
         index_path=None if candidate.index is None else store.join(directory, candidate.index),
         index=read.index,
         unlisted=unlisted,
+        stale=stale if candidate.stale or not candidate.gone else {},
         findings=tuple(findings),
+        notes=tuple(
+            f"'{escape(name)}' lists files of which none is there; it is ignored"
+            for name in islice(gone, _SHOWN_CHOICES)
+            if candidate.stale or name != candidate.index
+        ),
     )
 
 
@@ -236,16 +288,23 @@ def _ambiguous(store: Store, directory: str, found: Sequence[Candidate]) -> Usag
     more = "; …" if len(found) > _SHOWN_CHOICES else ""
     titles = ", ".join(candidate.title for candidate in found[:_SHOWN_CHOICES])
     return UsageError(
-        f"'{escape(directory)}' holds {len(found):,} checkpoints, and loaders differ in which they "
-        f"take: {titles}",
-        hint=f"name one of them: {choices}{more}",
+        f"'{escape(directory)}' holds {len(found):,} checkpoints, and nothing says which one is "
+        f"meant: {titles}",
+        hint=f"name one of them: {choices}{more}{_variants_hint(found)}",
         code="folder-ambiguous",
         file=directory,
     )
 
 
-def _nothing_in(store: Store, directory: str) -> MissingError:
-    held = contents(store, directory)
+def _variants_hint(found: Sequence[Candidate]) -> str:
+    variants = dict.fromkeys(each.variant for each in found if each.variant is not None)
+    return f"; or choose a `variant`: {', '.join(map(escape, variants))}" if variants else ""
+
+
+def _no_variant(directory: str, variant: str, found: Sequence[Candidate]) -> MissingError:
+    what = f"no variant '{escape(variant)}'" if variant else "no checkpoint without a variant"
     return MissingError(
-        f"'{escape(directory)}' holds no checkpoint: {held.what}", hint=held.hint, file=directory
+        f"'{escape(directory)}' holds {what}: {', '.join(each.title for each in found)}",
+        hint="name the file" + _variants_hint(found),
+        file=directory,
     )

@@ -83,7 +83,7 @@ def _read(
     report_all(_without_tensors(parts, incomplete), report)
     report_all(_mixed_formats(parts), report)
     tensors: dict[str, Tensor] = {}
-    report_all(folded(_unite(parts, tensors)), report)
+    report_all(folded(_unite(parts, tensors, _decider(store, located))), report)
     united = United()
     pairs = [
         FilePairs(part.path, part.file.metadata, NamesOf(part.chosen.tensors)) for part in parts
@@ -233,13 +233,49 @@ def _mixed_formats(parts: Sequence[_Part]) -> Iterator[Finding]:
             yield Finding("header-invalid", "error", message, hint, part.path)
 
 
-def _unite(parts: Sequence[_Part], tensors: dict[str, Tensor]) -> Iterator[Finding]:
-    """Fill `tensors` by name, in source order; the first of several with one name counts."""
+def _decider(store: Store, located: Located) -> Callable[[str], str | None]:
+    """Return what gives the path of the file in which the index places a tensor, if it does."""
+    if located.index is None:
+        return lambda _: None
+    paths = {name: path for path, name in located.names(store).items()}
+    listed = located.index.weight_map
+    return lambda tensor: paths.get(listed.get(tensor, ""))
+
+
+def _unite(
+    parts: Sequence[_Part], tensors: dict[str, Tensor], home: Callable[[str], str | None]
+) -> Iterator[Finding]:
+    """Fill `tensors` by name, in source order.
+
+    Of several with one name the one counts that is in its `home`, else the first.
+    """
     for part in parts:
         for tensor in part.chosen.tensors:
             first = tensors.setdefault(tensor.name, tensor)
-            if first is not tensor:
-                yield _twice(part.path, tensor.name, first.storage.extent.path)
+            if first is tensor:
+                continue
+            other, listed = first.storage.extent.path, home(tensor.name)
+            if listed not in (part.path, other):
+                yield _twice(part.path, tensor.name, other)
+            elif listed == part.path:
+                tensors[tensor.name] = tensor
+                yield _overlaid(other, tensor.name, part.path, last=part.path)
+            else:
+                yield _overlaid(part.path, tensor.name, listed, last=part.path)
+
+
+def _overlaid(path: str, name: str, kept: str, *, last: str) -> Finding:
+    """Return the finding for a tensor that the index places in `kept`, and `path` has as well.
+
+    transformers takes the tensor of the `last` file, whatever the index says.
+    """
+    message = f"the tensor is also in '{escape(kept)}', where the index places it: that one is read"
+    if last == kept:
+        hint = "this one is not used; writing the checkpoint again leaves it out"
+        return Finding("tensor-in-several-shards", "note", message, hint, path, name)
+    message += ", and transformers takes this one, because its file is the last in order"
+    hint = "write the checkpoint again, so that each tensor is in one file only"
+    return Finding("tensor-in-several-shards", "warning", message, hint, path, name)
 
 
 def _twice(path: str, name: str, other: str) -> Finding:

@@ -59,6 +59,26 @@ def leftover(subject: Subject) -> Iterator[Finding]:
     yield Finding("folder-leftover", severity, message, hint, file=staging)
 
 
+def stale_indexes(subject: Subject) -> Iterator[Finding]:
+    """Yield the indexes in the directory of which no file is there."""
+    located = subject.located
+    for path, first in located.stale.items():
+        message = "none of the files that the index lists is there"
+        hint = "fetch its files, or remove the index"
+        if path == located.index_path:
+            message += f"; the {plural(len(located.files), 'numbered file')} beside it are read"
+            hint = "write it again with `reindex`, or remove it"
+        elif first:
+            message += ", and loaders that look for it first fail"
+        yield Finding(
+            "index-shard-missing",
+            "error" if first else "note",
+            message,
+            hint,
+            file=path,
+        )
+
+
 def total_size(subject: Subject) -> Iterator[Finding]:
     """Yield a `total_size` that is not the bytes of the tensors.
 
@@ -215,6 +235,7 @@ def digests_missing(subject: Subject) -> Iterator[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     leftover,
+    stale_indexes,
     total_size,
     misnamed,
     metadata_missing,

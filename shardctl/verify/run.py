@@ -36,8 +36,8 @@ class Thoroughness:
     """How far to look.
 
     `against` names another checkpoint, of which `selection` takes a part and renames it, as a
-    writer does; `strict` lets warnings count as errors; `digests` asks for
-    the SHA-256 of each tensor that was found equal.
+    writer does; `strict` lets warnings count as errors; `digests` asks for the SHA-256 of each
+    tensor that was found equal. `variant` chooses one of several checkpoints in a directory.
     """
 
     deep: bool = False
@@ -46,6 +46,7 @@ class Thoroughness:
     selection: Selection = EVERYTHING
     strict: bool = False
     key: str | None = None
+    variant: str | None = None
     jobs: int = 2
     digests: bool = False
 
@@ -119,7 +120,7 @@ def verify(
     """
     findings: list[Finding] = []
     report = Capped(findings.append)
-    subjects = find_subjects(store, source, how.key, report, opened)
+    subjects = find_subjects(store, source, how.key, report, opened, how.variant)
     for subject in subjects:
         for check in CHECKS:
             report_all(check(subject), report)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.findings import Capped, Finding, Report, as_finding
+from shardctl.findings import Capped, Finding, Report, as_finding, report_all
 from shardctl.model import Checkpoint, NonTensor, Tensor
 from shardctl.source.candidates import Candidate
 from shardctl.source.checksum_file import read_checksums
-from shardctl.source.loaders import loader_choices
+from shardctl.source.loaders import NOTHING, loader_choices
 from shardctl.source.locate import Located, each_checkpoint, find_source
 from shardctl.source.opened import Opened
 from shardctl.source.read import read_checkpoint
 from shardctl.source.state_dict import unread_in
 from shardctl.stores.base import Store
+from shardctl.text import escape
 
 
 @dataclass(frozen=True)  # without slots: what is made on first use needs a place
@@ -66,29 +67,32 @@ class Subject:
 
 
 def find_subjects(
-    store: Store, source: str, key: str | None, report: Report, opened: Opened
+    store: Store,
+    source: str,
+    key: str | None,
+    report: Report,
+    opened: Opened,
+    variant: str | None = None,
 ) -> list[Subject]:
-    """Return what SOURCE means; of an ambiguous directory, each of its checkpoints.
+    """Return what SOURCE means; of a directory, each checkpoint that some loader takes.
 
-    What is wrong goes to `report`. Where a replacement was interrupted that is all: what there is
-    of the files means nothing. Raises MissingError, and UsageError for a key with two meanings.
+    `variant` chooses one of them. What is wrong goes to `report`. Where a replacement was
+    interrupted that is all: what there is of the files means nothing. Raises MissingError, and
+    UsageError for a key with two meanings.
     """
     try:
         check_not_half_replaced(store, source)
     except InputError as error:
         report(Finding("folder-leftover", "error", error.message, error.hint, file=error.file))
         return []
-    # They are held back until it is known whether an ambiguity makes a difference.
-    findings: list[Finding] = []
-    capped = Capped(findings.append)
+    capped = Capped(report)
     subjects = [
         read_subject(store, located, key, capped, opened)
-        for located in _locate(store, source, capped)
+        for located in _locate(store, source, variant, capped)
     ]
     capped.close()
-    same = _same_tensors(subjects)
-    for finding in findings:
-        report(_softened(finding) if same else finding)
+    if subjects:
+        report_all(_loaders_differ(subjects), report)
     return subjects
 
 
@@ -113,24 +117,79 @@ def read_subject(
     return Subject(store, located, checkpoint)
 
 
-def _locate(store: Store, source: str, report: Report) -> Iterator[Located]:
-    """Yield what SOURCE means; of an ambiguous directory, each of its checkpoints in turn."""
+def _locate(store: Store, source: str, variant: str | None, report: Report) -> Iterator[Located]:
+    """Yield what SOURCE means, first; of a directory, what other loaders take of it as well."""
     try:
-        yield find_source(store, source, whole_set=False)
+        located = find_source(store, source, whole_set=False, variant=variant)
     except UsageError as error:
         if error.code != "folder-ambiguous":
             raise
-        choices, each = each_checkpoint(store, source)
-        report(_ambiguous(error, choices))
+        each = each_checkpoint(store, source, variant)
+        message = f"{error.message}; all of them are checked"
+        report(Finding("folder-ambiguous", "note", message, error.hint, error.file))
         yield from each
+        return
+    yield located
+    taken = _loaded(located)
+    for candidate in () if located.choice is None else located.choice.others:
+        path = store.join(located.directory, candidate.choice)
+        if candidate.choice in taken.values():
+            yield find_source(store, path, whole_set=False)
+        else:
+            report(_beside(candidate, path))
 
 
-def _ambiguous(error: UsageError, choices: list[Candidate]) -> Finding:
-    taken = "; ".join(
-        f"{loader} loads {choice}" for loader, choice in loader_choices(choices).items()
-    )
+def _loaded(located: Located) -> Mapping[str, str]:
+    """Return by loader what it takes of the directory; nothing where a variant was chosen."""
+    choice = located.choice
+    if choice is None or choice.taken is None or choice.variant is not None:
+        return {}
+    return loader_choices([choice.taken, *choice.others])
+
+
+def _beside(candidate: Candidate, path: str) -> Finding:
     return Finding(
-        "folder-ambiguous", "error", f"{error.message}: {taken}", error.hint, file=error.file
+        "weights-unlisted",
+        "note",
+        f"the directory also holds {candidate.title}, which is not checked: loaders take another "
+        "checkpoint of it",
+        "name it, or choose its `variant`",
+        file=path,
+    )
+
+
+def _loaders_differ(subjects: Sequence[Subject]) -> Iterator[Finding]:
+    """Yield the finding for a directory of which loaders take different checkpoints.
+
+    A note where these are one in different formats, by their headers.
+    """
+    located = subjects[0].located
+    taken = _loaded(located)
+    names = dict.fromkeys(name for name in taken.values() if name != NOTHING)
+    if len(names) < 2:
+        return
+    directory = located.directory
+    differ = "; ".join(f"{loader} loads {escape(name)}" for loader, name in taken.items())
+    held = 1 + len(located.choice.others if located.choice else ())
+    message = (
+        f"'{escape(directory)}' holds {held:,} checkpoints, and loaders differ in which they take: "
+        f"{differ}"
+    )
+    if _same_tensors(subjects):
+        yield Finding(
+            "folder-ambiguous",
+            "note",
+            f"{message}; all of them have the same names, dtypes and shapes",
+            "compare their bytes with `verify(deep=True)` and `against`, one with the other",
+            file=directory,
+        )
+        return
+    yield Finding(
+        "folder-ambiguous",
+        "error",
+        message,
+        f"keep one of them, and move the others away: {', '.join(map(escape, names))}",
+        file=directory,
     )
 
 
@@ -140,19 +199,10 @@ def _same_tensors(subjects: Sequence[Subject]) -> bool:
     Two in one format are not: one of them is left over from an earlier save.
     """
     formats = {subject.checkpoint.format for subject in subjects}
-    if len(subjects) < 2 or len(formats) < len(subjects):
+    if len(formats) < len(subjects):
         return False
     held = [
         {tensor.name: (tensor.dtype, tensor.shape) for tensor in subject.checkpoint.tensors}
         for subject in subjects
     ]
     return bool(held[0]) and all(tensors == held[0] for tensors in held)
-
-
-def _softened(finding: Finding) -> Finding:
-    """Return the finding for an ambiguous directory as a note, where it makes no difference."""
-    if finding.code != "folder-ambiguous":
-        return finding
-    message = f"{finding.message}; all of them have the same names, dtypes and shapes"
-    hint = "compare their bytes with `verify(deep=True)` and `against`, one with the other"
-    return replace(finding, severity="note", message=message, hint=hint)

@@ -171,14 +171,14 @@ def test_debug_leaves_the_json_line_last(run_cli: RunCli) -> None:
 def test_an_ambiguous_directory_lists_the_choices(
     source: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
-    """Several checkpoints are never guessed at: 2, with each one's name to type."""
-    write_floats(source / "model.fp16.safetensors", {"a": 4})
+    """Checkpoints of different kinds are never guessed at: 2, with each one's name to type."""
+    write_floats(source / "adapter_model.safetensors", {"a": 4})
     for command in (("inspect", source), ("split", source, tmp_path / "out")):
         found = error(run_cli(*command, "--json", code=2).stderr)
         assert found["error"] == "folder-ambiguous"
-        for name in ("model.safetensors", "model.fp16.safetensors"):
+        for name in ("model.safetensors", "adapter_model.safetensors"):
             assert str(source / name) in str(found["hint"])
-    run_cli("inspect", source / "model.fp16.safetensors")
+    run_cli("inspect", source / "adapter_model.safetensors")
 
 
 def test_several_sources_name_the_directory_form(source: Path, run_cli: RunCli) -> None:
@@ -186,8 +186,6 @@ def test_several_sources_name_the_directory_form(source: Path, run_cli: RunCli) 
     for command in ("inspect", "verify"):
         done = run_cli(command, source / "a.safetensors", source / "b.safetensors", code=2)
         assert f"`shardctl {command} {source}`" in done.stderr
-    done = run_cli("merge", "a.bin", "b.bin", "out.bin", code=2)
-    assert "`shardctl merge . TARGET`" in done.stderr
 
 
 @pytest.mark.parametrize(

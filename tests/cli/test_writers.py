@@ -697,3 +697,14 @@ def test_no_variable_replaces_or_discards(
     variables = {f"SHARDCTL_SPLIT_{option}": "1"}
     run_cli("split", source, "out", cwd=tmp_path, env=variables, code=4)
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
+
+
+def test_several_files_are_joined(tmp_path: Path, run_cli: RunCli) -> None:
+    """The last argument is the target, all others are read in order; JSON names each of them."""
+    one = write_floats(tmp_path / "one.safetensors", {"a": 4})
+    two = write_floats(tmp_path / "two.safetensors", {"b": 4})
+    target = tmp_path / "both.safetensors"
+    document = json.loads(run_cli("merge", one, two, target, "--json").stdout)
+    assert (document["source"], document["more_sources"]) == (str(one), [str(two)])
+    assert document["shards"][0]["tensors"] == ["a", "b"]
+    assert "up to date" in run_cli("merge", one, two, target).stderr

@@ -151,7 +151,22 @@ _INDEX = [
         "index-tensor-misplaced",
     ),
     DirectoryCase(
-        "tensor in two shards", _but(_put(B, weights("b", "a"))), "tensor-in-several-shards"
+        "tensor in two shards, listed in the first",
+        _but(_put(B, weights("b", "a"))),
+        "tensor-in-several-shards",
+        severity="warning",
+    ),
+    DirectoryCase(
+        "tensor in two shards, listed in the last", _but(_put(A, weights("a", "b"))), None
+    ),
+    DirectoryCase(
+        "tensor in two shards, listed in a third",
+        _but(
+            _put(A, weights("a", "b")),
+            _put(B, weights("b", "c")),
+            _put(INDEX, index({"a": A, "b": C, "c": B})),
+        ),
+        "tensor-in-several-shards",
     ),
     DirectoryCase(
         "tensor not listed", _but(_put(B, weights("b", "more"))), "index-tensor-unlisted"
@@ -204,28 +219,47 @@ _SETS = [
     ),
     DirectoryCase(
         "a single file beside a set",
-        _but(_put("model.safetensors", weights("old"))),
+        _but(_put("model.safetensors", weights("a", "b", "c")), _put(A, b"")),
+        None,
+    ),
+    DirectoryCase("two formats", _but(_put("pytorch_model.bin", b"")), None),
+    DirectoryCase("two variants", _but(_put("model.fp16.safetensors", weights("a"))), None),
+    DirectoryCase(
+        "variants only",
+        _only(
+            _put("model.fp16.safetensors", weights("a")),
+            _put("model.bf16.safetensors", weights("a")),
+        ),
         "folder-ambiguous",
         2,
     ),
-    DirectoryCase("two formats", _but(_put("pytorch_model.bin", b"")), "folder-ambiguous", 2),
     DirectoryCase(
-        "two variants", _but(_put("model.fp16.safetensors", weights("a"))), "folder-ambiguous", 2
+        "two kinds", _but(_put("adapter_model.safetensors", weights("a"))), "folder-ambiguous", 2
     ),
     DirectoryCase(
         "left over from another count",
         _but(_put("model-00001-of-00005.safetensors", weights("a"))),
+        None,
+    ),
+    DirectoryCase(
+        "two counts and no index",
+        _but(_remove(INDEX), _put("model-00001-of-00005.safetensors", weights("a"))),
         "folder-ambiguous",
         2,
     ),
     DirectoryCase(
         "a stale index",
         _only(
-            _put("model.safetensors", weights("a")),
+            _put("model.safetensors", weights("a", "b", "c")),
             _put(INDEX, index({"a": A})),
         ),
-        "folder-ambiguous",
-        2,
+        None,
+    ),
+    DirectoryCase(
+        "a stale index and no files", _but(*map(_remove, (A, B, C))), "index-shard-missing"
+    ),
+    DirectoryCase(
+        "a stale index beside a whole set", _but(_put(INDEX, index({"a": "a.safetensors"}))), None
     ),
     DirectoryCase("nothing", _only(), "not-found"),
     DirectoryCase(

@@ -34,6 +34,16 @@ _TEXT = _SOUND.decode()
 _FILES = [
     _case("sound", _SOUND, None),
     _case("sound, with a shard in a directory", document({"a": f"sub/{SHARD}"}), None),
+    _case("sound, with a shard in the same directory", document({"a": f"./{SHARD}"}), None),
+    _case(
+        "a shard named as on Windows", document({"a": f"sub\\{SHARD}"}), "index-invalid", "warning"
+    ),
+    _case(
+        "a weight map and nothing else",
+        json.dumps({"a": SHARD}).encode(),
+        "index-metadata-missing",
+        "warning",
+    ),
     _case("sound, with unknown keys", _SOUND[:-1] + b', "more": [1]}', None),
     _case("sound, with any name for a tensor", document({"../x\n[red]": SHARD}), None),
     _case(
@@ -121,7 +131,7 @@ _UNSAFE_NAMES = {
     "NUL": "model\0.safetensors",
     "empty": "",
     "empty part": "a//model.safetensors",
-    "same directory": "./model.safetensors",
+    "same directory, and its parent": "./../model.safetensors",
     "half a surrogate pair": "\ud800.safetensors",
     "too long": "a" * 300 + ".safetensors",
     "a torch file": "pytorch_model-00001-of-00001.bin",

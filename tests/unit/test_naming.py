@@ -16,6 +16,7 @@ from shardctl.naming import (
     is_weights_or_index,
     parse_index_name,
     parse_weights_name,
+    plain_shard_name,
     shard_filename,
 )
 from shardctl.text import escape
@@ -48,6 +49,10 @@ _WEIGHTS = {
     "model.pt": WeightsName("model", None, ".pt"),
     "v1-5-pruned.fp16.ckpt": WeightsName("v1-5-pruned.fp16", None, ".ckpt"),
     "custom-00002-of-00002.safetensors": WeightsName("custom", None, ".safetensors", 2, 2, "shard"),
+    "model-00001-of-000163.safetensors": WeightsName(
+        "model", None, ".safetensors", 1, 163, "shard"
+    ),
+    "pytorch_model_00001-of-00072.bin": WeightsName("pytorch_model", None, ".bin", 1, 72, "shard"),
 }
 
 _INDEXES = {
@@ -56,6 +61,7 @@ _INDEXES = {
     "model.fp16.safetensors.index.json": IndexName("model", "fp16", ".safetensors"),
     "pytorch_model.bin.index.json": IndexName("pytorch_model", None, ".bin"),
     "custom.v2.safetensors.index.json": IndexName("custom.v2", None, ".safetensors"),
+    "weight_map.index.json": IndexName("weight_map", None, ""),
 }
 
 
@@ -101,6 +107,33 @@ def test_shard_names_are_read_back(stem: str, suffix: str, number: int, count: i
     assert parse_index_name(index_filename(stem, suffix, variant), SUFFIXES) == IndexName(
         stem, variant, suffix
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors.index.fp16.json", "model.fp16.safetensors.index.json"]
+)
+def test_an_index_keeps_the_form_of_its_name(name: str) -> None:
+    """An index is named as it was, wherever its variant is."""
+    parsed = parse_index_name(name, SUFFIXES)
+    assert parsed is not None
+    assert (
+        index_filename(
+            parsed.stem, parsed.suffix, parsed.variant, variant_first=parsed.variant_first
+        )
+        == name
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("./a", "a"), ("././sub/./a", "sub/a"), ("sub\\a", "sub/a"), (".\\a", "a"),
+        ("../a", "../a"), ("/a", "/a"), ("a", "a"), (".", "."), ("a/.", "a/."),
+    ],
+)  # fmt: skip
+def test_shard_names_are_made_plain(name: str, plain: str) -> None:
+    """A dot as a part goes, and a backslash becomes a slash; nothing else changes."""
+    assert plain_shard_name(name) == plain
 
 
 def test_names_are_those_of_the_hub() -> None:

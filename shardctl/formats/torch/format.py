@@ -42,5 +42,6 @@ TORCH = Format(
     load_upstream=_upstream,
     shares_storages=True,
     ambiguous_suffixes=True,
+    members=frozenset({"data.pkl", "data", "version"}),
     lists_any_suffix=True,
 )

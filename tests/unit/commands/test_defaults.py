@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.target import resolve_target
 from shardctl.errors import UsageError
 from shardctl.findings import strict
+from shardctl.planning.plan import make_plan
 from shardctl.planning.request import Limits, Request, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.memory import MemoryStore
-from tests.support.memory_checkpoints import sample
+from tests.support.memory_checkpoints import put, sample, weights
 
 
 def request_for(target: str, options: WriteOptions) -> Request:
@@ -34,6 +37,29 @@ def test_what_was_not_asked_for_follows_from_the_source() -> None:
     )
     assert request.limits == Limits(num_shards=1, or_fewer=True)
     assert (request.variant, request.filename) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("model.fp16.safetensors.index.json", True), ("model.safetensors.index.fp16.json", False)],
+)
+def test_an_index_keeps_the_form_of_its_name(name: str, first: bool) -> None:
+    """Where the source's index has its variant, that of the target has it too."""
+    store = MemoryStore()
+    shard = "model.fp16-00001-of-00001.safetensors"
+    put(store, f"m/{shard}", weights({"a": b"1", "b": b"2"}))
+    put(
+        store,
+        f"m/{name}",
+        json.dumps({"metadata": {}, "weight_map": dict.fromkeys("ab", shard)}).encode(),
+    )
+    located = find_source(store, "m")
+    place = resolve_target(store, "out", one_file=False)
+    checkpoint = read_checkpoint(store, located, strict)
+    options = WriteOptions(limits=Limits(num_shards=2))
+    request = complete(options, located, checkpoint, place, None)
+    assert request.variant_first is first
+    assert make_plan(checkpoint, request, measure_of(request)).index_filename == name
 
 
 def test_the_suffix_of_the_target_says_the_format() -> None:

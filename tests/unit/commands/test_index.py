@@ -190,7 +190,7 @@ def test_an_index_with_no_shard_left_is_not_emptied() -> None:
     assert index(store)["weight_map"] == {"a": shard(1), "b": shard(2)}
 
 
-@pytest.mark.parametrize("place", ["sub\\two.safetensors", "/m/two.safetensors", "two.pt"])
+@pytest.mark.parametrize("place", ["..\\two.safetensors", "/m/two.safetensors", "two.pt"])
 def test_tensors_in_files_with_unusable_names_are_not_lost(place: str) -> None:
     """An old index whose names cannot all be carried over stays, and the first of them is named."""
     store = MemoryStore()
@@ -221,8 +221,9 @@ def test_shards_of_two_sets_are_refused(store: MemoryStore) -> None:
 
 
 def test_a_tensor_in_two_shards_is_refused(store: MemoryStore) -> None:
-    """Two values for one name are refused."""
+    """Two values for one name are refused where no index says which one counts."""
     put(store, f"m/{shard(2)}", weights({"a": b"3" * 30}))
+    store.remove(INDEX)
     with pytest.raises(ShardctlError) as caught:
         make_index(store, "m")
     assert caught.value.code == "tensor-in-several-shards"
@@ -306,3 +307,63 @@ def test_names_of_tied_tensors_come_from_the_shards() -> None:
     changes = reindex(store, "m", check=False).changes
     assert changes[0] == "1 name of tied tensors not recorded, the first is 'u'"
     assert get(store, INDEX) == made
+
+
+def test_a_stale_index_is_replaced_by_that_of_the_files_beside_it() -> None:
+    """An index of another number of shards, none of which is there, is replaced by the one of the
+    set that is, without a backup, and the changes are named.
+    """
+    store = MemoryStore()
+    for number, name in enumerate("ab", start=1):
+        put(store, f"m/{shard(number)}", weights({name: b"1"}))
+    gone = {name: f"model-0000{number}-of-00004.safetensors" for number, name in enumerate("ab", 1)}
+    put(store, INDEX, document(gone, total_size=2))
+    made = reindex(store, "m", check=False)
+    assert made.unreadable is None
+    assert "2 tensors in another shard than listed" in made.changes[0]
+    assert index(store)["weight_map"] == {"a": shard(1), "b": shard(2)}
+
+
+def test_a_stale_index_of_other_tensors_stays() -> None:
+    """Where the files beside it lack a tensor that it lists, they are not another save of it."""
+    store = MemoryStore()
+    for number, name in enumerate("ab", start=1):
+        put(store, f"m/{shard(number)}", weights({name: b"1"}))
+    put(store, INDEX, document({"a": "x.safetensors", "c": "y.safetensors"}, total_size=2))
+    before = get(store, INDEX)
+    with pytest.raises(InputError, match="the first is 'c'") as caught:
+        reindex(store, "m", check=False)
+    assert caught.value.code == "index-shard-missing"
+    assert get(store, INDEX) == before
+
+
+def test_one_of_one_gets_its_index() -> None:
+    """A file that is numbered as the only one of its set is found through an index alone."""
+    store = MemoryStore()
+    name = "model-00001-of-00001.safetensors"
+    put(store, f"m/{name}", weights({"a": b"1"}))
+    reindex(store, "m", check=False)
+    assert index(store)["weight_map"] == {"a": name}
+
+
+def test_an_overlay_stays_where_the_index_has_it() -> None:
+    """Of a tensor in two files the one that the index lists is listed again."""
+    store = MemoryStore()
+    put(store, f"m/{shard(1)}", weights({"a": b"1", "b": b"1"}))
+    put(store, f"m/{shard(2)}", weights({"c": b"1"}))
+    put(store, "m/overlay.safetensors", weights({"a": b"2"}))
+    places = {"a": "overlay.safetensors", "b": shard(1), "c": shard(2)}
+    put(store, INDEX, document(places, total_size=3))
+    reindex(store, "m", check=False)
+    assert index(store)["weight_map"] == places
+
+
+def test_sets_of_two_stems_can_share_an_index() -> None:
+    """Numbers are those of a stem: an extra set beside the model's own is not left over."""
+    store = MemoryStore()
+    files = {"a": shard(1), "b": shard(2), "c": "mtp-00001-of-00001.safetensors"}
+    for name, file in files.items():
+        put(store, f"m/{file}", weights({name: b"1"}))
+    put(store, INDEX, document(files, total_size=9))
+    reindex(store, "m", check=False)
+    assert index(store)["weight_map"] == files

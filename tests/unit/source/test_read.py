@@ -127,7 +127,7 @@ def test_an_index_that_lists_a_part_of_a_numbered_set_is_incomplete(directory: s
 def test_a_hostile_index_of_many_sets_is_soon_done() -> None:
     """Ten thousand sets of 99,999 files are never counted to the end."""
     listed = [f"m{number}-00001-of-99999.safetensors" for number in range(10_000)]
-    (only,) = candidates([INDEX], {INDEX: listed}.get)
+    (only,) = candidates([INDEX, listed[0]], {INDEX: listed}.get)
     assert only.missing == tuple(range(2, 12))
     assert only.lacks == 10_000 * 99_998
 
@@ -247,9 +247,11 @@ def test_the_format_of_a_set_without_files(sharded: Path) -> None:
     assert checkpoint.format == "safetensors"
 
 
-def test_several_checkpoints_are_a_usage_error_with_the_choices(sharded: Path) -> None:
-    """An ambiguous directory is exit 2 and lists the paths to name, each of which then works."""
-    single = put(sharded, "model.safetensors", "old")
+def test_several_kinds_of_checkpoint_are_a_usage_error_with_the_choices(sharded: Path) -> None:
+    """A directory with a model and an adapter is exit 2 and lists the paths to name, each of which
+    then works.
+    """
+    single = put(sharded, "adapter_model.safetensors", "old")
     with pytest.raises(UsageError) as caught:
         find_source(STORE, str(sharded))
     assert caught.value.exit_code == 2
@@ -258,13 +260,24 @@ def test_several_checkpoints_are_a_usage_error_with_the_choices(sharded: Path) -
     assert find_source(STORE, str(single)).files == (str(single),)
 
 
-def test_variants_are_different_checkpoints(tmp_path: Path) -> None:
-    """Two variants of one model make a directory ambiguous, and a named one keeps its variant."""
-    put(tmp_path, "model.safetensors", "a")
+def test_a_variant_is_chosen_by_its_name(tmp_path: Path) -> None:
+    """Without a variant the plain checkpoint is taken, with a note; a variant that is not there is
+    an error, unless any will do.
+    """
+    plain = put(tmp_path, "model.safetensors", "a")
     path = put(tmp_path, "model.fp16.safetensors", "a")
-    with pytest.raises(UsageError):
-        find_source(STORE, str(tmp_path))
-    assert find_source(STORE, str(path)).variant == "fp16"
+    located = find_source(STORE, str(tmp_path))
+    assert located.files == (str(plain),)
+    assert "also holds model.fp16.safetensors" in located.notes[0]
+    for chosen in (
+        find_source(STORE, str(path)),
+        find_source(STORE, str(tmp_path), variant="fp16"),
+    ):
+        assert (chosen.files, chosen.variant) == ((str(path),), "fp16")
+    assert find_source(STORE, str(tmp_path), variant="").files == (str(plain),)
+    with pytest.raises(MissingError, match="holds no variant 'bf16'"):
+        find_source(STORE, str(tmp_path), variant="bf16")
+    assert find_source(STORE, str(tmp_path), variant="bf16", or_any=True).files == (str(plain),)
 
 
 @pytest.mark.parametrize(
