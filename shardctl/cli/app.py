@@ -46,9 +46,9 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.cli import documents, render
     from shardctl.cli.process import held
     from shardctl.cli.progress import observers as progress
-    from shardctl.cli.records import records as records_of_user
     from shardctl.cli.reporting import Reporter
     from shardctl.commands.prepare import prepare
+    from shardctl.commands.records import records as records_of_user
     from shardctl.commands.write import write
     from shardctl.engine.run import RunOptions
     from shardctl.stores.registry import open_store

@@ -55,32 +55,29 @@ class WriterArguments:
 
     def write_options(self) -> WriteOptions:
         """Return the options as the library takes them; raises as `parse_limits` does."""
-        from shardctl.planning.request import (  # noqa: PLC0415 - `--help` needs none of this
-            WriteOptions,
-            parse_limits,
-        )
+        from shardctl.planning.request import options_from  # noqa: PLC0415 - not for `--help`
 
-        return WriteOptions(
-            limits=parse_limits(
-                max_shard_size=self.max_shard_size,
-                num_shards=self.num_shards,
-                single=self.single,
-                strict_size=self.strict_size,
-            ),
-            format=self.to,
-            order=self.order.value,
-            stem=self.name,
-            variant=self.variant,
-            key=self.key,
-            drop_non_tensors=self.drop_non_tensors,
-            tied=self.tied.value,
-            layout=self.layout.value,
-            companions=self.companions,
-            replace_companions=self.replace_companions,
-            replace="all" if self.replace_all else "same" if self.replace else "nothing",
-            read_back=self.verify,
-            accept_damage=self.accept_damage,
-            checksums=self.checksums,
+        return options_from(
+            {
+                "max_shard_size": self.max_shard_size,
+                "num_shards": self.num_shards,
+                "single": self.single,
+                "strict_size": self.strict_size,
+                "format": self.to,
+                "order": self.order.value,
+                "name": self.name,
+                "variant": self.variant,
+                "key": self.key,
+                "drop_non_tensors": self.drop_non_tensors,
+                "tied": self.tied.value,
+                "layout": self.layout.value,
+                "companions": self.companions,
+                "replace": ("all" if self.replace_all else "same" if self.replace else "nothing"),
+                "replace_companions": self.replace_companions,
+                "read_back": self.verify,
+                "accept_damage": self.accept_damage,
+                "checksums": self.checksums,
+            }
         )
 
 

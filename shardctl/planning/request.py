@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypedDict, get_args
 
 from shardctl.errors import UsageError
 from shardctl.model import Tensor
@@ -47,11 +47,12 @@ class Limits:
 
 
 def parse_limits(
-    *, max_shard_size: str | None, num_shards: int | None, single: bool, strict_size: bool
+    *, max_shard_size: int | str | None, num_shards: int | None, single: bool, strict_size: bool
 ) -> Limits | None:
     """Return the limits that were asked for, None for the source's number of shards.
 
-    Raises UsageError for a size that cannot be read, and for what cannot be used together.
+    A size that is a number is in bytes. Raises UsageError for a size that cannot be read, for less
+    than one shard, and for what cannot be used together.
     """
     asked = {"max_shard_size": max_shard_size, "num_shards": num_shards, "single": single or None}
     given = [f"`{name}`" for name, value in asked.items() if value is not None]
@@ -59,8 +60,10 @@ def parse_limits(
         raise UsageError(
             f"{' and '.join(given)} cannot be used together", hint="give just one of them"
         )
+    if num_shards is not None and num_shards < 1:
+        raise UsageError("`num_shards` is less than one", hint="give the number of files to write")
     if max_shard_size is not None:
-        return Limits(max_shard_bytes=parse_size(max_shard_size), strict=strict_size)
+        return Limits(max_shard_bytes=parse_size(str(max_shard_size)), strict=strict_size)
     if strict_size:
         raise UsageError("`strict_size` needs a size limit", hint="add `max_shard_size`")
     return Limits(num_shards=num_shards) if given else None
@@ -85,6 +88,65 @@ class WriteOptions:
     read_back: bool = False
     accept_damage: bool = False
     checksums: bool = False
+
+
+class WriteKeywords(TypedDict, total=False):
+    """What a writing function takes as keyword arguments. All may be left out.
+
+    At most one of `max_shard_size` (such as "5GB", or bytes), `num_shards` and `single` limits the
+    result; `strict_size` limits the whole file, header included. The other keys are the fields of
+    `WriteOptions`, with `name` for its `stem`.
+    """
+
+    max_shard_size: int | str | None
+    num_shards: int | None
+    single: bool
+    strict_size: bool
+    format: str | None
+    order: Order
+    name: str | None
+    variant: str | None
+    key: str | None
+    drop_non_tensors: bool
+    tied: Tied
+    layout: LayoutChoice
+    companions: bool
+    replace: Replace
+    replace_companions: bool
+    read_back: bool
+    accept_damage: bool
+    checksums: bool
+
+
+#: The values of settings that have a few.
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "order": get_args(Order),
+    "tied": get_args(Tied),
+    "layout": get_args(LayoutChoice),
+    "replace": get_args(Replace),
+}
+
+
+def options_from(keywords: WriteKeywords) -> WriteOptions:
+    """Return the options that keyword arguments ask for.
+
+    Raises UsageError as `parse_limits` does and for a value that a setting does not have, and
+    TypeError for an argument that does not exist.
+    """
+    given: dict[str, Any] = {**keywords}
+    for setting, choices in _CHOICES.items():
+        if setting in given and given[setting] not in choices:
+            raise UsageError(
+                f"`{setting}` cannot be {escape(repr(given[setting]))}",
+                hint=f"choose one of: {', '.join(choices)}",
+            )
+    limits = parse_limits(
+        max_shard_size=given.pop("max_shard_size", None),
+        num_shards=given.pop("num_shards", None),
+        single=given.pop("single", False),
+        strict_size=given.pop("strict_size", False),
+    )
+    return WriteOptions(limits=limits, stem=given.pop("name", None), **given)
 
 
 @dataclass(frozen=True, slots=True)
