@@ -58,7 +58,8 @@ class Prepared:
     target can share with the source. `companions` are the files of the source directory that belong
     beside the weights. `replaced_source` are the names in the target that are read and replaced.
     `receipts` are the last run's, where its record proves that its result is
-    there.
+    there. `compare_kept`: files of an interrupted run are compared with the source before they are
+    kept.
     """
 
     source: str
@@ -77,6 +78,7 @@ class Prepared:
     replaced_source: tuple[str, ...]
     notes: tuple[str, ...]
     receipts: tuple[Receipt, ...] | None
+    compare_kept: bool = False
 
     @property
     def up_to_date(self) -> bool:
@@ -111,17 +113,10 @@ def prepare(
     last run; without one, files of the planned names and sizes are compared with the source, where
     `compare` allows it. Raises UsageError, InputError and TargetError with what to do about it.
     """
-    notes: list[str] = []
     records = NoRecords() if records is None else records
-    # Resolve.
-    one_file = options.limits is not None and options.limits.one_file
-    place = resolve_target(target_store, target, one_file=one_file)
-    completed = _complete_interrupted(target_store, place, records, finish=finish)
-    if completed is not None:
-        notes.append("completed the replacement that an interrupted run had started")
+    place, completed = _resolve(target_store, target, options, records, finish=finish)
     located = _locate(source_store, source, target_store, place, completed)
-    route = Route(source_store, located, target_store, place)
-    # Read.
+    notes: list[str] = []
     checkpoint = read_checkpoint(
         source_store,
         located,
@@ -130,30 +125,78 @@ def prepare(
         drop_non_tensors=options.drop_non_tensors,
     )
     notes.extend(misnamed_notes(checkpoint.files))
+    route = Route(source_store, located, target_store, place)
+    read = _Read(source, route, checkpoint, (*located.notes, *_completed(completed), *notes))
+    return _planned(read, target, options, records, compare=compare)
+
+
+def prepare_held(
+    source_store: Store,
+    located: Located,
+    checkpoint: Checkpoint,
+    target_store: Store,
+    target: str,
+    options: WriteOptions,
+    *,
+    finish: bool,
+    compare: bool = True,
+) -> Prepared:
+    """Plan, and check the target, for a checkpoint that a program holds and did not read.
+
+    Its versions do not say whether it has changed, so no record proves anything about it, and files
+    that an interrupted run has finished are compared with it before they are kept. Otherwise as
+    `prepare`.
+    """
+    records = NoRecords()
+    place, completed = _resolve(target_store, target, options, records, finish=finish)
+    route = Route(source_store, located, target_store, place)
+    notes = (*located.notes, *_completed(completed))
+    read = _Read(located.root, route, checkpoint, notes, compare_kept=True)
+    return _planned(read, target, options, records, compare=compare)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A source that was read, as it was named, and what was noted on the way."""
+
+    source: str
+    route: Route
+    checkpoint: Checkpoint
+    notes: tuple[str, ...]
+    compare_kept: bool = False
+
+
+def _planned(
+    read: _Read, target: str, options: WriteOptions, records: Records, *, compare: bool
+) -> Prepared:
+    """Plan for what was read, and check the target."""
+    route, checkpoint = read.route, read.checkpoint
+    located, place = route.located, route.target
     # Plan.
     reflink = reflink_of(route, checkpoint, options.layout)
     request = complete(options, located, checkpoint, place, reflink.planned)
     plan = make_plan(checkpoint, request, measure_of(request))
     companions = companions_of(route, options)
-    sources = _versions(source_store, checkpoint, companions)
-    identity = _identity(source_store, located, plan, options, sources)
+    sources = _versions(route.source_store, checkpoint, companions)
+    identity = _identity(route.source_store, located, plan, options, sources)
     # Check the target.
     found = Finished(route, plan, identity, companions, sources, options)
     receipts = found.by_record(records.find(place.directory))
+    notes = list(read.notes)
     if receipts is None and compare:
         receipts = found.by_contents()
         if receipts is not None:
             notes.append("the target was compared with the source: it is complete and equal")
     surroundings = Surroundings.of(
-        target_store,
+        route.target_store,
         place.directory,
         {*plan.filenames, *companions, CHECKSUMS},
         weights=place.filename is None,
     )
     changes = Changes() if receipts is not None else _changes(route, companions, plan, options)
-    read = route.names_read()
+    names_read = route.names_read()
     return Prepared(
-        source=source,
+        source=read.source,
         target_text=target,
         target=place,
         located=located,
@@ -166,10 +209,27 @@ def prepare(
         shared_block=reflink.possible,
         companions=tuple(companions),
         changes=changes,
-        replaced_source=tuple(name for name in changes.superseded if name in read),
-        notes=(*located.notes, *notes, *plan.notes, *_replaced(route, changes)),
+        replaced_source=tuple(name for name in changes.superseded if name in names_read),
+        notes=(*notes, *plan.notes, *_replaced(route, changes)),
         receipts=receipts,
+        compare_kept=read.compare_kept,
     )
+
+
+def _resolve(
+    store: Store, target: str, options: WriteOptions, records: Records, *, finish: bool
+) -> tuple[Target, Commit | None]:
+    """Return what TARGET means, and the interrupted replacement that was completed there."""
+    one_file = options.limits is not None and options.limits.one_file
+    place = resolve_target(store, target, one_file=one_file)
+    return place, _complete_interrupted(store, place, records, finish=finish)
+
+
+def _completed(commit: Commit | None) -> tuple[str, ...]:
+    """Return the note on a replacement that was completed."""
+    if commit is None:
+        return ()
+    return ("completed the replacement that an interrupted run had started",)
 
 
 def _complete_interrupted(

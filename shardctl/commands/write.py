@@ -54,4 +54,5 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
         replaced_source=prepared.replaced_source,
         checksums=prepared.changes.checksums,
         shared_block=prepared.shared_block,
+        compare_kept=prepared.compare_kept,
     )

@@ -18,9 +18,9 @@ from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
 from shardctl.engine.journal import LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import RunRecord
-from shardctl.engine.sources import source_changed
+from shardctl.engine.sources import Sources, source_changed
 from shardctl.engine.staging import Staging
-from shardctl.engine.task import ShardTask, digest, write
+from shardctl.engine.task import ShardTask, compare, digest, write
 from shardctl.errors import ShardctlError, Stopped, StorageError
 from shardctl.model import Version
 from shardctl.sizes import format_size
@@ -45,7 +45,9 @@ class Job:
     are names there that are removed once the new set is durable; `replaced_source` are those of
     them that are read. `checksums` is what stays of `SHA256SUMS`, to which the lines of the files
     that tasks took digests of are added; None leaves that file alone. `shared_block` is the block,
-    in bytes, that the target can share with the sources.
+    in bytes, that the target can share with the sources. `compare_kept`: the versions of the
+    sources do not say whether they changed, so that finished files of an interrupted run are kept
+    only where they have the bytes that would be written now.
     """
 
     identity: RunIdentity
@@ -57,6 +59,7 @@ class Job:
     replaced_source: tuple[str, ...] = ()
     checksums: bytes | None = None
     shared_block: int | None = None
+    compare_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +197,19 @@ class _Run:
         path = self.journal.staged(task.filename)
         if receipt.nbytes != task.layout.nbytes or (receipt.damaged and not task.accept_damage):
             return False
-        if receipt.sha256 is None:
-            return not task.digest
-        return digest(self.target, path, no_tick) == receipt.sha256
+        if receipt.sha256 is None and task.digest:
+            return False
+        if receipt.sha256 is not None and digest(self.target, path, no_tick) != receipt.sha256:
+            return False
+        return not self.job.compare_kept or self._has_its_bytes(task)
+
+    def _has_its_bytes(self, task: ShardTask) -> bool:
+        try:
+            with Sources(self.source, task.sources) as sources:
+                compare(task, self.target, sources, no_tick)
+        except StorageError:
+            return False
+        return True
 
     def _write(
         self,
