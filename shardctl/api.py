@@ -122,7 +122,7 @@ def write(
     Raises UsageError, InputError, TargetError and StorageError. Then no final name has changed,
     unless files were being renamed into place, which the next call completes.
     """
-    run = RunOptions(_jobs(jobs), restart=restart)
+    run = run_options(jobs, restart=restart)
     ends = _Ends.of(source, target)
     prepared = _prepare(ends, options_from(options), record=record, dry=False)
     receipts = prepared.receipts
@@ -179,6 +179,11 @@ def _prepare(ends: _Ends, options: WriteOptions, *, record: bool, dry: bool) -> 
         compare=not dry,
         records=records_of_user(keep=record),
     )
+
+
+def run_options(jobs: int | None, *, restart: bool) -> RunOptions:
+    """Return how to run; raises UsageError for less than one job."""
+    return RunOptions(_jobs(jobs), restart=restart)
 
 
 def _jobs(jobs: int | None) -> int:
