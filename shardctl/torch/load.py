@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +71,10 @@ def load_sharded_checkpoint(
     tensors = renamed(opened.tensors, rename)
     aliases = {new for new, each in tensors.items() if each.name in opened.checkpoint.aliases}
     places = places_of(model)
+    _refuse(
+        {place.names[0]: not_plain(place.tensor) for place in places},
+        hint="load into a model of plain tensors, before it is distributed or quantised",
+    )
     persistent = list(model.state_dict(keep_vars=True))
     found = match(places, persistent, tensors, aliases)
     if found.shapes or (strict and (found.missing or found.unexpected)):
@@ -135,7 +139,10 @@ def _divided(
     Raises UsageError and InputError for what cannot be loaded, before memory is taken.
     """
     if not how.assign:
-        _refuse_unfillable([place for place, _ in found.pairs])
+        _refuse(
+            {place.names[0]: _unfillable(place.tensor) for place, _ in found.pairs},
+            hint="add `assign=True` to put new tensors in their place",
+        )
     for _, tensor in found.pairs:
         torch_dtype(tensor)
     where = (
@@ -149,30 +156,22 @@ def _divided(
     return [each for each in placed if each[2] != DISK], kept
 
 
-def _refuse_unfillable(places: Sequence[Place]) -> None:
-    """Raise UsageError, which names them, for tensors that have no memory to be filled."""
-    refused = [
-        f"'{escape(place.names[0])}' {reason}"
-        for place in places
-        if (reason := _unfillable(place.tensor)) is not None
-    ]
+def _refuse(reasons: Mapping[str, str | None], hint: str) -> None:
+    """Raise UsageError, which names them, for tensors that have a reason not to be loaded."""
+    refused = [f"'{escape(name)}' {reason}" for name, reason in reasons.items() if reason]
     if refused:
         more = f", and {len(refused) - _SHOWN:,} more" if len(refused) > _SHOWN else ""
-        raise UsageError(
-            f"cannot fill {', '.join(refused[:_SHOWN])}{more}",
-            hint="add `assign=True` to put new tensors in their place",
-        )
+        raise UsageError(f"cannot load {', '.join(refused[:_SHOWN])}{more}", hint=hint)
 
 
 def _unfillable(tensor: torch.Tensor) -> str | None:
-    reason = not_plain(tensor)
-    if reason is None and tensor.is_meta:
+    """Return why a tensor has no memory to be filled, or None."""
+    if tensor.is_meta:
         return "is on the meta device"
-    if reason is None and any(
-        size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True)
-    ):
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    if any(size > 1 and step == 0 for size, step in steps):
         return "has elements that share memory"
-    return reason
+    return None
 
 
 def _warn_of_no_data(places: Sequence[Place], found: Match, how: _How) -> None:

@@ -86,8 +86,9 @@ def save_sharded(
     write_options = options_from(cast("WriteKeywords", asked))
     run = run_options(jobs, restart=restart)
     storages = Storages()
+    held = dict(state)  # a lazy one is read once
     located, checkpoint = held_checkpoint(
-        state, storages, metadata or {}, drop_non_tensors=write_options.drop_non_tensors
+        held, storages, metadata or {}, drop_non_tensors=write_options.drop_non_tensors
     )
     config = None if model is None else config_json(model)
     source = MemoryOfModel(storages, {} if config is None else {CONFIG: config.encode()})

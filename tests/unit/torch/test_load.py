@@ -224,6 +224,22 @@ def test_parameters_whose_elements_share_memory_are_refused(saved: Path) -> None
     assert_equal(model.state_dict(), net().state_dict())
 
 
+def test_a_model_of_other_than_plain_tensors_is_refused(saved: Path) -> None:
+    """By name, whatever is asked for: its tensors would not be what they were."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from shardctl.torch import load_sharded_checkpoint
+
+    with FakeTensorMode():
+        fake = net(9.0)
+    lazy = net(9.0)
+    lazy[0] = torch.nn.LazyLinear(4)
+    for model, reason in ((fake, "not plain data"), (lazy, "no shape yet")):
+        for assign in (False, True):
+            with pytest.raises(shardctl.UsageError, match=rf"'0\.weight' .*{reason}"):
+                load_sharded_checkpoint(model, saved, assign=assign)
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 

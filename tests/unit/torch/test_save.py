@@ -197,6 +197,18 @@ def test_an_old_checkpoint_is_replaced_only_when_asked(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_an_open_checkpoint_is_a_state_dict(tmp_path: Path) -> None:
+    """What was opened lazily can be saved again, in another format."""
+    from shardctl.torch import open as open_state
+    from shardctl.torch import save_sharded
+
+    state = random_state_dict(5)
+    save_sharded(state, tmp_path / "one", num_shards=2)
+    with open_state(tmp_path / "one") as weights:
+        save_sharded(weights, tmp_path / "two", num_shards=3, format="bin")
+    assert_equal(load(result(tmp_path / "two")), state)
+
+
 class Stopping(Counting):
     """Stops a run after its first finished file."""
 
