@@ -56,6 +56,12 @@ app()
 PEERS: dict[str, tuple[str, ...]] = {
     "huggingface_hub": ("huggingface_hub", "safetensors", "torch"),
     "torch.load, save_file": ("safetensors", "torch"),
+    "transformers": ("transformers", "torch"),
+    "accelerate": ("accelerate", "torch"),
+    "safetensors": ("safetensors", "torch"),
+    "torch.save": ("torch",),
+    "torch.load": ("torch",),
+    "fastsafetensors": ("fastsafetensors", "torch"),
 }
 
 
@@ -64,7 +70,9 @@ class Contender:
     """One way to do a piece of work.
 
     `command` has `{target}` in the place of the directory that it `writes`. A contender that
-    `syncs` makes its result durable by itself; for others that is done for it, within the time.
+    `syncs` makes its result durable by itself; for others that is done for it, within the time. One
+    that `reports` prints its own seconds and peak memory, as JSON: those of the process would be
+    mostly imports.
     """
 
     work: str
@@ -72,6 +80,11 @@ class Contender:
     command: tuple[str, ...]
     writes: bool = True
     syncs: bool = False
+    reports: bool = False
+
+    def command_to(self, target: str) -> list[str]:
+        """Return the command that writes into a directory."""
+        return [part.replace("{target}", target) for part in self.command]
 
 
 def shardctl(*arguments: str) -> tuple[str, ...]:
@@ -106,6 +119,17 @@ def peer(work: str, name: str, source: str, limit: int, container: str) -> Conte
             work, name, (sys.executable, "-c", _HUB, source, "{target}", str(limit), container)
         )
     return Contender(work, name, (sys.executable, "-c", _LOAD_AND_SAVE, source, "{target}"))
+
+
+def model_way(work: str, way: str, hidden: int, source: str, *, cold: bool = False) -> Contender:
+    """Return a way of `benchmarks.models` to save or load a model; its name ends in who does it."""
+    kind, _, name = way.rpartition("-")
+    saves = kind.startswith("save")
+    command = (
+        *(sys.executable, "-m", "benchmarks.models", way, str(hidden), source, "{target}"),
+        *(("--cold",) if cold else ()),
+    )
+    return Contender(work, name, command, writes=saves, syncs=True, reports=True)
 
 
 def missing(name: str) -> str | None:

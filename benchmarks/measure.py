@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -52,8 +53,8 @@ class Scene:
     tensors: int
 
 
-def run(command: Sequence[str]) -> Sample:
-    """Run a command to its end, and discard its output.
+def run(command: Sequence[str], *, reports: bool = False) -> Sample:
+    """Run a command to its end, and discard its output, or take seconds and peak from it.
 
     Raises CalledProcessError with what it wrote to stderr.
     """
@@ -64,10 +65,14 @@ def run(command: Sequence[str]) -> Sample:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     begun = time.perf_counter()
     child = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        command,
+        stdout=subprocess.PIPE if reports else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
     )
     try:
         said = child.stderr.read() if child.stderr else b""
+        printed = child.stdout.read() if child.stdout else b""  # a line, which fits into the pipe
         # It stays a zombie until wait4, so that what /proc says of it can be read.
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         seconds = time.perf_counter() - begun
@@ -78,12 +83,18 @@ def run(command: Sequence[str]) -> Sample:
     counted = _io_of(child.pid)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    if child.stderr:
-        child.stderr.close()
+    for stream in filter(None, (child.stdout, child.stderr)):
+        stream.close()
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, command, stderr=said)
     names = ("rchar", "wchar", "read_bytes", "write_bytes")
-    return Sample(seconds, usage.ru_maxrss * _RSS_UNIT, *(counted.get(name) for name in names))
+    peak = usage.ru_maxrss * _RSS_UNIT
+    if reports:
+        reported = json.loads(printed.splitlines()[-1])
+        seconds, peak = reported["seconds"], reported["peak"]
+        # The counts are of all that the process did, and say nothing of this part of it.
+        counted = {}
+    return Sample(seconds, peak, *(counted.get(name) for name in names))
 
 
 def _io_of(pid: int) -> dict[str, int]:
@@ -127,17 +138,18 @@ def time_once(
     `check` gets that directory, untimed.
     """
     if not contender.writes:
-        return run(contender.command)
+        return run(contender.command, reports=contender.reports)
     target = os.path.join(directory, "out")
     if not contender.name.startswith("cp"):
         os.mkdir(target)
     before = used_bytes(directory)
     begun = time.perf_counter()
     try:
-        sample = run([part.replace("{target}", target) for part in contender.command])
+        sample = run(contender.command_to(target), reports=contender.reports)
         if not contender.syncs:
             sync_files(target)
-        sample = replace(sample, seconds=time.perf_counter() - begun)
+        if not contender.reports:
+            sample = replace(sample, seconds=time.perf_counter() - begun)
         os.sync()
         sample = replace(sample, room=used_bytes(directory) - before)
         if check is not None:

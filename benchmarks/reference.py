@@ -28,25 +28,28 @@ TOTAL_BYTES = 433_245_184
 CHUNK_BYTES = 1024 * 1024
 SEED = 20181011
 
-CONFIG = {
-    "architectures": ["BertModel"],
-    "attention_probs_dropout_prob": 0.1,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.1,
-    "hidden_size": HIDDEN,
-    "initializer_range": 0.02,
-    "intermediate_size": INTERMEDIATE,
-    "layer_norm_eps": 1e-12,
-    "max_position_embeddings": POSITIONS,
-    "model_type": "bert",
-    "num_attention_heads": 12,
-    "num_hidden_layers": LAYERS,
-    "pad_token_id": 0,
-    "type_vocab_size": 2,
-    "vocab_size": VOCABULARY,
-}
-
 Shape = tuple[int, ...]
+
+
+def config() -> dict[str, object]:
+    """Return the config that a loader needs, of the same sizes."""
+    return {
+        "architectures": ["BertModel"],
+        "attention_probs_dropout_prob": 0.1,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "hidden_size": HIDDEN,
+        "initializer_range": 0.02,
+        "intermediate_size": INTERMEDIATE,
+        "layer_norm_eps": 1e-12,
+        "max_position_embeddings": POSITIONS,
+        "model_type": "bert",
+        "num_attention_heads": 12,
+        "num_hidden_layers": LAYERS,
+        "pad_token_id": 0,
+        "type_vocab_size": 2,
+        "vocab_size": VOCABULARY,
+    }
 
 
 def shapes() -> Iterator[tuple[str, str, Shape]]:
@@ -123,7 +126,7 @@ def make(directory: str) -> str:
         lambda _: None,
     )
     with open(os.path.join(directory, "config.json"), "w", encoding="utf-8") as file:
-        json.dump(CONFIG, file, indent=2)
+        json.dump(config(), file, indent=2)
     store.rename(staged, final)
     store.remove(raw)
     return final

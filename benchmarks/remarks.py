@@ -7,6 +7,17 @@ from collections.abc import Mapping
 #: For each stage, in the order of the page: its heading, and the text above its table.
 TITLES: Mapping[str, tuple[str, str]] = {
     "disk": ("Split, merge, convert, verify", "On $filesystem, $size of tensors."),
+    "python": (
+        "Models in memory",
+        """On $filesystem, a Llama of $size in bfloat16, saved and loaded from Python. Imports and
+the making of the model are not timed. `save` ends when the files are durable, and its yardstick is
+a `cp` of the same directory. `fill` reads into the memory of a model that is there; `new` makes its
+tensors, and every page is then touched, so that mapped files are read too. `cold`: the files were
+dropped from the page cache. Peak memory is what the process had at most above what it had before
+the work, and above the new model; pages of mapped files count. `transformers` is `save_pretrained`
+and `from_pretrained`, `accelerate` is `load_checkpoint_in_model`, `safetensors` is `load_model`;
+`torch.load` has `mmap=True` and `assign=True`, so that its tensors stay mapped files.""",
+    ),
     "xfs": (
         "Where the filesystem shares blocks",
         """On an $filesystem in an image file, $size of tensors. A plain `cp` shares blocks there as

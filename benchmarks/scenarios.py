@@ -13,9 +13,18 @@ import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks.contenders import Contender, bare_typer, copy, peer, quiet, sha256sum, shardctl
+from benchmarks.contenders import (
+    Contender,
+    bare_typer,
+    copy,
+    model_way,
+    peer,
+    quiet,
+    sha256sum,
+    shardctl,
+)
 from benchmarks.measure import Scene, run
-from benchmarks.sources import FEWER_SHARDS, SHARDS, Sources, sparse
+from benchmarks.sources import FEWER_SHARDS, SHARDS, Sources, hidden_for, nbytes_of, sparse
 
 #: Parts of the full size that are split too, for the line of time against size.
 SIZE_PARTS = {"sixteenth": 16, "eighth": 8, "quarter": 4, "half": 2}
@@ -135,6 +144,22 @@ STARTS = {
 }
 
 
+#: Bytes of the model that is saved and loaded from Python, at most.
+MOST_MODEL_BYTES = 2 * 10**9
+#: Works from Python: what is read, and the ways of `benchmarks.models`. `save` writes the model,
+#: `fill` reads into one that is there, `new` makes one; from the page cache, or from the disk.
+PYTHON = {
+    "save-safetensors": ("safetensors", "save", ("shardctl", "transformers", "huggingface_hub")),
+    "save-bin": ("bin", "save-bin", ("shardctl", "huggingface_hub", "torch.save")),
+    "fill-warm": ("safetensors", "fill", ("shardctl", "accelerate", "safetensors")),
+    "fill-cold": ("safetensors", "fill", ("shardctl", "accelerate", "safetensors")),
+    "new-warm": ("safetensors", "new", ("shardctl", "transformers", "fastsafetensors")),
+    "new-cold": ("safetensors", "new", ("shardctl", "transformers", "fastsafetensors")),
+    "new-bin-warm": ("bin", "new", ("shardctl", "torch.load")),
+    "new-bin-cold": ("bin", "new", ("shardctl", "torch.load")),
+}
+
+
 @dataclass(frozen=True)
 class Request:
     """What was asked for: where, the bytes of tensors, which works, and which peers there are."""
@@ -229,6 +254,27 @@ def _rewritten(
         yield Scene(contenders, copy(path), path, sources.nbytes, sources.tensors)
 
 
+def _python(request: Request) -> Iterator[Scene]:
+    size = min(request.size, MOST_MODEL_BYTES)
+    hidden = max(hidden_for(size) // 16 * 16, 16)  # of 8 heads, each of an even size
+    for container, works in itertools.groupby(PYTHON.items(), key=lambda item: item[1][0]):
+        directory = os.path.join(request.directory, container)
+        chosen = [(name, rest) for name, rest in works if f"python/{name}" in request.works]
+        if chosen and not os.path.exists(directory):
+            way = "save-shardctl" if container == "safetensors" else "save-bin-shardctl"
+            run(model_way("", way, hidden, directory).command_to(directory))
+        for name, (_, kind, ways) in chosen:
+            contenders = tuple(
+                model_way(
+                    f"python/{name}", f"{kind}-{each}", hidden, directory, cold="cold" in name
+                )
+                for each in ways
+                if each == "shardctl" or each in request.peers
+            )
+            yardstick = copy(directory) if kind.startswith("save") else None
+            yield Scene(contenders, yardstick, directory, nbytes_of(hidden), 32 * 9 + 3)
+
+
 STAGES = (
     # Starting takes a tenth of a second: four times the rounds cost nothing.
     Stage("start", tuple(STARTS), _starts, rounds_of=lambda rounds: 4 * rounds),
@@ -256,6 +302,8 @@ STAGES = (
         _disk,
         5,
     ),
+    # A model in two formats, and what is written.
+    Stage("python", tuple(f"python/{name}" for name in PYTHON), _python, copies=3),
     # The sources' shards share their blocks; an image also takes room for its metadata.
     Stage(
         "xfs",

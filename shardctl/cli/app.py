@@ -52,9 +52,9 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.cli import documents, render
     from shardctl.cli.process import after, held
     from shardctl.cli.progress import observers as progress
-    from shardctl.cli.records import records as records_of_user
     from shardctl.cli.reporting import Reporter
     from shardctl.commands.prepare import prepare
+    from shardctl.commands.records import records as records_of_user
     from shardctl.commands.write import write
     from shardctl.engine.run import RunOptions
     from shardctl.stores.registry import open_store
@@ -246,6 +246,7 @@ def diff(
     from shardctl.cli.progress import observers as showing
     from shardctl.commands.diff import Side
     from shardctl.commands.diff import diff as compare
+    from shardctl.planning.keywords import selection_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
 
@@ -258,7 +259,9 @@ def diff(
             sides[0],
             sides[1],
             key=key,
-            selection=s.selection_of(include, exclude, strip_prefix, add_prefix, rename),
+            selection=selection_from(
+                s.keywords_of(include, exclude, strip_prefix, add_prefix, rename)
+            ),
             stats=stats,
             jobs=jobs or default_jobs(),
             observe=observer,
@@ -307,6 +310,7 @@ def verify(
     from shardctl.cli.progress import observers as showing
     from shardctl.cli.remedies import spelled_coverage, spelled_finding
     from shardctl.cli.reporting import Reporter
+    from shardctl.planning.keywords import selection_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
     from shardctl.verify.run import Thoroughness
@@ -318,7 +322,7 @@ def verify(
         deep=deep,
         load=load,
         against=other,
-        selection=s.selection_of(include, exclude, strip_prefix, add_prefix, rename),
+        selection=selection_from(s.keywords_of(include, exclude, strip_prefix, add_prefix, rename)),
         strict=strict,
         key=key,
         variant=variant,

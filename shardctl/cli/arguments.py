@@ -65,37 +65,34 @@ class WriterArguments:
 
     def write_options(self) -> WriteOptions:
         """Return the options as the library takes them; raises as `parse_limits` does."""
-        from shardctl.planning.cast import conversion_of  # noqa: PLC0415 - as below
-        from shardctl.planning.request import (  # noqa: PLC0415 - `--help` needs none of this
-            WriteOptions,
-            parse_limits,
-        )
+        from shardctl.planning.keywords import options_from  # noqa: PLC0415 - not for `--help`
 
-        return WriteOptions(
-            limits=parse_limits(
-                max_shard_size=self.max_shard_size,
-                num_shards=self.num_shards,
-                single=self.single,
-                strict_size=self.strict_size,
-            ),
-            format=self.to,
-            order=self.order.value,
-            stem=self.name,
-            variant=self.variant,
-            key=self.key,
-            selection=s.selection_of(
-                self.include, self.exclude, self.strip_prefix, self.add_prefix, self.rename
-            ),
-            drop_non_tensors=self.drop_non_tensors,
-            conversion=conversion_of(self.dtype, self.keep_dtype),
-            tied=self.tied.value,
-            layout=self.layout.value,
-            companions="none" if self.no_companions else self.companions.value,
-            replace_companions=self.replace_companions,
-            replace="all" if self.replace_all else "same" if self.replace else "nothing",
-            read_back=self.verify,
-            accept_damage=self.accept_damage,
-            checksums=self.checksums,
+        return options_from(
+            {
+                "max_shard_size": self.max_shard_size,
+                "num_shards": self.num_shards,
+                "single": self.single,
+                "strict_size": self.strict_size,
+                "format": self.to,
+                "order": self.order.value,
+                "name": self.name,
+                "variant": self.variant,
+                "key": self.key,
+                **s.keywords_of(
+                    self.include, self.exclude, self.strip_prefix, self.add_prefix, self.rename
+                ),
+                "dtype": self.dtype,
+                "keep_dtype": self.keep_dtype or (),
+                "drop_non_tensors": self.drop_non_tensors,
+                "tied": self.tied.value,
+                "layout": self.layout.value,
+                "companions": "none" if self.no_companions else self.companions.value,
+                "replace": ("all" if self.replace_all else "same" if self.replace else "nothing"),
+                "replace_companions": self.replace_companions,
+                "read_back": self.verify,
+                "accept_damage": self.accept_damage,
+                "checksums": self.checksums,
+            }
         )
 
 

@@ -9,7 +9,7 @@ from shardctl.cli.options import option
 from shardctl.cli.panels import WHICH
 
 if TYPE_CHECKING:
-    from shardctl.planning.request import Selection
+    from shardctl.planning.keywords import SelectionKeywords
 
 Include = Annotated[
     list[str] | None,
@@ -68,23 +68,21 @@ Rename = Annotated[
 ]
 
 
-def selection_of(
+def keywords_of(
     include: Sequence[str] | None,
     exclude: Sequence[str] | None,
     strip_prefix: str,
     add_prefix: str,
     rename: Sequence[str] | None,
-) -> Selection:
+) -> SelectionKeywords:
     """Return the selection as the library takes it; raises UsageError for a rule without `=`."""
-    from shardctl.planning.request import Selection  # noqa: PLC0415 - `--help` needs none of this
-
-    return Selection(
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        strip_prefix=strip_prefix,
-        add_prefix=add_prefix,
-        rename=tuple(map(_rule, rename or ())),
-    )
+    return {
+        "include": tuple(include or ()),
+        "exclude": tuple(exclude or ()),
+        "strip_prefix": strip_prefix,
+        "add_prefix": add_prefix,
+        "rename": tuple(map(_rule, rename or ())),
+    }
 
 
 def _rule(text: str) -> tuple[str, str]:

@@ -58,7 +58,8 @@ class Prepared:
     `not_carried` is what of the source the target will lack; `room` is what the new files need
     and there is. `receipts` are the last run's, where its record proves that its result is there.
     `accepted` is what is wrong with files of the source whose tensors are whole. `more_sources`
-    were joined with `source`.
+    were joined with `source`. `compare_kept`: files of an interrupted run are compared with the
+    source before they are kept.
     """
 
     source: str
@@ -81,6 +82,7 @@ class Prepared:
     receipts: tuple[Receipt, ...] | None
     accepted: tuple[str, ...] = ()
     more_sources: tuple[str, ...] = ()
+    compare_kept: bool = False
 
     @property
     def up_to_date(self) -> bool:
@@ -119,23 +121,16 @@ def prepare(
     source, if `compare` allows it. `hold` is entered while a replacement is completed: signals wait
     until it is left. Raises UsageError, InputError and TargetError with what to do about it.
     """
-    notes: list[str] = []
     records = NoRecords() if records is None else records
-    # Resolve.
-    one_file = options.limits is not None and options.limits.one_file
-    place = resolve_target(target_store, target, one_file=one_file)
     with hold():
-        completed = _complete_interrupted(target_store, place, records, finish=finish)
-    if completed is not None:
-        notes.append("completed the replacement that an interrupted run had started")
+        place, completed = _resolve(target_store, target, options, records, finish=finish)
     if more_sources:
         located = join_files(source_store, (source, *more_sources))
     else:
         located = _locate(source_store, source, target_store, place, completed, options.variant)
     for directory in located.directories or (located.directory,):
         check_not_half_replaced(source_store, directory)
-    route = Route(source_store, located, target_store, place)
-    # Read.
+    notes: list[str] = []
     accepted: list[str] = []
     checkpoint = read_checkpoint(
         source_store,
@@ -146,6 +141,62 @@ def prepare(
     )
     notes.extend(f"accepted damage: {what}" for what in accepted)
     notes.extend(misnamed_notes(checkpoint.files))
+    route = Route(source_store, located, target_store, place)
+    read = _Read(
+        source,
+        route,
+        checkpoint,
+        (*located.notes, *_completed(completed), *notes),
+        accepted=tuple(accepted),
+        more_sources=tuple(more_sources),
+    )
+    return _planned(read, target, options, records, compare=compare)
+
+
+def prepare_held(
+    source_store: Store,
+    located: Located,
+    checkpoint: Checkpoint,
+    target_store: Store,
+    target: str,
+    options: WriteOptions,
+    *,
+    finish: bool,
+    compare: bool = True,
+) -> Prepared:
+    """Plan, and check the target, for a checkpoint that a program holds and did not read.
+
+    Its versions do not say whether it has changed, so no record proves anything about it, and files
+    that an interrupted run has finished are compared with it before they are kept. Otherwise as
+    `prepare`.
+    """
+    records = NoRecords()
+    place, completed = _resolve(target_store, target, options, records, finish=finish)
+    route = Route(source_store, located, target_store, place)
+    notes = (*located.notes, *_completed(completed))
+    read = _Read(located.root, route, checkpoint, notes, compare_kept=True)
+    return _planned(read, target, options, records, compare=compare)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A source that was read, as it was named, and what was noted on the way."""
+
+    source: str
+    route: Route
+    checkpoint: Checkpoint
+    notes: tuple[str, ...]
+    compare_kept: bool = False
+    accepted: tuple[str, ...] = ()
+    more_sources: tuple[str, ...] = ()
+
+
+def _planned(
+    read: _Read, target: str, options: WriteOptions, records: Records, *, compare: bool
+) -> Prepared:
+    """Plan for what was read, and check the target."""
+    route, checkpoint = read.route, read.checkpoint
+    located, place = route.located, route.target
     # Plan.
     reflink = reflink_of(route, checkpoint, options.layout)
     request = complete(options, located, checkpoint, place, reflink.planned)
@@ -153,11 +204,12 @@ def prepare(
     around = beside(route, plan, options)
     companions = around.companions
     left = (*around.left, *plan.left)
-    sources = _versions(source_store, checkpoint, companions)
+    sources = _versions(route.source_store, checkpoint, companions)
     identity = _identity(route, plan, options, sources, companions)
     # Check the target.
     found = Finished(route, plan, identity, companions, sources, options)
     receipts = found.by_record(records.find(place.directory))
+    notes = list(read.notes)
     # What was replaced in place is gone, and its result is all that there is to compare.
     proved = receipts is not None and (route.in_place or not options.read_back)
     if compare and not proved:
@@ -165,20 +217,20 @@ def prepare(
         if receipts is not None:
             notes.append("the target was compared with the source: it is complete and equal")
     surroundings = Surroundings.of(
-        target_store,
+        route.target_store,
         place.directory,
         {*plan.filenames, *companions, CHECKSUMS},
         weights=place.filename is None,
     )
     if receipts is None:
-        notes.extend(unlocked_notes(target_store))
+        notes.extend(unlocked_notes(route.target_store))
     changes = Changes() if receipts is not None else changes_of(route, around, plan, options)
-    read = route.names_read()
-    replaced_source = tuple(name for name in changes.superseded if name in read)
+    names_read = route.names_read()
+    replaced_source = tuple(name for name in changes.superseded if name in names_read)
     refuse_lost(place, checkpoint, plan, options, replaced_source)
     return Prepared(
-        source=source,
-        more_sources=tuple(more_sources),
+        source=read.source,
+        more_sources=read.more_sources,
         target_text=target,
         target=place,
         located=located,
@@ -193,7 +245,6 @@ def prepare(
         changes=changes,
         replaced_source=replaced_source,
         notes=(
-            *located.notes,
             *notes,
             *plan.notes,
             *_read_in_part(route, plan),
@@ -201,10 +252,27 @@ def prepare(
             *replaced_notes(route, changes),
         ),
         not_carried=left,
-        room=_room(target_store, place, plan, changes, sources),
+        room=_room(route.target_store, place, plan, changes, sources),
         receipts=receipts,
-        accepted=tuple(accepted),
+        accepted=read.accepted,
+        compare_kept=read.compare_kept,
     )
+
+
+def _resolve(
+    store: Store, target: str, options: WriteOptions, records: Records, *, finish: bool
+) -> tuple[Target, Commit | None]:
+    """Return what TARGET means, and the interrupted replacement that was completed there."""
+    one_file = options.limits is not None and options.limits.one_file
+    place = resolve_target(store, target, one_file=one_file)
+    return place, _complete_interrupted(store, place, records, finish=finish)
+
+
+def _completed(commit: Commit | None) -> tuple[str, ...]:
+    """Return the note on a replacement that was completed."""
+    if commit is None:
+        return ()
+    return ("completed the replacement that an interrupted run had started",)
 
 
 def _complete_interrupted(

@@ -57,4 +57,5 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
         checksums=prepared.changes.checksums,
         shared_block=prepared.shared_block,
         directories=prepared.changes.directories,
+        compare_kept=prepared.compare_kept,
     )

@@ -14,10 +14,16 @@ from shardctl.streams.progress import no_tick
 
 
 def resume(
-    tasks: Sequence[ShardTask], source: Store, target: Store, journal: Journal
+    tasks: Sequence[ShardTask],
+    source: Store,
+    target: Store,
+    journal: Journal,
+    *,
+    compare: bool = False,
 ) -> dict[str, Receipt]:
     """Return the receipts of the files that can be kept, by name; discard everything else.
 
+    With `compare` every byte is compared with the sources, whatever the tasks ask for.
     Raises SourceChangedError, FormatError for damage that a comparison finds in a source, and
     StorageError.
     """
@@ -25,7 +31,7 @@ def resume(
     kept = {
         name: receipt
         for name, receipt in journal.receipts().items()
-        if name in wanted and _is_whole(receipt, wanted[name], source, target)
+        if name in wanted and _is_whole(receipt, wanted[name], source, target, compare=compare)
     }
     if not all(_is_of_sources(receipt, wanted[name], source) for name, receipt in kept.items()):
         # The sources were written since, though their versions do not show it. A file whose own
@@ -35,10 +41,12 @@ def resume(
     return kept
 
 
-def _is_whole(receipt: Receipt, task: ShardTask, source: Store, target: Store) -> bool:
+def _is_whole(
+    receipt: Receipt, task: ShardTask, source: Store, target: Store, *, compare: bool
+) -> bool:
     """Whether a staged file is what its receipt says, and what the task asks for.
 
-    Where the task asks for a comparison, every byte is compared with the sources.
+    With `compare`, or where the task asks for it, every byte is compared with the sources.
     """
     if receipt.nbytes != task.layout.nbytes or (receipt.damaged and not task.accept_damage):
         return False
@@ -47,7 +55,8 @@ def _is_whole(receipt: Receipt, task: ShardTask, source: Store, target: Store) -
         if found != receipt.sha256:
             return False
     with Sources(source, task.sources) as sources:
-        return not task.read_back or compared(task, target, sources) is not None
+        wanted = compare or task.read_back
+        return not wanted or compared(task, target, sources) is not None
 
 
 def _is_of_sources(receipt: Receipt, task: ShardTask, source: Store) -> bool:

@@ -45,7 +45,9 @@ class Job:
     that tasks took digests of are added; None leaves that file alone. `shared_block` is the block,
     in bytes, that the target can share with the sources. `directories` are those below the target
     that its files lie in, outer ones first, by name with the path in the source of the one whose
-    permissions they get.
+    permissions they get. `compare_kept`: the versions of the sources do not say whether they
+    changed, so that finished files of an interrupted run are kept only where they have the bytes
+    that would be written now.
     """
 
     identity: RunIdentity
@@ -58,6 +60,7 @@ class Job:
     checksums: bytes | None = None
     shared_block: int | None = None
     directories: Mapping[str, str] = field(default_factory=dict)
+    compare_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,9 @@ class _Run:
         if self.options.restart or self.journal.identity() is None:
             self.journal.end()
         else:
-            done = resume(tasks, self.source, self.target, self.journal)
+            done = resume(
+                tasks, self.source, self.target, self.journal, compare=self.job.compare_kept
+            )
         todo = [task for task in tasks if task.filename not in done]
         self._check_space(todo)
         names = [*(task.filename for task in tasks), CHECKSUMS]

@@ -60,8 +60,9 @@ class Sources:
 
     def check_unchanged(self) -> None:
         """Raise SourceChangedError where an open source has changed since it was opened."""
-        for source in self._open.values():
-            self._compare(source.reader)
+        with self._lock:
+            for source in self._open.values():
+                self._compare(source.reader)
 
     def _take(self, path: str) -> _Open:
         with self._lock:

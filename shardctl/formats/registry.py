@@ -20,6 +20,11 @@ BUILT_IN = (
     DCP,
 )
 
+#: The format to write where neither a source nor the user names one.
+DEFAULT = SAFETENSORS
+#: A format that keeps all that a state dict in memory has: tied tensors and views.
+LIKE_MEMORY = TORCH
+
 _formats: list[Format] = list(BUILT_IN)
 
 

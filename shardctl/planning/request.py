@@ -51,11 +51,12 @@ class Limits:
 
 
 def parse_limits(
-    *, max_shard_size: str | None, num_shards: int | None, single: bool, strict_size: bool
+    *, max_shard_size: int | str | None, num_shards: int | None, single: bool, strict_size: bool
 ) -> Limits | None:
     """Return the limits that were asked for, None for the source's number of shards.
 
-    Raises UsageError for a size that cannot be read, and for what cannot be used together.
+    A size that is a number is in bytes. Raises UsageError for a size that cannot be read, for less
+    than one shard, and for what cannot be used together.
     """
     asked = {"max_shard_size": max_shard_size, "num_shards": num_shards, "single": single or None}
     given = [f"`{name}`" for name, value in asked.items() if value is not None]
@@ -63,8 +64,10 @@ def parse_limits(
         raise UsageError(
             f"{' and '.join(given)} cannot be used together", hint="give just one of them"
         )
+    if num_shards is not None and num_shards < 1:
+        raise UsageError("`num_shards` is less than one", hint="give the number of files to write")
     if max_shard_size is not None:
-        return Limits(max_shard_bytes=parse_size(max_shard_size), strict=strict_size)
+        return Limits(max_shard_bytes=parse_size(str(max_shard_size)), strict=strict_size)
     if strict_size:
         raise UsageError("`strict_size` needs a size limit", hint="add `max_shard_size`")
     return Limits(num_shards=num_shards) if given else None

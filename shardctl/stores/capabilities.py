@@ -1,6 +1,6 @@
-"""What only some stores can do: each is a small protocol.
+"""What only some stores, or their readers, can do: each is a small protocol.
 
-A store has a capability when it has the method. Callers ask with `isinstance(store, Locks)`, and
+They have a capability when they have the method. Callers ask with `isinstance(store, Locks)`, and
 `stores.optional` says what is done without.
 """
 
@@ -115,3 +115,19 @@ class FollowsLinks(Protocol):
 
     def followed(self, path: str) -> str:
         """Return the path that `path` leads to, through every link; itself where it is none."""
+
+
+@runtime_checkable
+class ReadsInto(Protocol):
+    """A reader that fills memory of the caller, without a buffer in between."""
+
+    def read_into(self, offset: int, memory: memoryview) -> None:
+        """Fill all of `memory`, bytes that can be written, from `offset` on; raises as `read`."""
+
+
+@runtime_checkable
+class InMemory(Protocol):
+    """A reader whose bytes are in memory already."""
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return exactly `length` bytes from `offset`, valid while the reader is open."""

@@ -25,6 +25,7 @@ from shardctl.stores.faults import (
     write_failure,
     writing,
 )
+from shardctl.stores.optional import pieces
 
 #: Pieces of at least so many bytes are written back early (a call for each small piece costs more
 #: than it gains).
@@ -76,6 +77,18 @@ class LocalReader(Closing):
             pieces.append(self._some(offset + done, length - done))
             done += len(pieces[-1])
         return b"".join(pieces)
+
+    def read_into(self, offset: int, memory: memoryview) -> None:
+        """Fill all of `memory` from `offset` on; raises as `read` does."""
+        done = 0
+        while done < len(memory):
+            try:
+                count = self.descriptor.pread_into(memory[done:], offset + done)
+            except OSError as error:
+                raise read_failure(error, self.path, offset + done) from error
+            if not count:
+                raise shorter(self.path, offset, len(memory))
+            done += count
 
     def current(self) -> Version:
         """Return the version of the open file now."""
@@ -171,9 +184,10 @@ class LocalWriter:
             self._copy_in_kernel(offset, source, extent) if isinstance(source, LocalReader) else 0
         )
         self._start_writing(offset, kernel)
-        for done in range(kernel, extent.length, BUFFER_BYTES):
-            count = min(BUFFER_BYTES, extent.length - done)
-            self.write(offset + done, source.read(extent.offset + done, count))
+        done = kernel
+        for data in pieces(source, extent.part(kernel, extent.length - kernel), BUFFER_BYTES):
+            self.write(offset + done, data)
+            done += len(data)
         return Copied(kernel=kernel, buffered=extent.length - kernel)
 
     def sync(self) -> None:

@@ -1,4 +1,4 @@
-"""What a store may not be able to do, and what happens then: one function for each capability.
+"""What a store or a reader may not be able to do, and what happens then: a function for each.
 
 `Appends` is missing here: the journal keeps its receipts in another way without it
 (`engine.receipts`).
@@ -12,15 +12,17 @@ from functools import reduce
 from operator import and_
 
 from shardctl.model import Extent
-from shardctl.stores.base import Directory, Reader, Store
+from shardctl.stores.base import BUFFER_BYTES, Directory, Reader, Store
 from shardctl.stores.capabilities import (
     DropsCaches,
     FindsHoles,
     FollowsLinks,
+    InMemory,
     KeepsModes,
     KnowsFreeSpace,
     Locks,
     OpensDirectories,
+    ReadsInto,
     RemovesDirectories,
     SharesBlocks,
     SyncsDirectories,
@@ -130,3 +132,23 @@ def followed(store: Store, path: str) -> str:
     Without `FollowsLinks` it is the path itself: there are no links, or they are not seen.
     """
     return store.followed(path) if isinstance(store, FollowsLinks) else path
+
+
+def read_into(reader: Reader, offset: int, memory: memoryview) -> None:
+    """Fill `memory` from `offset` on. Without `ReadsInto` the bytes pass through a buffer."""
+    if isinstance(reader, ReadsInto):
+        reader.read_into(offset, memory)
+        return
+    for begin in range(0, len(memory), BUFFER_BYTES):
+        part = memory[begin : begin + BUFFER_BYTES]
+        part[:] = reader.read(offset + begin, len(part))
+
+
+def pieces(reader: Reader, extent: Extent, most: int) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of an extent, at most `most` at a time.
+
+    They are copies, except of a reader that is `InMemory`.
+    """
+    read = reader.view if isinstance(reader, InMemory) else reader.read
+    for offset in range(extent.offset, extent.end, most):
+        yield read(offset, min(most, extent.end - offset))

@@ -43,6 +43,10 @@ _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _NEW_FILE_MODE = 0o666
 
 
+#: Bytes that pass through a buffer where the system cannot read into memory of the caller.
+_STEP_BYTES = 1024 * 1024
+
+
 class Descriptor:
     """An open file with positioned reads and writes, for several threads at once."""
 
@@ -57,6 +61,14 @@ class Descriptor:
         with self._position:
             os.lseek(self.number, offset, os.SEEK_SET)
             return os.read(self.number, min(length, MAX_CALL))
+
+    def pread_into(self, memory: memoryview, offset: int) -> int:
+        """Fill `memory` from `offset` on; return the number of bytes read, 0 at the end."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self.number, [memory[:MAX_CALL]], offset)
+        data = self.pread(min(len(memory), _STEP_BYTES), offset)
+        memory[: len(data)] = data
+        return len(data)
 
     def pwrite(self, data: memoryview, offset: int) -> int:
         """Write at `offset`; return the number of bytes written, which may be fewer than all."""

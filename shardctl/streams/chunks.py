@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shardctl.model import Extent
 from shardctl.stores.base import Reader
+from shardctl.stores.optional import pieces
 
 #: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough
 #: for the caches.
@@ -16,7 +17,6 @@ CHUNK_BYTES = 1024 * 1024
 PART_BYTES = 16 * 1024 * 1024
 
 
-def chunks(reader: Reader, extent: Extent) -> Iterator[bytes]:
+def chunks(reader: Reader, extent: Extent) -> Iterator[bytes | memoryview]:
     """Yield the bytes of an extent, at most CHUNK_BYTES at a time."""
-    for offset in range(extent.offset, extent.end, CHUNK_BYTES):
-        yield reader.read(offset, min(CHUNK_BYTES, extent.end - offset))
+    return pieces(reader, extent, CHUNK_BYTES)

@@ -43,6 +43,22 @@ class Observer(Protocol):
         """All files are written, and are about to get their names."""
 
 
+class Silent(Observer):
+    """Shows nothing: an observer to derive from, for a program that wants some of the events."""
+
+    def start(self, nbytes: int, files: Mapping[str, int]) -> None:
+        """Show nothing."""
+
+    def advance(self, filename: str, nbytes: int) -> None:
+        """Show nothing."""
+
+    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None:
+        """Show nothing."""
+
+    def committing(self) -> None:
+        """Show nothing."""
+
+
 class CancelledError(Exception):
     """Raised by a tick after the run was cancelled; never leaves the executor."""
 

@@ -86,7 +86,7 @@ def data_differs(tensor: Tensor, other: str, at: int) -> Finding:
     return found if tensor.strides is not None else replace(found, offset=tensor.span.offset + at)
 
 
-def first_difference(one: bytes, other: bytes) -> int:
+def first_difference(one: bytes | memoryview, other: bytes) -> int:
     """Return the offset of the first byte in which two texts of one length differ.
 
     Their length where they are equal. Halves are compared, which takes no loop over the bytes.

@@ -119,7 +119,7 @@ class Follower:
         self._differs: int | None = None
         self._error: ShardctlError | None = None
 
-    def see(self, offset: int, chunk: bytes) -> None:
+    def see(self, offset: int, chunk: bytes | memoryview) -> None:
         """Compare what of a chunk is in the range.
 
         Chunks come in order; `offset` is in our file.
@@ -149,7 +149,7 @@ class Follower:
     def _failed(self) -> bool:
         return self._error is not None or self._differs is not None
 
-    def _compare(self, mine: bytes, its: bytes) -> None:
+    def _compare(self, mine: bytes | memoryview, its: bytes) -> None:
         if self._differs is None and mine != its:
             self._differs = self._read + first_difference(mine, its)
         if self._sha is not None:
@@ -189,7 +189,7 @@ class Followers:
         self._waiting = deque(self._all)
         self._passed: list[tuple[Twin, Follower]] = []
 
-    def see(self, offset: int, chunk: bytes) -> None:
+    def see(self, offset: int, chunk: bytes | memoryview) -> None:
         """Compare a chunk; chunks come in order, `offset` is in our file."""
         end = offset + len(chunk)
         while self._waiting and self._waiting[0][0].extent.offset < end:

@@ -98,6 +98,21 @@ def test_runs_add_to_what_is_kept(tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
+def test_models_are_timed_without_their_imports(tmp_path: Path) -> None:
+    """A way to save or load a model reports its seconds and its memory above the model itself."""
+    options = ("--size", "5MB", "--runs", "1", "--only", "python/save-bin", "--only")
+    subprocess.run(
+        bench(tmp_path, *options, "python/new-warm"), capture_output=True, check=True, cwd=ROOT
+    )
+    kept = results.load(str(tmp_path / "kept.json"))
+    assert sorted(kept.works) == ["python/new-warm", "python/save-bin"]
+    for work in kept.works.values():
+        (sample,) = work.samples["shardctl"]
+        assert 0 < sample.seconds < 60
+        assert sample.peak < 64 * 2**20
+    assert "Models in memory" in (tmp_path / "docs" / report.PAGE).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_stopped_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """A signal ends the run with its exit code, and its sources and results are gone."""

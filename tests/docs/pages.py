@@ -1,10 +1,12 @@
 """The examples in the documentation: a page's blocks, how they run, and whether the output is
 right.
 
-A block of `console` has commands after `$ ` and what they print; one of `sh` is a script. A comment
-right before a block directs its test:
+A block of `console` has commands after `$ ` and what they print; one of `sh` is a script; one of
+`python` has statements after `>>> ` and what they print, for one interpreter in each directory. A
+comment right before a block directs its test:
 
     <!-- not run: the reason -->        the block is only shown
+    <!-- file: NAME -->                 the block is written to a file
     <!-- before: commands -->           it starts again, in a fresh directory, after these commands
     <!-- stand-in: 2GB = 100KB -->      the test uses the second; numbers of the output may differ
 
@@ -14,6 +16,7 @@ text, alone on a line any lines; blank lines and how long something took are not
 
 from __future__ import annotations
 
+import doctest
 import os
 import pty
 import re
@@ -23,9 +26,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.docs.session import Session, session
 from tests.support.terminals import until_closed
 
-LANGUAGES = ("console", "sh")
+LANGUAGES = ("console", "sh", "python")
 _BLOCK = re.compile(
     r"(?P<comments>(?:<!--(?:(?!-->).)*-->\s*)*)^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
@@ -35,7 +39,7 @@ _HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
 _COMMAND = re.compile(
     r"^\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*)\n(?P<output>(?:(?!\$ )[^\n]*\n)*)", re.MULTILINE
 )
-_COMMENT = re.compile(r"<!--\s*(before|not run|stand-in):\s*(.*?)\s*-->", re.DOTALL)
+_COMMENT = re.compile(r"<!--\s*(before|file|not run|stand-in):\s*(.*?)\s*-->", re.DOTALL)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _BAR = "[█▉▊▋▌▍▎▏▓·]"
 _NUMBER = r"\d[\d,.]*(?: [KMGT]?B)?"
@@ -146,9 +150,9 @@ class Shell:
     """
 
     def __init__(self, directory: Path, binaries: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._code = 0
-        self._environment = {
+        self.environment = {
             "PATH": os.pathsep.join([str(binaries), "/usr/local/bin", "/usr/bin", "/bin"]),
             "HOME": str(directory),
             "LANG": "C.UTF-8",
@@ -166,7 +170,7 @@ class Shell:
         script = f"(exit {self._code}); {command}"
         with os.fdopen(master, "rb", buffering=0) as terminal:
             process = subprocess.Popen(
-                ["bash", "-c", script], cwd=self._directory, env=self._environment,
+                ["bash", "-c", script], cwd=self.directory, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
             )  # fmt: skip
             os.close(slave)
@@ -185,20 +189,41 @@ def play(scene: Scene, shell: Shell) -> None:
     code.
     """
     shell.script(scene.before)
-    for block in scene.blocks:
-        if block.language == "sh":
-            shell.script(_substituted(block.text, block))
-            continue
-        shown = list(examples(block))
-        for example, following in zip(shown, [*shown[1:], None], strict=True):
-            output, code = shell.run(_substituted(example.command, block))
-            what = f"{scene.page}, {block.heading}\n$ {example.command}\n"
-            shows = _substituted(example.output, block)
-            printed = "".join(f"{line}\n" for line in filled(output))
-            fits = pattern(shows, stand_in="stand-in" in block.directives).fullmatch(printed)
-            assert fits, f"{what}shows\n{shows}\nand printed\n{output}"
-            expected = following is not None and "$?" in following.command
-            assert code == 0 or expected, f"{what}ended with {code}:\n{output}"
+    with session(shell.directory, shell.environment) as python:
+        for block in scene.blocks:
+            if "file" in block.directives:
+                (shell.directory / block.directives["file"]).write_text(block.text)
+            elif block.language == "sh":
+                shell.script(_substituted(block.text, block))
+            elif block.language == "python":
+                _play_python(block, python)
+            else:
+                _play_console(block, shell)
+
+
+def _play_console(block: Block, shell: Shell) -> None:
+    shown = list(examples(block))
+    for example, following in zip(shown, [*shown[1:], None], strict=True):
+        output, code = shell.run(_substituted(example.command, block))
+        _compare(block, f"$ {example.command}\n", example.output, output)
+        expected = following is not None and "$?" in following.command
+        assert code == 0 or expected, (
+            f"{block.page}: {example.command} ended with {code}:\n{output}"
+        )
+
+
+def _play_python(block: Block, python: Session) -> None:
+    for example in doctest.DocTestParser().get_examples(block.text):
+        output = python.run(_substituted(example.source, block))
+        _compare(block, f">>> {example.source}", example.want, output)
+
+
+def _compare(block: Block, ran: str, shown: str, output: str) -> None:
+    shows = _substituted(shown, block)
+    printed = "".join(f"{line}\n" for line in filled(output))
+    fits = pattern(shows, stand_in="stand-in" in block.directives).fullmatch(printed)
+    what = f"{block.page}, {block.heading}\n{ran}"
+    assert fits, f"{what}shows\n{shows}\nand printed\n{output}"
 
 
 def _substituted(text: str, block: Block) -> str:

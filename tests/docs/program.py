@@ -41,7 +41,10 @@ def served(directory: Path) -> Iterator[Path]:
     binaries.mkdir(parents=True)
     shim = binaries / "shardctl"
     shim.write_text(SHIM.format(python=sys.executable, path=str(path)))
-    shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
+    python = binaries / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} "$@"\n')
+    for script in (shim, python):
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()

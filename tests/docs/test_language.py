@@ -33,8 +33,12 @@ AVOIDED = {
     r"\bfolders?\b(?!-(ambiguous|leftover))": "directory",
 }
 
-#: Files that name the words, so as to replace them, and one that is not ours to word.
-NAMING = {"docs/style.md", "tests/docs/test_language.py", "LICENSE"}
+#: Files that name the words, so as to replace them; one that is not ours to word; and those of
+#: functions whose parameter is called as in the function of transformers that they stand in for.
+NAMING = {
+    *("docs/style.md", "tests/docs/test_language.py", "LICENSE"),
+    *(f"shardctl/torch/{name}.py" for name in ("load", "save", "state_dict")),
+}
 TEXTS = (
     ".py",
     ".md",

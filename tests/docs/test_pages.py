@@ -27,8 +27,9 @@ def test_what_is_not_run_says_why(page: object) -> None:
         assert block.language not in ALIASES, f"{block.heading}: say `console` or `sh`"
         if block.language in LANGUAGES and not block.is_run:
             assert len(block.directives["not run"].split()) > 2, block.heading
-        if block.language == "console":
-            assert block.text.startswith("$ "), block.heading
+        begins = {"console": "$ ", "python": ">>> "}.get(block.language, "")
+        if block.is_run and "file" not in block.directives:
+            assert block.text.startswith(begins), block.heading
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from shardctl.cli.options import ProgressName
 from shardctl.cli.process import can_redraw
 from shardctl.cli.progress.tally import Clock, Tally, format_seconds
 from shardctl.sizes import format_size
-from shardctl.streams.progress import Observer
+from shardctl.streams.progress import Observer, Silent
 from shardctl.text import escape, plural
 
 #: Seconds between plain lines and between JSON `advance` events.
@@ -39,15 +39,6 @@ def shown(how: ProgressName, *, quiet: bool, writes: bool = True) -> Iterator[Ob
 
         with Bars(writes=writes) as bars:
             yield bars
-
-
-class Silent:
-    """Shows nothing."""
-
-    def start(self, nbytes: int, files: Mapping[str, int]) -> None: ...
-    def advance(self, filename: str, nbytes: int) -> None: ...
-    def finished(self, filename: str, nbytes: int, *, kept: bool) -> None: ...
-    def committing(self) -> None: ...
 
 
 class PlainLines:

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from shardctl.cli import documents
-from shardctl.cli.progress.observers import Silent
 from shardctl.commands.index import make_index
 from shardctl.commands.inspect import inspect_checkpoint
 from shardctl.commands.prepare import Prepared, prepare
@@ -17,6 +16,7 @@ from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
+from shardctl.streams.progress import Silent
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
 from tests.support.memory_checkpoints import put, sample, weights

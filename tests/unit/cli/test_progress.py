@@ -12,12 +12,12 @@ from rich.console import Console
 
 from shardctl.cli.options import ProgressName
 from shardctl.cli.progress.bars import Bars
-from shardctl.cli.progress.observers import JsonEvents, PlainLines, Silent, shown
+from shardctl.cli.progress.observers import JsonEvents, PlainLines, shown
 from shardctl.cli.progress.tally import Tally, format_seconds
 from shardctl.cli.terminal.canvas import Canvas
 from shardctl.cli.terminal.charts import label
 from shardctl.errors import Stopped, StorageError
-from shardctl.streams.progress import Observer
+from shardctl.streams.progress import Observer, Silent
 from shardctl.text import cells
 
 MB = 1000 * 1000

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.cli.progress.observers import Silent
 from shardctl.commands.prepare import Prepared, prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import TargetExistsError
 from shardctl.planning.request import Companions, Limits, WriteOptions
 from shardctl.stores.local import LocalStore
+from shardctl.streams.progress import Silent
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put, sample, weights
 

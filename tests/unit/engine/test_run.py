@@ -28,7 +28,7 @@ from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
 from shardctl.streams.pool import Threads
 from shardctl.streams.progress import Ticks
-from shardctl.testing.memory import MemoryStore
+from shardctl.testing.memory import MemoryReader, MemoryStore
 from tests.support.memory_checkpoints import get, put
 
 ONE, RESTART = RunOptions(jobs=1), RunOptions(jobs=1, restart=True)
@@ -183,6 +183,38 @@ def test_a_staged_file_that_changed_is_written_again(store: MemoryStore, data: b
     put(store, "t/.shardctl/files/a", data)
     assert "kept a" not in run(store, job(store, digest=True))
     assert get(store, "t/a") == b"some data"
+
+
+@pytest.mark.parametrize(("data", "kept"), [(b"some data", True), (b"more data", False)])
+def test_a_source_without_versions_is_compared(store: MemoryStore, data: bytes, kept: bool) -> None:
+    """Where versions say nothing, a finished file is kept only with the bytes of the source now."""
+
+    class Timeless(MemoryStore):
+        """A store of one version of the source, whatever it holds."""
+
+        def open(self, path: str) -> MemoryReader:
+            reader = super().open(path)
+            reader.version = Version(9, "always")
+            reader.current = lambda: reader.version  # type: ignore[method-assign] # (the same)
+            return reader
+
+        def version(self, path: str) -> Version:
+            return Version(9, "always") if path == "s" else super().version(path)
+
+    source = Timeless()
+    put(source, "s", b"some data")
+    sources = {"s": Version(9, "always")}
+    made = job(store)
+    tasks = tuple(replace(task, sources=sources) for task in made.tasks)
+    identity = RunIdentity("id", {}, sources)
+    work = replace(made, tasks=tasks, sources=sources, identity=identity, compare_kept=True)
+    with pytest.raises(SourceChangedError):
+        execute(broken(work), source, store, ONE, Threads, Told())
+    put(source, "s", data)
+    told = Told()
+    execute(work, source, store, ONE, Threads, told)
+    assert ("kept a" in told.said) is kept
+    assert get(store, "t/a") == data
 
 
 def test_restart_discards_an_unfinished_run(store: MemoryStore) -> None:

@@ -1,0 +1,114 @@
+"""What a writing function takes as keyword arguments, and the options that these ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, get_args
+
+from shardctl.errors import UsageError
+from shardctl.planning.cast import conversion_of
+from shardctl.planning.request import (
+    Companions,
+    LayoutChoice,
+    Order,
+    Replace,
+    Selection,
+    Tied,
+    WriteOptions,
+    parse_limits,
+)
+from shardctl.text import escape
+
+
+class SelectionKeywords(TypedDict, total=False):
+    """Which tensors are taken, and what they are called: the fields of `Selection`."""
+
+    include: Sequence[str]
+    exclude: Sequence[str]
+    strip_prefix: str
+    add_prefix: str
+    rename: Sequence[tuple[str, str]]
+
+
+class WriteKeywords(SelectionKeywords, total=False):
+    """What a writing function takes as keyword arguments. All may be left out.
+
+    At most one of `max_shard_size` (such as "5GB", or bytes), `num_shards` and `single` limits the
+    result; `strict_size` limits the whole file, header included. `include` to `rename` are those of
+    `Selection`, `dtype` and `keep_dtype` choose a `Conversion`. The other keys are the fields of
+    `WriteOptions`, with `name` for its `stem`.
+    """
+
+    max_shard_size: int | str | None
+    num_shards: int | None
+    single: bool
+    strict_size: bool
+    format: str | None
+    order: Order
+    name: str | None
+    variant: str | None
+    key: str | None
+    dtype: str | None
+    keep_dtype: Sequence[str]
+    drop_non_tensors: bool
+    tied: Tied
+    layout: LayoutChoice
+    companions: Companions
+    replace: Replace
+    replace_companions: bool
+    read_back: bool
+    accept_damage: bool
+    checksums: bool
+
+
+def selection_from(keywords: SelectionKeywords) -> Selection:
+    """Return the selection that keyword arguments ask for."""
+    return Selection(
+        include=tuple(keywords.get("include", ())),
+        exclude=tuple(keywords.get("exclude", ())),
+        strip_prefix=keywords.get("strip_prefix", ""),
+        add_prefix=keywords.get("add_prefix", ""),
+        rename=tuple((old, new) for old, new in keywords.get("rename", ())),
+    )
+
+
+#: The values of settings that have a few.
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "order": get_args(Order),
+    "tied": get_args(Tied),
+    "layout": get_args(LayoutChoice),
+    "replace": get_args(Replace),
+    "companions": get_args(Companions),
+}
+
+
+def options_from(keywords: WriteKeywords) -> WriteOptions:
+    """Return the options that keyword arguments ask for.
+
+    Raises UsageError as `parse_limits` does and for a value that a setting does not have, and
+    TypeError for an argument that does not exist.
+    """
+    given: dict[str, Any] = {**keywords}
+    for setting, choices in _CHOICES.items():
+        if setting in given and given[setting] not in choices:
+            raise UsageError(
+                f"`{setting}` cannot be {escape(repr(given[setting]))}",
+                hint=f"choose one of: {', '.join(choices)}",
+            )
+    limits = parse_limits(
+        max_shard_size=given.pop("max_shard_size", None),
+        num_shards=given.pop("num_shards", None),
+        single=given.pop("single", False),
+        strict_size=given.pop("strict_size", False),
+    )
+    selection = selection_from(keywords)
+    for name in SelectionKeywords.__annotations__:
+        given.pop(name, None)
+    conversion = conversion_of(given.pop("dtype", None), given.pop("keep_dtype", ()))
+    return WriteOptions(
+        limits=limits,
+        stem=given.pop("name", None),
+        selection=selection,
+        conversion=conversion,
+        **given,
+    )

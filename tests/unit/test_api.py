@@ -1,0 +1,186 @@
+"""The functions for programs: what they return, and that they do what the commands do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+import shardctl
+from shardctl.planning.keywords import WriteKeywords, options_from
+from shardctl.planning.request import Selection, WriteOptions
+from tests.support.observers import Counting
+from tests.support.program import ROOT
+from tests.support.safetensors_files import read_tensors, write_safetensors
+
+TENSORS = {f"layer.{number}.weight": bytes([number]) * 400 for number in range(6)}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A directory of one safetensors file and a config."""
+    directory = tmp_path / "model"
+    write_safetensors(directory / "model.safetensors", TENSORS)
+    (directory / "config.json").write_text("{}")
+    return directory
+
+
+def test_write_splits_and_reports_progress(source: Path, tmp_path: Path) -> None:
+    """The result says what to load from, and the observer got all the bytes of every file."""
+    target, observer = tmp_path / "sharded", Counting()
+    written = shardctl.write(source, target, max_shard_size=800, observer=observer, record=False)
+    assert written.path == str(target / "model.safetensors.index.json")
+    assert (len(written.plan.shards), written.up_to_date) == (3, False)
+    assert {file.filename for file in written.files} == set(observer.done)
+    assert dict(observer.advanced) == dict(observer.sizes)
+    assert read_tensors(target) == TENSORS
+
+
+def test_a_second_write_finds_the_target_up_to_date(source: Path, tmp_path: Path) -> None:
+    """Nothing is written where the result is there already."""
+    for expected in (False, True):
+        written = shardctl.write(source, tmp_path / "sharded", num_shards=2, record=False)
+        assert written.up_to_date is expected
+
+
+def test_plan_writes_nothing(source: Path, tmp_path: Path) -> None:
+    """A plan has the files with their exact sizes, and leaves no trace."""
+    target = tmp_path / "sharded"
+    planned = shardctl.plan(source, target, max_shard_size="800B")
+    assert not target.exists()
+    written = shardctl.write(source, target, max_shard_size="800B", record=False)
+    sizes = {path.name: path.stat().st_size for path in target.glob("*.safetensors")}
+    assert {shard.filename: shard.size for shard in planned.shards} == sizes
+    assert planned.id == written.plan.id
+
+
+def test_inspect_verify_and_reindex(source: Path, tmp_path: Path) -> None:
+    """The functions that read return what the commands print."""
+    target = tmp_path / "sharded"
+    shardctl.write(source, target, num_shards=2, record=False)
+    assert shardctl.inspect(target).total_size == 2400
+    assert len(shardctl.inspect(target, pattern="*.1.*").tensors) == 1
+    verdict = shardctl.verify(target, deep=True, against=source)
+    assert verdict.ok
+    assert set(verdict.digests) == set(TENSORS)
+    (target / "model.safetensors.index.json").unlink()
+    assert shardctl.reindex(target, check=True).changes == ("the index is missing",)
+    assert shardctl.reindex(target).path == str(target / "model.safetensors.index.json")
+    assert shardctl.verify(target).ok
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_shard_size": "5 gigabits"},
+        {"max_shard_size": 0},
+        {"num_shards": 0},
+        {"num_shards": 2, "single": True},
+        {"replace": True},
+        {"tied": "copy"},
+        {"order": "sorted"},
+        {"layout": "wide"},
+        {"format": "gguf5"},
+        {"jobs": 0},
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_are_usage_errors(
+    options: dict[str, object], source: Path, tmp_path: Path
+) -> None:
+    """A wrong value is an error before anything is written, and names no option."""
+    with pytest.raises(shardctl.UsageError) as caught:
+        shardctl.write(source, tmp_path / "target", record=False, **options)  # type: ignore[arg-type] # which is what is tested
+    assert "--" not in f"{caught.value.message} {caught.value.hint}"
+    assert not (tmp_path / "target").exists()
+
+
+def test_an_argument_that_does_not_exist_is_a_type_error(source: Path, tmp_path: Path) -> None:
+    """A misspelled setting is refused like that of any function."""
+    with pytest.raises(TypeError, match="max_shards"):
+        shardctl.plan(source, tmp_path / "target", max_shards=3)  # type: ignore[call-arg] # (the same)
+
+
+def test_a_refused_target_says_what_a_program_can_do(source: Path, tmp_path: Path) -> None:
+    """The hint of an error names the setting as a program spells it."""
+    shardctl.write(source, tmp_path / "target", num_shards=2, record=False)
+    with pytest.raises(shardctl.TargetExistsError) as caught:
+        shardctl.write(source, tmp_path / "target", num_shards=3, record=False)
+    assert '`replace="same"`' in caught.value.hint
+    shardctl.write(source, tmp_path / "target", num_shards=3, record=False, replace="same")
+    assert read_tensors(tmp_path / "target") == TENSORS
+
+
+def test_every_option_has_a_keyword() -> None:
+    """What a command can be asked for, a program can ask for."""
+    limits = {"max_shard_size", "num_shards", "single", "strict_size"}
+    parts = {field.name for field in fields(Selection)} | {"dtype", "keep_dtype"}
+    options = {field.name for field in fields(WriteOptions)}
+    keywords = set(get_type_hints(WriteKeywords))
+    assert keywords >= limits | parts | {"name"}
+    whole = {"limits", "stem", "selection", "conversion"}
+    assert keywords - limits - parts - {"name"} == options - whole
+    assert options_from({}) == WriteOptions(limits=None)
+
+
+def test_a_function_keeps_its_name(source: Path) -> None:
+    """`shardctl.verify` is the function, also after modules of the subpackage were imported."""
+    import shardctl.verify.run
+
+    assert callable(shardctl.verify)
+    assert shardctl.verify(source).ok
+    with pytest.raises(AttributeError, match="no attribute 'unknown'"):
+        shardctl.unknown  # type: ignore[attr-defined] # noqa: B018 - which is what is tested
+    assert set(shardctl.__all__) <= set(dir(shardctl))
+
+
+PROGRAM = """
+from pathlib import Path
+
+import shardctl
+
+
+class Bar(shardctl.Silent):
+    def advance(self, filename: str, nbytes: int) -> None:
+        print(filename, nbytes)
+
+
+def split(source: Path) -> str:
+    written = shardctl.write(source, "target", max_shard_size="2GB", tied="share", observer=Bar())
+    reveal_type(written)
+    reveal_type(shardctl.verify(source).ok)
+    return written.path
+
+
+shardctl.write("a", "b", tied="wrong")
+"""
+
+
+REFUSED = (
+    """error: Argument "tied" to "write" has incompatible type "Literal['wrong']"; """
+    """expected "Literal['share', 'expand']\""""
+)
+
+
+def test_programs_are_typed(tmp_path: Path) -> None:
+    """The type checker knows the functions, their settings and their results."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "program.py"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"MYPYPATH": str(ROOT), "MYPY_CACHE_DIR": str(tmp_path)},
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("program.py")]
+    assert [line.partition(": ")[2].split("  [")[0] for line in lines] == [
+        'note: Revealed type is "shardctl.api.Written"',
+        'note: Revealed type is "bool"',
+        REFUSED,
+    ], done.stdout
