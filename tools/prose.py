@@ -22,6 +22,10 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
             "it is named."
         ),
         (
+            "A directory with a `model_index.json` is a pipeline: the commands work on every "
+            "directory in it that holds weights, and those that write keep the tree."
+        ),
+        (
             "*TARGET* is a directory, created if needed; for `merge`, and for `reshard` "
             "`--single`, it may be a file that ends in `.safetensors` or `.bin`. The format is "
             "that of the source, unless `--to` or the suffix says otherwise. A checkpoint that is "

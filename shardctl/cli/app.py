@@ -21,7 +21,7 @@ from shardctl.cli.exits import write_stdout
 from shardctl.cli.remedies import spelled
 
 if TYPE_CHECKING:
-    from shardctl.commands.prepare import Prepared
+    from shardctl.commands.work import Work
 
 app = typer.Typer(
     cls=Program,
@@ -53,8 +53,8 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.cli.process import after, held
     from shardctl.cli.progress import observers as progress
     from shardctl.cli.reporting import Reporter
-    from shardctl.commands.prepare import prepare
     from shardctl.commands.records import records as records_of_user
+    from shardctl.commands.work import prepare_all
     from shardctl.commands.write import write
     from shardctl.engine.run import RunOptions
     from shardctl.stores.registry import open_store
@@ -67,7 +67,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
     options = arguments.write_options()
     finish = not (arguments.dry_run or arguments.check)
     records = records_of_user(keep=arguments.record)
-    prepared = prepare(
+    work = prepare_all(
         source_store,
         source,
         target_store,
@@ -80,56 +80,59 @@ def _write(name: str, arguments: WriterArguments) -> None:
         more_sources=more,
     )
     if arguments.check:
-        raise typer.Exit(0 if prepared.up_to_date else WORK_TO_DO)
-    for note in prepared.notes:
+        raise typer.Exit(0 if work.up_to_date else WORK_TO_DO)
+    for note in work.notes:
         log(f"note: {note}", quiet=arguments.quiet)
-    for detail in render.details(prepared) if arguments.verbose else ():
+    for detail in render.details(work) if arguments.verbose else ():
         log(detail, quiet=arguments.quiet)
     if arguments.dry_run:
-        report.plan(prepared)
+        report.plan(work)
         if arguments.json:
             write_stdout(
-                documents.dump(documents.plan_file(name, prepared, source_store, target_store))
+                documents.dump(documents.plan_file(name, work, source_store, target_store))
             )
         else:
-            _show_plan(prepared, quiet=arguments.quiet)
+            _show_plan(work, quiet=arguments.quiet)
         return
-    result = prepared.path(target_store)
-    receipts, seconds = prepared.receipts, None
-    if receipts is None:
-        begun = time.monotonic()
-        hold = partial(held, result)
-        run = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=hold)
+    result = work.path(target_store)
+    begun, todo = time.monotonic(), [run for run in work.parts if not run.prepared.up_to_date]
+    written = {run.name: run.prepared.receipts or () for run in work.parts}
+    for run in todo:
+        # Only with the last one all of the result is there.
+        hold = partial(held, result if run is todo[-1] else None)
+        how = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=hold)
         with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
-            receipts = write(source_store, target_store, prepared, run, observer, records=records)
-        seconds = time.monotonic() - begun
+            written[run.name] = write(
+                source_store, target_store, run.prepared, how, observer, records=records
+            )
+    seconds = time.monotonic() - begun
     with after(result):
         summary = (
-            "up to date"
-            if seconds is None
-            else render.summary(prepared, receipts, seconds, verbose=arguments.verbose)
+            render.summary(work, written, seconds, verbose=arguments.verbose)
+            if todo
+            else "up to date"
         )
         log(summary, quiet=arguments.quiet)
-        for note in render.accepted(receipts):
+        for note in render.accepted(written):
             log(f"note: {note}", quiet=arguments.quiet)
-        report.plan(prepared)
+        report.plan(work)
         if arguments.json:
-            write_stdout(documents.dump(documents.writing(name, prepared, target_store, receipts)))
+            write_stdout(documents.dump(documents.writing(name, work, target_store, written)))
         else:
             write_stdout(result + "\n")
 
 
-def _show_plan(prepared: Prepared, *, quiet: bool) -> None:
+def _show_plan(work: Work, *, quiet: bool) -> None:
     """Show a plan on stdout; in a pipe, what its rows do not say goes to stderr."""
     from shardctl.cli import render
     from shardctl.view.facts import facts
 
-    if prepared.up_to_date:
+    if work.up_to_date:
         log("up to date", quiet=quiet)
     drawing = render.drawing()
-    for fact in () if drawing else facts(prepared):
+    for fact in () if drawing else facts(work):
         log(fact, quiet=quiet)
-    write_stdout(render.plan(prepared) if drawing else render.plan_rows(prepared))
+    write_stdout(render.plan(work) if drawing else render.plan_rows(work))
 
 
 def _writer(
@@ -198,15 +201,13 @@ def inspect(
     from shardctl.cli import documents, render
     from shardctl.cli.progress import headers
     from shardctl.cli.reporting import Reporter
-    from shardctl.commands import inspect as inspection
+    from shardctl.commands.pipeline import inspect_all
     from shardctl.stores.registry import open_store
 
     store, path = open_store(source)
     reporter = Reporter(report)
     with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
-        found = inspection.inspect(
-            store, path, key=key, globs=globs or (), variant=variant, opened=opened
-        )
+        found = inspect_all(store, path, key=key, globs=globs or (), variant=variant, opened=opened)
     for warning in found.warnings:
         log(f"warning: {warning}", quiet=quiet)
     for note in found.notes:
@@ -313,6 +314,7 @@ def verify(
     from shardctl.planning.keywords import selection_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
+    from shardctl.verify.pipeline import asking
     from shardctl.verify.run import Thoroughness
     from shardctl.verify.run import verify as run_checks
 
@@ -330,11 +332,15 @@ def verify(
         digests=json,
     )
     reporter = Reporter(report)
-    with (
-        showing.shown(progress, quiet=quiet, writes=False) as observer,
-        headers.shown(progress, quiet=quiet, verbose=verbose, ends=False) as opened,
-    ):
-        found = run_checks(store, path, how, observer, other_store, opened)
+    asked = asking(store, path, how, other_store)
+    verdicts = []
+    for part in asked.parts:
+        with (
+            showing.shown(progress, quiet=quiet, writes=False) as observer,
+            headers.shown(progress, quiet=quiet, verbose=verbose, ends=False) as opened,
+        ):
+            verdicts.append(run_checks(store, part.source, part.how, observer, other_store, opened))
+    found = asked.verdict(verdicts)
     found = replace(
         found,
         findings=tuple(map(spelled_finding, found.findings)),

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from shardctl.commands.diff import Difference
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
+    from shardctl.commands.pipeline import Inspected
     from shardctl.commands.prepare import Prepared
+    from shardctl.commands.work import Part, Work
     from shardctl.engine.receipts import Receipt
+    from shardctl.engine.space import Room
     from shardctl.model import Tensor
+    from shardctl.planning.carried import NotCarried
     from shardctl.stores.base import Store
     from shardctl.verify.run import Verdict
 
@@ -29,16 +33,34 @@ _VALUES_AT_A_TIME = 1000
 
 
 def dump(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a document as one line, in pieces: an iterator becomes a list, never held whole."""
-    before = "{"
-    for key, value in document.items():
-        yield f"{before}{json.dumps(key)}: "
-        if isinstance(value, Iterator):
+    """Yield a document as one line, in pieces: an iterator becomes a list, never held whole.
+
+    Documents within it, in objects and in tuples, are made in the same way.
+    """
+    yield from _pieces(document)
+    yield "\n"
+
+
+def _pieces(value: object) -> Iterator[str]:
+    match value:
+        case Mapping():
+            before = "{"
+            for key, inner in value.items():
+                yield f"{before}{json.dumps(key)}: "
+                yield from _pieces(inner)
+                before = ", "
+            yield "}" if before == ", " else "{}"
+        case tuple():
+            before = "["
+            for inner in value:
+                yield before
+                yield from _pieces(inner)
+                before = ", "
+            yield "]" if before == ", " else "[]"
+        case Iterator():
             yield from _listed(value)
-        else:
+        case _:
             yield json.dumps(value)
-        before = ", "
-    yield "}\n"
 
 
 def _listed(values: Iterator[Any]) -> Iterator[str]:
@@ -49,11 +71,26 @@ def _listed(values: Iterator[Any]) -> Iterator[str]:
     yield "]" if before == ", " else "[]"
 
 
-def inspection(found: Inspection, *, top: int | None = None) -> dict[str, Any]:
-    """Return what `inspect --json` prints: every tensor, or the `top` largest.
+def inspection(found: Inspected, *, top: int | None = None) -> dict[str, Any]:
+    """Return what `inspect --json` prints: every tensor, or the `top` largest of each component.
 
     `tensors` is an iterator, for `dump`.
     """
+    if found.pipeline is None:
+        return _inspection(found.parts[0][1], top)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": "inspect",
+        "source": found.source,
+        "total_size": found.total_size,
+        "total_parameters": found.total_parameters,
+        "components": tuple(
+            {"name": name, "document": _inspection(part, top)} for name, part in found.parts
+        ),
+    }
+
+
+def _inspection(found: Inspection, top: int | None) -> dict[str, Any]:
     tensors: Iterable[Tensor] = found.tensors
     if top:
         from shardctl.view.tensors import largest  # noqa: PLC0415 - only where it is asked for
@@ -105,12 +142,47 @@ def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
 
 
 def writing(
-    command: str, prepared: Prepared, target_store: Store, receipts: Sequence[Receipt] | None
+    command: str, work: Work, target_store: Store, written: Mapping[str, Sequence[Receipt]] | None
 ) -> dict[str, Any]:
     """Return what `split`, `merge` and `reshard` print with `--json`.
 
-    `receipts` is None where nothing was written.
+    `written` has the receipts of each part, by its name; it is None where nothing was written.
     """
+
+    def receipts(part: Part) -> Sequence[Receipt] | None:
+        return None if written is None else written[part.name]
+
+    if work.pipeline is None:
+        return _writing(command, work.parts[0].prepared, target_store, receipts(work.parts[0]))
+    documents = tuple(
+        {
+            "name": part.name,
+            "document": _writing(command, part.prepared, target_store, receipts(part)),
+        }
+        for part in work.weights
+    )
+    rest = [part.prepared for part in work.parts if not part.has_weights]
+    left = [*work.left, *(each for prepared in rest for each in prepared.not_carried)]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": command,
+        "done": written is not None,
+        "up_to_date": work.up_to_date,
+        "source": work.source,
+        "target": work.target,
+        "loads_from": work.path(target_store),
+        "total_size": sum(part.prepared.plan.total_size for part in work.weights),
+        "components": documents,
+        "companions": [name for prepared in rest for name in prepared.companions],
+        "superseded": [name for prepared in rest for name in prepared.changes.superseded],
+        "not_carried": _not_carried(left),
+    }
+
+
+def _writing(
+    command: str, prepared: Prepared, target_store: Store, receipts: Sequence[Receipt] | None
+) -> dict[str, Any]:
+    """Return the document of one run. `receipts` is None where nothing was written."""
     plan = prepared.plan
     digests = {receipt.filename: receipt.sha256 for receipt in receipts or ()}
     copied = sum((receipt.copied for receipt in receipts or ()), Copied())
@@ -140,10 +212,7 @@ def writing(
         "copied": {"kernel": copied.kernel, "shared": copied.shared, "buffered": copied.buffered},
         "companions": list(prepared.companions),
         "superseded": list(prepared.changes.superseded),
-        "not_carried": [
-            {"name": each.name, "kind": each.kind, "reason": each.reason, "size": each.size}
-            for each in prepared.not_carried
-        ],
+        "not_carried": _not_carried(prepared.not_carried),
         "damaged": [
             *prepared.accepted,
             *(place for receipt in receipts or () for place in receipt.damaged),
@@ -154,22 +223,38 @@ def writing(
     return document
 
 
-def plan_file(
-    command: str, prepared: Prepared, source_store: Store, target_store: Store
-) -> dict[str, Any]:
+def _not_carried(left: Iterable[NotCarried]) -> list[dict[str, Any]]:
+    return [
+        {"name": each.name, "kind": each.kind, "reason": each.reason, "size": each.size}
+        for each in left
+    ]
+
+
+def plan_file(command: str, work: Work, source_store: Store, target_store: Store) -> dict[str, Any]:
     """Return the plan file, which a writer prints with `--dry-run --json`."""
+    document = writing(command, work, target_store, None)
+    if work.pipeline is None:
+        prepared = work.parts[0].prepared
+        return {**document, "plan": _plan(prepared, source_store), "room": _room(work.room)}
+    for part, component in zip(work.weights, document["components"], strict=True):
+        component["document"]["plan"] = _plan(part.prepared, source_store)
+        component["document"]["room"] = _room(part.prepared.room)
+    return {**document, "room": _room(work.room)}
+
+
+def _plan(prepared: Prepared, source_store: Store) -> dict[str, Any]:
     options = options_of(prepared.plan.request)
     return {
-        **writing(command, prepared, target_store, None),
-        "plan": {
-            "layout_version": LAYOUT_VERSION,
-            "layout": options["layout"],
-            "block_size": prepared.plan.request.block or COMPACT_BLOCK,
-            "options": options,
-            "sources": _sources(prepared, source_store),
-        },
-        "room": {"needed": prepared.room.needed, "free": prepared.room.free},
+        "layout_version": LAYOUT_VERSION,
+        "layout": options["layout"],
+        "block_size": prepared.plan.request.block or COMPACT_BLOCK,
+        "options": options,
+        "sources": _sources(prepared, source_store),
     }
+
+
+def _room(room: Room) -> dict[str, Any]:
+    return {"needed": room.needed, "free": room.free}
 
 
 def _sources(prepared: Prepared, source_store: Store) -> list[dict[str, Any]]:
@@ -255,4 +340,13 @@ def verdict(source: str, found: Verdict) -> dict[str, Any]:
             {"what": each.what, "reason": each.reason} for each in found.coverage.unchecked
         ],
     }
+    if found.components:
+        document["components"] = [
+            {
+                "name": name,
+                "ok": each.ok,
+                **({"digests": dict(each.digests)} if each.digests else {}),
+            }
+            for name, each in found.components
+        ]
     return {**document, "digests": dict(found.digests)} if found.digests else document

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from shardctl.sizes import format_size
@@ -21,7 +21,8 @@ from shardctl.text import escape, plural
 if TYPE_CHECKING:
     from shardctl.commands.diff import Difference
     from shardctl.commands.inspect import Inspection
-    from shardctl.commands.prepare import Prepared
+    from shardctl.commands.pipeline import Inspected
+    from shardctl.commands.work import Work
     from shardctl.engine.receipts import Receipt
     from shardctl.findings import Finding
     from shardctl.model import Tensor
@@ -44,88 +45,105 @@ def tabbed(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 # inspect
 
 
-def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
+def inspection_rows(found: Inspected, *, top: int | None) -> Iterator[str]:
     """Return the rows of `inspect` in a pipe: every tensor, or the `top` largest.
 
-    A tensor that is not read is a row too, with its class for a dtype and no shape.
+    A tensor that is not read is a row too, with its class for a dtype and no shape. Files of a
+    component have its name before theirs.
     """
+    header = ("name", "dtype", "shape", "nbytes", "file", "offset", "tied_to")
+    rows = (
+        row
+        for name, part in found.parts
+        for row in _inspection_rows(part, f"{name}/" if name else "", top)
+    )
+    return tabbed(itertools.chain([header], rows))
+
+
+def _inspection_rows(found: Inspection, before: str, top: int | None) -> Iterator[Sequence[object]]:
     tensors: Iterable[Tensor] = found.tensors
     if top:
         from shardctl.view.tensors import largest
 
         tensors = largest(tensors, top)
-    header = ("name", "dtype", "shape", "nbytes", "file", "offset", "tied_to")
-    rows = (
-        (
+    for tensor in tensors:
+        yield (
             tensor.name,
             tensor.dtype.name,
             json.dumps(list(tensor.shape)),
             tensor.nbytes,
-            found.file_names[tensor.storage.extent.path],
+            before + found.file_names[tensor.storage.extent.path],
             tensor.span.offset,
             found.tied_to.get(tensor.name),
         )
-        for tensor in tensors
-    )
-    unread = (
-        (value.name, value.kind, None, value.nbytes, None, None, None)
-        for value in (() if top else found.unread)
-    )
-    return tabbed(itertools.chain([header], rows, unread))
+    for value in () if top else found.unread:
+        yield (value.name, value.kind, None, value.nbytes, before or None, None, None)
 
 
-def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:
+def inspection(found: Inspected, *, depth: int | None, top: int | None) -> str:
     """Draw `inspect` on a terminal: files, dtypes, layers, and the `top` largest tensors."""
     from shardctl.cli.terminal import views
     from shardctl.cli.terminal.canvas import canvas, drawn
 
     on = canvas()
-    return drawn(on, *views.inspection(found, on, depth=depth, top=top))
+    return drawn(on, *views.inspected(found, on, depth=depth, top=top))
 
 
 # writers
 
 
-def plan_rows(prepared: Prepared) -> Iterator[str]:
+def plan_rows(work: Work) -> Iterator[str]:
     """Return the rows of `--dry-run` in a pipe."""
-    rows = [(shard.filename, shard.size, len(shard.tensors)) for shard in prepared.plan.shards]
+    rows = [
+        (work.named(part, shard.filename), shard.size, len(shard.tensors))
+        for part in work.weights
+        for shard in part.prepared.plan.shards
+    ]
     return tabbed([("shard", "size", "tensors"), *rows])
 
 
-def plan(prepared: Prepared) -> str:
+def plan(work: Work) -> str:
     """Draw `--dry-run` on a terminal: before and after, and the shards with what closes them."""
     from shardctl.cli.terminal import views
     from shardctl.cli.terminal.canvas import canvas, drawn
 
     on = canvas()
-    return drawn(on, *views.plan(prepared, on))
+    return drawn(on, *views.work(work, on))
 
 
-def details(prepared: Prepared) -> Iterator[str]:
+def details(work: Work) -> Iterator[str]:
     """Yield what `--verbose` lists before the work: files read, written, copied and replaced."""
-    for file in prepared.checkpoint.files:
-        yield f"reads {escape(file.path)} ({format_size(file.version.size)})"
-    for shard in prepared.plan.shards:
-        tensors = plural(len(shard.tensors), "tensor")
-        yield f"writes {escape(shard.filename)} ({format_size(shard.size)}, {tensors})"
-    for name in prepared.changes.copies:
-        yield f"copies {escape(name)}"
-    for name in prepared.changes.superseded:
-        yield f"replaces {escape(name)}"
+    for part in work.parts:
+        prepared = part.prepared
+        for file in prepared.checkpoint.files:
+            yield f"reads {escape(file.path)} ({format_size(file.version.size)})"
+        for shard in prepared.plan.shards:
+            tensors = plural(len(shard.tensors), "tensor")
+            name = escape(work.named(part, shard.filename))
+            yield f"writes {name} ({format_size(shard.size)}, {tensors})"
+        for name in prepared.changes.copies:
+            yield f"copies {escape(work.named(part, name))}"
+        for name in prepared.changes.superseded:
+            yield f"replaces {escape(work.named(part, name))}"
 
 
-def accepted(receipts: Sequence[Receipt]) -> Iterator[str]:
+def accepted(written: Mapping[str, Sequence[Receipt]]) -> Iterator[str]:
     """Yield a note for each place where a damaged source was accepted."""
-    for receipt in receipts:
-        for place in receipt.damaged:
-            yield f"accepted damage: {place} does not match its CRC-32"
+    for receipts in written.values():
+        for receipt in receipts:
+            for place in receipt.damaged:
+                yield f"accepted damage: {place} does not match its CRC-32"
 
 
 def summary(
-    prepared: Prepared, receipts: Sequence[Receipt], seconds: float, *, verbose: bool
+    work: Work, written: Mapping[str, Sequence[Receipt]], seconds: float, *, verbose: bool
 ) -> str:
-    """Return the closing line of a writer; with `verbose` also how the bytes were copied."""
-    copied = sum((receipt.copied for receipt in receipts), Copied())
+    """Return the closing line of a writer; with `verbose` also how the bytes were copied.
+
+    `written` has the receipts of each part, by its name.
+    """
+    every = itertools.chain.from_iterable(written.values())
+    copied = sum((receipt.copied for receipt in every), Copied())
     total = copied.kernel + copied.shared + copied.buffered
     ways = [
         (copied.shared, "shared with the source"),
@@ -134,10 +152,12 @@ def summary(
     ]
     said = "".join(f", {format_size(nbytes)} {way}" for nbytes, way in ways if nbytes)
     rate = format_size(int(total / seconds)) if seconds > 0 else "?"
-    written = len(prepared.checkpoint.tensors) - len(prepared.plan.left_out)
+    parts = [part.prepared for part in work.weights]
+    files = sum(len(each.plan.shards) for each in parts)
+    tensors = sum(len(each.checkpoint.tensors) - len(each.plan.left_out) for each in parts)
+    where = f" in {plural(len(parts), 'component')}" if work.pipeline else ""
     return (
-        f"wrote {plural(len(prepared.plan.shards), 'file')} of "
-        f"{plural(written, 'tensor')}, "
+        f"wrote {plural(files, 'file')} of {plural(tensors, 'tensor')}{where}, "
         f"{format_size(total)} in {seconds:.1f} s ({rate}/s){said}"
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shardctl.commands.inspect import Inspection
-    from shardctl.commands.prepare import Prepared
+    from shardctl.commands.pipeline import Inspected
+    from shardctl.commands.work import Work
     from shardctl.report.content import Content
     from shardctl.stores.base import Store
     from shardctl.verify.run import Verdict
@@ -28,19 +28,19 @@ class Reporter:
             self._file = open_store(location)
             check(*self._file)
 
-    def inspection(self, found: Inspection) -> None:
+    def inspection(self, found: Inspected) -> None:
         """Report what `inspect` found."""
         if self._file is not None:
-            from shardctl.report.content import of_inspection
+            from shardctl.report.content import of_inspected
 
-            self._write(of_inspection(found))
+            self._write(of_inspected(found))
 
-    def plan(self, prepared: Prepared) -> None:
+    def plan(self, work: Work) -> None:
         """Report what a writer will do, or did."""
         if self._file is not None:
-            from shardctl.report.content import of_plan
+            from shardctl.report.content import of_work
 
-            self._write(of_plan(prepared))
+            self._write(of_work(work))
 
     def verdict(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from shardctl.commands.neighbours import Neighbour, homes, neighbours
@@ -40,10 +40,11 @@ class Beside:
     left: tuple[NotCarried, ...] = ()
 
 
-def beside(route: Route, plan: Plan, options: WriteOptions) -> Beside:
+def beside(route: Route, plan: Plan, options: WriteOptions, apart: Collection[str] = ()) -> Beside:
     """Decide which of the other files of the source directory go along.
 
     There are none where the target is in that directory, and of a file that was named alone.
+    `apart` are paths of directories that are not looked at: what they hold is written separately.
     """
     located, store = route.located, route.source_store
     if route.same(located.directory, route.target.directory):
@@ -53,7 +54,8 @@ def beside(route: Route, plan: Plan, options: WriteOptions) -> Beside:
         return Beside()
     companions, directories = dict[str, str](), dict[str, str]()
     left = list[NotCarried]()
-    for each in neighbours(store, located, _leads_to_target(route)):
+    leads_to_target = _leads_to_target(route)
+    for each in neighbours(store, located, lambda path: path in apart or leads_to_target(path)):
         reason = _reason(each, plan, options, one_file=one_file)
         if reason:
             kind: LeftKind = "directory" if each.is_directory else "file"
@@ -126,7 +128,7 @@ def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Co
     """
     store = route.target_store
     for name in found.directories:
-        _check_directory(route, name)
+        check_directory(store, route.target.directory, name)
     copies, replaced, kept = dict[str, str](), list[str](), list[str]()
     for name, path in found.companions.items():
         final = store.join(route.target.directory, *name.split("/"))
@@ -145,10 +147,9 @@ def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Co
     return Companions(copies, homes(copies, found.directories), tuple(replaced), tuple(kept))
 
 
-def _check_directory(route: Route, name: str) -> None:
+def check_directory(store: Store, directory: str, name: str) -> None:
     """Raise TargetExistsError where what has a sub-directory's name in the target is another."""
-    store = route.target_store
-    path = store.join(route.target.directory, *name.split("/"))
+    path = store.join(directory, *name.split("/"))
     above, last = store.split(path)
     if store.kind(above) != "directory":
         return

@@ -5,14 +5,14 @@ Nothing is written, but a replacement that an interrupted run had started is com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.commands.changes import Changes, changes_of, refuse_lost, replaced_notes
-from shardctl.commands.companions import beside
+from shardctl.commands.companions import Beside, beside
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.finished import Finished
 from shardctl.commands.target import (
@@ -111,10 +111,12 @@ def prepare(
     records: Records | None = None,
     hold: Callable[[], AbstractContextManager[object]] = nullcontext,
     more_sources: Sequence[str] = (),
+    apart: Collection[str] = (),
 ) -> Prepared:
     """Read headers, plan, and check the target.
 
-    `more_sources` are files that are joined with `source`. A replacement that was interrupted in
+    `more_sources` are files that are joined with `source`. What lies in the directories `apart` of
+    the source directory is not looked at. A replacement that was interrupted in
     the target is completed first where `finish` is set (the source may be what it replaces), else
     it is a TargetExistsError. `records` has the record of the last run; without one, or where
     `options` ask for a comparison, files of the planned names and sizes are compared with the
@@ -123,7 +125,7 @@ def prepare(
     """
     records = NoRecords() if records is None else records
     with hold():
-        place, completed = _resolve(target_store, target, options, records, finish=finish)
+        place, completed = resolve(target_store, target, options, records, finish=finish)
     if more_sources:
         located = join_files(source_store, (source, *more_sources))
     else:
@@ -142,13 +144,14 @@ def prepare(
     notes.extend(f"accepted damage: {what}" for what in accepted)
     notes.extend(misnamed_notes(checkpoint.files))
     route = Route(source_store, located, target_store, place)
-    read = _Read(
+    read = Read(
         source,
         route,
         checkpoint,
         (*located.notes, *_completed(completed), *notes),
         accepted=tuple(accepted),
         more_sources=tuple(more_sources),
+        apart=frozenset(apart),
     )
     return _planned(read, target, options, records, compare=compare)
 
@@ -171,15 +174,15 @@ def prepare_held(
     `prepare`.
     """
     records = NoRecords()
-    place, completed = _resolve(target_store, target, options, records, finish=finish)
+    place, completed = resolve(target_store, target, options, records, finish=finish)
     route = Route(source_store, located, target_store, place)
     notes = (*located.notes, *_completed(completed))
-    read = _Read(located.root, route, checkpoint, notes, compare_kept=True)
+    read = Read(located.root, route, checkpoint, notes, compare_kept=True)
     return _planned(read, target, options, records, compare=compare)
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class Read:
     """A source that was read, as it was named, and what was noted on the way."""
 
     source: str
@@ -189,24 +192,47 @@ class _Read:
     compare_kept: bool = False
     accepted: tuple[str, ...] = ()
     more_sources: tuple[str, ...] = ()
+    apart: frozenset[str] = frozenset()
 
 
 def _planned(
-    read: _Read, target: str, options: WriteOptions, records: Records, *, compare: bool
+    read: Read, target: str, options: WriteOptions, records: Records, *, compare: bool
 ) -> Prepared:
-    """Plan for what was read, and check the target."""
+    """Plan for what was read, and check the target for it."""
     route, checkpoint = read.route, read.checkpoint
     located, place = route.located, route.target
-    # Plan.
     reflink = reflink_of(route, checkpoint, options.layout)
     request = complete(options, located, checkpoint, place, reflink.planned)
     plan = make_plan(checkpoint, request, measure_of(request))
-    around = beside(route, plan, options)
+    drawn = Drawn(plan, beside(route, plan, options, read.apart), reflink.possible)
+    return checked(read, drawn, target, options, records, compare=compare)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A plan for what was read, what lies beside it, and the block that the target can share."""
+
+    plan: Plan
+    around: Beside
+    shared_block: int | None = None
+
+
+def checked(
+    read: Read,
+    drawn: Drawn,
+    target: str,
+    options: WriteOptions,
+    records: Records,
+    *,
+    compare: bool,
+) -> Prepared:
+    """Check the target for what was planned. Raises TargetExistsError and UsageError."""
+    route, checkpoint, place = read.route, read.checkpoint, read.route.target
+    plan, around = drawn.plan, drawn.around
     companions = around.companions
     left = (*around.left, *plan.left)
     sources = _versions(route.source_store, checkpoint, companions)
     identity = _identity(route, plan, options, sources, companions)
-    # Check the target.
     found = Finished(route, plan, identity, companions, sources, options)
     receipts = found.by_record(records.find(place.directory))
     notes = list(read.notes)
@@ -233,14 +259,14 @@ def _planned(
         more_sources=read.more_sources,
         target_text=target,
         target=place,
-        located=located,
+        located=route.located,
         checkpoint=checkpoint,
         plan=plan,
         options=options,
         identity=identity,
         sources=sources,
         surroundings=surroundings,
-        shared_block=reflink.possible,
+        shared_block=drawn.shared_block,
         companions=tuple(companions),
         changes=changes,
         replaced_source=replaced_source,
@@ -259,10 +285,14 @@ def _planned(
     )
 
 
-def _resolve(
+def resolve(
     store: Store, target: str, options: WriteOptions, records: Records, *, finish: bool
 ) -> tuple[Target, Commit | None]:
-    """Return what TARGET means, and the interrupted replacement that was completed there."""
+    """Return what TARGET means, and the interrupted replacement that was completed there.
+
+    Raises as `resolve_target` does, and TargetExistsError for a replacement that is not completed
+    because `finish` is not set.
+    """
     one_file = options.limits is not None and options.limits.one_file
     place = resolve_target(store, target, one_file=one_file)
     return place, _complete_interrupted(store, place, records, finish=finish)

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.commands.inspect import Inspection, inspect_checkpoint
+from shardctl.commands.pipeline import Inspected
 from shardctl.commands.prepare import Prepared
+from shardctl.commands.work import Work
 from shardctl.errors import InputError, UsageError
 from shardctl.findings import Finding, ignore
 from shardctl.model import Tensor
 from shardctl.sizes import format_size
 from shardctl.source.locate import find_source
+from shardctl.source.pipeline import find_pipeline
 from shardctl.source.read import read_checkpoint
 from shardctl.storages import by_file
 from shardctl.stores.base import Store
@@ -71,6 +74,14 @@ class Content:
     def bars(self) -> Bars:
         """The files on one scale."""
         return Bars(tuple(file.bar for file in self.files), self.limit)
+
+
+def of_inspected(found: Inspected) -> Content:
+    """Return what `inspect` shows, of a pipeline with the files of every component."""
+    if found.pipeline is None:
+        return of_inspection(found.parts[0][1])
+    parts = [(name, of_inspection(part)) for name, part in found.parts]
+    return _together("checkpoint", found.source, parts)
 
 
 def of_inspection(found: Inspection) -> Content:
@@ -130,9 +141,45 @@ def of_plan(prepared: Prepared) -> Content:
     )
 
 
-def of_verdict(source: str, found: Verdict, inspection: Inspection | None) -> Content:
+def of_work(work: Work) -> Content:
+    """Return what a writing command shows, of a pipeline with the files of every component."""
+    if work.pipeline is None:
+        return of_plan(work.parts[0].prepared)
+    parts = [(part.name, of_plan(part.prepared)) for part in work.weights]
+    return _together("plan", work.source, parts, (("target", escape(work.target)),))
+
+
+def _together(
+    kind: str,
+    source: str,
+    parts: Sequence[tuple[str, Content]],
+    facts: tuple[tuple[str, str], ...] = (),
+) -> Content:
+    """Return the contents of the components of a pipeline, by their names, as one."""
+    files = tuple(
+        replace(file, bar=replace(file.bar, name=f"{escape(name)}/{file.bar.name}"))
+        for name, content in parts
+        for file in content.files
+    )
+    return Content(
+        title=escape(source),
+        kind=kind,
+        facts=(
+            *facts,
+            ("components", ", ".join(escape(name) for name, _ in parts)),
+            ("files", f"{len(files):,}"),
+            ("tensors", f"{sum(len(file.rows) for file in files):,}"),
+            ("size", format_size(sum(file.bar.nbytes for file in files))),
+        ),
+        files=files,
+        dtypes=_dtypes(files),
+        limit=parts[0][1].limit,
+    )
+
+
+def of_verdict(source: str, found: Verdict, inspected: Inspected | None) -> Content:
     """Return what `verify` found, over what the checkpoint holds as far as it can be read."""
-    read = Content("", "", ()) if inspection is None else of_inspection(inspection)
+    read = Content("", "", ()) if inspected is None else of_inspected(inspected)
     read_facts = read.facts or (("files", f"{found.files:,}"), ("tensors", f"{found.tensors:,}"))
     return replace(
         read,
@@ -164,11 +211,33 @@ def _dtypes(files: Iterable[FileContent]) -> tuple[Share, ...]:
 
 def look(
     store: Store, source: str, key: str | None, variant: str | None = None
-) -> Inspection | None:
+) -> Inspected | None:
     """Return the checkpoint as far as it can be read, without what is wrong with it.
 
-    None where nothing of it can be read, or where SOURCE has several meanings.
+    Of a pipeline those components that can be. None where nothing can be read, or where SOURCE has
+    several meanings.
     """
+    pipeline = find_pipeline(store, source)
+    if pipeline is None:
+        found = _look(store, source, key, variant)
+        return None if found is None else Inspected(source, (("", found),))
+    parts = [
+        (
+            each.name,
+            _look(
+                store,
+                pipeline.path_of(store, each.name),
+                key,
+                each.variant_to_read(variant),
+            ),
+        )
+        for each in pipeline.components
+    ]
+    held = tuple((name, part) for name, part in parts if part is not None)
+    return Inspected(source, held, pipeline) if held else None
+
+
+def _look(store: Store, source: str, key: str | None, variant: str | None) -> Inspection | None:
     try:
         located = find_source(store, source, whole_set=False, variant=variant)
         checkpoint = read_checkpoint(store, located, ignore, key, nested=True)

@@ -82,7 +82,7 @@ def _of_directory(store: Store, directory: str) -> Client | None:
         return _ACCELERATE
     if _is_module(store, directory):
         return _SENTENCES
-    config = _read_json(store, store.join(directory, "config.json"))
+    config = read_json(store, store.join(directory, "config.json"))
     config = config if isinstance(config, dict) else {}
     if "model_type" in config:  # of transformers, which loads shards
         return None
@@ -104,7 +104,7 @@ def _is_module(store: Store, directory: str) -> bool:
         entry.get("path") == path
         and str(entry.get("type")).rpartition(".")[2] not in _LOADED_BY_TRANSFORMERS
         for where, path in ((directory, ""), (above, name))
-        for entry in _modules(_read_json(store, store.join(where, "modules.json")))
+        for entry in _modules(read_json(store, store.join(where, "modules.json")))
     )
 
 
@@ -113,10 +113,10 @@ def _modules(document: object) -> list[Mapping[str, object]]:
     return [entry for entry in listed if isinstance(entry, dict)]
 
 
-def _read_json(store: Store, path: str) -> object:
+def read_json(store: Store, path: str) -> object:
     """Return what a small JSON file says; None where it is missing, large, invalid or unreadable.
 
-    It only says whose the directory is: nothing of the checkpoint depends on it.
+    For files that say whose a directory is: nothing of a checkpoint may depend on them.
     """
     if store.kind(path) != "file":
         return None

@@ -65,7 +65,8 @@ class Verdict:
 
     `failing` are the severities of findings that make the check fail. `bytes` were read beyond the
     headers; `digests` are those of the tensors that were found equal.
-    `coverage` says what was checked, and what was not.
+    `coverage` says what was checked, and what was not. `components` has the verdict on each
+    component of a pipeline by its name; this one is then on all of it, but for the digests.
     """
 
     findings: tuple[Finding, ...]
@@ -77,6 +78,7 @@ class Verdict:
     digests: Mapping[str, str] = field(default_factory=dict)
     coverage: Coverage = field(default_factory=Coverage)
     failing: Collection[str] = ("error",)
+    components: tuple[tuple[str, Verdict], ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -149,9 +151,7 @@ def verify(
     worst = {finding.severity for finding in findings}
     failing = {"error", "warning"} if how.strict else {"error"}
     return Verdict(
-        findings=tuple(
-            sorted(dict.fromkeys(findings), key=lambda finding: _RANK[finding.severity])
-        ),
+        findings=tuple(sorted(dict.fromkeys(findings), key=lambda finding: RANK[finding.severity])),
         ok=worst.isdisjoint(failing),
         depth="deep" if how.deep else "headers",
         files=sum(len(subject.checkpoint.files) for subject in subjects),
@@ -288,4 +288,5 @@ _COMPLETE_FIRST = (
     "fetch what is missing or damaged first: an index that is written from the rest would leave "
     "out tensors"
 )
-_RANK = {"error": 0, "warning": 1, "note": 2}
+#: The order of severities, the worst first.
+RANK = {"error": 0, "warning": 1, "note": 2}

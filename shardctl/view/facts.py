@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shardctl.commands.prepare import Prepared
+from shardctl.commands.work import Work
 from shardctl.sizes import format_size
 from shardctl.text import escape, plural
 
 _SHOWN = 10
 
 
-def facts(prepared: Prepared) -> Iterator[str]:
+def facts(work: Work) -> Iterator[str]:
     """Yield a line for each; what is replaced and what is not copied is in the plan's notes."""
-    yield f"target: {escape(prepared.target_text)}"
-    yield f"room: {_room(prepared)}"
-    yield f"companions: {_companions(prepared)}"
+    yield f"target: {escape(work.target)}"
+    yield f"room: {_room(work)}"
+    yield f"companions: {_companions(work)}"
 
 
-def _room(prepared: Prepared) -> str:
-    room = prepared.room
+def _room(work: Work) -> str:
+    room = work.room
     free = "free space unknown" if room.free is None else f"{format_size(room.free)} free"
-    shared = prepared.shared_block is not None
+    shared = any(part.prepared.shared_block is not None for part in work.parts)
     less = ", less for blocks that are shared with the source" if shared else ""
     return f"{format_size(room.needed)} needed{less}; {free}"
 
 
-def _companions(prepared: Prepared) -> str:
-    names = prepared.companions
+def _companions(work: Work) -> str:
+    names = [work.named(part, name) for part in work.parts for name in part.prepared.companions]
     if not names:
         return "none"
     more = ", …" if len(names) > _SHOWN else ""
     some = ", ".join(map(escape, names[:_SHOWN]))
-    present = len(names) - len(prepared.changes.copies)
+    present = len(names) - sum(len(part.prepared.changes.copies) for part in work.parts)
     there = f" ({present:,} there already)" if present else ""
     return f"{plural(len(names), 'file')}{there}: {some}{more}"

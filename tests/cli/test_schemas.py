@@ -14,9 +14,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from shardctl.commands import prepare as preparing
+from shardctl.commands import work as preparing
 from shardctl.errors import Stopped
 from shardctl.stores.local import LocalStore
+from tests.support.pipelines import written_pipeline
 from tests.support.program import ROOT, Call, call_cli
 from tests.support.safetensors_files import TENSOR_BYTES, plain_directory, write_floats
 from tests.support.state_dicts import write_torch
@@ -321,9 +322,40 @@ def test_bugs_and_signals(
     def broken(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr(preparing, "prepare", broken)
+    monkeypatch.setattr(preparing, "prepare_all", broken)
     found = error(call, code, "split", "a", "b")
     assert found["error"] == ("internal-error" if code == 70 else "stopped")
+
+
+# pipelines
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A pipeline of three components."""
+    return written_pipeline(tmp_path / "pipeline")
+
+
+def test_a_pipeline(document: Document, tree: Path, tmp_path: Path) -> None:
+    """One document has all components, each as its own command would print it."""
+    out, every = tmp_path / "out", ["text_encoder", "unet", "vae"]
+    found = document("pipeline", "inspect", tree)
+    assert [each["name"] for each in found["components"]] == every
+    assert found["components"][1]["document"] == document("inspect", "inspect", tree / "unet")
+    planned = document("pipeline", "split", tree, out, "--max-shard-size", 150, "--dry-run")
+    assert planned["room"]["needed"] > 0
+    assert (planned["done"], planned["up_to_date"]) == (False, False)
+    made = document("pipeline", "split", tree, out, "--max-shard-size", 150)
+    assert (made["done"], made["loads_from"]) == (True, str(out))
+    assert made["companions"][-1] == "model_index.json"
+    assert document("pipeline", "split", tree, out, "--max-shard-size", 150)["up_to_date"]
+    compared = document("verify", "verify", out, "--against", tree, "--deep")
+    assert [(each["name"], each["ok"]) for each in compared["components"]] == [
+        (name, True) for name in every
+    ]
+    (out / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 50)
+    broken = document("verify", "verify", out, code=1)
+    assert [each["ok"] for each in broken["components"]] == [True, True, False]
 
 
 # progress

@@ -168,6 +168,87 @@ class TestDiffusers:
         assert_equal(dict(again), dict(whole))
 
 
+class TestDiffusersPipelines:
+    """Pipelines of diffusers, with a text encoder of transformers."""
+
+    @pytest.fixture
+    def pipeline(self, tmp_path: Path) -> Path:
+        """A directory with a small pipeline of random weights, without a tokenizer."""
+        from transformers import CLIPTextConfig, CLIPTextModel
+
+        diffusers = client("diffusers")
+        unet = diffusers.UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(8, 8),
+            layers_per_block=1,
+            norm_num_groups=4,
+            cross_attention_dim=16,
+            attention_head_dim=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        )
+        vae = diffusers.AutoencoderKL(block_out_channels=(8,), norm_num_groups=4)
+        config = CLIPTextConfig(
+            vocab_size=32,
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+        )
+        diffusers.StableDiffusionPipeline(
+            vae=vae,
+            text_encoder=CLIPTextModel(config),
+            tokenizer=None,
+            unet=unet,
+            scheduler=diffusers.DDIMScheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ).save_pretrained(tmp_path / "pipeline")
+        return tmp_path / "pipeline"
+
+    def weights(self, directory: Path, **options: Any) -> dict[str, torch.Tensor]:
+        """The weights of all components as diffusers loads them."""
+        loaded = client("diffusers").StableDiffusionPipeline.from_pretrained(
+            directory, tokenizer=None, safety_checker=None, feature_extractor=None, **options
+        )
+        assert loaded.scheduler.config["num_train_timesteps"] == 1000
+        return {
+            f"{name}/{tensor}": value
+            for name in ("text_encoder", "unet", "vae")
+            for tensor, value in getattr(loaded, name).state_dict().items()
+        }
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("split", "--max-shard-size", "20KB"),
+            ("merge",),
+            ("reshard", "--to", "bin"),
+            ("reshard", "--num-shards", "2", "--variant", "fp16"),
+        ],
+        ids=["split", "merge", "bin", "variant"],
+    )
+    def test_a_pipeline_loads_equal(
+        self, pipeline: Path, tmp_path: Path, options: tuple[str, ...]
+    ) -> None:
+        """Whatever becomes of its shards, its format or its variant, a pipeline loads as before."""
+        command, *rest = options
+        call_cli(command, pipeline, tmp_path / "out", *rest, "-q")
+        how = {"variant": "fp16"} if "fp16" in rest else {}
+        how |= {"use_safetensors": False} if "bin" in rest else {}
+        assert_equal(self.weights(tmp_path / "out", **how), self.weights(pipeline))
+        assert codes(tmp_path / "out") == []
+
+    def test_a_pipeline_comes_back(self, pipeline: Path, tmp_path: Path) -> None:
+        """Split and merged, every file is the one that diffusers saved."""
+        call_cli("split", pipeline, tmp_path / "out", "--max-shard-size", "20KB", "-q")
+        call_cli("merge", tmp_path / "out", tmp_path / "back", "-q")
+        names = sorted(path.relative_to(pipeline) for path in pipeline.rglob("*.*"))
+        for name in names:
+            assert (tmp_path / "back" / name).read_bytes() == (pipeline / name).read_bytes(), name
+
+
 class TestSentenceTransformers:
     """Modules of sentence-transformers, whose directories are below the model's."""
 

@@ -11,7 +11,9 @@ from rich.tree import Tree
 from shardctl.cli.terminal import charts
 from shardctl.cli.terminal.canvas import Canvas
 from shardctl.commands.inspect import Inspection
+from shardctl.commands.pipeline import Inspected
 from shardctl.commands.prepare import Prepared
+from shardctl.commands.work import Work
 from shardctl.sizes import format_size
 from shardctl.text import cells, escape, plural
 from shardctl.view.facts import facts
@@ -32,6 +34,25 @@ NARROW = 60
 
 
 # inspect
+
+
+def inspected(
+    found: Inspected, on: Canvas, *, depth: int | None, top: int | None
+) -> Iterator[RenderableType]:
+    """Yield what SOURCE holds, of a pipeline the sums first and then every component."""
+    if found.pipeline is not None:
+        parts = (
+            "pipeline",
+            plural(len(found.parts), "component"),
+            plural(sum(len(part.tensors) for _, part in found.parts), "tensor"),
+            plural(found.total_parameters, "parameter"),
+            format_size(found.total_size),
+        )
+        yield from _flowing(f"{on.name(found.source)}: ", parts, on)
+    for _, part in found.parts:
+        if found.pipeline is not None:
+            yield Text()
+        yield from inspection(part, on, depth=depth, top=top)
 
 
 def inspection(
@@ -182,16 +203,34 @@ def _line(label: str, node: Node, width: int, on: Canvas) -> Text:
 # writers
 
 
-def plan(prepared: Prepared, on: Canvas) -> Iterator[RenderableType]:
+def work(asked: Work, on: Canvas) -> Iterator[RenderableType]:
+    """Yield for each run the files before and after, and each planned shard against the limit."""
+    head = _facts(asked, on)
+    if asked.pipeline is not None:
+        yield from head
+    for part in asked.weights:
+        made = part.prepared.plan
+        if asked.pipeline is not None:
+            yield Text()
+            yield Text(on.name(part.name), style="bold")
+        yield Text(
+            f"{plural(len(made.shards), 'shard')}, {format_size(made.total_size)}; "
+            f"load from {on.name(made.loads_from)}"
+        )
+        if asked.pipeline is None:
+            yield from head
+        yield Text()
+        yield from _planned(part.prepared, on)
+
+
+def _facts(asked: Work, on: Canvas) -> Iterator[Text]:
+    for fact in facts(asked):
+        yield Text(on.text(fact))
+
+
+def _planned(prepared: Prepared, on: Canvas) -> Iterator[RenderableType]:
     """Yield the files before and after, each planned shard against the limit, and why it ends."""
     made = prepared.plan
-    yield Text(
-        f"{plural(len(made.shards), 'shard')}, {format_size(made.total_size)}; "
-        f"load from {on.name(made.loads_from)}"
-    )
-    for fact in facts(prepared):
-        yield Text(on.text(fact))
-    yield Text()
     yield from _stretches(before_and_after(prepared.checkpoint, made), on)
     yield Text()
     bars = planned(made)

@@ -8,14 +8,11 @@ import pytest
 
 from shardctl.cli import documents
 from shardctl.commands.index import make_index
-from shardctl.commands.inspect import inspect_checkpoint
-from shardctl.commands.prepare import Prepared, prepare
+from shardctl.commands.pipeline import inspect_all
+from shardctl.commands.work import Work, prepare_all
 from shardctl.commands.write import build_job, write
 from shardctl.engine.run import RunOptions
-from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions
-from shardctl.source.locate import find_source
-from shardctl.source.read import read_checkpoint
 from shardctl.streams.progress import Silent
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
@@ -36,10 +33,10 @@ def store() -> MemoryStore:
     return store
 
 
-def prepared(store: MemoryStore, source: str = "m") -> Prepared:
+def work(store: MemoryStore, source: str = "m") -> Work:
     """A split into shards of 250 bytes."""
     options = WriteOptions(limits=Limits(max_shard_bytes=250), checksums=True)
-    return prepare(store, source, store, "s", options, finish=True)
+    return prepare_all(store, source, store, "s", options, finish=True)
 
 
 def test_one_document_is_one_line() -> None:
@@ -60,9 +57,7 @@ def test_a_long_list_is_written_as_any_other(count: int) -> None:
 
 def test_inspect(store: MemoryStore) -> None:
     """Keys in their order; sizes and offsets are integers of bytes in the file."""
-    located = find_source(store, "m")
-    checkpoint = read_checkpoint(store, located, strict, nested=True)
-    document = documents.inspection(inspect_checkpoint(store, "m", located, checkpoint, (), ()))
+    document = documents.inspection(inspect_all(store, "m", key=None))
     assert list(document) == [
         "schema_version", "command", "source", "container", "index", "total_size",
         "total_parameters", "metadata", "files", "tensors", "non_tensors",
@@ -81,9 +76,10 @@ def test_inspect(store: MemoryStore) -> None:
 
 def test_what_a_writer_did(store: MemoryStore) -> None:
     """A finished run has digests where they were taken, and the way that the bytes took."""
-    ready = prepared(store)
+    asked = work(store)
+    ready = asked.parts[0].prepared
     receipts = write(store, store, ready, RunOptions(jobs=1), Silent())
-    document = documents.writing("split", ready, store, receipts)
+    document = documents.writing("split", asked, store, {"": receipts})
     assert list(document) == WRITING
     assert document["done"] is True
     assert document["loads_from"] == "s/model.safetensors.index.json"
@@ -99,7 +95,7 @@ def test_what_a_writer_did(store: MemoryStore) -> None:
 
 def test_a_plan(store: MemoryStore) -> None:
     """A plan is the same document, not done, and says what it was made from."""
-    document = documents.plan_file("split", prepared(store), store, store)
+    document = documents.plan_file("split", work(store), store, store)
     assert list(document) == [*WRITING, "plan", "room"]
     assert document["done"] is False
     assert {shard["sha256"] for shard in document["shards"]} == {None}
@@ -124,10 +120,10 @@ def test_a_plans_sources_are_named_from_the_directory() -> None:
         put(store, f"m/{path}", weights({name: b"1"}))
     whole = {"metadata": {"total_size": 2}, "weight_map": wanted}
     put(store, "m/model.safetensors.index.json", json.dumps(whole).encode())
-    ready = prepared(store)
-    document = documents.plan_file("split", ready, store, store)
+    asked = work(store)
+    document = documents.plan_file("split", asked, store, store)
     assert [source["name"] for source in document["plan"]["sources"]] == list(wanted.values())
-    assert set(ready.identity.sources) == set(wanted.values())
+    assert set(asked.parts[0].prepared.identity.sources) == set(wanted.values())
 
 
 def test_verify(store: MemoryStore) -> None:
@@ -158,7 +154,7 @@ def test_verify(store: MemoryStore) -> None:
 @pytest.mark.parametrize("check", [False, True])
 def test_index(store: MemoryStore, *, check: bool) -> None:
     """What changes is listed, and nothing is done with `check`, nor where nothing changes."""
-    ready = prepared(store)
+    ready = work(store).parts[0].prepared
     write(store, store, ready, RunOptions(jobs=1), Silent())
     sound = documents.indexing("s", make_index(store, "s"), check=check)
     assert list(sound) == [

@@ -9,7 +9,7 @@ import pytest
 from shardctl.cli.terminal import views
 from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs, drawn
 from shardctl.commands import inspect as inspection
-from shardctl.commands.prepare import prepare
+from shardctl.commands.work import prepare_all
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.testing.memory import MemoryStore
 from shardctl.text import cells
@@ -62,8 +62,8 @@ def test_drawings_fit(name: str, width: int, glyphs: Glyphs) -> None:
     seen = check(drawn(on, *views.inspection(found, on, depth=None, top=5)), on)
     assert len(seen) < 400
     options = WriteOptions(Limits(max_shard_bytes=12))
-    prepared = prepare(store, "m", store, "out", options, finish=False)
-    planned = check(drawn(on, *views.plan(prepared, on)), on)
+    work = prepare_all(store, "m", store, "out", options, finish=False)
+    planned = check(drawn(on, *views.work(work, on)), on)
     assert len(planned) < 80
     assert sum(line.startswith(("before", "after")) for line in planned) == 2
 

@@ -1,0 +1,228 @@
+"""What a writer does to a pipeline: a run for each component, and one for the rest of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from shardctl.commands.work import Work, prepare_all
+from shardctl.commands.write import write
+from shardctl.engine.records import Records, StoredRecords
+from shardctl.engine.run import RunOptions
+from shardctl.errors import TargetExistsError, UsageError
+from shardctl.planning.request import Conversion, Limits, Selection, WriteOptions
+from shardctl.streams.progress import Silent
+from shardctl.testing.memory import MemoryStore
+from tests.support.memory_checkpoints import get, put, weights
+from tests.support.pipelines import OTHERS, WEIGHTS, pipeline, tree
+
+TWO = WriteOptions(limits=Limits(max_shard_bytes=150))
+ONE = WriteOptions(limits=Limits())
+UNET = "unet/diffusion_pytorch_model"
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """The pipeline `p`."""
+    return pipeline(MemoryStore())
+
+
+def asked(store: MemoryStore, target: str = "out", options: WriteOptions = TWO, **how: Any) -> Work:
+    """What is to be done."""
+    return prepare_all(store, "p", store, target, options, **{"finish": True, **how})
+
+
+def done(
+    work: Work, store: MemoryStore, records: Records | None = None, most: int = 9
+) -> list[str]:
+    """Carry out what is to be done, at most so many runs; return the names of those."""
+    todo = [part for part in work.parts if not part.prepared.up_to_date][:most]
+    for part in todo:
+        write(store, store, part.prepared, RunOptions(jobs=1), Silent(), records=records)
+    return [part.name for part in todo]
+
+
+def recording(store: MemoryStore) -> Records:
+    """Records in the store."""
+    return StoredRecords(store, "records", lambda path: path)
+
+
+def test_the_tree_is_kept(store: MemoryStore) -> None:
+    """Each component is resharded in its directory, and all other files go along as they are."""
+    before = tree(store, "p")
+    work = asked(store)
+    assert done(work, store) == ["text_encoder", "unet", "vae", ""]
+    made = tree(store, "out")
+    assert {name: made[name] for name in OTHERS} == OTHERS
+    assert {name for name in made if name.startswith("unet/")} == {
+        f"{UNET}-00001-of-00003.safetensors",
+        f"{UNET}-00002-of-00003.safetensors",
+        f"{UNET}-00003-of-00003.safetensors",
+        f"{UNET}.safetensors.index.json",
+        "unet/config.json",
+    }
+    assert tree(store, "p") == before
+    assert work.path(store) == "out"
+
+
+def test_it_comes_back(store: MemoryStore) -> None:
+    """Split and merged again, every file of the tree is the same, byte for byte."""
+    done(asked(store), store)
+    back = prepare_all(store, "out", store, "back", ONE, finish=True)
+    done(back, store)
+    assert tree(store, "back") == tree(store, "p")
+
+
+def test_the_index_of_the_pipeline_comes_last(store: MemoryStore) -> None:
+    """Until every other file is there, no client takes the target for a pipeline."""
+    assert asked(store).parts[-1].prepared.companions[-1] == "model_index.json"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("runs", [1, 2, 3])
+def test_the_same_command_goes_on(store: MemoryStore, runs: int, *, kept: bool) -> None:
+    """Components that are written are found up to date, by record or by contents."""
+    records = recording(store) if kept else None
+    names = ["text_encoder", "unet", "vae", ""]
+    assert done(asked(store, records=records), store, records, most=runs) == names[:runs]
+    again = asked(store, records=records)
+    assert not again.up_to_date
+    assert done(again, store, records) == names[runs:]
+    assert asked(store, records=records).up_to_date
+
+
+def test_in_place(store: MemoryStore) -> None:
+    """With leave to replace, a component that changes is replaced, and nothing else is touched."""
+    same = WriteOptions(limits=Limits(max_shard_bytes=150), replace="same")
+    before = tree(store, "p")
+    with pytest.raises(TargetExistsError, match="is the source itself"):
+        asked(store, "p")
+    assert done(asked(store, "p", same), store) == ["unet"]
+    assert asked(store, "p", same).up_to_date
+    after = tree(store, "p")
+    assert {name: after[name] for name in OTHERS} == OTHERS
+    assert f"{UNET}.safetensors.index.json" in after
+    assert f"{UNET}.safetensors" not in after
+    back = WriteOptions(limits=Limits(), replace="same")
+    done(asked(store, "p", back), store)
+    assert tree(store, "p") == before
+
+
+def test_another_pipeline_is_replaced_with_leave_only(store: MemoryStore) -> None:
+    """Its components are in the way; their files go, and companions that differ stay."""
+    done(asked(store), store)
+    put(store, "out/scheduler/scheduler_config.json", b'{"mine": 1}')
+    with pytest.raises(TargetExistsError):
+        asked(store, options=ONE)
+    work = asked(store, options=WriteOptions(limits=Limits(), replace="same"))
+    assert any("kept in the target" in note for note in work.notes)
+    done(work, store)
+    made = tree(store, "out")
+    assert made.pop("scheduler/scheduler_config.json") == b'{"mine": 1}'
+    assert made.items() <= tree(store, "p").items()
+    forced = WriteOptions(limits=Limits(), replace="same", replace_companions=True)
+    done(asked(store, options=forced), store)
+    assert tree(store, "out") == tree(store, "p")
+
+
+def test_a_companion_that_differs_is_in_the_way(store: MemoryStore) -> None:
+    """All is prepared before anything is written, so nothing is."""
+    put(store, "out/model_index.json", b"{}")
+    with pytest.raises(TargetExistsError, match="model_index"):
+        asked(store)
+    assert tree(store, "out") == {"model_index.json": b"{}"}
+
+
+def test_a_checkpoint_at_the_top_of_the_target_is_in_the_way(store: MemoryStore) -> None:
+    """A pipeline is not mixed with another model."""
+    put(store, "out/model.safetensors", weights({"a": b"1"}))
+    with pytest.raises(TargetExistsError, match="already holds a checkpoint"):
+        asked(store)
+
+
+def test_a_file_cannot_hold_a_pipeline(store: MemoryStore) -> None:
+    """The error says how many components there are, and names one."""
+    with pytest.raises(UsageError, match="a pipeline of 3 components") as caught:
+        asked(store, "out.safetensors", ONE)
+    assert "p/text_encoder" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("checkpoint-500/unet/diffusion_pytorch_model.safetensors", "training state"),
+        ("v1-5-pruned.safetensors", "weights outside the set"),
+        ("lora/style.safetensors", "weights of another checkpoint"),
+    ],
+)
+def test_what_stays_behind_is_named(store: MemoryStore, path: str, reason: str) -> None:
+    """Weights of the tree that are of no component are not copied, and a note says so."""
+    put(store, f"p/{path}", weights({"a": b"1" * 1000}))
+    put(store, "p/checkpoint-500/optimizer.bin", b"x")
+    work = asked(store)
+    assert any(note.startswith(f"not copied ({reason})") for note in work.notes)
+    done(work, store)
+    assert path not in tree(store, "out")
+
+
+def test_without_companions(store: MemoryStore) -> None:
+    """Only weights are written; the files of the tree are named in notes."""
+    work = asked(store, options=WriteOptions(limits=Limits(), companions="none"))
+    assert [part.name for part in work.parts] == ["text_encoder", "unet", "vae"]
+    assert "model_index.json" in {each.name for each in work.left}
+    assert any("model_index.json" in note for note in work.notes)
+    done(work, store)
+    assert set(tree(store, "out")) == set(WEIGHTS)
+
+
+def test_nested_components(store: MemoryStore) -> None:
+    """One within another, and one in a directory without weights, are each written once."""
+    nested: Mapping[str, bytes] = {
+        "text_encoder/adapter/adapter_model.safetensors": weights({"lora": b"1"}),
+        "prior/unet/diffusion_pytorch_model.safetensors": weights({"a": b"1"}),
+        "prior/model_index.json": b"{}",
+        "prior/scheduler/scheduler_config.json": b"{}",
+    }
+    for path, data in nested.items():
+        put(store, f"p/{path}", data)
+    work = asked(store, options=ONE)
+    assert [note for note in work.notes if "not copied" in note] == []
+    done(work, store)
+    assert tree(store, "out") == tree(store, "p")
+
+
+def test_a_target_in_the_pipeline(store: MemoryStore) -> None:
+    """What was written there is no component of the source the next time."""
+    work = asked(store, "p/out")
+    done(work, store)
+    again = asked(store, "p/out")
+    assert [part.name for part in again.weights] == ["text_encoder", "unet", "vae"]
+    assert again.up_to_date
+
+
+def test_options_are_those_of_every_component(store: MemoryStore) -> None:
+    """The format changes for all of them, each with the name that its library looks for."""
+    done(asked(store, options=WriteOptions(limits=Limits(), format="bin")), store)
+    made = tree(store, "out")
+    assert {name for name in made if name.endswith(".bin")} == {
+        "text_encoder/pytorch_model.bin",
+        "unet/diffusion_pytorch_model.bin",
+        "vae/diffusion_pytorch_model.bin",
+    }
+
+
+def test_a_name_that_one_component_lacks(store: MemoryStore) -> None:
+    """A pattern that matches nothing in a component is refused, and nothing is written."""
+    options = WriteOptions(limits=Limits(), selection=Selection(include=("up.*",)))
+    with pytest.raises(UsageError, match="matches no tensor"):
+        asked(store, options=options)
+    assert store.kind("out") is None
+
+
+def test_a_conversion_of_types_that_are_kept(store: MemoryStore) -> None:
+    """Integers stay as they are in every component."""
+    options = WriteOptions(limits=Limits(), conversion=Conversion("BF16"))
+    done(asked(store, options=options), store)
+    assert get(store, f"out/{UNET}.safetensors") == get(store, f"p/{UNET}.safetensors")
