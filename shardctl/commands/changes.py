@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shardctl.checksums import CHECKSUMS
+from shardctl.commands.companion import Companion
 from shardctl.commands.companions import Beside, companions_to_copy
 from shardctl.commands.replace import superseded
 from shardctl.commands.target import Route, Target, kept_checksums
@@ -22,14 +23,14 @@ _SHOWN = 10
 class Changes:
     """What a run changes in the target beside the planned files.
 
-    `copies` are companions, by name with the path that each is read from; `directories` are the
-    sub-directories that companions lie in, in the same way. `superseded` are the names that the new
+    `copies` are companions, by name; `directories` are the sub-directories that companions lie in,
+    by name with their paths in the source. `superseded` are the names that the new
     files replace or remove. `checksums` is what stays of `SHA256SUMS`; None leaves that file alone,
     as `foreign_sums` does, because it is signed or of another form. `kept` are companions that
     differ in the target, and stay.
     """
 
-    copies: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, Companion] = field(default_factory=dict)
     superseded: tuple[str, ...] = ()
     checksums: bytes | None = None
     kept: tuple[str, ...] = ()
@@ -92,6 +93,9 @@ def replaced_notes(route: Route, changes: Changes) -> Iterator[str]:
     if changes.kept:
         names = ", ".join(map(escape, changes.kept))
         yield f"kept in the target, though the source's differ: {names} (see `replace_companions`)"
+    for name, companion in changes.copies.items():
+        if companion.edits:
+            yield f"in the copy of {escape(name)} the type of the weights is the new one"
     if changes.foreign_sums:
         yield f"{CHECKSUMS} in the target is signed or of another form, and is left as it is"
     if not changes.superseded:

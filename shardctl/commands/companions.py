@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from shardctl.commands.companion import Companion
 from shardctl.commands.neighbours import Neighbour, homes, neighbours
-from shardctl.commands.target import Route, exists, same_bytes
+from shardctl.commands.target import Route, exists
 from shardctl.errors import TargetExistsError
+from shardctl.formats.limits import MAX_CONFIG_BYTES
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.planning.carried import LeftKind, NotCarried
+from shardctl.planning.config import CONFIG, dtype_edits
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import Request, WriteOptions
 from shardctl.source.locate import Located
@@ -31,13 +34,15 @@ _ONE_FILE = "the target is one file"
 class Beside:
     """What lies beside the weights in the source directory.
 
-    `companions` belong in the target: their paths in the source, by name. `directories` are those
-    below the target that they lie in, outer ones first, in the same way. `left` is what stays.
+    `companions` belong in the target, by name. `directories` are those below the target that they
+    lie in, outer ones first, with their paths in the source. `left` is what stays. `notes` are for
+    the user to know before the work.
     """
 
-    companions: Mapping[str, str] = field(default_factory=dict)
+    companions: Mapping[str, Companion] = field(default_factory=dict)
     directories: Mapping[str, str] = field(default_factory=dict)
     left: tuple[NotCarried, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def beside(route: Route, plan: Plan, options: WriteOptions, apart: Collection[str] = ()) -> Beside:
@@ -48,11 +53,11 @@ def beside(route: Route, plan: Plan, options: WriteOptions, apart: Collection[st
     """
     located, store = route.located, route.source_store
     if route.same(located.directory, route.target.directory):
-        return Beside()
+        return Beside(notes=tuple(_unchanged(route, plan.request)))
     one_file = route.target.filename is not None
     if not located.is_directory and (one_file or not _is_of_a_model(store, located)):
         return Beside()
-    companions, directories = dict[str, str](), dict[str, str]()
+    companions, directories = dict[str, Companion](), dict[str, str]()
     left = list[NotCarried]()
     leads_to_target = _leads_to_target(route)
     for each in neighbours(store, located, lambda path: path in apart or leads_to_target(path)):
@@ -61,9 +66,36 @@ def beside(route: Route, plan: Plan, options: WriteOptions, apart: Collection[st
             kind: LeftKind = "directory" if each.is_directory else "file"
             left.append(NotCarried(each.name, kind, reason, each.size))
         else:
-            companions |= each.files
+            companions |= {name: Companion(path) for name, path in each.files.items()}
             directories |= each.directories
+    if CONFIG in companions:
+        config = _converted(store, companions[CONFIG].path, plan.request)
+        companions[CONFIG] = config or companions[CONFIG]
     return Beside(companions, directories, tuple(left))
+
+
+def _converted(store: Store, path: str, request: Request) -> Companion | None:
+    """Return a model's configuration that names the type to which its weights are converted.
+
+    None where nothing changes in it.
+    """
+    if request.conversion is None or store.kind(path) != "file":
+        return None
+    with store.open(path) as reader:
+        version = reader.version
+        data = reader.read(0, version.size) if version.size <= MAX_CONFIG_BYTES else b""
+    edits = dtype_edits(data, request.conversion.dtype)
+    return Companion(path, edits, version) if edits else None
+
+
+def _unchanged(route: Route, request: Request) -> Iterator[str]:
+    """Yield a note where a configuration stays and names another type than the new weights."""
+    path = route.source_store.join(route.located.directory, CONFIG)
+    if _converted(route.source_store, path, request) is not None:
+        yield (
+            f"{CONFIG} is left as it is, and names another type than the converted weights: "
+            "loaders may convert them back"
+        )
 
 
 def _is_of_a_model(store: Store, located: Located) -> bool:
@@ -108,13 +140,13 @@ def _is_like(name: str, request: Request) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """What happens to the companions: `copies` are written, by name with their paths in the source.
+    """What happens to the companions: `copies` are written, by name.
 
-    `directories` are those that the copies lie in, in the same way. Of the copies, `replaced` exist
-    in the target and differ; `kept` do too, and stay as they are.
+    `directories` are those that the copies lie in, with their paths in the source. Of the copies,
+    `replaced` exist in the target and differ; `kept` do too, and stay as they are.
     """
 
-    copies: Mapping[str, str]
+    copies: Mapping[str, Companion]
     directories: Mapping[str, str]
     replaced: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
@@ -129,18 +161,18 @@ def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Co
     store = route.target_store
     for name in found.directories:
         check_directory(store, route.target.directory, name)
-    copies, replaced, kept = dict[str, str](), list[str](), list[str]()
-    for name, path in found.companions.items():
+    copies, replaced, kept = dict[str, Companion](), list[str](), list[str]()
+    for name, companion in found.companions.items():
         final = store.join(route.target.directory, *name.split("/"))
         kind = store.kind(final)
-        if kind == "file" and same_bytes(route.source_store, path, store, final):
+        if kind == "file" and companion.is_same(route.source_store, store, final):
             continue
         if kind is None:
-            copies[name] = path
+            copies[name] = companion
         elif kind != "file" or options.replace == "nothing":
             raise exists(store, route.target, name)
         elif options.replace_companions:
-            copies[name] = path
+            copies[name] = companion
             replaced.append(name)
         else:
             kept.append(name)

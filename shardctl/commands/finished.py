@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shardctl.commands.companion import Companion
 from shardctl.commands.target import Route
 from shardctl.commands.tasks import tasks_of
 from shardctl.engine.journal import RunIdentity
@@ -25,14 +26,14 @@ from shardctl.streams.progress import no_tick
 class Finished:
     """What a run would write, to be compared with what is there.
 
-    `companions` are the paths in the source, by name; `sources` the versions of all files that
+    `companions` are by name; `sources` the versions of all files that
     would be read, by path.
     """
 
     route: Route
     plan: Plan
     identity: RunIdentity
-    companions: Mapping[str, str]
+    companions: Mapping[str, Companion]
     sources: Mapping[str, Version]
     options: WriteOptions
 
@@ -44,9 +45,9 @@ class Finished:
         for name, version in record.written.items():
             if self._version(name) != version:
                 return None
-        for name, path in self.companions.items():
+        for name, companion in self.companions.items():
             there = self._version(name)
-            if there is None or there.size != self.sources[path].size:
+            if there is None or there.size != self._nbytes(companion):
                 return None
         # A set that was replaced in place is the source of the next run.
         replaced = self.route.in_place and identity.sources.items() <= record.written.items()
@@ -68,7 +69,7 @@ class Finished:
         sizes = {shard.filename: shard.size for shard in plan.shards}
         if plan.index is not None and plan.index_filename is not None:
             sizes[plan.index_filename] = len(plan.index)
-        sizes |= {name: self.sources[path].size for name, path in self.companions.items()}
+        sizes |= {name: self._nbytes(each) for name, each in self.companions.items()}
         for name, size in sizes.items():
             there = self._version(name)
             if there is None or there.size != size:
@@ -98,6 +99,9 @@ class Finished:
                     Receipt(task.filename, task.layout.nbytes, sha256, Copied(), places)
                 )
         return tuple(receipts)
+
+    def _nbytes(self, companion: Companion) -> int:
+        return companion.nbytes(self.sources[companion.path].size)
 
     def _version(self, name: str) -> Version | None:
         store = self.route.target_store

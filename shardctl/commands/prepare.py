@@ -12,6 +12,7 @@ from functools import partial
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.commands.changes import Changes, changes_of, refuse_lost, replaced_notes
+from shardctl.commands.companion import Companion
 from shardctl.commands.companions import Beside, beside
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.finished import Finished
@@ -273,6 +274,7 @@ def checked(
         notes=(
             *notes,
             *plan.notes,
+            *around.notes,
             *_read_in_part(route, plan),
             *notes_on(left),
             *replaced_notes(route, changes),
@@ -340,10 +342,12 @@ def _locate(
 
 
 def _versions(
-    source_store: Store, checkpoint: Checkpoint, companions: Mapping[str, str]
+    source_store: Store, checkpoint: Checkpoint, companions: Mapping[str, Companion]
 ) -> dict[str, Version]:
     versions = {file.path: file.version for file in checkpoint.files}
-    return versions | {path: source_store.version(path) for path in companions.values()}
+    return versions | {
+        each.path: each.version or source_store.version(each.path) for each in companions.values()
+    }
 
 
 def _identity(
@@ -351,10 +355,12 @@ def _identity(
     plan: Plan,
     options: WriteOptions,
     sources: Mapping[str, Version],
-    companions: Mapping[str, str],
+    companions: Mapping[str, Companion],
 ) -> RunIdentity:
     source_store = route.source_store
-    names = {path: name for name, path in companions.items()} | route.located.names(source_store)
+    names = {each.path: name for name, each in companions.items()} | route.located.names(
+        source_store
+    )
     return RunIdentity(
         plan_id=plan.id,
         options={**options_of(plan.request), "checksums": options.checksums},
@@ -382,5 +388,5 @@ def _room(
 ) -> Room:
     """Return the room for all new files, as if no block of theirs were shared with the source."""
     shards = sum(shard.size for shard in plan.shards)
-    copies = sum(sources[path].size for path in changes.copies.values())
+    copies = sum(each.nbytes(sources[each.path].size) for each in changes.copies.values())
     return room(store, target.directory, shards + len(plan.index or b"") + copies)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from operator import eq
 
 from shardctl.checksums import edit_checksums, is_plain, parse_checksums
 from shardctl.errors import FormatError, TargetExistsError, UsageError
 from shardctl.formats.registry import writable, written_as
-from shardctl.model import Checkpoint, Extent
+from shardctl.model import Checkpoint
 from shardctl.planning.request import LayoutChoice
 from shardctl.source.checksum_file import checksums_bytes
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import can_lock, shared_block
-from shardctl.streams.chunks import chunks
 
 #: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
 #: filesystem that can share blocks.
@@ -186,12 +184,3 @@ def kept_checksums(
     if not wanted and not set(parse_checksums(data)) & set(gone):
         return KeptChecksums(None)
     return KeptChecksums(edit_checksums(data, gone, {}))
-
-
-def same_bytes(source_store: Store, path: str, target_store: Store, other: str) -> bool:
-    """Whether a file of the source and one of the target have the same contents."""
-    with source_store.open(path) as one, target_store.open(other) as two:
-        size = one.version.size
-        return size == two.version.size and all(
-            map(eq, chunks(one, Extent(path, 0, size)), chunks(two, Extent(other, 0, size)))
-        )

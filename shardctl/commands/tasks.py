@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from shardctl.commands.companion import Companion
 from shardctl.engine.task import ShardTask
 from shardctl.formats.registry import writer_of
 from shardctl.layout import Layout, LayoutBuilder
-from shardctl.model import Extent, Version
+from shardctl.model import Version
 from shardctl.planning.plan import Plan
 
 
 def tasks_of(
     plan: Plan,
-    copies: Mapping[str, str],
+    copies: Mapping[str, Companion],
     sources: Mapping[str, Version],
     path_of: Callable[[str], str],
     *,
@@ -23,7 +24,7 @@ def tasks_of(
 ) -> tuple[ShardTask, ...]:
     """Return a task for every file, the one that makes the set visible last.
 
-    `copies` are companions, by name with the path that each is read from; `path_of` gives the path
+    `copies` are companions, by name; `path_of` gives the path
     of a file by its name; `digest`, `read_back` and `accept_damage` are those of the tasks.
     """
     writer = writer_of(plan.request.format)
@@ -34,7 +35,8 @@ def tasks_of(
         )
 
     companions = [
-        task(name, _whole(path, sources[path].size), digest=False) for name, path in copies.items()
+        task(name, companion.layout(sources[companion.path].size), digest=False)
+        for name, companion in copies.items()
     ]
     shards = [
         task(
@@ -52,10 +54,4 @@ def tasks_of(
 def _known(data: bytes) -> Layout:
     builder = LayoutBuilder()
     builder.literal(data)
-    return builder.build()
-
-
-def _whole(path: str, size: int) -> Layout:
-    builder = LayoutBuilder()
-    builder.copy(Extent(path, 0, size))
     return builder.build()

@@ -235,7 +235,7 @@ class TestDiffusersPipelines:
         """Whatever becomes of its shards, its format or its variant, a pipeline loads as before."""
         command, *rest = options
         call_cli(command, pipeline, tmp_path / "out", *rest, "-q")
-        how = {"variant": "fp16"} if "fp16" in rest else {}
+        how: dict[str, Any] = {"variant": "fp16"} if "fp16" in rest else {}
         how |= {"use_safetensors": False} if "bin" in rest else {}
         assert_equal(self.weights(tmp_path / "out", **how), self.weights(pipeline))
         assert codes(tmp_path / "out") == []

@@ -10,10 +10,11 @@ import pytest
 from shardctl.commands.prepare import Prepared, prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
-from shardctl.errors import TargetExistsError
-from shardctl.planning.request import Companions, Limits, WriteOptions
+from shardctl.errors import SourceChangedError, TargetExistsError
+from shardctl.planning.request import Companions, Conversion, Limits, WriteOptions
 from shardctl.stores.local import LocalStore
 from shardctl.streams.progress import Silent
+from shardctl.testing.builders import safetensors_bytes
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put, sample, weights
 
@@ -177,3 +178,61 @@ def test_permissions_go_along(tmp_path: Path) -> None:
     }
     assert modes == {"sub": 0o750, "deep": 0o700, "token": 0o600}
     assert sorted(path.name for path in target.iterdir()) == ["model.safetensors", "sub"]
+
+
+BF16 = WriteOptions(limits=Limits(), conversion=Conversion("BF16"))
+BEFORE, AFTER = b'{"a": 1, "dtype": "float32"}\n', b'{"a": 1, "dtype": "bfloat16"}\n'
+
+
+@pytest.fixture
+def floats() -> MemoryStore:
+    """A model of floats, with a configuration that names their type."""
+    store = MemoryStore()
+    put(store, "m/model.safetensors", safetensors_bytes({"a": ("F32", [2], bytes(8))}))
+    put(store, "m/config.json", BEFORE)
+    return store
+
+
+def run(store: MemoryStore, target: str, options: WriteOptions) -> Prepared:
+    """Do it; return what was done."""
+    prepared = planned(store, "m", target, options)
+    if not prepared.up_to_date:
+        write(store, store, prepared, RunOptions(jobs=1), Silent())
+    return prepared
+
+
+def test_the_configuration_follows_a_conversion(floats: MemoryStore) -> None:
+    """The copy names the new type, with a note, and is found up to date by its contents."""
+    done = run(floats, "t", BF16)
+    assert get(floats, "t/config.json") == AFTER
+    assert get(floats, "m/config.json") == BEFORE
+    assert any("config.json" in note for note in done.notes)
+    assert run(floats, "t", BF16).up_to_date
+    put(floats, "t/config.json", BEFORE)
+    with pytest.raises(TargetExistsError, match=r"config\.json"):
+        planned(floats, "m", "t", BF16)
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_configuration_of_the_target(floats: MemoryStore, *, forced: bool) -> None:
+    """One that differs from the new copy is kept, unless companions are to be replaced."""
+    put(floats, "t/config.json", BEFORE)
+    options = replace(BF16, replace="same", replace_companions=forced)
+    done = run(floats, "t", options)
+    assert get(floats, "t/config.json") == (AFTER if forced else BEFORE)
+    assert any(note.startswith("kept in the target") for note in done.notes) is not forced
+
+
+def test_a_configuration_in_place(floats: MemoryStore) -> None:
+    """It is not a copy and stays, and a note says that it names another type."""
+    done = run(floats, "m", replace(BF16, replace="same"))
+    assert get(floats, "m/config.json") == BEFORE
+    assert any("config.json is left as it is" in note for note in done.notes)
+
+
+def test_a_configuration_that_changes_in_between(floats: MemoryStore) -> None:
+    """It is noticed: the edits are those of the version that was read."""
+    prepared = planned(floats, "m", "t", BF16)
+    put(floats, "m/config.json", b'{"dtype": "float16", "b": 2}')
+    with pytest.raises(SourceChangedError):
+        write(floats, floats, prepared, RunOptions(jobs=1), Silent())

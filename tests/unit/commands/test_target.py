@@ -15,7 +15,6 @@ from shardctl.commands.target import (
     Target,
     kept_checksums,
     resolve_target,
-    same_bytes,
 )
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.planning.request import Limits, Replace, Request
@@ -282,20 +281,3 @@ def test_kept_checksums() -> None:
     for text in (f"SHA256 (a) = {DIGEST}", "-----BEGIN PGP SIGNED MESSAGE-----\n"):
         put(store, "t/SHA256SUMS", text.encode())
         assert kept_checksums(store, place, {"a"}, wanted=True) == KeptChecksums(None, foreign=True)
-
-
-def test_same_bytes() -> None:
-    """Files are the same where size and every byte are, past the first piece that is compared."""
-    store = MemoryStore()
-    data = bytes(1024 * 1024) + b"end"
-    for name, content in (
-        ("a", data),
-        ("b", data),
-        ("c", data[:-1] + b"!"),
-        ("d", data[:-1]),
-        ("e", b""),
-    ):
-        put(store, name, content)
-    assert same_bytes(store, "a", store, "b")
-    assert same_bytes(store, "e", store, "e")
-    assert not any(same_bytes(store, "a", store, other) for other in "cde")
