@@ -140,7 +140,8 @@ def summary(
 ) -> str:
     """Return the closing line of a writer; with `verbose` also how the bytes were copied.
 
-    `written` has the receipts of each part, by its name.
+    `written` has the receipts of each part, by its name. Components that were there already are not
+    counted.
     """
     every = itertools.chain.from_iterable(written.values())
     copied = sum((receipt.copied for receipt in every), Copied())
@@ -152,12 +153,14 @@ def summary(
     ]
     said = "".join(f", {format_size(nbytes)} {way}" for nbytes, way in ways if nbytes)
     rate = format_size(int(total / seconds)) if seconds > 0 else "?"
-    parts = [part.prepared for part in work.weights]
+    parts = [part.prepared for part in work.weights if not part.prepared.up_to_date]
     files = sum(len(each.plan.shards) for each in parts)
     tensors = sum(len(each.checkpoint.tensors) - len(each.plan.left_out) for each in parts)
-    where = f" in {plural(len(parts), 'component')}" if work.pipeline else ""
+    what = f"{plural(files, 'file')} of {plural(tensors, 'tensor')}"
+    if work.pipeline is not None:
+        what += f" in {plural(len(parts), 'component')}"
     return (
-        f"wrote {plural(files, 'file')} of {plural(tensors, 'tensor')}{where}, "
+        f"wrote {what if parts else 'the files beside the components'}, "
         f"{format_size(total)} in {seconds:.1f} s ({rate}/s){said}"
     )
 

@@ -149,6 +149,8 @@ def prepare_all(
     if place.filename is not None:
         raise _one_file(source_store, pipeline, target)
     tree = _Tree(source, pipeline, source_store, target_store, place)
+    if is_target(pipeline.directory):
+        _refuse_renaming(options, target)
     parts = [
         Part(name, prepared(tree.source_of(name), tree.target_of(name), tree.apart))
         for name in tree.names
@@ -160,6 +162,20 @@ def prepare_all(
     rest = tree.rest(parts, around, options, records, compare=compare)
     every = (*parts, Part("", rest, has_weights=False))
     return Work(source, target, every, pipeline, findings=findings)
+
+
+def _refuse_renaming(options: WriteOptions, target: str) -> None:
+    """Raise UsageError for new names in place: the components are replaced one after the other.
+
+    After an interruption nothing in a component says whether it has its new names yet.
+    """
+    names = options.selection
+    if names.strip_prefix or names.add_prefix or names.rename:
+        raise UsageError(
+            "the tensors of a pipeline cannot get new names in place",
+            hint="choose another target, or replace its components one by one",
+            file=target,
+        )
 
 
 def _one_file(store: Store, pipeline: Pipeline, target: str) -> UsageError:

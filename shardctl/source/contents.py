@@ -81,6 +81,11 @@ _LAYOUTS = (
         "it is a checkpoint of TensorFlow",
         "load it with TensorFlow, and save its variables as safetensors",
     ),
+    _Layout(
+        re.compile(r"model_index\.json"),
+        "it is a pipeline, whose models are in directories",
+        "name the directory of one of its models in {}",
+    ),
 )
 _RANK_FILE = re.compile(
     r"(?:model|optim|extra_state)_world_size_\d+_rank_\d+|.*[._-]rank[._-]?\d+(?:-of-\d+)?"

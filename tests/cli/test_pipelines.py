@@ -98,7 +98,11 @@ def test_a_signal_between_components(
     assert "finished files are kept" in said
     assert set(files(out)) == {"text_encoder/model.safetensors", "text_encoder/config.json"}
     monkeypatch.undo()
-    call("split", source, out, *SPLIT)
+    said = call("split", source, out, *SPLIT)[1]
+    assert "wrote 4 files of 4 tensors in 2 components" in said
+    (out / "model_index.json").unlink()
+    said = call("split", source, out, *SPLIT)[1]
+    assert "wrote the files beside the components" in said
     call("merge", out, tmp_path / "back")
     assert files(tmp_path / "back") == files(source)
 

@@ -110,6 +110,15 @@ def test_in_place(store: MemoryStore) -> None:
     assert tree(store, "p") == before
 
 
+def test_new_names_in_place(store: MemoryStore) -> None:
+    """They are refused: a run that goes on could not tell which components have them."""
+    selection = Selection(add_prefix="new.")
+    options = WriteOptions(limits=Limits(), selection=selection, replace="same")
+    with pytest.raises(UsageError, match="cannot get new names in place"):
+        asked(store, "p", options)
+    done(asked(store, "out", options), store)
+
+
 def test_another_pipeline_is_replaced_with_leave_only(store: MemoryStore) -> None:
     """Its components are in the way; their files go, and companions that differ stay."""
     done(asked(store), store)

@@ -40,6 +40,7 @@ def error_of(*names: str, data: bytes = b"?") -> InputError:
             "TensorFlow",
             "",
         ),
+        (("model_index.json", "unet/config.json"), "it is a pipeline", "one of its models in d"),
         (("data.pkl", "data/0", "version"), "unpacked file of the format", "zip -0 -r d.bin d"),
         (("optimizer.pt", "rng_state.pth"), "training state (optimizer.pt, rng_state.pth)", "name"),
         (("a/b",), "1 directory", "one of its directories (a)"),
