@@ -65,9 +65,10 @@ def _coverage(found: Iterable[tuple[str, Verdict]]) -> Coverage:
             replace(each, what=f"{each.what} of {escape(name)}")
             for each in verdict.coverage.unchecked
         )
-    if len(by_words) == 1:
-        return Coverage(next(iter(by_words)), tuple(unchecked))
-    lines = (f"{', '.join(names)}: {words}" for words, names in by_words.items())
+    lines = (
+        f"{', '.join(names)}: {'each ' if len(names) > 1 else ''}{words}"
+        for words, names in by_words.items()
+    )
     return Coverage("; ".join(lines), tuple(unchecked))
 
 

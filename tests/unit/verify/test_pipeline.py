@@ -38,6 +38,7 @@ def test_a_sound_pipeline(store: MemoryStore) -> None:
         "the bytes of 3 tensors of unet",
         "the bytes of 1 tensor of vae",
     ]
+    assert found.coverage.checked.startswith("text_encoder, unet, vae: each structure only")
 
 
 def test_a_damaged_component(store: MemoryStore) -> None:
