@@ -98,11 +98,15 @@ class WeightsName:
 
 @dataclass(frozen=True, slots=True)
 class IndexName:
-    """What an index's name says; `suffix` is that of its shards."""
+    """What an index's name says; `suffix` is that of its shards.
+
+    `variant_first`: the variant is before the suffix, as the hub's library writes it.
+    """
 
     stem: str
     variant: str | None
     suffix: str
+    variant_first: bool = False
 
 
 def shard_filename(stem: str, suffix: str, variant: str | None, number: int, count: int) -> str:
@@ -111,11 +115,18 @@ def shard_filename(stem: str, suffix: str, variant: str | None, number: int, cou
     return f"{name}{suffix}" if count == 1 else f"{name}-{number:05d}-of-{count:05d}{suffix}"
 
 
-def index_filename(stem: str, suffix: str, variant: str | None) -> str:
-    """Return the index's name, with a variant where transformers and diffusers put it."""
-    return (
-        f"{stem}{suffix}.index.json" if variant is None else f"{stem}{suffix}.index.{variant}.json"
-    )
+def index_filename(
+    stem: str, suffix: str, variant: str | None, *, variant_first: bool = False
+) -> str:
+    """Return the index's name, with a variant where transformers and diffusers put it.
+
+    With `variant_first` it is where the hub's library puts it, before the suffix.
+    """
+    if variant is None:
+        return f"{stem}{suffix}.index.json"
+    if variant_first:
+        return f"{stem}.{variant}{suffix}.index.json"
+    return f"{stem}{suffix}.index.{variant}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +174,7 @@ def parse_index_name(name: str, suffixes: tuple[str, ...]) -> IndexName | None:
     if match["variant"] is not None:
         return IndexName(match["base"], match["variant"], match["suffix"])
     stem, variant = _split_variant(match["base"])
-    return IndexName(stem, variant, match["suffix"])
+    return IndexName(stem, variant, match["suffix"], variant_first=variant is not None)
 
 
 def is_training_state(name: str) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from shardctl.commands.target import Target
 from shardctl.errors import UsageError
-from shardctl.formats.registry import by_name, writable, writer_of
+from shardctl.formats.registry import all_suffixes, by_name, writable, writer_of
 from shardctl.model import Checkpoint
-from shardctl.naming import check_shard_name, default_stem
+from shardctl.naming import check_shard_name, default_stem, parse_index_name
 from shardctl.planning.request import Limits, Measure, Request, WriteOptions
 from shardctl.source.locate import Located
 from shardctl.text import escape
@@ -48,7 +48,18 @@ def complete(
         block=block,
         selection=options.selection,
         conversion=options.conversion,
+        variant_first=bool(variant) and _is_variant_first(located),
     )
+
+
+def _is_variant_first(located: Located) -> bool:
+    """Whether the source's index has its variant where the hub's library puts it.
+
+    Its program finds no other name.
+    """
+    name = (located.index_path or "").replace("\\", "/").rpartition("/")[2]
+    parsed = parse_index_name(name, all_suffixes())
+    return parsed is not None and parsed.variant_first
 
 
 def _format_of(checkpoint: Checkpoint) -> str:

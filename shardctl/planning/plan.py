@@ -123,7 +123,9 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         shards=shards,
         index_filename=None
         if single
-        else index_filename(request.stem, request.suffix, request.variant),
+        else index_filename(
+            request.stem, request.suffix, request.variant, variant_first=request.variant_first
+        ),
         index=index,
         oversize=_oversize(units, request.limits),
         left_out=chosen.left_out,

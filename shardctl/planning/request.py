@@ -132,8 +132,9 @@ class WriteOptions:
 class Request:
     """What to write, complete: every default is filled in.
 
-    `filename` is the one file's name where the user gave it. `block` is the block, in bytes, for
-    which a reflink layout pads; None is the compact layout.
+    `filename` is the one file's name where the user gave it. `variant_first`: the index has the
+    variant before the suffix in its name, as the hub's library writes it. `block` is the block, in
+    bytes, for which a reflink layout pads; None is the compact layout.
     """
 
     limits: Limits
@@ -147,12 +148,14 @@ class Request:
     block: int | None = None
     selection: Selection = EVERYTHING
     conversion: Conversion | None = None
+    variant_first: bool = False
 
 
 def options_of(request: Request) -> dict[str, OptionValue]:
     """Return the options that decide a plan, as a plan file and a journal record them.
 
-    Those of the selection and the conversion are there only where they were given.
+    Those of the selection and the conversion, and what few sources have, are there only where
+    they are not the default.
     """
     chosen, conversion = request.selection, request.conversion
     selection: dict[str, OptionValue] = {
@@ -163,6 +166,7 @@ def options_of(request: Request) -> dict[str, OptionValue]:
         "rename": [list(rule) for rule in chosen.rename],
         "dtype": None if conversion is None else conversion.dtype,
         "keep_dtype": [] if conversion is None else list(conversion.keep),
+        "variant_first": request.variant_first,
     }
     return {
         **{name: value for name, value in selection.items() if value},

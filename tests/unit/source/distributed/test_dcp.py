@@ -45,7 +45,7 @@ def _with_call(data: bytes, module: bytes, name: bytes) -> bytes:
 
 
 def test_what_torch_itself_writes_is_not_unsafe(saved: Path) -> None:
-    """The names that every checkpoint's metadata imports are no reason for a warning."""
+    """The names that every checkpoint's metadata imports give no reason for a warning."""
     (whole, *_), findings = _read(saved)
     assert not findings
     assert not whole.unsafe_globals

@@ -117,7 +117,7 @@ def _in_place_of(name: str, saved: object, directory: Path) -> Path:
     ids=["two tensors", "nothing", "nested", "a number", "sparse"],
 )
 def test_a_slice_that_is_not_one_tensor_is_named(tmp_path: Path, saved: object) -> None:
-    """What stands in the place of a slice, and is not one tensor, never makes a tensor vanish."""
+    """What is found for a slice, and is not one tensor, never makes a tensor vanish."""
     assert _codes(_in_place_of("w", saved, _saved(tmp_path))) == {("index-tensor-missing", "w")}
 
 
