@@ -100,18 +100,27 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
         return _of_metadata(source, directory, source)
     if name.endswith(".json"):
         return _of_index(store, source, directory, name)
+    promised = promised_by(name)
+    if promised is not None and not promised.is_read_alone:
+        raise InputError(
+            f"'{escape(name)}' has slices of tensors, which mean nothing without their metadata",
+            hint=f"name the directory, or its '{METADATA}'",
+            file=source,
+        )
     return (
         _of_file(store, source, directory, name) if whole_set else _alone(source, directory, name)
     )
 
 
 def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
-    """Return the checkpoints that a directory could mean; none where it does not exist.
+    """Return the checkpoints in a directory; none where it does not exist.
 
     Files that loaders know by name, and indexes; only without these, whatever else has weights
     in it.
     """
-    return look_at(store, directory).checkpoints() if store.kind(directory) == "directory" else []
+    if store.kind(directory) != "directory":
+        return []
+    return look_at(store, directory).checkpoints(to_read=False)
 
 
 def each_checkpoint(store: Store, directory: str) -> tuple[list[Candidate], Iterator[Located]]:

@@ -36,13 +36,18 @@ class Survey:
     every: Sequence[Candidate]
     only: tuple[str, IndexFile] | None
 
-    def checkpoints(self) -> list[Candidate]:
+    def checkpoints(self, *, to_read: bool = True) -> list[Candidate]:
         """Return the candidates that the directory could mean.
 
         Those that loaders know by name; only without these, whatever else has weights in it.
+        `to_read`: without files that mean nothing alone.
         """
         known = [candidate for candidate in self.every if candidate.known]
-        return known or [candidate for candidate in self.every if self._has_weights(candidate)]
+        return known or [
+            candidate
+            for candidate in self.every
+            if self._has_weights(candidate) and not (to_read and _is_part(candidate))
+        ]
 
     def index_of(self, candidate: Candidate) -> IndexFile:
         """Return a candidate's index, read again unless it is the only one.
@@ -68,6 +73,11 @@ class Survey:
             return False
         with self.store.open(path) as reader:
             return recognise_file(reader) is not None
+
+
+def _is_part(candidate: Candidate) -> bool:
+    promised = promised_by(candidate.suffix)
+    return promised is not None and not promised.is_read_alone
 
 
 def look_at(store: Store, directory: str) -> Survey:

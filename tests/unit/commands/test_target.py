@@ -327,3 +327,12 @@ def test_the_index_that_was_read_stays_elsewhere() -> None:
     names = ("model.safetensors",)
     found = superseded(route(store, "out", "m/ema.json"), REQUEST, names, "same")
     assert found == ("model.safetensors",)
+
+
+def test_a_distributed_checkpoint_is_in_the_way() -> None:
+    """A directory with the data files of a distributed checkpoint holds a checkpoint."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "out/__0_0.distcp", b"slices")
+    with pytest.raises(TargetExistsError, match="already holds a checkpoint"):
+        giving_way(store, "out", "nothing")
