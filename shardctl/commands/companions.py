@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from shardctl.commands.neighbours import Neighbour, homes, neighbours
@@ -40,10 +40,11 @@ class Beside:
     left: tuple[NotCarried, ...] = ()
 
 
-def beside(route: Route, plan: Plan, options: WriteOptions) -> Beside:
+def beside(route: Route, plan: Plan, options: WriteOptions, read: Collection[str]) -> Beside:
     """Decide which of the other files of the source directory go along.
 
-    There are none where the target is in that directory, and of a file that was named alone.
+    `read` are the paths of the files that are read. There are none where the target is in that
+    directory, and of a file that was named alone.
     """
     located, store = route.located, route.source_store
     if route.same(located.directory, route.target.directory):
@@ -53,7 +54,7 @@ def beside(route: Route, plan: Plan, options: WriteOptions) -> Beside:
         return Beside()
     companions, directories = dict[str, str](), dict[str, str]()
     left = list[NotCarried]()
-    for each in neighbours(store, located, _leads_to_target(route)):
+    for each in neighbours(store, located, read, _leads_to_target(route)):
         reason = _reason(each, plan, options, one_file=one_file)
         if reason:
             kind: LeftKind = "directory" if each.is_directory else "file"

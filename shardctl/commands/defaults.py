@@ -48,7 +48,7 @@ def complete(
         block=block,
         selection=options.selection,
         conversion=options.conversion,
-        variant_first=located.variant_first,
+        variant_first=bool(variant) and located.variant_first,
     )
 
 

@@ -8,7 +8,7 @@ links: a directory from elsewhere must not name files of this machine to be copi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -74,19 +74,21 @@ class Neighbour:
 
 
 def neighbours(
-    store: Store, located: Located, skipped: Callable[[str], bool]
+    store: Store, located: Located, read: Collection[str], skipped: Callable[[str], bool]
 ) -> Iterator[Neighbour]:
-    """Yield what lies beside the located files, in the order of the names.
+    """Yield what lies beside the files of a checkpoint, in the order of the names.
 
+    `read` are the paths of all its files: of a distributed checkpoint only one was located.
     Directories for which `skipped` is true are passed over, and so is what runs leave there.
     """
-    return _Neighbourhood(store, located, skipped).all()
+    return _Neighbourhood(store, located, read, skipped).all()
 
 
 @dataclass(frozen=True)  # without slots: what is looked up on first use needs a place
 class _Neighbourhood:
     store: Store
     located: Located
+    read: Collection[str]
     skipped: Callable[[str], bool]
 
     def all(self) -> Iterator[Neighbour]:
@@ -211,12 +213,12 @@ class _Neighbourhood:
     @cached_property
     def _own(self) -> frozenset[str]:
         """The paths of the set itself."""
-        paths = filter(None, [*self.located.files, self.located.index_path])
+        paths = filter(None, [*self.read, *self.located.files, self.located.index_path])
         return frozenset(self.store.join(*self.store.split(path)) for path in paths)
 
     @cached_property
     def _set_size(self) -> int:
-        return sum(self.store.version(path).size for path in self.located.files)
+        return sum(self.store.version(path).size for path in {*self.read, *self.located.files})
 
     @cached_property
     def _has_modules(self) -> bool:

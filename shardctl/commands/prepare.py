@@ -201,7 +201,7 @@ def _planned(
     reflink = reflink_of(route, checkpoint, options.layout)
     request = complete(options, located, checkpoint, place, reflink.planned)
     plan = make_plan(checkpoint, request, measure_of(request))
-    around = beside(route, plan, options)
+    around = beside(route, plan, options, {file.path for file in checkpoint.files})
     companions = around.companions
     left = (*around.left, *plan.left)
     sources = _versions(route.source_store, checkpoint, companions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.commands.target import Route, exists
@@ -44,6 +44,7 @@ def superseded(
             old |= dict.fromkeys(candidate.names)
         elif rules.mixes_with(candidate):
             raise rules.refusal(candidate, found)
+    old |= dict.fromkeys(rules.read_indexes(old))
     for name in names:
         if name in old:
             continue
@@ -91,6 +92,17 @@ class _Rules:
             self.request.format,
         )
         return candidate.known and (self.how == "all" or same)
+
+    def read_indexes(self, old: Collection[str]) -> Iterator[str]:
+        """Yield the index that was read, whatever its name, where its set is replaced.
+
+        It would name files that it was not written for.
+        """
+        index = self.route.located.index_path
+        if index is not None and not self.read.isdisjoint(old):
+            name = self.route.source_store.split(index)[1]
+            if name in self.read:
+                yield name
 
     def mixes_with(self, candidate: Candidate) -> bool:
         """Whether a checkpoint that stays would be mixed up with the new one.

@@ -119,6 +119,11 @@ class Format:
     lists_any_suffix: bool = False
 
     @property
+    def is_read_alone(self) -> bool:
+        """Whether a file of it means something without the others of its directory."""
+        return bool(self.load_readers)
+
+    @property
     def has_metadata(self) -> bool:
         """Whether a file has room for string pairs."""
         return self.metadata is not None

@@ -157,7 +157,8 @@ class Request:
 def options_of(request: Request) -> dict[str, OptionValue]:
     """Return the options that decide a plan, as a plan file and a journal record them.
 
-    Those of the selection and the conversion are there only where they were given.
+    Those of the selection and the conversion, and what few sources have, are there only where
+    they are not the default.
     """
     chosen, conversion = request.selection, request.conversion
     selection: dict[str, OptionValue] = {
@@ -168,6 +169,7 @@ def options_of(request: Request) -> dict[str, OptionValue]:
         "rename": [list(rule) for rule in chosen.rename],
         "dtype": None if conversion is None else conversion.dtype,
         "keep_dtype": [] if conversion is None else list(conversion.keep),
+        "variant_first": request.variant_first,
     }
     return {
         **{name: value for name, value in selection.items() if value},

@@ -53,8 +53,8 @@ _VERL = "`python -m verl.model_merger merge --backend fsdp --local_dir {} --targ
 _LAYOUTS = (
     _Layout(
         re.compile(r"__\d+_\d+\.distcp"),
-        "it is a distributed checkpoint of torch (DCP) without its .metadata",
-        "copy the whole directory again, with the file .metadata",
+        "it is a distributed checkpoint of torch (DCP) without its '.metadata'",
+        "copy the whole directory again, with the files of all ranks",
     ),
     _Layout(
         re.compile(r"zero_to_fp32\.py|global_step\d+"),

@@ -129,6 +129,13 @@ def find_source(
         return _of_metadata(source, directory, source)
     if name.endswith(".json"):
         return _of_index(store, source, directory, name)
+    promised = promised_by(name)
+    if promised is not None and not promised.is_read_alone:
+        raise InputError(
+            f"'{escape(name)}' has slices of tensors, which mean nothing without their metadata",
+            hint=f"name the directory, or its '{METADATA}'",
+            file=source,
+        )
     return (
         _of_file(store, source, directory, name) if whole_set else _alone(source, directory, name)
     )
@@ -140,7 +147,9 @@ def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
     Files that loaders know by name, and indexes; only without these, whatever else has weights
     in it.
     """
-    return look_at(store, directory).checkpoints() if store.kind(directory) == "directory" else []
+    if store.kind(directory) != "directory":
+        return []
+    return look_at(store, directory).checkpoints(to_read=False)
 
 
 def each_checkpoint(store: Store, source: str, variant: str | None = None) -> Iterator[Located]:
@@ -161,7 +170,7 @@ def _in_directory(store: Store, source: str, variant: str | None, *, or_any: boo
         return _of_metadata(source, source, metadata, is_directory=True)
     place = real_directory(store, source)
     survey = look_at(store, place.path)
-    found = [each for each in survey.readable() if each.suffix != DCP.suffix]
+    found = survey.readable()
     if not found:
         raise nothing_in(store, place.path)
     if variant is not None and all(each.variant != (variant or None) for each in found):

@@ -89,6 +89,8 @@ def _read(
         FilePairs(part.path, part.file.metadata, NamesOf(part.chosen.tensors)) for part in parts
     ]
     report_all(unite(pairs, united), report)
+    if united.of_tensors:
+        report_all(folded(_slices(store, united, tensors)), report)
     metadata = united.pairs
     aliases = recorded_aliases(located.index, pairs, tensors)
     if located.index is not None:
@@ -108,6 +110,13 @@ def _read(
         beside=tuple(other for part in parts for other in part.chosen.beside),
         incomplete=frozenset(incomplete),
     )
+
+
+def _slices(store: Store, united: United, tensors: Mapping[str, Tensor]) -> Iterator[Finding]:
+    """Yield the findings for slices that several processes saved."""
+    from shardctl.source.distributed.offsets import slices  # noqa: PLC0415 - few sources are such
+
+    return slices(store, united.of_tensors, tensors)
 
 
 def _read_distributed(

@@ -19,7 +19,10 @@ from tests.support.memory_checkpoints import put, sample, weights
 def found(store: Store, source: str, skipped: str = "") -> dict[str, Neighbour]:
     """The neighbours of a source, by name."""
     located = find_source(store, source)
-    return {each.name: each for each in neighbours(store, located, lambda path: path == skipped)}
+    return {
+        each.name: each
+        for each in neighbours(store, located, located.files, lambda path: path == skipped)
+    }
 
 
 @pytest.mark.parametrize(

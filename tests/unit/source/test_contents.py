@@ -30,7 +30,8 @@ def error_of(*names: str, data: bytes = b"?") -> InputError:
 @pytest.mark.parametrize(
     ("names", "what", "hint"),
     [
-        (("__0_0.distcp", "__1_0.distcp"), "(DCP) without its .metadata", "the whole directory"),
+        (("__0_0.distcp",), "(DCP) without its '.metadata'", "copy the whole directory"),
+        (("__0_0.distcp", "__1_0.distcp"), "(DCP) without its '.metadata'", "copy"),
         (("latest", "global_step10/x", "zero_to_fp32.py"), "ZeRO", f"{ZERO} d weights"),
         (("bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt",), "ZeRO", f"{ZERO} d/.. weights"),
         (("mp_rank_00/model_optim_rng.pt", "mp_rank_01/x"), "Megatron", "Megatron"),
@@ -51,6 +52,15 @@ def test_layouts_of_directories(names: tuple[str, ...], what: str, hint: str) ->
     assert what in error.message
     assert hint in error.hint
     assert error.exit_code == 3
+
+
+def test_a_data_file_of_a_distributed_checkpoint_is_not_read_alone() -> None:
+    """Slices are not tensors: the file that has some is refused, and the directory is named."""
+    store = MemoryStore()
+    put(store, "d/__0_0.distcp", b"?")
+    with pytest.raises(InputError, match="slices of tensors") as caught:
+        find_source(store, "d/__0_0.distcp")
+    assert "'.metadata'" in caught.value.hint
 
 
 def test_files_of_ranks_are_slices() -> None:
