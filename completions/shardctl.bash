@@ -16,6 +16,7 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--group-by|group_by|typed
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
@@ -94,6 +95,7 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--group-by|group_by|typed
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand

@@ -11,10 +11,14 @@ from shardctl.model import Checkpoint, Extent, Tensor
 
 
 class Unit(NamedTuple):
-    """What packing cannot divide: a tensor, or several that share a storage or belong together."""
+    """What packing cannot divide: a tensor, or several that share a storage or belong together.
+
+    `group` is the name of the group of tensors that it is, where tensors were grouped.
+    """
 
     tensors: tuple[Tensor, ...]
     nbytes: int
+    group: str | None = None
 
     @property
     def name(self) -> str:

@@ -36,6 +36,7 @@ class WriterArguments:
     add_prefix: s.AddPrefix = ""
     rename: s.Rename = None
     order: w.Order = w.OrderName.source
+    group_by: w.GroupBy = None
     dtype: w.Dtype = None
     keep_dtype: w.KeepDtype = None
     tied: w.Tied = w.TiedName.share
@@ -88,6 +89,7 @@ class WriterArguments:
             ),
             drop_non_tensors=self.drop_non_tensors,
             conversion=conversion_of(self.dtype, self.keep_dtype),
+            group_by=self.group_by,
             tied=self.tied.value,
             layout=self.layout.value,
             companions="none" if self.no_companions else self.companions.value,
@@ -118,7 +120,9 @@ def command(
     """
 
     def body(ctx: typer.Context, **given: object) -> None:
-        arguments = WriterArguments(**_one_of_a_group(ctx, given, size))
+        # With groups and no size, each group is a file.
+        usual = {} if given.get("group_by") is not None else size
+        arguments = WriterArguments(**_one_of_a_group(ctx, given, usual))
         _check_size(ctx, arguments.max_shard_size)
         run(name, arguments)
 

@@ -27,6 +27,7 @@ SPELLINGS = {
     "exclude": "--exclude",
     "format": "--to",
     'format="bin"': "--to bin",
+    "group_by": "--group-by",
     "include": "--include",
     "inspect": "`shardctl inspect`",
     "jobs": "--jobs",

@@ -20,8 +20,9 @@ from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
 from shardctl.planning.carried import NotCarried, left_of, left_pair, left_tensors
 from shardctl.planning.cast import convert
 from shardctl.planning.groups import units_of
+from shardctl.planning.layers import grouped
 from shardctl.planning.metadata import FileMetadata, file_metadata, with_record
-from shardctl.planning.notes import left_out, notes
+from shardctl.planning.notes import large_groups, left_out, notes
 from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.select import select
@@ -59,7 +60,8 @@ class Shard:
 class Plan:
     """What will be written, as a value. `index` is the index file's bytes, None for a single file.
 
-    `oversize` names the tensors that alone are larger than the limit; `left_out` are those of the
+    `oversize` names the tensors that alone, or with what cannot be divided from them, are larger
+    than the limit; `left_out` are those of the
     source that were not chosen; `notes` are for the user to know before the work, and so is `left`:
     what of the files' contents does not go along.
     """
@@ -114,7 +116,10 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         checkpoint = with_record(checkpoint, written, record)
     metadata, unwritten = file_metadata(checkpoint, written, tensors, aliases)
     units = units_of(tensors, written, aliases)
+    if request.group_by is not None:
+        units = grouped(units, request.group_by)
     shards = _pack(units, request, tensors, metadata, measure)
+    oversize = _oversize(units, request.limits)
     single = len(shards) == 1
     index = None if single else _index_bytes(checkpoint, shards, aliases)
     return Plan(
@@ -125,12 +130,13 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         if single
         else index_filename(request.stem, request.suffix, request.variant),
         index=index,
-        oversize=_oversize(units, request.limits),
+        oversize=tuple(unit.name for unit in oversize),
         left_out=chosen.left_out,
         notes=(
             *left_out(chosen.left_out),
             *([f"converts {record}"] if record else []),
             *notes(checkpoint, written, tensors, aliases),
+            *large_groups(oversize),
         ),
         left=(
             *left_tensors(chosen.left_out),
@@ -250,11 +256,9 @@ def _left_of_index(checkpoint: Checkpoint) -> Iterator[NotCarried]:
             yield left_pair(key, value, "metadata of the index, which a single file does not need")
 
 
-def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
+def _oversize(units: Iterable[Unit], limits: Limits) -> list[Unit]:
     limit = limits.max_shard_bytes
-    if limit is None:
-        return ()
-    return tuple(unit.name for unit in units if unit.nbytes > limit)
+    return [] if limit is None else [unit for unit in units if unit.nbytes > limit]
 
 
 def _row(tensor: Tensor, number: Mapping[str, int]) -> list[object]:

@@ -36,18 +36,19 @@ class Limits:
     """How large or how many: at most one is set; neither means a single file.
 
     `strict` limits the whole file, header included; `or_fewer` takes fewer shards where there are
-    not enough tensors to fill them.
+    not enough tensors to fill them. `each_group` is a file for each group of tensors.
     """
 
     max_shard_bytes: int | None = None
     num_shards: int | None = None
     strict: bool = False
     or_fewer: bool = False
+    each_group: bool = False
 
     @property
     def one_file(self) -> bool:
         """Whether the result is a single file, whatever the source holds."""
-        return self.max_shard_bytes is None and self.num_shards is None
+        return self.max_shard_bytes is None and self.num_shards is None and not self.each_group
 
 
 def parse_limits(
@@ -107,7 +108,11 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """What a writing command was asked for. `limits` None keeps the source's number of shards."""
+    """What a writing command was asked for.
+
+    `limits` None keeps the source's number of shards; with `group_by`, each group is a file then.
+    `group_by` is as in `layers.grouped`.
+    """
 
     limits: Limits | None
     format: str | None = None
@@ -118,6 +123,7 @@ class WriteOptions:
     selection: Selection = EVERYTHING
     drop_non_tensors: bool = False
     conversion: Conversion | None = None
+    group_by: str | None = None
     tied: Tied = "share"
     layout: LayoutChoice = "auto"
     companions: Companions = "auto"
@@ -147,15 +153,16 @@ class Request:
     block: int | None = None
     selection: Selection = EVERYTHING
     conversion: Conversion | None = None
+    group_by: str | None = None
 
 
 def options_of(request: Request) -> dict[str, OptionValue]:
     """Return the options that decide a plan, as a plan file and a journal record them.
 
-    Those of the selection and the conversion are there only where they were given.
+    Those that change tensors, or group them, are there only where they were given.
     """
     chosen, conversion = request.selection, request.conversion
-    selection: dict[str, OptionValue] = {
+    given: dict[str, OptionValue] = {
         "include": list(chosen.include),
         "exclude": list(chosen.exclude),
         "strip_prefix": chosen.strip_prefix,
@@ -163,9 +170,10 @@ def options_of(request: Request) -> dict[str, OptionValue]:
         "rename": [list(rule) for rule in chosen.rename],
         "dtype": None if conversion is None else conversion.dtype,
         "keep_dtype": [] if conversion is None else list(conversion.keep),
+        "group_by": request.group_by,
     }
     return {
-        **{name: value for name, value in selection.items() if value},
+        **{name: value for name, value in given.items() if value},
         "container": request.format,
         "max_shard_bytes": request.limits.max_shard_bytes,
         "num_shards": request.limits.num_shards,
