@@ -17,6 +17,8 @@ __shardctl_options() {
 --rename|rename|typed
 --order|order|=source natural
 --group-by|group_by|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
@@ -54,6 +56,8 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--experts|experts|=stack split
+--experts-map|experts_map|report
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
@@ -96,6 +100,8 @@ __shardctl_options() {
 --rename|rename|typed
 --order|order|=source natural
 --group-by|group_by|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 
+from shardctl.cli import experts_options as e
 from shardctl.cli import options as o
 from shardctl.cli import selection_options as s
 from shardctl.cli import writer_options as w
@@ -37,6 +38,8 @@ class WriterArguments:
     rename: s.Rename = None
     order: w.Order = w.OrderName.source
     group_by: w.GroupBy = None
+    experts: e.Experts = None
+    experts_map: e.ExpertsMap = None
     dtype: w.Dtype = None
     keep_dtype: w.KeepDtype = None
     tied: w.Tied = w.TiedName.share
@@ -88,6 +91,9 @@ class WriterArguments:
                 self.include, self.exclude, self.strip_prefix, self.add_prefix, self.rename
             ),
             drop_non_tensors=self.drop_non_tensors,
+            experts=e.experts_of(
+                None if self.experts is None else self.experts.value, self.experts_map
+            ),
             conversion=conversion_of(self.dtype, self.keep_dtype),
             group_by=self.group_by,
             tied=self.tied.value,

@@ -25,6 +25,8 @@ SPELLINGS = {
     "drop_non_tensors": "--drop-non-tensors",
     "dtype": "--dtype",
     "exclude": "--exclude",
+    "experts": "--experts stack or split",
+    "experts_map": "--experts-map",
     "format": "--to",
     'format="bin"': "--to bin",
     "group_by": "--group-by",

@@ -54,6 +54,7 @@ def complete(
         tied=options.tied,
         block=block,
         selection=options.selection,
+        experts=options.experts,
         conversion=options.conversion,
         group_by=options.group_by,
     )

@@ -51,8 +51,8 @@ _CHAIN = {"layer": 0, "expert": 1}
 def _links(names: Sequence[str], group_by: str) -> _GroupOf:
     """Group by a numbered chain: a place in the names where several numbers are found.
 
-    A number that is the only one there (`0.auto_model.encoder.layer.5`) is passed over, unless a name
-    has no other.
+    A number that is the only one there (`0.auto_model.encoder.layer.5`) is passed over, unless a
+    name has no other.
     """
     found: dict[str, str] = {}
     chains: set[str] = set()

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from shardctl.errors import UsageError
 from shardctl.formats.index import build_index
 from shardctl.formats.registry import by_name
+from shardctl.layout import sources_of
 from shardctl.model import Assembled, Cast, Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
 from shardctl.planning.carried import NotCarried, left_of, left_pair, left_tensors
 from shardctl.planning.cast import convert
+from shardctl.planning.experts import arrange
 from shardctl.planning.groups import units_of
 from shardctl.planning.layers import grouped
 from shardctl.planning.metadata import FileMetadata, file_metadata, with_record
@@ -102,18 +104,28 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     """
     chosen = select(checkpoint, request.selection)
     checkpoint = chosen.checkpoint
+    done: list[str] = []
+    if request.experts is not None:
+        arranged = arrange(checkpoint, request.experts)
+        checkpoint = arranged.checkpoint
+        done.append(arranged.note)
     written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
-    shared = by_name(checkpoint.format).shares_storages
-    if shared and not written.shares_storages and request.tied != "expand":
-        _refuse_growth(tensors)
+    if by_name(checkpoint.format).shares_storages and request.tied != "expand":
+        _refuse_growth(
+            [
+                tensor
+                for tensor in tensors
+                if tensor.storage.made is not None or not written.shares_storages
+            ]
+        )
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
-    record = ""
     if request.conversion is not None:
         converted = convert(tensors, request.conversion)
         tensors, record = converted.tensors, converted.record(request.conversion.dtype)
         checkpoint = with_record(checkpoint, written, record)
+        done += [f"converts {record}"] if record else []
     metadata, unwritten = file_metadata(checkpoint, written, tensors, aliases)
     units = units_of(tensors, written, aliases)
     if request.group_by is not None:
@@ -134,7 +146,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         left_out=chosen.left_out,
         notes=(
             *left_out(chosen.left_out),
-            *([f"converts {record}"] if record else []),
+            *done,
             *notes(checkpoint, written, tensors, aliases),
             *large_groups(oversize),
         ),
@@ -149,15 +161,21 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
 
 def _refuse_growth(tensors: Sequence[Tensor]) -> None:
     """Refuse to write views in full that share few bytes: 1 KB can ask for a whole disk."""
-    storages = {tensor.storage.identity: tensor.storage.extent.length for tensor in tensors}
+    sources = [list(sources_of(tensor)) for tensor in tensors]
+    storages = {
+        source.storage.recorded.identity: source.storage.recorded.extent.length
+        for some in sources
+        for source in some
+    }
     held, needed = sum(storages.values()), sum(tensor.nbytes for tensor in tensors)
     if needed <= max(MOST_GROWTH * held, LEAST_GROWN):
         return
-    worst = max(tensors, key=lambda tensor: tensor.nbytes - tensor.span.length)
+    spans = [sum(source.span.length for source in some) for some in sources]
+    worst, span = max(zip(tensors, spans, strict=True), key=lambda pair: pair[0].nbytes - pair[1])
     raise UsageError(
         f"the tensors would take {needed:,} bytes, and the source has {held:,} bytes of them: "
-        f"'{escape(worst.name)}' alone is a view of {worst.span.length:,} bytes "
-        f"that takes {worst.nbytes:,} in full",
+        f"'{escape(worst.name)}' alone is a view of {span:,} bytes that takes {worst.nbytes:,} "
+        "in full",
         hint='add `tied="expand"` if that is meant, or keep the format, in which views share '
         "their bytes",
         tensor=worst.name,

@@ -18,6 +18,7 @@ from shardctl.text import escape
 Order = Literal["source", "natural"]
 Tied = Literal["share", "expand"]
 LayoutChoice = Literal["auto", "compact", "reflink"]
+ExpertsAction = Literal["stack", "split"]
 Replace = Literal["nothing", "same", "all"]
 #: Which other files of the source directory go along: those that a loader may want, all that can
 #: lie beside the new set, or none.
@@ -107,6 +108,30 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpertRule:
+    """Which tensors of single experts are one stacked tensor.
+
+    `parts` are the ends of their names, with `*` for the expert's number; `stacked` is that of the
+    stacked tensor's name. Several parts are joined for each expert, in order, along the first
+    dimension of each.
+    """
+
+    stacked: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """What becomes of the tensors of experts: one for all ("stack"), or one for each ("split").
+
+    `rules` None means those that are known (`expert_rules.KNOWN`).
+    """
+
+    action: ExpertsAction
+    rules: tuple[ExpertRule, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WriteOptions:
     """What a writing command was asked for.
 
@@ -122,6 +147,7 @@ class WriteOptions:
     key: str | None = None
     selection: Selection = EVERYTHING
     drop_non_tensors: bool = False
+    experts: Experts | None = None
     conversion: Conversion | None = None
     group_by: str | None = None
     tied: Tied = "share"
@@ -152,6 +178,7 @@ class Request:
     tied: Tied = "share"
     block: int | None = None
     selection: Selection = EVERYTHING
+    experts: Experts | None = None
     conversion: Conversion | None = None
     group_by: str | None = None
 
@@ -161,7 +188,7 @@ def options_of(request: Request) -> dict[str, OptionValue]:
 
     Those that change tensors, or group them, are there only where they were given.
     """
-    chosen, conversion = request.selection, request.conversion
+    chosen, conversion, experts = request.selection, request.conversion, request.experts
     given: dict[str, OptionValue] = {
         "include": list(chosen.include),
         "exclude": list(chosen.exclude),
@@ -170,6 +197,8 @@ def options_of(request: Request) -> dict[str, OptionValue]:
         "rename": [list(rule) for rule in chosen.rename],
         "dtype": None if conversion is None else conversion.dtype,
         "keep_dtype": [] if conversion is None else list(conversion.keep),
+        "experts": None if experts is None else experts.action,
+        "experts_map": [[rule.stacked, *rule.parts] for rule in (experts and experts.rules) or ()],
         "group_by": request.group_by,
     }
     return {

@@ -47,3 +47,60 @@ def test_one_file_has_no_use_for_groups(layered: Path, tmp_path: Path, call: Cal
     _, messages = call("reshard", layered, tmp_path / "a", *options, "--single", code=2)
     assert "--single and --group-by cannot be used together" in messages
     call("merge", layered, tmp_path / "a", *options, code=2)
+
+
+@pytest.fixture
+def experts(tmp_path: Path) -> Path:
+    """A directory with two experts of one layer, and a head."""
+    parts = [f"h.0.x.{n}.{part}" for n in range(2) for part in ("a", "b")]
+    return plain_directory(tmp_path / "source", ["head.w", *parts])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("map.json", '{"x.ab": ["x.*.a", "x.*.b"]}'),
+        ("map.toml", 'x.ab = ["x.*.a", "x.*.b"]\n'),
+    ],
+)
+def test_a_map_names_other_experts(
+    name: str, text: str, experts: Path, tmp_path: Path, call: Call
+) -> None:
+    """With a map in JSON or TOML other names are stacked and split; the result is up to date only
+    with the same map, and `verify` proves the round trip.
+    """
+    (tmp_path / name).write_text(text)
+    options = ("--experts-map", tmp_path / name)
+    stack = ("reshard", experts, tmp_path / "a", "--experts", "stack", *options)
+    _, messages = call(*stack)
+    assert "note: stacks 4 tensors of experts into 1" in messages
+    assert "wrote 1 file of 2 tensors" in messages
+    assert "up to date" in call(*stack)[1]
+    call("reshard", tmp_path / "a", tmp_path / "b", "--experts", "split", *options)
+    call("verify", tmp_path / "b", "--deep", "--against", experts)
+    document = json.loads(call(*stack[:2], tmp_path / "c", *stack[3:], "-n", "--json")[0])
+    assert document["plan_id"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(None, "No such file"), (b"\xff", "it is not text"), (b"#" * (1 << 21), "it is too large")],
+)
+def test_a_map_that_cannot_be_read(
+    data: bytes | None, said: str, experts: Path, tmp_path: Path, call: Call
+) -> None:
+    """A map that is missing, no text, or far too large is a usage error that names the option."""
+    path = tmp_path / "map"
+    if data is not None:
+        path.write_bytes(data)
+    options = ("--experts", "stack", "--experts-map", path)
+    _, messages = call("reshard", experts, tmp_path / "a", *options, code=2)
+    assert f"--experts-map '{path}' cannot be read: {said}" in messages
+
+
+def test_a_map_needs_something_to_do(experts: Path, tmp_path: Path, call: Call) -> None:
+    """`--experts-map` alone is a usage error, and so are experts of which no rule knows."""
+    _, messages = call("reshard", experts, tmp_path / "a", "--experts-map", "x", code=2)
+    assert "--experts-map needs something to do" in messages
+    _, messages = call("reshard", experts, tmp_path / "a", "--experts", "stack", code=2)
+    assert "describe the names with --experts-map" in messages
