@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 #: A number of more digits than this is a name: no model has so many layers.
 _MOST_DIGITS = 9
@@ -22,5 +23,5 @@ def is_number(part: str) -> bool:
 
 def numbers(name: str) -> Iterator[tuple[int, int]]:
     """Yield where the first numbers of a name begin and end."""
-    for found, _ in zip(_NUMBERS.finditer(name), range(_MOST_NUMBERS), strict=False):
+    for found in islice(_NUMBERS.finditer(name), _MOST_NUMBERS):
         yield found.span()

@@ -123,4 +123,5 @@ def own_storage(tensor: Tensor) -> Tensor:
     key = f"of {tensor.name}"
     if span == whole:
         return replace(tensor, storage=replace(tensor.storage, key=key), offset=0)
-    return replace(tensor, storage=Storage(span, key, cut_from=tensor.storage), offset=0)
+    part = Storage(span, key, cut_from=tensor.storage)
+    return Tensor(tensor.name, tensor.dtype, tensor.shape, part, 0, tensor.strides)

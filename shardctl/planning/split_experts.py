@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from shardctl.boxes import Region, narrow
 from shardctl.errors import UsageError
@@ -121,7 +120,8 @@ def _parts_of(tensor: Tensor, prefix: str, rule: ExpertRule) -> Iterator[Tensor]
     for name, found in zip(names, narrow(tensor, _regions(tensor.shape, parts)), strict=True):
         strides = None if found.strides is None else found.strides[1:]
         # Each can be in another file, and is saved whole without the others.
-        yield own_storage(replace(found, name=name, shape=found.shape[1:], strides=strides))
+        part = Tensor(name, found.dtype, found.shape[1:], found.storage, found.offset, strides)
+        yield own_storage(part)
 
 
 def _fault(tensor: Tensor, parts: int) -> str:

@@ -104,3 +104,20 @@ def test_a_map_needs_something_to_do(experts: Path, tmp_path: Path, call: Call) 
     assert "--experts-map needs something to do" in messages
     _, messages = call("reshard", experts, tmp_path / "a", "--experts", "stack", code=2)
     assert "describe the names with --experts-map" in messages
+
+
+def test_the_type_in_a_config_follows(layered: Path, tmp_path: Path, call: Call) -> None:
+    """A copied `config.json` gives the type of the converted weights. The result is up to date, by
+    its record and by its contents, until the file is changed; the source is never changed.
+    """
+    (layered / "config.json").write_text('{"dtype": "float32", "x": 1}')
+    run = ("reshard", layered, tmp_path / "out", "--dtype", "bf16")
+    _, messages = call(*run)
+    assert "note: 'config.json' goes along with the type bfloat16" in messages
+    copied = tmp_path / "out" / "config.json"
+    assert copied.read_text() == '{"dtype": "bfloat16", "x": 1}'
+    assert (layered / "config.json").read_text() == '{"dtype": "float32", "x": 1}'
+    for record in ("--record", "--no-record"):
+        assert "up to date" in call(*run, record)[1]
+    copied.write_text('{"dtype": "bfloat16", "x": 2}')
+    assert "config.json" in call(*run, "--no-record", code=4)[1]
