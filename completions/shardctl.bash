@@ -16,6 +16,9 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--group-by|group_by|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
@@ -53,6 +56,8 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--experts|experts|=stack split
+--experts-map|experts_map|report
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
@@ -94,6 +99,9 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--group-by|group_by|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand

@@ -1,6 +1,6 @@
 # fish completion for shardctl. Written by `make generate` from the command line itself.
 
-set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --filter --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
+set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --experts --experts-map --filter --group-by --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
 
 # Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
@@ -78,6 +78,9 @@ complete -c shardctl -n '__shardctl_free split --strip-prefix' -l strip-prefix -
 complete -c shardctl -n '__shardctl_free split --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
 complete -c shardctl -n '__shardctl_free split --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free split --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
+complete -c shardctl -n '__shardctl_free split --group-by' -l group-by -x -d 'Never divide a layer, or an expert, between shards'
+complete -c shardctl -n '__shardctl_free split --experts' -l experts -x -a 'stack split' -d 'Stack the experts of each layer into one tensor, or split them'
+complete -c shardctl -n '__shardctl_free split --experts-map' -l experts-map -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Names of stacked tensors and of their parts, for other models'
 complete -c shardctl -n '__shardctl_free split --dtype' -l dtype -x -d 'Convert floating-point tensors, e.g. to bf16'
 complete -c shardctl -n '__shardctl_free split --keep-dtype' -l keep-dtype -x -d 'Do not convert tensors whose names match; repeatable'
 complete -c shardctl -n '__shardctl_free split --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
@@ -119,6 +122,8 @@ complete -c shardctl -n '__shardctl_free merge --strip-prefix' -l strip-prefix -
 complete -c shardctl -n '__shardctl_free merge --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
 complete -c shardctl -n '__shardctl_free merge --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free merge --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
+complete -c shardctl -n '__shardctl_free merge --experts' -l experts -x -a 'stack split' -d 'Stack the experts of each layer into one tensor, or split them'
+complete -c shardctl -n '__shardctl_free merge --experts-map' -l experts-map -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Names of stacked tensors and of their parts, for other models'
 complete -c shardctl -n '__shardctl_free merge --dtype' -l dtype -x -d 'Convert floating-point tensors, e.g. to bf16'
 complete -c shardctl -n '__shardctl_free merge --keep-dtype' -l keep-dtype -x -d 'Do not convert tensors whose names match; repeatable'
 complete -c shardctl -n '__shardctl_free merge --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
@@ -164,6 +169,9 @@ complete -c shardctl -n '__shardctl_free reshard --strip-prefix' -l strip-prefix
 complete -c shardctl -n '__shardctl_free reshard --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
 complete -c shardctl -n '__shardctl_free reshard --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free reshard --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
+complete -c shardctl -n '__shardctl_free reshard --group-by' -l group-by -x -d 'Never divide a layer, or an expert, between shards'
+complete -c shardctl -n '__shardctl_free reshard --experts' -l experts -x -a 'stack split' -d 'Stack the experts of each layer into one tensor, or split them'
+complete -c shardctl -n '__shardctl_free reshard --experts-map' -l experts-map -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Names of stacked tensors and of their parts, for other models'
 complete -c shardctl -n '__shardctl_free reshard --dtype' -l dtype -x -d 'Convert floating-point tensors, e.g. to bf16'
 complete -c shardctl -n '__shardctl_free reshard --keep-dtype' -l keep-dtype -x -d 'Do not convert tensors whose names match; repeatable'
 complete -c shardctl -n '__shardctl_free reshard --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'

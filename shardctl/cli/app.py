@@ -162,7 +162,7 @@ _writer(
 
     Example: shardctl merge sharded/ model.safetensors
     """,
-    without=("single", "max_shard_size", "num_shards", "strict_size"),
+    without=("single", "max_shard_size", "num_shards", "strict_size", "group_by"),
     size={"single": True},
     target=w.MergeTarget,
 )

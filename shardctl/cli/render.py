@@ -134,7 +134,7 @@ def summary(
     ]
     said = "".join(f", {format_size(nbytes)} {way}" for nbytes, way in ways if nbytes)
     rate = format_size(int(total / seconds)) if seconds > 0 else "?"
-    written = len(prepared.checkpoint.tensors) - len(prepared.plan.left_out)
+    written = sum(len(shard.tensors) for shard in prepared.plan.shards)
     return (
         f"wrote {plural(len(prepared.plan.shards), 'file')} of "
         f"{plural(written, 'tensor')}, "

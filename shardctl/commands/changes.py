@@ -22,11 +22,11 @@ _SHOWN = 10
 class Changes:
     """What a run changes in the target beside the planned files.
 
-    `copies` are companions, by name with the path that each is read from; `directories` are the
-    sub-directories that companions lie in, in the same way. `superseded` are the names that the new
-    files replace or remove. `checksums` is what stays of `SHA256SUMS`; None leaves that file alone,
-    as `foreign_sums` does, because it is signed or of another form. `kept` are companions that
-    differ in the target, and stay.
+    `copies` are companions, by name with the path that each is read from, and `edited` the contents
+    of those that change; `directories` are the sub-directories that companions lie in, in the same
+    way. `superseded` are the names that the new files replace or remove. `checksums` is what stays
+    of `SHA256SUMS`; None leaves that file alone, as `foreign_sums` does, because it is signed or of
+    another form. `kept` are companions that differ in the target, and stay.
     """
 
     copies: Mapping[str, str] = field(default_factory=dict)
@@ -35,6 +35,7 @@ class Changes:
     kept: tuple[str, ...] = ()
     foreign_sums: bool = False
     directories: Mapping[str, str] = field(default_factory=dict)
+    edited: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def changes_of(route: Route, around: Beside, plan: Plan, options: WriteOptions) -> Changes:
@@ -53,6 +54,7 @@ def changes_of(route: Route, around: Beside, plan: Plan, options: WriteOptions) 
         companions.kept,
         foreign_sums=sums.foreign,
         directories=companions.directories,
+        edited=around.edited,
     )
 
 

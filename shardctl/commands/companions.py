@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from shardctl.commands.config import edited
 from shardctl.commands.neighbours import Neighbour, homes, neighbours
 from shardctl.commands.target import Route, exists, same_bytes
 from shardctl.errors import TargetExistsError
@@ -33,11 +34,13 @@ class Beside:
 
     `companions` belong in the target: their paths in the source, by name. `directories` are those
     below the target that they lie in, outer ones first, in the same way. `left` is what stays.
+    `edited` has the contents of companions that are not copied as they are, by name.
     """
 
     companions: Mapping[str, str] = field(default_factory=dict)
     directories: Mapping[str, str] = field(default_factory=dict)
     left: tuple[NotCarried, ...] = ()
+    edited: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def beside(route: Route, plan: Plan, options: WriteOptions, read: Collection[str]) -> Beside:
@@ -62,7 +65,7 @@ def beside(route: Route, plan: Plan, options: WriteOptions, read: Collection[str
         else:
             companions |= each.files
             directories |= each.directories
-    return Beside(companions, directories, tuple(left))
+    return Beside(companions, directories, tuple(left), edited(store, companions, plan))
 
 
 def _is_of_a_model(store: Store, located: Located) -> bool:
@@ -132,7 +135,7 @@ def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Co
     for name, path in found.companions.items():
         final = store.join(route.target.directory, *name.split("/"))
         kind = store.kind(final)
-        if kind == "file" and same_bytes(route.source_store, path, store, final):
+        if kind == "file" and _is_there(route, path, final, found.edited.get(name)):
             continue
         if kind is None:
             copies[name] = path
@@ -144,6 +147,18 @@ def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Co
         else:
             kept.append(name)
     return Companions(copies, homes(copies, found.directories), tuple(replaced), tuple(kept))
+
+
+def _is_there(route: Route, path: str, final: str, contents: bytes | None) -> bool:
+    """Whether a file of the target is what a companion would be: a copy, or the contents given."""
+    store = route.target_store
+    if contents is None:
+        return same_bytes(route.source_store, path, store, final)
+    size = store.version(final).size
+    if size != len(contents):
+        return False
+    with store.open(final) as reader:
+        return reader.read(0, size) == contents
 
 
 def _check_directory(route: Route, name: str) -> None:

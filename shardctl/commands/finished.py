@@ -25,14 +25,15 @@ from shardctl.streams.progress import no_tick
 class Finished:
     """What a run would write, to be compared with what is there.
 
-    `companions` are the paths in the source, by name; `sources` the versions of all files that
-    would be read, by path.
+    `companions` are the paths in the source, by name, and `edited` the contents of those that
+    change; `sources` the versions of all files that would be read, by path.
     """
 
     route: Route
     plan: Plan
     identity: RunIdentity
     companions: Mapping[str, str]
+    edited: Mapping[str, bytes]
     sources: Mapping[str, Version]
     options: WriteOptions
 
@@ -44,9 +45,9 @@ class Finished:
         for name, version in record.written.items():
             if self._version(name) != version:
                 return None
-        for name, path in self.companions.items():
+        for name, size in self._companion_sizes().items():
             there = self._version(name)
-            if there is None or there.size != self.sources[path].size:
+            if there is None or there.size != size:
                 return None
         # A set that was replaced in place is the source of the next run.
         replaced = self.route.in_place and identity.sources.items() <= record.written.items()
@@ -68,7 +69,7 @@ class Finished:
         sizes = {shard.filename: shard.size for shard in plan.shards}
         if plan.index is not None and plan.index_filename is not None:
             sizes[plan.index_filename] = len(plan.index)
-        sizes |= {name: self.sources[path].size for name, path in self.companions.items()}
+        sizes |= self._companion_sizes()
         for name, size in sizes.items():
             there = self._version(name)
             if there is None or there.size != size:
@@ -79,6 +80,7 @@ class Finished:
         tasks = tasks_of(
             plan,
             self.companions,
+            self.edited,
             self.sources,
             lambda name: store.join(directory, *name.split("/")),
             read_back=self.options.read_back,
@@ -98,6 +100,11 @@ class Finished:
                     Receipt(task.filename, task.layout.nbytes, sha256, Copied(), places)
                 )
         return tuple(receipts)
+
+    def _companion_sizes(self) -> dict[str, int]:
+        """The bytes of each companion in the target."""
+        copied = {name: self.sources[path].size for name, path in self.companions.items()}
+        return copied | {name: len(contents) for name, contents in self.edited.items()}
 
     def _version(self, name: str) -> Version | None:
         store = self.route.target_store

@@ -13,6 +13,7 @@ from functools import partial
 from shardctl.checksums import CHECKSUMS
 from shardctl.commands.changes import Changes, changes_of, refuse_lost, replaced_notes
 from shardctl.commands.companions import beside
+from shardctl.commands.config import edited_notes
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.finished import Finished
 from shardctl.commands.target import (
@@ -207,7 +208,7 @@ def _planned(
     sources = _versions(route.source_store, checkpoint, companions)
     identity = _identity(route, plan, options, sources, companions)
     # Check the target.
-    found = Finished(route, plan, identity, companions, sources, options)
+    found = Finished(route, plan, identity, companions, around.edited, sources, options)
     receipts = found.by_record(records.find(place.directory))
     notes = list(read.notes)
     # What was replaced in place is gone, and its result is all that there is to compare.
@@ -249,6 +250,7 @@ def _planned(
             *plan.notes,
             *_read_in_part(route, plan),
             *notes_on(left),
+            *edited_notes(plan, around.edited),
             *replaced_notes(route, changes),
         ),
         not_carried=left,
@@ -352,5 +354,9 @@ def _room(
 ) -> Room:
     """Return the room for all new files, as if no block of theirs were shared with the source."""
     shards = sum(shard.size for shard in plan.shards)
-    copies = sum(sources[path].size for path in changes.copies.values())
+    edited = changes.edited
+    copies = sum(
+        len(edited[name]) if name in edited else sources[path].size
+        for name, path in changes.copies.items()
+    )
     return room(store, target.directory, shards + len(plan.index or b"") + copies)

@@ -14,6 +14,7 @@ from shardctl.planning.plan import Plan
 def tasks_of(
     plan: Plan,
     copies: Mapping[str, str],
+    edited: Mapping[str, bytes],
     sources: Mapping[str, Version],
     path_of: Callable[[str], str],
     *,
@@ -23,8 +24,9 @@ def tasks_of(
 ) -> tuple[ShardTask, ...]:
     """Return a task for every file, the one that makes the set visible last.
 
-    `copies` are companions, by name with the path that each is read from; `path_of` gives the path
-    of a file by its name; `digest`, `read_back` and `accept_damage` are those of the tasks.
+    `copies` are companions, by name with the path that each is read from, and `edited` the contents
+    of those that change; `path_of` gives the path of a file by its name; `digest`, `read_back` and
+    `accept_damage` are those of the tasks.
     """
     writer = writer_of(plan.request.format)
 
@@ -34,7 +36,12 @@ def tasks_of(
         )
 
     companions = [
-        task(name, _whole(path, sources[path].size), digest=False) for name, path in copies.items()
+        task(
+            name,
+            _known(edited[name]) if name in edited else _whole(path, sources[path].size),
+            digest=False,
+        )
+        for name, path in copies.items()
     ]
     shards = [
         task(

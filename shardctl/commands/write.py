@@ -44,6 +44,7 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
         tasks_of(
             prepared.plan,
             prepared.changes.copies,
+            prepared.changes.edited,
             prepared.sources,
             lambda name: target_store.join(staged, *name.split("/")),
             digest=prepared.options.checksums,

@@ -1,4 +1,4 @@
-"""Group the tensors that packing must not divide. Pure functions.
+"""Put together the tensors that packing must not divide. Pure functions.
 
 Some belong together because they share a storage, others by their names: bitsandbytes saves a
 four-bit weight as `X.weight` with `X.weight.absmax`, `X.weight.quant_map` and
@@ -57,9 +57,14 @@ def _dots_first(name: str) -> str:
 def _joined(
     units: Sequence[Unit], owners: Mapping[str, str], aliases: Mapping[str, str]
 ) -> list[Unit]:
-    """Join the units of tensors that belong to one another, at the place of the first of them."""
+    """Join the units of tensors that belong to one another."""
     home = {tensor.name: number for number, unit in enumerate(units) for tensor in unit.tensors}
     home |= {alias: home[kept] for alias, kept in aliases.items()}
+    return joined(units, ((home[name], home[owner]) for name, owner in owners.items()))
+
+
+def joined(units: Sequence[Unit], pairs: Iterable[tuple[int, int]]) -> list[Unit]:
+    """Join units that are paired, given by their numbers, each at the place of its first unit."""
     # A forest of disjoint sets: each unit has an earlier one of its set, the first one itself.
     earlier = list(range(len(units)))
 
@@ -69,18 +74,18 @@ def _joined(
             number = earlier[number]
         return number
 
-    for name, owner in owners.items():
-        one, other = first(home[name]), first(home[owner])
+    for pair in pairs:
+        one, other = map(first, pair)
         earlier[max(one, other)] = min(one, other)
     sets: dict[int, list[Unit]] = {}
     for number, unit in enumerate(units):
         sets.setdefault(first(number), []).append(unit)
     return [
-        joined[0]
-        if len(joined) == 1
+        some[0]
+        if len(some) == 1
         else Unit(
-            tuple(tensor for unit in joined for tensor in unit.tensors),
-            sum(unit.nbytes for unit in joined),
+            tuple(tensor for unit in some for tensor in unit.tensors),
+            sum(unit.nbytes for unit in some),
         )
-        for joined in sets.values()
+        for some in sets.values()
     ]

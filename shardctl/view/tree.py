@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from shardctl.chains import is_number
 from shardctl.view.tensors import TensorRow
 
-#: A number of more digits than this is a name: no model has so many layers.
-_MOST_DIGITS = 9
 #: Levels of a tree at most, whatever is asked for.
 MOST_LEVELS = 64
 #: Characters of two names that are compared at once.
@@ -70,7 +69,7 @@ def _children(rows: Sequence[TensorRow], begin: int, levels: int) -> dict[str, N
     made: dict[str, Node] = {}
     for part, group in groups.items():
         end = begin + len(part)
-        if len(groups) == 1 or not _is_number(part):
+        if len(groups) == 1 or not is_number(part):
             end = _fork(group, end)
         made[part] = _node(group[0].name[begin:end], group, end, levels)
     return made
@@ -156,11 +155,11 @@ def fold(root: Node) -> Node:
 
 def _folded(children: Mapping[str, Node]) -> Iterator[tuple[str, Node]]:
     numbered = sorted(
-        (child for part, child in children.items() if _is_number(part)),
+        (child for part, child in children.items() if is_number(part)),
         key=lambda child: int(child.label),
     )
     for part, child in children.items():
-        if not _is_number(part):
+        if not is_number(part):
             yield part, child
     runs = groupby(enumerate(numbered), key=lambda at: (at[1].signature, int(at[1].label) - at[0]))
     for _, run in runs:
@@ -181,7 +180,3 @@ def _joined(equal: Sequence[Node]) -> Node:
         children=first.children,
         main_dtype=first.main_dtype,
     )
-
-
-def _is_number(label: str) -> bool:
-    return label.isdecimal() and len(label) <= _MOST_DIGITS

@@ -27,6 +27,7 @@ LAYERS = (
     "model",
     "boxes",
     "text",
+    "chains",
     "findings",
     "storages",
     "repeats",
