@@ -23,6 +23,7 @@ from shardctl.formats.hazards import (
 from shardctl.formats.registry import by_name
 from shardctl.model import Checkpoint, Index, Tensor
 from shardctl.source.clients import one_file_client
+from shardctl.source.locate import Located
 from shardctl.source.misnamed import misnamed_files
 from shardctl.storages import by_file, storage_units
 from shardctl.text import escape, plural
@@ -86,8 +87,10 @@ def total_size(subject: Subject) -> Iterator[Finding]:
     """
     checkpoint = subject.checkpoint
     index = checkpoint.index
-    # Where the index lists other tensors than there are, its total is wrong because of that.
+    # What is wrong with the index otherwise is the reason for a wrong total, or for none.
     if index is None or checkpoint.incomplete or not _lists_all(index, checkpoint):
+        return
+    if index.unusable or subject.located.unlisted or _without_metadata(subject.located):
         return
     stated = index.metadata.get("total_size")
     written, whole, each = _sums(subject.checkpoint.tensors)
@@ -105,6 +108,12 @@ def total_size(subject: Subject) -> Iterator[Finding]:
         )
     hint = "`reindex` corrects it from the shards' headers"
     yield Finding("index-total-size", "error", message, hint, file=index.path)
+
+
+def _without_metadata(located: Located) -> bool:
+    found = {finding.code for finding in located.findings}
+    metadata = None if located.index is None else located.index.metadata
+    return not metadata and not found.isdisjoint({"index-metadata-missing", "index-invalid"})
 
 
 def _lists_all(index: Index, checkpoint: Checkpoint) -> bool:

@@ -109,6 +109,39 @@ def test_a_wrong_total(total: object) -> None:
     assert check(sharded(total)) == ["index-total-size"]
 
 
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"a": "a.safetensors"}, ["note index-metadata-missing"]),
+        ({"metadata": [], "weight_map": {"a": "a.safetensors"}}, ["error index-invalid"]),
+        ({"metadata": {}, "weight_map": {"a": "a.safetensors"}}, ["error index-total-size"]),
+        (
+            {
+                "metadata": {"total_size": 9},
+                "weight_map": {"a": "a.safetensors", "b": "../b.safetensors"},
+            },
+            ["error shard-name-unsafe"],
+        ),
+        (
+            {"metadata": {"total_size": 1}, "weight_map": {"x": "a.safetensors"}},
+            ["error index-tensor-missing"],
+        ),
+    ],
+    ids=["flat", "metadata", "no-total", "unsafe", "another-model"],
+)
+def test_one_fault_of_an_index_is_one_finding(
+    document: dict[str, object], expected: list[str]
+) -> None:
+    """What follows from another fault of the index, such as its total, is not reported beside it;
+    accelerate's index needs no metadata.
+    """
+    store = MemoryStore()
+    put(store, "m/a.safetensors", weights({"a": b"1"}, metadata={"format": "pt"}))
+    put(store, "m/weight_map.index.json", json.dumps(document).encode())
+    found = verify(store, "m", Thoroughness())
+    assert [f"{each.severity} {each.code}" for each in found.findings] == expected
+
+
 def test_a_flood_of_missing_shards_is_counted() -> None:
     """Of 1,000 shards that are not there, and as many without a digest, a hundred of each are
     listed, and all are counted.
