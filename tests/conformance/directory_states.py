@@ -142,7 +142,8 @@ STATES = [
           index(INDEX, [f"sub\\{name}" for name in SHARDS]),), 1, {"warning index-invalid"}, 1, (0,
           0, 0)),
     State("an index of one torch file among others", (shards([*SHARDS[:2], "c.bin"]), index(INDEX,
-          [*SHARDS[:2], "c.bin"]),), -3, {"error shard-name-unsafe", "error shard-set-incomplete"},
+          [*SHARDS[:2], "c.bin"]),), -3, {"error shard-name-unsafe", "error shard-set-incomplete",
+          "note weights-unlisted"},
           3, (1, 0, 1), shown=True),
     State("an index of files that lead out", (sharded(), index(INDEX, [f"../{name}" for name in
           SHARDS]),), -3, {"error shard-name-unsafe", "note weights-unlisted"}, 3, (0, 0, 0)),
@@ -183,7 +184,7 @@ STATES = [
     State("a shard that the index leaves out", (shards(SHARDS), index(INDEX, {"a": SHARDS[0], "b":
           SHARDS[1]}),), -3, {"error shard-unlisted"}, 1, (0, 0, 0), shown=True),
     State("small weights beside a set", (sharded(), weights("mm_projector.bin", 2, "d"),
-          weights("value_head.safetensors", 2, "e"),), 1, set(), 0, (1, 1, 1)),
+          weights("value_head.safetensors", 2, "e"),), 1, {"note weights-unlisted"}, 0, (1, 1, 1)),
     State("a shard left over from another count", (sharded(),
           weights("model-00001-of-00005.safetensors", 2, "a"),), 1, {"note weights-unlisted"}, 0,
           (1, 1, 1)),
