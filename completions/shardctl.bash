@@ -1,7 +1,7 @@
 # bash completion for shardctl. Written by `make generate` from the command line itself.
 
 __shardctl_commands() {
-    echo 'split merge reshard inspect diff verify index completion'
+    echo 'split merge reshard inspect diff verify index completion help'
 }
 
 __shardctl_options() {
@@ -219,6 +219,7 @@ __shardctl_argument() {
         verify:0) echo 'checkpoint' ;;
         index:0) echo 'checkpoint' ;;
         completion:0) echo '=bash zsh fish' ;;
+        help:0) echo '=split merge reshard inspect diff verify index completion' ;;
     esac
 }
 

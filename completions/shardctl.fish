@@ -65,6 +65,8 @@ complete -c shardctl -n __shardctl_needs_command -a diff -d 'Show what differs b
 complete -c shardctl -n __shardctl_needs_command -a verify -d 'Check a checkpoint: headers, index, checksums, or against another one.'
 complete -c shardctl -n __shardctl_needs_command -a index -d 'Write or repair the index of a sharded checkpoint, from the shards\' headers.'
 complete -c shardctl -n __shardctl_needs_command -a completion -d 'Print the completion script for a shell.'
+complete -c shardctl -n __shardctl_needs_command -a help -d 'Show the help of a command'
+complete -c shardctl -n '__shardctl_at help 0' -a 'split merge reshard inspect diff verify index completion'
 
 complete -c shardctl -n '__shardctl_at split 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|distcp|index\.json|index\.[^.]+\.json)")'
 complete -c shardctl -n '__shardctl_at split 1' -a '(__shardctl_paths "/")'

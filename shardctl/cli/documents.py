@@ -89,6 +89,7 @@ def inspection(found: Inspection, *, top: int | None = None) -> dict[str, Any]:
             }
             for value in found.non_tensors
         ],
+        "warnings": list(found.warnings),
     }
 
 

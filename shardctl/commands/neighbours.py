@@ -55,6 +55,9 @@ _DEEPEST = 32
 _MODULES, _MODULE = "modules.json", re.compile(r"[0-9]+_[A-Za-z]\w*")
 
 
+_BARE: tuple[Sort, str] = ("barred", "an empty directory")
+
+
 @dataclass(frozen=True, slots=True)
 class Neighbour:
     """A file or a directory beside the weights; `why` says in a few words why it is of its sort.
@@ -131,7 +134,7 @@ class _Neighbourhood:
         """Yield the directory with its files, and each link in it that is not followed."""
         files, directories, barred = dict[str, str](), {name: path}, list[Neighbour]()
         entries = list[Entry]()
-        waiting = [name]
+        empty, waiting = True, [name]
         while waiting:
             above = waiting.pop()
             try:
@@ -140,6 +143,7 @@ class _Neighbourhood:
                 yield Neighbour(name, True, "barred", _UNREADABLE, None)
                 return
             for entry in listed:
+                empty = empty and entry.kind == "directory"
                 inner = f"{above}/{entry.name}"
                 own = self.store.join(directories[above], entry.name)
                 if own in self._own or STAGING in entry.name:
@@ -158,8 +162,8 @@ class _Neighbourhood:
                 else:
                     files[inner] = read
                     entries.append(entry)
-        if files:
-            sort, why = self._sort_of_directory(name, entries)
+        if files or empty:
+            sort, why = self._sort_of_directory(name, entries) if entries else _BARE
             size = sum(entry.size for entry in entries)
             yield Neighbour(name, True, sort, why, size, files, homes(files, directories))
         yield from barred

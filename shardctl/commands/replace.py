@@ -25,20 +25,20 @@ def superseded(
     would be mixed with the new set or overwritten.
     """
     store, target = route.target_store, route.target
-    if route.in_place and how == "nothing":
+    rules = _Rules(route, request, frozenset(names), route.names_read(), how)
+    found = directory_checkpoints(store, target.directory)
+    if route.in_place and how == "nothing" and not rules.leaves_source(found):
         raise TargetExistsError(
             f"'{target.directory}' is the source itself",
             hint='choose another target, or add `replace="same"` to replace the source',
             file=target.directory,
         )
-    rules = _Rules(route, request, frozenset(names), route.names_read(), how)
     there = (
         {entry.name for entry in store.list(target.directory)}
         if store.kind(target.directory) == "directory"
         else set[str]()
     )
     old: dict[str, None] = {}
-    found = directory_checkpoints(store, target.directory)
     for candidate in found:
         if rules.replaces(candidate):
             old |= dict.fromkeys(candidate.names)
@@ -132,6 +132,12 @@ class _Rules:
         adapters = {stem, candidate.stem} & set(ADAPTER_STEMS)
         differ = candidate.stem != stem and bool(adapters)
         return candidate.known and (differ or candidate.variant != variant)
+
+    def leaves_source(self, found: Sequence[Candidate]) -> bool:
+        """Whether what was read can stay beside the new set in its directory."""
+        read = [candidate for candidate in found if self._is_source(candidate)]
+        beside = self.route.target.filename is None and self.read.isdisjoint(self.names)
+        return beside and bool(read) and all(map(self.is_apart, read))
 
     def refusal(self, candidate: Candidate, found: Sequence[Candidate]) -> TargetExistsError:
         """Return the error for a checkpoint that would be mixed up with the new one.

@@ -8,11 +8,15 @@ one shard holds of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from shardctl.formats.base import Format
 from shardctl.model import Tensor
 from shardctl.storages import Unit, storage_units
+
+#: What follows a module's name in that of a tensor: the number of a layer, or a parameter.
+_OF_A_MODULE = re.compile(r"\.[0-9]+(?:\.|\Z)|\.(?:weight|bias)\Z")
 
 
 def units_of(
@@ -36,17 +40,40 @@ def units_of(
 def owners_of(names: Iterable[str]) -> dict[str, str]:
     """Return by name the shortest other name that it continues, with a dot between them.
 
-    Names that continue no other are left out. The time is that of sorting the names.
+    Names that continue no other are left out, and so are those that continue a module's name only.
+    The time is that of sorting the names.
     """
+    ordered = sorted(names, key=_dots_first)
+    modules = _modules_among(ordered)
     owners: dict[str, str] = {}
     owner, beginning = "", None
-    for name in sorted(names, key=_dots_first):
+    for name in ordered:
         # What continues a name follows it at once, since nothing is sorted before a dot.
         if beginning is not None and name.startswith(beginning):
             owners[name] = owner
-        else:
+        elif name not in modules:
             owner, beginning = name, f"{name}."
     return owners
+
+
+def _modules_among(ordered: Iterable[str]) -> set[str]:
+    """Return the names that are those of modules too, by what continues them.
+
+    That is a parameter, or one of several layers: a tensor `model` beside `model.norm.weight` and
+    `model.layers.0.scale` owns neither. `ordered` are all names, each followed by what continues
+    it.
+    """
+    modules: set[str] = set()
+    continued: list[str] = []
+    for name in ordered:
+        while continued and not name.startswith(f"{continued[-1]}."):
+            continued.pop()
+        if continued and _OF_A_MODULE.search(name, len(continued[-1])):
+            # What is known for a module is not looked at again, or deep names would take long.
+            modules.update(continued)
+            continued.clear()
+        continued.append(name)
+    return modules
 
 
 def _dots_first(name: str) -> str:

@@ -20,7 +20,7 @@ from shardctl.model import Index
 from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.source.candidates import Candidate
 from shardctl.source.choice import Choice, choose, is_looked_for_first
-from shardctl.source.contents import missing, slices
+from shardctl.source.contents import lone_slice, missing, slices
 from shardctl.source.directories import nothing_in, real_directory
 from shardctl.source.sets import incomplete, set_findings
 from shardctl.source.survey import IndexFile, Survey, look_at
@@ -248,7 +248,15 @@ def _alone(source: str, directory: str, name: str) -> Located:
     parsed = parse_weights_name(name, all_suffixes())
     if parsed is None:
         return Located(source, directory, (source,), name)
-    return Located(source, directory, (source,), parsed.stem, parsed.variant, parsed.suffix)
+    return Located(
+        source,
+        directory,
+        (source,),
+        parsed.stem,
+        parsed.variant,
+        parsed.suffix,
+        findings=tuple(lone_slice(parsed.stem, source)),
+    )
 
 
 def _of_candidate(
@@ -263,6 +271,8 @@ def _of_candidate(
     findings = list(read.findings)
     path = store.join(directory, candidate.choice)
     report_some(set_findings(candidate, path, unlisted), findings.append)
+    if not candidate.is_set:
+        findings.extend(lone_slice(candidate.stem, path))
     gone = {each.index: each for each in survey.every if each.gone and each.index}
     stale = {
         store.join(directory, name): is_looked_for_first(each, candidate)

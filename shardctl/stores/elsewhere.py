@@ -15,6 +15,12 @@ _HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 #: What the hub allows in the name of an organisation or a repository, and in a revision.
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _ID = re.compile(rf"(?P<repo>{_NAME}/{_NAME})(?:@(?P<revision>[A-Za-z0-9._/-]+))?")
+#: Models that the hub had before there were organisations, and still finds by these names.
+_FIRST_MODELS = re.compile(
+    r"(?:distil)?(?:bert|roberta)-(?:base|large)(?:-[a-z0-9-]+)?"
+    r"|(?:distil)?gpt2(?:-medium|-large|-xl)?|openai-gpt|ctrl|transfo-xl-wt103"
+    r"|t5-(?:small|base|large|3b|11b)|(?:albert|xlnet|xlm|xlm-roberta|camembert)-[a-z0-9-]+"
+)
 #: The parts of a page's address that lead to a file or a directory at a revision.
 _VIEWS = ("tree", "blob", "resolve", "raw")
 _REPO_TYPES = {"datasets": "dataset", "spaces": "space", "models": None}
@@ -51,8 +57,11 @@ class HubName:
 def hub_id(text: str) -> HubName | None:
     """Return what a text names on the hub, if it has the form `org/name[@revision]` or a page's.
 
-    A path can have that form too: the caller knows whether it exists.
+    So does the name of one of the hub's first models, which has no organisation. A path can have
+    that form too: the caller knows whether it exists.
     """
+    if _FIRST_MODELS.fullmatch(text):
+        return HubName(text)
     match = _ID.fullmatch(text.rstrip("/"))
     if text.partition("/")[0] in _HUB_HOSTS:
         return _of_page(text)

@@ -60,7 +60,7 @@ def test_json(tmp_path: Path, run_cli: RunCli) -> None:
     assert done.stdout.count("\n") == 1
     assert list(document) == [
         "schema_version", "command", "source", "container", "index", "total_size",
-        "total_parameters", "metadata", "files", "tensors", "non_tensors",
+        "total_parameters", "metadata", "files", "tensors", "non_tensors", "warnings",
     ]  # fmt: skip
     assert [list(file) for file in document["files"]] == [
         ["name", "size", "tensors", "data_size"]
@@ -176,3 +176,5 @@ def test_a_damaged_set_is_shown_with_a_warning(tmp_path: Path, run_cli: RunCli) 
     assert len(done.stdout.splitlines()) == 3
     assert "warning: " in done.stderr
     assert "model-00002-of-00002.safetensors': listed in the index but missing" in done.stderr
+    (warning,) = json.loads(run_cli("inspect", tmp_path / "s", "--json").stdout)["warnings"]
+    assert "listed in the index but missing" in warning

@@ -475,6 +475,24 @@ def test_the_target_may_be_the_source_only_with_replace(source: Path, run_cli: R
     assert set(load(source / "model.safetensors.index.json")) == {"a", "b", "c"}
 
 
+def test_another_variant_is_written_beside_its_source(source: Path, run_cli: RunCli) -> None:
+    """A variant goes into the directory that is read without --replace, and what is there stays;
+    the same variant, or another format of it, is still refused.
+    """
+    run_cli("split", source, source, "--num-shards", "2", "--variant", "fp16")
+    assert names(source) == [
+        "config.json",
+        "model.fp16-00001-of-00002.safetensors",
+        "model.fp16-00002-of-00002.safetensors",
+        "model.safetensors",
+        "model.safetensors.index.fp16.json",
+    ]
+    for options in (["--to", "bin"], ["--name", "other"], ["--variant", "fp16", "--single"]):
+        said = run_cli("reshard", source, source, *options, code=4).stderr
+        assert "is the source itself" in said
+        assert "--replace-all" not in said
+
+
 def test_a_different_companion_is_in_the_way(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
     """A config of other content in the target is 4; one of equal content does not stop the run."""
     out = tmp_path / "out"

@@ -67,9 +67,11 @@ def test_what_is_pasted_is_quoted() -> None:
         ("org/name@main", "org/name"),
         ("huggingface.co/org/name", "org/name"), ("./org", None), ("../name", None), ("name", None),
         ("a/b/c", None), ("/org/name", None), ("org/na me", None), ("-x/name", None),
+        ("gpt2", "gpt2"), ("bert-base-uncased", "bert-base-uncased"), ("t5-small", "t5-small"),
+        ("distilroberta-base", "distilroberta-base"), ("bert", None), ("gpt2.safetensors", None),
     ],
 )  # fmt: skip
 def test_ids_of_the_hub(text: str, repo: str | None) -> None:
-    """An id is an organisation and a name; a path of another form is none."""
+    """Ids have an organisation, but for those of the first models; other paths are none."""
     found = hub_id(text)
     assert (None if found is None else found.repo) == repo
