@@ -28,9 +28,7 @@ def recognise_file(reader: Reader) -> FormatReader | None:
     name, else the first.
     """
     claims = _claims(reader)
-    promised = promised_by(reader.path)
-    by_name = (claim.reader for claim in claims if claim.format is promised)
-    return next(by_name, claims[0].reader if claims else None)
+    return claims[0].reader if claims else None
 
 
 def read_file(reader: Reader, report: Report) -> File | None:
@@ -41,12 +39,10 @@ def read_file(reader: Reader, report: Report) -> File | None:
     where the name says none of them: in each it may hold other tensors.
     """
     claims = _claims(reader)
-    promised = promised_by(reader.path)
-    if len(claims) > 1 and all(claim.format is not promised for claim in claims):
+    if len(claims) > 1:
         report(_claimed_twice(reader.path, claims))
-    found = recognise_file(reader)
-    if found is not None:
-        return found.read(reader, report)
+    if claims:
+        return claims[0].reader.read(reader, report)
     size = reader.version.size
     report(unknown(reader.read(0, min(size, SNIFFED_BYTES)), reader.path, size, _foreign(reader)))
     return None
@@ -61,17 +57,25 @@ class _Claim:
 
 
 def _claims(reader: Reader) -> list[_Claim]:
-    """Ask every format."""
+    """Return the formats that claim a file: the one that its name promises, else all that do.
+
+    The readers of the others are not even imported where the name decides.
+    """
     size = reader.version.size
     length = min(size, _END_BYTES)
-    head, tail = reader.read(0, length), reader.read(size - length, length)
-    claims = []
-    for known in formats():
-        readers = (load() for load in known.load_readers)
-        found = next((each for each in readers if each.recognise(head, tail)), None)
-        if found is not None:
-            claims.append(_Claim(known, found))
-    return claims
+    ends = reader.read(0, length), reader.read(size - length, length)
+    promised = promised_by(reader.path)
+    by_name = None if promised is None else _claim(promised, *ends)
+    if by_name is not None:
+        return [by_name]
+    others = (_claim(known, *ends) for known in formats() if known is not promised)
+    return [claim for claim in others if claim is not None]
+
+
+def _claim(known: Format, head: bytes, tail: bytes) -> _Claim | None:
+    readers = (load() for load in known.load_readers)
+    found = next((each for each in readers if each.recognise(head, tail)), None)
+    return None if found is None else _Claim(known, found)
 
 
 def _claimed_twice(path: str, claims: Sequence[_Claim]) -> Finding:

@@ -37,7 +37,7 @@ OTHERS = {
     ),
     *("_metadata", "dequantize()", "model.state_dict()", "module.state_dict()", "resolve_conj()"),
     *("full_tensor()", "map_location", "resolve_neg()", "to_dense()", "torch.from_numpy"),
-    *("torch.load", "weights_only=False", "weights_only=True"),
+    *("torch.load", "weights_only=False", "weights_only=True", "consolidate_safetensors_files"),
     "torch.save(torch.load(old, weights_only=False), new)",
     "{str(key): value for key, value in state.items()}",
 }

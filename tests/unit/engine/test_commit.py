@@ -315,7 +315,7 @@ def test_a_commit_that_leads_out_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("left", [(), ("lock",), ("files/", "old/"), ("lock", "lock~", "files/")])
-def test_what_the_last_steps_of_a_run_left_is_removed(
+def test_what_a_run_left_in_its_last_steps_is_removed(
     tmp_path: Path, left: tuple[str, ...]
 ) -> None:
     """A run that was killed while it tidied up leaves nothing for good, though the next one finds
