@@ -32,7 +32,7 @@ Experts = Annotated[
         text="Stack the experts of each layer into one tensor, or split them",
         details="The names are those of Mixtral, Qwen-MoE, DeepSeek and others, as transformers 5 "
         "has them: `experts.0.gate_proj.weight` and `experts.0.up_proj.weight` are joined in "
-        "`experts.gate_up_proj`. Both loads give equal tensors.",
+        "`experts.gate_up_proj`. transformers loads both forms.",
     ),
 ]
 ExpertsMap = Annotated[
@@ -57,7 +57,10 @@ def experts_of(action: ExpertsAction | None, path: str | None) -> Asked | None:
 
     if action is None:
         if path is not None:
-            raise UsageError("`experts_map` needs something to do", hint="add `experts`")
+            raise UsageError(
+                "`experts_map` needs something to do",
+                hint="add --experts stack, or --experts split",
+            )
         return None
     if path is None:
         return Asked(action)

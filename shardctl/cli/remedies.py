@@ -25,7 +25,7 @@ SPELLINGS = {
     "drop_non_tensors": "--drop-non-tensors",
     "dtype": "--dtype",
     "exclude": "--exclude",
-    "experts": "--experts stack or split",
+    "experts": "--experts",
     "experts_map": "--experts-map",
     "format": "--to",
     'format="bin"': "--to bin",

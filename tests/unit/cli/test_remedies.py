@@ -72,7 +72,7 @@ def test_whatever_is_quoted_is_known() -> None:
     ours = {text for text in found - OTHERS if not text.startswith(FOREIGN)}
     assert ours <= set(SPELLINGS)
     # These are put together from names, in `planning.request` and `commands.defaults`.
-    made = {*("single", "name", "variant", "order", "tied", "layout"), *found}
+    made = {*("single", "name", "variant", "order", "tied", "layout", "experts"), *found}
     assert set(SPELLINGS) <= made
 
 
