@@ -475,6 +475,14 @@ def test_the_target_may_be_the_source_only_with_replace(source: Path, run_cli: R
     assert set(load(source / "model.safetensors.index.json")) == {"a", "b", "c"}
 
 
+def test_files_of_the_current_directory(source: Path, run_cli: RunCli) -> None:
+    """A file without a directory is read into a new directory and into a new file."""
+    run_cli("merge", "model.safetensors", "new/out", cwd=source)
+    run_cli("reshard", "model.safetensors", "new.bin", "--single", cwd=source)
+    assert set(load(source / "new" / "out" / "model.safetensors")) == {"a", "b", "c"}
+    assert set(load(source / "new.bin")) == {"a", "b", "c"}
+
+
 def test_another_variant_is_written_beside_its_source(source: Path, run_cli: RunCli) -> None:
     """A variant goes into the directory that is read without --replace, and what is there stays;
     the same variant, or another format of it, is still refused.
