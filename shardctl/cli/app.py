@@ -183,11 +183,13 @@ def inspect(
     depth: r.Depth = None,
     top: r.Top = None,
     globs: r.Filter = None,
+    stats: r.Numbers = False,
     key: r.Key = None,
     variant: r.Variant = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     report: o.Report = None,
+    jobs: o.Jobs = None,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
@@ -203,10 +205,21 @@ def inspect(
 
     store, path = open_store(source)
     reporter = Reporter(report)
-    with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
+    with headers.shown(progress, quiet=quiet, verbose=verbose, ends=not stats) as opened:
         found = inspection.inspect(
             store, path, key=key, globs=globs or (), variant=variant, opened=opened
         )
+    if stats:
+        from shardctl.cli.progress import observers as showing
+        from shardctl.commands.numbers import with_statistics
+        from shardctl.streams.pool import default_jobs
+        from shardctl.view.tensors import largest
+
+        shown = largest(found.tensors, top) if top else found.tensors
+        with showing.shown(progress, quiet=quiet, writes=False) as observer:
+            found = with_statistics(
+                found, store, shown, jobs=jobs or default_jobs(), observe=observer
+            )
     for warning in found.warnings:
         log(f"warning: {warning}", quiet=quiet)
     for note in found.notes:

@@ -10,6 +10,7 @@ from rich.tree import Tree
 
 from shardctl.cli.terminal import charts
 from shardctl.cli.terminal.canvas import Canvas
+from shardctl.cli.terminal.numbers import numbers
 from shardctl.commands.inspect import Inspection
 from shardctl.commands.prepare import Prepared
 from shardctl.sizes import format_size
@@ -61,6 +62,7 @@ def inspection(
     if top:
         yield Text()
         yield from _largest(every_name(largest(found.tensors, top)), on)
+    yield from numbers(found, on)
     yield from _metadata(found.checkpoint.metadata, on)
     yield from _others(found, on)
 
