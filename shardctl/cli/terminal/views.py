@@ -17,7 +17,7 @@ from shardctl.sizes import format_size
 from shardctl.text import cells, escape, plural
 from shardctl.view.facts import facts
 from shardctl.view.files import Bars, FileBar, Stretch, before_and_after, planned
-from shardctl.view.shares import Share, dtype_shares, percent_text
+from shardctl.view.shares import Share, group_shares, percent_text
 from shardctl.view.tensors import TensorRow, every_name, largest, shape_text
 from shardctl.view.tree import MOST_LEVELS, Node, chain, fold, tree
 
@@ -109,7 +109,7 @@ def _others(found: Inspection, on: Canvas) -> Iterator[Text]:
 
 def _dtype_shares(found: Inspection) -> tuple[Share, ...]:
     """The shares of the dtypes: tied tensors are counted, and their bytes are not."""
-    return dtype_shares(
+    return group_shares(
         (tensor.dtype.name, 0 if tensor.name in found.tied_to else tensor.nbytes)
         for tensor in found.tensors
     )
