@@ -135,11 +135,13 @@ __shardctl_options() {
         inspect) echo '--depth|depth|typed
 --top|top|typed
 --filter|globs|typed
+--stats|stats|
 --key|key|typed
 --variant|variant|typed
 --json|json|
 --progress|progress|=auto plain json none
 --report|report|report
+-j --jobs|jobs|typed
 -q --quiet|quiet|
 -v --verbose|verbose|
 --version|version|

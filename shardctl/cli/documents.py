@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shardctl.engine.receipts import Receipt
     from shardctl.model import Tensor
     from shardctl.stores.base import Store
+    from shardctl.streams.statistics import Statistics
     from shardctl.verify.run import Verdict
 
 SCHEMA_VERSION = 1
@@ -94,7 +95,7 @@ def inspection(found: Inspection, *, top: int | None = None) -> dict[str, Any]:
 
 
 def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
-    return {
+    document = {
         "name": tensor.name,
         "dtype": tensor.dtype.name,
         "shape": list(tensor.shape),
@@ -102,6 +103,22 @@ def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
         "file": found.file_names[tensor.storage.extent.path],
         "offset": tensor.span.offset,
         "tied_to": found.tied_to.get(tensor.name),
+    }
+    if found.statistics is None:
+        return document
+    return {**document, "statistics": _statistics(found.statistics[tensor.name])}
+
+
+def _statistics(numbers: Statistics | None) -> dict[str, Any] | None:
+    if numbers is None:
+        return None
+    return {
+        "min": numbers.least,
+        "max": numbers.largest,
+        "mean": numbers.mean,
+        "nan": numbers.nan,
+        "inf": numbers.infinite,
+        "zeros": numbers.zeros,
     }
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shardctl.findings import Finding
     from shardctl.model import Tensor
     from shardctl.stores.base import Store
-    from shardctl.streams.statistics import Distance
+    from shardctl.streams.statistics import Distance, Statistics
     from shardctl.verify.run import Verdict
 
 
@@ -54,7 +54,9 @@ def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
         from shardctl.view.tensors import largest
 
         tensors = largest(tensors, top)
-    header = ("name", "dtype", "shape", "nbytes", "file", "offset", "tied_to")
+    numbers = found.statistics
+    more = () if numbers is None else ("min", "max", "mean", "nan", "inf", "zeros")
+    header = ("name", "dtype", "shape", "nbytes", "file", "offset", "tied_to", *more)
     rows = (
         (
             tensor.name,
@@ -64,14 +66,28 @@ def inspection_rows(found: Inspection, *, top: int | None) -> Iterator[str]:
             found.file_names[tensor.storage.extent.path],
             tensor.span.offset,
             found.tied_to.get(tensor.name),
+            *(() if numbers is None else _summed_up(numbers[tensor.name])),
         )
         for tensor in tensors
     )
     unread = (
-        (value.name, value.kind, None, value.nbytes, None, None, None)
+        (value.name, value.kind, None, value.nbytes, None, None, None, *(None for _ in more))
         for value in (() if top else found.unread)
     )
     return tabbed(itertools.chain([header], rows, unread))
+
+
+def _summed_up(numbers: Statistics | None) -> tuple[object, ...]:
+    if numbers is None:
+        return (None,) * 6
+    return (
+        numbers.least,
+        numbers.largest,
+        numbers.mean,
+        numbers.nan,
+        numbers.infinite,
+        numbers.zeros,
+    )
 
 
 def inspection(found: Inspection, *, depth: int | None, top: int | None) -> str:

@@ -1,4 +1,4 @@
-"""What a plan means for the target, in words: where to, the room that it takes, what goes along."""
+"""What a plan means for the target, in words: where to, its room, companions, and new names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ def facts(prepared: Prepared) -> Iterator[str]:
     yield f"target: {escape(prepared.target_text)}"
     yield f"room: {_room(prepared)}"
     yield f"companions: {_companions(prepared)}"
+    yield from _renamed(prepared)
+
+
+def _renamed(prepared: Prepared) -> Iterator[str]:
+    source = prepared.checkpoint
+    before = {*(tensor.name for tensor in source.tensors), *source.aliases}
+    written = (tensor.name for shard in prepared.plan.shards for tensor in shard.tensors)
+    renamed = [name for name in written if name not in before]
+    if renamed:
+        yield f"renamed: {plural(len(renamed), 'tensor')}, the first to '{escape(renamed[0])}'"
 
 
 def _room(prepared: Prepared) -> str:

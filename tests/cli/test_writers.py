@@ -392,6 +392,10 @@ def test_a_dry_run_says_where_to_and_how_much(
     assert " needed" in shown.stderr
     assert " free" in shown.stderr
     assert "companions: 1 file: config.json" in shown.stderr
+    assert "renamed" not in shown.stderr
+    renamed = run_cli("split", source, tmp_path / "out", "-n", "--add-prefix", "x.").stderr
+    assert "renamed: " in renamed
+    assert ", the first to 'x." in renamed
     room = json.loads(run_cli("split", source, tmp_path / "out", "-n", "--json").stdout)["room"]
     assert room["needed"] > source.joinpath("model.safetensors").stat().st_size
     assert room["free"] > 0

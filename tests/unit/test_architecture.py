@@ -55,9 +55,10 @@ LAYERS = (
 
 #: The public API.
 PUBLIC = {
-    *("__version__", "inspect", "verify", "plan", "write", "reindex"),
+    *("__version__", "inspect", "diff", "verify", "plan", "write", "reindex"),
     *("Coverage", "Finding", "Inspection", "Plan", "Receipt", "Reindexed", "Shard", "Verdict"),
     *("WriteOptions", "Written", "Observer", "Silent"),
+    *("Change", "Difference", "Distance", "Statistics"),
     *("ShardctlError", "UsageError", "InputError", "MissingError", "FormatError"),
     *("SourceChangedError", "TargetError", "TargetExistsError", "LockedError", "StorageError"),
 }
