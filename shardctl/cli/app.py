@@ -331,7 +331,7 @@ def verify(
     )
     reporter.verdict(store, path, found, key)
     if json:
-        write_stdout(documents.dump(documents.verdict(source, found)))
+        write_stdout(documents.dump(documents.verdict(path, found)))
     elif render.drawing():
         write_stdout(render.verdict(found, store, quiet=quiet))
     else:
@@ -368,7 +368,7 @@ def index(
     for change in made.changes:
         log(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
     if json:
-        write_stdout(documents.dump(documents.indexing(source, made, check=check)))
+        write_stdout(documents.dump(documents.indexing(path, made, check=check)))
     elif not check:
         if not made.changes:
             log("up to date", quiet=quiet)

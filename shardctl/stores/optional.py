@@ -21,6 +21,8 @@ from shardctl.stores.capabilities import (
     KnowsFreeSpace,
     Locks,
     OpensDirectories,
+    ReadOnly,
+    Remote,
     RemovesDirectories,
     SharesBlocks,
     SyncsDirectories,
@@ -130,3 +132,20 @@ def followed(store: Store, path: str) -> str:
     Without `FollowsLinks` it is the path itself: there are no links, or they are not seen.
     """
     return store.followed(path) if isinstance(store, FollowsLinks) else path
+
+
+def refuse_read_only(store: Store, path: str) -> None:
+    """Raise UsageError where nothing can be written to a path.
+
+    Without `ReadOnly` the store takes files, as far as permissions and room go.
+    """
+    if isinstance(store, ReadOnly):
+        raise store.refusal(path)
+
+
+def at_once(store: Store) -> int:
+    """Return how many files to read the headers of at once.
+
+    Without `Remote` it is one: each takes a moment, and the order on the disk counts.
+    """
+    return store.at_once if isinstance(store, Remote) else 1

@@ -20,9 +20,35 @@ Loader = Callable[[str], tuple[Store, str]]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
+
+def _web(url: str) -> tuple[Store, str]:
+    from shardctl.stores.remote.web import open_web  # noqa: PLC0415 - when it is asked for
+
+    return open_web(url)
+
+
+def _hub(url: str) -> tuple[Store, str]:
+    from shardctl.stores.remote.hub import open_hub  # noqa: PLC0415 - when it is asked for
+
+    return open_hub(url)
+
+
+def _cloud(url: str) -> tuple[Store, str]:
+    from shardctl.stores.remote.cloud import open_cloud  # noqa: PLC0415 - when it is asked for
+
+    return open_cloud(url)
+
+
 #: Loaders by scheme, in lower case. One that comes with the package is a line here; it imports its
 #: store when it is called.
-_loaders: dict[str, Loader] = {}
+_loaders: dict[str, Loader] = {
+    "http": _web,
+    "https": _web,
+    "hf": _hub,
+    "s3": _cloud,
+    "gs": _cloud,
+    "az": _cloud,
+}
 
 
 def open_store(location: str) -> tuple[Store, str]:
@@ -44,6 +70,7 @@ def open_store(location: str) -> tuple[Store, str]:
 def _unknown(location: str, scheme: str) -> UsageError:
     from shardctl.stores.elsewhere import fetching  # noqa: PLC0415 - only for the message
 
+    location = _public(location)
     known = ", ".join(f"{each}://" for each in sorted(_loaders))
     command = fetching(location)
     fetch = "" if command is None else f"download it first: {command}; or "
@@ -69,3 +96,10 @@ def register(scheme: str, loader: Loader) -> Callable[[], None]:
         _loaders.pop(name, None)
 
     return undo
+
+
+def _public(url: str) -> str:
+    """Return a URL without its user, its password and its query, which can be secret."""
+    scheme, _, rest = url.partition("://")
+    place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"

@@ -65,6 +65,8 @@ OUTSIDERS = {
     "torch": "formats.torch.upstream",
     "numpy": "streams",
     "ml_dtypes": "streams",
+    "huggingface_hub": "stores.remote.hub",
+    "obstore": "stores.remote.cloud",
     "pytest": "testing.suites",
 }
 
