@@ -22,6 +22,7 @@ from shardctl.cli.remedies import spelled
 
 if TYPE_CHECKING:
     from shardctl.commands.prepare import Prepared
+    from shardctl.stores.base import Store
 
 app = typer.Typer(
     cls=Program,
@@ -45,6 +46,14 @@ def log(text: str, *, quiet: bool = False) -> None:
 
     if not quiet:
         print(printable(spelled(text)), file=sys.stderr)
+
+
+def _log_traffic(*stores: Store | None, quiet: bool) -> None:
+    """Print what the stores across a network were asked for."""
+    from shardctl.cli.traffic import traffic
+
+    for line in traffic(*stores):
+        log(line, quiet=quiet)
 
 
 def _write(name: str, arguments: WriterArguments) -> None:
@@ -84,6 +93,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
     for detail in render.details(prepared) if arguments.verbose else ():
         log(detail, quiet=arguments.quiet)
     if arguments.dry_run:
+        _log_traffic(source_store, quiet=arguments.quiet)
         report.plan(prepared)
         if arguments.json:
             write_stdout(
@@ -108,6 +118,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
             else render.summary(prepared, receipts, seconds, verbose=arguments.verbose)
         )
         log(summary, quiet=arguments.quiet)
+        _log_traffic(source_store, quiet=arguments.quiet)
         for note in render.accepted(receipts):
             log(f"note: {note}", quiet=arguments.quiet)
         report.plan(prepared)
@@ -206,6 +217,7 @@ def inspect(
         log(f"warning: {warning}", quiet=quiet)
     for note in found.notes:
         log(f"note: {note}", quiet=quiet)
+    _log_traffic(store, quiet=quiet)
     reporter.inspection(found)
     if json:
         write_stdout(documents.dump(documents.inspection(found, top=top)))
@@ -261,6 +273,7 @@ def diff(
         )
     for note in found.notes:
         log(f"note: {note}", quiet=quiet)
+    _log_traffic(*(side.store for side in sides), quiet=quiet)
     if json:
         write_stdout(documents.dump(documents.difference(found)))
     elif render.drawing():
@@ -329,6 +342,7 @@ def verify(
         findings=tuple(map(spelled_finding, found.findings)),
         coverage=spelled_coverage(found.coverage),
     )
+    _log_traffic(store, other_store, quiet=quiet)
     reporter.verdict(store, path, found, key)
     if json:
         write_stdout(documents.dump(documents.verdict(path, found)))

@@ -19,12 +19,19 @@ _END_BYTES = 64
 
 
 def recognise_file(reader: Reader) -> FormatReader | None:
-    """Return the reader for a file, by its first and last bytes; None where no format claims it."""
+    """Return the reader for a file, by its first and last bytes; None where no format claims it.
+
+    The end is read only where the beginning does not say it: it may lie far away.
+    """
     size = reader.version.size
     length = min(size, _END_BYTES)
-    head, tail = reader.read(0, length), reader.read(size - length, length)
-    readers = (load() for known in formats() for load in known.load_readers)
-    return next((each for each in readers if each.recognise(head, tail)), None)
+    head = reader.read(0, length)
+
+    def claiming(tail: bytes) -> FormatReader | None:
+        readers = (load() for known in formats() for load in known.load_readers)
+        return next((each for each in readers if each.recognise(head, tail)), None)
+
+    return claiming(b"") or claiming(reader.read(size - length, length))
 
 
 def read_file(reader: Reader, report: Report) -> File | None:

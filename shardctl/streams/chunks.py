@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shardctl.model import Extent
 from shardctl.stores.base import Reader
+from shardctl.stores.capabilities import Streams
 
 #: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough
 #: for the caches.
@@ -17,6 +18,12 @@ PART_BYTES = 16 * 1024 * 1024
 
 
 def chunks(reader: Reader, extent: Extent) -> Iterator[bytes]:
-    """Yield the bytes of an extent, at most CHUNK_BYTES at a time."""
+    """Yield the bytes of an extent, at most CHUNK_BYTES at a time.
+
+    Over a network they come in as they are sent, in one answer.
+    """
+    if isinstance(reader, Streams):
+        yield from reader.stream(extent)
+        return
     for offset in range(extent.offset, extent.end, CHUNK_BYTES):
         yield reader.read(offset, min(CHUNK_BYTES, extent.end - offset))

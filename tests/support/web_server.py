@@ -60,7 +60,8 @@ class Request:
 class WebServer:
     """A server of the files below `root`.
 
-    `ranges` and `etags` say what it knows of HTTP; `redirects` are the targets of paths. With `hub`
+    `ranges` and `etags` say what it knows of HTTP; `redirects` are the targets of paths, `changes`
+    what a file becomes once it was asked for. With `hub`
     it answers as the hub does and redirects to that server for the bytes of large files.
     """
 
@@ -72,6 +73,7 @@ class WebServer:
     users: tuple[str, ...] = ()
     redirects: dict[str, str] = field(default_factory=dict)
     hub: WebServer | None = None
+    changes: dict[str, bytes] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     nbytes: int = 0
@@ -173,6 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not path.is_file():
             return self._send(404, b"<html>no such page</html>", {})
         data, status = path.read_bytes(), 200
+        change = self.site.changes.pop(f"/{path.relative_to(self.site.root)}", None)
+        if change is not None:
+            path.write_bytes(change)
         sent = {"Accept-Ranges": "bytes"} if self.site.ranges else {}
         if self.site.etags:
             sent["ETag"] = f'"{hashlib.sha256(data).hexdigest()[:16]}"'

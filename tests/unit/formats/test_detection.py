@@ -100,3 +100,26 @@ def test_a_file_that_is_not_a_checkpoint_is_named_for_what_it_is(
     assert words in findings[0].message + " " + findings[0].hint
     assert findings[0].file == "a/file"
     assert findings[0].hint
+
+
+class _Asked(BytesReader):
+    """A reader that remembers what was asked of it."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        super().__init__(path, data)
+        self.offsets: list[int] = []
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes, and remember where."""
+        self.offsets.append(offset)
+        return super().read(offset, length)
+
+
+@pytest.mark.parametrize(
+    "data", [save_safetensors({"a": torch.zeros(300)}), _torch()], ids=["safetensors", "torch zip"]
+)
+def test_the_end_is_not_read_where_the_beginning_is_enough(data: bytes) -> None:
+    """A format that claims a file by its beginning costs no look at the end, which may be far."""
+    reader = _Asked("a/file", data)
+    assert recognise_file(reader) is not None
+    assert reader.offsets == [0]
