@@ -22,9 +22,12 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
 def _web(url: str) -> tuple[Store, str]:
-    from shardctl.stores.remote.web import open_web  # noqa: PLC0415 - when it is asked for
+    from shardctl.stores.elsewhere import hub_page  # noqa: PLC0415 - when it is asked for
+    from shardctl.stores.remote.web import open_web  # noqa: PLC0415 - as above
 
-    return open_web(url)
+    page = hub_page(url)
+    # The address of a page of the hub, as a browser shows it, means what the page is about.
+    return open_web(url) if page is None or page.repo_type else _hub(page.url)
 
 
 def _hub(url: str) -> tuple[Store, str]:
@@ -68,15 +71,11 @@ def open_store(location: str) -> tuple[Store, str]:
 
 
 def _unknown(location: str, scheme: str) -> UsageError:
-    from shardctl.stores.elsewhere import fetching  # noqa: PLC0415 - only for the message
-
     location = _public(location)
     known = ", ".join(f"{each}://" for each in sorted(_loaders))
-    command = fetching(location)
-    fetch = "" if command is None else f"download it first: {command}; or "
     return UsageError(
         f"'{escape(location)}' is a URL with an unknown scheme, {scheme}://",
-        hint=f"{fetch}use a path of this machine{f', or a URL with {known}' if known else ''}",
+        hint=f"use a path of this machine, or a URL with {known}",
         file=location,
     )
 

@@ -167,7 +167,8 @@ class Http:
         """Keep a connection whose answer was read to its end, and that the server leaves open."""
         with self._lock:
             idle = self._idle.setdefault((parts.scheme, parts.netloc), [])
-            if answer.isclosed() and connection.sock is not None and len(idle) < _MOST_IDLE:
+            whole = answer.isclosed() and not answer.length
+            if whole and connection.sock is not None and len(idle) < _MOST_IDLE:
                 idle.append(connection)
                 return
         with suppress(OSError):

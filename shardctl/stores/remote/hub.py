@@ -39,7 +39,7 @@ _PLACE_SECONDS = 300
 def open_hub(url: str) -> tuple[RemoteStore, str]:
     """Return the store of a repository at a revision, and the path in it."""
     match = _URL.fullmatch(url)
-    if match is None:
+    if match is None or match[1].partition("/")[0] in ("datasets", "spaces", "buckets"):
         raise UsageError(
             f"{shown(url)} does not name a repository of models",
             hint="write hf://ORG/NAME, hf://ORG/NAME@REVISION, and a path after it",

@@ -48,7 +48,7 @@ def test_what_a_url_means(url: str, base: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["hf://", "hf://gpt2", "hf://a/b@", "hf://user:pw@a/b", "hf://a//b"]
+    "url", ["hf://", "hf://gpt2", "hf://a/b@", "hf://user:pw@a/b", "hf://datasets/a/b", "hf://a//b"]
 )
 def test_other_urls_are_refused(url: str) -> None:
     """What has no repository is a usage error that says how to write one."""
