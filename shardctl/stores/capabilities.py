@@ -6,7 +6,7 @@ A store has a capability when it has the method. Callers ask with `isinstance(st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -148,6 +148,14 @@ class ReadOnly(Protocol):
 
     def refusal(self, path: str) -> UsageError:
         """Return the error for a path that something would be written to."""
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A reader that fetches many small ranges at once: one after another they would take long."""
+
+    def will_read(self, offsets: Sequence[int]) -> None:
+        """Fetch a few hundred bytes around each of these offsets, for the reads that follow."""
 
 
 @runtime_checkable

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from shardctl.errors import SourceChangedError
 from shardctl.model import Extent, Version
@@ -12,11 +14,16 @@ from shardctl.stores.remote.client import TOO_EARLY, Client, TransientError
 from shardctl.stores.remote.retry import Patience, Tries
 
 #: Bytes of either end of a file that come with the first request for it: nearly every header of
-#: safetensors files and every directory of torch's zips fits (measured on the hub; see also its
-#: `parse_safetensors_file_metadata`, which asks for 100,000).
+#: safetensors files and every directory of torch's zips fits (huggingface_hub asks for
+#: as many in `parse_safetensors_file_metadata`).
 END_BYTES = 100_000
 #: Bytes that are fetched for a smaller read: what is read next often lies beside it.
 SMALL_BYTES = 4096
+#: Bytes that are fetched for an offset that was announced, and how many of them lie before it.
+_ANNOUNCED_BYTES, _BEFORE_BYTES = 512, 64
+#: Offsets of one file that are taken, so that a hostile one takes no memory, and how many are
+#: fetched at once: several files do so at the same time.
+_MOST_ANNOUNCED, _AT_ONCE = 20_000, 8
 
 
 class RemoteReader(Closing):
@@ -36,6 +43,9 @@ class RemoteReader(Closing):
         self._head = head
         #: What else is kept: the offset and the bytes of the end, and of the last small read.
         self._tail = self._small = (0, b"")
+        #: What was announced: where each range begins, in order, and its bytes.
+        self._begins: list[int] = []
+        self._announced: list[bytes] = []
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`; raises SourceChangedError, StorageError."""
@@ -43,7 +53,9 @@ class RemoteReader(Closing):
         if end > size:
             begin = max(offset, size)
             raise shorter(self.path, begin, end - begin)
-        for begin, data in ((0, self._head), self._tail, self._small):
+        at = bisect_right(self._begins, offset) - 1
+        announced = (self._begins[at], self._announced[at]) if at >= 0 else (0, b"")
+        for begin, data in ((0, self._head), self._tail, self._small, announced):
             if begin <= offset and end <= begin + len(data):
                 return data[offset - begin : end - begin]
         if offset < len(self._head):
@@ -67,6 +79,21 @@ class RemoteReader(Closing):
         if extent.end > self.version.size or extent.length <= SMALL_BYTES:
             return iter((self.read(extent.offset, extent.length),))
         return self._chunks(extent.offset, extent.end)
+
+    def will_read(self, offsets: Sequence[int]) -> None:
+        """Fetch the bytes around each of these offsets, several at once, and keep them."""
+        last = self.version.size - len(self._tail[1]) if self._tail[1] else self.version.size
+        begins: list[int] = []
+        for at in sorted(at for at in offsets if len(self._head) <= at < last)[:_MOST_ANNOUNCED]:
+            if not begins or at >= begins[-1] + _ANNOUNCED_BYTES // 2:
+                begins.append(at - _BEFORE_BYTES if at > _BEFORE_BYTES else 0)
+
+        def fetch(begin: int) -> bytes:
+            return b"".join(self._chunks(begin, min(begin + _ANNOUNCED_BYTES, self.version.size)))
+
+        with ThreadPoolExecutor(_AT_ONCE, "header") as pool:
+            found = list(pool.map(fetch, begins))
+        self._begins, self._announced = begins, found
 
     def current(self) -> Version:
         """Return the version: the server's answer to each request was compared with it."""

@@ -10,7 +10,7 @@ import pytest
 from shardctl.errors import SourceChangedError, TargetError
 from shardctl.model import Extent
 from shardctl.stores.base import Store
-from shardctl.stores.capabilities import ReadOnly, Remote, Streams
+from shardctl.stores.capabilities import Announces, ReadOnly, Remote, Streams
 from shardctl.testing.suites.fixtures import DATA, StoreFixtures, read
 
 
@@ -70,6 +70,14 @@ class RemoteSuite(StoreFixtures):
         with pytest.raises(SourceChangedError) as caught:
             list(reader.stream(Extent(path, 5, len(DATA))))
         assert (caught.value.file, caught.value.offset) == (path, len(DATA))
+
+    def test_announced_ranges_are_read(self, store: Store, path: str) -> None:
+        """What was announced is read as it is, and so is everything else."""
+        with store.open(path) as reader:
+            if isinstance(reader, Announces):
+                reader.will_read([0, 5000, 9000, len(DATA) - 1, len(DATA) + 5])
+            for offset in (0, 4999, 5000, 8000, 9050, len(DATA) - 20):
+                assert reader.read(offset, 20) == DATA[offset : offset + 20]
 
     def test_it_can_be_pickled(self, store: Store, path: str) -> None:
         """A store that went to another process reads the same."""

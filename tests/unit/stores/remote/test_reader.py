@@ -121,3 +121,19 @@ def test_a_file_that_changes_in_a_transfer_is_an_error(server: WebServer, opened
     with pytest.raises(SourceChangedError):
         received.extend(stream)
     assert b"".join(received) == DATA[: sum(map(len, received))]
+
+
+def test_announced_ranges_come_at_once(server: WebServer, opened: Opened) -> None:
+    """Many small ranges are fetched in parallel, once; what is kept already is not."""
+    reader = opened()
+    reader.read(len(DATA) - 22, 22)
+    server.forget()
+    server.delay = 0.05
+    places = range(1000, len(DATA), 10_000)
+    reader.will_read(places)
+    middle = [at for at in places if END_BYTES <= at < len(DATA) - END_BYTES]
+    assert len(server.requests) == len(middle)
+    assert server.most_at_once >= 4
+    for at in places:
+        assert reader.read(at - 20, 200) == DATA[at - 20 : at + 180]
+    assert len(server.requests) == len(middle)
