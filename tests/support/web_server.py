@@ -198,9 +198,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         body = data if cut is None else data[:cut]
-        self.wfile.write(body)
+        # Before they are sent: a client that has them may look at once.
         with self.site.lock:
             self.site.nbytes += len(body)
+        self.wfile.write(body)
         if cut is not None:
             self.close_connection = True
 
