@@ -38,15 +38,15 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.cli.process import after, held
     from shardctl.cli.progress import observers as progress
     from shardctl.cli.reporting import Reporter
+    from shardctl.cli.traffic import log_traffic
     from shardctl.commands.prepare import prepare
     from shardctl.commands.records import records as records_of_user
     from shardctl.commands.write import write
     from shardctl.engine.run import RunOptions
-    from shardctl.stores.registry import open_store
+    from shardctl.stores.registry import open_store, open_together
     from shardctl.streams.pool import default_jobs
 
-    source_store, source = open_store(arguments.source[0])
-    more = [open_store(each)[1] for each in arguments.source[1:]]
+    source_store, (source, *more) = open_together(arguments.source)
     target_store, target = open_store(arguments.target)
     report = Reporter(arguments.report)
     options = arguments.write_options()
@@ -71,6 +71,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
     for detail in render.details(prepared) if arguments.verbose else ():
         log(detail, quiet=arguments.quiet)
     if arguments.dry_run:
+        log_traffic(source_store, quiet=arguments.quiet)
         report.plan(prepared)
         if arguments.json:
             write_stdout(
@@ -95,6 +96,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
             else render.summary(prepared, receipts, seconds, verbose=arguments.verbose)
         )
         log(summary, quiet=arguments.quiet)
+        log_traffic(source_store, quiet=arguments.quiet)
         for note in render.accepted(receipts):
             log(f"note: {note}", quiet=arguments.quiet)
         report.plan(prepared)

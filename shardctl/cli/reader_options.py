@@ -60,7 +60,7 @@ Numbers = Annotated[
 First = Annotated[
     str,
     typer.Argument(
-        metavar="A", help="Checkpoint file, index file or directory", show_default=False
+        metavar="A", help="Checkpoint file, index file, directory or URL", show_default=False
     ),
 ]
 Second = Annotated[

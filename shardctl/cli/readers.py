@@ -34,6 +34,7 @@ def inspect(
     from shardctl.cli import documents, render
     from shardctl.cli.progress import headers
     from shardctl.cli.reporting import Reporter
+    from shardctl.cli.traffic import log_traffic
     from shardctl.commands import inspect as inspection
     from shardctl.stores.registry import open_store
 
@@ -58,6 +59,7 @@ def inspect(
         log(f"warning: {warning}", quiet=quiet)
     for note in found.notes:
         log(f"note: {note}", quiet=quiet)
+    log_traffic(store, quiet=quiet)
     reporter.inspection(found)
     if json:
         write_stdout(documents.dump(documents.inspection(found, top=top)))
@@ -90,6 +92,7 @@ def diff(
     from shardctl.cli import documents, render
     from shardctl.cli.progress import headers
     from shardctl.cli.progress import observers as showing
+    from shardctl.cli.traffic import log_traffic
     from shardctl.commands.diff import Side
     from shardctl.commands.diff import diff as compare
     from shardctl.planning.keywords import selection_from
@@ -115,6 +118,7 @@ def diff(
         )
     for note in found.notes:
         log(f"note: {note}", quiet=quiet)
+    log_traffic(*(side.store for side in sides), quiet=quiet)
     if json:
         write_stdout(documents.dump(documents.difference(found)))
     elif render.drawing():
@@ -155,6 +159,7 @@ def verify(
     from shardctl.cli.progress import observers as showing
     from shardctl.cli.remedies import spelled_coverage, spelled_finding
     from shardctl.cli.reporting import Reporter
+    from shardctl.cli.traffic import log_traffic
     from shardctl.planning.keywords import selection_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
@@ -185,9 +190,10 @@ def verify(
         findings=tuple(map(spelled_finding, found.findings)),
         coverage=spelled_coverage(found.coverage),
     )
+    log_traffic(store, other_store, quiet=quiet)
     reporter.verdict(store, path, found, key, variant)
     if json:
-        write_stdout(documents.dump(documents.verdict(source, found)))
+        write_stdout(documents.dump(documents.verdict(path, found)))
     elif render.drawing():
         write_stdout(render.verdict(found, store, quiet=quiet))
     else:
@@ -224,7 +230,7 @@ def index(
     for change in made.changes:
         log(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
     if json:
-        write_stdout(documents.dump(documents.indexing(source, made, check=check)))
+        write_stdout(documents.dump(documents.indexing(path, made, check=check)))
     elif not check:
         if not made.changes:
             log("up to date", quiet=quiet)

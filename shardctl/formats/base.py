@@ -26,7 +26,10 @@ class FormatReader(Protocol):
     """
 
     def recognise(self, head: bytes, tail: bytes) -> bool:
-        """Whether a file with this beginning and end (up to 64 bytes each) claims to be one."""
+        """Whether a file with this beginning and end (up to 64 bytes each) claims to be one.
+
+        The end is empty as long as it was not read. What is claimed then is claimed with any end.
+        """
 
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read the header only. Errors go to `report`; None if nothing usable is left.

@@ -59,12 +59,18 @@ class _Claim:
 def _claims(reader: Reader) -> list[_Claim]:
     """Return the formats that claim a file: the one that its name promises, else all that do.
 
-    The readers of the others are not even imported where the name decides.
+    The readers of the others are not even imported where the name decides, and the end, which may
+    lie far away, is not read where the beginning is what the format's first reader asks for.
     """
     size = reader.version.size
     length = min(size, _END_BYTES)
-    ends = reader.read(0, length), reader.read(size - length, length)
+    head = reader.read(0, length)
     promised = promised_by(reader.path)
+    if promised is not None and promised.load_readers:
+        first = promised.load_readers[0]()
+        if first.recognise(head, b""):
+            return [_Claim(promised, first)]
+    ends = head, reader.read(size - length, length)
     by_name = None if promised is None else _claim(promised, *ends)
     if by_name is not None:
         return [by_name]

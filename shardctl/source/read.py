@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 
 from shardctl.findings import Capped, Finding, Report, folded, report_all
 from shardctl.formats.detection import read_file
@@ -18,6 +19,8 @@ from shardctl.source.opened import Opened, unseen
 from shardctl.source.placement import misplaced, recorded_aliases
 from shardctl.source.state_dict import Selection, look, select
 from shardctl.stores.base import Store
+from shardctl.stores.optional import at_once
+from shardctl.streams.pool import in_order
 from shardctl.text import escape, plural
 
 
@@ -150,23 +153,35 @@ def _read_files(
 
     The errors of a file without one say how many tensors are lost with it, where an index knows.
     """
-    losses = _Losses(store, located)
-    for number, path in enumerate(located.files, start=1):
+    losses, one_by_one = _Losses(store, located), Lock()
+
+    def look(numbered: tuple[int, str]) -> _Look:
+        number, path = numbered
         absent = _absent(store, located, path)
         if absent is not None:
-            incomplete.add(path)
-            report(losses.added_to(absent, path))
-            continue
+            return _Look(path, None, [absent])
         found: list[Finding] = []
         with store.open(path) as reader:
-            opened(path, reader.version.size, number, len(located.files))
-            file = read_file(reader, found.append)
-        if any(finding.severity == "error" and not finding.whole for finding in found):
-            incomplete.add(path)
-        for finding in found:
-            report(finding if file is not None else losses.added_to(finding, path))
-        if file is not None:
-            yield path, file
+            with one_by_one:
+                opened(path, reader.version.size, number, len(located.files))
+            return _Look(path, read_file(reader, found.append), found)
+
+    for each in in_order(at_once(store), look, enumerate(located.files, start=1)):
+        if any(finding.severity == "error" and not finding.whole for finding in each.findings):
+            incomplete.add(each.path)
+        for finding in each.findings:
+            report(finding if each.file is not None else losses.added_to(finding, each.path))
+        if each.file is not None:
+            yield each.path, each.file
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one file holds, None for one without a usable header, and what is wrong with it."""
+
+    path: str
+    file: File | None
+    findings: list[Finding]
 
 
 @dataclass(frozen=True)  # without slots: what is counted on first use needs a place

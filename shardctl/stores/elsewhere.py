@@ -1,15 +1,11 @@
-"""Say how to fetch what is named by an id or a URL, and is not on this machine.
-
-The forms are those of the Hugging Face hub (`org/name`, its pages, `hf://`), of web servers and of
-the usual object stores.
-"""
+"""What an id or the address of a page names on the Hugging Face hub."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 _HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 #: What the hub allows in the name of an organisation or a repository, and in a revision.
@@ -26,12 +22,6 @@ _VIEWS = ("tree", "blob", "resolve", "raw")
 _REPO_TYPES = {"datasets": "dataset", "spaces": "space", "models": None}
 _DOWNLOAD = "`hf download {repo}{options} --local-dir {directory}`"
 _REPO_TYPE, _REVISION = " --repo-type {}", " --revision {}"
-_COMMANDS = {
-    "https": "`curl --fail --location --remote-name {url}`",
-    "http": "`curl --fail --location --remote-name {url}`",
-    "s3": "`aws s3 cp --recursive {url} {directory}`",
-    "gs": "`gcloud storage cp --recursive {url} {directory}`",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +32,12 @@ class HubName:
     revision: str | None = None
     file: str | None = None
     repo_type: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Its URL, with a slash in the revision as `%2F`."""
+        revision = "" if self.revision is None else f"@{quote(self.revision, safe='')}"
+        return f"hf://{self.repo}{revision}" + ("" if self.file is None else f"/{self.file}")
 
     @property
     def command(self) -> str:
@@ -68,18 +64,10 @@ def hub_id(text: str) -> HubName | None:
     return None if match is None else HubName(match["repo"], match["revision"])
 
 
-def fetching(url: str) -> str | None:
-    """Return the command, in backquotes, that fetches what a URL names; None for an unknown one."""
+def hub_page(url: str) -> HubName | None:
+    """Return what the URL of a page or of a file of the hub names; None for any other URL."""
     parts = urlsplit(url)
-    if parts.scheme == "hf" or parts.hostname in _HUB_HOSTS:
-        named = url.partition("://")[2]
-        hub = _of_parts(named) if parts.scheme == "hf" else _of_page(named)
-        return None if hub is None else hub.command
-    command = _COMMANDS.get(parts.scheme)
-    name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
-    if command is None or not name or "`" in url:
-        return None
-    return command.format(url=shlex.quote(url), directory=shlex.quote(name))
+    return _of_page(url.partition("://")[2]) if parts.hostname in _HUB_HOSTS else None
 
 
 def _of_page(address: str) -> HubName | None:

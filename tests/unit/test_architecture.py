@@ -75,6 +75,8 @@ OUTSIDERS = {
     "torch": ("formats.torch.upstream", "torch"),
     "numpy": ("streams",),
     "ml_dtypes": ("streams",),
+    "huggingface_hub": ("stores.remote.hub",),
+    "obstore": ("stores.remote.cloud",),
     "pytest": ("testing.suites",),
 }
 

@@ -131,3 +131,27 @@ def test_two_claims_without_a_name_to_decide_are_an_error() -> None:
     assert [(finding.code, finding.severity) for finding in findings] == [
         ("container-misnamed", "error")
     ]
+
+
+class _Asked(BytesReader):
+    """A reader that remembers what was asked of it."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        super().__init__(path, data)
+        self.offsets: list[int] = []
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes, and remember where."""
+        self.offsets.append(offset)
+        return super().read(offset, length)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.safetensors", save_safetensors({"a": torch.zeros(300)})), ("a.bin", _torch())],
+)
+def test_the_end_is_not_read_where_the_beginning_is_enough(name: str, data: bytes) -> None:
+    """A file that begins as its name promises costs no look at its end, which may be far."""
+    reader = _Asked(name, data)
+    assert recognise_file(reader) is not None
+    assert reader.offsets == [0]
