@@ -20,7 +20,7 @@ DEMO := demo
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test test-all clients coverage mutants lint docs-check generate pictures bench \
+.PHONY: help demo check test test-all clients cloud coverage mutants lint docs-check generate pictures bench \
 	bench-check format clean
 
 help: ## List the targets.
@@ -42,6 +42,10 @@ $(VENV)/.test: $(VENV)/.runtime
 # The pins of the group `test` are given again, so that no client asks for another release of them.
 $(VENV)/.clients: $(VENV)/.test
 	$(PIP) install '$(TORCH)' --group test --group clients
+	@touch $@
+
+$(VENV)/.cloud: $(VENV)/.test
+	$(PIP) install '$(TORCH)' --group test --group cloud
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.runtime
@@ -73,6 +77,8 @@ coverage: $(VENV)/.test ## Measure which lines and branches the tests of the cod
 	$(PYTEST) tests/unit tests/cli tests/conformance tests/properties --cov
 
 # The tests are checked too, and need the types of what they import.
+cloud: $(VENV)/.cloud ## Install the S3 server that tests/conformance/test_cloud.py asks.
+
 lint: $(VENV)/.lint $(VENV)/.test ## Check style, formatting and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from string import Template
 
+from benchmarks import layers
 from benchmarks.charts import Line, axis, draw
 from benchmarks.measure import Sample
 from benchmarks.remarks import LIMITS, TITLES
@@ -51,6 +52,7 @@ def page(results: Results) -> str:
         checkpoint="; ".join(checkpoints) or "not measured",
         floor=format_size(floor),
         sections="\n\n".join(sections(results)),
+        layers=layers.table(),
     )
 
 

@@ -1,7 +1,7 @@
 # bash completion for shardctl. Written by `make generate` from the command line itself.
 
 __shardctl_commands() {
-    echo 'split merge reshard inspect diff verify index completion'
+    echo 'split merge reshard inspect diff verify index completion help'
 }
 
 __shardctl_options() {
@@ -16,6 +16,9 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--group-by|group_by|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
@@ -53,6 +56,8 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--experts|experts|=stack split
+--experts-map|experts_map|report
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
@@ -94,6 +99,9 @@ __shardctl_options() {
 --add-prefix|add_prefix|typed
 --rename|rename|typed
 --order|order|=source natural
+--group-by|group_by|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
 --dtype|dtype|typed
 --keep-dtype|keep_dtype|typed
 --tied|tied|=share expand
@@ -127,11 +135,13 @@ __shardctl_options() {
         inspect) echo '--depth|depth|typed
 --top|top|typed
 --filter|globs|typed
+--stats|stats|
 --key|key|typed
 --variant|variant|typed
 --json|json|
 --progress|progress|=auto plain json none
 --report|report|report
+-j --jobs|jobs|typed
 -q --quiet|quiet|
 -v --verbose|verbose|
 --version|version|
@@ -211,6 +221,7 @@ __shardctl_argument() {
         verify:0) echo 'checkpoint' ;;
         index:0) echo 'checkpoint' ;;
         completion:0) echo '=bash zsh fish' ;;
+        help:0) echo '=split merge reshard inspect diff verify index completion' ;;
     esac
 }
 

@@ -1,6 +1,6 @@
 # fish completion for shardctl. Written by `make generate` from the command line itself.
 
-set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --filter --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
+set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --experts --experts-map --filter --group-by --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
 
 # Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
@@ -65,6 +65,8 @@ complete -c shardctl -n __shardctl_needs_command -a diff -d 'Show what differs b
 complete -c shardctl -n __shardctl_needs_command -a verify -d 'Check a checkpoint: headers, index, checksums, or against another one.'
 complete -c shardctl -n __shardctl_needs_command -a index -d 'Write or repair the index of a sharded checkpoint, from the shards\' headers.'
 complete -c shardctl -n __shardctl_needs_command -a completion -d 'Print the completion script for a shell.'
+complete -c shardctl -n __shardctl_needs_command -a help -d 'Show the help of a command'
+complete -c shardctl -n '__shardctl_at help 0' -a 'split merge reshard inspect diff verify index completion'
 
 complete -c shardctl -n '__shardctl_at split 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|distcp|index\.json|index\.[^.]+\.json)")'
 complete -c shardctl -n '__shardctl_at split 1' -a '(__shardctl_paths "/")'
@@ -78,6 +80,9 @@ complete -c shardctl -n '__shardctl_free split --strip-prefix' -l strip-prefix -
 complete -c shardctl -n '__shardctl_free split --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
 complete -c shardctl -n '__shardctl_free split --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free split --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
+complete -c shardctl -n '__shardctl_free split --group-by' -l group-by -x -d 'Never divide a layer, or an expert, between shards'
+complete -c shardctl -n '__shardctl_free split --experts' -l experts -x -a 'stack split' -d 'Stack the experts of each layer into one tensor, or split them'
+complete -c shardctl -n '__shardctl_free split --experts-map' -l experts-map -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Names of stacked tensors and of their parts, for other models'
 complete -c shardctl -n '__shardctl_free split --dtype' -l dtype -x -d 'Convert floating-point tensors, e.g. to bf16'
 complete -c shardctl -n '__shardctl_free split --keep-dtype' -l keep-dtype -x -d 'Do not convert tensors whose names match; repeatable'
 complete -c shardctl -n '__shardctl_free split --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
@@ -119,6 +124,8 @@ complete -c shardctl -n '__shardctl_free merge --strip-prefix' -l strip-prefix -
 complete -c shardctl -n '__shardctl_free merge --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
 complete -c shardctl -n '__shardctl_free merge --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free merge --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
+complete -c shardctl -n '__shardctl_free merge --experts' -l experts -x -a 'stack split' -d 'Stack the experts of each layer into one tensor, or split them'
+complete -c shardctl -n '__shardctl_free merge --experts-map' -l experts-map -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Names of stacked tensors and of their parts, for other models'
 complete -c shardctl -n '__shardctl_free merge --dtype' -l dtype -x -d 'Convert floating-point tensors, e.g. to bf16'
 complete -c shardctl -n '__shardctl_free merge --keep-dtype' -l keep-dtype -x -d 'Do not convert tensors whose names match; repeatable'
 complete -c shardctl -n '__shardctl_free merge --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
@@ -164,6 +171,9 @@ complete -c shardctl -n '__shardctl_free reshard --strip-prefix' -l strip-prefix
 complete -c shardctl -n '__shardctl_free reshard --add-prefix' -l add-prefix -x -d 'Put a prefix before every name, e.g. \'model.\''
 complete -c shardctl -n '__shardctl_free reshard --rename' -l rename -x -d 'Replace every match in the names; repeatable'
 complete -c shardctl -n '__shardctl_free reshard --order' -l order -x -a 'source natural' -d 'Order in which tensors are packed'
+complete -c shardctl -n '__shardctl_free reshard --group-by' -l group-by -x -d 'Never divide a layer, or an expert, between shards'
+complete -c shardctl -n '__shardctl_free reshard --experts' -l experts -x -a 'stack split' -d 'Stack the experts of each layer into one tensor, or split them'
+complete -c shardctl -n '__shardctl_free reshard --experts-map' -l experts-map -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Names of stacked tensors and of their parts, for other models'
 complete -c shardctl -n '__shardctl_free reshard --dtype' -l dtype -x -d 'Convert floating-point tensors, e.g. to bf16'
 complete -c shardctl -n '__shardctl_free reshard --keep-dtype' -l keep-dtype -x -d 'Do not convert tensors whose names match; repeatable'
 complete -c shardctl -n '__shardctl_free reshard --tied' -l tied -x -a 'share expand' -d 'Keep tied tensors shared, or write a copy for each name'
@@ -200,11 +210,13 @@ complete -c shardctl -n '__shardctl_at inspect 0' -a '(__shardctl_paths "\.(?:sa
 complete -c shardctl -n '__shardctl_free inspect --depth' -l depth -x -d 'Levels of the layer tree, on a terminal'
 complete -c shardctl -n '__shardctl_free inspect --top' -l top -x -d 'List the N largest tensors'
 complete -c shardctl -n '__shardctl_free inspect --filter' -l filter -x -d 'Only tensors whose whole names match, e.g. \'*.bias\''
+complete -c shardctl -n '__shardctl_free inspect --stats' -l stats -d 'Also sum up the numbers: least, largest, mean, NaN'
 complete -c shardctl -n '__shardctl_free inspect --key' -l key -x -d 'Use the state dict at this key, e.g. state_dict or model.ema'
 complete -c shardctl -n '__shardctl_free inspect --variant' -l variant -x -d 'Read this variant in a directory, e.g. fp16'
 complete -c shardctl -n '__shardctl_free inspect --json' -l json -d 'Print one JSON document'
 complete -c shardctl -n '__shardctl_free inspect --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr'
 complete -c shardctl -n '__shardctl_free inspect --report' -l report -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Also save a report (.html or .svg)'
+complete -c shardctl -n '__shardctl_free inspect -j --jobs' -s j -l jobs -x -d 'Files to process in parallel'
 complete -c shardctl -n '__shardctl_free inspect -q --quiet' -s q -l quiet -d 'Print only errors'
 complete -c shardctl -n '__shardctl_free inspect -v --verbose' -s v -l verbose -d 'List the files read and written'
 complete -c shardctl -n '__shardctl_free inspect --version' -l version -d 'Print the version'

@@ -13,7 +13,8 @@ from shardctl._version import __version__
 # The type checkers' constant, without the import of `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shardctl.api import Written, inspect, plan, reindex, verify, write
+    from shardctl.api import Written, diff, inspect, plan, reindex, verify, write
+    from shardctl.commands.diff import Change, Difference
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
     from shardctl.engine.receipts import Receipt
@@ -33,11 +34,15 @@ if TYPE_CHECKING:
     from shardctl.planning.plan import Plan, Shard
     from shardctl.planning.request import WriteOptions
     from shardctl.streams.progress import Observer, Silent
+    from shardctl.streams.statistics import Distance, Statistics
     from shardctl.verify.coverage import Coverage
     from shardctl.verify.run import Verdict
 
 __all__ = [
+    "Change",
     "Coverage",
+    "Difference",
+    "Distance",
     "Finding",
     "FormatError",
     "InputError",
@@ -52,6 +57,7 @@ __all__ = [
     "ShardctlError",
     "Silent",
     "SourceChangedError",
+    "Statistics",
     "StorageError",
     "TargetError",
     "TargetExistsError",
@@ -60,6 +66,7 @@ __all__ = [
     "WriteOptions",
     "Written",
     "__version__",
+    "diff",
     "inspect",
     "plan",
     "reindex",
@@ -69,10 +76,12 @@ __all__ = [
 
 #: The module that each public name is loaded from.
 _HOMES = {
-    **dict.fromkeys(("inspect", "plan", "reindex", "verify", "write", "Written"), "api"),
+    **dict.fromkeys(("diff", "inspect", "plan", "reindex", "verify", "write", "Written"), "api"),
     **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
     **dict.fromkeys(("Observer", "Silent"), "streams.progress"),
     **dict.fromkeys(("Plan", "Shard"), "planning.plan"),
+    **dict.fromkeys(("Change", "Difference"), "commands.diff"),
+    **dict.fromkeys(("Distance", "Statistics"), "streams.statistics"),
     "Coverage": "verify.coverage",
     "Finding": "findings",
     "Inspection": "commands.inspect",

@@ -10,15 +10,22 @@ import os
 from dataclasses import dataclass, replace
 from typing import TypeAlias, Unpack
 
+from shardctl.commands import diff as comparison
 from shardctl.commands import index as indexing
 from shardctl.commands import inspect as inspection
 from shardctl.commands import write as writing
+from shardctl.commands.numbers import with_statistics
 from shardctl.commands.prepare import Prepared, prepare
 from shardctl.commands.records import records as records_of_user
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions
 from shardctl.errors import UsageError
-from shardctl.planning.keywords import WriteKeywords, options_from
+from shardctl.planning.keywords import (
+    SelectionKeywords,
+    WriteKeywords,
+    options_from,
+    selection_from,
+)
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
 from shardctl.stores.base import Store
@@ -46,17 +53,61 @@ class Written:
 
 
 def inspect(
-    source: Location, *, key: str | None = None, pattern: str | None = None
+    source: Location,
+    *,
+    key: str | None = None,
+    pattern: str | None = None,
+    stats: bool = False,
+    jobs: int | None = None,
+    observer: Observer | None = None,
 ) -> inspection.Inspection:
     """Return what a checkpoint holds, from its headers.
 
     `key` chooses a nested state dict; without it everything nested has dotted names. `pattern`,
-    such as `*.bias`, keeps the tensors whose whole names match. Raises InputError for what cannot
-    be read, MissingError where nothing matches, UsageError where a directory has several
-    checkpoints.
+    such as `*.bias`, keeps the tensors whose whole names match. `stats` also reads these tensors,
+    `jobs` at once, for the result's `statistics`; `observer` gets the bytes. Raises InputError for
+    what cannot be read, MissingError where nothing matches, UsageError where a directory has
+    several checkpoints, or where `stats` needs what is not installed.
     """
     store, path = open_store(os.fspath(source))
-    return inspection.inspect(store, path, key=key, globs=() if pattern is None else (pattern,))
+    globs = () if pattern is None else (pattern,)
+    found = inspection.inspect(store, path, key=key, globs=globs)
+    if not stats:
+        return found
+    return with_statistics(found, store, found.tensors, jobs=_jobs(jobs), observe=observer)
+
+
+def diff(
+    a: Location,
+    b: Location,
+    *,
+    key: str | None = None,
+    stats: bool = False,
+    jobs: int | None = None,
+    observer: Observer | None = None,
+    **selection: Unpack[SelectionKeywords],
+) -> comparison.Difference:
+    """Compare all names, types, shapes and bytes of two checkpoints, whatever their formats.
+
+    The result's `changes` are the tensors that differ; `same` says that there are none. `stats`
+    also says how far apart their numbers are. The `selection` takes a part of B and renames it, as
+    in `write`. `jobs` tensors are compared in parallel, and `observer` gets the bytes. Raises
+    MissingError where there is no checkpoint, InputError for what cannot be read, and UsageError
+    where a directory has several checkpoints, for a selection that cannot be, or where `stats`
+    needs what is not installed.
+    """
+    unknown = selection.keys() - SelectionKeywords.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"diff() got an unexpected keyword argument '{min(unknown)}'")
+    return comparison.diff(
+        comparison.Side(*open_store(os.fspath(a))),
+        comparison.Side(*open_store(os.fspath(b))),
+        key=key,
+        selection=selection_from(selection),
+        stats=stats,
+        jobs=_jobs(jobs),
+        observe=observer,
+    )
 
 
 def verify(

@@ -6,12 +6,13 @@ are counted row-major.
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from shardctl.model import Box
+from shardctl.model import Assembled, Box, Cast, Tensor, contiguous_strides, made_tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +96,78 @@ def slabs(grid: Sequence[int], boxes: Sequence[Box]) -> Iterator[tuple[int, int,
         end = max(end, box.start[0] + box.tensor.shape[0])
     if slab:
         yield begin, end - begin, slab
+
+
+#: A box of a tensor: where it begins, and its shape, both in elements.
+Region = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def narrow(tensor: Tensor, regions: Iterable[Region]) -> Iterator[Tensor]:
+    """Yield what lies in each region of a tensor, with as many dimensions and its name.
+
+    No region is empty. A view of the same storage is given of what a file holds; what is assembled
+    gets the parts of its boxes that are in the region. Raises ValueError where that cannot be said:
+    of what is converted, and of what is assembled in a grid that is neither its shape nor flat, or
+    flat where the region is several runs.
+    """
+    made = tensor.storage.made
+    match made:
+        case None:
+            for start, size in regions:
+                yield _view(tensor, start, size)
+        case Cast():
+            raise ValueError(f"'{tensor.name}' is converted: no part of it is in a file")
+        case Assembled():
+            held = list(slabs(made.grid, made.boxes))
+            begins = [begin for begin, _, _ in held]
+            for number, region in enumerate(regions):
+                start, size = _in_grid(tensor, made.grid, region)
+                first = bisect.bisect_right(begins, start[0]) - 1
+                last = bisect.bisect_left(begins, start[0] + size[0])
+                inside = [box for _, _, some in held[first:last] for box in some]
+                yield made_tensor(
+                    tensor.name,
+                    tensor.dtype,
+                    region[1],
+                    Assembled(size, tuple(_clipped(inside, start, size))),
+                    f"{tensor.storage.key} part {number}",
+                )
+
+
+def _view(tensor: Tensor, start: Sequence[int], size: tuple[int, ...]) -> Tensor:
+    strides = tensor.strides or contiguous_strides(tensor.shape)
+    offset = tensor.offset + sum(at * step for at, step in zip(start, strides, strict=True))
+    # Made by itself, since there can be a million: `replace` takes several times as long.
+    part = Tensor(tensor.name, tensor.dtype, size, tensor.storage, offset, strides)
+    if tensor.strides is None and contiguous_run(tensor.shape, Box((), part)):
+        return Tensor(tensor.name, tensor.dtype, size, tensor.storage, offset)
+    return part
+
+
+def _in_grid(tensor: Tensor, grid: tuple[int, ...], region: Region) -> Region:
+    """Return a region of a tensor as one of the grid that it is assembled in."""
+    if grid == tensor.shape:
+        return region
+    start, size = region
+    steps = contiguous_strides(tensor.shape)
+    box = Box(start, replace(tensor, shape=size))
+    if len(grid) != 1 or not contiguous_run(tensor.shape, box):
+        raise ValueError(f"'{tensor.name}' is assembled in a grid of another shape")
+    begin = sum(at * step for at, step in zip(start, steps, strict=True))
+    return (begin,), (math.prod(size),)
+
+
+def _clipped(boxes: Iterable[Box], start: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
+    """Yield what of boxes lies in a region of their grid, with positions in the region."""
+    for box in boxes:
+        shape = box.tensor.shape
+        low = tuple(map(max, start, box.start))
+        high = [
+            min(at + length, other + extent)
+            for at, length, other, extent in zip(start, size, box.start, shape, strict=True)
+        ]
+        lengths = tuple(end - at for at, end in zip(low, high, strict=True))
+        if all(length > 0 for length in lengths):
+            inside = tuple(at - other for at, other in zip(low, box.start, strict=True))
+            (part,) = narrow(box.tensor, [(inside, lengths)])
+            yield Box(tuple(at - one for at, one in zip(low, start, strict=True)), part)

@@ -28,10 +28,10 @@ _DECIMAL_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 def parse_size(text: str) -> int:
     """Return the bytes that a size such as `5GB`, `1.5 GiB` or `1048576` (bytes) means.
 
-    A fraction of a byte is dropped. Raises UsageError for everything that is not clearly a size of
-    at least one byte.
+    Blanks around it are dropped, as the hub's library does, and so is a fraction of a byte. Raises
+    UsageError for everything that is not clearly a size of at least one byte.
     """
-    match = _SIZE.fullmatch(text)
+    match = _SIZE.fullmatch(text.strip(" "))
     if match is None:
         raise _not_a_size(text)
     number, unit = match["number"], match["unit"]

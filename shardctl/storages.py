@@ -7,14 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from shardctl.model import Checkpoint, Extent, Tensor
+from shardctl.model import Checkpoint, Extent, Storage, Tensor
 
 
 class Unit(NamedTuple):
-    """What packing cannot divide: a tensor, or several that share a storage or belong together."""
+    """What packing cannot divide: a tensor, or several that share a storage or belong together.
+
+    `group` is the name of the group of tensors that it is, where tensors were grouped.
+    """
 
     tensors: tuple[Tensor, ...]
     nbytes: int
+    group: str | None = None
 
     @property
     def name(self) -> str:
@@ -108,3 +112,16 @@ def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
             if identity is not None:
                 names.setdefault(identity, []).append(tensor.name)
         yield from (tied for tied in names.values() if len(tied) > 1)
+
+
+def own_storage(tensor: Tensor) -> Tensor:
+    """Return a tensor with a storage that no other views: the bytes of its storage that it spans.
+
+    The checksum of the whole storage is kept with it.
+    """
+    span, whole = tensor.span, tensor.storage.extent
+    key = f"of {tensor.name}"
+    if span == whole:
+        return replace(tensor, storage=replace(tensor.storage, key=key), offset=0)
+    part = Storage(span, key, cut_from=tensor.storage)
+    return Tensor(tensor.name, tensor.dtype, tensor.shape, part, 0, tensor.strides)

@@ -52,6 +52,19 @@ def fitted(text: str, width: int, ellipsis: str = "…") -> str:
     return short + " " * (width - cells(short))
 
 
+def last_parts(name: str, width: int, ellipsis: str = "…") -> str:
+    """Return a name in at most `width` columns: as many of its last dotted parts as fit.
+
+    What tells neighbours apart is at the end of a name. `ellipsis` replaces the parts before;
+    a last part that does not fit by itself is elided.
+    """
+    rest, shown = name, name
+    while cells(shown) > width and "." in rest:
+        rest = rest.partition(".")[2]
+        shown = ellipsis + rest
+    return shown if cells(shown) <= width else elide(rest, width, ellipsis)
+
+
 def plural(number: int, noun: str) -> str:
     """Return a number with its noun, for example `1 file` or `2 files`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

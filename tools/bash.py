@@ -97,7 +97,7 @@ def script() -> str:
 def _tables() -> Iterator[str]:
     root, *commands = source.commands()
     names = " ".join(command.name for command in commands)
-    yield f"__shardctl_commands() {{\n    echo '{names}'\n}}\n"
+    yield f"__shardctl_commands() {{\n    echo '{names} {source.HELP}'\n}}\n"
     yield "__shardctl_options() {\n    case $1 in"
     for command in (*commands, root):
         yield f"        {command.name or '*'}) echo '{_lines(command.options)}' ;;"
@@ -108,6 +108,7 @@ def _tables() -> Iterator[str]:
         for number, argument in enumerate(command.arguments):
             offered = _offered(values.of_argument(command, argument))
             yield f"        {command.name}:{number}) echo '{offered}' ;;"
+    yield f"        {source.HELP}:0) echo '={names}' ;;"
     yield "    esac\n}\n"
     yield from _test(
         "checkpoint",

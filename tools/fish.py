@@ -100,6 +100,10 @@ def _commands(commands: list[Command]) -> Iterator[str]:
     for command in commands:
         summary = _quoted(command.summary)
         yield f"complete -c shardctl -n __shardctl_needs_command -a {command.name} -d {summary}"
+    asks = f"complete -c shardctl -n __shardctl_needs_command -a {source.HELP}"
+    yield f"{asks} -d {_quoted(source.HELP_TEXT)}"
+    names = " ".join(command.name for command in commands)
+    yield f"complete -c shardctl -n '__shardctl_at {source.HELP} 0' -a '{names}'"
     for command in commands:
         yield ""
         for number, argument in enumerate(command.arguments):

@@ -70,8 +70,8 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
         (
             "On a terminal it draws files, dtypes, and a tree of layers in which repeated ones are "
             "folded. In a pipe it prints tab-separated rows under a header, one for each tensor: "
-            "`name`, `dtype`, `shape`, `nbytes`, `file`, `offset`, `tied_to`; with `--json` one "
-            "document."
+            "`name`, `dtype`, `shape`, `nbytes`, `file`, `offset`, `tied_to`, and with `--stats` "
+            "`min`, `max`, `mean`, `nan`, `inf`, `zeros`; with `--json` one document."
         ),
     ),
     "diff": (
@@ -162,6 +162,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "inspect": (
         ("List the ten largest tensors:", "shardctl inspect sharded/ --top 10"),
         ("List the biases, for a script:", "shardctl inspect sharded/ --filter '*.bias' --json"),
+        ("See whether any number is NaN:", "shardctl inspect sharded/ --stats"),
     ),
     "diff": (
         (

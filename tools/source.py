@@ -13,6 +13,8 @@ from shardctl.cli.app import app
 from shardctl.cli.spec import Command, Option, program
 from tools import prose
 
+#: The word before a command that asks for its help, with what it does.
+HELP, HELP_TEXT = "help", "Show the help of a command"
 ROOT = Path(__file__).parents[1]
 
 

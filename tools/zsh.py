@@ -42,10 +42,14 @@ def _main() -> Iterator[str]:
     yield "_shardctl_commands() {\n    local -a commands=("
     for command in commands:
         yield f"        {_quoted(f'{command.name}:{command.summary}')}"
+    yield f"        {_quoted(f'{source.HELP}:{source.HELP_TEXT}')}"
     yield "    )\n    _describe -t commands 'shardctl command' commands\n}\n"
 
 
 def _subcommands() -> Iterator[str]:
+    names = " ".join(command.name for command in source.commands()[1:])
+    action = _quoted(f"1:COMMAND:({names})")
+    yield f"_shardctl_{source.HELP}() {{\n    _arguments -s -S {action}\n}}\n"
     for command in source.commands()[1:]:
         yield f"_shardctl_{command.name}() {{\n    _arguments -s -S \\"
         for option in command.options:

@@ -1,24 +1,19 @@
-"""The commands: each takes its arguments, makes a call, and prints the result."""
+"""The application: all its commands, and those that write a checkpoint."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 
-from shardctl.cli import options as o
-from shardctl.cli import reader_options as r
-from shardctl.cli import selection_options as s
+from shardctl.cli import readers
 from shardctl.cli import writer_options as w
 from shardctl.cli.arguments import WriterArguments, command
 from shardctl.cli.everywhere import Command, Program
-from shardctl.cli.exits import write_stdout
-from shardctl.cli.remedies import spelled
+from shardctl.cli.exits import WORK_TO_DO, log, write_stdout
 
 if TYPE_CHECKING:
     from shardctl.commands.work import Work
@@ -36,16 +31,6 @@ app = typer.Typer(
     context_settings={"auto_envvar_prefix": "SHARDCTL"},
 )
 
-WORK_TO_DO = 1
-
-
-def log(text: str, *, quiet: bool = False) -> None:
-    """Print a message to stderr."""
-    from shardctl.text import printable
-
-    if not quiet:
-        print(printable(spelled(text)), file=sys.stderr)
-
 
 def _write(name: str, arguments: WriterArguments) -> None:
     """Run `split`, `merge` or `reshard`."""
@@ -53,15 +38,15 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.cli.process import after, held
     from shardctl.cli.progress import observers as progress
     from shardctl.cli.reporting import Reporter
+    from shardctl.cli.traffic import log_traffic
     from shardctl.commands.records import records as records_of_user
     from shardctl.commands.work import prepare_all
     from shardctl.commands.write import write
     from shardctl.engine.run import RunOptions
-    from shardctl.stores.registry import open_store
+    from shardctl.stores.registry import open_store, open_together
     from shardctl.streams.pool import default_jobs
 
-    source_store, source = open_store(arguments.source[0])
-    more = [open_store(each)[1] for each in arguments.source[1:]]
+    source_store, (source, *more) = open_together(arguments.source)
     target_store, target = open_store(arguments.target)
     report = Reporter(arguments.report)
     options = arguments.write_options()
@@ -86,6 +71,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
     for detail in render.details(work) if arguments.verbose else ():
         log(detail, quiet=arguments.quiet)
     if arguments.dry_run:
+        log_traffic(source_store, quiet=arguments.quiet)
         report.plan(work)
         if arguments.json:
             write_stdout(
@@ -113,6 +99,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
             else "up to date"
         )
         log(summary, quiet=arguments.quiet)
+        log_traffic(source_store, quiet=arguments.quiet)
         for note in render.accepted(written):
             log(f"note: {note}", quiet=arguments.quiet)
         report.plan(work)
@@ -165,7 +152,7 @@ _writer(
 
     Example: shardctl merge sharded/ model.safetensors
     """,
-    without=("single", "max_shard_size", "num_shards", "strict_size"),
+    without=("single", "max_shard_size", "num_shards", "strict_size", "group_by"),
     size={"single": True},
     target=w.MergeTarget,
 )
@@ -179,228 +166,5 @@ _writer(
     target=w.MergeTarget,
 )
 
-
-@app.command(cls=Command, add_help_option=False)
-def inspect(
-    source: o.Source,
-    depth: r.Depth = None,
-    top: r.Top = None,
-    globs: r.Filter = None,
-    key: r.Key = None,
-    variant: r.Variant = None,
-    json: o.Json = False,
-    progress: o.Progress = o.ProgressName.auto,
-    report: o.Report = None,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-) -> None:
-    """Show what a checkpoint holds, from its headers: files, dtypes, layers, tensors.
-
-    Example: shardctl inspect sharded/ --depth 3
-    """
-    from shardctl.cli import documents, render
-    from shardctl.cli.progress import headers
-    from shardctl.cli.reporting import Reporter
-    from shardctl.commands.pipeline import inspect_all
-    from shardctl.stores.registry import open_store
-
-    store, path = open_store(source)
-    reporter = Reporter(report)
-    with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
-        found = inspect_all(store, path, key=key, globs=globs or (), variant=variant, opened=opened)
-    for warning in found.warnings:
-        log(f"warning: {warning}", quiet=quiet)
-    for note in found.notes:
-        log(f"note: {note}", quiet=quiet)
-    reporter.inspection(found)
-    if json:
-        write_stdout(documents.dump(documents.inspection(found, top=top)))
-    elif render.drawing():
-        write_stdout(render.inspection(found, depth=depth, top=top))
-    else:
-        write_stdout(render.inspection_rows(found, top=top))
-
-
-@app.command(cls=Command, add_help_option=False)
-def diff(
-    a: r.First,
-    b: r.Second,
-    stats: r.Stats = False,
-    key: r.Key = None,
-    include: s.Include = None,
-    exclude: s.Exclude = None,
-    strip_prefix: s.StripPrefix = "",
-    add_prefix: s.AddPrefix = "",
-    rename: s.Rename = None,
-    json: o.Json = False,
-    progress: o.Progress = o.ProgressName.auto,
-    jobs: o.Jobs = None,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-) -> None:
-    """Show what differs between two checkpoints, byte for byte; exit with 1 if anything does.
-
-    Example: shardctl diff model.safetensors sharded/
-    """
-    from shardctl.cli import documents, render
-    from shardctl.cli.progress import headers
-    from shardctl.cli.progress import observers as showing
-    from shardctl.commands.diff import Side
-    from shardctl.commands.diff import diff as compare
-    from shardctl.planning.keywords import selection_from
-    from shardctl.stores.registry import open_store
-    from shardctl.streams.pool import default_jobs
-
-    sides = [Side(*open_store(source)) for source in (a, b)]
-    with (
-        showing.shown(progress, quiet=quiet, writes=False) as observer,
-        headers.shown(progress, quiet=quiet, verbose=verbose, ends=False) as opened,
-    ):
-        found = compare(
-            sides[0],
-            sides[1],
-            key=key,
-            selection=selection_from(
-                s.keywords_of(include, exclude, strip_prefix, add_prefix, rename)
-            ),
-            stats=stats,
-            jobs=jobs or default_jobs(),
-            observe=observer,
-            opened=opened,
-        )
-    for note in found.notes:
-        log(f"note: {note}", quiet=quiet)
-    if json:
-        write_stdout(documents.dump(documents.difference(found)))
-    elif render.drawing():
-        write_stdout(render.difference(found, stats=stats))
-    else:
-        write_stdout(render.difference_rows(found, stats=stats))
-        log(render.difference_summary(found), quiet=quiet)
-    if not found.same:
-        raise typer.Exit(WORK_TO_DO)
-
-
-@app.command(cls=Command, add_help_option=False)
-def verify(
-    source: o.Source,
-    deep: r.Deep = False,
-    load: r.Load = False,
-    against: r.Against = None,
-    include: s.Include = None,
-    exclude: s.Exclude = None,
-    strip_prefix: s.StripPrefix = "",
-    add_prefix: s.AddPrefix = "",
-    rename: s.Rename = None,
-    strict: r.Strict = False,
-    key: r.Key = None,
-    variant: r.Variant = None,
-    json: o.Json = False,
-    progress: o.Progress = o.ProgressName.auto,
-    report: o.Report = None,
-    jobs: o.Jobs = None,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-) -> None:
-    """Check a checkpoint: headers, index, checksums, or against another one.
-
-    Example: shardctl verify sharded/ --deep
-    """
-    from shardctl.cli import documents, render
-    from shardctl.cli.progress import headers
-    from shardctl.cli.progress import observers as showing
-    from shardctl.cli.remedies import spelled_coverage, spelled_finding
-    from shardctl.cli.reporting import Reporter
-    from shardctl.planning.keywords import selection_from
-    from shardctl.stores.registry import open_store
-    from shardctl.streams.pool import default_jobs
-    from shardctl.verify.pipeline import asking
-    from shardctl.verify.run import Thoroughness
-    from shardctl.verify.run import verify as run_checks
-
-    store, path = open_store(source)
-    other_store, other = (None, None) if against is None else open_store(against)
-    how = Thoroughness(
-        deep=deep,
-        load=load,
-        against=other,
-        selection=selection_from(s.keywords_of(include, exclude, strip_prefix, add_prefix, rename)),
-        strict=strict,
-        key=key,
-        variant=variant,
-        jobs=jobs or default_jobs(),
-        digests=json,
-    )
-    reporter = Reporter(report)
-    asked = asking(store, path, how, other_store)
-    verdicts = []
-    for part in asked.parts:
-        with (
-            showing.shown(progress, quiet=quiet, writes=False) as observer,
-            headers.shown(progress, quiet=quiet, verbose=verbose, ends=False) as opened,
-        ):
-            verdicts.append(run_checks(store, part.source, part.how, observer, other_store, opened))
-    found = asked.verdict(verdicts)
-    found = replace(
-        found,
-        findings=tuple(map(spelled_finding, found.findings)),
-        coverage=spelled_coverage(found.coverage),
-    )
-    reporter.verdict(store, path, found, key, variant)
-    if json:
-        write_stdout(documents.dump(documents.verdict(source, found)))
-    elif render.drawing():
-        write_stdout(render.verdict(found, store, quiet=quiet))
-    else:
-        write_stdout(render.finding_rows(render.said(found, quiet=quiet)))
-        for line in render.closing(found):
-            log(line, quiet=quiet)
-    if not found.ok:
-        raise typer.Exit(WORK_TO_DO)
-
-
-@app.command(cls=Command, add_help_option=False)
-def index(
-    source: o.Source,
-    check: r.Check = False,
-    variant: r.Variant = None,
-    json: o.Json = False,
-    progress: o.Progress = o.ProgressName.auto,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-) -> None:
-    """Write or repair the index of a sharded checkpoint, from the shards' headers.
-
-    Example: shardctl index sharded/
-    """
-    from shardctl.cli import documents
-    from shardctl.cli.progress import headers
-    from shardctl.commands.index import reindex
-    from shardctl.stores.registry import open_store
-
-    store, path = open_store(source)
-    with headers.shown(progress, quiet=quiet, verbose=verbose) as opened:
-        made = reindex(store, path, check=check, opened=opened, variant=variant)
-    for note in made.notes:
-        log(f"note: {note}", quiet=quiet)
-    for change in made.changes:
-        log(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
-    if json:
-        write_stdout(documents.dump(documents.indexing(source, made, check=check)))
-    elif not check:
-        if not made.changes:
-            log("up to date", quiet=quiet)
-        write_stdout(made.path + "\n")
-    if check and made.changes:
-        raise typer.Exit(WORK_TO_DO)
-
-
-@app.command(cls=Command, add_help_option=False)
-def completion(shell: r.Shell) -> None:
-    """Print the completion script for a shell.
-
-    Example: shardctl completion bash
-    """
-    from shardctl.cli.completion import script
-
-    write_stdout(script(shell))
+for reader in (readers.inspect, readers.diff, readers.verify, readers.index, readers.completion):
+    app.command(reader.__name__, cls=Command, add_help_option=False)(reader)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 
+from shardctl.cli import experts_options as e
 from shardctl.cli import options as o
 from shardctl.cli import selection_options as s
 from shardctl.cli import writer_options as w
@@ -36,6 +37,9 @@ class WriterArguments:
     add_prefix: s.AddPrefix = ""
     rename: s.Rename = None
     order: w.Order = w.OrderName.source
+    group_by: w.GroupBy = None
+    experts: e.Experts = None
+    experts_map: e.ExpertsMap = None
     dtype: w.Dtype = None
     keep_dtype: w.KeepDtype = None
     tied: w.Tied = w.TiedName.share
@@ -81,6 +85,10 @@ class WriterArguments:
                 **s.keywords_of(
                     self.include, self.exclude, self.strip_prefix, self.add_prefix, self.rename
                 ),
+                "experts": e.experts_of(
+                    None if self.experts is None else self.experts.value, self.experts_map
+                ),
+                "group_by": self.group_by,
                 "dtype": self.dtype,
                 "keep_dtype": self.keep_dtype or (),
                 "drop_non_tensors": self.drop_non_tensors,
@@ -115,7 +123,9 @@ def command(
     """
 
     def body(ctx: typer.Context, **given: object) -> None:
-        arguments = WriterArguments(**_one_of_a_group(ctx, given, size))
+        # With groups and no size, each group is a file.
+        usual = {} if given.get("group_by") is not None else size
+        arguments = WriterArguments(**_one_of_a_group(ctx, given, usual))
         _check_size(ctx, arguments.max_shard_size)
         run(name, arguments)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shardctl.model import Tensor
     from shardctl.planning.carried import NotCarried
     from shardctl.stores.base import Store
+    from shardctl.streams.statistics import Statistics
     from shardctl.verify.run import Verdict
 
 SCHEMA_VERSION = 1
@@ -126,11 +127,12 @@ def _inspection(found: Inspection, top: int | None) -> dict[str, Any]:
             }
             for value in found.non_tensors
         ],
+        "warnings": list(found.warnings),
     }
 
 
 def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
-    return {
+    document = {
         "name": tensor.name,
         "dtype": tensor.dtype.name,
         "shape": list(tensor.shape),
@@ -138,6 +140,22 @@ def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
         "file": found.file_names[tensor.storage.extent.path],
         "offset": tensor.span.offset,
         "tied_to": found.tied_to.get(tensor.name),
+    }
+    if found.statistics is None:
+        return document
+    return {**document, "statistics": _statistics(found.statistics[tensor.name])}
+
+
+def _statistics(numbers: Statistics | None) -> dict[str, Any] | None:
+    if numbers is None:
+        return None
+    return {
+        "min": numbers.least,
+        "max": numbers.largest,
+        "mean": numbers.mean,
+        "nan": numbers.nan,
+        "inf": numbers.infinite,
+        "zeros": numbers.zeros,
     }
 
 

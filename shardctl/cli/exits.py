@@ -17,6 +17,8 @@ from shardctl.cli.remedies import spelled
 from shardctl.errors import ShardctlError, Stopped, StorageError, UsageError
 
 CLOSED_PIPE = 141
+#: A check failed: something is wrong, differs, or would change.
+WORK_TO_DO = 1
 #: The commands that resume an interrupted run.
 WRITERS = ("split", "merge", "reshard")
 
@@ -116,6 +118,14 @@ def _bug(error: BaseException) -> ShardctlError:
         hint="this is a bug in shardctl: run the command again with --debug and report the "
         "traceback",
     )
+
+
+def log(text: str, *, quiet: bool = False) -> None:
+    """Print a message to stderr."""
+    from shardctl.text import printable  # noqa: PLC0415 - many commands have nothing to say
+
+    if not quiet:
+        print(printable(spelled(text)), file=sys.stderr)
 
 
 def write_stdout(text: str | Iterable[str]) -> None:

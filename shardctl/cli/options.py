@@ -23,7 +23,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="Checkpoint file, index file or directory",
+        help="Checkpoint file, index file, directory or URL",
         show_default=False,
     ),
 ]

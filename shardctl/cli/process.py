@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
@@ -38,9 +39,9 @@ def _heard() -> tuple[int, ...]:
     return tuple(signum for signum in _SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN)
 
 
-def end(signum: int, _: FrameType | None = None) -> NoReturn:
+def end(signum: int, _: FrameType | None = None, *, complete: str | None = None) -> NoReturn:
     """End the process at once, with one line on stderr: there is nothing to tidy up."""
-    document = stopped(signum, resumable=False)
+    document = stopped(signum, resumable=False, complete=complete)
     line = json.dumps(document) if asked("json", sys.argv[1:]) else document["message"]
     try:
         # Not by `print`: the signal may have come while something is being printed.
@@ -65,17 +66,20 @@ def held(result: str | None = None) -> Iterator[None]:
     """Let signals wait while the block runs, and raise `Stopped` after it for one that came.
 
     What the block does must not be left half done. `result` is what it completes, if that is the
-    whole of the command.
+    whole of the command: from then on a signal says so.
     """
     came: list[int] = []
+    done = False
     before = {
         signum: signal.signal(signum, lambda number, _: came.append(number)) for signum in _heard()
     }
     try:
         yield
+        done = True
     finally:
         for signum, handler in before.items():
-            signal.signal(signum, handler)
+            told = done and result is not None
+            signal.signal(signum, partial(_stop, complete=result) if told else handler)
     if came:
         raise Stopped(came[0], result)
 
@@ -89,10 +93,10 @@ def after(result: str) -> Iterator[None]:
         raise Stopped(caught.signum, result) from None
 
 
-def _stop(signum: int, frame: FrameType | None) -> None:
+def _stop(signum: int, frame: FrameType | None, *, complete: str | None = None) -> None:
     if _importing(frame):
-        end(signum)
-    raise Stopped(signum)
+        end(signum, complete=complete)
+    raise Stopped(signum, complete)
 
 
 def _importing(frame: FrameType | None) -> bool:

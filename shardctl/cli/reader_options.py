@@ -46,10 +46,21 @@ Filter = Annotated[
         "variable they are separated by spaces.",
     ),
 ]
+Numbers = Annotated[
+    bool,
+    option(
+        LOOK,
+        "--stats",
+        text="Also sum up the numbers: least, largest, mean, NaN",
+        details="This reads all bytes of the floating-point tensors that are shown: those of "
+        "`--filter`, and of `--top` no others. It counts NaN, infinities and zeros, and takes the "
+        "least, the largest and the mean of the finite numbers. It needs shardctl[numbers].",
+    ),
+]
 First = Annotated[
     str,
     typer.Argument(
-        metavar="A", help="Checkpoint file, index file or directory", show_default=False
+        metavar="A", help="Checkpoint file, index file, directory or URL", show_default=False
     ),
 ]
 Second = Annotated[

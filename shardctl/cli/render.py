@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shardctl.findings import Finding
     from shardctl.model import Tensor
     from shardctl.stores.base import Store
-    from shardctl.streams.statistics import Distance
+    from shardctl.streams.statistics import Distance, Statistics
     from shardctl.verify.run import Verdict
 
 
@@ -44,6 +44,9 @@ def tabbed(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 # inspect
 
+#: Columns of the rows that sum up the numbers of a tensor.
+_NUMBERS = ("min", "max", "mean", "nan", "inf", "zeros")
+
 
 def inspection_rows(found: Inspected, *, top: int | None) -> Iterator[str]:
     """Return the rows of `inspect` in a pipe: every tensor, or the `top` largest.
@@ -51,7 +54,9 @@ def inspection_rows(found: Inspected, *, top: int | None) -> Iterator[str]:
     A tensor that is not read is a row too, with its class for a dtype and no shape. Files of a
     component have its name before theirs.
     """
-    header = ("name", "dtype", "shape", "nbytes", "file", "offset", "tied_to")
+    summed_up = any(part.statistics is not None for _, part in found.parts)
+    more = _NUMBERS if summed_up else ()
+    header = ("name", "dtype", "shape", "nbytes", "file", "offset", "tied_to", *more)
     rows = (
         row
         for name, part in found.parts
@@ -66,6 +71,8 @@ def _inspection_rows(found: Inspection, before: str, top: int | None) -> Iterato
         from shardctl.view.tensors import largest
 
         tensors = largest(tensors, top)
+    numbers = found.statistics
+    more = () if numbers is None else _NUMBERS
     for tensor in tensors:
         yield (
             tensor.name,
@@ -75,9 +82,24 @@ def _inspection_rows(found: Inspection, before: str, top: int | None) -> Iterato
             before + found.file_names[tensor.storage.extent.path],
             tensor.span.offset,
             found.tied_to.get(tensor.name),
+            *(() if numbers is None else _summed_up(numbers[tensor.name])),
         )
     for value in () if top else found.unread:
-        yield (value.name, value.kind, None, value.nbytes, before or None, None, None)
+        nothing = (None for _ in more)
+        yield (value.name, value.kind, None, value.nbytes, before or None, None, None, *nothing)
+
+
+def _summed_up(numbers: Statistics | None) -> tuple[object, ...]:
+    if numbers is None:
+        return (None,) * len(_NUMBERS)
+    return (
+        numbers.least,
+        numbers.largest,
+        numbers.mean,
+        numbers.nan,
+        numbers.infinite,
+        numbers.zeros,
+    )
 
 
 def inspection(found: Inspected, *, depth: int | None, top: int | None) -> str:
@@ -155,7 +177,7 @@ def summary(
     rate = format_size(int(total / seconds)) if seconds > 0 else "?"
     parts = [part.prepared for part in work.weights if not part.prepared.up_to_date]
     files = sum(len(each.plan.shards) for each in parts)
-    tensors = sum(len(each.checkpoint.tensors) - len(each.plan.left_out) for each in parts)
+    tensors = sum(len(shard.tensors) for each in parts for shard in each.plan.shards)
     what = f"{plural(files, 'file')} of {plural(tensors, 'tensor')}"
     if work.pipeline is not None:
         what += f" in {plural(len(parts), 'component')}"

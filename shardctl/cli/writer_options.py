@@ -152,6 +152,18 @@ Order = Annotated[
         "safetensors. `natural` puts layer 2 before layer 10.",
     ),
 ]
+GroupBy = Annotated[
+    str | None,
+    option(
+        WHAT,
+        "--group-by",
+        metavar="layer|expert|REGEX",
+        text="Never divide a layer, or an expert, between shards",
+        details="Without a size or a number of shards, each group is a file. A REGEX of Python is "
+        "looked for in the names, and the text of its first group names the group. Tensors that "
+        "are in no group stay with those of their module.",
+    ),
+]
 Key = Annotated[str | None, key(WHAT)]
 DropNonTensors = Annotated[
     bool,

@@ -24,10 +24,10 @@ class Changes:
     """What a run changes in the target beside the planned files.
 
     `copies` are companions, by name; `directories` are the sub-directories that companions lie in,
-    by name with their paths in the source. `superseded` are the names that the new
-    files replace or remove. `checksums` is what stays of `SHA256SUMS`; None leaves that file alone,
-    as `foreign_sums` does, because it is signed or of another form. `kept` are companions that
-    differ in the target, and stay.
+    by name with their paths in the source. `superseded` are the names that the new files replace or
+    remove. `checksums` is what stays of `SHA256SUMS`; None leaves that file alone, as
+    `foreign_sums` does, because it is signed or of another form. `kept` are companions that differ
+    in the target, and stay.
     """
 
     copies: Mapping[str, Companion] = field(default_factory=dict)

@@ -45,11 +45,18 @@ class Beside:
     notes: tuple[str, ...] = ()
 
 
-def beside(route: Route, plan: Plan, options: WriteOptions, apart: Collection[str] = ()) -> Beside:
+def beside(
+    route: Route,
+    plan: Plan,
+    options: WriteOptions,
+    read: Collection[str],
+    apart: Collection[str] = (),
+) -> Beside:
     """Decide which of the other files of the source directory go along.
 
-    There are none where the target is in that directory, and of a file that was named alone.
-    `apart` are paths of directories that are not looked at: what they hold is written separately.
+    `read` are the paths of the files that are read. There are none where the target is in that
+    directory, and of a file that was named alone. `apart` are paths of directories that are not
+    looked at: what they hold is written separately.
     """
     located, store = route.located, route.source_store
     if route.same(located.directory, route.target.directory):
@@ -59,8 +66,8 @@ def beside(route: Route, plan: Plan, options: WriteOptions, apart: Collection[st
         return Beside()
     companions, directories = dict[str, Companion](), dict[str, str]()
     left = list[NotCarried]()
-    leads_to_target = _leads_to_target(route)
-    for each in neighbours(store, located, lambda path: path in apart or leads_to_target(path)):
+    leads = _leads_to_target(route)
+    for each in neighbours(store, located, read, lambda path: path in apart or leads(path)):
         reason = _reason(each, plan, options, one_file=one_file)
         if reason:
             kind: LeftKind = "directory" if each.is_directory else "file"
@@ -68,9 +75,9 @@ def beside(route: Route, plan: Plan, options: WriteOptions, apart: Collection[st
         else:
             companions |= {name: Companion(path) for name, path in each.files.items()}
             directories |= each.directories
-    if CONFIG in companions:
-        config = _converted(store, companions[CONFIG].path, plan.request)
-        companions[CONFIG] = config or companions[CONFIG]
+    config = CONFIG in companions and _converted(store, companions[CONFIG].path, plan.request)
+    if config:
+        companions[CONFIG] = config
     return Beside(companions, directories, tuple(left))
 
 

@@ -31,8 +31,15 @@ def complete(
         )
     written = by_name(named or suffix or _format_of(checkpoint))
     limits = options.limits
-    if limits is None:
+    if limits is None and options.group_by is not None:
+        limits = Limits(each_group=True)
+    elif limits is None:
         limits = Limits(num_shards=len(checkpoint.files), or_fewer=True)
+    elif limits.one_file and options.group_by is not None:
+        raise UsageError(
+            "`single` and `group_by` cannot be used together: one file has all groups",
+            hint="leave out one of them",
+        )
     _check_name_part("name", options.stem)
     _check_name_part("variant", options.variant)
     variant = located.variant if options.variant is None else options.variant
@@ -47,8 +54,10 @@ def complete(
         tied=options.tied,
         block=block,
         selection=options.selection,
+        experts=options.experts,
         conversion=options.conversion,
-        variant_first=located.variant_first,
+        variant_first=bool(variant) and located.variant_first,
+        group_by=options.group_by,
     )
 
 

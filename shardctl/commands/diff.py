@@ -18,8 +18,8 @@ from shardctl.source.read import read_checkpoint
 from shardctl.storages import named_tensors
 from shardctl.stores.base import Store
 from shardctl.streams.elements import elements_of, in_step
-from shardctl.streams.pool import in_order
-from shardctl.streams.progress import Observer, Tick, Ticks
+from shardctl.streams.pool import observed
+from shardctl.streams.progress import Observer, Tick
 from shardctl.streams.statistics import Distance, distance, has_statistics
 
 #: What a tensor's difference is: it is only in one of the two, has another type or shape, or has
@@ -154,24 +154,12 @@ def _compare(
     observe: Observer | None,
 ) -> Iterator[Change | None]:
     """Yield the change of each pair of tensors, None where they are equal."""
-    ticks = Ticks()
+
+    def compare(pair: _Pair, tick: Tick) -> Change | None:
+        return _compared(a.store, b.store, pair, tick, stats=stats)
+
     total = sum(pair.a.nbytes + pair.b.nbytes for pair in pairs)
-    if observe is not None:
-        observe.start(total, {b.source: total})
-
-    def meanwhile() -> None:
-        if observe is not None:
-            ticks.drain(observe.advance)
-
-    def compare(pair: _Pair) -> Change | None:
-        return _compared(a.store, b.store, pair, ticks.of(b.source), stats=stats)
-
-    try:
-        yield from in_order(jobs, compare, pairs, meanwhile)
-    finally:
-        ticks.cancel()
-    if observe is not None:
-        observe.finished(b.source, total, kept=False)
+    return observed(jobs, compare, pairs, observe, (b.source, total))
 
 
 def _compared(a: Store, b: Store, pair: _Pair, tick: Tick, *, stats: bool) -> Change | None:

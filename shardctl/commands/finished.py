@@ -26,8 +26,7 @@ from shardctl.streams.progress import no_tick
 class Finished:
     """What a run would write, to be compared with what is there.
 
-    `companions` are by name; `sources` the versions of all files that
-    would be read, by path.
+    `companions` are by name; `sources` the versions of all files that would be read, by path.
     """
 
     route: Route

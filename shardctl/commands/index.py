@@ -23,7 +23,7 @@ from shardctl.source.read import read_checkpoint
 from shardctl.storages import storage_units
 from shardctl.stores.atomic import put_beside
 from shardctl.stores.base import Store
-from shardctl.stores.optional import lock
+from shardctl.stores.optional import lock, refuse_read_only
 from shardctl.text import escape, plural
 
 #: Suffix of an index that could not be read.
@@ -305,6 +305,7 @@ def reindex(
     made = make_index(store, source, opened, variant)
     if check or not made.changes:
         return made
+    refuse_read_only(store, made.path)
     directory = source if store.kind(source) == "directory" else store.split(source)[0]
     with Staging.make(store, directory) as staging:
         try:

@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from shardctl.errors import MissingError
 from shardctl.findings import Finding, as_error, in_one_line
@@ -18,6 +19,9 @@ from shardctl.source.read import read_checkpoint
 from shardctl.storages import storage_units, tied_names
 from shardctl.stores.base import Store
 from shardctl.text import escape
+
+if TYPE_CHECKING:
+    from shardctl.streams.statistics import Statistics
 
 #: Kinds of names that are compared with a filter that matches nothing, to guess what was meant.
 _MOST_COMPARED = 2_000
@@ -40,7 +44,9 @@ class Inspection:
 
     `tensors` includes recorded aliases; `tied_to` names the tensor that each tied one repeats.
     `unread` are tensors of classes that shardctl does not read, and objects that hold such.
-    `warnings` say what of the checkpoint is missing or damaged.
+    `warnings` say what of the checkpoint is missing or damaged. `statistics` has, where they were
+    asked for, those of each tensor that was read, by name: None of one that is not of a
+    floating-point type.
     """
 
     source: str
@@ -53,6 +59,7 @@ class Inspection:
     notes: tuple[str, ...]
     non_tensors: tuple[NonTensor, ...] = ()
     warnings: tuple[str, ...] = ()
+    statistics: Mapping[str, Statistics | None] | None = None
 
     @property
     def unread(self) -> tuple[NonTensor, ...]:

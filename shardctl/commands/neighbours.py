@@ -8,7 +8,7 @@ links: a directory from elsewhere must not name files of this machine to be copi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -55,6 +55,9 @@ _DEEPEST = 32
 _MODULES, _MODULE = "modules.json", re.compile(r"[0-9]+_[A-Za-z]\w*")
 
 
+_BARE: tuple[Sort, str] = ("barred", "an empty directory")
+
+
 @dataclass(frozen=True, slots=True)
 class Neighbour:
     """A file or a directory beside the weights; `why` says in a few words why it is of its sort.
@@ -74,19 +77,21 @@ class Neighbour:
 
 
 def neighbours(
-    store: Store, located: Located, skipped: Callable[[str], bool]
+    store: Store, located: Located, read: Collection[str], skipped: Callable[[str], bool]
 ) -> Iterator[Neighbour]:
-    """Yield what lies beside the located files, in the order of the names.
+    """Yield what lies beside the files of a checkpoint, in the order of the names.
 
+    `read` are the paths of all its files: of a distributed checkpoint only one was located.
     Directories for which `skipped` is true are passed over, and so is what runs leave there.
     """
-    return _Neighbourhood(store, located, skipped).all()
+    return _Neighbourhood(store, located, read, skipped).all()
 
 
 @dataclass(frozen=True)  # without slots: what is looked up on first use needs a place
 class _Neighbourhood:
     store: Store
     located: Located
+    read: Collection[str]
     skipped: Callable[[str], bool]
 
     def all(self) -> Iterator[Neighbour]:
@@ -129,7 +134,7 @@ class _Neighbourhood:
         """Yield the directory with its files, and each link in it that is not followed."""
         files, directories, barred = dict[str, str](), {name: path}, list[Neighbour]()
         entries = list[Entry]()
-        waiting = [name]
+        empty, waiting = True, [name]
         while waiting:
             above = waiting.pop()
             try:
@@ -138,6 +143,7 @@ class _Neighbourhood:
                 yield Neighbour(name, True, "barred", _UNREADABLE, None)
                 return
             for entry in listed:
+                empty = empty and entry.kind == "directory"
                 inner = f"{above}/{entry.name}"
                 own = self.store.join(directories[above], entry.name)
                 if own in self._own or STAGING in entry.name:
@@ -156,8 +162,8 @@ class _Neighbourhood:
                 else:
                     files[inner] = read
                     entries.append(entry)
-        if files:
-            sort, why = self._sort_of_directory(name, entries)
+        if files or empty:
+            sort, why = self._sort_of_directory(name, entries) if entries else _BARE
             size = sum(entry.size for entry in entries)
             yield Neighbour(name, True, sort, why, size, files, homes(files, directories))
         yield from barred
@@ -211,12 +217,12 @@ class _Neighbourhood:
     @cached_property
     def _own(self) -> frozenset[str]:
         """The paths of the set itself."""
-        paths = filter(None, [*self.located.files, self.located.index_path])
+        paths = filter(None, [*self.read, *self.located.files, self.located.index_path])
         return frozenset(self.store.join(*self.store.split(path)) for path in paths)
 
     @cached_property
     def _set_size(self) -> int:
-        return sum(self.store.version(path).size for path in self.located.files)
+        return sum(self.store.version(path).size for path in {*self.read, *self.located.files})
 
     @cached_property
     def _has_modules(self) -> bool:

@@ -205,8 +205,10 @@ def _planned(
     reflink = reflink_of(route, checkpoint, options.layout)
     request = complete(options, located, checkpoint, place, reflink.planned)
     plan = make_plan(checkpoint, request, measure_of(request))
-    drawn = Drawn(plan, beside(route, plan, options, read.apart), reflink.possible)
-    return checked(read, drawn, target, options, records, compare=compare)
+    around = beside(route, plan, options, {file.path for file in checkpoint.files}, read.apart)
+    return checked(
+        read, Drawn(plan, around, reflink.possible), target, options, records, compare=compare
+    )
 
 
 @dataclass(frozen=True, slots=True)

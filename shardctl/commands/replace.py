@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.commands.target import Route, exists
@@ -25,25 +25,26 @@ def superseded(
     would be mixed with the new set or overwritten.
     """
     store, target = route.target_store, route.target
-    if route.in_place and how == "nothing":
+    rules = _Rules(route, request, frozenset(names), route.names_read(), how)
+    found = directory_checkpoints(store, target.directory)
+    if route.in_place and how == "nothing" and not rules.leaves_source(found):
         raise TargetExistsError(
             f"'{target.directory}' is the source itself",
             hint='choose another target, or add `replace="same"` to replace the source',
             file=target.directory,
         )
-    rules = _Rules(route, request, frozenset(names), route.names_read(), how)
     there = (
         {entry.name for entry in store.list(target.directory)}
         if store.kind(target.directory) == "directory"
         else set[str]()
     )
     old: dict[str, None] = {}
-    found = directory_checkpoints(store, target.directory)
     for candidate in found:
         if rules.replaces(candidate):
             old |= dict.fromkeys(candidate.names)
         elif rules.mixes_with(candidate):
             raise rules.refusal(candidate, found)
+    old |= dict.fromkeys(rules.read_indexes(old))
     for name in names:
         if name in old:
             continue
@@ -92,6 +93,17 @@ class _Rules:
         )
         return candidate.known and (self.how == "all" or same)
 
+    def read_indexes(self, old: Collection[str]) -> Iterator[str]:
+        """Yield the index that was read, whatever its name, where its set is replaced.
+
+        It would name files that it was not written for.
+        """
+        index = self.route.located.index_path
+        if index is not None and not self.read.isdisjoint(old):
+            name = self.route.source_store.split(index)[1]
+            if name in self.read:
+                yield name
+
     def mixes_with(self, candidate: Candidate) -> bool:
         """Whether a checkpoint that stays would be mixed up with the new one.
 
@@ -120,6 +132,12 @@ class _Rules:
         adapters = {stem, candidate.stem} & set(ADAPTER_STEMS)
         differ = candidate.stem != stem and bool(adapters)
         return candidate.known and (differ or candidate.variant != variant)
+
+    def leaves_source(self, found: Sequence[Candidate]) -> bool:
+        """Whether what was read can stay beside the new set in its directory."""
+        read = [candidate for candidate in found if self._is_source(candidate)]
+        beside = self.route.target.filename is None and self.read.isdisjoint(self.names)
+        return beside and bool(read) and all(map(self.is_apart, read))
 
     def refusal(self, candidate: Candidate, found: Sequence[Candidate]) -> TargetExistsError:
         """Return the error for a checkpoint that would be mixed up with the new one.

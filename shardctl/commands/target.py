@@ -13,7 +13,7 @@ from shardctl.planning.request import LayoutChoice
 from shardctl.source.checksum_file import checksums_bytes
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
-from shardctl.stores.optional import can_lock, shared_block
+from shardctl.stores.optional import can_lock, refuse_read_only, shared_block
 
 #: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
 #: filesystem that can share blocks.
@@ -101,8 +101,9 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     """Return what TARGET means. `one_file`: the result is a single file, so TARGET may be one.
 
     Raises UsageError where a file is named for a result of several, and where a file without a
-    known suffix exists there.
+    known suffix exists there, or where nothing can be written.
     """
+    refuse_read_only(store, text)
     kind = store.kind(text)
     named_as_file = written_as(text) is not None
     if kind is None and _is_link(store, text):

@@ -24,8 +24,8 @@ def tasks_of(
 ) -> tuple[ShardTask, ...]:
     """Return a task for every file, the one that makes the set visible last.
 
-    `copies` are companions, by name; `path_of` gives the path
-    of a file by its name; `digest`, `read_back` and `accept_damage` are those of the tasks.
+    `copies` are companions, by name; `path_of` gives the path of a file by its name; `digest`,
+    `read_back` and `accept_damage` are those of the tasks.
     """
     writer = writer_of(plan.request.format)
 

@@ -237,7 +237,7 @@ class _Tree:
 
     def around(self, parts: Sequence[Part], options: WriteOptions) -> Beside:
         """Return which of these files go along, `model_index.json` last."""
-        found = beside(self.route(parts), self.plan, options, self.apart)
+        found = beside(self.route(parts), self.plan, options, read=(), apart=self.apart)
         ordered = sorted(found.companions.items(), key=lambda item: item[0] == MODEL_INDEX)
         return replace(found, companions=dict(ordered))
 

@@ -9,16 +9,17 @@ unless a new file is lost.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from shardctl.engine import exchange
 from shardctl.engine.interrupted import COMPLETES, is_foreign
-from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal
+from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal
 from shardctl.engine.records import RunRecord
 from shardctl.engine.staging import OLD, Staging
 from shardctl.errors import ShardctlError, TargetExistsError
 from shardctl.stores.base import Store
-from shardctl.stores.optional import lock
+from shardctl.stores.optional import can_lock, lock
 
 
 def recover(
@@ -38,6 +39,7 @@ def recover(
     with staging:
         journal = Journal(staging)
         if not journal.has_commit():
+            _remove_leftovers(journal)
             return None
         with lock(target, journal.path(LOCK)):
             commit = journal.commit()
@@ -56,6 +58,21 @@ def recover(
             staging.remove_empty_directories()
         staging.remove()
     return commit, record
+
+
+def _remove_leftovers(journal: Journal) -> None:
+    """Remove what is left of a run that ended within its last steps, or before its first.
+
+    The next run may find its result up to date, and would write nothing there.
+    """
+    staging = journal.staging
+    if staging.own.identity(PLAN) is not None or not can_lock(staging.store):
+        return
+    # Where it cannot be locked, a run is at work, or nothing can be removed.
+    with suppress(ShardctlError):
+        with lock(staging.store, journal.path(LOCK)):
+            staging.remove_empty_directories()
+        staging.remove()
 
 
 def carry_out(

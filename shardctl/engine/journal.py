@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from shardctl.engine.documents import document_of
 from shardctl.engine.exchange import Exchange, Named
 from shardctl.engine.receipts import LINES, Receipt, Receipts, receipt_of
 from shardctl.engine.staging import Staging
@@ -205,10 +206,10 @@ class Journal:
         if not data:
             return None
         try:
-            document = json.loads(data)
+            document = document_of(data)
             if document["journal_version"] == JOURNAL_VERSION:
                 return parse(document)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             pass
         raise self._foreign(name)
 

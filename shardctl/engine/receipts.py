@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from shardctl.engine.documents import document_of
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.stores.atomic import put, write_new
 from shardctl.stores.base import Copied, Identity, Store
@@ -68,9 +69,9 @@ class Receipts:
         found: dict[str, Noted] = {}
         for text in self._texts():
             try:
-                document = json.loads(text)
+                document = document_of(text)
                 noted = Noted(receipt_of(document), Identity(**document["seen"]))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
             found[noted.receipt.filename] = noted
         return found

@@ -101,6 +101,9 @@ def execute(
     """
     made = make_durably(target, job.directory)
     try:
+        if made:
+            homes = {source.split(path)[0] for path in _read_at_top(job)}
+            restrict_mode(source, homes, target, job.directory)
         with ExitStack() as held, Staging.make(target, job.directory) as staging:
             try:
                 with lock(target, staging.path(LOCK)):
@@ -117,6 +120,13 @@ def execute(
             for directory in made:
                 remove_directory(target, directory)
         raise
+
+
+def _read_at_top(job: Job) -> Iterator[str]:
+    """Yield the paths that are read for files at the top of the target."""
+    for task in job.tasks:
+        if "/" not in task.filename:
+            yield from task.layout.paths()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Self
 from shardctl.errors import SourceChangedError
 from shardctl.model import Version
 from shardctl.stores.base import Reader, Store
+from shardctl.stores.capabilities import Remote
 
 #: Source files held open by one task; a merge of a thousand shards must stay under the limit of
 #: open files.
@@ -35,6 +36,11 @@ class Sources:
         self._versions = versions
         self._open: dict[str, _Open] = {}  # the least recently used first
         self._lock = Lock()
+
+    @property
+    def remote(self) -> bool:
+        """Whether the files lie across a network."""
+        return isinstance(self._store, Remote)
 
     def __enter__(self) -> Self:
         return self

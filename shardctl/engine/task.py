@@ -20,6 +20,7 @@ from shardctl.errors import StorageError
 from shardctl.layout import Check, Copy, Elements, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
+from shardctl.stores.capabilities import Streams
 from shardctl.stores.optional import drop_cache
 from shardctl.streams.chunks import chunks
 from shardctl.streams.elements import elements
@@ -91,6 +92,7 @@ def _fill(
 
     Return how the bytes were copied, and the damage that was accepted.
     """
+    copied = _copied(task.layout) if sources.remote else {}
 
     def put(part: Part) -> Handled:
         match part.piece:
@@ -100,13 +102,16 @@ def _fill(
             case Copy():
                 handled = _copy(part, part.piece, sources, writer)
             case Check(extent):
-                handled = _summed(extent, sources)
+                known = part.number in copied
+                handled = Handled() if known else _summed(extent, sources)
             case _:
                 return _put(part, part.piece, sources, writer, tick)
         tick(part.piece.nbytes)
         return handled
 
     outcome = handle_parts(task.layout, task.threads, put)
+    for check, copy in copied.items():
+        outcome.crcs[check] = outcome.crcs[copy]
     damaged = damage(task.layout, outcome, accept=task.accept_damage)
     for offset, data in checksums(task.layout, outcome):
         writer.write(offset, data)
@@ -115,15 +120,44 @@ def _fill(
     return outcome.copied, damaged
 
 
+def _copied(layout: Layout) -> dict[int, int]:
+    """Return the checks of bytes that are copied as well, each with the number of the copy.
+
+    What comes over a network is summed on the way, and need not be fetched again.
+    """
+    checks = {
+        piece.extent: number
+        for number, piece in enumerate(layout.pieces)
+        if isinstance(piece, Check)
+    }
+    return {
+        checks[piece.extent]: number
+        for number, piece in enumerate(layout.pieces)
+        if checks and isinstance(piece, Copy) and piece.extent in checks
+    }
+
+
 def _copy(part: Part, piece: Copy, sources: Sources, writer: Writer) -> Handled:
     """Copy by the cheapest way. Where a checksum is needed, the bytes are read again for it.
 
-    They are in memory by then.
+    They are in memory by then, unless they came over a network: those are summed as they come in.
     """
     with sources.reader(piece.extent.path) as reader:
+        if isinstance(reader, Streams):
+            return _stream(part, piece, reader, writer)
         copied = writer.copy(part.offset, reader, piece.extent)
         seen = copied.buffered == piece.nbytes and piece.crc32 is not None
         return Handled(copied, _sum(reader, piece.extent) if part.summed or seen else None)
+
+
+def _stream(part: Part, piece: Copy, reader: Streams, writer: Writer) -> Handled:
+    """Write and sum the bytes of a range as they come in."""
+    crc, done = 0, 0
+    for chunk in reader.stream(piece.extent):
+        writer.write(part.offset + done, chunk)
+        crc = crc32(chunk, crc)
+        done += len(chunk)
+    return Handled(Copied(buffered=done), crc)
 
 
 def _summed(extent: Extent, sources: Sources) -> Handled:

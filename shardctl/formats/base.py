@@ -26,7 +26,10 @@ class FormatReader(Protocol):
     """
 
     def recognise(self, head: bytes, tail: bytes) -> bool:
-        """Whether a file with this beginning and end (up to 64 bytes each) claims to be one."""
+        """Whether a file with this beginning and end (up to 64 bytes each) claims to be one.
+
+        The end is empty as long as it was not read. What is claimed then is claimed with any end.
+        """
 
     def read(self, reader: Reader, report: Report) -> File | None:
         """Read the header only. Errors go to `report`; None if nothing usable is left.
@@ -117,6 +120,11 @@ class Format:
     members: frozenset[str] = frozenset()
     #: Whether an index of it may list names that promise no format. Names of another it never may.
     lists_any_suffix: bool = False
+
+    @property
+    def is_read_alone(self) -> bool:
+        """Whether a file of it means something without the others of its directory."""
+        return bool(self.load_readers)
 
     @property
     def has_metadata(self) -> bool:

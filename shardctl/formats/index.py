@@ -26,7 +26,7 @@ from shardctl.formats.strict_json import (
     refuse_dense,
 )
 from shardctl.model import Index
-from shardctl.naming import check_shard_name, parse_index_name, plain_shard_name
+from shardctl.naming import PLAIN_INDEX, check_shard_name, parse_index_name, plain_shard_name
 from shardctl.text import escape
 
 _REPAIR = "write the index again from the shards' headers with `reindex`"
@@ -193,8 +193,15 @@ def _duplicates(root: dict[str, object], path: str) -> Iterator[Finding]:
 
 def _metadata(root: dict[str, object], path: str, report: _Report) -> dict[str, object]:
     if "metadata" not in root:
-        message = "the index has no metadata, and transformers fails on that with a KeyError"
-        report(_finding("index-metadata-missing", message, path, severity="warning"))
+        # transformers does not look for the plain name, and accelerate needs no metadata.
+        plain = path.replace("\\", "/").rpartition("/")[2] == PLAIN_INDEX
+        message = (
+            "the index has no metadata, which accelerate does not need"
+            if plain
+            else "the index has no metadata, and transformers fails on that with a KeyError"
+        )
+        severity: Severity = "note" if plain else "warning"
+        report(_finding("index-metadata-missing", message, path, severity=severity))
         return {}
     metadata = root["metadata"]
     if not isinstance(metadata, dict):

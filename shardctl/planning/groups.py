@@ -1,4 +1,4 @@
-"""Group the tensors that packing must not divide. Pure functions.
+"""Put together the tensors that packing must not divide. Pure functions.
 
 Some belong together because they share a storage, others by their names: bitsandbytes saves a
 four-bit weight as `X.weight` with `X.weight.absmax`, `X.weight.quant_map` and
@@ -8,11 +8,15 @@ one shard holds of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from shardctl.formats.base import Format
 from shardctl.model import Tensor
 from shardctl.storages import Unit, storage_units
+
+#: What follows a module's name in that of a tensor: the number of a layer, or a parameter.
+_OF_A_MODULE = re.compile(r"\.[0-9]+(?:\.|\Z)|\.(?:weight|bias)\Z")
 
 
 def units_of(
@@ -36,17 +40,40 @@ def units_of(
 def owners_of(names: Iterable[str]) -> dict[str, str]:
     """Return by name the shortest other name that it continues, with a dot between them.
 
-    Names that continue no other are left out. The time is that of sorting the names.
+    Names that continue no other are left out, and so are those that continue a module's name only.
+    The time is that of sorting the names.
     """
+    ordered = sorted(names, key=_dots_first)
+    modules = _modules_among(ordered)
     owners: dict[str, str] = {}
     owner, beginning = "", None
-    for name in sorted(names, key=_dots_first):
+    for name in ordered:
         # What continues a name follows it at once, since nothing is sorted before a dot.
         if beginning is not None and name.startswith(beginning):
             owners[name] = owner
-        else:
+        elif name not in modules:
             owner, beginning = name, f"{name}."
     return owners
+
+
+def _modules_among(ordered: Iterable[str]) -> set[str]:
+    """Return the names that are those of modules too, by what continues them.
+
+    That is a parameter, or one of several layers: a tensor `model` beside `model.norm.weight` and
+    `model.layers.0.scale` owns neither. `ordered` are all names, each followed by what continues
+    it.
+    """
+    modules: set[str] = set()
+    continued: list[str] = []
+    for name in ordered:
+        while continued and not name.startswith(f"{continued[-1]}."):
+            continued.pop()
+        if continued and _OF_A_MODULE.search(name, len(continued[-1])):
+            # What is known for a module is not looked at again, or deep names would take long.
+            modules.update(continued)
+            continued.clear()
+        continued.append(name)
+    return modules
 
 
 def _dots_first(name: str) -> str:
@@ -57,9 +84,14 @@ def _dots_first(name: str) -> str:
 def _joined(
     units: Sequence[Unit], owners: Mapping[str, str], aliases: Mapping[str, str]
 ) -> list[Unit]:
-    """Join the units of tensors that belong to one another, at the place of the first of them."""
+    """Join the units of tensors that belong to one another."""
     home = {tensor.name: number for number, unit in enumerate(units) for tensor in unit.tensors}
     home |= {alias: home[kept] for alias, kept in aliases.items()}
+    return joined(units, ((home[name], home[owner]) for name, owner in owners.items()))
+
+
+def joined(units: Sequence[Unit], pairs: Iterable[tuple[int, int]]) -> list[Unit]:
+    """Join units that are paired, given by their numbers, each at the place of its first unit."""
     # A forest of disjoint sets: each unit has an earlier one of its set, the first one itself.
     earlier = list(range(len(units)))
 
@@ -69,18 +101,18 @@ def _joined(
             number = earlier[number]
         return number
 
-    for name, owner in owners.items():
-        one, other = first(home[name]), first(home[owner])
+    for pair in pairs:
+        one, other = map(first, pair)
         earlier[max(one, other)] = min(one, other)
     sets: dict[int, list[Unit]] = {}
     for number, unit in enumerate(units):
         sets.setdefault(first(number), []).append(unit)
     return [
-        joined[0]
-        if len(joined) == 1
+        some[0]
+        if len(some) == 1
         else Unit(
-            tuple(tensor for unit in joined for tensor in unit.tensors),
-            sum(unit.nbytes for unit in joined),
+            tuple(tensor for unit in some for tensor in unit.tensors),
+            sum(unit.nbytes for unit in some),
         )
-        for joined in sets.values()
+        for some in sets.values()
     ]

@@ -9,6 +9,7 @@ from shardctl.errors import UsageError
 from shardctl.planning.cast import conversion_of
 from shardctl.planning.request import (
     Companions,
+    Experts,
     LayoutChoice,
     Order,
     Replace,
@@ -48,6 +49,8 @@ class WriteKeywords(SelectionKeywords, total=False):
     name: str | None
     variant: str | None
     key: str | None
+    experts: Experts | None
+    group_by: str | None
     dtype: str | None
     keep_dtype: Sequence[str]
     drop_non_tensors: bool

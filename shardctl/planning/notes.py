@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from shardctl.formats.base import Format
 from shardctl.model import Checkpoint, Tensor
+from shardctl.storages import Unit
 from shardctl.text import escape, plural, some
 
 
@@ -51,3 +52,14 @@ def left_out(tensors: Sequence[Tensor]) -> Iterator[str]:
         nbytes = sum(tensor.nbytes for tensor in tensors)
         first = escape(tensors[0].name)
         yield f"leaves out {plural(len(tensors), 'tensor')} ({nbytes:,} bytes), such as '{first}'"
+
+
+def large_groups(units: Iterable[Unit]) -> Iterator[str]:
+    """Yield a note on the groups among the units that are larger than the limit."""
+    groups = [
+        f"'{escape(unit.group)}' ({plural(len(unit.tensors), 'tensor')}, {unit.nbytes:,} bytes)"
+        for unit in units
+        if unit.group is not None
+    ]
+    if groups:
+        yield f"a group over the limit has a separate shard: {some(groups)}"

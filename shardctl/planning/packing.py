@@ -26,6 +26,8 @@ def divide(
         return [list(units)] if count == 1 else balance(units, count)
     if not units:
         return [[]]
+    if limits.each_group:
+        return [[unit] for unit in units]
     if limits.max_shard_bytes is None:
         return [units]
     if limits.strict:
@@ -118,7 +120,9 @@ def _cannot_fit(unit: Unit, limit: int, measure: Callable[[Sequence[Tensor]], in
     name, others = unit.name, len(unit.tensors) - 1
     need = measure(unit.tensors)
     what = f"tensor '{escape(name)}'"
-    if others:
+    if unit.group is not None:
+        what = f"group '{escape(unit.group)}' ({plural(others + 1, 'tensor')})"
+    elif others:
         what += f", with what cannot be divided from it ({plural(others, 'tensor')}),"
     return UsageError(
         f"{what} needs a file of {need:,} bytes, over the strict limit of {limit:,}",

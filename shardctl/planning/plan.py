@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from shardctl.errors import UsageError
 from shardctl.formats.index import build_index
 from shardctl.formats.registry import by_name
+from shardctl.layout import sources_of
 from shardctl.model import Assembled, Cast, Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
 from shardctl.planning.carried import NotCarried, left_of, left_pair, left_tensors
 from shardctl.planning.cast import convert
+from shardctl.planning.experts import arrange
 from shardctl.planning.groups import units_of
+from shardctl.planning.layers import grouped
 from shardctl.planning.metadata import FileMetadata, file_metadata, with_record
-from shardctl.planning.notes import left_out, notes
+from shardctl.planning.notes import large_groups, left_out, notes
 from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.select import select
@@ -59,7 +62,8 @@ class Shard:
 class Plan:
     """What will be written, as a value. `index` is the index file's bytes, None for a single file.
 
-    `oversize` names the tensors that alone are larger than the limit; `left_out` are those of the
+    `oversize` names the tensors that alone, or with what cannot be divided from them, are larger
+    than the limit; `left_out` are those of the
     source that were not chosen; `notes` are for the user to know before the work, and so is `left`:
     what of the files' contents does not go along.
     """
@@ -100,21 +104,34 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     """
     chosen = select(checkpoint, request.selection)
     checkpoint = chosen.checkpoint
+    done: list[str] = []
+    if request.experts is not None:
+        arranged = arrange(checkpoint, request.experts)
+        checkpoint = arranged.checkpoint
+        done.append(arranged.note)
     written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
-    shared = by_name(checkpoint.format).shares_storages
-    if shared and not written.shares_storages and request.tied != "expand":
-        _refuse_growth(tensors)
+    if by_name(checkpoint.format).shares_storages and request.tied != "expand":
+        _refuse_growth(
+            [
+                tensor
+                for tensor in tensors
+                if tensor.storage.made is not None or not written.shares_storages
+            ]
+        )
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
-    record = ""
     if request.conversion is not None:
         converted = convert(tensors, request.conversion)
         tensors, record = converted.tensors, converted.record(request.conversion.dtype)
         checkpoint = with_record(checkpoint, written, record)
+        done += [f"converts {record}"] if record else []
     metadata, unwritten = file_metadata(checkpoint, written, tensors, aliases)
     units = units_of(tensors, written, aliases)
+    if request.group_by is not None:
+        units = grouped(units, request.group_by)
     shards = _pack(units, request, tensors, metadata, measure)
+    oversize = _oversize(units, request.limits)
     single = len(shards) == 1
     index = None if single else _index_bytes(checkpoint, shards, aliases)
     return Plan(
@@ -127,12 +144,13 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
             request.stem, request.suffix, request.variant, variant_first=request.variant_first
         ),
         index=index,
-        oversize=_oversize(units, request.limits),
+        oversize=tuple(unit.name for unit in oversize),
         left_out=chosen.left_out,
         notes=(
             *left_out(chosen.left_out),
-            *([f"converts {record}"] if record else []),
+            *done,
             *notes(checkpoint, written, tensors, aliases),
+            *large_groups(oversize),
         ),
         left=(
             *left_tensors(chosen.left_out),
@@ -145,15 +163,21 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
 
 def _refuse_growth(tensors: Sequence[Tensor]) -> None:
     """Refuse to write views in full that share few bytes: 1 KB can ask for a whole disk."""
-    storages = {tensor.storage.identity: tensor.storage.extent.length for tensor in tensors}
+    sources = [list(sources_of(tensor)) for tensor in tensors]
+    storages = {
+        source.storage.recorded.identity: source.storage.recorded.extent.length
+        for some in sources
+        for source in some
+    }
     held, needed = sum(storages.values()), sum(tensor.nbytes for tensor in tensors)
     if needed <= max(MOST_GROWTH * held, LEAST_GROWN):
         return
-    worst = max(tensors, key=lambda tensor: tensor.nbytes - tensor.span.length)
+    spans = [sum(source.span.length for source in some) for some in sources]
+    worst, span = max(zip(tensors, spans, strict=True), key=lambda pair: pair[0].nbytes - pair[1])
     raise UsageError(
         f"the tensors would take {needed:,} bytes, and the source has {held:,} bytes of them: "
-        f"'{escape(worst.name)}' alone is a view of {worst.span.length:,} bytes "
-        f"that takes {worst.nbytes:,} in full",
+        f"'{escape(worst.name)}' alone is a view of {span:,} bytes that takes {worst.nbytes:,} "
+        "in full",
         hint='add `tied="expand"` if that is meant, or keep the format, in which views share '
         "their bytes",
         tensor=worst.name,
@@ -252,11 +276,9 @@ def _left_of_index(checkpoint: Checkpoint) -> Iterator[NotCarried]:
             yield left_pair(key, value, "metadata of the index, which a single file does not need")
 
 
-def _oversize(units: Iterable[Unit], limits: Limits) -> tuple[str, ...]:
+def _oversize(units: Iterable[Unit], limits: Limits) -> list[Unit]:
     limit = limits.max_shard_bytes
-    if limit is None:
-        return ()
-    return tuple(unit.name for unit in units if unit.nbytes > limit)
+    return [] if limit is None else [unit for unit in units if unit.nbytes > limit]
 
 
 def _row(tensor: Tensor, number: Mapping[str, int]) -> list[object]:

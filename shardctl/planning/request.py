@@ -18,6 +18,7 @@ from shardctl.text import escape
 Order = Literal["source", "natural"]
 Tied = Literal["share", "expand"]
 LayoutChoice = Literal["auto", "compact", "reflink"]
+ExpertsAction = Literal["stack", "split"]
 Replace = Literal["nothing", "same", "all"]
 #: Which other files of the source directory go along: those that a loader may want, all that can
 #: lie beside the new set, or none.
@@ -36,18 +37,19 @@ class Limits:
     """How large or how many: at most one is set; neither means a single file.
 
     `strict` limits the whole file, header included; `or_fewer` takes fewer shards where there are
-    not enough tensors to fill them.
+    not enough tensors to fill them. `each_group` is a file for each group of tensors.
     """
 
     max_shard_bytes: int | None = None
     num_shards: int | None = None
     strict: bool = False
     or_fewer: bool = False
+    each_group: bool = False
 
     @property
     def one_file(self) -> bool:
         """Whether the result is a single file, whatever the source holds."""
-        return self.max_shard_bytes is None and self.num_shards is None
+        return self.max_shard_bytes is None and self.num_shards is None and not self.each_group
 
 
 def parse_limits(
@@ -109,8 +111,36 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpertRule:
+    """Which tensors of single experts are one stacked tensor.
+
+    `parts` are the ends of their names, with `*` for the expert's number; `stacked` is that of the
+    stacked tensor's name. Several parts are joined for each expert, in order, along the first
+    dimension of each.
+    """
+
+    stacked: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """What becomes of the tensors of experts: one for all ("stack"), or one for each ("split").
+
+    `rules` None means those that are known (`expert_rules.KNOWN`).
+    """
+
+    action: ExpertsAction
+    rules: tuple[ExpertRule, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """What a writing command was asked for. `limits` None keeps the source's number of shards."""
+    """What a writing command was asked for.
+
+    `limits` None keeps the source's number of shards; with `group_by`, each group is a file then.
+    `group_by` is as in `layers.grouped`.
+    """
 
     limits: Limits | None
     format: str | None = None
@@ -120,7 +150,9 @@ class WriteOptions:
     key: str | None = None
     selection: Selection = EVERYTHING
     drop_non_tensors: bool = False
+    experts: Experts | None = None
     conversion: Conversion | None = None
+    group_by: str | None = None
     tied: Tied = "share"
     layout: LayoutChoice = "auto"
     companions: Companions = "auto"
@@ -150,17 +182,20 @@ class Request:
     tied: Tied = "share"
     block: int | None = None
     selection: Selection = EVERYTHING
+    experts: Experts | None = None
     conversion: Conversion | None = None
     variant_first: bool = False
+    group_by: str | None = None
 
 
 def options_of(request: Request) -> dict[str, OptionValue]:
     """Return the options that decide a plan, as a plan file and a journal record them.
 
-    Those of the selection and the conversion are there only where they were given.
+    Those that change tensors, or group them, and what few sources have, are there only where they
+    are not the default.
     """
-    chosen, conversion = request.selection, request.conversion
-    selection: dict[str, OptionValue] = {
+    chosen, conversion, experts = request.selection, request.conversion, request.experts
+    given: dict[str, OptionValue] = {
         "include": list(chosen.include),
         "exclude": list(chosen.exclude),
         "strip_prefix": chosen.strip_prefix,
@@ -168,9 +203,13 @@ def options_of(request: Request) -> dict[str, OptionValue]:
         "rename": [list(rule) for rule in chosen.rename],
         "dtype": None if conversion is None else conversion.dtype,
         "keep_dtype": [] if conversion is None else list(conversion.keep),
+        "variant_first": request.variant_first,
+        "experts": None if experts is None else experts.action,
+        "experts_map": [[rule.stacked, *rule.parts] for rule in (experts and experts.rules) or ()],
+        "group_by": request.group_by,
     }
     return {
-        **{name: value for name, value in selection.items() if value},
+        **{name: value for name, value in given.items() if value},
         "container": request.format,
         "max_shard_bytes": request.limits.max_shard_bytes,
         "num_shards": request.limits.num_shards,

@@ -14,9 +14,9 @@ from enum import IntEnum
 
 from shardctl.formats.base import Format
 from shardctl.formats.registry import reserved_metadata
-from shardctl.model import Checkpoint, Storage, Tensor
+from shardctl.model import Checkpoint, Tensor
 from shardctl.planning.request import Tied
-from shardctl.storages import tied_names
+from shardctl.storages import own_storage, tied_names
 
 #: The key of an index's metadata that loaders read.
 _TOTAL_SIZE = "total_size"
@@ -74,7 +74,7 @@ def resolve_ties(
         )
     ]
     shared = tied == "share" and target.shares_storages
-    return (every if shared else [_own_storage(tensor) for tensor in every]), {}
+    return (every if shared else [own_storage(tensor) for tensor in every]), {}
 
 
 def _with_recorded_names(checkpoint: Checkpoint) -> tuple[list[Tensor], dict[str, str]]:
@@ -150,11 +150,3 @@ def aliases_by_kept(aliases: Mapping[str, str]) -> dict[str, list[str]]:
     for alias, kept in aliases.items():
         by_kept.setdefault(kept, []).append(alias)
     return by_kept
-
-
-def _own_storage(tensor: Tensor) -> Tensor:
-    span, whole = tensor.span, tensor.storage.extent
-    key = f"of {tensor.name}"
-    if span == whole:
-        return replace(tensor, storage=replace(tensor.storage, key=key), offset=0)
-    return replace(tensor, storage=Storage(span, key, cut_from=tensor.storage), offset=0)

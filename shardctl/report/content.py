@@ -25,7 +25,8 @@ from shardctl.text import MOST_COLUMNS, elide, escape
 from shardctl.verify.run import Verdict
 from shardctl.view.files import Bars, FileBar, Stretch, before_and_after
 from shardctl.view.findings import counted, shown
-from shardctl.view.shares import Share, dtype_shares
+from shardctl.view.kinds import kind_of
+from shardctl.view.shares import Share, group_shares
 from shardctl.view.tensors import TensorRow, bytes_once
 
 
@@ -64,6 +65,11 @@ class Content:
     def rows(self) -> Iterator[TensorRow]:
         """The tensors of all files, file after file."""
         return _rows(self.files)
+
+    @property
+    def kinds(self) -> tuple[Share, ...]:
+        """The shares of the kinds of tensors, largest first."""
+        return group_shares((kind_of(row.name), row.nbytes) for row in self.rows)
 
     @property
     def nbytes(self) -> int:
@@ -206,7 +212,7 @@ def _rows(files: Iterable[FileContent]) -> Iterator[TensorRow]:
 
 
 def _dtypes(files: Iterable[FileContent]) -> tuple[Share, ...]:
-    return dtype_shares((row.dtype, row.nbytes) for row in _rows(files))
+    return group_shares((row.dtype, row.nbytes) for row in _rows(files))
 
 
 def look(

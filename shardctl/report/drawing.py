@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shardctl.report.content import Content, FileContent
-from shardctl.report.tables import Palette
+from shardctl.report.tables import Palette, by_dtype, palettes
 from shardctl.report.treemap import TITLE, Box, cells
 from shardctl.sizes import format_size
 from shardctl.text import elide, plural
 from shardctl.view.files import both_ends
-from shardctl.view.shares import Share
+from shardctl.view.shares import Share, percent_text
 from shardctl.view.tree import chain, tree
 
 WIDTH, MARGIN = 960.0, 24.0
 #: Rows of files at most, their height, and that of the areas.
 MOST_FILES, ROW, AREAS = 12, 26.0, 400.0
-#: Levels of layers that are drawn inside each other, and dtypes in the legend at most.
-LEVELS, LEGEND = 3, 5
+#: Levels of layers that are drawn inside each other, and the width of an entry of the legend.
+LEVELS, ENTRY = 3, 150
 #: Units that a character of the picture's fonts takes at most, by the size of the font.
 _CHARACTER = 0.62
 _SMALL = 10.0
@@ -48,11 +48,11 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of the legend: a dtype's share and the number of its colour, at `x`."""
+    """An entry of the legend: a group's share in words and the number of its colour, at `x`."""
 
     x: float
     colour: int
-    share: Share
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Picture:
 
 def picture(content: Content) -> Picture:
     """Lay a report out as a picture of fixed width; its height follows from the number of files."""
-    palette = Palette.of(content.dtypes)
+    palette = next(iter(palettes(content)), by_dtype(content))
     facts = [_fact(name, value) for name, value in content.facts]
     caption = " · ".join(facts)
     heading = [
@@ -84,19 +84,31 @@ def picture(content: Content) -> Picture:
     below = rail.y + rail.height + 14
     box = Box(MARGIN, below, WIDTH - 2 * MARGIN, AREAS if content.nbytes else 0)
     drawn = [*_files(content, palette, rail), *_layers(content, palette, box)]
+    end = box.y + box.height
+    room = int((WIDTH - 2 * MARGIN) / ENTRY)
+    dtypes = _facts(list(map(_share, content.dtypes)), WIDTH - 2 * MARGIN, 13)
+    drawn.append(Words(MARGIN, end + 50, dtypes, "quiet"))
     return Picture(
         width=WIDTH,
-        height=box.y + box.height + 50,
+        height=end + 68,
         caption=f"{content.title}: {caption}",
         areas=tuple(thing for thing in drawn if isinstance(thing, Area)),
         words=(*heading, *(thing for thing in drawn if isinstance(thing, Words))),
         limit=_limit(content, rail),
         legend=tuple(
-            Entry(MARGIN + 182 * place, palette.colour(share.name), share)
-            for place, share in enumerate(content.dtypes[:LEGEND])
+            Entry(
+                MARGIN + ENTRY * place,
+                palette.colour(share.name),
+                f"{share.name} {percent_text(share.percent)} %",
+            )
+            for place, share in enumerate(palette.shares[:room])
         ),
-        legend_y=box.y + box.height + 28,
+        legend_y=end + 28,
     )
+
+
+def _share(share: Share) -> str:
+    return f"{share.name} {format_size(share.nbytes)}, {percent_text(share.percent)} %"
 
 
 def _limit(content: Content, rail: Box) -> Box | None:
@@ -137,17 +149,18 @@ def _segments(file: FileContent, palette: Palette, box: Box) -> Iterator[Area]:
         if pending < _LEAST_SEGMENT and place < len(file.rows):
             continue
         about = f"{row.name}, {format_size(row.nbytes)}" if count == 1 else f"{count:,} tensors"
-        yield Area(Box(x, box.y, pending, box.height), palette.colour(row.dtype), about)
+        yield Area(Box(x, box.y, pending, box.height), palette.colour(palette.group(row)), about)
         x, pending, count = x + pending, 0.0, 0
 
 
 def _layers(content: Content, palette: Palette, box: Box) -> Iterator[Area | Words]:
     if not box.height:
         return
-    for cell in cells(chain(tree(content.rows, LEVELS))[1], box, LEVELS):
+    for cell in cells(chain(tree(content.rows, LEVELS, palette.group))[1], box, LEVELS):
         place = cell.box
-        colour = None if cell.opened else palette.colour(cell.dtype)
-        yield Area(place, colour, f"{cell.label}: {cell.detail}")
+        colour = None if cell.opened else palette.colour(cell.group)
+        about = f"{cell.label}: {cell.detail}, {plural(cell.parameters, 'parameter')}"
+        yield Area(place, colour, about)
         room = place.width - 8
         if room < 30 or place.height < TITLE - 2:
             continue
@@ -169,11 +182,16 @@ def _fact(name: str, value: str) -> str:
 
 
 def _last_parts(label: str, width: float) -> str:
-    """Return as many of a layer's last parts as fit: the end of a name tells neighbours apart."""
-    shown = label
-    while _fit(shown, width, _SMALL) != shown and "." in shown:
-        shown = shown.partition(".")[2]
-    return _fit(shown, width, _SMALL)
+    """Return as many of a layer's last parts as fit: the end of a name tells neighbours apart.
+
+    `weight` alone does not, and the part before it does.
+    """
+    *before, last = label.split(".")
+    for first in range(len(before)):
+        shown = ".".join([*before[first:], last])
+        if _fit(shown, width, _SMALL) == shown:
+            return shown
+    return _fit(before[-1] if before and last == "weight" else last, width, _SMALL)
 
 
 def _whole(detail: str, width: float) -> str:
@@ -194,4 +212,8 @@ def _facts(facts: Sequence[str], width: float, size: float) -> str:
 
 
 def _fit(text: str, width: float, size: float) -> str:
-    return elide(text, max(int(width / (size * _CHARACTER)), 1))
+    return elide(text, _characters(width, size))
+
+
+def _characters(width: float, size: float) -> int:
+    return max(int(width / (size * _CHARACTER)), 1)

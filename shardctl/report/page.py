@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -14,7 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from shardctl._version import __version__
 from shardctl.report.content import Content
 from shardctl.report.drawing import picture
-from shardctl.report.tables import Palette, tables
+from shardctl.report.tables import COLOURS, palettes, tables
 from shardctl.sizes import format_size
 from shardctl.text import plural
 from shardctl.view.shares import percent_text
@@ -38,7 +39,7 @@ def as_html(content: Content) -> str:
             "content": content,
             "bars": content.bars,
             "longest": content.bars.longest,
-            "palette": Palette.of(content.dtypes),
+            "palettes": palettes(content),
             "tables": tables(content),
             "style": style,
             "script": script,
@@ -57,11 +58,23 @@ def as_svg(content: Content) -> str:
 def data_of(content: Content) -> dict[str, Any]:
     """Return what the page's script draws.
 
-    Each tensor is its name, dtype's place, shape, bytes, offset, and number of other names.
+    Each tensor is its name, dtype, shape, bytes, offset, number of other names, elements, and its
+    group in each of the `colourings`; a group and a dtype are places in their lists.
     """
-    places = Palette.of(content.dtypes).places
+    dtypes = {share.name: place for place, share in enumerate(content.dtypes)}
+    used = palettes(content)
+    places = [{share.name: place for place, share in enumerate(palette.shares)} for palette in used]
     return {
-        "dtypes": list(places),
+        "dtypes": list(dtypes),
+        "colourings": [
+            {
+                "title": palette.title,
+                "groups": [share.name for share in palette.shares],
+                "colours": [palette.colour(share.name) for share in palette.shares],
+            }
+            for palette in used
+        ],
+        "other": COLOURS,
         "limit": content.limit,
         "shards": [
             {
@@ -71,11 +84,16 @@ def data_of(content: Content) -> dict[str, Any]:
                 "tensors": [
                     [
                         row.name,
-                        places[row.dtype],
+                        dtypes[row.dtype],
                         shape_text(row.shape),
                         row.nbytes,
                         row.offset,
                         row.others,
+                        math.prod(row.shape),
+                        *(
+                            place[palette.group(row)]
+                            for palette, place in zip(used, places, strict=True)
+                        ),
                     ]
                     for row in file.rows
                 ],

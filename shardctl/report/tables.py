@@ -2,36 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 from shardctl.report.content import Content
 from shardctl.view.files import FileBar
+from shardctl.view.kinds import KINDS, OTHER, kind_of
 from shardctl.view.shares import Share, shares
 from shardctl.view.tensors import TensorRow, largest
-from shardctl.view.tree import chain, tree
+from shardctl.view.tree import Group, chain, dtype_of, tree
 
 #: Rows of a table at most; what is left out is counted.
 MOST_ROWS = 500
-#: Colours that tell dtypes apart; all further ones share one more.
+#: Colours that tell groups apart; all further ones, and what is of no known kind, share one more.
 COLOURS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The places of the dtypes of a report, the one with most bytes first."""
+    """Groups that the tensors of a report are coloured by, and the numbers of their colours."""
 
-    places: Mapping[str, int]
+    title: str
+    group: Group
+    shares: tuple[Share, ...]
+    colours: Mapping[str, int]
 
-    @classmethod
-    def of(cls, dtypes: Iterable[Share]) -> Self:
-        """Return the palette of dtypes that are sorted by their bytes."""
-        return cls({share.name: place for place, share in enumerate(dtypes)})
+    @property
+    def tells(self) -> bool:
+        """Whether it tells any tensors from others of no known group."""
+        return any(colour < COLOURS for colour in self.colours.values())
 
-    def colour(self, dtype: str | None) -> int:
-        """Return the number of a dtype's colour."""
-        return COLOURS if dtype is None else min(self.places[dtype], COLOURS)
+    def colour(self, group: str | None) -> int:
+        """Return the number of a group's colour."""
+        return COLOURS if group is None else self.colours.get(group, COLOURS)
+
+
+def by_dtype(content: Content) -> Palette:
+    """Return the palette of the dtypes, the one with most bytes first."""
+    places = {share.name: place for place, share in enumerate(content.dtypes)}
+    colours = {name: min(place, COLOURS) for name, place in places.items()}
+    return Palette("dtype", dtype_of, content.dtypes, colours)
+
+
+def by_kind(content: Content) -> Palette:
+    """Return the palette of the kinds, each of which has the same colour in every report."""
+    kinds = content.kinds
+    colours = {
+        share.name: COLOURS if share.name == OTHER else KINDS.index(share.name) for share in kinds
+    }
+    return Palette("kind", lambda row: kind_of(row.name), kinds, colours)
+
+
+def palettes(content: Content) -> tuple[Palette, ...]:
+    """Return what to colour by: first the kinds, where names tell any, and then the dtypes."""
+    return tuple(palette for palette in (by_kind(content), by_dtype(content)) if palette.tells)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """A layer at the top: its share of the bytes, and how many elements it has."""
+
+    share: Share
+    parameters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +71,7 @@ class Tables:
     """The rows of each table, and how many are left out."""
 
     files: tuple[FileBar, ...]
-    layers: tuple[Share, ...]
+    layers: tuple[LayerRow, ...]
     largest: tuple[TensorRow, ...]
     hidden_files: int
     hidden_layers: int
@@ -50,10 +82,13 @@ def tables(content: Content) -> Tables:
     """Return the tables of a report."""
     files = content.bars.files
     top = sorted(chain(tree(content.rows, 1))[1].children.values(), key=lambda node: -node.nbytes)
-    layers = [(chain(node)[0], node.nbytes, node.tensors) for node in top[:MOST_ROWS]]
+    shown = top[:MOST_ROWS]
+    parts = shares(((chain(node)[0], node.nbytes, node.tensors) for node in shown), content.nbytes)
     return Tables(
         files=files[:MOST_ROWS],
-        layers=shares(layers, content.nbytes),
+        layers=tuple(
+            LayerRow(share, node.parameters) for share, node in zip(parts, shown, strict=True)
+        ),
         largest=tuple(largest(content.rows, MOST_ROWS)),
         hidden_files=max(len(files) - MOST_ROWS, 0),
         hidden_layers=max(len(top) - MOST_ROWS, 0),

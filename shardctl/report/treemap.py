@@ -1,8 +1,8 @@
 """Layers as areas: a tree of the dotted names, and rectangles in it whose areas are bytes.
 
-Rectangles are laid out as Bruls, Huizing and van Wijk describe it ("Squarified Treemaps", 2000): in
-rows along the shorter side, each row taking another cell as long as that makes its worst cell less
-elongated.
+Rectangles are laid out in strips, which are read like lines (Bederson, Shneiderman and Wattenberg,
+"Ordered and Quantum Treemaps", 2002). Where one strip ends and the next begins is chosen so that
+cells are as little elongated on average as they can be.
 """
 
 from __future__ import annotations
@@ -43,12 +43,16 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A layer or tensor to draw. `dtype` colours it; None where its layers are drawn inside."""
+    """A layer or tensor to draw, and how many elements it has.
+
+    `group` colours it; None where its layers are drawn inside.
+    """
 
     box: Box
     label: str
     detail: str
-    dtype: str | None
+    parameters: int
+    group: str | None
     opened: bool
 
 
@@ -60,9 +64,10 @@ def cells(node: Node, box: Box, levels: int) -> Iterator[Cell]:
             f"{len(hidden):,} more",
             nbytes=sum(child.nbytes for child in hidden),
             tensors=sum(child.tensors for child in hidden),
+            parameters=sum(child.parameters for child in hidden),
         )
         shown = [*shown, rest]
-    places = squarify([child.nbytes for child in shown], box)
+    places = strips([child.nbytes for child in shown], box)
     for child, place in zip(shown, places, strict=True):
         label, inner = chain(child)
         opened = (
@@ -71,8 +76,8 @@ def cells(node: Node, box: Box, levels: int) -> Iterator[Cell]:
             and place.width * place.height >= LEAST_TO_OPEN
             and place.height > 3 * TITLE
         )
-        dtype = None if opened else inner.main_dtype
-        yield Cell(place.inside(_GAP / 2), label, _detail(inner), dtype, opened)
+        group = None if opened else inner.group
+        yield Cell(place.inside(_GAP / 2), label, _detail(inner), inner.parameters, group, opened)
         if opened:
             yield from cells(inner, place.inside(_GAP + 2, TITLE), levels - 1)
 
@@ -103,52 +108,39 @@ def _natural(label: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def squarify(weights: Sequence[int], box: Box) -> Iterator[Box]:
+def strips(weights: Sequence[int], box: Box) -> Iterator[Box]:
     """Yield a rectangle for each weight; areas are in proportion, and together they fill `box`."""
     total = sum(weights)
-    if not total:
+    if not total or not box.width:
         return
-    scale = box.width * box.height / total
-    areas = [weight * scale for weight in weights]
-    begin = 0
-    while begin < len(areas):
-        side = min(box.width, box.height)
-        end = begin + 1
-        while end < len(areas) and _worst(areas[begin : end + 1], side) <= _worst(
-            areas[begin:end], side
-        ):
-            end += 1
-        row = areas[begin:end]
-        thickness = sum(row) / side if side else 0.0
-        yield from _row(row, thickness, box)
-        box = _rest(box, thickness)
-        begin = end
+    areas = [weight * box.width * box.height / total for weight in weights]
+    y = box.y
+    for strip in _strips(areas, box.width):
+        height = sum(strip) / box.width
+        x = box.x
+        for area in strip:
+            width = area / height if height else 0.0
+            yield Box(x, y, width, height)
+            x += width
+        y += height
 
 
-def _worst(row: Sequence[float], side: float) -> float:
-    """How elongated the most elongated cell of a row is."""
-    total = sum(row)
-    if not total or not side:
-        return 0.0
-    return max(
-        max(side * side * area / total**2, total**2 / (side * side * area)) if area else 0.0
-        for area in row
-    )
+def _strips(areas: Sequence[float], width: float) -> list[Sequence[float]]:
+    """Divide areas, in their order, into the strips that make them least elongated in all."""
+    # For each number of areas: how elongated they are at best, and where their last strip begins.
+    best = [(0.0, 0)]
+    for end in range(1, len(areas) + 1):
+        best.append(min((best[at][0] + _elongation(areas[at:end], width), at) for at in range(end)))
+    divided: list[Sequence[float]] = []
+    end = len(areas)
+    while end:
+        begin = best[end][1]
+        divided.insert(0, areas[begin:end])
+        end = begin
+    return divided
 
 
-def _row(row: Sequence[float], thickness: float, box: Box) -> Iterator[Box]:
-    upright = box.width >= box.height
-    at = 0.0
-    for area in row:
-        length = area / thickness if thickness else 0.0
-        if upright:
-            yield Box(box.x, box.y + at, thickness, length)
-        else:
-            yield Box(box.x + at, box.y, length, thickness)
-        at += length
-
-
-def _rest(box: Box, thickness: float) -> Box:
-    if box.width >= box.height:
-        return Box(box.x + thickness, box.y, max(box.width - thickness, 0.0), box.height)
-    return Box(box.x, box.y + thickness, box.width, max(box.height - thickness, 0.0))
+def _elongation(strip: Sequence[float], width: float) -> float:
+    """Return the sum of the proportions, longer to shorter side, of the cells of a strip."""
+    square = (sum(strip) / width) ** 2
+    return sum(max(area / square, square / area) for area in strip if area and square)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shardctl.errors import InputError, MissingError
+from shardctl.findings import Finding
 from shardctl.formats.detection import kind_of, recognise_file
 from shardctl.formats.foreign import Kind
 from shardctl.formats.registry import all_suffixes, writable
@@ -53,8 +54,8 @@ _VERL = "`python -m verl.model_merger merge --backend fsdp --local_dir {} --targ
 _LAYOUTS = (
     _Layout(
         re.compile(r"__\d+_\d+\.distcp"),
-        "it is a distributed checkpoint of torch (DCP) without its .metadata",
-        "copy the whole directory again, with the file .metadata",
+        "it is a distributed checkpoint of torch (DCP) without its '.metadata'",
+        "copy the whole directory again, with the files of all ranks",
     ),
     _Layout(
         re.compile(r"zero_to_fp32\.py|global_step\d+"),
@@ -88,7 +89,9 @@ _LAYOUTS = (
     ),
 )
 _RANK_FILE = re.compile(
-    r"(?:model|optim|extra_state)_world_size_\d+_rank_\d+|.*[._-]rank[._-]?\d+(?:-of-\d+)?"
+    r"(?:.*_world_size_(?P<size>[0-9]{1,9})_rank_|.*[._-]rank[._-]?)(?P<rank>[0-9]{1,9})"
+    r"(?:-of-(?P<count>[0-9]{1,9}))?",
+    re.DOTALL,
 )
 
 
@@ -96,7 +99,7 @@ def missing(store: Store, source: str) -> MissingError:
     """Return the error for a path that does not exist; it may be meant as an id of the hub."""
     hub = None if source.endswith((*all_suffixes(), ".json")) else hub_id(source)
     parent = store.split(source.rstrip("/"))[0]
-    if hub is not None and store.kind(parent) is None:
+    if hub is not None and (store.kind(parent) is None or "/" not in source.rstrip("/")):
         hint = f"for a model of the Hugging Face hub, download it first: {hub.command}"
     else:
         hint = f"check the path; {_near(store, source, parent)}a link may be dangling"
@@ -113,9 +116,32 @@ def _near(store: Store, source: str, parent: str) -> str:
     return f"did you mean '{escape(store.join(parent, near[0]))}'? " if near else ""
 
 
+def lone_slice(stem: str, path: str) -> Iterator[Finding]:
+    """Yield the finding for a file whose name says that other ranks hold more of the model."""
+    match = _RANK_FILE.fullmatch(stem)
+    count = match and (match["size"] or match["count"])
+    if match is None or not count or int(count) < 2:
+        return
+    yield Finding(
+        "shard-set-incomplete",
+        "warning",
+        f"its name says that it is what rank {int(match['rank']):,} of {int(count):,} holds: its "
+        "tensors may be slices, and the other ranks' are not read",
+        "name the directory with the files of all ranks, and join them with the program that saved "
+        "them",
+        path,
+    )
+
+
 def slices(directory: str, found: Sequence[Candidate]) -> InputError | None:
-    """Return the error for files that are slices of one model, one for each rank; else None."""
-    if not all(_RANK_FILE.fullmatch(candidate.stem) for candidate in found):
+    """Return the error for files that are slices of one model, one for each rank; else None.
+
+    Ranks count from 0, so adapters of rank 8 and 16 are none.
+    """
+    ranks = [_RANK_FILE.fullmatch(candidate.stem) for candidate in found]
+    counted = all(match and (match["size"] or match["count"]) for match in ranks)
+    numbers = sorted(int(match["rank"]) for match in ranks if match)
+    if len(numbers) < len(found) or not (counted or numbers == list(range(len(found)))):
         return None
     names = _some([candidate.choice for candidate in found])
     command = _VERL.format(_quoted(directory))

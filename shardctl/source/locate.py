@@ -20,7 +20,7 @@ from shardctl.model import Index
 from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.source.candidates import Candidate
 from shardctl.source.choice import Choice, choose, is_looked_for_first
-from shardctl.source.contents import missing, slices
+from shardctl.source.contents import lone_slice, missing, slices
 from shardctl.source.directories import nothing_in, real_directory
 from shardctl.source.sets import incomplete, set_findings
 from shardctl.source.survey import IndexFile, Survey, look_at
@@ -129,6 +129,13 @@ def find_source(
         return _of_metadata(source, directory, source)
     if name.endswith(".json"):
         return _of_index(store, source, directory, name)
+    promised = promised_by(name)
+    if promised is not None and not promised.is_read_alone:
+        raise InputError(
+            f"'{escape(name)}' has slices of tensors, which mean nothing without their metadata",
+            hint=f"name the directory, or its '{METADATA}'",
+            file=source,
+        )
     return (
         _of_file(store, source, directory, name) if whole_set else _alone(source, directory, name)
     )
@@ -140,7 +147,9 @@ def directory_checkpoints(store: Store, directory: str) -> list[Candidate]:
     Files that loaders know by name, and indexes; only without these, whatever else has weights
     in it.
     """
-    return look_at(store, directory).checkpoints() if store.kind(directory) == "directory" else []
+    if store.kind(directory) != "directory":
+        return []
+    return look_at(store, directory).checkpoints(to_read=False)
 
 
 def each_checkpoint(store: Store, source: str, variant: str | None = None) -> Iterator[Located]:
@@ -161,7 +170,7 @@ def _in_directory(store: Store, source: str, variant: str | None, *, or_any: boo
         return _of_metadata(source, source, metadata, is_directory=True)
     place = real_directory(store, source)
     survey = look_at(store, place.path)
-    found = [each for each in survey.readable() if each.suffix != DCP.suffix]
+    found = survey.readable()
     if not found:
         raise nothing_in(store, place.path)
     if variant is not None and all(each.variant != (variant or None) for each in found):
@@ -239,7 +248,15 @@ def _alone(source: str, directory: str, name: str) -> Located:
     parsed = parse_weights_name(name, all_suffixes())
     if parsed is None:
         return Located(source, directory, (source,), name)
-    return Located(source, directory, (source,), parsed.stem, parsed.variant, parsed.suffix)
+    return Located(
+        source,
+        directory,
+        (source,),
+        parsed.stem,
+        parsed.variant,
+        parsed.suffix,
+        findings=tuple(lone_slice(parsed.stem, source)),
+    )
 
 
 def _of_candidate(
@@ -254,6 +271,8 @@ def _of_candidate(
     findings = list(read.findings)
     path = store.join(directory, candidate.choice)
     report_some(set_findings(candidate, path, unlisted), findings.append)
+    if not candidate.is_set:
+        findings.extend(lone_slice(candidate.stem, path))
     gone = {each.index: each for each in survey.every if each.gone and each.index}
     stale = {
         store.join(directory, name): is_looked_for_first(each, candidate)

@@ -8,7 +8,7 @@ from shardctl.findings import Finding
 from shardctl.formats.registry import reserved_metadata
 from shardctl.model import Index, Tensor
 from shardctl.source.metadata import FilePairs
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 _REPAIR = "write the index again from the shards' headers with `reindex`"
 
@@ -55,6 +55,12 @@ def misplaced(
         return
     holds = {shard: {tensor.name for tensor in tensors} for shard, tensors in held.items()}
     homes = {tensor: shard for shard, names in reversed(holds.items()) for tensor in names}
+    if homes and not any(
+        tensor in homes or tensor in aliases or shard not in holds or shard in incomplete
+        for tensor, shard in listed.items()
+    ):
+        yield _of_another(index, len(homes))
+        return
     for tensor, shard in listed.items():
         if shard not in holds or shard in incomplete or tensor in holds[shard]:
             continue
@@ -74,6 +80,18 @@ def misplaced(
         if tensor not in listed:
             message = f"the tensor is in '{escape(shard)}', and the index does not list it"
             yield Finding("index-tensor-unlisted", "error", message, _REPAIR, index.path, tensor)
+
+
+def _of_another(index: Index, held: int) -> Finding:
+    """Return the finding for an index that has no tensor in common with the files that it lists."""
+    listed = index.weight_map
+    first = next(iter(listed))
+    message = (
+        f"the index is of another checkpoint: its files hold {plural(held, 'tensor')}, and none of "
+        f"the {len(listed):,} that it lists, of which the first is '{escape(first)}'"
+    )
+    hint = f"fetch the index again, or {_REPAIR}"
+    return Finding("index-tensor-missing", "error", message, hint, index.path, first)
 
 
 def _listed_alias(index: Index, alias: str, kept: str, home: str) -> Finding:

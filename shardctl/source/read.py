@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 
 from shardctl.findings import Capped, Finding, Report, folded, report_all
 from shardctl.formats.detection import read_file
@@ -18,6 +19,7 @@ from shardctl.source.opened import Opened, unseen
 from shardctl.source.placement import misplaced, recorded_aliases
 from shardctl.source.state_dict import Selection, look, select
 from shardctl.stores.base import Store
+from shardctl.stores.optional import at_once
 from shardctl.text import escape, plural
 
 
@@ -89,6 +91,8 @@ def _read(
         FilePairs(part.path, part.file.metadata, NamesOf(part.chosen.tensors)) for part in parts
     ]
     report_all(unite(pairs, united), report)
+    if united.of_tensors:
+        report_all(folded(_slices(store, united, tensors)), report)
     metadata = united.pairs
     aliases = recorded_aliases(located.index, pairs, tensors)
     if located.index is not None:
@@ -108,6 +112,13 @@ def _read(
         beside=tuple(other for part in parts for other in part.chosen.beside),
         incomplete=frozenset(incomplete),
     )
+
+
+def _slices(store: Store, united: United, tensors: Mapping[str, Tensor]) -> Iterator[Finding]:
+    """Yield the findings for slices that several processes saved."""
+    from shardctl.source.distributed.offsets import slices  # noqa: PLC0415 - few sources are such
+
+    return slices(store, united.of_tensors, tensors)
 
 
 def _read_distributed(
@@ -141,23 +152,45 @@ def _read_files(
 
     The errors of a file without one say how many tensors are lost with it, where an index knows.
     """
-    losses = _Losses(store, located)
-    for number, path in enumerate(located.files, start=1):
+    losses, one_by_one = _Losses(store, located), Lock()
+
+    def look(numbered: tuple[int, str]) -> _Look:
+        number, path = numbered
         absent = _absent(store, located, path)
         if absent is not None:
-            incomplete.add(path)
-            report(losses.added_to(absent, path))
-            continue
+            return _Look(path, None, [absent])
         found: list[Finding] = []
         with store.open(path) as reader:
-            opened(path, reader.version.size, number, len(located.files))
-            file = read_file(reader, found.append)
-        if any(finding.severity == "error" and not finding.whole for finding in found):
-            incomplete.add(path)
-        for finding in found:
-            report(finding if file is not None else losses.added_to(finding, path))
-        if file is not None:
-            yield path, file
+            with one_by_one:
+                opened(path, reader.version.size, number, len(located.files))
+            return _Look(path, read_file(reader, found.append), found)
+
+    for each in _in_order(at_once(store), look, enumerate(located.files, start=1)):
+        if any(finding.severity == "error" and not finding.whole for finding in each.findings):
+            incomplete.add(each.path)
+        for finding in each.findings:
+            report(finding if each.file is not None else losses.added_to(finding, each.path))
+        if each.file is not None:
+            yield each.path, each.file
+
+
+def _in_order(
+    width: int, look: Callable[[tuple[int, str]], _Look], files: Iterable[tuple[int, str]]
+) -> Iterator[_Look]:
+    if width == 1:
+        return map(look, files)
+    from shardctl.streams.pool import in_order  # noqa: PLC0415 - across a network only
+
+    return in_order(width, look, files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one file holds, None for one without a usable header, and what is wrong with it."""
+
+    path: str
+    file: File | None
+    findings: list[Finding]
 
 
 @dataclass(frozen=True)  # without slots: what is counted on first use needs a place

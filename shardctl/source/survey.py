@@ -41,13 +41,16 @@ class Survey:
     every: Sequence[Candidate]
     only: tuple[str, IndexFile] | None
 
-    def checkpoints(self) -> list[Candidate]:
+    def checkpoints(self, *, to_read: bool = True) -> list[Candidate]:
         """Return the candidates that are in the directory, and might be loaded or replaced.
 
         Those that loaders know by name; only without these, whatever else has weights in it.
+        `to_read`: without files that mean nothing alone.
         """
         known = [candidate for candidate in self.every if candidate.known]
-        return known or self._by_contents()
+        return known or [
+            candidate for candidate in self._by_contents() if not (to_read and _is_part(candidate))
+        ]
 
     def readable(self) -> list[Candidate]:
         """Return those of the checkpoints that the directory could mean as a source.
@@ -131,6 +134,11 @@ class Survey:
         if file is None:
             return frozenset()
         return frozenset(tensor.name for tensor in look(file.tree, path, None).tensors)
+
+
+def _is_part(candidate: Candidate) -> bool:
+    promised = promised_by(candidate.suffix)
+    return promised is not None and not promised.is_read_alone
 
 
 def look_at(store: Store, directory: str) -> Survey:

@@ -6,10 +6,12 @@ They have a capability when they have the method. Callers ask with `isinstance(s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from shardctl.errors import UsageError
 from shardctl.model import Extent
 from shardctl.stores.base import Directory, Reader
 
@@ -131,3 +133,50 @@ class InMemory(Protocol):
 
     def view(self, offset: int, length: int) -> memoryview:
         """Return exactly `length` bytes from `offset`, valid while the reader is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What went over a network: requests that were sent, and bytes that came back."""
+
+    requests: int = 0
+    nbytes: int = 0
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """A store across a network, where a request takes long and each is worth a count.
+
+    The version of a file there is the server's own mark, which no program can set.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """How many files to read at once, so that waiting for one does not delay the others."""
+
+    def traffic(self) -> Traffic:
+        """Return what was asked for and received so far."""
+
+
+@runtime_checkable
+class ReadOnly(Protocol):
+    """A store in which nothing can be written, whoever asks."""
+
+    def refusal(self, path: str) -> UsageError:
+        """Return the error for a path that something would be written to."""
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A reader that fetches many small ranges at once: one after another they would take long."""
+
+    def will_read(self, offsets: Sequence[int]) -> None:
+        """Fetch a few hundred bytes around each of these offsets, for the reads that follow."""
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A reader of a range in one go: a request for each buffer would take much longer."""
+
+    def stream(self, extent: Extent) -> Iterator[bytes]:
+        """Yield the bytes of a range in order, in chunks of any size; raises as `read` does."""

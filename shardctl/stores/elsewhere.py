@@ -1,31 +1,27 @@
-"""Say how to fetch what is named by an id or a URL, and is not on this machine.
-
-The forms are those of the Hugging Face hub (`org/name`, its pages, `hf://`), of web servers and of
-the usual object stores.
-"""
+"""What an id or the address of a page names on the Hugging Face hub."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 _HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 #: What the hub allows in the name of an organisation or a repository, and in a revision.
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _ID = re.compile(rf"(?P<repo>{_NAME}/{_NAME})(?:@(?P<revision>[A-Za-z0-9._/-]+))?")
+#: Models that the hub had before there were organisations, and still finds by these names.
+_FIRST_MODELS = re.compile(
+    r"(?:distil)?(?:bert|roberta)-(?:base|large)(?:-[a-z0-9-]+)?"
+    r"|(?:distil)?gpt2(?:-medium|-large|-xl)?|openai-gpt|ctrl|transfo-xl-wt103"
+    r"|t5-(?:small|base|large|3b|11b)|(?:albert|xlnet|xlm|xlm-roberta|camembert)-[a-z0-9-]+"
+)
 #: The parts of a page's address that lead to a file or a directory at a revision.
 _VIEWS = ("tree", "blob", "resolve", "raw")
 _REPO_TYPES = {"datasets": "dataset", "spaces": "space", "models": None}
 _DOWNLOAD = "`hf download {repo}{options} --local-dir {directory}`"
 _REPO_TYPE, _REVISION = " --repo-type {}", " --revision {}"
-_COMMANDS = {
-    "https": "`curl --fail --location --remote-name {url}`",
-    "http": "`curl --fail --location --remote-name {url}`",
-    "s3": "`aws s3 cp --recursive {url} {directory}`",
-    "gs": "`gcloud storage cp --recursive {url} {directory}`",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +32,12 @@ class HubName:
     revision: str | None = None
     file: str | None = None
     repo_type: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Its URL, with a slash in the revision as `%2F`."""
+        revision = "" if self.revision is None else f"@{quote(self.revision, safe='')}"
+        return f"hf://{self.repo}{revision}" + ("" if self.file is None else f"/{self.file}")
 
     @property
     def command(self) -> str:
@@ -51,26 +53,21 @@ class HubName:
 def hub_id(text: str) -> HubName | None:
     """Return what a text names on the hub, if it has the form `org/name[@revision]` or a page's.
 
-    A path can have that form too: the caller knows whether it exists.
+    So does the name of one of the hub's first models, which has no organisation. A path can have
+    that form too: the caller knows whether it exists.
     """
+    if _FIRST_MODELS.fullmatch(text):
+        return HubName(text)
     match = _ID.fullmatch(text.rstrip("/"))
     if text.partition("/")[0] in _HUB_HOSTS:
         return _of_page(text)
     return None if match is None else HubName(match["repo"], match["revision"])
 
 
-def fetching(url: str) -> str | None:
-    """Return the command, in backquotes, that fetches what a URL names; None for an unknown one."""
+def hub_page(url: str) -> HubName | None:
+    """Return what the URL of a page or of a file of the hub names; None for any other URL."""
     parts = urlsplit(url)
-    if parts.scheme == "hf" or parts.hostname in _HUB_HOSTS:
-        named = url.partition("://")[2]
-        hub = _of_parts(named) if parts.scheme == "hf" else _of_page(named)
-        return None if hub is None else hub.command
-    command = _COMMANDS.get(parts.scheme)
-    name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
-    if command is None or not name or "`" in url:
-        return None
-    return command.format(url=shlex.quote(url), directory=shlex.quote(name))
+    return _of_page(url.partition("://")[2]) if parts.hostname in _HUB_HOSTS else None
 
 
 def _of_page(address: str) -> HubName | None:

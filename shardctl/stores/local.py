@@ -171,15 +171,15 @@ class LocalStore:
         return usage.free if usage.total else None
 
     def mode(self, path: str) -> int:
-        """Return the permissions of a file, without the set-id and sticky bits."""
+        """Return the permissions of a file or a directory, without the set-id and sticky bits."""
         with reading(path):
-            return stat.S_IMODE(os.stat(path).st_mode) & _PERMISSIONS
+            return stat.S_IMODE(os.stat(path or os.curdir).st_mode) & _PERMISSIONS
 
     def set_mode(self, path: str, mode: int) -> None:
         """Give a file these permissions, as far as the filesystem has them."""
         with writing(path):
             try:
-                os.chmod(path, mode)
+                os.chmod(path or os.curdir, mode)
             except OSError as error:
                 if error.errno not in syscalls.UNSUPPORTED | {errno.EPERM}:
                     raise

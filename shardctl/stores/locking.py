@@ -67,6 +67,7 @@ def acquire(path: str) -> Held:
     for _ in range(_TRIES):
         held = _acquire(path)
         if held is not None:
+            _remove_left_over(path + _REMOVING)
             return held
     raise _locked(path, {}, by_file=False)
 
@@ -176,6 +177,16 @@ def _remove_stale(path: str, who: dict[str, Any]) -> None:
         raise
     finally:
         removing.release()
+
+
+def _remove_left_over(path: str) -> None:
+    """Remove the lock on removing a file where a process ended while it held that.
+
+    One that is held stays, and so does what is not a lock of this kind.
+    """
+    if os.path.lexists(path):
+        with suppress(LockedError, TargetExistsError, OSError):
+            acquire(path).release()
 
 
 def _note_at(path: str) -> dict[str, Any]:

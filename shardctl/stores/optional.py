@@ -22,7 +22,9 @@ from shardctl.stores.capabilities import (
     KnowsFreeSpace,
     Locks,
     OpensDirectories,
+    ReadOnly,
     ReadsInto,
+    Remote,
     RemovesDirectories,
     SharesBlocks,
     SyncsDirectories,
@@ -152,3 +154,20 @@ def pieces(reader: Reader, extent: Extent, most: int) -> Iterator[bytes | memory
     read = reader.view if isinstance(reader, InMemory) else reader.read
     for offset in range(extent.offset, extent.end, most):
         yield read(offset, min(most, extent.end - offset))
+
+
+def refuse_read_only(store: Store, path: str) -> None:
+    """Raise UsageError where nothing can be written to a path.
+
+    Without `ReadOnly` the store takes files, as far as permissions and room go.
+    """
+    if isinstance(store, ReadOnly):
+        raise store.refusal(path)
+
+
+def at_once(store: Store) -> int:
+    """Return how many files to read the headers of at once.
+
+    Without `Remote` it is one: each takes a moment, and the order on the disk counts.
+    """
+    return store.at_once if isinstance(store, Remote) else 1

@@ -8,7 +8,7 @@ asks for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from shardctl.errors import UsageError
 from shardctl.stores.base import Store
@@ -20,9 +20,38 @@ Loader = Callable[[str], tuple[Store, str]]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
+
+def _web(url: str) -> tuple[Store, str]:
+    from shardctl.stores.elsewhere import hub_page  # noqa: PLC0415 - when it is asked for
+    from shardctl.stores.remote.web import open_web  # noqa: PLC0415 - as above
+
+    page = hub_page(url)
+    # The address of a page of the hub, as a browser shows it, means what the page is about.
+    return open_web(url) if page is None or page.repo_type else _hub(page.url)
+
+
+def _hub(url: str) -> tuple[Store, str]:
+    from shardctl.stores.remote.hub import open_hub  # noqa: PLC0415 - when it is asked for
+
+    return open_hub(url)
+
+
+def _cloud(url: str) -> tuple[Store, str]:
+    from shardctl.stores.remote.cloud import open_cloud  # noqa: PLC0415 - when it is asked for
+
+    return open_cloud(url)
+
+
 #: Loaders by scheme, in lower case. One that comes with the package is a line here; it imports its
 #: store when it is called.
-_loaders: dict[str, Loader] = {}
+_loaders: dict[str, Loader] = {
+    "http": _web,
+    "https": _web,
+    "hf": _hub,
+    "s3": _cloud,
+    "gs": _cloud,
+    "az": _cloud,
+}
 
 
 def open_store(location: str) -> tuple[Store, str]:
@@ -41,15 +70,29 @@ def open_store(location: str) -> tuple[Store, str]:
     return loader(location)
 
 
-def _unknown(location: str, scheme: str) -> UsageError:
-    from shardctl.stores.elsewhere import fetching  # noqa: PLC0415 - only for the message
+def open_together(locations: Sequence[str]) -> tuple[Store, list[str]]:
+    """Return the store that holds all of these, and their paths in it.
 
+    Raises UsageError where one of several is a URL, and what `open_store` raises.
+    """
+    urls = [each for each in locations if _SCHEME.match(each)]
+    if urls and len(locations) > 1:
+        shown = _public(urls[0])
+        raise UsageError(
+            f"'{escape(shown)}' is a URL, and several files can be joined only on this machine",
+            hint="give one URL alone, of an index or a directory, or download the files first",
+            file=shown,
+        )
+    opened = [open_store(each) for each in locations]
+    return opened[0][0], [path for _, path in opened]
+
+
+def _unknown(location: str, scheme: str) -> UsageError:
+    location = _public(location)
     known = ", ".join(f"{each}://" for each in sorted(_loaders))
-    command = fetching(location)
-    fetch = "" if command is None else f"download it first: {command}; or "
     return UsageError(
         f"'{escape(location)}' is a URL with an unknown scheme, {scheme}://",
-        hint=f"{fetch}use a path of this machine{f', or a URL with {known}' if known else ''}",
+        hint=f"use a path of this machine, or a URL with {known}",
         file=location,
     )
 
@@ -69,3 +112,10 @@ def register(scheme: str, loader: Loader) -> Callable[[], None]:
         _loaders.pop(name, None)
 
     return undo
+
+
+def _public(url: str) -> str:
+    """Return a URL without its user, its password and its query, which can be secret."""
+    scheme, _, rest = url.partition("://")
+    place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"

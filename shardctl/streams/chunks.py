@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shardctl.model import Extent
 from shardctl.stores.base import Reader
+from shardctl.stores.capabilities import Streams
 from shardctl.stores.optional import pieces
 
 #: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough
@@ -18,5 +19,10 @@ PART_BYTES = 16 * 1024 * 1024
 
 
 def chunks(reader: Reader, extent: Extent) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of an extent, at most CHUNK_BYTES at a time."""
+    """Yield the bytes of an extent, at most CHUNK_BYTES at a time.
+
+    Over a network they come in as they are sent, in one answer.
+    """
+    if isinstance(reader, Streams):
+        return reader.stream(extent)
     return pieces(reader, extent, CHUNK_BYTES)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, Protocol, TypeVar
 
 from shardctl.errors import Stopped
-from shardctl.streams.progress import TICK_SECONDS, Ticks
+from shardctl.streams.progress import TICK_SECONDS, Observer, Tick, Ticks
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -83,6 +83,37 @@ def in_order(
                 yield _result(waiting.popleft(), meanwhile)
         while waiting:
             yield _result(waiting.popleft(), meanwhile)
+
+
+def observed(
+    jobs: int,
+    work: Callable[[Item, Tick], Result],
+    items: Iterable[Item],
+    observe: Observer | None,
+    whole: tuple[str, int],
+) -> Iterator[Result]:
+    """Yield the results of `work`, as `in_order` does, while `observe` is shown the bytes.
+
+    `work` counts with its tick the bytes that it has read; to the observer they are those of one
+    file, which `whole` names with its size.
+    """
+    ticks = Ticks()
+    name, nbytes = whole
+    tick = ticks.of(name)
+    if observe is not None:
+        observe.start(nbytes, {name: nbytes})
+
+    def meanwhile() -> None:
+        if observe is not None:
+            ticks.drain(observe.advance)
+
+    try:
+        yield from in_order(jobs, lambda item: work(item, tick), items, meanwhile)
+    finally:
+        ticks.cancel()
+    meanwhile()
+    if observe is not None:
+        observe.finished(name, nbytes, kept=False)
 
 
 def _result(future: Future[Result], meanwhile: Callable[[], None] | None) -> Result:

@@ -20,7 +20,8 @@ from shardctl.streams.elements import Chunk, in_step
 class Statistics:
     """The numbers of one tensor: how many are NaN, infinite or zero; the rest is of finite ones.
 
-    `least`, `largest` and `mean` are None where no number is finite.
+    `least`, `largest` and `mean` are None where no number is finite, and `mean` where the sum of
+    F64 numbers is too large for one.
     """
 
     least: float | None
@@ -36,7 +37,8 @@ class Distance:
     """How two tensors of one shape differ.
 
     `changed` elements are not equal (NaN equals NaN); `largest` and `mean` are of the absolute
-    differences of all elements that are finite in both, None where there are none.
+    differences of all elements that are finite in both, None where there are none, or where they
+    are too large for F64.
     """
 
     changed: int
@@ -64,11 +66,13 @@ def statistics(chunks: Iterable[Chunk], dtype: str) -> Statistics:
         zeros += int((numbers == 0).sum())
         if len(good):
             least, largest = min(least, float(good.min())), max(largest, float(good.max()))
-            total += float(good.sum(dtype=np.float64))
+            # A sum that is too large is infinite from then on: `_finite` makes it None.
+            with np.errstate(over="ignore", invalid="ignore"):
+                total += float(good.sum(dtype=np.float64))
             finite += len(good)
     if not finite:
         return Statistics(None, None, None, nan, infinite, zeros)
-    return Statistics(least, largest, total / finite, nan, infinite, zeros)
+    return Statistics(least, largest, _finite(total / finite), nan, infinite, zeros)
 
 
 def distance(one: Iterator[Chunk], dtype: str, other: Iterator[Chunk], its: str) -> Distance:
@@ -84,14 +88,19 @@ def distance(one: Iterator[Chunk], dtype: str, other: Iterator[Chunk], its: str)
         same = (ours == others) | (np.isnan(ours) & np.isnan(others))
         changed += int((~same).sum())
         both = np.isfinite(ours) & np.isfinite(others)
-        apart = np.abs(ours[both] - others[both])
-        if len(apart):
-            largest = max(largest, float(apart.max()))
-            total += float(apart.sum())
-            compared += len(apart)
+        with np.errstate(over="ignore"):
+            apart = np.abs(ours[both] - others[both])
+            if len(apart):
+                largest = max(largest, float(apart.max()))
+                total += float(apart.sum())
+                compared += len(apart)
     if not compared:
         return Distance(changed, None, None)
-    return Distance(changed, largest, total / compared)
+    return Distance(changed, _finite(largest), _finite(total / compared))
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _doubles(chunks: Iterator[Chunk], dtype: str) -> Iterator[Chunk]:

@@ -14,17 +14,21 @@ from shardctl.checksums import CHECKSUMS
 from shardctl.engine.interrupted import unfinished
 from shardctl.errors import FormatError, StorageError, TargetExistsError
 from shardctl.findings import Finding, Severity, as_finding
+from shardctl.formats.detection import recognise_file
 from shardctl.formats.hazards import (
     memory_finding,
     refused_finding,
     unread_finding,
     unsafe_finding,
 )
-from shardctl.formats.registry import by_name
+from shardctl.formats.registry import all_suffixes, by_name
 from shardctl.model import Checkpoint, Index, Tensor
+from shardctl.naming import is_training_state, parse_weights_name
 from shardctl.source.clients import one_file_client
+from shardctl.source.locate import Located
 from shardctl.source.misnamed import misnamed_files
 from shardctl.storages import by_file, storage_units
+from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 from shardctl.verify.subject import Subject
 
@@ -86,8 +90,10 @@ def total_size(subject: Subject) -> Iterator[Finding]:
     """
     checkpoint = subject.checkpoint
     index = checkpoint.index
-    # Where the index lists other tensors than there are, its total is wrong because of that.
+    # What is wrong with the index otherwise is the reason for a wrong total, or for none.
     if index is None or checkpoint.incomplete or not _lists_all(index, checkpoint):
+        return
+    if index.unusable or subject.located.unlisted or _without_metadata(subject.located):
         return
     stated = index.metadata.get("total_size")
     written, whole, each = _sums(subject.checkpoint.tensors)
@@ -105,6 +111,12 @@ def total_size(subject: Subject) -> Iterator[Finding]:
         )
     hint = "`reindex` corrects it from the shards' headers"
     yield Finding("index-total-size", "error", message, hint, file=index.path)
+
+
+def _without_metadata(located: Located) -> bool:
+    found = {finding.code for finding in located.findings}
+    metadata = None if located.index is None else located.index.metadata
+    return not metadata and not found.isdisjoint({"index-metadata-missing", "index-invalid"})
 
 
 def _lists_all(index: Index, checkpoint: Checkpoint) -> bool:
@@ -195,6 +207,35 @@ def unread_tensors(subject: Subject) -> Iterator[Finding]:
         yield unread_finding(value, path)
 
 
+def weights_beside(subject: Subject) -> Iterator[Finding]:
+    """Yield the weights in the directory that are of no checkpoint that loaders know by name."""
+    store, located = subject.store, subject.located
+    choice = located.choice
+    if choice is None or choice.taken is None:
+        return
+    known = {name for each in (choice.taken, *choice.others) for name in each.names}
+    for entry in store.list(located.directory):
+        path = store.join(located.directory, entry.name)
+        named = parse_weights_name(entry.name, all_suffixes()) is not None
+        if not named or entry.name in known or is_training_state(entry.name):
+            continue
+        if path not in located.files and _is_weights(store, path):
+            yield Finding(
+                "weights-unlisted",
+                "note",
+                "the file has weights, and does not belong to the checkpoint that is checked",
+                "name it to check it",
+                file=path,
+            )
+
+
+def _is_weights(store: Store, path: str) -> bool:
+    if store.kind(path) != "file":
+        return False
+    with store.open(path) as reader:
+        return recognise_file(reader) is not None
+
+
 def one_file_clients(subject: Subject) -> Iterator[Finding]:
     """Yield the client that reads one weights file, where this is a set of numbered ones."""
     located = subject.located
@@ -242,6 +283,7 @@ CHECKS: tuple[Check, ...] = (
     empty_tensors,
     unsafe_pickles,
     unread_tensors,
+    weights_beside,
     one_file_clients,
     digests_missing,
 )

@@ -140,9 +140,12 @@ def _locate(store: Store, source: str, variant: str | None, report: Report) -> I
 
 
 def _loaded(located: Located) -> Mapping[str, str]:
-    """Return by loader what it takes of the directory; nothing where a variant was chosen."""
+    """Return by loader what it takes of the directory; nothing where a variant was chosen.
+
+    Of a directory with one checkpoint there is nothing to take but that, by its index or its file.
+    """
     choice = located.choice
-    if choice is None or choice.taken is None or choice.variant is not None:
+    if choice is None or choice.taken is None or choice.variant is not None or not choice.others:
         return {}
     return loader_choices([choice.taken, *choice.others])
 

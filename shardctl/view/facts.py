@@ -1,9 +1,10 @@
-"""What a plan means for the target, in words: where to, the room that it takes, what goes along."""
+"""What a plan means for the target, in words: where to, its room, companions, and new names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shardctl.commands.prepare import Prepared
 from shardctl.commands.work import Work
 from shardctl.sizes import format_size
 from shardctl.text import escape, plural
@@ -16,6 +17,20 @@ def facts(work: Work) -> Iterator[str]:
     yield f"target: {escape(work.target)}"
     yield f"room: {_room(work)}"
     yield f"companions: {_companions(work)}"
+    yield from _renamed(work)
+
+
+def _renamed(work: Work) -> Iterator[str]:
+    renamed = [name for part in work.weights for name in _new_names(part.prepared)]
+    if renamed:
+        yield f"renamed: {plural(len(renamed), 'tensor')}, the first to '{escape(renamed[0])}'"
+
+
+def _new_names(prepared: Prepared) -> Iterator[str]:
+    source = prepared.checkpoint
+    before = {*(tensor.name for tensor in source.tensors), *source.aliases}
+    written = (tensor.name for shard in prepared.plan.shards for tensor in shard.tensors)
+    return (name for name in written if name not in before)
 
 
 def _room(work: Work) -> str:

@@ -28,15 +28,15 @@ def shares(parts: Iterable[tuple[str, int, int]], total: int) -> tuple[Share, ..
     return tuple(made)
 
 
-def dtype_shares(tensors: Iterable[tuple[str, int]]) -> tuple[Share, ...]:
-    """Return the shares of dtypes, largest first, from the dtype and the bytes of each tensor."""
+def group_shares(tensors: Iterable[tuple[str, int]]) -> tuple[Share, ...]:
+    """Return the shares of groups, largest first, from each tensor's group and bytes."""
     counts: Counter[str] = Counter()
     sums: Counter[str] = Counter()
-    for dtype, nbytes in tensors:
-        counts[dtype] += 1
-        sums[dtype] += nbytes
-    ordered = sorted(sums, key=lambda dtype: -sums[dtype])
-    return shares(((dtype, sums[dtype], counts[dtype]) for dtype in ordered), sums.total())
+    for group, nbytes in tensors:
+        counts[group] += 1
+        sums[group] += nbytes
+    ordered = sorted(sums, key=lambda group: -sums[group])
+    return shares(((group, sums[group], counts[group]) for group in ordered), sums.total())
 
 
 def percent_text(percent: float) -> str:

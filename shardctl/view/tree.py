@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from shardctl.chains import is_number
 from shardctl.view.tensors import TensorRow
 
-#: A number of more digits than this is a name: no model has so many layers.
-_MOST_DIGITS = 9
 #: Levels of a tree at most, whatever is asked for.
 MOST_LEVELS = 64
 #: Characters of two names that are compared at once.
@@ -23,8 +23,9 @@ class Node:
     `label` is its part of the name. `nbytes` and `tensors` count all below it, and itself; the
     bytes of a tensor that is `tied_to` another are counted there.
     `repeats` is the number of equal layers that it shows; its children, by the first part of their
-    labels, are those of the first. `main_dtype` is the dtype with most bytes, None where it has no
-    tensor. `signature` is equal for layers with the same inside.
+    labels, are those of the first. `parameters` counts elements as `nbytes` does bytes. `group` is
+    the one with most bytes of those that `tree` puts the tensors in, None where it has no tensor.
+    `signature` is equal for layers with the same inside.
     """
 
     label: str
@@ -33,9 +34,10 @@ class Node:
     tied_to: str | None = None
     nbytes: int = 0
     tensors: int = 0
+    parameters: int = 0
     repeats: int = 1
     children: dict[str, Node] = field(default_factory=dict)
-    main_dtype: str | None = None
+    group: str | None = None
     signature: int = 0
 
     @property
@@ -44,20 +46,29 @@ class Node:
         return self.dtype is not None and self.tensors == 1
 
 
-def tree(rows: Iterable[TensorRow], levels: int = MOST_LEVELS) -> Node:
+#: Puts a tensor into a group of tensors.
+Group = Callable[[TensorRow], str]
+
+
+def dtype_of(row: TensorRow) -> str:
+    """Put tensors of one dtype into a group."""
+    return row.dtype
+
+
+def tree(rows: Iterable[TensorRow], levels: int = MOST_LEVELS, group: Group = dtype_of) -> Node:
     """Return the root of the tree of the rows' names.
 
     It has at least `levels` levels that fork below it. What lies deeper is summed up: a name can
     have millions of parts.
     """
     held = list(rows)
-    root = _node("", held, -1, 0)
+    root = _node("", held, -1, 0, group)
     # A layer with a number may be followed by a chain, which is shown in the same line.
-    root.children = _children(held, 0, 2 * levels + 1)
+    root.children = _children(held, 0, 2 * levels + 1, group)
     return root
 
 
-def _children(rows: Sequence[TensorRow], begin: int, levels: int) -> dict[str, Node]:
+def _children(rows: Sequence[TensorRow], begin: int, levels: int, group: Group) -> dict[str, Node]:
     """The layers of rows whose names are equal up to `begin`, by their first part from there.
 
     A layer's label goes on to where it forks. One with a number does not, since equal ones beside
@@ -68,29 +79,32 @@ def _children(rows: Sequence[TensorRow], begin: int, levels: int) -> dict[str, N
         end = row.name.find(".", begin)
         groups.setdefault(row.name[begin:] if end < 0 else row.name[begin:end], []).append(row)
     made: dict[str, Node] = {}
-    for part, group in groups.items():
+    for part, inside in groups.items():
         end = begin + len(part)
-        if len(groups) == 1 or not _is_number(part):
-            end = _fork(group, end)
-        made[part] = _node(group[0].name[begin:end], group, end, levels)
+        if len(groups) == 1 or not is_number(part):
+            end = _fork(inside, end)
+        made[part] = _node(inside[0].name[begin:end], inside, end, levels, group)
     return made
 
 
-def _node(label: str, rows: Sequence[TensorRow], end: int, levels: int) -> Node:
+def _node(label: str, rows: Sequence[TensorRow], end: int, levels: int, group: Group) -> Node:
     """The layer of rows whose names are equal up to `end`."""
     sums: dict[str, int] = {}
     node, below = Node(label, tensors=len(rows)), list[TensorRow]()
     for row in rows:
         own = row.nbytes if row.tied_to is None else 0
-        sums[row.dtype] = sums.get(row.dtype, 0) + own
+        part = group(row)
+        sums[part] = sums.get(part, 0) + own
+        if row.tied_to is None:
+            node.parameters += math.prod(row.shape)
         if len(row.name) == end:
             node.dtype, node.shape, node.tied_to = row.dtype, row.shape, row.tied_to
         else:
             below.append(row)
     node.nbytes = sum(sums.values())
-    node.main_dtype = max(sums, key=sums.__getitem__, default=None)
+    node.group = max(sums, key=sums.__getitem__, default=None)
     if below and levels > 0:
-        node.children = _children(below, end + 1, levels - 1)
+        node.children = _children(below, end + 1, levels - 1, group)
     elif below:
         node.signature = hash(
             tuple(
@@ -156,11 +170,11 @@ def fold(root: Node) -> Node:
 
 def _folded(children: Mapping[str, Node]) -> Iterator[tuple[str, Node]]:
     numbered = sorted(
-        (child for part, child in children.items() if _is_number(part)),
+        (child for part, child in children.items() if is_number(part)),
         key=lambda child: int(child.label),
     )
     for part, child in children.items():
-        if not _is_number(part):
+        if not is_number(part):
             yield part, child
     runs = groupby(enumerate(numbered), key=lambda at: (at[1].signature, int(at[1].label) - at[0]))
     for _, run in runs:
@@ -179,9 +193,6 @@ def _joined(equal: Sequence[Node]) -> Node:
         tensors=sum(node.tensors for node in equal),
         repeats=len(equal),
         children=first.children,
-        main_dtype=first.main_dtype,
+        parameters=sum(node.parameters for node in equal),
+        group=first.group,
     )
-
-
-def _is_number(label: str) -> bool:
-    return label.isdecimal() and len(label) <= _MOST_DIGITS

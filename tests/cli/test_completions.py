@@ -30,6 +30,10 @@ DIRECTORIES = ("weights", "with space")
 LINES: dict[str, tuple[set[str], set[str]]] = {
     "shardctl ": (set(COMMANDS), {"notes.txt", "weights"}),
     "shardctl sp": ({"split"}, {"merge"}),
+    "shardctl he": ({"help"}, {"merge"}),
+    "shardctl help ": (set(COMMANDS), {"weights", "notes.txt"}),
+    "shardctl help sp": ({"split"}, {"merge"}),
+    "shardctl help split ": (set(), {"weights", "split", "merge"}),
     "shardctl --": ({"--help", "--version"}, {"--to"}),
     "shardctl split --": (
         {"--max-shard-size", "--to", "--no-companions", "--dry-run"},

@@ -60,7 +60,7 @@ def test_json(tmp_path: Path, run_cli: RunCli) -> None:
     assert done.stdout.count("\n") == 1
     assert list(document) == [
         "schema_version", "command", "source", "container", "index", "total_size",
-        "total_parameters", "metadata", "files", "tensors", "non_tensors",
+        "total_parameters", "metadata", "files", "tensors", "non_tensors", "warnings",
     ]  # fmt: skip
     assert [list(file) for file in document["files"]] == [
         ["name", "size", "tensors", "data_size"]
@@ -176,3 +176,44 @@ def test_a_damaged_set_is_shown_with_a_warning(tmp_path: Path, run_cli: RunCli) 
     assert len(done.stdout.splitlines()) == 3
     assert "warning: " in done.stderr
     assert "model-00002-of-00002.safetensors': listed in the index but missing" in done.stderr
+    (warning,) = json.loads(run_cli("inspect", tmp_path / "s", "--json").stdout)["warnings"]
+    assert "listed in the index but missing" in warning
+
+
+def test_statistics(tmp_path: Path, run_cli: RunCli) -> None:
+    """With --stats the rows and the document have the numbers of the tensors that are shown."""
+    write_floats(tmp_path / "model.safetensors", {"small": 4, "large": 8})
+    header, *found = run_cli("inspect", tmp_path, "--stats", "--top", 1).stdout.splitlines()
+    assert header.split("\t") == [*HEADER, "min", "max", "mean", "nan", "inf", "zeros"]
+    (tensor,) = json.loads(run_cli("inspect", tmp_path, "--stats", "--top", 1, "--json").stdout)[
+        "tensors"
+    ]
+    assert [row.split("\t")[0] for row in found] == [tensor["name"]] == ["large"]
+    numbers = tensor["statistics"]
+    assert found[0].split("\t")[7:] == [str(number) for number in numbers.values()]
+    assert numbers["min"] <= numbers["mean"] <= numbers["max"]
+
+
+def test_statistics_of_what_is_no_number(tmp_path: Path, run_cli: RunCli) -> None:
+    """A tensor of integers has empty fields, and null in the document."""
+    import torch
+
+    path = tmp_path / "pytorch_model.bin"
+    write_torch(path, {"n": torch.arange(3)})
+    _, row = run_cli("inspect", path, "--stats").stdout.splitlines()
+    assert row.split("\t")[7:] == [""] * 6
+    document = json.loads(run_cli("inspect", path, "--stats", "--json").stdout)
+    assert document["tensors"][0]["statistics"] is None
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_tensors_of_nan_are_seen(tmp_path: Path, run_cli: RunCli, columns: int) -> None:
+    """On a terminal a tensor that is nothing but NaN comes first, and all of it is NaN."""
+    import torch
+
+    path = tmp_path / "pytorch_model.bin"
+    write_torch(path, {"sound": torch.ones(3), "broken": torch.full((3,), float("nan"))})
+    environment = {"FORCE_COLOR": "1", "TERM": "dumb", "COLUMNS": str(columns)}
+    shown = run_cli("inspect", path, "--stats", env=environment).stdout.partition("numbers")[2]
+    assert shown.index("broken") < shown.index("all") < shown.index("sound")
+    assert max(map(len, shown.splitlines())) <= columns

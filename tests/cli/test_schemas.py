@@ -145,6 +145,8 @@ def test_readers(checkpoints: dict[str, Path], document: Document, name: str) ->
     assert (found["index"] is None) == (not name.startswith("sharded"))
     assert [tensor["name"] for tensor in found["tensors"]] == ["a", "b", "c"]
     assert len(document("inspect", "inspect", source, "--filter", "a")["tensors"]) == 1
+    numbers = document("inspect", "inspect", source, "--stats")["tensors"]
+    assert all(tensor["statistics"]["nan"] == 0 for tensor in numbers)
     assert document("verify", "verify", source)["ok"]
     against = document("verify", "verify", source, "--deep", "--against", checkpoints["single"])
     assert set(against["digests"]) == {"a", "b", "c"}

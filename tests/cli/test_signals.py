@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from shardctl.cli.exits import run
-from shardctl.cli.process import after, held
+from shardctl.cli.process import after, held, stoppable
 from shardctl.errors import Stopped
 from tests.support.program import ROOT
 from tests.support.safetensors_files import plain_directory
@@ -219,6 +220,28 @@ def test_a_result_that_is_complete_is_named(
     assert "resume" not in said
     if options:
         assert json.loads(said)["file"] == "target/\x1bindex"
+
+
+def test_a_signal_after_the_commit_says_that_the_result_is_complete() -> None:
+    """From the moment when the result is there, a signal says so, whatever is being tidied up."""
+    with stoppable():
+        with held("t"):
+            pass
+        with pytest.raises(Stopped) as caught:
+            signal.raise_signal(signal.SIGTERM)
+    assert (caught.value.signum, caught.value.complete) == (signal.SIGTERM, "t")
+
+
+@pytest.mark.parametrize("result", [None, "t"])
+def test_a_signal_after_a_commit_that_failed_promises_nothing(result: str | None) -> None:
+    """Where the block fails, or completes something else, no result is complete."""
+    with stoppable():
+        with suppress(ValueError), held(result):
+            if result is not None:
+                raise ValueError
+        with pytest.raises(Stopped) as caught:
+            signal.raise_signal(signal.SIGTERM)
+    assert caught.value.complete is None
 
 
 def test_a_signal_after_the_result_says_so() -> None:

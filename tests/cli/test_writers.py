@@ -392,6 +392,10 @@ def test_a_dry_run_says_where_to_and_how_much(
     assert " needed" in shown.stderr
     assert " free" in shown.stderr
     assert "companions: 1 file: config.json" in shown.stderr
+    assert "renamed" not in shown.stderr
+    renamed = run_cli("split", source, tmp_path / "out", "-n", "--add-prefix", "x.").stderr
+    assert "renamed: " in renamed
+    assert ", the first to 'x." in renamed
     room = json.loads(run_cli("split", source, tmp_path / "out", "-n", "--json").stdout)["room"]
     assert room["needed"] > source.joinpath("model.safetensors").stat().st_size
     assert room["free"] > 0
@@ -473,6 +477,32 @@ def test_the_target_may_be_the_source_only_with_replace(source: Path, run_cli: R
     run_cli("split", source, source, "--num-shards", "2", "--replace")
     assert "model.safetensors" not in names(source)
     assert set(load(source / "model.safetensors.index.json")) == {"a", "b", "c"}
+
+
+def test_files_of_the_current_directory(source: Path, run_cli: RunCli) -> None:
+    """A file without a directory is read into a new directory and into a new file."""
+    run_cli("merge", "model.safetensors", "new/out", cwd=source)
+    run_cli("reshard", "model.safetensors", "new.bin", "--single", cwd=source)
+    assert set(load(source / "new" / "out" / "model.safetensors")) == {"a", "b", "c"}
+    assert set(load(source / "new.bin")) == {"a", "b", "c"}
+
+
+def test_another_variant_is_written_beside_its_source(source: Path, run_cli: RunCli) -> None:
+    """A variant goes into the directory that is read without --replace, and what is there stays;
+    the same variant, or another format of it, is still refused.
+    """
+    run_cli("split", source, source, "--num-shards", "2", "--variant", "fp16")
+    assert names(source) == [
+        "config.json",
+        "model.fp16-00001-of-00002.safetensors",
+        "model.fp16-00002-of-00002.safetensors",
+        "model.safetensors",
+        "model.safetensors.index.fp16.json",
+    ]
+    for options in (["--to", "bin"], ["--name", "other"], ["--variant", "fp16", "--single"]):
+        said = run_cli("reshard", source, source, *options, code=4).stderr
+        assert "is the source itself" in said
+        assert "--replace-all" not in said
 
 
 def test_a_different_companion_is_in_the_way(source: Path, tmp_path: Path, run_cli: RunCli) -> None:

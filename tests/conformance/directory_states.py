@@ -38,6 +38,7 @@ class State:
     findings of `verify`, None where it cannot begin; `index` is the exit code of `index --check`.
     `loads` are the generations that transformers, huggingface_hub and accelerate load: 0 for none,
     None where it changes from run to run (the hub's library loads shards in the order of a set).
+    `shown`: `inspect` shows what can be read, though writers refuse it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class State:
     found: Collection[str] | None
     index: int
     loads: tuple[int | None, ...]
+    shown: bool = False
 
 
 # One row for each state, so that the table stays a table.
@@ -140,16 +142,22 @@ STATES = [
           index(INDEX, [f"sub\\{name}" for name in SHARDS]),), 1, {"warning index-invalid"}, 1, (0,
           0, 0)),
     State("an index of one torch file among others", (shards([*SHARDS[:2], "c.bin"]), index(INDEX,
-          [*SHARDS[:2], "c.bin"]),), -3, {"error index-total-size", "error shard-name-unsafe",
-          "error shard-set-incomplete"}, 3, (1, 0, 1)),
+          [*SHARDS[:2], "c.bin"]),), -3, {"error shard-name-unsafe", "error shard-set-incomplete",
+          "note weights-unlisted"},
+          3, (1, 0, 1), shown=True),
     State("an index of files that lead out", (sharded(), index(INDEX, [f"../{name}" for name in
-          SHARDS]),), -3, {"error index-total-size", "error shard-name-unsafe",
-          "note weights-unlisted"}, 3, (0, 0, 0)),
+          SHARDS]),), -3, {"error shard-name-unsafe", "note weights-unlisted"}, 3, (0, 0, 0)),
     State("accelerate's index", (shards(FREE), index("weight_map.index.json", FREE),), 1, set(), 0,
           (0, 0, 1)),
     State("accelerate's flat index", (shards(FREE), index("weight_map.index.json", FREE,
-          flat=True),), 1, {"error index-total-size", "warning index-metadata-missing"}, 1, (0, 0,
-          1)),
+          flat=True),), 1, {"note index-metadata-missing"}, 1, (0, 0, 1)),
+    State("accelerate's index of one file", (weights("x.safetensors"), index(
+          "weight_map.index.json", ["x.safetensors"] * 3),), 1, set(), 0, (0, 1, 1)),
+    State("a flat index of the usual name", (sharded(), index(INDEX, SHARDS, flat=True),), 1,
+          {"warning index-metadata-missing"}, 1, (0, 0, 1)),
+    State("an index of another model in the same files", (shards(SHARDS), index(INDEX, dict(zip(
+          "xyz", SHARDS, strict=True))),), -3, {"error index-tensor-missing"}, 1, (1, 1,
+          1), shown=True),
     State("an overlay that is the last file", (mixed(PAIR[0], {"a": 2, "b": 1}), weights(PAIR[1],
           1, "c"), weights("overlay.safetensors", 1, "a"), index(INDEX, ["overlay.safetensors",
           *PAIR]),), 1, {"note tensor-in-several-shards"}, 0, (1, None, 1)),
@@ -170,13 +178,13 @@ STATES = [
     State("a name that ends in .pth.tar", (weights("best.pth.tar"),), 1, set(), 2, (0, 0, 0)),
     State("a name that ends in .th", (weights("best.th"),), 1, set(), 2, (0, 0, 0)),
     State("a missing shard", (shards(SHARDS), index(INDEX, SHARDS), remove(SHARDS[1]),), -3,
-          {"error index-shard-missing"}, 3, (0, 0, 0)),
+          {"error index-shard-missing"}, 3, (0, 0, 0), shown=True),
     State("a missing shard and no index", (shards(SHARDS), remove(SHARDS[1]),), -3,
-          {"error shard-set-incomplete"}, 3, (0, 0, 0)),
+          {"error shard-set-incomplete"}, 3, (0, 0, 0), shown=True),
     State("a shard that the index leaves out", (shards(SHARDS), index(INDEX, {"a": SHARDS[0], "b":
-          SHARDS[1]}),), -3, {"error index-total-size", "error shard-unlisted"}, 1, (0, 0, 0)),
+          SHARDS[1]}),), -3, {"error shard-unlisted"}, 1, (0, 0, 0), shown=True),
     State("small weights beside a set", (sharded(), weights("mm_projector.bin", 2, "d"),
-          weights("value_head.safetensors", 2, "e"),), 1, set(), 0, (1, 1, 1)),
+          weights("value_head.safetensors", 2, "e"),), 1, {"note weights-unlisted"}, 0, (1, 1, 1)),
     State("a shard left over from another count", (sharded(),
           weights("model-00001-of-00005.safetensors", 2, "a"),), 1, {"note weights-unlisted"}, 0,
           (1, 1, 1)),

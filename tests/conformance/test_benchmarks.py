@@ -12,9 +12,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import charts, remarks, report, results, run
+from benchmarks import charts, layers, remarks, report, results, run
 from benchmarks.measure import Sample
 from benchmarks.scenarios import WORKS
+from shardctl.commands.defaults import measure_of
+from shardctl.planning.plan import make_plan
+from shardctl.planning.request import Limits
 from tests.support.program import ROOT
 
 KEPT = ROOT / "benchmarks" / "results.json"
@@ -94,7 +97,7 @@ def test_runs_add_to_what_is_kept(tmp_path: Path) -> None:
         assert written.written >= split.nbytes
     page = (tmp_path / "docs" / report.PAGE).read_text(encoding="utf-8")
     assert page == report.page(kept)
-    assert len(rows(page)) == 4
+    assert len(rows(page)) == 4 + len(rows(layers.table()))
     assert list((tmp_path / "work").iterdir()) == []
 
 
@@ -234,3 +237,21 @@ def test_the_page_is_made_of_what_is_kept() -> None:
     assert (ROOT / "docs" / report.PAGE).read_text(encoding="utf-8") == report.page(kept)
     for name, text in report.charts(kept).items():
         assert (ROOT / "docs" / report.IMAGES / name).read_text(encoding="utf-8") == text
+
+
+def test_groups_keep_a_reader_of_one_layer_in_one_file() -> None:
+    """With groups, each layer needs one file and two requests; without them some need more, for the
+    same tensors.
+    """
+    found = {
+        options: layers.needs(make_plan(layers.model(64), request, measure_of(request)))
+        for options, request in layers.WAYS.items()
+    }
+    grouped = found["--group-by layer"]
+    assert len(grouped) == 32
+    assert {(need.files, need.requests) for need in grouped} == {(1, 2)}
+    assert all(need.nbytes == need.whole for need in grouped)
+    request = replace(layers.WAYS[""], limits=Limits(max_shard_bytes=100_000))
+    divided = layers.needs(make_plan(layers.model(64), request, measure_of(request)))
+    assert max(need.files for need in divided) > 1
+    assert all(need.requests >= 2 * need.files for need in divided)

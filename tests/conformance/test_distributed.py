@@ -40,6 +40,27 @@ def test_a_distributed_checkpoint_is_one_of_whole_tensors(
     call_cli("verify", saved / name, "--deep", "-q", *options)
 
 
+def test_experts_that_several_processes_hold_are_split(saved: Path, tmp_path: Path) -> None:
+    """Stacked experts of which each process has some, or a part of each, become single ones."""
+    options = ("--key", "model", "--include", "*.experts.*", "--experts", "split", "-q")
+    call_cli("reshard", saved / "dcp", tmp_path / "out", *options, "--to", "safetensors")
+    found = load(result(tmp_path / "out"))
+    whole = torch.load(saved / "whole.pt")
+    module = "layers.0.mlp.experts"
+    assert_equal(
+        found,
+        {
+            f"{module}.{number}.{part}_proj.weight": tensor
+            for number in range(4)
+            for part, tensor in (
+                ("gate", whole[f"{module}.gate_up_proj"][number, :6]),
+                ("up", whole[f"{module}.gate_up_proj"][number, 6:]),
+                ("down", whole[f"{module}.down_proj"][number]),
+            )
+        },
+    )
+
+
 def test_torch_puts_the_same_together(saved: Path, tmp_path: Path) -> None:
     """Torch's own conversion of the checkpoint has the same tensors."""
     dcp_to_torch_save(saved / "dcp", tmp_path / "torch.pt")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
+from shardctl.stores.registry import open_store
 from shardctl.testing.memory import MemoryStore
 from shardctl.testing.suites.capabilities import (
     AppendsSuite,
@@ -22,7 +24,11 @@ from shardctl.testing.suites.capabilities import (
     SharesBlocksSuite,
     SyncsDirectoriesSuite,
 )
+from shardctl.testing.suites.fixtures import Fill
+from shardctl.testing.suites.reading import ReadableStoreSuite
+from shardctl.testing.suites.remote import ReadOnlySuite, RemoteSuite
 from shardctl.testing.suites.stores import StoreSuite
+from tests.support.web_server import WebServer, hub, use_hub, web
 
 
 class TestLocalStore(
@@ -79,3 +85,67 @@ class TestMemoryStore(
     def root(self) -> str:
         """The path of that directory."""
         return "/models/mine"
+
+
+class TestWebStore(ReadableStoreSuite, ReadOnlySuite, RemoteSuite):
+    """Files of a web server, which lists none: those are there that were asked for."""
+
+    @pytest.fixture
+    def server(self, tmp_path: Path) -> Iterator[WebServer]:
+        """A server of an empty directory."""
+        (tmp_path / "models").mkdir()
+        with web(tmp_path) as server:
+            yield server
+
+    @pytest.fixture
+    def store(self, server: WebServer) -> Store:
+        """The store of that server."""
+        return open_store(f"{server.url}/models/data")[0]
+
+    @pytest.fixture
+    def root(self, server: WebServer) -> str:
+        """The URL of a directory on it."""
+        return f"{server.url}/models"
+
+    @pytest.fixture
+    def fill(self, store: Store, server: WebServer, tmp_path: Path) -> Fill:
+        """What writes into the directory that is served, and asks for the file."""
+
+        def fill(path: str, data: bytes) -> str:
+            file = tmp_path / path.removeprefix(server.url).lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            if store.kind(path) is None:
+                pytest.fail(f"{path} is not served")
+            return path
+
+        return fill
+
+
+class TestHubStore(ReadableStoreSuite, ReadOnlySuite, RemoteSuite):
+    """A repository of a hub, at the commit at which it was when it was first asked for."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+        """The store of a repository."""
+        (tmp_path / "org" / "model").mkdir(parents=True)
+        with hub(tmp_path) as server:
+            use_hub(monkeypatch, server, tmp_path)
+            yield open_store("hf://org/model/sub")[0]
+
+    @pytest.fixture
+    def root(self) -> str:
+        """A directory in the repository."""
+        return "hf://org/model/sub"
+
+    @pytest.fixture
+    def fill(self, tmp_path: Path) -> Fill:
+        """What writes into the directory that is served."""
+
+        def fill(path: str, data: bytes) -> str:
+            file = tmp_path / path.removeprefix("hf://")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            return path
+
+        return fill

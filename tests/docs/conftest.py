@@ -14,7 +14,7 @@ from benchmarks import reference
 from tests.docs.pages import Shell
 from tests.docs.program import served
 from tests.support.safetensors_files import write_floats
-from tests.support.state_dicts import write_torch
+from tests.support.state_dicts import save, write_torch
 
 #: The stand-in for a language model: eleven tensors of two sizes, 4 bytes an element.
 SMALL, LARGE = 4_000, 40_000
@@ -30,8 +30,8 @@ def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`model`: a safetensors file with a config and a tokenizer; `several`: a language model beside
-    a vision tower; `bert-base-cased`: the reference case, scaled down; `last.ckpt`: what a trainer
-    saved.
+    a vision tower; `mixture`: two experts of a layer; `bert-base-cased`: the reference case, scaled
+    down; `last.ckpt`: what a trainer saved.
     """
     directory = tmp_path_factory.mktemp("checkpoints")
     sizes = {"model.embed_tokens.weight": LARGE}
@@ -51,6 +51,13 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     write_floats(directory / "several" / "model.safetensors", several)
     (directory / "several" / "config.json").write_text(json.dumps({"model_type": "several"}))
+    mixture = {
+        f"model.layers.0.mlp.experts.{expert}.{part}_proj.weight": torch.ones(shape)
+        for expert in range(2)
+        for part, shape in (("gate", (2, 4)), ("up", (2, 4)), ("down", (4, 2)))
+    }
+    mixture["model.layers.0.mlp.gate.weight"] = torch.ones(2, 4)
+    save(mixture, directory / "mixture" / "model.safetensors")
     trained = {
         **{f"model.{name}": torch.ones(4) for name in ("embed.weight", "head.weight", "head.bias")},
         "criterion.weight": torch.ones(2),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from shardctl.naming import STAGING
 from tests.faults.machinery import (
     Ended,
     all_digests,
@@ -205,9 +206,7 @@ def _check(
         _check_what_is_said(target, where)
     _again(scenario, work).expect(0)
     assert digests(target) == after, f"{where}: the second run ended otherwise"
-    # The lock file of a process that was killed in its very last steps stays until the next run
-    # that has work.
-    assert left_behind(target) <= {"lock"}, where
+    assert not (target / STAGING).exists(), where
     _again(scenario, work).expect(0)
     if not scenario.in_place:
         assert digests(work / scenario.source) == before[scenario.source], (

@@ -16,6 +16,8 @@ SHAPES = {
     "layers.0.rows.weight": (8, 6),
     "layers.0.columns.weight": (6, 8),
     "layers.0.both.weight": (5, 7),
+    "layers.0.mlp.experts.gate_up_proj": (4, 12, 8),
+    "layers.0.mlp.experts.down_proj": (4, 8, 6),
     "norm.weight": (3,),
     "few.weight": (1, 4),
 }
@@ -68,6 +70,12 @@ def _main(directory: Path) -> None:
         ),
         "layers.0.both.weight": distribute_tensor(
             whole["layers.0.both.weight"], grid, [Shard(0), Shard(1)]
+        ),
+        "layers.0.mlp.experts.gate_up_proj": distribute_tensor(
+            whole["layers.0.mlp.experts.gate_up_proj"], flat, [Shard(0)]
+        ),
+        "layers.0.mlp.experts.down_proj": distribute_tensor(
+            whole["layers.0.mlp.experts.down_proj"], grid, [Shard(1), Shard(2)]
         ),
         "norm.weight": distribute_tensor(whole["norm.weight"], flat, [Replicate()]),
         "few.weight": distribute_tensor(whole["few.weight"], flat, [Shard(0)]),

@@ -15,7 +15,7 @@ from shardctl.planning.keywords import WriteKeywords, options_from
 from shardctl.planning.request import Selection, WriteOptions
 from tests.support.observers import Counting
 from tests.support.program import ROOT
-from tests.support.safetensors_files import read_tensors, write_safetensors
+from tests.support.safetensors_files import read_tensors, write_floats, write_safetensors
 
 TENSORS = {f"layer.{number}.weight": bytes([number]) * 400 for number in range(6)}
 
@@ -184,3 +184,27 @@ def test_programs_are_typed(tmp_path: Path) -> None:
         'note: Revealed type is "bool"',
         REFUSED,
     ], done.stdout
+
+
+def test_statistics_of_tensors(tmp_path: Path) -> None:
+    """With `stats` an inspection has the numbers of the tensors that it shows, and no others."""
+    source, observer = write_floats(tmp_path / "model.safetensors", {"a": 4, "b": 8}), Counting()
+    found = shardctl.inspect(source, pattern="a", stats=True, observer=observer)
+    assert found.statistics is not None
+    assert isinstance(found.statistics["a"], shardctl.Statistics)
+    assert dict(observer.advanced) == {str(source): 4}
+    assert shardctl.inspect(source).statistics is None
+
+
+def test_diff_is_that_of_the_command(tmp_path: Path) -> None:
+    """What differs is listed, with `stats` how far apart it is; a selection is of the second."""
+    one = write_floats(tmp_path / "a.safetensors", {"a": 4, "b": 8})
+    other = tmp_path / "b.safetensors"
+    other.write_bytes(one.read_bytes()[:-4] + b"\0\0\x80\x3f")
+    found = shardctl.diff(one, other, stats=True)
+    assert [(change.name, change.what) for change in found.changes] == [("b", "bytes")]
+    assert isinstance(found.changes[0].distance, shardctl.Distance)
+    assert (found.same, found.equal) == (False, 1)
+    assert shardctl.diff(one, other, exclude=["b"]).left_out == 1
+    with pytest.raises(TypeError, match="includ"):
+        shardctl.diff(one, other, includ=["*"])  # type: ignore[call-arg] # does not exist

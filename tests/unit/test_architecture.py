@@ -27,6 +27,7 @@ LAYERS = (
     "model",
     "boxes",
     "text",
+    "chains",
     "findings",
     "storages",
     "repeats",
@@ -54,9 +55,10 @@ LAYERS = (
 
 #: The public API.
 PUBLIC = {
-    *("__version__", "inspect", "verify", "plan", "write", "reindex"),
+    *("__version__", "inspect", "diff", "verify", "plan", "write", "reindex"),
     *("Coverage", "Finding", "Inspection", "Plan", "Receipt", "Reindexed", "Shard", "Verdict"),
     *("WriteOptions", "Written", "Observer", "Silent"),
+    *("Change", "Difference", "Distance", "Statistics"),
     *("ShardctlError", "UsageError", "InputError", "MissingError", "FormatError"),
     *("SourceChangedError", "TargetError", "TargetExistsError", "LockedError", "StorageError"),
 }
@@ -73,6 +75,8 @@ OUTSIDERS = {
     "torch": ("formats.torch.upstream", "torch"),
     "numpy": ("streams",),
     "ml_dtypes": ("streams",),
+    "huggingface_hub": ("stores.remote.hub",),
+    "obstore": ("stores.remote.cloud",),
     "pytest": ("testing.suites",),
 }
 

@@ -58,7 +58,9 @@ _WEIGHTS = {
 _INDEXES = {
     "model.safetensors.index.json": IndexName("model", None, ".safetensors"),
     "model.safetensors.index.fp16.json": IndexName("model", "fp16", ".safetensors"),
-    "model.fp16.safetensors.index.json": IndexName("model", "fp16", ".safetensors"),
+    "model.fp16.safetensors.index.json": IndexName(
+        "model", "fp16", ".safetensors", variant_first=True
+    ),
     "pytorch_model.bin.index.json": IndexName("pytorch_model", None, ".bin"),
     "custom.v2.safetensors.index.json": IndexName("custom.v2", None, ".safetensors"),
     "weight_map.index.json": IndexName("weight_map", None, ""),

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from shardctl.text import cells, elide, escape, printable, some
+from shardctl.text import cells, elide, escape, last_parts, printable, some
 
 
 @pytest.mark.parametrize("character", ["a", ".", "\u0301", "漢", "\x7f", "\u05d0", "\\"])
@@ -41,3 +41,13 @@ def test_a_list_of_texts_is_cut() -> None:
     assert some([]) == ""
     assert some(["a", "b"], 2) == "a, b"
     assert some(["a"] * 1234, 2) == "a, a, and 1,232 more"
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(17, "layers.9.q.weight"), (16, "…9.q.weight"), (10, "…q.weight"), (7, "…weight"),
+     (6, "weight")],
+)  # fmt: skip
+def test_a_name_keeps_its_last_parts(width: int, shown: str) -> None:
+    """The first parts are left out until the rest fits; the last one alone is elided."""
+    assert last_parts("layers.9.q.weight", width) == shown

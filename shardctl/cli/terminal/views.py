@@ -10,6 +10,7 @@ from rich.tree import Tree
 
 from shardctl.cli.terminal import charts
 from shardctl.cli.terminal.canvas import Canvas
+from shardctl.cli.terminal.numbers import numbers
 from shardctl.commands.inspect import Inspection
 from shardctl.commands.pipeline import Inspected
 from shardctl.commands.prepare import Prepared
@@ -18,7 +19,7 @@ from shardctl.sizes import format_size
 from shardctl.text import cells, escape, plural
 from shardctl.view.facts import facts
 from shardctl.view.files import Bars, FileBar, Stretch, before_and_after, planned
-from shardctl.view.shares import Share, dtype_shares, percent_text
+from shardctl.view.shares import Share, group_shares, percent_text
 from shardctl.view.tensors import TensorRow, every_name, largest, shape_text
 from shardctl.view.tree import MOST_LEVELS, Node, chain, fold, tree
 
@@ -82,6 +83,7 @@ def inspection(
     if top:
         yield Text()
         yield from _largest(every_name(largest(found.tensors, top)), on)
+    yield from numbers(found, on)
     yield from _metadata(found.checkpoint.metadata, on)
     yield from _others(found, on)
 
@@ -128,7 +130,7 @@ def _others(found: Inspection, on: Canvas) -> Iterator[Text]:
 
 def _dtype_shares(found: Inspection) -> tuple[Share, ...]:
     """The shares of the dtypes: tied tensors are counted, and their bytes are not."""
-    return dtype_shares(
+    return group_shares(
         (tensor.dtype.name, 0 if tensor.name in found.tied_to else tensor.nbytes)
         for tensor in found.tensors
     )

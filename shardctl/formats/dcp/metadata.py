@@ -9,9 +9,9 @@ name in the nested state dict that was saved (`planner_data`). Nothing is import
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import TypeAlias, TypeGuard
 
 from shardctl.formats.limits import MAX_DIMS, MAX_SIZE
 from shardctl.formats.pickle.values import (
@@ -22,6 +22,7 @@ from shardctl.formats.pickle.values import (
 )
 from shardctl.formats.torch.types import TORCH_DTYPES
 from shardctl.formats.torch.unpickle import unpickle
+from shardctl.formats.torch.weights_only import unsafe
 from shardctl.model import Dtype
 from shardctl.naming import check_shard_name
 from shardctl.text import escape
@@ -32,8 +33,27 @@ _TENSOR = f"{_MODULE}metadata.TensorStorageMetadata"
 _BYTES = f"{_MODULE}metadata.BytesStorageMetadata"
 _INDEX = f"{_MODULE}metadata.MetadataIndex"
 _PLACE = f"{_MODULE}filesystem._StorageInfo"
+_CHUNK = f"{_MODULE}metadata.ChunkStorageMetadata"
+_SHARDED = "torch.distributed._shard.sharded_tensor.metadata"
+#: What the pickle of a checkpoint that torch saved imports, beside what any of torch's may.
+_IMPORTED = frozenset(
+    {
+        _METADATA, _TENSOR, _BYTES, _INDEX, _PLACE, _CHUNK,
+        *(f"{_MODULE}metadata.{name}" for name in (
+            "TensorProperties", "StorageMeta", "_MEM_FORMAT_ENCODING")),
+        *(f"{_SHARDED}.{name}" for name in ("TensorProperties", "MEM_FORMAT_ENCODING")),
+        *(f"pathlib.{name}" for name in (
+            "Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")),
+        *(f"pathlib._local.{name}" for name in (
+            "Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")),
+    }
+)  # fmt: skip
 #: Slices of one tensor, at most: no training has more ranks.
 _MOST_CHUNKS = 100_000
+
+
+#: The places of slices by name and offsets (or number), of values by name and None.
+_Places: TypeAlias = "dict[tuple[str, object], Place]"
 
 
 class DcpFaultError(Exception):
@@ -79,21 +99,33 @@ class SavedTensor:
 
 @dataclass(frozen=True, slots=True)
 class SavedValue:
-    """What is not a tensor, such as a learning rate."""
+    """What is not a tensor, such as a learning rate, and where it was saved with torch.save."""
 
     name: str
     path: tuple[str, ...]
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
     """A distributed checkpoint, in the order in which its metadata lists it.
 
-    `globals` are the names that unpickling the metadata would import.
+    `unsafe_globals` are the names that unpickling the metadata would import and that no checkpoint
+    needs, `allocations` the bytes that calls in it would take by a number, by the name that is
+    called.
     """
 
     entries: tuple[SavedTensor | SavedValue, ...]
-    globals: tuple[str, ...]
+    unsafe_globals: tuple[str, ...]
+    allocations: tuple[tuple[str, int], ...] = ()
+
+
+def unexpected(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those names that the metadata of no checkpoint imports.
+
+    They are compared whole: `torch.serialization.os.system` is one of torch's by its beginning.
+    """
+    return tuple(name for name in unsafe(names) if name not in _IMPORTED)
 
 
 def read_metadata(data: bytes) -> Saved:
@@ -112,21 +144,40 @@ def read_metadata(data: bytes) -> Saved:
     listed = root.get("state_dict_metadata")
     if not isinstance(listed, Mapping):
         raise DcpFaultError("it lists no state dict")
-    entries = (
+    entries = tuple(
         _entry(name, value, nested.get(name), places) for name, value in listed.items.items()
     )
-    return Saved(tuple(entries), unpickled.globals)
+    _check_all_listed(entries, places)
+    return Saved(entries, unexpected(unpickled.globals), unpickled.allocations)
 
 
-def _entry(
-    name: object, value: object, path: object, places: dict[object, Place]
-) -> SavedTensor | SavedValue:
+def _check_all_listed(entries: Iterable[SavedTensor | SavedValue], places: _Places) -> None:
+    """Refuse metadata that says where something was saved, and not what it is."""
+    listed = {
+        (entry.name, place)
+        for entry in entries
+        for place in (
+            [chunk.place for chunk in entry.chunks]
+            if isinstance(entry, SavedTensor)
+            else [entry.place]
+        )
+    }
+    for (name, _), place in places.items():
+        if (name, place) not in listed:
+            where = escape(place.filename)
+            raise DcpFaultError(f"it lists no slice for what is in '{where}'", name)
+
+
+def _entry(name: object, value: object, path: object, places: _Places) -> SavedTensor | SavedValue:
     if not isinstance(name, str):
         raise DcpFaultError("a name is not text")
     keys = _path(name, path)
     kind = value.kind if isinstance(value, Opaque) else ""
     if kind == _BYTES:
-        return SavedValue(name, keys)
+        place = places.get((name, None))
+        if place is None:
+            raise DcpFaultError("it does not say where the entry is", name)
+        return SavedValue(name, keys, place)
     if kind != _TENSOR:
         raise DcpFaultError("an entry is neither a tensor nor bytes", name)
     fields = _fields(value, _TENSOR)
@@ -152,10 +203,8 @@ def _path(name: str, path: object) -> tuple[str, ...]:
     return (name,)
 
 
-def _chunk(
-    name: str, number: int, chunk: object, shape: tuple[int, ...], places: dict[object, Place]
-) -> Chunk:
-    fields = _fields(chunk, f"{_MODULE}metadata.ChunkStorageMetadata")
+def _chunk(name: str, number: int, chunk: object, shape: tuple[int, ...], places: _Places) -> Chunk:
+    fields = _fields(chunk, _CHUNK)
     start, size = _sizes(fields.get("offsets"), name), _sizes(fields.get("sizes"), name)
     ends = [begin + length for begin, length in zip(start, size, strict=False)]
     if len(start) != len(shape) or len(size) != len(shape):
@@ -166,7 +215,7 @@ def _chunk(
     return Chunk(start, size, place)
 
 
-def _places(listed: object) -> Iterator[tuple[object, Place]]:
+def _places(listed: object) -> Iterator[tuple[tuple[str, object], Place]]:
     """Yield the places by name and offsets, or by name and number where there are no offsets."""
     if not isinstance(listed, Mapping):
         raise DcpFaultError("it does not say where the slices are")

@@ -322,8 +322,10 @@ class Machine(Stack):
         """A persistent id: torch's way to name a storage."""
         whole, used = self._storage_of(self, self.pop())
         known = self._storages.setdefault(whole.key, whole)
-        if known is not whole and (known.nbytes != whole.nbytes or known.kind != whole.kind):
-            # Torch takes the first of the two for both.
+        # Torch takes the first of the two for both, and saves views of several types of none but an
+        # empty one.
+        other_kind = known.kind != whole.kind and whole.nbytes > 0
+        if known is not whole and (known.nbytes != whole.nbytes or other_kind):
             raise self.fault(f"the storage '{escape(whole.key)}' has two different sizes or types")
         self._weight += 1
         self._stack.append(used)

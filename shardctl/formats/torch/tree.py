@@ -75,6 +75,22 @@ def build_tree(
     return tree
 
 
+def object_of(pickled: Unpickled, name: str, nbytes: int) -> NonTensor:
+    """A pickle's root as one entry, whatever it is; `nbytes` are those of the pickle.
+
+    It is not read where it holds tensors, or where the pickle has storages that nothing uses.
+    """
+    refs = pickled.storages.values()
+    held = Search(max(_MIN_STEPS, nbytes * _STEPS_PER_BYTE)).below(pickled.root)
+    return NonTensor(
+        name,
+        kind_of(pickled.root),
+        unread=held.tensors or bool(refs),
+        storages=len(refs),
+        nbytes=sum(ref.nbytes for ref in refs),
+    )
+
+
 def _report_strays(pickled: Unpickled, builder: _Builder, path: str, report: Report) -> None:
     """Storages that the pickle names and that neither a tensor nor an object of the tree uses."""
     used = builder.used | builder.search.storages

@@ -3,8 +3,8 @@
 // texts are set as texts, and names are keys of maps.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const [NAME, DTYPE, SHAPE, BYTES, OFFSET, OTHERS] = [0, 1, 2, 3, 4, 5];
-  const LEAST_AREA = 700, MOST_CELLS = 150, MOST_TAILS = 60, TITLE = 18, GAP = 2, LAST_COLOUR = 8, SHARDS_AT_ONCE = 40, LEAST_SEGMENT = 4, LEVELS = 2;
+  const [NAME, DTYPE, SHAPE, BYTES, OFFSET, OTHERS, ELEMENTS, GROUPS] = [0, 1, 2, 3, 4, 5, 6, 7];
+  const LEAST_AREA = 700, MOST_CELLS = 150, MOST_TAILS = 60, TITLE = 18, GAP = 2, SHARDS_AT_ONCE = 40, LEAST_SEGMENT = 4, LEVELS = 2, MOST_COMPARED = 200, CHARACTER = 7.3, MOST_IN_STRIP = 60;
 
   const element = (tag, classes, text) => {
     const made = document.createElement(tag);
@@ -12,10 +12,13 @@
     if (text !== undefined) made.textContent = text;
     return made;
   };
-  const colour = (dtype) => `c${Math.min(dtype, LAST_COLOUR)}`;
+  // Which of the groups of a tensor is shown by colours: the first one, until another is chosen.
+  let colouring = 0;
+  const groupOf = (tensor) => tensor[GROUPS + colouring];
+  const colour = (group) => `c${group < 0 ? data.other : data.colourings[colouring].colours[group]}`;
   const size = (bytes) => {
     for (const [unit, scale] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["KB", 1e3]]) {
-      if (bytes >= scale) return `${Math.min(Math.round(bytes / scale * 10), unit === "TB" ? Infinity : 9999) / 10} ${unit}`;
+      if (bytes >= scale) return `${(Math.min(Math.round(bytes / scale * 10), unit === "TB" ? Infinity : 9999) / 10).toFixed(1)} ${unit}`;
     }
     return `${bytes} B`;
   };
@@ -33,7 +36,8 @@
 
   // layers
 
-  const layer = (label, above) => ({ label, above, below: new Map(), bytes: 0, tensors: 0, dtypes: new Map(), tensor: null, file: null });
+  const layer = (label, above) => ({ label, above, below: new Map(), bytes: 0, tensors: 0, elements: 0, sums: data.colourings.map(() => new Map()), dtypes: new Map(), tensor: null, file: null });
+  const increase = (sums, key, bytes) => sums.set(key, (sums.get(key) || 0) + bytes);
   const build = () => {
     const root = layer("all", null);
     for (const shard of data.shards) {
@@ -54,9 +58,11 @@
   const add = (node, tensor) => {
     node.bytes += tensor[BYTES];
     node.tensors += 1;
-    node.dtypes.set(tensor[DTYPE], (node.dtypes.get(tensor[DTYPE]) || 0) + tensor[BYTES]);
+    node.elements += tensor[ELEMENTS];
+    increase(node.dtypes, tensor[DTYPE], tensor[BYTES]);
+    node.sums.forEach((sums, place) => increase(sums, tensor[GROUPS + place], tensor[BYTES]));
   };
-  const dominant = (node) => [...node.dtypes].reduce((best, next) => (next[1] > best[1] ? next : best), [LAST_COLOUR, -1])[0];
+  const dominant = (node) => [...(node.sums[colouring] || [])].reduce((best, next) => (next[1] > best[1] ? next : best), [-1, -1])[0];
   const isLeaf = (node) => node.below.size === 0;
   // A chain of single layers is passed over as a whole.
   const opened = (node) => {
@@ -68,40 +74,62 @@
     for (let at = node; at && at !== top; at = at.above) labels.push(at.label);
     return labels.reverse();
   };
+  // As many of the last parts of a label as there is room for: the end of a name tells neighbours apart, but for
+  // `weight` alone, which the part before it is shown for.
+  const lastParts = (label, width) => {
+    const names = label.split("."), last = names[names.length - 1];
+    for (let first = 0; first < names.length - 1; first += 1) {
+      const shown = names.slice(first).join(".");
+      if (shown.length * CHARACTER <= width) return shown;
+    }
+    return names.length > 1 && last === "weight" ? names[names.length - 2] : last;
+  };
+  // A label, and the size where there is room for both.
+  const titled = (label, bytes, width) => {
+    const both = `${label} · ${size(bytes)}`;
+    return both.length * CHARACTER > width ? lastParts(label, width) : `${isolated(label)} · ${size(bytes)}`;
+  };
   const tell = (node) => {
     if (node.tensor && isLeaf(node)) return describe(node.tensor, node.file);
     const types = [...node.dtypes].sort((a, b) => b[1] - a[1]).map(([d, b]) => `${data.dtypes[d]} ${size(b)}`);
     const name = node.virtual ? node.label : parts(node, root).join(".") || "all";
-    return `${isolated(name)} · ${counted(node.tensors, "tensor")} · ${size(node.bytes)} · ${types.join(", ")}`;
+    return `${isolated(name)} · ${counted(node.tensors, "tensor")} · ${counted(node.elements, "parameter")} · ${size(node.bytes)} · ${types.join(", ")}`;
   };
 
-  const worst = (areas, sum, side) => {
-    const square = side * side, most = areas[0], least = areas[areas.length - 1];
-    return Math.max(square * most / (sum * sum), least ? sum * sum / (square * least) : 0);
+  // How elongated the cells of a strip are: the sum of their proportions, longer to shorter side.
+  const elongation = (areas, begin, end, width) => {
+    let sum = 0, all = 0;
+    for (let at = begin; at < end; at += 1) sum += areas[at];
+    const square = (sum / width) ** 2;
+    for (let at = begin; at < end; at += 1) if (areas[at]) all += Math.max(areas[at] / square, square / areas[at]);
+    return all;
   };
-  // Rows along the shorter side, each as long as that makes its worst cell less elongated (squarified treemaps).
-  const squarify = (weights, x, y, width, height) => {
-    const total = weights.reduce((a, b) => a + b, 0), made = [];
-    const scale = total ? width * height / total : 0;
-    let begin = 0;
-    while (begin < weights.length) {
-      const side = Math.max(Math.min(width, height), 1e-6), row = [weights[begin] * scale];
-      let sum = row[0], end = begin + 1;
-      while (end < weights.length) {
-        const next = weights[end] * scale;
-        if (worst([...row, next], sum + next, side) > worst(row, sum, side)) break;
-        row.push(next);
-        sum += next;
-        end += 1;
+  // Strips of cells, which are read like lines, divided so that cells are as little elongated as they can be.
+  const strips = (weights, x, y, width, height) => {
+    const total = weights.reduce((a, b) => a + b, 0), side = Math.max(width, 1e-6);
+    const areas = weights.map((weight) => (total ? weight * width * height / total : 0));
+    const best = [[0, 0]];
+    for (let end = 1; end <= areas.length; end += 1) {
+      let least = [Infinity, 0];
+      for (let at = end - 1; at >= Math.max(end - MOST_IN_STRIP, 0); at -= 1) {
+        const all = best[at][0] + elongation(areas, at, end, side);
+        if (all < least[0]) least = [all, at];
       }
-      const thick = sum / side, upright = width >= height;
-      let at = 0;
-      for (const area of row) {
-        const long = thick ? area / thick : 0;
-        made.push(upright ? [x, y + at, thick, long] : [x + at, y, long, thick]);
-        at += long;
+      best.push(least);
+    }
+    const ends = [];
+    for (let end = areas.length; end > 0; end = best[end][1]) ends.unshift(end);
+    const made = [];
+    let begin = 0, top = y;
+    for (const end of ends) {
+      const strip = areas.slice(begin, end), high = strip.reduce((a, b) => a + b, 0) / side;
+      let left = x;
+      for (const area of strip) {
+        const wide = high ? area / high : 0;
+        made.push([left, top, wide, high]);
+        left += wide;
       }
-      if (upright) { x += thick; width = Math.max(width - thick, 0); } else { y += thick; height = Math.max(height - thick, 0); }
+      top += high;
       begin = end;
     }
     return made;
@@ -113,7 +141,9 @@
       made.below.set(place, node);
       made.bytes += node.bytes;
       made.tensors += node.tensors;
-      for (const [d, b] of node.dtypes) made.dtypes.set(d, (made.dtypes.get(d) || 0) + b);
+      made.elements += node.elements;
+      for (const [dtype, bytes] of node.dtypes) increase(made.dtypes, dtype, bytes);
+      node.sums.forEach((sums, at) => { for (const [part, bytes] of sums) increase(made.sums[at], part, bytes); });
     });
     return made;
   };
@@ -127,10 +157,16 @@
     }
     return made;
   };
-  // What has room, largest first; the cells of the tail can be opened too.
+  const order = new Intl.Collator("en", { numeric: true });
+  const naturally = (a, b) => order.compare(a.label.slice(0, MOST_COMPARED), b.label.slice(0, MOST_COMPARED));
+  // What has room, in natural order, and the rest in cells that can be opened too.
   const foreground = (node, area, least, most) => {
     const all = [...node.below.values()].sort((a, b) => b.bytes - a.bytes);
-    if (node.tensor) all.push(Object.assign(layer("(itself)", node), { tensor: node.tensor, file: node.file, bytes: node.tensor[BYTES], tensors: 1, dtypes: new Map([[node.tensor[DTYPE], node.tensor[BYTES]]]) }));
+    if (node.tensor) {
+      const itself = Object.assign(layer("(itself)", node), { tensor: node.tensor, file: node.file });
+      add(itself, node.tensor);
+      all.push(itself);
+    }
     let shown = all.findIndex((child, place) => place >= most || child.bytes * area < least * node.bytes);
     if (shown < 0) shown = all.length;
     const left = all.slice(shown).reduce((sum, child) => sum + child.bytes, 0);
@@ -138,7 +174,7 @@
     if (shown === 0 && all.length && many < 2) shown = 1;
     if (all.length - shown === 1 && all[shown].bytes) shown += 1;
     const rest = all.slice(shown);
-    const cells = all.slice(0, shown).map((child) => [child, child.bytes]);
+    const cells = all.slice(0, shown).sort(naturally).map((child) => [child, child.bytes]);
     // A tail stays large enough to be hit.
     for (const tail of rest.length ? tails(rest, node, many) : []) {
       cells.push([tail, Math.max(tail.bytes, 2 * least / Math.max(area, 1) * Math.max(node.bytes, 1))]);
@@ -157,13 +193,13 @@
   // The layers inside a cell, which cannot be focused: only the cells of the opened layer can.
   const fillIn = (made, node, width, height, level) => {
     const cells = foreground(node, width * (height - TITLE), 160, 40);
-    const boxes = squarify(cells.map(([, weight]) => weight), 3, TITLE, width - 8, height - TITLE - 6);
+    const boxes = strips(cells.map(([, weight]) => weight), 3, TITLE, width - 8, height - TITLE - 6);
     cells.forEach(([child], number) => {
       const [x, y, w, h] = boxes[number], inner = opened(child);
       const deeper = level < LEVELS && !isLeaf(inner) && w > 90 && h > 64;
       const label = child.virtual ? child.label : parts(inner, node).join(".");
       const part = element("span", `inner ${deeper ? "layer" : colour(dominant(child))}`);
-      if (w > 30 && h > 16) part.append(element("bdi", "title name", w > 150 && !child.virtual ? `${isolated(label)} · ${size(child.bytes)}` : label));
+      if (w > 30 && h > 16) part.append(element("bdi", "title name", child.virtual ? label : titled(label, child.bytes, w - 8)));
       part.setAttribute("aria-hidden", "true");
       place(part, [x, y, w - 1, h - 1]);
       if (deeper) fillIn(part, inner, w, h, level + 1);
@@ -179,9 +215,9 @@
     made.node = node;
     place(made, [box[0] + GAP / 2, box[1] + GAP / 2, width - GAP, height - GAP]);
     const label = node.virtual ? node.label : parts(inner, node.above).join(".");
-    const detail = leaf ? `${data.dtypes[inner.tensor[DTYPE]]} ${inner.tensor[SHAPE]}, ${size(inner.bytes)}` : `${counted(node.tensors, "tensor")}, ${size(node.bytes)}`;
+    const detail = leaf ? `${data.dtypes[inner.tensor[DTYPE]]} ${inner.tensor[SHAPE]}, ${size(inner.bytes)}` : `${counted(node.tensors, "tensor")}, ${counted(node.elements, "parameter")}, ${size(node.bytes)}`;
     made.setAttribute("aria-label", `${label}, ${detail}${leaf ? "" : ", opens"}`);
-    if (width > 34 && height > 18) made.append(element("bdi", "title name", nested ? `${isolated(label)} · ${size(node.bytes)}` : label));
+    if (width > 34 && height > 18) made.append(element("bdi", "title name", node.virtual ? label : nested ? titled(label, node.bytes, width - 12) : lastParts(label, width - 12)));
     if (!nested && width > 60 && height > 36) made.append(element("span", "detail", detail));
     if (nested) fillIn(made, inner, width, height, 1);
     return made;
@@ -207,7 +243,7 @@
     const { clientWidth: width, clientHeight: height } = map;
     if (!width) return;
     const cells = foreground(current, width * height, LEAST_AREA, MOST_CELLS);
-    const boxes = squarify(cells.map(([, weight]) => weight), 0, 0, width, height);
+    const boxes = strips(cells.map(([, weight]) => weight), 0, 0, width, height);
     map.replaceChildren(...cells.map(([node], number) => cell(node, boxes[number])));
     const first = [...map.children].find((made) => from && leadsTo(made.node, from)) || map.firstElementChild;
     if (first) first.tabIndex = 0;
@@ -280,7 +316,7 @@
       if ((end - begin) / scale * width < LEAST_SEGMENT && number < shard.tensors.length - 1) return;
       const inside = shard.tensors.slice(from, number + 1);
       const largest = inside.reduce((a, b) => (b[BYTES] > a[BYTES] ? b : a));
-      made.push({ begin, end, dtype: largest[DTYPE], text: inside.length === 1 ? describe(inside[0]) : `${counted(inside.length, "tensor")}, ${size(end - begin)}: ${inside[0][NAME]} … ${inside[inside.length - 1][NAME]}` });
+      made.push({ begin, end, group: groupOf(largest), text: inside.length === 1 ? describe(inside[0]) : `${counted(inside.length, "tensor")}, ${size(end - begin)}: ${inside[0][NAME]} … ${inside[inside.length - 1][NAME]}` });
       begin = end;
       from = number + 1;
     });
@@ -289,7 +325,7 @@
   const fill = (track, shard) => {
     const width = track.clientWidth;
     track.replaceChildren(...segments(shard, width).map((segment, number) => {
-      const made = element("button", `segment ${colour(segment.dtype)}`);
+      const made = element("button", `segment ${colour(segment.group)}`);
       made.type = "button";
       made.tabIndex = number ? -1 : 0;
       made.setAttribute("aria-label", segment.text);
@@ -341,6 +377,20 @@
   }
   document.querySelectorAll("#layer-table").forEach((table) => { table.open = false; });
 
+  const choices = [...document.querySelectorAll("#colours button")];
+  const choose = (place) => {
+    colouring = place;
+    choices.forEach((button, at) => button.setAttribute("aria-pressed", at === place));
+    // The legend is what the colours show now.
+    document.querySelectorAll(".groups").forEach((groups, at) => groups.classList.toggle("plain", at !== place));
+  };
+  const redraw = () => {
+    if (map) draw();
+    for (const track of document.querySelectorAll(".track")) fill(track, track.shard);
+  };
+  choices.forEach((button, place) => button.addEventListener("click", () => { choose(place); redraw(); }));
+  choose(0);
+
   let waiting = false, lastWidth = innerWidth;
   addEventListener("resize", () => {
     if (waiting || innerWidth === lastWidth) return;
@@ -348,8 +398,7 @@
     requestAnimationFrame(() => {
       waiting = false;
       lastWidth = innerWidth;
-      if (map) draw();
-      for (const track of document.querySelectorAll(".track")) fill(track, track.shard);
+      redraw();
     });
   });
 })();

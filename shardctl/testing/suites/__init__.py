@@ -12,5 +12,5 @@ import pytest
 
 # Without this a failing assertion in a suite would not show its values.
 pytest.register_assert_rewrite(
-    f"{__name__}.stores", f"{__name__}.capabilities", f"{__name__}.formats"
+    *(f"{__name__}.{each}" for each in ("reading", "stores", "capabilities", "remote", "formats"))
 )

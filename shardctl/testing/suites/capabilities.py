@@ -6,7 +6,12 @@ from typing import ClassVar
 
 import pytest
 
-from shardctl.errors import LockedError, MissingError, StorageError, TargetExistsError
+from shardctl.errors import (
+    LockedError,
+    MissingError,
+    StorageError,
+    TargetExistsError,
+)
 from shardctl.stores.base import Store
 from shardctl.stores.capabilities import (
     Appends,

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from shardctl.stores.base import Store
+
+#: The type of the fixture `fill`.
+Fill = Callable[[str, bytes], str]
 
 DATA = bytes(range(256)) * 40
 
 
 class StoreFixtures:
-    """The store under test, and a place in it. Every path that is used is below `root`."""
+    """The store under test, and a place in it. Every path that is used is below `root`.
+
+    `fill` writes through the store; a store that is only read has it overridden.
+    """
 
     @pytest.fixture
     def store(self) -> Store:
@@ -23,9 +31,20 @@ class StoreFixtures:
         raise NotImplementedError
 
     @pytest.fixture
-    def path(self, store: Store, root: str) -> str:
+    def fill(self, store: Store) -> Fill:
+        """What gives a file these contents, whether or not it exists, and returns its path."""
+
+        def fill(path: str, data: bytes) -> str:
+            store.remove(path)
+            store.make_directory(store.split(path)[0])
+            return put(store, path, data)
+
+        return fill
+
+    @pytest.fixture
+    def path(self, store: Store, root: str, fill: Fill) -> str:
         """A file that holds DATA."""
-        return put(store, store.join(root, "data"), DATA)
+        return fill(store.join(root, "data"), DATA)
 
 
 def put(store: Store, path: str, data: bytes) -> str:

@@ -41,6 +41,8 @@ class ReadableFormatSuite:
     def test_own_files_are_recognised(self, reader: FormatReader, sample: bytes) -> None:
         """The first and last bytes of a file are enough to claim it."""
         assert reader.recognise(sample[:END_BYTES], sample[-END_BYTES:])
+        if reader.recognise(sample[:END_BYTES], b""):
+            assert reader.recognise(sample[:END_BYTES], b"\xff" * END_BYTES)
 
     @pytest.mark.parametrize("data", [b"", b"\0" * 100, b"\xff" * 100, b"plain text\n" * 20])
     def test_other_files_are_not_recognised(self, reader: FormatReader, data: bytes) -> None:

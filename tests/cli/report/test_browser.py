@@ -187,3 +187,45 @@ def test_an_image_is_drawn(
     page_colour = page.value("getComputedStyle(document.querySelector('rect')).fill")
     assert (page_colour == "rgb(26, 26, 25)") == dark
     assert page.problems == []
+
+
+LABELS = "[...document.querySelectorAll('#treemap > .cell > .title')].map(t => t.textContent)"
+
+
+@needs_browser
+def test_layers_are_in_natural_order(tmp_path: Path, call: Call, page: browser.Page) -> None:
+    """Layer 2 comes before layer 10 and is not below it, whatever their sizes."""
+    names = {f"layers.{number}.w": 4000 + 400 * (number % 3) for number in range(12)}
+    path = tmp_path / "r.html"
+    source = write_floats(tmp_path / "model.safetensors", names)
+    call("inspect", source, "--report", path)
+    page.open(path)
+    assert [cell.partition(".")[0] for cell in page.value(CELLS)] == list(map(str, range(12)))
+    tops = page.value("[...document.querySelectorAll('#treemap > .cell')].map(c => c.offsetTop)")
+    assert tops == sorted(tops)
+
+
+@needs_browser
+def test_colours_show_kinds_or_dtypes(tmp_path: Path, call: Call, page: browser.Page) -> None:
+    """A button chooses what colours show, in the areas and the files; the legend follows."""
+    names = {"model.embed.w": 4000, "model.layers.0.mlp.w": 4000, "model.layers.0.norm.w": 4000}
+    path = tmp_path / "r.html"
+    call("inspect", write_floats(tmp_path / "model.safetensors", names), "--report", path)
+    page.open(path)
+    used = "new Set([...document.querySelectorAll('.segment')].map(s => s.className)).size"
+    legends = "[...document.querySelectorAll('.groups:not(.plain) h2')].map(h => h.textContent)"
+    assert (page.value(used), page.value(legends)) == (3, ["Kinds"])
+    page.value("document.querySelectorAll('#colours button')[1].click()")
+    assert (page.value(used), page.value(legends)) == (1, ["Dtypes"])
+    assert "3,000 parameters" in page.value("document.getElementById('treemap-about').innerText")
+    assert page.problems == []
+
+
+@needs_browser
+def test_labels_keep_their_last_parts(tmp_path: Path, call: Call, page: browser.Page) -> None:
+    """Where a label does not fit, its end is shown, without a `weight` that says nothing."""
+    names = {f"block.{'long_name.' * 20}part{number}.weight": 400 for number in range(3)}
+    path = tmp_path / "r.html"
+    call("inspect", write_floats(tmp_path / "model.safetensors", names), "--report", path)
+    page.open(path, width=400)
+    assert page.value(LABELS) == [f"part{number}.weight" for number in range(3)]

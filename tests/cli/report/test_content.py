@@ -81,6 +81,22 @@ def test_tied_tensors_take_their_bytes_once(tmp_path: Path, call: Call) -> None:
     }  # fmt: skip
 
 
+def test_kinds_of_tensors(tmp_path: Path, call: Call) -> None:
+    """A page and an image show what tensors are for; where no name is known, only dtypes."""
+    known = {"model.embed_tokens.weight": 400, "model.layers.0.self_attn.q_proj.weight": 1200}
+    path = write_floats(tmp_path / "model.safetensors", known)
+    for name in ("r.html", "r.svg"):
+        call("inspect", path, "--report", tmp_path / name)
+    data = data_of(tmp_path / "r.html")
+    assert [each["title"] for each in data["colourings"]] == ["kind", "dtype"]
+    assert data["colourings"][0]["groups"] == ["attention", "embedding"]
+    assert [tensor[6:] for tensor in data["shards"][0]["tensors"]] == [[100, 1, 0], [300, 0, 0]]
+    assert "attention 75.0 %" in (tmp_path / "r.svg").read_text("utf-8")
+    assert "F32 1.6 KB, 100.0 %" in (tmp_path / "r.svg").read_text("utf-8")
+    call("inspect", write_floats(path, {"a": 4}), "--report", tmp_path / "r.html")
+    assert [each["title"] for each in data_of(tmp_path / "r.html")["colourings"]] == ["dtype"]
+
+
 # hostile names
 
 

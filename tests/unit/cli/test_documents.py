@@ -60,7 +60,7 @@ def test_inspect(store: MemoryStore) -> None:
     document = documents.inspection(inspect_all(store, "m", key=None))
     assert list(document) == [
         "schema_version", "command", "source", "container", "index", "total_size",
-        "total_parameters", "metadata", "files", "tensors", "non_tensors",
+        "total_parameters", "metadata", "files", "tensors", "non_tensors", "warnings",
     ]  # fmt: skip
     assert (document["schema_version"], document["command"], document["index"]) == (
         1,

@@ -37,7 +37,7 @@ OTHERS = {
     ),
     *("_metadata", "dequantize()", "model.state_dict()", "module.state_dict()", "resolve_conj()"),
     *("full_tensor()", "map_location", "resolve_neg()", "to_dense()", "torch.from_numpy"),
-    *("torch.load", "weights_only=False", "weights_only=True"),
+    *("torch.load", "weights_only=False", "weights_only=True", "consolidate_safetensors_files"),
     "torch.save(torch.load(old, weights_only=False), new)",
     "{str(key): value for key, value in state.items()}",
 }
@@ -72,7 +72,7 @@ def test_whatever_is_quoted_is_known() -> None:
     ours = {text for text in found - OTHERS if not text.startswith(FOREIGN)}
     assert ours <= set(SPELLINGS)
     # These are put together from names, in `planning.request` and `commands.defaults`.
-    made = {*("single", "name", "variant", "order", "tied", "layout"), *found}
+    made = {*("single", "name", "variant", "order", "tied", "layout", "experts"), *found}
     assert set(SPELLINGS) <= made
 
 

@@ -160,7 +160,9 @@ def test_a_link_in_the_target_is_in_the_way(tmp_path: Path) -> None:
 
 
 def test_permissions_go_along(tmp_path: Path) -> None:
-    """A sub-directory and the files in it are for no more users than in the source."""
+    """A new target, its sub-directories and the files in it are for no more users than in the
+    source.
+    """
     store = LocalStore()
     model = tmp_path / "m"
     (model / "sub" / "deep").mkdir(parents=True)
@@ -169,14 +171,20 @@ def test_permissions_go_along(tmp_path: Path) -> None:
     (model / "sub" / "deep" / "token").chmod(0o600)
     (model / "sub" / "deep").chmod(0o700)
     (model / "sub").chmod(0o750)
-    target = tmp_path / "t"
+    model.chmod(0o710)
+    target = tmp_path / "new" / "t"
     prepared = prepare(store, str(model), store, str(target), SINGLE, finish=True)
     write(store, store, prepared, RunOptions(jobs=1), Silent())
     modes = {
         path.name: path.stat().st_mode & 0o777
-        for path in (target / "sub", target / "sub" / "deep", target / "sub" / "deep" / "token")
+        for path in (
+            target,
+            target / "sub",
+            target / "sub" / "deep",
+            target / "sub" / "deep" / "token",
+        )
     }
-    assert modes == {"sub": 0o750, "deep": 0o700, "token": 0o600}
+    assert modes == {"t": 0o710, "sub": 0o750, "deep": 0o700, "token": 0o600}
     assert sorted(path.name for path in target.iterdir()) == ["model.safetensors", "sub"]
 
 

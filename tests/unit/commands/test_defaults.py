@@ -11,7 +11,7 @@ from shardctl.commands.target import resolve_target
 from shardctl.errors import UsageError
 from shardctl.findings import strict
 from shardctl.planning.plan import make_plan
-from shardctl.planning.request import Limits, Request, WriteOptions
+from shardctl.planning.request import Limits, Request, WriteOptions, options_of
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.memory import MemoryStore
@@ -60,6 +60,40 @@ def test_an_index_keeps_the_form_of_its_name(name: str, first: bool) -> None:
     request = complete(options, located, checkpoint, place, None)
     assert request.variant_first is first
     assert make_plan(checkpoint, request, measure_of(request)).index_filename == name
+
+
+@pytest.mark.parametrize(
+    ("index", "variant", "expected"),
+    [
+        ("model.fp16.safetensors.index.json", None, True),
+        ("model.fp16.safetensors.index.json", "bf16", True),
+        ("model.fp16.safetensors.index.json", "", False),
+        ("model.safetensors.index.fp16.json", None, False),
+        ("model.safetensors.index.json", "fp16", False),
+    ],
+)
+def test_the_variant_of_an_index_keeps_its_place(
+    index: str, variant: str | None, expected: bool
+) -> None:
+    """A source with an index that the hub's library named is written under the name it finds."""
+    store = MemoryStore()
+    name = "model.fp16" if "fp16" in index else "model"
+    listed = {}
+    for number, tensor in enumerate("ab", start=1):
+        shard = f"{name}-0000{number}-of-00002.safetensors"
+        listed[tensor] = shard
+        put(store, f"m/{shard}", weights({tensor: b"x"}))
+    put(store, f"m/{index}", json.dumps({"weight_map": listed}).encode())
+    located = find_source(store, "m")
+    request = complete(
+        WriteOptions(limits=None, variant=variant),
+        located,
+        read_checkpoint(store, located, strict),
+        resolve_target(store, "out", one_file=False),
+        None,
+    )
+    assert request.variant_first is expected
+    assert ("variant_first" in options_of(request)) == expected
 
 
 def test_the_suffix_of_the_target_says_the_format() -> None:

@@ -19,7 +19,10 @@ from tests.support.memory_checkpoints import put, sample, weights
 def found(store: Store, source: str, skipped: str = "") -> dict[str, Neighbour]:
     """The neighbours of a source, by name."""
     located = find_source(store, source)
-    return {each.name: each for each in neighbours(store, located, lambda path: path == skipped)}
+    return {
+        each.name: each
+        for each in neighbours(store, located, located.files, lambda path: path == skipped)
+    }
 
 
 @pytest.mark.parametrize(
@@ -101,15 +104,23 @@ def test_modules_are_companions_whatever_they_hold() -> None:
 
 
 def test_what_is_passed_over() -> None:
-    """Shards in sub-directories, staging, empty directories and the target are passed over."""
+    """Shards in sub-directories, staging and the target are passed over."""
     store = MemoryStore()
     put(store, "m/sub/a.safetensors", weights({"a": b"1"}))
     index = b'{"metadata": {}, "weight_map": {"a": "sub/a.safetensors"}}'
     put(store, "m/model.safetensors.index.json", index)
     put(store, "m/.shardctl/files/x", b"1")
     put(store, "m/out/x", b"1")
-    store.make_directory("m/empty/inner")
     assert set(found(store, "m", skipped="m/out")) == set()
+
+
+def test_an_empty_directory_stays() -> None:
+    """A directory without files is named among what stays, whatever directories are in it."""
+    store = MemoryStore()
+    put(store, "m/model.safetensors", weights({"a": b"1"}))
+    store.make_directory("m/empty/inner")
+    (each,) = found(store, "m").values()
+    assert (each.name, each.sort, each.why) == ("empty", "barred", "an empty directory")
 
 
 def test_links(tmp_path: Path) -> None:

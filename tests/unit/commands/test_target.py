@@ -281,3 +281,40 @@ def test_kept_checksums() -> None:
     for text in (f"SHA256 (a) = {DIGEST}", "-----BEGIN PGP SIGNED MESSAGE-----\n"):
         put(store, "t/SHA256SUMS", text.encode())
         assert kept_checksums(store, place, {"a"}, wanted=True) == KeptChecksums(None, foreign=True)
+
+
+def test_the_index_that_was_read_is_removed_whatever_its_name() -> None:
+    """In place, an index of an unusual name goes with the set that it lists: it would name shards
+    that it was not written for. One that was not read stays.
+    """
+    store = MemoryStore()
+    shards = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    for tensor, shard in zip("ab", shards, strict=True):
+        put(store, f"m/{shard}", weights({tensor: b"x"}))
+    listed = json.dumps({"weight_map": dict(zip("ab", shards, strict=True))}).encode()
+    for name in ("ema.json", "other.json"):
+        put(store, f"m/{name}", listed)
+    found = superseded(route(store, "m", "m/ema.json"), REQUEST, shards, "same")
+    assert set(found) == {*shards, "ema.json"}
+
+
+def test_the_index_that_was_read_stays_elsewhere() -> None:
+    """The index of a source in another directory is not in the target, whatever is there."""
+    store = MemoryStore()
+    put(store, "m/a-00001-of-00001.safetensors", weights({"a": b"x"}))
+    listed = {"weight_map": {"a": "a-00001-of-00001.safetensors"}}
+    put(store, "m/ema.json", json.dumps(listed).encode())
+    put(store, "out/ema.json", b"mine")
+    put(store, "out/model.safetensors", weights({"b": b"y"}))
+    names = ("model.safetensors",)
+    found = superseded(route(store, "out", "m/ema.json"), REQUEST, names, "same")
+    assert found == ("model.safetensors",)
+
+
+def test_a_distributed_checkpoint_is_in_the_way() -> None:
+    """A directory with the data files of a distributed checkpoint holds a checkpoint."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "out/__0_0.distcp", b"slices")
+    with pytest.raises(TargetExistsError, match="already holds a checkpoint"):
+        giving_way(store, "out", "nothing")

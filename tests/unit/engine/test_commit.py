@@ -11,7 +11,7 @@ import pytest
 from shardctl.engine import commit as commits
 from shardctl.engine import exchange
 from shardctl.engine.interrupted import is_half_replaced
-from shardctl.engine.journal import COMMIT, LOCK, Commit, Journal, RunIdentity
+from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
 from shardctl.engine.nested import Nested
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.staging import Staging
@@ -124,12 +124,15 @@ def test_interrupted_anywhere(steps: int) -> None:
 
 
 def test_nothing_to_recover() -> None:
-    """Without a staging directory or a commit in it, nothing is done and no lock is taken."""
+    """Without a staging directory nothing is done; with an unfinished run and no commit in it, no
+    lock is taken.
+    """
     store = MemoryStore()
     assert commits.recover(store, "t") is None
-    store.make_directory(f"t/{STAGING}")
-    assert commits.recover(store, "t") is None
-    assert names(store, f"t/{STAGING}") == []
+    put(store, f"t/{STAGING}/{PLAN}", b"?")
+    with store.lock(f"t/{STAGING}/{LOCK}"):
+        assert commits.recover(store, "t") is None
+    assert names(store, f"t/{STAGING}") == [PLAN]
 
 
 def test_recovery_does_not_wait() -> None:
@@ -309,3 +312,38 @@ def test_a_commit_that_leads_out_is_refused(name: str) -> None:
     with pytest.raises(StorageError, match="is not a journal"):
         commits.recover(store, "t")
     assert get(store, "t/old") == b"old"
+
+
+@pytest.mark.parametrize("left", [(), ("lock",), ("files/", "old/"), ("lock", "lock~", "files/")])
+def test_what_a_run_left_in_its_last_steps_is_removed(
+    tmp_path: Path, left: tuple[str, ...]
+) -> None:
+    """A run that was killed while it tidied up leaves nothing for good, though the next one finds
+    its result up to date.
+    """
+    own = tmp_path / STAGING
+    own.mkdir()
+    for name in left:
+        (own / name).mkdir() if name.endswith("/") else (own / name).touch()
+    assert commits.recover(LocalStore(), str(tmp_path)) is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kept", ["plan.json", "a file of the user"])
+def test_what_more_is_there_stays(tmp_path: Path, kept: str) -> None:
+    """An unfinished run stays as it is, and so does what no run wrote."""
+    own = tmp_path / STAGING
+    (own / "files").mkdir(parents=True)
+    (own / kept).touch()
+    assert commits.recover(LocalStore(), str(tmp_path)) is None
+    assert (own / kept).exists()
+    assert (own / "files").exists() == (kept == "plan.json")
+
+
+def test_a_run_that_is_at_work_is_left_alone(tmp_path: Path) -> None:
+    """Where the lock is held, a run is just beginning: its directories stay."""
+    own = tmp_path / STAGING
+    (own / "files").mkdir(parents=True)
+    with LocalStore().lock(str(own / "lock")):
+        assert commits.recover(LocalStore(), str(tmp_path)) is None
+        assert (own / "files").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -85,3 +86,15 @@ def test_gathered_elements_are_sampled() -> None:
     builder = LayoutBuilder()
     builder.record(Gather(Extent("s", 2, 6), 1, (3, 2), (1, 3)))
     assert list(sampled(builder.build())) == [Extent("s", 2, 6)]
+
+
+def test_sources_across_a_network_are_not_sampled() -> None:
+    """Where versions are a server's own marks, no block is asked for."""
+    from shardctl.stores.remote.store import RemoteStore
+    from shardctl.stores.remote.web import WebClient
+
+    layout = layout_of([100, 100])
+    store = RemoteStore("https://host", WebClient("https://host"))
+    with Sources(store, {}) as sources:
+        assert sample(layout, sources) == hashlib.sha256().hexdigest()
+    assert store.traffic().requests == 0

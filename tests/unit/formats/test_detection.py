@@ -100,3 +100,58 @@ def test_a_file_that_is_not_a_checkpoint_is_named_for_what_it_is(
     assert words in findings[0].message + " " + findings[0].hint
     assert findings[0].file == "a/file"
     assert findings[0].hint
+
+
+def _for_both() -> bytes:
+    """A safetensors file whose only tensor's bytes end as a zip does."""
+    end = b"PK\x05\x06" + bytes(18)
+    return bytes(save_safetensors({"a": torch.frombuffer(bytearray(end), dtype=torch.uint8)}))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "sub/x.safetensors"])
+def test_the_name_decides_between_formats_that_claim_a_file(name: str) -> None:
+    """A file that two formats claim is read as its name says, as loaders do."""
+    findings: list[Finding] = []
+    file = read_file(BytesReader(name, _for_both()), findings.append)
+    assert not findings
+    assert file is not None
+    assert file.format == "safetensors"
+
+
+def test_a_name_that_promises_another_of_the_claims_is_believed() -> None:
+    """What torch would open as a zip is read as one where its name says so, and refused as one."""
+    findings: list[Finding] = []
+    assert read_file(BytesReader("model.bin", _for_both()), findings.append) is None
+    assert [finding.code for finding in findings] == ["zip-ambiguous"]
+
+
+def test_two_claims_without_a_name_to_decide_are_an_error() -> None:
+    """Where the name promises nothing, a file that two formats claim is sound for neither."""
+    _, findings = _read(_for_both())
+    assert [(finding.code, finding.severity) for finding in findings] == [
+        ("container-misnamed", "error")
+    ]
+
+
+class _Asked(BytesReader):
+    """A reader that remembers what was asked of it."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        super().__init__(path, data)
+        self.offsets: list[int] = []
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes, and remember where."""
+        self.offsets.append(offset)
+        return super().read(offset, length)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.safetensors", save_safetensors({"a": torch.zeros(300)})), ("a.bin", _torch())],
+)
+def test_the_end_is_not_read_where_the_beginning_is_enough(name: str, data: bytes) -> None:
+    """A file that begins as its name promises costs no look at its end, which may be far."""
+    reader = _Asked(name, data)
+    assert recognise_file(reader) is not None
+    assert reader.offsets == [0]

@@ -65,6 +65,15 @@ def test_random_checkpoints(seed: int) -> None:
     _assert_same(value, _save(value))
 
 
+def test_empty_tensors_of_two_types_share_a_storage() -> None:
+    """Torch saves empty tensors of several types on one storage, and each has its type again."""
+    storage = torch.UntypedStorage(0)
+    types = (torch.float32, torch.int64, torch.bool)
+    value = {str(each): torch.empty(0, dtype=each).set_(storage) for each in types}
+    data = _save(value)
+    _assert_same(value, data)
+
+
 def test_parameters_and_nesting() -> None:
     """Nested state dicts and parameters are found; what is not a tensor is reported with
     its kind.

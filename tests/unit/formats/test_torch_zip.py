@@ -106,6 +106,15 @@ def test_tied_and_shared() -> None:
     assert len({tensor.storage.identity for tensor in tensors.values()}) == 2
 
 
+def test_empty_tensors_of_two_types_share_a_storage() -> None:
+    """Torch saves empty tensors of several types on one storage, and each has its type again."""
+    storage = torch.UntypedStorage(0)
+    types = (torch.float32, torch.int64, torch.bool)
+    value = {str(each): torch.empty(0, dtype=each).set_(storage) for each in types}
+    data = _save(value)
+    _assert_same(value, data)
+
+
 def test_parameters_and_attributes() -> None:
     """Parameters, tensors with attributes and buffers of a module are tensors."""
     marked = torch.ones(3)

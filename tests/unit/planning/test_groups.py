@@ -78,6 +78,17 @@ def test_storages_and_names_join_one_unit() -> None:
     assert [unit.nbytes for unit in units] == [24, 4]
 
 
+@pytest.mark.parametrize(
+    "inner", ["model.norm.weight", "model.fc.bias", "model.layers.0.scale", "model.0", "model.0.w"]
+)
+def test_a_module_of_the_same_name_owns_nothing(inner: str) -> None:
+    """A tensor with the name of a module does not hold its parameters together, which keep what
+    continues them.
+    """
+    names = ["model", "model.a.w", "model.a.w.absmax", inner]
+    assert owners_of(names) == {"model.a.w.absmax": "model.a.w"}
+
+
 def test_what_belongs_to_a_recorded_name_is_with_the_kept_one() -> None:
     """A tensor that continues a name which is only recorded stays with the tensor that has its
     bytes.
@@ -139,9 +150,14 @@ def test_a_group_over_the_limit_is_a_shard_by_its_weight() -> None:
         lambda count: [".".join(["a"] * 50)] + [f"l.{number}" for number in range(count)],
         lambda count: [f"l.{number // 4}.w{'.s' * (number % 4)}" for number in range(count)],
         lambda count: [".a" * length for length in range(1, 1000)] + ["." * (count * 10)],
-        lambda count: ["w", *(f"w.{number}" for number in range(count))],
+        lambda count: ["w", *(f"w.s{number}" for number in range(count))],
+        lambda count: (
+            [".".join(["m"] * n) for n in range(1, 2000)]
+            + [".".join(["m"] * 2000) + ".0"]
+            + [f"m.{number}" for number in range(count)]
+        ),
     ],
-    ids=["plain", "groups", "prefixes", "one-group"],
+    ids=["plain", "groups", "prefixes", "one-group", "modules"],
 )
 def test_many_names_take_time_by_their_number(make: Callable[[int], list[str]]) -> None:
     """A hundred thousand names take less than two seconds of processor time, however they

@@ -25,7 +25,9 @@ def test_a_label_keeps_its_last_parts() -> None:
     label = "self_attn.q_proj.weight"
     assert _last_parts(label, 30 * CHARACTER) == label
     assert _last_parts(label, 15 * CHARACTER + 1) == "q_proj.weight"
-    assert _last_parts(label, 8 * CHARACTER + 1) == "weight"
+    assert _last_parts(label, 8 * CHARACTER + 1) == "q_proj"
+    assert _last_parts("q_proj.bias", 8 * CHARACTER + 1) == "bias"
+    assert _last_parts("weight", 4 * CHARACTER + 1) == "we…t"
 
 
 def test_facts_are_left_out_whole() -> None:

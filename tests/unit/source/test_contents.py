@@ -7,11 +7,11 @@ import io
 import pytest
 import torch
 
-from shardctl.errors import InputError, MissingError
+from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.source.locate import find_source
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.support.memory_checkpoints import put
+from tests.support.memory_checkpoints import put, weights
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
 ZERO = "python -m deepspeed.utils.zero_to_fp32"
@@ -30,7 +30,8 @@ def error_of(*names: str, data: bytes = b"?") -> InputError:
 @pytest.mark.parametrize(
     ("names", "what", "hint"),
     [
-        (("__0_0.distcp", "__1_0.distcp"), "(DCP) without its .metadata", "the whole directory"),
+        (("__0_0.distcp",), "(DCP) without its '.metadata'", "copy the whole directory"),
+        (("__0_0.distcp", "__1_0.distcp"), "(DCP) without its '.metadata'", "copy"),
         (("latest", "global_step10/x", "zero_to_fp32.py"), "ZeRO", f"{ZERO} d weights"),
         (("bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt",), "ZeRO", f"{ZERO} d/.. weights"),
         (("mp_rank_00/model_optim_rng.pt", "mp_rank_01/x"), "Megatron", "Megatron"),
@@ -54,6 +55,15 @@ def test_layouts_of_directories(names: tuple[str, ...], what: str, hint: str) ->
     assert error.exit_code == 3
 
 
+def test_a_data_file_of_a_distributed_checkpoint_is_not_read_alone() -> None:
+    """Slices are not tensors: the file that has some is refused, and the directory is named."""
+    store = MemoryStore()
+    put(store, "d/__0_0.distcp", b"?")
+    with pytest.raises(InputError, match="slices of tensors") as caught:
+        find_source(store, "d/__0_0.distcp")
+    assert "'.metadata'" in caught.value.hint
+
+
 def test_files_of_ranks_are_slices() -> None:
     """The files that ranks wrote are slices of one model, not checkpoints to choose from."""
     out = io.BytesIO()
@@ -61,6 +71,35 @@ def test_files_of_ranks_are_slices() -> None:
     error = error_of(*(f"model_world_size_2_rank_{rank}.pt" for rank in "01"), data=out.getvalue())
     assert "2 files of one model, sliced for as many ranks" in error.message
     assert "verl.model_merger merge --backend fsdp --local_dir d " in error.hint
+
+
+def test_adapters_of_several_ranks_are_no_slices() -> None:
+    """The rank of an adapter is a size, so such files are checkpoints to choose from."""
+    store = MemoryStore()
+    for rank in (8, 16):
+        put(store, f"d/lora_rank_{rank}.pt", weights({"a": b"1"}, "bin"))
+    with pytest.raises(UsageError, match="2 checkpoints, and nothing says which one is meant"):
+        find_source(store, "d")
+    error = error_of("x_rank_0.pt", "x_rank_1.pt", data=weights({"a": b"1"}, "bin"))
+    assert "2 files of one model, sliced" in error.message
+
+
+@pytest.mark.parametrize("source", ["d", "d/model_world_size_8_rank_3.pt"])
+def test_the_file_of_one_rank_is_a_slice(source: str) -> None:
+    """A file of one rank among several is called a slice, alone in a directory and by its name."""
+    store = MemoryStore()
+    put(store, "d/model_world_size_8_rank_3.pt", weights({"a": b"1"}, "bin"))
+    (found,) = find_source(store, source).findings
+    assert (found.code, found.severity) == ("shard-set-incomplete", "warning")
+    assert "what rank 3 of 8 holds" in found.message
+
+
+@pytest.mark.parametrize("name", ["model_world_size_1_rank_0.pt", "lora_rank_16.pt", "rank.pt"])
+def test_the_only_rank_has_everything(name: str) -> None:
+    """The file of an only rank is whole, and a rank without their number is only a name."""
+    store = MemoryStore()
+    put(store, name, weights({"a": b"1"}, "bin"))
+    assert find_source(store, name).findings == ()
 
 
 def test_the_files_of_a_directory_are_counted() -> None:

@@ -1,63 +1,46 @@
-"""Ids and URLs of what is not on this machine become the command that fetches it."""
+"""Ids of the hub and the addresses of its pages."""
 
 from __future__ import annotations
 
 import pytest
 
-from shardctl.stores.elsewhere import fetching, hub_id
+from shardctl.stores.elsewhere import HubName, hub_id, hub_page
+from shardctl.stores.registry import open_store
+from shardctl.stores.remote.hub import HubClient
 
 
 @pytest.mark.parametrize(
-    ("url", "command"),
+    ("url", "named"),
     [
-        ("hf://org/name", "hf download org/name --local-dir name"),
-        ("hf://org/name@v1.0", "hf download org/name --revision v1.0 --local-dir name"),
-        ("hf://datasets/org/name", "hf download org/name --repo-type dataset --local-dir name"),
-        ("https://huggingface.co/org/name", "hf download org/name --local-dir name"),
-        ("https://huggingface.co/org/name/", "hf download org/name --local-dir name"),
-        ("https://hf.co/org/name/tree/main", "hf download org/name --local-dir name"),
-        (
-            "https://huggingface.co/org/name/tree/refs-pr-1",
-            "hf download org/name --revision refs-pr-1 --local-dir name",
-        ),
+        ("https://huggingface.co/org/name", "hf://org/name"),
+        ("https://huggingface.co/org/name/?tab=x#files", "hf://org/name"),
+        ("https://hf.co/org/name/tree/main", "hf://org/name"),
+        ("https://huggingface.co/org/name/tree/refs-pr-1", "hf://org/name@refs-pr-1"),
         (
             "https://huggingface.co/org/name/resolve/main/sub/a%20b.bin?download=true",
-            "hf download org/name 'sub/a b.bin' --local-dir name",
+            "hf://org/name/sub/a b.bin",
         ),
-        (
-            "https://example.com/a/model.safetensors",
-            "curl --fail --location --remote-name https://example.com/a/model.safetensors",
-        ),
-        ("s3://bucket/models/x/", "aws s3 cp --recursive s3://bucket/models/x/ x"),
-        ("gs://bucket", "gcloud storage cp --recursive gs://bucket bucket"),
+        ("https://huggingface.co/org/name/blob/v1/m.bin", "hf://org/name@v1/m.bin"),
+        ("https://huggingface.co/spaces", None),
+        ("https://example.com/org/name", None),
     ],
 )
-def test_a_url_becomes_a_command(url: str, command: str) -> None:
-    """The hub's own client fetches what is on the hub, the usual clients the rest."""
-    assert fetching(url) == f"`{command}`"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://host/x",
-        "hf://",
-        "hf://-x/y",
-        "hf://org",
-        "s3://",
-        "https://example.com/`id`",
-        "https://huggingface.co/spaces",
-    ],
-)
-def test_an_unknown_url_has_no_command(url: str) -> None:
-    """No command is made up for other schemes, nor for what would be unsafe to paste."""
-    assert fetching(url) is None
+def test_pages_of_the_hub(url: str, named: str | None) -> None:
+    """The address of a page, or of a file, means what is on the hub."""
+    found = hub_page(url)
+    assert (None if found is None else found.url) == named
+    if named is not None:
+        store, path = open_store(url)
+        assert path == named
+        assert isinstance(getattr(store, "_client", None), HubClient)
 
 
 def test_what_is_pasted_is_quoted() -> None:
-    """Characters that a shell reads are quoted in the command."""
-    command = fetching("https://example.com/a;rm -rf x")
-    assert command == ("`curl --fail --location --remote-name 'https://example.com/a;rm -rf x'`")
+    """Characters that a shell reads are quoted in the command that fetches a file."""
+    named = HubName("org/name", "v1", "a;rm -rf x", "dataset")
+    assert named.command == (
+        "`hf download org/name 'a;rm -rf x' --repo-type dataset --revision v1 --local-dir name`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,9 +50,11 @@ def test_what_is_pasted_is_quoted() -> None:
         ("org/name@main", "org/name"),
         ("huggingface.co/org/name", "org/name"), ("./org", None), ("../name", None), ("name", None),
         ("a/b/c", None), ("/org/name", None), ("org/na me", None), ("-x/name", None),
+        ("gpt2", "gpt2"), ("bert-base-uncased", "bert-base-uncased"), ("t5-small", "t5-small"),
+        ("distilroberta-base", "distilroberta-base"), ("bert", None), ("gpt2.safetensors", None),
     ],
 )  # fmt: skip
 def test_ids_of_the_hub(text: str, repo: str | None) -> None:
-    """An id is an organisation and a name; a path of another form is none."""
+    """Ids have an organisation, but for those of the first models; other paths are none."""
     found = hub_id(text)
     assert (None if found is None else found.repo) == repo

@@ -173,6 +173,28 @@ def test_a_dead_holder_is_taken_over(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@posix
+@pytest.mark.usefixtures("by_file")
+def test_what_a_dead_takeover_left_goes_too(tmp_path: Path) -> None:
+    """The lock on removing a lock, of a process that ended while it held that, is not left over."""
+    path = tmp_path / "lock"
+    _note(tmp_path / "lock~", pid=_ended_process())
+    with STORE.lock(str(path)):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@posix
+@pytest.mark.usefixtures("by_file")
+def test_a_takeover_that_is_under_way_is_left_alone(tmp_path: Path) -> None:
+    """The lock on removing a lock that a live process holds stays where it is."""
+    path = tmp_path / "lock"
+    _note(tmp_path / "lock~", pid=os.getpid())
+    with STORE.lock(str(path)):
+        pass
+    assert [each.name for each in tmp_path.iterdir()] == ["lock~"]
+
+
 class Between:
     """Lets a rival run before the system call of a number, of all that a process makes for a lock.
 

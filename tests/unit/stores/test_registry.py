@@ -7,7 +7,7 @@ import pytest
 from shardctl.errors import UsageError
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
-from shardctl.stores.registry import open_store, register
+from shardctl.stores.registry import open_store, open_together, register
 from shardctl.testing.memory import MemoryStore
 
 
@@ -36,14 +36,14 @@ def test_a_path_is_local(path: str) -> None:
 
 def test_an_unknown_scheme_names_what_is_known() -> None:
     """A URL that no store is known for is a usage error, with the schemes that can be used."""
-    with pytest.raises(UsageError, match="unknown scheme, s3://") as caught:
-        open_store("s3://bucket/m")
-    assert caught.value.file == "s3://bucket/m"
+    with pytest.raises(UsageError, match="unknown scheme, ftp://") as caught:
+        open_store("ftp://bucket/m")
+    assert caught.value.file == "ftp://bucket/m"
     assert "a path of this machine" in caught.value.hint
     undo = register("Mem", lambda url: (MemoryStore(), url))
     try:
         with pytest.raises(UsageError) as caught:
-            open_store("s3://bucket/m")
+            open_store("ftp://bucket/m")
     finally:
         undo()
     assert "mem://" in caught.value.hint
@@ -77,3 +77,13 @@ def test_what_cannot_be_a_scheme_is_refused(scheme: str) -> None:
     """A scheme that no URL could have is a mistake of the program that registers it."""
     with pytest.raises(ValueError, match="not a scheme"):
         register(scheme, lambda url: (MemoryStore(), url))
+
+
+def test_files_of_different_places_are_not_joined() -> None:
+    """One URL among several sources is refused, by its address without what may be secret."""
+    with pytest.raises(UsageError, match="only on this machine") as caught:
+        open_together(["a.safetensors", "https://me:secret@host/b.safetensors?token=x"])
+    assert caught.value.file == "https://host/b.safetensors"
+    store, paths = open_together(["a", "b"])
+    assert type(store) is LocalStore
+    assert paths == ["a", "b"]

@@ -17,7 +17,8 @@ from shardctl.stores.registry import open_store, register
 from shardctl.testing.builders import safetensors_bytes
 from shardctl.testing.memory import MemoryStore
 from shardctl.testing.suites.fixtures import put as put_file
-from shardctl.testing.suites.stores import CAPABILITIES, StoreSuite
+from shardctl.testing.suites.reading import CAPABILITIES
+from shardctl.testing.suites.stores import StoreSuite
 from shardctl.verify.run import Thoroughness, verify
 from tests.support.observers import Counting
 from tests.toy.store import ToyStore

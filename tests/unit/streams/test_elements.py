@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.boxes import fault
+from shardctl.boxes import fault, narrow
 from shardctl.layout import Assemble, Convert, Copy, Elements, Gather, pieces_of
 from shardctl.model import DTYPES, Assembled, Box, Cast, Extent, Storage, Tensor, made_tensor
 from shardctl.stores.base import BUFFER_BYTES
@@ -152,3 +153,89 @@ def test_memory_is_bounded() -> None:
         tracemalloc.stop()
     assert total == len(data)
     assert peak < 5 * BUFFER_BYTES
+
+
+@given(assembled(), st.data())
+def test_regions_of_what_is_assembled(
+    made: tuple[Tensor, np.ndarray, bytes], data: st.DataObject
+) -> None:
+    """The part of a tensor in each region has the region's shape and elements, and its boxes cover
+    it; so has that of a view, and of a tensor that is assembled in a flat grid.
+    """
+    tensor, array, held = made
+    whole = array.tobytes()
+    flat = made_tensor("", F32, array.shape, _in_runs(array.size, len(held)), "flat")
+    plain = Tensor("", F32, array.shape, Storage(Extent("f", len(held), array.nbytes), "plain"))
+    turned = Tensor(
+        "",
+        F32,
+        array.shape[::-1],
+        plain.storage,
+        0,
+        tuple(step // 4 for step in array.strides[::-1]),
+    )
+    held += whole
+    begin = [data.draw(st.integers(0, size - 1)) for size in array.shape]
+    shape = [
+        data.draw(st.integers(1, size - at)) for at, size in zip(begin, array.shape, strict=True)
+    ]
+    for source, values in ((tensor, array), (plain, array), (turned, array.T)):
+        step = -1 if source is turned else 1
+        start, size = tuple(begin[::step]), tuple(shape[::step])
+        expected = values[
+            tuple(slice(at, at + length) for at, length in zip(start, size, strict=True))
+        ]
+        (part,) = narrow(source, [(start, size)])
+        assert part.shape == expected.shape
+        assert read_all(part, held) == np.ascontiguousarray(expected).tobytes()
+        inside = part.storage.made
+        if isinstance(inside, Assembled):
+            assert fault(inside.grid, inside.boxes) is None
+    rows = [
+        ((at, *(0 for _ in array.shape[1:])), (1, *array.shape[1:])) for at in range(len(array))
+    ]
+    parts = list(narrow(flat, rows))
+    assert b"".join(read_all(part, held) for part in parts) == whole
+
+
+def _in_runs(elements: int, offset: int) -> Assembled:
+    """So many elements of a file from an offset on, in runs of three."""
+    return Assembled(
+        (elements,),
+        tuple(
+            Box(
+                (begin,),
+                Tensor(
+                    "",
+                    F32,
+                    (min(3, elements - begin),),
+                    Storage(Extent("f", offset + 4 * begin, 4 * min(3, elements - begin)), "r"),
+                ),
+            )
+            for begin in range(0, elements, 3)
+        ),
+    )
+
+
+def read_all(tensor: Tensor, data: bytes) -> bytes:
+    """All elements of a tensor."""
+    return b"".join(read(piece, data) for piece in pieces_of(tensor))
+
+
+def test_regions_that_cannot_be_said() -> None:
+    """A part of what is converted, or of another grid that it does not follow, is an error."""
+    plain = Tensor("w", F32, (4, 2), Storage(Extent("f", 0, 32), "0"))
+    converted = made_tensor("w", BF16, (4, 2), Cast(plain), "cast")
+    other = made_tensor(
+        "w", F32, (4, 2), Assembled((2, 4), (Box((0, 0), replace(plain, shape=(2, 4))),)), "other"
+    )
+    flat = made_tensor(
+        "w", F32, (4, 2), Assembled((8,), (Box((0,), replace(plain, shape=(8,))),)), "flat"
+    )
+    for tensor, region in (
+        (converted, ((0, 0), (1, 2))),
+        (other, ((0, 0), (1, 2))),
+        (flat, ((0, 0), (4, 1))),
+    ):
+        with pytest.raises(ValueError, match="'w' is"):
+            list(narrow(tensor, [region]))

@@ -8,7 +8,9 @@ from collections.abc import Generator
 
 import pytest
 
-from shardctl.streams.pool import Threads, default_jobs, in_order
+from shardctl.streams.pool import Threads, default_jobs, in_order, observed
+from shardctl.streams.progress import Tick
+from tests.support.observers import Counting
 
 
 @pytest.mark.parametrize(("cores", "jobs"), [(None, 2), (1, 2), (2, 2), (3, 3), (4, 4), (128, 4)])
@@ -68,3 +70,15 @@ def test_a_failure_ends_it() -> None:
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="5"):
         next(results)
+
+
+def test_what_is_read_is_shown() -> None:
+    """The observer gets every byte that the work counts, as those of one file."""
+
+    def read(number: int, tick: Tick) -> int:
+        tick(number)
+        return -number
+
+    observer = Counting()
+    assert list(observed(2, read, range(5), observer, ("m", 10))) == [0, -1, -2, -3, -4]
+    assert observer.sizes == observer.advanced == observer.done == {"m": 10}

@@ -53,3 +53,10 @@ def test_which_types_are_numbers() -> None:
     """Floating-point types are; integers, packed and complex ones are not summed up."""
     assert has_statistics("F8_E4M3")
     assert not any(map(has_statistics, ("I8", "F4", "C64", "BOOL")))
+
+
+def test_sums_that_are_too_large() -> None:
+    """Where a sum or a difference is too large for F64, there is none; least and largest stay."""
+    values = torch.tensor([1.5e308, 1.5e308, -1.5e308], dtype=torch.float64)
+    assert statistics(raw(values[:2]), "F64") == Statistics(1.5e308, 1.5e308, None, 0, 0, 0)
+    assert distance(raw(values[1:]), "F64", raw(-values[1:]), "F64") == Distance(2, None, None)

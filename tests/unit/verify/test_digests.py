@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,19 @@ def test_a_truncated_file_is_not_a_wrong_digest_too() -> None:
     put(store, "d/SHA256SUMS", f"{SHA256}  model.safetensors\n".encode())
     found = verify(store, "d", Thoroughness(deep=True)).findings
     assert [finding.code for finding in found] == ["file-truncated"]
+
+
+def test_a_record_of_any_size_is_read_in_part(tmp_path: Path) -> None:
+    """What lies where the hub keeps an etag is never read whole: it may be of any size."""
+    (tmp_path / "model.safetensors").write_bytes(DATA)
+    record = tmp_path / ".cache" / "huggingface" / "download" / "model.safetensors.metadata"
+    record.parent.mkdir(parents=True)
+    record.write_bytes(f"commit\n{OTHER}\n".encode())
+    with record.open("r+b") as file:
+        file.truncate(1 << 32)
+    tracemalloc.start()
+    found = mismatches(LocalStore(), str(tmp_path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 1
+    assert peak < 2_000_000

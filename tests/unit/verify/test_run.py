@@ -109,6 +109,58 @@ def test_a_wrong_total(total: object) -> None:
     assert check(sharded(total)) == ["index-total-size"]
 
 
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"a": "a.safetensors"}, ["note index-metadata-missing"]),
+        ({"metadata": [], "weight_map": {"a": "a.safetensors"}}, ["error index-invalid"]),
+        ({"metadata": {}, "weight_map": {"a": "a.safetensors"}}, ["error index-total-size"]),
+        (
+            {
+                "metadata": {"total_size": 9},
+                "weight_map": {"a": "a.safetensors", "b": "../b.safetensors"},
+            },
+            ["error shard-name-unsafe"],
+        ),
+        (
+            {"metadata": {"total_size": 1}, "weight_map": {"x": "a.safetensors"}},
+            ["error index-tensor-missing"],
+        ),
+    ],
+    ids=["flat", "metadata", "no-total", "unsafe", "another-model"],
+)
+def test_one_fault_of_an_index_is_one_finding(
+    document: dict[str, object], expected: list[str]
+) -> None:
+    """What follows from another fault of the index, such as its total, is not reported beside it;
+    accelerate's index needs no metadata.
+    """
+    store = MemoryStore()
+    put(store, "m/a.safetensors", weights({"a": b"1"}, metadata={"format": "pt"}))
+    put(store, "m/weight_map.index.json", json.dumps(document).encode())
+    found = verify(store, "m", Thoroughness())
+    assert [f"{each.severity} {each.code}" for each in found.findings] == expected
+
+
+def test_weights_beside_the_checkpoint_are_noted() -> None:
+    """Weights of a name that no loader knows are noted, and training state, other files and the
+    set's own are not; of a file that was named nothing is said about the others.
+    """
+    store = MemoryStore()
+    put(store, "m/model.safetensors", weights({"a": b"1"}, metadata={"format": "pt"}))
+    put(store, "m/mm_projector.bin", weights({"b": b"1"}, "bin"))
+    put(store, "m/extra-00001-of-00002.safetensors", weights({"c": b"1"}))
+    put(store, "m/optimizer.bin", weights({"d": b"1"}, "bin"))
+    put(store, "m/vocabulary.bin", b"words")
+    found = verify(store, "m", Thoroughness())
+    assert found.ok
+    assert [(each.code, each.severity, each.file) for each in found.findings] == [
+        ("weights-unlisted", "note", "m/extra-00001-of-00002.safetensors"),
+        ("weights-unlisted", "note", "m/mm_projector.bin"),
+    ]
+    assert verify(store, "m/model.safetensors", Thoroughness()).findings == ()
+
+
 def test_a_flood_of_missing_shards_is_counted() -> None:
     """Of 1,000 shards that are not there, and as many without a digest, a hundred of each are
     listed, and all are counted.

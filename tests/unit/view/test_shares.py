@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.view.shares import Share, dtype_shares, percent_text, shares
+from shardctl.view.shares import Share, group_shares, percent_text, shares
 
 
 @given(st.lists(st.integers(0, 10**15), max_size=20))
@@ -26,13 +26,13 @@ def test_an_empty_whole_has_no_shares() -> None:
 
 def test_dtypes_by_their_bytes() -> None:
     """The dtype with most bytes is first; a tied tensor counts, with no bytes added."""
-    made = dtype_shares([("F32", 30), ("I64", 70), ("F32", 0)])
+    made = group_shares([("F32", 30), ("I64", 70), ("F32", 0)])
     assert [(share.name, share.nbytes, share.tensors) for share in made] == [
         ("I64", 70, 1),
         ("F32", 30, 2),
     ]
     assert [share.percent for share in made] == [70.0, 30.0]
-    assert dtype_shares([]) == ()
+    assert group_shares([]) == ()
 
 
 @pytest.mark.parametrize(

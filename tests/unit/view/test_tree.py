@@ -53,10 +53,10 @@ def test_chains_end_at_a_fork_or_a_tensor() -> None:
 def test_the_main_dtype_has_most_bytes() -> None:
     """Bytes decide, not the number of tensors; a tensor counts beside what lies below its name."""
     few = [tensor("a.x", 3), tensor("a.y", 4, dtype="U8"), tensor("a.z", 4, dtype="U8")]
-    assert tree(few).main_dtype == "F32"
-    assert tree([*few, tensor("a", 5, dtype="U8")]).main_dtype == "U8"
-    assert tree([tensor("a", 0, dtype="I8")]).main_dtype == "I8"
-    assert tree([]).main_dtype is None
+    assert tree(few).group == "F32"
+    assert tree([*few, tensor("a", 5, dtype="U8")]).group == "U8"
+    assert tree([tensor("a", 0, dtype="I8")]).group == "I8"
+    assert tree([]).group is None
 
 
 def test_repeated_blocks_are_one_line() -> None:

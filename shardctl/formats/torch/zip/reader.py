@@ -21,7 +21,7 @@ from shardctl.formats.pickle.values import PickleFaultError, StorageRef
 from shardctl.formats.sniff import called
 from shardctl.formats.torch.findings import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import looks_like_pickle
-from shardctl.formats.torch.tree import TreeError, build_tree
+from shardctl.formats.torch.tree import TreeError, build_tree, object_of
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
 from shardctl.formats.torch.zip.marks import (
@@ -62,8 +62,18 @@ class TorchZipReader:
 
         Returns None where no tensors can be made out.
         """
+        return self._read(reader, report, None)
+
+    def read_object(self, reader: Reader, report: Report, name: str) -> File | None:
+        """Read a file that may hold anything, as one entry of this name: tensors are not read.
+
+        Returns None where it cannot be made out what it holds.
+        """
+        return self._read(reader, report, name)
+
+    def _read(self, reader: Reader, report: Report, whole: str | None) -> File | None:
         try:
-            return _Reading(reader, report).file()
+            return _Reading(reader, report, whole).file()
         except ZipFaultError as fault:
             kind = zip_kind(reader)
             said = (fault.message, fault.hint) if kind is None else (called(kind), kind.hint)
@@ -73,10 +83,11 @@ class TorchZipReader:
 
 
 class _Reading:
-    """One file being read."""
+    """One file being read, as one entry of the name `whole` unless that is None."""
 
-    def __init__(self, reader: Reader, report: Report) -> None:
+    def __init__(self, reader: Reader, report: Report, whole: str | None) -> None:
         self._reader = reader
+        self._whole = whole
         self._report = report
         self._absent_crcs = False
 
@@ -189,6 +200,8 @@ class _Reading:
         self, result: Unpickled, storages: Mapping[str, Storage], record: ZipRecord
     ) -> Tree | None:
         path = self._reader.path
+        if self._whole is not None:
+            return {self._whole: object_of(result, self._whole, record.extent.length)}
         try:
             return build_tree(result, storages, path, self._report, record.extent.length)
         except TreeError as error:

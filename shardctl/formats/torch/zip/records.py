@@ -37,6 +37,7 @@ from shardctl.formats.torch.zip.structure import (
 )
 from shardctl.model import Extent
 from shardctl.stores.base import Reader
+from shardctl.stores.capabilities import Announces
 from shardctl.text import escape
 
 _LOCAL_FORM = struct.Struct("<4xHHHHHIIIHH")
@@ -120,6 +121,8 @@ def read_directory(reader: Reader) -> tuple[Directory, bytes]:
     raw = reader.read(begin, nbytes)
     if b"/constants.pkl" in raw and b"/code/" in raw:
         raise ZipFaultError("zip-invalid", TORCHSCRIPT, 0, TORCHSCRIPT_HINT)
+    if isinstance(reader, Announces):
+        reader.will_read([entry.at for entry in entries_of(raw, begin, count)])
     names = Names()
     directory = Directory(reader.path)
     headers, ends = array("Q"), array("Q")
