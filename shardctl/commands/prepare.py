@@ -125,7 +125,6 @@ def prepare(
     if completed is not None:
         notes.append("completed the replacement that an interrupted run had started")
     located = _locate(source_store, source, target_store, place, completed)
-    route = Route(source_store, located, target_store, place)
     # Read.
     accepted: list[str] = []
     checkpoint = read_checkpoint(
@@ -135,6 +134,8 @@ def prepare(
         options.key,
         drop_non_tensors=options.drop_non_tensors,
     )
+    located = located.completed(checkpoint)
+    route = Route(source_store, located, target_store, place)
     notes.extend(f"accepted damage: {what}" for what in accepted)
     notes.extend(misnamed_notes(checkpoint.files))
     # Plan.

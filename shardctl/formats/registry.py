@@ -90,8 +90,10 @@ def written_as(name: str) -> Format | None:
 
 @cache
 def all_suffixes() -> tuple[str, ...]:
-    """Return the suffixes of the weights files of all formats."""
-    return tuple(suffix for known in _formats for suffix in known.suffixes)
+    """Return the suffixes of the weights files of all formats whose files can be read alone."""
+    return tuple(
+        suffix for known in _formats if not known.is_in_pieces for suffix in known.suffixes
+    )
 
 
 def reserved_metadata() -> frozenset[str]:

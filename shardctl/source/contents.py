@@ -48,14 +48,14 @@ class _Layout:
     hint: str
 
 
-_DCP_TO_TORCH = "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch {} model.pt`"
 _ZERO_TO_FP32 = "`python -m deepspeed.utils.zero_to_fp32 {} weights`"
 _VERL = "`python -m verl.model_merger merge --backend fsdp --local_dir {} --target_dir merged`"
 _LAYOUTS = (
     _Layout(
-        re.compile(r"\.metadata|__\d+_\d+\.distcp"),
-        "it is a distributed checkpoint of torch (DCP)",
-        f"join it into one file first: {_DCP_TO_TORCH}",
+        re.compile(r".*\.distcp"),
+        "it has slices of a distributed checkpoint of torch (DCP), and no .metadata, which says "
+        "where they belong",
+        "copy the whole directory {}, with the hidden file .metadata",
     ),
     _Layout(
         re.compile(r"zero_to_fp32\.py|global_step\d+"),

@@ -7,17 +7,17 @@ opened but those of unknown names, to see whether they are weights at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, report_some
-from shardctl.formats.dcp.format import DCP, METADATA
 from shardctl.formats.registry import all_suffixes, promised_by
-from shardctl.model import Index
+from shardctl.model import Checkpoint, Index
 from shardctl.naming import parse_weights_name
 from shardctl.source.candidates import Candidate
 from shardctl.source.contents import contents, missing, slices
+from shardctl.source.distributed.find import Divided, Layout, divided_in, divided_with
 from shardctl.source.sets import incomplete, set_findings
 from shardctl.source.survey import Survey, look_at
 from shardctl.stores.base import Store
@@ -32,7 +32,7 @@ class Located:
 
     `root` is SOURCE as given; `files` are the paths of the weights, in order, also of those that
     are missing; `unlisted` are paths that look like shards of the set and are not listed by its
-    index. `distributed`: the one file is the metadata that says where the slices of tensors are.
+    index. `distributed` is how several processes saved the files, None where one did.
     `findings` came up on the way and are reported when the checkpoint is read; `notes` are
     for the user to know before that.
     """
@@ -50,7 +50,7 @@ class Located:
     unlisted: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    distributed: bool = False
+    distributed: Layout | None = None
 
     @property
     def format(self) -> str:
@@ -59,27 +59,18 @@ class Located:
         return "" if promised is None else promised.name
 
     def names(self, store: Store) -> dict[str, str]:
-        """Return by path the names of the files, as the index lists them (also `sub/a`).
-
-        Of a distributed checkpoint only its files say which others there are: these have the last
-        part of their paths.
-        """
+        """Return by path the names of the files, as the index lists them (also `sub/a`)."""
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
-        known = {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
+        return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
             store.join(self.directory, *name.split("/")): name for name in listed
         }
-        return _NamesByPath(store, known) if self.distributed else known
 
-
-class _NamesByPath(dict[str, str]):
-    """Names of files by path, which are looked for in the path where they are not known."""
-
-    def __init__(self, store: Store, known: Mapping[str, str]) -> None:
-        super().__init__(known)
-        self._store = store
-
-    def __missing__(self, path: str) -> str:
-        return self._store.split(path)[1]
+    def completed(self, checkpoint: Checkpoint) -> Located:
+        """Return this with the files that only the metadata of a distributed checkpoint names."""
+        if self.distributed is None:
+            return self
+        paths = (*self.files, *(file.path for file in checkpoint.files))
+        return replace(self, files=tuple(dict.fromkeys(paths)))
 
 
 def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located:
@@ -96,8 +87,9 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
     if kind == "directory":
         return _in_directory(store, source)
     directory, name = store.split(source)
-    if name == METADATA:
-        return _of_metadata(source, directory, source)
+    divided = divided_with(store, directory, name)
+    if divided is not None:
+        return _of_divided(source, directory, divided)
     if name.endswith(".json"):
         return _of_index(store, source, directory, name)
     return (
@@ -128,9 +120,9 @@ def each_checkpoint(store: Store, directory: str) -> tuple[list[Candidate], Iter
 
 
 def _in_directory(store: Store, directory: str) -> Located:
-    metadata = store.join(directory, METADATA)
-    if store.kind(metadata) == "file":
-        return _of_metadata(directory, directory, metadata, is_directory=True)
+    divided = divided_in(store, directory)
+    if divided is not None:
+        return _of_divided(directory, directory, divided, is_directory=True)
     survey = look_at(store, directory)
     found = survey.checkpoints()
     if not found:
@@ -140,18 +132,19 @@ def _in_directory(store: Store, directory: str) -> Located:
     return _of_candidate(survey, directory, found[0], is_directory=True)
 
 
-def _of_metadata(
-    source: str, directory: str, metadata: str, *, is_directory: bool = False
+def _of_divided(
+    source: str, directory: str, divided: Divided, *, is_directory: bool = False
 ) -> Located:
     return Located(
         source,
         directory,
-        (metadata,),
-        DCP.default_stem,
-        suffix=DCP.suffix,
+        divided.files,
+        "model",
+        suffix=divided.suffix,
         is_set=True,
         is_directory=is_directory,
-        distributed=True,
+        notes=divided.notes,
+        distributed=divided.layout,
     )
 
 

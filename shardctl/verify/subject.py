@@ -110,7 +110,7 @@ def read_subject(
     except InputError as error:
         report(as_finding(error))
         checkpoint = Checkpoint(located.format, (), ())
-    return Subject(store, located, checkpoint)
+    return Subject(store, located.completed(checkpoint), checkpoint)
 
 
 def _locate(store: Store, source: str, report: Report) -> Iterator[Located]:

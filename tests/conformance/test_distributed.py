@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -67,3 +68,49 @@ def test_a_truncated_file_is_named(saved: Path, tmp_path: Path, run_cli: RunCli)
     (tmp_path / "part" / "__0_0.distcp").write_bytes(data[:-100])
     found = run_cli("verify", tmp_path / "part", code=1).stdout
     assert "__0_0.distcp" in found
+
+
+def test_a_copy_is_compared_with_what_it_was_made_of(
+    saved: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """A key counts for the one of two checkpoints that is nested, in either order."""
+    out = tmp_path / "out"
+    call_cli("merge", saved / "dcp", out, "--key", "model", "-q")
+    for a, b in ((out, saved / "dcp"), (saved / "dcp", out)):
+        call_cli("verify", a, "--against", b, "--key", "model", "--deep", "-q")
+        assert "8 tensors equal" in run_cli("diff", a, b, "--key", "model").stderr
+    error = run_cli("verify", out, "--against", out, "--key", "model", code=3).stderr
+    assert "has no state dict at 'model'" in error
+
+
+def test_ranks_and_slices_are_shown(saved: Path, run_cli: RunCli) -> None:
+    """Inspecting says in how many slices and files the tensors are, and checking covers them."""
+    processes = len(list((saved / "dcp").glob("*.distcp")))
+    slices = {2: 12, 4: 20}[processes]
+    shown = run_cli("inspect", saved / "dcp", "--json")
+    assert f"8 tensors in {slices} slices in {processes} files" in shown.stderr
+    found = json.loads(shown.stdout)
+    assert sum(each["tensors"] for each in found["files"]) == slices
+    assert sum(each["data_size"] for each in found["files"]) == found["total_size"]
+    assert "the cover of 8 tensors by" in run_cli("verify", saved / "slices").stderr
+
+
+def test_what_is_no_tensor_and_what_is_a_piece(
+    saved: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """Entries beside the model are named, and no piece of the checkpoint is copied as a file."""
+    shutil.copytree(saved / "dcp", tmp_path / "dcp")
+    (tmp_path / "dcp" / "__7_0.distcp").write_bytes(b"left over")
+    (tmp_path / "dcp" / "config.json").write_text("{}")
+    options = ("--key", "model", "--companions", "all", "--json")
+    found = json.loads(run_cli("merge", tmp_path / "dcp", tmp_path / "out", *options).stdout)
+    left = {each["name"]: each["reason"] for each in found["not_carried"]}
+    assert left == {
+        "__7_0.distcp": "a piece of a distributed checkpoint",
+        "optimizer": "beside the chosen key",
+        "epoch": "beside the chosen key",
+    }
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+    }

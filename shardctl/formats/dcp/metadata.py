@@ -1,9 +1,10 @@
 """The `.metadata` of a distributed checkpoint, read as data: which slices there are, and where.
 
 Source: `torch/distributed/checkpoint/metadata.py` and `filesystem.py` of torch 2.13, compared with
-those of 2.1 to 2.12: a pickle of `Metadata`, with the slices of each tensor
-(`state_dict_metadata`), the place of each slice in a file (`storage_data`), and the path of each
-name in the nested state dict that was saved (`planner_data`). Nothing is imported or called.
+those of 1.13 (then in `torch/distributed/_shard/checkpoint`) to 2.12: a pickle of `Metadata`, with
+the slices of each tensor (`state_dict_metadata`), the place of each slice in a file
+(`storage_data`), and the path of each name in the nested state dict that was saved
+(`planner_data`). Nothing is imported or called.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from shardctl.formats.limits import MAX_DIMS, MAX_SIZE
+from shardctl.formats.limits import MAX_DEPTH, MAX_DIMS, MAX_SIZE
+from shardctl.formats.pickle.objects import kind_of
 from shardctl.formats.pickle.values import (
     Global,
     Mapping,
@@ -26,14 +28,15 @@ from shardctl.model import Dtype
 from shardctl.naming import check_shard_name
 from shardctl.text import escape
 
-_MODULE = "torch.distributed.checkpoint."
-_METADATA = f"{_MODULE}metadata.Metadata"
-_TENSOR = f"{_MODULE}metadata.TensorStorageMetadata"
-_BYTES = f"{_MODULE}metadata.BytesStorageMetadata"
-_INDEX = f"{_MODULE}metadata.MetadataIndex"
-_PLACE = f"{_MODULE}filesystem._StorageInfo"
-#: Slices of one tensor, at most: no training has more ranks.
-_MOST_CHUNKS = 100_000
+_MODULES = ("torch.distributed.checkpoint.", "torch.distributed._shard.checkpoint.")
+_METADATA = "metadata.Metadata"
+_TENSOR = "metadata.TensorStorageMetadata"
+_BYTES = "metadata.BytesStorageMetadata"
+_CHUNK = "metadata.ChunkStorageMetadata"
+_INDEX = "metadata.MetadataIndex"
+_PLACE = "filesystem._StorageInfo"
+#: Slices that need no place: a pickle can list one slice as often as it likes.
+_MOST_UNPLACED = 1_000
 
 
 class DcpFaultError(Exception):
@@ -112,28 +115,30 @@ def read_metadata(data: bytes) -> Saved:
     listed = root.get("state_dict_metadata")
     if not isinstance(listed, Mapping):
         raise DcpFaultError("it lists no state dict")
-    entries = (
-        _entry(name, value, nested.get(name), places) for name, value in listed.items.items()
-    )
+    entries: list[SavedTensor | SavedValue] = []
+    chunks_left = len(places) + _MOST_UNPLACED
+    for name, value in listed.items.items():
+        entry = _entry(name, value, nested.get(name), places, chunks_left)
+        chunks_left -= len(entry.chunks) if isinstance(entry, SavedTensor) else 0
+        entries.append(entry)
     return Saved(tuple(entries), unpickled.globals)
 
 
 def _entry(
-    name: object, value: object, path: object, places: dict[object, Place]
+    name: object, value: object, path: object, places: dict[object, Place], most_chunks: int
 ) -> SavedTensor | SavedValue:
     if not isinstance(name, str):
         raise DcpFaultError("a name is not text")
     keys = _path(name, path)
-    kind = value.kind if isinstance(value, Opaque) else ""
-    if kind == _BYTES:
+    if _is(value, _BYTES):
         return SavedValue(name, keys)
-    if kind != _TENSOR:
+    if not _is(value, _TENSOR):
         raise DcpFaultError("an entry is neither a tensor nor bytes", name)
     fields = _fields(value, _TENSOR)
     shape = _sizes(fields.get("size"), name)
     chunks = fields.get("chunks")
-    if not isinstance(chunks, Sequence) or len(chunks.items) > _MOST_CHUNKS:
-        raise DcpFaultError("its slices are not a list, or are too many", name)
+    if not isinstance(chunks, Sequence) or len(chunks.items) > most_chunks:
+        raise DcpFaultError("its slices are not a list, or are more than there are places", name)
     return SavedTensor(
         name,
         keys,
@@ -147,15 +152,17 @@ def _entry(
 
 def _path(name: str, path: object) -> tuple[str, ...]:
     """Return the keys that lead to an entry; its name alone where they are not recorded."""
-    if isinstance(path, tuple) and path and all(type(part) in (str, int) for part in path):
-        return tuple(map(str, path))
+    if isinstance(path, tuple) and 0 < len(path) <= MAX_DEPTH:
+        keys = tuple(str(part) for part in path if type(part) in (str, int))
+        if len(keys) == len(path):
+            return keys
     return (name,)
 
 
 def _chunk(
     name: str, number: int, chunk: object, shape: tuple[int, ...], places: dict[object, Place]
 ) -> Chunk:
-    fields = _fields(chunk, f"{_MODULE}metadata.ChunkStorageMetadata")
+    fields = _fields(chunk, _CHUNK)
     start, size = _sizes(fields.get("offsets"), name), _sizes(fields.get("sizes"), name)
     ends = [begin + length for begin, length in zip(start, size, strict=False)]
     if len(start) != len(shape) or len(size) != len(shape):
@@ -180,9 +187,14 @@ def _places(listed: object) -> Iterator[tuple[object, Place]]:
             isinstance(transforms, Sequence) and not transforms.items
         ):
             raise DcpFaultError("it was compressed or changed when it was saved", name)
-        offset = key.get("offset")
+        offset, number = key.get("offset"), key.get("index")
         place = _place(fields, name)
-        yield (name, offset if offset is not None else key.get("index")), place
+        if offset is not None:
+            yield (name, _sizes(offset, name)), place
+        elif number is None or _is_size(number):
+            yield (name, number), place
+        else:
+            raise DcpFaultError("the number of a slice is not a number", name)
 
 
 def _place(fields: dict[object, object], name: str) -> Place:
@@ -204,13 +216,21 @@ def _dtype(properties: object, name: str) -> Dtype:
     module, _, short = found.path.rpartition(".") if isinstance(found, Global) else ("", "", "")
     dtype = TORCH_DTYPES.get(short) if module == "torch" else None
     if dtype is None:
-        raise DcpFaultError(f"its type is not known ({escape(str(found))[:100]})", name)
+        raise DcpFaultError(f"its type is not known ({escape(_named(found))})", name)
     return dtype
+
+
+def _named(value: object) -> str:
+    return value.path if isinstance(value, Global) else kind_of(value)
+
+
+def _is(value: object, kind: str) -> TypeGuard[Opaque]:
+    return isinstance(value, Opaque) and value.kind in {f"{module}{kind}" for module in _MODULES}
 
 
 def _fields(value: object, kind: str) -> dict[object, object]:
     """Return the attributes of an object of a class."""
-    if isinstance(value, Opaque) and value.kind == kind:
+    if _is(value, kind):
         states = [part for part in value.parts if isinstance(part, Mapping)]
         if len(states) == 1:
             return states[0].items

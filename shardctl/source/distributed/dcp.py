@@ -8,10 +8,10 @@ its name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from shardctl.boxes import fault
 from shardctl.findings import Finding, Report
 from shardctl.formats.dcp.format import DCP, METADATA
 from shardctl.formats.dcp.metadata import (
@@ -27,7 +27,6 @@ from shardctl.formats.detection import read_file
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.values import PickleFaultError
 from shardctl.model import (
-    Assembled,
     Box,
     Extent,
     File,
@@ -35,24 +34,26 @@ from shardctl.model import (
     Storage,
     Tensor,
     Tree,
-    made_tensor,
 )
+from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN, assemble
 from shardctl.source.distributed.window import Window
 from shardctl.source.opened import Opened
 from shardctl.stores.base import Reader, Store
 from shardctl.text import escape, plural
 
-_AGAIN = "copy the whole directory again, with the files of all ranks"
-_SAVE_AGAIN = "save the checkpoint again; it cannot be completed from these files"
+_ZIP = b"PK\x03\x04"
+_BY_RANK = re.compile(r"__(?P<rank>[0-9]{1,9})_[0-9]+\.distcp")
 #: What the metadata's pickle imports in a checkpoint that torch saved.
 _KNOWN_GLOBALS = ("torch.", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath")
+
+_Slice = tuple[SavedTensor, Chunk, Place]
 
 
 @dataclass(slots=True)
 class _Data:
-    """A data file: its slices by place, as they are found, and its records with checksums."""
+    """A data file: its slices by tensor and position, and its records with checksums."""
 
-    found: dict[object, Tensor] = field(default_factory=dict)
+    found: dict[tuple[str, tuple[int, ...]], Tensor] = field(default_factory=dict)
     records: list[Storage] = field(default_factory=list)
 
 
@@ -91,14 +92,14 @@ def _metadata(reader: Reader, report: Report) -> Saved | None:
     size = reader.version.size
     if size > MAX_PICKLE_BYTES:
         message = f"it has {size:,} bytes, more than any checkpoint needs"
-        report(_fault("metadata-invalid", message, _SAVE_AGAIN, reader.path, None))
+        report(_fault("metadata-invalid", message, SAVE_AGAIN, reader.path, None))
         return None
     try:
         return read_metadata(reader.read(0, size))
     except PickleFaultError as error:
         report(_fault("pickle-invalid", error.message, error.hint, reader.path, None))
     except DcpFaultError as error:
-        report(_fault("metadata-invalid", error.message, _SAVE_AGAIN, reader.path, error.tensor))
+        report(_fault("metadata-invalid", error.message, SAVE_AGAIN, reader.path, error.tensor))
     return None
 
 
@@ -119,7 +120,7 @@ class _Files:
 
     def read(self, saved: Saved) -> None:
         """Read the headers of all slices, file after file."""
-        wanted: dict[str, list[tuple[SavedTensor, Chunk, Place]]] = {}
+        wanted: dict[str, list[_Slice]] = {}
         for entry in saved.entries:
             if isinstance(entry, SavedTensor):
                 for chunk in entry.chunks:
@@ -130,10 +131,10 @@ class _Files:
             path = self._store.join(self._directory, *filename.split("/"))
             if self._store.kind(path) != "file":
                 message = (
-                    f"listed in the metadata but missing: {plural(len(slices), 'slice')}, the "
-                    f"first of '{escape(slices[0][0].name)}'"
+                    f"listed in the metadata but missing: {plural(len(slices), 'slice')} of "
+                    f"{_rank(filename)}, the first of '{escape(slices[0][0].name)}'"
                 )
-                self._report(_fault("index-shard-missing", message, _AGAIN, path, None))
+                self._report(_fault("index-shard-missing", message, COPY_AGAIN, path, None))
                 continue
             with self._store.open(path) as reader:
                 self._opened(path, reader.version.size, number, len(wanted))
@@ -143,43 +144,65 @@ class _Files:
                     File(path, DCP.name, reader.version, {}, records=tuple(data.records))
                 )
 
-    def view(self, chunk: Chunk) -> Tensor | None:
+    def view(self, entry: SavedTensor, chunk: Chunk) -> Tensor | None:
         """Return the tensor that a slice was found to be; None where it could not be read."""
         data = None if chunk.place is None else self._data.get(chunk.place.filename)
-        return None if data is None else data.found.get(_key(chunk))
+        return None if data is None else data.found.get((entry.name, chunk.start))
 
-    def _read_slices(
-        self, reader: Reader, slices: Sequence[tuple[SavedTensor, Chunk, Place]], data: _Data
-    ) -> None:
-        whole: Tree | None = None
-        for entry, chunk, place in slices:
-            found: object
-            if place.offset + place.length > reader.version.size and _is_saved(reader, place):
-                message = "the file ends before the end of the slice: it is not complete"
-                self._report(_fault("file-truncated", message, _AGAIN, reader.path, entry.name))
-                continue
-            if _is_saved(reader, place):
-                found = self._saved(reader, entry, place, data)
+    def _read_slices(self, reader: Reader, slices: Sequence[_Slice], data: _Data) -> None:
+        """Fill `data` with the slices in one file, and report those that are not as they should be.
+
+        In the safetensors form all slices are said to begin at the beginning of the file.
+        """
+        head = reader.read(0, min(len(_ZIP), reader.version.size))
+        if head == _ZIP or any(place.offset for _, _, place in slices):
+            found = self._saved(reader, slices, data)
+        else:
+            found = self._named(reader, slices)
+        for (entry, chunk, _), tensor in found:
+            wrong = _difference(tensor, entry, chunk)
+            if wrong is None:
+                data.found[entry.name, chunk.start] = tensor
             else:
-                if whole is None:
-                    file = read_file(reader, self._report)
-                    whole = {} if file is None else file.tree
-                found = whole.get(entry.name)
-            if isinstance(found, Tensor):
-                wrong = _difference(found, entry, chunk)
-                if wrong is None:
-                    data.found[_key(chunk)] = found
-                else:
-                    self._report(
-                        _fault("tensor-size-mismatch", wrong, _SAVE_AGAIN, reader.path, entry.name)
-                    )
-            elif found is None and whole is not None:
-                message = "the file does not hold the slice that the metadata says is there"
                 self._report(
-                    _fault("index-tensor-missing", message, _AGAIN, reader.path, entry.name)
+                    _fault("tensor-size-mismatch", wrong, SAVE_AGAIN, reader.path, entry.name)
                 )
 
+    def _named(self, reader: Reader, slices: Sequence[_Slice]) -> Iterator[tuple[_Slice, Tensor]]:
+        """Yield the slices of a file of named tensors."""
+        file = read_file(reader, self._report)
+        for each in slices if file is not None else ():
+            name = each[0].name
+            found = None if file is None else file.tree.get(name)
+            if isinstance(found, Tensor):
+                yield each, found
+            else:
+                message = "the file does not hold the slice that the metadata says is there"
+                self._report(_fault("index-tensor-missing", message, COPY_AGAIN, reader.path, name))
+
     def _saved(
+        self, reader: Reader, slices: Sequence[_Slice], data: _Data
+    ) -> Iterator[tuple[_Slice, Tensor]]:
+        """Yield the slices that are a file of torch.save each, within a data file."""
+        end = 0
+        for each in sorted(slices, key=lambda each: each[2].offset):
+            entry, _, place = each
+            wrong = None
+            if place.offset < end:
+                # One part of a file would be read for each of the names that claim it.
+                wrong = "tensor-slices", "its bytes are those of another slice as well", SAVE_AGAIN
+            elif place.offset + place.length > reader.version.size:
+                message = "the file ends before the end of the slice: it is not complete"
+                wrong = "file-truncated", message, COPY_AGAIN
+            if wrong is not None:
+                self._report(_fault(*wrong, reader.path, entry.name))
+                continue
+            end = place.offset + place.length
+            found = self._slice(reader, entry, place, data)
+            if found is not None:
+                yield each, found
+
+    def _slice(
         self, reader: Reader, entry: SavedTensor, place: Place, data: _Data
     ) -> Tensor | None:
         """Return the one tensor of a file of torch.save that is a range of a data file."""
@@ -189,14 +212,14 @@ class _Files:
             self._report(replace(finding, offset=offset, tensor=entry.name))
 
         file = read_file(Window(reader, place.offset, place.length), shifted)
-        tensors = (
-            []
-            if file is None
-            else [each for each in file.tree.values() if isinstance(each, Tensor)]
-        )
-        if file is None or len(tensors) != 1:
+        if file is None:
             return None
-        (tensor,) = tensors
+        values = tuple(file.tree.values())
+        if len(values) != 1 or not isinstance(values[0], Tensor):
+            message = "the slice is not one tensor of a kind that is read"
+            self._report(_fault("tensor-unread", message, SAVE_AGAIN, reader.path, entry.name))
+            return None
+        tensor = values[0]
         data.records += [
             _moved(record, place.offset, f"{entry.name}/{record.key}") for record in file.records
         ]
@@ -204,19 +227,15 @@ class _Files:
         return replace(tensor, storage=storage)
 
 
-def _is_saved(reader: Reader, place: Place) -> bool:
-    """Whether a file of torch.save begins at a place: else the data file is safetensors."""
-    within = place.offset + 4 <= reader.version.size
-    return within and reader.read(place.offset, 4) == b"PK\x03\x04"
+def _rank(filename: str) -> str:
+    """Return which process saved a file of that name, in words."""
+    named = _BY_RANK.fullmatch(filename)
+    return "an unknown rank" if named is None else f"rank {int(named['rank']):,}"
 
 
 def _moved(storage: Storage, by: int, key: str) -> Storage:
     extent = storage.extent
     return Storage(Extent(extent.path, extent.offset + by, extent.length), key, storage.crc32)
-
-
-def _key(chunk: Chunk) -> object:
-    return (chunk.place, chunk.start, chunk.shape)
 
 
 def _difference(found: Tensor, entry: SavedTensor, chunk: Chunk) -> str | None:
@@ -234,26 +253,10 @@ def _value(
     """Return an entry of the tree; None for a tensor that cannot be put together."""
     if isinstance(entry, SavedValue):
         return NonTensor(entry.name, "bytes of a pickle")
-    if 0 in entry.shape:
-        return Tensor(
-            entry.path[-1], entry.dtype, entry.shape, Storage(Extent(path, 0, 0), entry.name)
-        )
     boxes = _boxes(entry, files)
     if boxes is None:
         return None  # which has been reported with the file that a slice should be in
-    wrong: Finding | None
-    if entry.dtype.bits % 8:
-        message = f"slices of {entry.dtype.name} are not read"
-        wrong = _fault("metadata-invalid", message, _SAVE_AGAIN, path, entry.name)
-    else:
-        wrong = _uncovered(entry, boxes, path)
-    if wrong is not None:
-        report(wrong)
-        return None
-    if len(boxes) == 1:
-        return replace(boxes[0].tensor, name=entry.path[-1])
-    made = Assembled(entry.shape, boxes)
-    return made_tensor(entry.path[-1], entry.dtype, entry.shape, made, entry.name)
+    return assemble(entry.name, entry.dtype, entry.shape, boxes, path, report)
 
 
 def _boxes(entry: SavedTensor, files: _Files) -> tuple[Box, ...] | None:
@@ -262,26 +265,11 @@ def _boxes(entry: SavedTensor, files: _Files) -> tuple[Box, ...] | None:
     for chunk in entry.chunks:
         # A slice without a place was not saved by any process: that is a gap.
         if chunk.place is not None and 0 not in chunk.shape:
-            view = files.view(chunk)
+            view = files.view(entry, chunk)
             if view is None:
                 return None
             boxes.append(Box(chunk.start, view))
     return tuple(boxes)
-
-
-def _uncovered(entry: SavedTensor, boxes: Sequence[Box], path: str) -> Finding | None:
-    """Return the finding for slices that do not cover their tensor exactly once."""
-    wrong = fault(entry.shape, boxes)
-    if wrong is None:
-        return None
-    where = f"position {list(wrong.position)} of {list(entry.shape)}"
-    if wrong.boxes:
-        paths = (box.tensor.storage.extent.path for box in wrong.boxes[:2])
-        files = " and ".join(f"'{escape(each)}'" for each in dict.fromkeys(paths))
-        message = f"several slices cover {where}, in {files}"
-    else:
-        message = f"no slice covers {where}"
-    return _fault("tensor-slices", message, _SAVE_AGAIN, path, entry.name)
 
 
 def _put(tree: Tree, entry: SavedTensor | SavedValue, value: Tensor | NonTensor | None) -> None:
@@ -296,6 +284,6 @@ def _put(tree: Tree, entry: SavedTensor | SavedValue, value: Tensor | NonTensor 
         node = inner
     else:
         if entry.path[-1] not in node:
-            node[entry.path[-1]] = value
+            node[entry.path[-1]] = replace(value, name=entry.path[-1])
             return
-    tree[entry.name] = replace(value, name=entry.name)
+    tree[entry.name] = value

@@ -30,8 +30,7 @@ def error_of(*names: str, data: bytes = b"?") -> InputError:
 @pytest.mark.parametrize(
     ("names", "what", "hint"),
     [
-        ((".metadata", "__0_0.distcp"), "(DCP)", "dcp_to_torch d model.pt"),
-        (("__0_0.distcp", "__1_0.distcp"), "(DCP)", "dcp_to_torch"),
+        (("__0_0.distcp", "__1_0.distcp"), "(DCP), and no .metadata", "hidden file .metadata"),
         (("latest", "global_step10/x", "zero_to_fp32.py"), "ZeRO", f"{ZERO} d weights"),
         (("bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt",), "ZeRO", f"{ZERO} d/.. weights"),
         (("mp_rank_00/model_optim_rng.pt", "mp_rank_01/x"), "Megatron", "Megatron"),
