@@ -87,7 +87,7 @@ def find_source(store: Store, source: str, *, whole_set: bool = True) -> Located
     if kind == "directory":
         return _in_directory(store, source)
     directory, name = store.split(source)
-    divided = divided_with(store, directory, name)
+    divided = divided_with(store, directory, name, whole_set=whole_set)
     if divided is not None:
         return _of_divided(source, directory, divided)
     if name.endswith(".json"):
@@ -143,6 +143,7 @@ def _of_divided(
         suffix=divided.suffix,
         is_set=True,
         is_directory=is_directory,
+        findings=divided.findings,
         notes=divided.notes,
         distributed=divided.layout,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.checkpoint._consolidate_hf_safetensors import consolidate_safetensors_files
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from tests.support.distributed import save_distributed
@@ -25,13 +26,15 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("target_format", ["safetensors", "bin"])
 @pytest.mark.parametrize(
-    ("name", "options"), [("dcp", ("--key", "model")), ("slices", ())], ids=["torch", "safetensors"]
+    ("name", "options"),
+    [("dcp", ("--key", "model")), ("slices", ()), ("hub", ())],
+    ids=["torch", "safetensors", "hub"],
 )
 def test_a_distributed_checkpoint_is_one_of_whole_tensors(
     saved: Path, tmp_path: Path, name: str, options: tuple[str, ...], target_format: str
 ) -> None:
     """Slices along rows, columns and both, uneven and empty ones, replicated tensors and scalars
-    become what was divided, in either serialisation; the same options prove it.
+    become what was divided, however they were saved; the same options prove it.
     """
     out = tmp_path / "out"
     call_cli(
@@ -47,6 +50,39 @@ def test_torch_puts_the_same_together(saved: Path, tmp_path: Path) -> None:
     theirs = torch.load(tmp_path / "torch.pt")["model"]
     call_cli("merge", saved / "dcp", tmp_path / "ours.safetensors", "--key", "model", "-q")
     assert_equal(load(tmp_path / "ours.safetensors"), theirs)
+
+
+def test_torch_consolidates_the_same(saved: Path, tmp_path: Path) -> None:
+    """Torch's own consolidation of files of slices has the same tensors.
+
+    It fails for integers, and does not write the value of a tensor without dimensions.
+    """
+    names = [name for name in torch.load(saved / "whole.pt") if name not in ("steps", "scale")]
+    consolidate_safetensors_files(str(saved / "hub"), str(tmp_path), dict.fromkeys(names, 1))
+    (theirs,) = tmp_path.glob("model-*.safetensors")
+    ours = tmp_path / "ours.safetensors"
+    call_cli("merge", saved / "hub", ours, "--exclude", "s*", "-q")
+    assert_equal(load(ours), load(theirs))
+
+
+def test_files_of_slices_are_read_together(saved: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """One of them means all when writing; alone it is an error, and so is a missing number."""
+    first, second, *_ = sorted((saved / "hub").iterdir())
+    note = run_cli("merge", second, tmp_path / "out").stderr
+    assert "all of them are read" in note
+    assert_equal(load(result(tmp_path / "out")), torch.load(saved / "whole.pt"))
+    for each in (first, second):
+        assert "tensor-slices" in run_cli("verify", each, code=1).stdout
+    (tmp_path / "alone").mkdir()
+    shutil.copy(first, tmp_path / "alone")
+    error = run_cli("merge", tmp_path / "alone", tmp_path / "no", code=3).stderr
+    assert "slices of tensors, and not a model" in error
+    assert "shard-00001-model-" in error
+    shutil.copytree(saved / "hub", tmp_path / "gap")
+    (tmp_path / "gap" / first.name).unlink()
+    left = len(list((tmp_path / "gap").iterdir()))
+    found = run_cli("verify", tmp_path / "gap", code=1 if left > 1 else 3)
+    assert ("number 1" in found.stdout) if left > 1 else ("not a model" in found.stderr)
 
 
 def test_a_missing_rank_is_named(saved: Path, tmp_path: Path, run_cli: RunCli) -> None:

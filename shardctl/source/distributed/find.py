@@ -6,31 +6,44 @@ Source of the names: `filesystem.py` and `_hf_utils.py` of `torch/distributed/ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 from shardctl.errors import InputError
+from shardctl.findings import Finding
 from shardctl.formats.dcp.format import DCP, METADATA
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.naming import parse_weights_name
+from shardctl.source.distributed.assemble import COPY_AGAIN
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
-#: How processes save: "metadata" is a file that says where every slice is.
-Layout = Literal["metadata"]
+#: How processes save: "metadata" is a file that says where every slice is; of "slices", each file
+#: says where its slices begin.
+Layout = Literal["metadata", "slices"]
 
+#: The name that `HuggingFaceStorageWriter` gives to the file of a process, counted from 1.
+_SLICES = re.compile(r"shard-(?P<rank>[0-9]{5,9})-model-[0-9]{5,9}-of-[0-9]{5,9}(?P<suffix>\.\w+)")
 _SHOWN = 3
+#: Missing numbers that are listed.
+_MOST_MISSING = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Divided:
-    """What several processes saved: `files` are the paths that the names tell, in order."""
+    """What several processes saved: `files` are the paths that the names tell, in order.
+
+    `findings` say what the names alone show to be missing.
+    """
 
     layout: Layout
     files: tuple[str, ...]
     suffix: str
     notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def is_piece(name: str) -> bool:
@@ -39,39 +52,99 @@ def is_piece(name: str) -> bool:
     return name == METADATA or (promised is not None and promised.is_in_pieces)
 
 
+def is_slice(path: str) -> bool:
+    """Whether the last part of a path is the name of the slices that one process saved."""
+    return _SLICES.fullmatch(path.replace("\\", "/").rpartition("/")[2]) is not None
+
+
 def divided_in(store: Store, directory: str) -> Divided | None:
     """Return what several processes saved in a directory; None where there is no such thing.
 
-    Checkpoints beside it, which other programs would load, are named in a note.
+    Checkpoints beside it, which other programs would load, are named in a note. Raises InputError
+    for the file of one process.
     """
-    found = _divided(store, directory, store.kind(store.join(directory, METADATA)) == "file")
+    names = _names(store, directory)
+    found = _divided(store, directory, names)
     if found is None:
         return None
     own = {store.split(path)[1] for path in found.files}
-    others = [
-        entry.name
-        for entry in store.list(directory)
-        if entry.name not in own and _is_known(entry.name)
-    ]
+    others = [name for name in names if name not in own and _is_known(name)]
     return replace(found, notes=tuple(_beside(directory, sorted(others))))
 
 
-def divided_with(store: Store, directory: str, name: str) -> Divided | None:
+def divided_with(
+    store: Store, directory: str, name: str, *, whole_set: bool = True
+) -> Divided | None:
     """Return the checkpoint that a file belongs to, where it means nothing alone; else None.
 
-    Raises InputError for a piece that says nothing of the others.
+    A file that can be looked at alone is one of the whole only with `whole_set`. Raises InputError
+    for a piece that says nothing of the others.
     """
     if name == METADATA:
-        return _divided(store, directory, has_metadata=True)
+        return _described(store, directory)
     if is_piece(name):
         raise _alone(store, directory, name)
+    if whole_set and _SLICES.fullmatch(name):
+        found = _of_slices(store, directory, _names(store, directory))
+        if found is not None:
+            note = (
+                f"'{escape(name)}' is one of {len(found.files):,} files that belong together; all "
+                "of them are read"
+            )
+            return replace(found, notes=(note,))
     return None
 
 
-def _divided(store: Store, directory: str, has_metadata: bool) -> Divided | None:
-    if has_metadata:
-        return Divided("metadata", (store.join(directory, METADATA),), DCP.suffix)
-    return None
+def _names(store: Store, directory: str) -> list[str]:
+    return [
+        entry.name
+        for entry in store.list(directory)
+        if "directory" not in (entry.kind, entry.target)
+    ]
+
+
+def _divided(store: Store, directory: str, names: Sequence[str]) -> Divided | None:
+    if METADATA in names and store.kind(store.join(directory, METADATA)) == "file":
+        return _described(store, directory)
+    return _of_slices(store, directory, names)
+
+
+def _described(store: Store, directory: str) -> Divided:
+    return Divided("metadata", (store.join(directory, METADATA),), DCP.suffix)
+
+
+def _of_slices(store: Store, directory: str, names: Sequence[str]) -> Divided | None:
+    matches = [match for match in map(_SLICES.fullmatch, sorted(names)) if match is not None]
+    matches = [match for match in matches if match["suffix"] in all_suffixes()]
+    if not matches:
+        return None
+    paths = tuple(store.join(directory, match[0]) for match in matches)
+    if len(matches) == 1:
+        raise InputError(
+            f"'{escape(paths[0])}' holds what one of several processes saved: slices of tensors, "
+            "and not a model",
+            hint="copy the files of all processes into one directory, shard-00001-model-… and so "
+            "on, and name it",
+            code="tensor-slices",
+            file=paths[0],
+        )
+    missing = _missing({int(match["rank"]) for match in matches}, first=1)
+    findings = (_ranks_missing(missing, paths[0]),) if missing else ()
+    return Divided("slices", paths, matches[0]["suffix"], findings=findings)
+
+
+def _missing(ranks: Collection[int], first: int) -> list[int]:
+    """Return the first of the ranks that are missing below the last one."""
+    absent = (rank for rank in range(first, max(ranks)) if rank not in ranks)
+    return list(islice(absent, _MOST_MISSING))
+
+
+def _ranks_missing(missing: Sequence[int], path: str) -> Finding:
+    more = ", …" if len(missing) == _MOST_MISSING else ""
+    message = (
+        f"the files of some processes are missing: number {', '.join(map(str, missing))}{more}"
+    )
+    return Finding("shard-set-incomplete", "error", message, COPY_AGAIN, path)
 
 
 def _is_known(name: str) -> bool:
