@@ -49,7 +49,6 @@ class _Layout:
 
 
 _ZERO_TO_FP32 = "`python -m deepspeed.utils.zero_to_fp32 {} weights`"
-_VERL = "`python -m verl.model_merger merge --backend fsdp --local_dir {} --target_dir merged`"
 _LAYOUTS = (
     _Layout(
         re.compile(r".*\.distcp"),
@@ -89,9 +88,7 @@ _LAYOUTS = (
         "name at the top of the zip",
     ),
 )
-_RANK_FILE = re.compile(
-    r"(?:model|optim|extra_state)_world_size_\d+_rank_\d+|.*[._-]rank[._-]?\d+(?:-of-\d+)?"
-)
+_RANK_FILE = re.compile(r".*[._-]rank[._-]?\d+(?:-of-\d+)?")
 
 
 def missing(store: Store, source: str) -> MissingError:
@@ -120,11 +117,10 @@ def slices(directory: str, found: Sequence[Candidate]) -> InputError | None:
     if not all(_RANK_FILE.fullmatch(candidate.stem) for candidate in found):
         return None
     names = _some([candidate.choice for candidate in found])
-    command = _VERL.format(_quoted(directory))
     return InputError(
         f"'{escape(directory)}' holds {plural(len(found), 'file')} of one model, sliced for as "
         f"many ranks: {names}",
-        hint=f"join them with the program that saved them, for verl {command}",
+        hint="join them with the program that saved them",
         file=directory,
     )
 

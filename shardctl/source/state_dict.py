@@ -169,6 +169,13 @@ def flatten(tree: Tree) -> Selection:
     )
 
 
+def leaves(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor]]:
+    """Yield every value that is not a dictionary with its path of keys, in order."""
+    for keys, value in _walk(tree):
+        if not isinstance(value, dict):
+            yield keys, value
+
+
 def unread_in(tree: Tree) -> Iterator[NonTensor]:
     """Yield the tensors that are not read, and what holds such, with their dotted names."""
     for keys, value in _walk(tree):

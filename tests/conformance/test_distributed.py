@@ -27,8 +27,8 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("target_format", ["safetensors", "bin"])
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("dcp", ("--key", "model")), ("slices", ()), ("hub", ())],
-    ids=["torch", "safetensors", "hub"],
+    [("dcp", ("--key", "model")), ("slices", ()), ("hub", ()), ("ranks", ())],
+    ids=["torch", "safetensors", "hub", "ranks"],
 )
 def test_a_distributed_checkpoint_is_one_of_whole_tensors(
     saved: Path, tmp_path: Path, name: str, options: tuple[str, ...], target_format: str
@@ -82,7 +82,7 @@ def test_files_of_slices_are_read_together(saved: Path, tmp_path: Path, run_cli:
     (tmp_path / "gap" / first.name).unlink()
     left = len(list((tmp_path / "gap").iterdir()))
     found = run_cli("verify", tmp_path / "gap", code=1 if left > 1 else 3)
-    assert ("number 1" in found.stdout) if left > 1 else ("not a model" in found.stderr)
+    assert ("rank 1" in found.stdout) if left > 1 else ("not a model" in found.stderr)
 
 
 def test_a_missing_rank_is_named(saved: Path, tmp_path: Path, run_cli: RunCli) -> None:
@@ -150,3 +150,29 @@ def test_what_is_no_tensor_and_what_is_a_piece(
         "config.json",
         "model.safetensors",
     }
+
+
+def test_shares_that_do_not_follow_one_another(saved: Path, tmp_path: Path) -> None:
+    """A tensor that is divided twice along one dimension, in any order, or in strides, is whole."""
+    call_cli("reshard", saved / "shares", tmp_path, "--key", "module", "--to", "bin", "-q")
+    assert_equal(load(result(tmp_path)), torch.load(saved / "shares.pt")["module"])
+
+
+def test_parts_of_a_sum_are_refused(saved: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """A tensor that is the sum of what ranks have is not put together."""
+    messages = run_cli("merge", saved / "sums", tmp_path / "out", code=3).stderr
+    assert "its placement is Partial" in messages
+    assert "a.weight" in messages
+
+
+def test_a_rank_without_a_file_is_named(saved: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """The names say how many ranks there are, so a missing one is known by its number."""
+    shutil.copytree(saved / "ranks", tmp_path / "part")
+    first, second, *_ = sorted((tmp_path / "part").iterdir())
+    second.unlink()
+    messages = run_cli("merge", tmp_path / "part", tmp_path / "out", code=3).stderr
+    assert "rank 1" in messages
+    found = run_cli("verify", tmp_path / "part", code=1).stdout
+    assert "shard-set-incomplete" in found
+    assert "embed.weight" in found
+    assert "DTensor" in run_cli("verify", first, code=1).stdout

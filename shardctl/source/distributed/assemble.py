@@ -9,7 +9,17 @@ from typing import NamedTuple
 from shardctl.boxes import fault, is_lattice
 from shardctl.findings import Finding, Report
 from shardctl.layout import sources_of
-from shardctl.model import Assembled, Box, Dtype, Extent, Storage, Tensor, made_tensor
+from shardctl.model import (
+    Assembled,
+    Box,
+    Dtype,
+    Extent,
+    NonTensor,
+    Storage,
+    Tensor,
+    Tree,
+    made_tensor,
+)
 from shardctl.text import escape, plural
 
 #: What to do about slices that do not fit together.
@@ -60,6 +70,21 @@ def assemble(
     if len(held) == 1:
         return replace(held[0].tensor, name=name)
     return made_tensor(name, dtype, shape, Assembled(shape, held), name)
+
+
+def put(tree: Tree, path: Sequence[str], name: str, value: Tensor | NonTensor) -> None:
+    """Put a value where its path leads; under its whole name where something is in the way."""
+    node = tree
+    for key in path[:-1]:
+        inner = node.setdefault(key, {})
+        if not isinstance(inner, dict):
+            break
+        node = inner
+    else:
+        if path[-1] not in node:
+            node[path[-1]] = replace(value, name=path[-1])
+            return
+    tree[name] = value
 
 
 def _sub_byte(dtype: Dtype, boxes: Sequence[Box]) -> str | None:

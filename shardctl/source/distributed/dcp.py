@@ -35,7 +35,7 @@ from shardctl.model import (
     Tensor,
     Tree,
 )
-from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN, assemble
+from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN, assemble, put
 from shardctl.source.distributed.window import Window
 from shardctl.source.opened import Opened
 from shardctl.stores.base import Reader, Store
@@ -76,7 +76,9 @@ def read_dcp(store: Store, directory: str, report: Report, opened: Opened) -> li
     files.read(saved)
     tree: Tree = {}
     for entry in saved.entries:
-        _put(tree, entry, _value(entry, files, path, report))
+        value = _value(entry, files, path, report)
+        if value is not None:
+            put(tree, entry.path, entry.name, value)
     whole = File(
         path,
         DCP.name,
@@ -270,20 +272,3 @@ def _boxes(entry: SavedTensor, files: _Files) -> tuple[Box, ...] | None:
                 return None
             boxes.append(Box(chunk.start, view))
     return tuple(boxes)
-
-
-def _put(tree: Tree, entry: SavedTensor | SavedValue, value: Tensor | NonTensor | None) -> None:
-    """Put an entry where its path leads; under its whole name where something is in the way."""
-    if value is None:
-        return
-    node = tree
-    for key in entry.path[:-1]:
-        inner = node.setdefault(key, {})
-        if not isinstance(inner, dict):
-            break
-        node = inner
-    else:
-        if entry.path[-1] not in node:
-            node[entry.path[-1]] = replace(value, name=entry.path[-1])
-            return
-    tree[entry.name] = value

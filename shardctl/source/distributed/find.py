@@ -22,11 +22,15 @@ from shardctl.stores.base import Store
 from shardctl.text import escape
 
 #: How processes save: "metadata" is a file that says where every slice is; of "slices", each file
-#: says where its slices begin.
-Layout = Literal["metadata", "slices"]
+#: says where its slices begin; of "ranks", each file is the state dict of one process.
+Layout = Literal["metadata", "slices", "ranks"]
 
 #: The name that `HuggingFaceStorageWriter` gives to the file of a process, counted from 1.
 _SLICES = re.compile(r"shard-(?P<rank>[0-9]{5,9})-model-[0-9]{5,9}-of-[0-9]{5,9}(?P<suffix>\.\w+)")
+#: The name that trainers with FSDP give to the state dict of a process, counted from 0.
+_RANKS = re.compile(
+    r"model_world_size_(?P<size>[0-9]{1,6})_rank_(?P<rank>[0-9]{1,6})(?P<suffix>\.\w+)"
+)
 _SHOWN = 3
 #: Missing numbers that are listed.
 _MOST_MISSING = 10
@@ -84,8 +88,9 @@ def divided_with(
         return _described(store, directory)
     if is_piece(name):
         raise _alone(store, directory, name)
-    if whole_set and _SLICES.fullmatch(name):
-        found = _of_slices(store, directory, _names(store, directory))
+    if whole_set and (_SLICES.fullmatch(name) or _RANKS.fullmatch(name)):
+        names = _names(store, directory)
+        found = (_of_slices if _SLICES.fullmatch(name) else _of_ranks)(store, directory, names)
         if found is not None:
             note = (
                 f"'{escape(name)}' is one of {len(found.files):,} files that belong together; all "
@@ -106,7 +111,7 @@ def _names(store: Store, directory: str) -> list[str]:
 def _divided(store: Store, directory: str, names: Sequence[str]) -> Divided | None:
     if METADATA in names and store.kind(store.join(directory, METADATA)) == "file":
         return _described(store, directory)
-    return _of_slices(store, directory, names)
+    return _of_slices(store, directory, names) or _of_ranks(store, directory, names)
 
 
 def _described(store: Store, directory: str) -> Divided:
@@ -114,8 +119,7 @@ def _described(store: Store, directory: str) -> Divided:
 
 
 def _of_slices(store: Store, directory: str, names: Sequence[str]) -> Divided | None:
-    matches = [match for match in map(_SLICES.fullmatch, sorted(names)) if match is not None]
-    matches = [match for match in matches if match["suffix"] in all_suffixes()]
+    matches = _matching(_SLICES, names)
     if not matches:
         return None
     paths = tuple(store.join(directory, match[0]) for match in matches)
@@ -133,6 +137,31 @@ def _of_slices(store: Store, directory: str, names: Sequence[str]) -> Divided | 
     return Divided("slices", paths, matches[0]["suffix"], findings=findings)
 
 
+def _of_ranks(store: Store, directory: str, names: Sequence[str]) -> Divided | None:
+    matches = _matching(_RANKS, names)
+    if not matches:
+        return None
+    sizes = sorted({int(match["size"]) for match in matches})
+    if len(sizes) > 1:
+        counts = " and ".join(map(str, sizes))
+        raise InputError(
+            f"'{escape(directory)}' holds the files of several saves, by {counts} processes",
+            hint="move one of them to another directory",
+            code="tensor-in-several-shards",
+            file=directory,
+        )
+    by_rank = {int(match["rank"]): match[0] for match in matches}
+    paths = tuple(store.join(directory, by_rank[rank]) for rank in sorted(by_rank))
+    missing = list(islice((r for r in range(sizes[0]) if r not in by_rank), _MOST_MISSING))
+    findings = (_ranks_missing(missing, paths[0]),) if missing else ()
+    return Divided("ranks", paths, matches[0]["suffix"], findings=findings)
+
+
+def _matching(pattern: re.Pattern[str], names: Sequence[str]) -> list[re.Match[str]]:
+    found = [match for match in map(pattern.fullmatch, sorted(names)) if match is not None]
+    return [match for match in found if match["suffix"] in all_suffixes()]
+
+
 def _missing(ranks: Collection[int], first: int) -> list[int]:
     """Return the first of the ranks that are missing below the last one."""
     absent = (rank for rank in range(first, max(ranks)) if rank not in ranks)
@@ -141,9 +170,7 @@ def _missing(ranks: Collection[int], first: int) -> list[int]:
 
 def _ranks_missing(missing: Sequence[int], path: str) -> Finding:
     more = ", …" if len(missing) == _MOST_MISSING else ""
-    message = (
-        f"the files of some processes are missing: number {', '.join(map(str, missing))}{more}"
-    )
+    message = f"the files of some processes are missing: rank {', '.join(map(str, missing))}{more}"
     return Finding("shard-set-incomplete", "error", message, COPY_AGAIN, path)
 
 

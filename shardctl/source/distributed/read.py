@@ -5,6 +5,7 @@ from __future__ import annotations
 from shardctl.findings import Report
 from shardctl.model import File
 from shardctl.source.distributed.dcp import read_dcp
+from shardctl.source.distributed.ranks import read_ranks
 from shardctl.source.distributed.slices import read_slices
 from shardctl.source.locate import Located
 from shardctl.source.opened import Opened
@@ -19,4 +20,6 @@ def read_divided(store: Store, located: Located, report: Report, opened: Opened)
     """
     if located.distributed == "metadata":
         return read_dcp(store, located.directory, report, opened)
+    if located.distributed == "ranks":
+        return read_ranks(store, located.files, report, opened)
     return read_slices(store, located.files, report, opened)

@@ -92,7 +92,7 @@ def test_a_number_that_is_missing_is_named() -> None:
         put_slices(store, rank, {f"t{rank}": ROWS}, {f"t{rank}": [0, 0]})
     _, findings = read(store)
     assert [each.code for each in findings] == ["shard-set-incomplete"]
-    assert "number 2" in findings[0].message
+    assert "rank 2" in findings[0].message
 
 
 def test_offsets_in_a_file_that_one_process_saved() -> None:
