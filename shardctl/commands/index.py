@@ -60,10 +60,18 @@ class Reindexed:
 def make_index(store: Store, source: str, opened: Opened = unseen) -> Reindexed:
     """Make the index of a set of shards from their headers; write nothing.
 
-    Raises UsageError for a checkpoint of one file, InputError where shards are missing, contradict
-    each other or hold no tensors.
+    Raises UsageError for a checkpoint of one file, and for one whose files hold slices of tensors,
+    which no index can describe; InputError where shards are missing, contradict each other or hold
+    no tensors.
     """
     located = find_source(store, source)
+    if located.distributed is not None:
+        raise UsageError(
+            f"'{located.root}' holds slices of tensors that several processes saved, and an index "
+            "names whole tensors",
+            hint="write them as shards with `write`, which adds the index",
+            file=located.root,
+        )
     files = _shards(store, located)
     if not files:
         raise InputError(

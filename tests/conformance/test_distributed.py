@@ -176,3 +176,10 @@ def test_a_rank_without_a_file_is_named(saved: Path, tmp_path: Path, run_cli: Ru
     assert "shard-set-incomplete" in found
     assert "embed.weight" in found
     assert "DTensor" in run_cli("verify", first, code=1).stdout
+
+
+@pytest.mark.parametrize("name", ["dcp", "hub", "ranks"])
+def test_slices_get_no_index(saved: Path, run_cli: RunCli, name: str) -> None:
+    """An index of slices would make loaders take them for whole tensors."""
+    assert "slices of tensors" in run_cli("index", saved / name, code=2).stderr
+    assert not list((saved / name).glob("*.json"))
