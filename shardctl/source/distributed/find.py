@@ -31,6 +31,10 @@ _SLICES = re.compile(r"shard-(?P<rank>[0-9]{5,9})-model-[0-9]{5,9}-of-[0-9]{5,9}
 _RANKS = re.compile(
     r"model_world_size_(?P<size>[0-9]{1,6})_rank_(?P<rank>[0-9]{1,6})(?P<suffix>\.\w+)"
 )
+_UNCOUNTED = (
+    "nothing says how many processes saved these slices: without the last file tensors would be "
+    "cut short"
+)
 _SHOWN = 3
 #: Missing numbers that are listed.
 _MOST_MISSING = 10
@@ -73,7 +77,7 @@ def divided_in(store: Store, directory: str) -> Divided | None:
         return None
     own = {store.split(path)[1] for path in found.files}
     others = [name for name in names if name not in own and _is_known(name)]
-    return replace(found, notes=tuple(_beside(directory, sorted(others))))
+    return replace(found, notes=(*found.notes, *_beside(directory, sorted(others))))
 
 
 def divided_with(
@@ -96,7 +100,7 @@ def divided_with(
                 f"'{escape(name)}' is one of {len(found.files):,} files that belong together; all "
                 "of them are read"
             )
-            return replace(found, notes=(note,))
+            return replace(found, notes=(note, *found.notes))
     return None
 
 
@@ -134,7 +138,7 @@ def _of_slices(store: Store, directory: str, names: Sequence[str]) -> Divided | 
         )
     missing = _missing({int(match["rank"]) for match in matches}, first=1)
     findings = (_ranks_missing(missing, paths[0]),) if missing else ()
-    return Divided("slices", paths, matches[0]["suffix"], findings=findings)
+    return Divided("slices", paths, matches[0]["suffix"], (_UNCOUNTED,), findings)
 
 
 def _of_ranks(store: Store, directory: str, names: Sequence[str]) -> Divided | None:

@@ -54,3 +54,13 @@ def test_data_files_without_metadata_are_no_checkpoint() -> None:
     put(store, "d/__0_0.distcp", b"?")
     with pytest.raises(MissingError, match=r"and no \.metadata"):
         find_source(store, "d")
+
+
+def test_slices_without_a_count_get_a_note() -> None:
+    """That a missing last file cannot be noticed is said before anything is written."""
+    store = MemoryStore()
+    for rank in (1, 2):
+        put(store, f"d/shard-{rank:05d}-model-00001-of-00001.safetensors", b"?")
+    located = find_source(store, "d")
+    assert located.distributed == "slices"
+    assert [note for note in located.notes if "without the last file" in note]
