@@ -29,9 +29,29 @@ def fault(grid: Sequence[int], boxes: Sequence[Box]) -> Fault | None:
     Boxes lie within the grid. The time is about linear for slices along a few dimensions, and at
     most quadratic in the number of boxes.
     """
-    if not math.prod(grid):
+    if not math.prod(grid) or is_lattice(grid, boxes):
         return None
     return _fault(tuple(grid), [box for box in boxes if box.tensor.elements], 0)
+
+
+def is_lattice(grid: Sequence[int], boxes: Sequence[Box]) -> bool:
+    """Whether boxes that all have elements cover a grid that is only cut along whole planes.
+
+    Slices of ranks do. The time is linear in the number of boxes.
+    """
+    ends: list[dict[int, int]] = []
+    for axis, size in enumerate(grid):
+        begins = sorted({box.start[axis] for box in boxes})
+        if not begins or begins[0] != 0:
+            return False
+        ends.append(dict(zip(begins, (*begins[1:], size), strict=True)))
+    if len(boxes) != math.prod(map(len, ends)) or len({box.start for box in boxes}) != len(boxes):
+        return False
+    return all(
+        begin + length == end[begin]
+        for box in boxes
+        for begin, length, end in zip(box.start, box.tensor.shape, ends, strict=True)
+    )
 
 
 def _fault(grid: tuple[int, ...], boxes: Sequence[Box], axis: int) -> Fault | None:

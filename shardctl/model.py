@@ -240,6 +240,20 @@ class NonTensor:
     nbytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Slice(NonTensor):
+    """The part of a tensor that one of several processes saved: read only together with the rest.
+
+    `boxes` are what it fills of the tensor, whose shape is `shape`; `dtype` is its type. `wrong`
+    says why it cannot be placed; empty where it can.
+    """
+
+    shape: tuple[int, ...] = ()
+    dtype: Dtype | None = None
+    boxes: tuple[Box, ...] = ()
+    wrong: str = ""
+
+
 #: What a file holds: tensors and opaque values in nested dictionaries. A safetensors file has one
 #: level.
 Tree = dict[str, "Tensor | NonTensor | Tree"]

@@ -15,6 +15,7 @@ from shardctl.repeats import compared_parts
 from shardctl.source.locate import find_source
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
+from shardctl.source.state_dict import NotNestedError, not_nested
 from shardctl.storages import named_tensors
 from shardctl.stores.base import Store
 from shardctl.streams.elements import elements_of, in_step
@@ -96,8 +97,7 @@ def diff(
     there is no checkpoint, UsageError for an ambiguous one, and as `select` does.
     """
     notes: list[str] = []
-    ours = _read(a, key, notes, opened)
-    theirs = _read(b, key, notes, opened)
+    ours, theirs = _read_both(a, b, key, notes, opened)
     chosen = select(theirs, selection)
     mine, its = named_tensors(ours), named_tensors(chosen.checkpoint)
     pairs = [_Pair(name, mine[name], its[name]) for name in mine if name in its]
@@ -114,6 +114,23 @@ def diff(
         incomplete=(*sorted(ours.incomplete), *sorted(theirs.incomplete)),
         notes=tuple(notes),
     )
+
+
+def _read_both(
+    a: Side, b: Side, key: str | None, notes: list[str], opened: Opened
+) -> tuple[Checkpoint, Checkpoint]:
+    """Return the two; a key counts only for the one that is nested, where the other is not."""
+    try:
+        ours = _read(a, key, notes, opened)
+    except NotNestedError:
+        theirs = _read(b, key, notes, opened)
+        notes.append(not_nested(a.source))
+        return _read(a, None, notes, opened), theirs
+    try:
+        return ours, _read(b, key, notes, opened)
+    except NotNestedError:
+        notes.append(not_nested(b.source))
+        return ours, _read(b, None, notes, opened)
 
 
 def _read(side: Side, key: str | None, notes: list[str], opened: Opened) -> Checkpoint:

@@ -65,10 +65,18 @@ def make_index(
     """Make the index of a set of shards from their headers; write nothing.
 
     `variant` chooses one of several sets in a directory.
-    Raises UsageError for a checkpoint of one file, InputError where shards are missing, contradict
-    each other or hold no tensors.
+    Raises UsageError for a checkpoint of one file, and for one whose files hold slices of tensors,
+    which no index can describe; InputError where shards are missing, contradict each other or hold
+    no tensors.
     """
     located = find_source(store, source, variant=variant)
+    if located.distributed is not None:
+        raise UsageError(
+            f"'{located.root}' holds slices of tensors that several processes saved, and an index "
+            "names whole tensors",
+            hint="write them as shards with `write`, which adds the index",
+            file=located.root,
+        )
     files = _shards(store, located)
     if not files:
         raise InputError(

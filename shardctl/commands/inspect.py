@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from shardctl.errors import MissingError
 from shardctl.findings import Finding, as_error, in_one_line
+from shardctl.layout import sources_of
 from shardctl.model import Checkpoint, NonTensor, Tensor
 from shardctl.naming import STAGING
+from shardctl.source.distributed.assemble import slices_of
 from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
 from shardctl.storages import storage_units, tied_names
 from shardctl.stores.base import Store
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 if TYPE_CHECKING:
     from shardctl.streams.statistics import Statistics
@@ -30,7 +32,10 @@ _NUMBERS = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class FileSums:
-    """One file: its size, and the bytes that its tensors take in it (tied ones counted once)."""
+    """One file: its size, and the bytes that its tensors take in it (tied ones counted once).
+
+    Of a distributed checkpoint, `tensors` is how many slices are in the file.
+    """
 
     name: str
     size: int
@@ -102,8 +107,19 @@ def inspect(
         raise as_error(errors[0])
     notes = [in_one_line(finding) for finding in findings if finding not in errors]
     notes.extend(misnamed_notes(checkpoint.files))
+    located = located.completed(checkpoint)
+    if located.distributed is not None:
+        notes.append(_slices(checkpoint))
     found = inspect_checkpoint(store, source, located, checkpoint, globs, (*located.notes, *notes))
     return replace(found, warnings=tuple(map(in_one_line, errors)))
+
+
+def _slices(checkpoint: Checkpoint) -> str:
+    slices = slices_of(checkpoint.tensors)
+    return (
+        f"{plural(slices.tensors, 'tensor')} in {plural(slices.number, 'slice')} in "
+        f"{plural(slices.files, 'file')}, as several processes saved them"
+    )
 
 
 def _refuse_half_replaced(store: Store, source: str) -> None:
@@ -212,7 +228,8 @@ def _nearest(text: str, names: Sequence[str]) -> list[str]:
 def _files(checkpoint: Checkpoint, names: Mapping[str, str]) -> tuple[FileSums, ...]:
     by_path: dict[str, list[Tensor]] = {file.path: [] for file in checkpoint.files}
     for tensor in checkpoint.tensors:
-        by_path[tensor.storage.extent.path].append(tensor)
+        for source in sources_of(tensor):
+            by_path[source.storage.extent.path].append(source)
     return tuple(
         FileSums(
             name=names[file.path],

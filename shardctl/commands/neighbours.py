@@ -23,6 +23,7 @@ from shardctl.naming import (
     is_training_state,
     parse_weights_name,
 )
+from shardctl.source.distributed.find import is_piece
 from shardctl.source.hub_cache import is_blob
 from shardctl.source.locate import Located
 from shardctl.stores.base import Entry, Store
@@ -41,6 +42,7 @@ _FOREIGN = "weights of another framework"
 _WEIGHTS, _OUTSIDE = "weights of another checkpoint", "weights outside the set"
 _INDEX = "an index of other files"
 _HIDDEN = "a hidden directory"
+_PIECE = "a piece of a distributed checkpoint"
 _SUMS = "checksums of the source's files"
 _ELSEWHERE = "a link that leads out of the source directory"
 _NOWHERE = "a link that leads nowhere"
@@ -117,6 +119,7 @@ class _Neighbourhood:
         name = entry.name
         checks: tuple[tuple[bool, Sort, str], ...] = (
             (name == CHECKSUMS, "barred", _SUMS),
+            (is_piece(name), "barred", _PIECE),
             (is_training_state(name), "training", _TRAINING),
             (is_foreign_weights(name), "foreign", _FOREIGN),
             (is_index(name), "weights", _INDEX),

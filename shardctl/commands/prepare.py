@@ -142,6 +142,7 @@ def prepare(
         options.key,
         drop_non_tensors=options.drop_non_tensors,
     )
+    located = located.completed(checkpoint)
     notes.extend(f"accepted damage: {what}" for what in accepted)
     notes.extend(misnamed_notes(checkpoint.files))
     route = Route(source_store, located, target_store, place)

@@ -103,6 +103,7 @@ class Format:
     #: The stem that loaders of this format look for, one of `naming.KNOWN_STEMS`.
     default_stem: str
     #: What reads its files, in the order in which they are asked: one for each variety of file.
+    #: None for a format whose files mean nothing alone: `source.distributed` reads them together.
     load_readers: tuple[Callable[[], FormatReader], ...]
     #: What lays its files out; None for a format that is only read.
     load_writer: Callable[[], FormatWriter] | None = None
@@ -122,9 +123,9 @@ class Format:
     lists_any_suffix: bool = False
 
     @property
-    def is_read_alone(self) -> bool:
-        """Whether a file of it means something without the others of its directory."""
-        return bool(self.load_readers)
+    def is_in_pieces(self) -> bool:
+        """Whether a file of it is a piece of a checkpoint, and means nothing alone."""
+        return not self.load_readers
 
     @property
     def has_metadata(self) -> bool:

@@ -277,11 +277,14 @@ def _check_format(name: str, expected: Format | None, other: Format | None) -> s
     """Return why an index of a format may not list a shard of this name; None where it may.
 
     The index of one format (safetensors) must never lead a loader to a file of another (a pickle)
-    among its own. An index whose name promises no format may list any.
+    among its own. An index whose name promises no format may list any but pieces, which mean
+    nothing by themselves.
     """
+    found = promised_by(name)
+    if found is not None and found.is_in_pieces:
+        return "it holds pieces of tensors, whose places no index says"
     if expected is None:
         return None
-    found = promised_by(name)
     allowed = found in (expected, other) if found else expected.lists_any_suffix
     return None if allowed else f"it is not a {expected.suffix} file"
 

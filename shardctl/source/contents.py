@@ -50,12 +50,12 @@ class _Layout:
 
 
 _ZERO_TO_FP32 = "`python -m deepspeed.utils.zero_to_fp32 {} weights`"
-_VERL = "`python -m verl.model_merger merge --backend fsdp --local_dir {} --target_dir merged`"
 _LAYOUTS = (
     _Layout(
-        re.compile(r"__\d+_\d+\.distcp"),
-        "it is a distributed checkpoint of torch (DCP) without its '.metadata'",
-        "copy the whole directory again, with the files of all ranks",
+        re.compile(r".*\.distcp"),
+        "it has slices of a distributed checkpoint of torch (DCP), and no .metadata, which says "
+        "where they belong",
+        "copy the whole directory {}, with the hidden file .metadata",
     ),
     _Layout(
         re.compile(r"zero_to_fp32\.py|global_step\d+"),
@@ -127,7 +127,7 @@ def lone_slice(stem: str, path: str) -> Iterator[Finding]:
         "warning",
         f"its name says that it is what rank {int(match['rank']):,} of {int(count):,} holds: its "
         "tensors may be slices, and the other ranks' are not read",
-        "name the directory with the files of all ranks, and join them with the program that saved "
+        "name the directory with the files of all ranks, or join them with the program that saved "
         "them",
         path,
     )
@@ -144,11 +144,10 @@ def slices(directory: str, found: Sequence[Candidate]) -> InputError | None:
     if len(numbers) < len(found) or not (counted or numbers == list(range(len(found)))):
         return None
     names = _some([candidate.choice for candidate in found])
-    command = _VERL.format(_quoted(directory))
     return InputError(
         f"'{escape(directory)}' holds {plural(len(found), 'file')} of one model, sliced for as "
         f"many ranks: {names}",
-        hint=f"join them with the program that saved them, for verl {command}",
+        hint="join them with the program that saved them",
         file=directory,
     )
 

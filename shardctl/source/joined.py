@@ -40,7 +40,7 @@ def join_files(store: Store, sources: Sequence[str]) -> Located:
                 file=path,
             )
         if not absent and len(located.files) == len(files):
-            return replace(located, notes=())
+            return replace(located, notes=located.notes[1:])  # the first: all of them are read
     parsed = [parse_weights_name(store.split(path)[1], all_suffixes()) for path in files]
     stems = {name.stem for name in parsed if name is not None}
     suffixes = {name.suffix for name in parsed if name is not None}
@@ -57,6 +57,8 @@ def join_files(store: Store, sources: Sequence[str]) -> Located:
 
 def _says_what_belongs_to_it(store: Store, located: Located) -> bool:
     """Whether an index or the names ("i of n") say it, and not just that names are alike."""
+    if located.distributed is not None:
+        return True
     name = parse_weights_name(store.split(located.root)[1], all_suffixes())
     return located.index_path is not None or (name is not None and name.count is not None)
 

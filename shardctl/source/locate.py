@@ -14,14 +14,14 @@ from itertools import islice
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Finding, report_some
-from shardctl.formats.dcp.format import DCP, METADATA
 from shardctl.formats.registry import all_suffixes, promised_by
-from shardctl.model import Index
+from shardctl.model import Checkpoint, Index
 from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.source.candidates import Candidate
 from shardctl.source.choice import Choice, choose, is_looked_for_first
 from shardctl.source.contents import lone_slice, missing, slices
 from shardctl.source.directories import nothing_in, real_directory
+from shardctl.source.distributed.find import Divided, Layout, divided_in, divided_with
 from shardctl.source.sets import incomplete, set_findings
 from shardctl.source.survey import IndexFile, Survey, look_at
 from shardctl.stores.base import Store
@@ -38,10 +38,9 @@ class Located:
     are the paths of the weights, in order, also of those that are missing; `unlisted` are paths
     that look like shards of the set and are not listed by its index. `stale` has the paths of
     indexes of which no file is there, with whether some loader looks for it first; the set's own is
-    `index_path` too, and was not read. `distributed`: the one file is the metadata that says where
-    the slices of tensors are.
-    `choice` was made in a directory. `findings` came up on the way and are reported when the
-    checkpoint is read; `notes` are for the user to know before that.
+    `index_path` too, and was not read. `distributed` is how several processes saved the files, None
+    where one did. `choice` was made in a directory. `findings` came up on the way and are reported
+    when the checkpoint is read; `notes` are for the user to know before that.
     """
 
     root: str
@@ -60,7 +59,7 @@ class Located:
     choice: Choice | None = None
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    distributed: bool = False
+    distributed: Layout | None = None
 
     @property
     def format(self) -> str:
@@ -80,27 +79,21 @@ class Located:
     def names(self, store: Store) -> dict[str, str]:
         """Return by path the names of the files, as the index lists them (also `sub/a`).
 
-        Files of several directories are named by their paths. Of a distributed checkpoint only its
-        files say which others there are: these have the last part of their paths.
+        Files of several directories are named by their paths.
         """
         if len(self.directories) > 1:
             return {path: path for path in self.files}
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
-        known = {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
+        return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
             store.join(self.directory, *name.split("/")): name for name in listed
         }
-        return _NamesByPath(store, known) if self.distributed else known
 
-
-class _NamesByPath(dict[str, str]):
-    """Names of files by path, which are looked for in the path where they are not known."""
-
-    def __init__(self, store: Store, known: Mapping[str, str]) -> None:
-        super().__init__(known)
-        self._store = store
-
-    def __missing__(self, path: str) -> str:
-        return self._store.split(path)[1]
+    def completed(self, checkpoint: Checkpoint) -> Located:
+        """Return this with the files that only the metadata of a distributed checkpoint names."""
+        if self.distributed is None:
+            return self
+        paths = (*self.files, *(file.path for file in checkpoint.files))
+        return replace(self, files=tuple(dict.fromkeys(paths)))
 
 
 def find_source(
@@ -125,17 +118,11 @@ def find_source(
     if kind == "directory":
         return _in_directory(store, source, variant, or_any=or_any)
     directory, name = store.split(source)
-    if name == METADATA:
-        return _of_metadata(source, directory, source)
+    divided = divided_with(store, directory, name, whole_set=whole_set)
+    if divided is not None:
+        return _of_divided(source, directory, divided)
     if name.endswith(".json"):
         return _of_index(store, source, directory, name)
-    promised = promised_by(name)
-    if promised is not None and not promised.is_read_alone:
-        raise InputError(
-            f"'{escape(name)}' has slices of tensors, which mean nothing without their metadata",
-            hint=f"name the directory, or its '{METADATA}'",
-            file=source,
-        )
     return (
         _of_file(store, source, directory, name) if whole_set else _alone(source, directory, name)
     )
@@ -165,10 +152,11 @@ def each_checkpoint(store: Store, source: str, variant: str | None = None) -> It
 
 
 def _in_directory(store: Store, source: str, variant: str | None, *, or_any: bool) -> Located:
-    metadata = store.join(source, METADATA)
-    if store.kind(metadata) == "file":
-        return _of_metadata(source, source, metadata, is_directory=True)
     place = real_directory(store, source)
+    divided = divided_in(store, place.path)
+    if divided is not None:
+        located = _of_divided(source, place.path, divided, is_directory=True)
+        return replace(located, notes=tuple(filter(None, (place.note, *located.notes))))
     survey = look_at(store, place.path)
     found = survey.readable()
     if not found:
@@ -188,18 +176,20 @@ def _in_directory(store: Store, source: str, variant: str | None, *, or_any: boo
     )
 
 
-def _of_metadata(
-    source: str, directory: str, metadata: str, *, is_directory: bool = False
+def _of_divided(
+    source: str, directory: str, divided: Divided, *, is_directory: bool = False
 ) -> Located:
     return Located(
         source,
         directory,
-        (metadata,),
-        DCP.default_stem,
-        suffix=DCP.suffix,
+        divided.files,
+        "model",
+        suffix=divided.suffix,
         is_set=True,
         is_directory=is_directory,
-        distributed=True,
+        findings=divided.findings,
+        notes=divided.notes,
+        distributed=divided.layout,
     )
 
 

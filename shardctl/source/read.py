@@ -13,6 +13,7 @@ from shardctl.formats.detection import read_file
 from shardctl.formats.registry import all_suffixes
 from shardctl.model import Checkpoint, File, Tensor
 from shardctl.naming import parse_weights_name
+from shardctl.source.distributed.slices import slice_findings
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, NamesOf, United, unite
 from shardctl.source.opened import Opened, unseen
@@ -84,6 +85,8 @@ def _read(
     parts = [_Part(path, file, choose(file, path)) for path, file in files]
     report_all(_without_tensors(parts, incomplete), report)
     report_all(_mixed_formats(parts), report)
+    if located.distributed is None:
+        report_all(slice_findings(part.file for part in parts), report)
     tensors: dict[str, Tensor] = {}
     report_all(folded(_unite(parts, tensors, _decider(store, located))), report)
     united = United()
@@ -91,8 +94,6 @@ def _read(
         FilePairs(part.path, part.file.metadata, NamesOf(part.chosen.tensors)) for part in parts
     ]
     report_all(unite(pairs, united), report)
-    if united.of_tensors:
-        report_all(folded(_slices(store, united, tensors)), report)
     metadata = united.pairs
     aliases = recorded_aliases(located.index, pairs, tensors)
     if located.index is not None:
@@ -114,13 +115,6 @@ def _read(
     )
 
 
-def _slices(store: Store, united: United, tensors: Mapping[str, Tensor]) -> Iterator[Finding]:
-    """Yield the findings for slices that several processes saved."""
-    from shardctl.source.distributed.offsets import slices  # noqa: PLC0415 - few sources are such
-
-    return slices(store, united.of_tensors, tensors)
-
-
 def _read_distributed(
     store: Store,
     located: Located,
@@ -129,14 +123,14 @@ def _read_distributed(
     incomplete: set[str],
     data: list[File],
 ) -> Iterator[tuple[str, File]]:
-    """Yield the metadata of a distributed checkpoint, as the file that has all its tensors.
+    """Yield the file that has all the tensors of a distributed checkpoint.
 
     `data` gets the files that hold the bytes; `incomplete` as `_read_files` says.
     """
-    from shardctl.source.distributed.dcp import read_dcp  # noqa: PLC0415 - few sources are such
+    from shardctl.source.distributed.read import read_divided  # noqa: PLC0415 - few sources are such
 
     found: list[Finding] = []
-    files = read_dcp(store, located.directory, found.append, opened)
+    files = read_divided(store, located, found.append, opened)
     if any(finding.severity == "error" for finding in found):
         incomplete.update(located.files)
     report_all(found, report)

@@ -24,6 +24,10 @@ _TRAINING_STATE = (
 )
 
 
+class NotNestedError(MissingError):
+    """A key was asked for of a checkpoint that has all its tensors at the top."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The chosen tensors of a file, by their names there, and the other values among them.
@@ -77,6 +81,11 @@ def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) ->
             file=path,
         )
     return chosen
+
+
+def not_nested(source: str) -> str:
+    """Return the note on one of two compared checkpoints which the key does not count for."""
+    return f"'{escape(source)}' is not nested: all of it is compared"
 
 
 def look(tree: Tree, path: str, key: str | None) -> Selection:
@@ -160,6 +169,13 @@ def flatten(tree: Tree) -> Selection:
     )
 
 
+def leaves(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor]]:
+    """Yield every value that is not a dictionary with its path of keys, in order."""
+    for keys, value in _walk(tree):
+        if not isinstance(value, dict):
+            yield keys, value
+
+
 def unread_in(tree: Tree) -> Iterator[NonTensor]:
     """Yield the tensors that are not read, and what holds such, with their dotted names."""
     for keys, value in _walk(tree):
@@ -200,10 +216,11 @@ def _at(tree: Tree, path: str, key: str) -> Tree:
     node = literal if literal is not None else dotted
     if node is None:
         keys = state_dict_keys(tree)
-        hint = _use_key(None, keys) if keys else "leave out `key`: the file is not nested"
-        raise MissingError(
-            f"'{escape(path)}' has no state dict at '{escape(key)}'", hint=hint, file=path
-        )
+        message = f"'{escape(path)}' has no state dict at '{escape(key)}'"
+        if not keys:
+            hint = "leave out `key`: the file is not nested"
+            raise NotNestedError(message, hint=hint, file=path)
+        raise MissingError(message, hint=_use_key(None, keys), file=path)
     return node
 
 

@@ -47,10 +47,9 @@ class Survey:
         Those that loaders know by name; only without these, whatever else has weights in it.
         `to_read`: without files that mean nothing alone.
         """
-        known = [candidate for candidate in self.every if candidate.known]
-        return known or [
-            candidate for candidate in self._by_contents() if not (to_read and _is_part(candidate))
-        ]
+        every = [each for each in self.every if not (to_read and _is_piece(each))]
+        known = [candidate for candidate in every if candidate.known]
+        return known or self._by_contents(every)
 
     def readable(self) -> list[Candidate]:
         """Return those of the checkpoints that the directory could mean as a source.
@@ -87,9 +86,9 @@ class Survey:
             return self.only[1]
         return _read_index(self.store, self.store.join(self.directory, candidate.index))
 
-    def _by_contents(self) -> list[Candidate]:
+    def _by_contents(self, every: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates with weights in them, for names that no loader knows."""
-        parts = [part for candidate in self.every for part in self._parts(candidate)]
+        parts = [part for candidate in every for part in self._parts(candidate)]
         return [candidate for candidate in parts if self._has_weights(candidate)]
 
     def _of_other_names(self) -> list[Candidate]:
@@ -136,9 +135,9 @@ class Survey:
         return frozenset(tensor.name for tensor in look(file.tree, path, None).tensors)
 
 
-def _is_part(candidate: Candidate) -> bool:
+def _is_piece(candidate: Candidate) -> bool:
     promised = promised_by(candidate.suffix)
-    return promised is not None and not promised.is_read_alone
+    return promised is not None and promised.is_in_pieces
 
 
 def look_at(store: Store, directory: str) -> Survey:

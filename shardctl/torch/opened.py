@@ -43,5 +43,5 @@ def read_headers(location: Location, key: str | None) -> Opened:
     located = find_source(store, path)
     checkpoint = read_checkpoint(store, located, strict, key, drop_non_tensors=True)
     tensors = named_tensors(checkpoint)
-    names = located.names(store)
+    names = located.completed(checkpoint).names(store)
     return Opened(store, checkpoint, tensors, tuple(names[file.path] for file in checkpoint.files))

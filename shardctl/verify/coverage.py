@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from shardctl.findings import Finding
 from shardctl.layout import sources_of
 from shardctl.model import Checkpoint
+from shardctl.source.distributed.assemble import slices_of
 from shardctl.text import escape, plural
 from shardctl.verify.digests import Digest
 from shardctl.verify.subject import Subject
@@ -78,12 +79,13 @@ def vouched(subject: Subject, digests: Mapping[str, Sequence[Digest]]) -> Vouche
     for tensor in subject.checkpoint.tensors:
         if not tensor.nbytes:
             continue
-        path = tensor.storage.extent.path
-        has_crc = all(each.storage.crc32 is not None for each in sources_of(tensor))
-        has_digest = bool(digests.get(path))
+        sources = list(sources_of(tensor))
+        paths = {each.storage.extent.path for each in sources}
+        has_crc = all(each.storage.crc32 is not None for each in sources)
+        has_digest = all(digests.get(path) for path in paths)
         by_crc += has_crc
         if has_digest:
-            digested.add(path)
+            digested |= paths
         if has_crc or has_digest:
             recorded += 1
         else:
@@ -104,6 +106,7 @@ def coverage(
     parts = ["structure"]
     if any(checkpoint.index is not None for checkpoint in checkpoints):
         parts.append("index")
+    parts.extend(_cover(each.subject) for each in held if each.subject.located.distributed)
     whole = len(parts)
     by_crc = sum(each.by_crc for each in held)
     digested = frozenset[str]().union(*(each.digested for each in held))
@@ -123,6 +126,12 @@ def coverage(
         reasons = [each.reason for each in unchecked if each.reason in (NOT_RECORDED, NOT_READ)]
         checked += f" only: {reasons[0]}" if reasons else ""
     return Coverage(checked, unchecked)
+
+
+def _cover(subject: Subject) -> str:
+    """Return in words that slices cover the tensors: those that they do not cover were left out."""
+    slices = slices_of(subject.checkpoint.tensors)
+    return f"the cover of {plural(slices.tensors, 'tensor')} by {plural(slices.number, 'slice')}"
 
 
 def unvouched(held: Vouched, compared: Comparison | None) -> Iterator[Finding]:
@@ -158,6 +167,9 @@ def _unchecked(
         what = f"{plural(compared.left_out, 'tensor')} of '{escape(compared.other)}'"
         yield Unchecked(what, "left out by the selection")
     for each in held:
+        if each.subject.located.distributed == "slices":
+            reason = "neither names nor contents say how many there are"
+            yield Unchecked("whether the last files are missing", reason)
         yield from _unread(each.subject.checkpoint)
 
 

@@ -15,6 +15,7 @@ from shardctl.planning.request import EVERYTHING, Selection
 from shardctl.planning.select import select
 from shardctl.source.locate import find_source
 from shardctl.source.opened import Opened, unseen
+from shardctl.source.state_dict import NotNestedError
 from shardctl.storages import named_tensors
 from shardctl.stores.base import Store
 from shardctl.streams.progress import Observer, Ticks
@@ -122,7 +123,7 @@ def verify(
     """
     findings: list[Finding] = []
     report = Capped(findings.append)
-    subjects = find_subjects(store, source, how.key, report, opened, how.variant)
+    subjects, key = _subjects(store, source, how, report, opened)
     for subject in subjects:
         for check in CHECKS:
             report_all(check(subject), report)
@@ -130,7 +131,9 @@ def verify(
             report_all(_holes(subject), report)
     opposed = None
     if how.against and subjects:
-        opposed = _oppose(other or store, subjects[0], how.against, how, opened, report)
+        opposed = _oppose(
+            other or store, subjects[0], how.against, how, opened, report, either=key is not None
+        )
     nbytes = 0
     digests: dict[str, str] = {}
     recorded = [recorded_digests(subject) for subject in subjects]
@@ -143,7 +146,7 @@ def verify(
         for each in held:
             report_all(unvouched(each, comparison), report)
     for subject in subjects if how.load else ():
-        for read, found in _load(subject, how.key):
+        for read, found in _load(subject, key):
             nbytes += read
             report_all(found, report)
     report.close()
@@ -161,6 +164,21 @@ def verify(
         coverage=coverage(held, comparison, deep=how.deep, load=how.load),
         failing=failing,
     )
+
+
+def _subjects(
+    store: Store, source: str, how: Thoroughness, report: Report, opened: Opened
+) -> tuple[list[Subject], str | None]:
+    """Return what is checked, and the key that counts for it.
+
+    One that is not nested has none, and is compared with what the key chooses of the other.
+    """
+    try:
+        return find_subjects(store, source, how.key, report, opened, how.variant), how.key
+    except NotNestedError:
+        if how.against is None:
+            raise
+    return find_subjects(store, source, None, report, opened, how.variant), None
 
 
 def _safely_advised(findings: list[Finding], subjects: Sequence[Subject]) -> list[Finding]:
@@ -181,11 +199,21 @@ def _oppose(
     how: Thoroughness,
     opened: Opened,
     report: Report,
+    *,
+    either: bool,
 ) -> _Opposed:
-    """Read the other checkpoint from its store, and compare the headers."""
+    """Read the other checkpoint from its store, and compare the headers.
+
+    `either`: the key led somewhere in the first one, so this one need not be nested.
+    """
     check_not_half_replaced(store, other)
     located = find_source(store, other, whole_set=False)
-    opposite = read_subject(store, located, how.key, report, opened)
+    try:
+        opposite = read_subject(store, located, how.key, report, opened)
+    except NotNestedError:
+        if not either:
+            raise
+        opposite = read_subject(store, located, None, report, opened)
     chosen = select(opposite.checkpoint, how.selection)
     theirs, ours = named_tensors(chosen.checkpoint), named_tensors(subject.checkpoint)
     # Under new names the index no longer says in which file a tensor may be.

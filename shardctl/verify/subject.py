@@ -114,7 +114,7 @@ def read_subject(
     except InputError as error:
         report(as_finding(error))
         checkpoint = Checkpoint(located.format, (), ())
-    return Subject(store, located, checkpoint)
+    return Subject(store, located.completed(checkpoint), checkpoint)
 
 
 def _locate(store: Store, source: str, variant: str | None, report: Report) -> Iterator[Located]:

@@ -53,7 +53,8 @@ def _main(directory: Path) -> None:
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.filesystem import FileSystemWriter, SerializationFormat
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+    from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+    from torch.distributed.tensor.placement_types import _StridedShard
 
     dist.init_process_group("gloo")
     processes = dist.get_world_size()
@@ -99,6 +100,26 @@ def _main(directory: Path) -> None:
     name = f"model_world_size_{processes}_rank_{dist.get_rank()}.pt"
     (directory / "ranks").mkdir(exist_ok=True)
     torch.save(model, directory / "ranks" / name)
+    # What only state dicts of ranks can hold: shares that do not follow one another.
+    folds = (grid, [_StridedShard(0, split_factor=processes // 2), Shard(0)])
+    placed = {
+        "strided.weight": folds,
+        "twice.weight": (grid, [Shard(0), Shard(0)]),
+        "mixed.weight": (grid, [Shard(1), Replicate()]),
+        "apart.weight": (flat, [_StridedShard(0, split_factor=2)]),
+        "both.weight": (grid, [_StridedShard(1, split_factor=3), Shard(0)]),
+    }
+    more = {each: torch.randn(8, 12) for each in placed}
+    (directory / "shares").mkdir(exist_ok=True)
+    if dist.get_rank() == 0:
+        torch.save({"module": more}, directory / "shares.pt")
+    shares = {
+        each: distribute_tensor(more[each], mesh, list(how)) for each, (mesh, how) in placed.items()
+    }
+    torch.save({"module": shares}, directory / "shares" / name)
+    (directory / "sums").mkdir(exist_ok=True)
+    sums = {"a.weight": DTensor.from_local(more["strided.weight"], flat, [Partial()])}
+    torch.save(sums, directory / "sums" / name)
     dist.destroy_process_group()
 
 

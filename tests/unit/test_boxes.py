@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.boxes import Fault, contiguous_run, fault, slabs
+from shardctl.boxes import Fault, contiguous_run, fault, is_lattice, slabs
 from shardctl.model import DTYPES, Box, Extent, Storage, Tensor
 
 
@@ -107,3 +107,15 @@ def test_slabs_cut_no_box(made: tuple[tuple[int, ...], list[Box]]) -> None:
         held += some
     assert end == grid[0]
     assert len(held) == sum(bool(each.tensor.elements) for each in boxes)
+
+
+def test_a_lattice_is_known_at_once() -> None:
+    """Slices along whole planes cover the grid if every one is there, once, and none reaches on."""
+    cells = [box((row, column), (2, 3)) for row in (0, 2) for column in (0, 3)]
+    assert is_lattice((4, 6), cells)
+    assert is_lattice((), [box((), ())])
+    for boxes in (cells[1:], cells[:3], [*cells, cells[0]], [*cells[:3], cells[0]], []):
+        assert not is_lattice((4, 6), boxes)
+    assert not is_lattice((5, 6), cells)
+    assert not is_lattice((4, 6), [box((0, 0), (4, 3)), *cells[1::2], cells[0]])
+    assert not is_lattice((4, 3), [box((0, 0), (3, 3)), box((2, 0), (2, 3))])

@@ -12,5 +12,5 @@ DCP = Format(
     suffix=".distcp",
     suffixes=(".distcp",),
     default_stem="model",
-    load_readers=(),  # no file of it means anything alone: `source.distributed.dcp` reads them
+    load_readers=(),
 )

@@ -1,9 +1,10 @@
 """The `.metadata` of a distributed checkpoint, read as data: which slices there are, and where.
 
 Source: `torch/distributed/checkpoint/metadata.py` and `filesystem.py` of torch 2.13, compared with
-those of 2.1 to 2.12: a pickle of `Metadata`, with the slices of each tensor
-(`state_dict_metadata`), the place of each slice in a file (`storage_data`), and the path of each
-name in the nested state dict that was saved (`planner_data`). Nothing is imported or called.
+those of 1.13 (then in `torch/distributed/_shard/checkpoint`) to 2.12: a pickle of `Metadata`, with
+the slices of each tensor (`state_dict_metadata`), the place of each slice in a file
+(`storage_data`), and the path of each name in the nested state dict that was saved
+(`planner_data`). Nothing is imported or called.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
-from shardctl.formats.limits import MAX_DIMS, MAX_SIZE
+from shardctl.formats.limits import MAX_DEPTH, MAX_DIMS, MAX_SIZE
+from shardctl.formats.pickle.objects import kind_of
 from shardctl.formats.pickle.values import (
     Global,
     Mapping,
@@ -27,29 +29,28 @@ from shardctl.model import Dtype
 from shardctl.naming import check_shard_name
 from shardctl.text import escape
 
-_MODULE = "torch.distributed.checkpoint."
-_METADATA = f"{_MODULE}metadata.Metadata"
-_TENSOR = f"{_MODULE}metadata.TensorStorageMetadata"
-_BYTES = f"{_MODULE}metadata.BytesStorageMetadata"
-_INDEX = f"{_MODULE}metadata.MetadataIndex"
-_PLACE = f"{_MODULE}filesystem._StorageInfo"
-_CHUNK = f"{_MODULE}metadata.ChunkStorageMetadata"
+_MODULES = ("torch.distributed.checkpoint.", "torch.distributed._shard.checkpoint.")
+_METADATA = "metadata.Metadata"
+_TENSOR = "metadata.TensorStorageMetadata"
+_BYTES = "metadata.BytesStorageMetadata"
+_CHUNK = "metadata.ChunkStorageMetadata"
+_INDEX = "metadata.MetadataIndex"
+_PLACE = "filesystem._StorageInfo"
 _SHARDED = "torch.distributed._shard.sharded_tensor.metadata"
 #: What the pickle of a checkpoint that torch saved imports, beside what any of torch's may.
 _IMPORTED = frozenset(
     {
-        _METADATA, _TENSOR, _BYTES, _INDEX, _PLACE, _CHUNK,
-        *(f"{_MODULE}metadata.{name}" for name in (
+        *(f"{module}{name}" for module in _MODULES for name in (
+            _METADATA, _TENSOR, _BYTES, _CHUNK, _INDEX, _PLACE)),
+        *(f"{_MODULES[0]}metadata.{name}" for name in (
             "TensorProperties", "StorageMeta", "_MEM_FORMAT_ENCODING")),
         *(f"{_SHARDED}.{name}" for name in ("TensorProperties", "MEM_FORMAT_ENCODING")),
-        *(f"pathlib.{name}" for name in (
-            "Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")),
-        *(f"pathlib._local.{name}" for name in (
+        *(f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in (
             "Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")),
     }
 )  # fmt: skip
-#: Slices of one tensor, at most: no training has more ranks.
-_MOST_CHUNKS = 100_000
+#: Slices that need no place: a pickle can list one slice as often as it likes.
+_MOST_UNPLACED = 1_000
 
 
 #: The places of slices by name and offsets (or number), of values by name and None.
@@ -144,11 +145,14 @@ def read_metadata(data: bytes) -> Saved:
     listed = root.get("state_dict_metadata")
     if not isinstance(listed, Mapping):
         raise DcpFaultError("it lists no state dict")
-    entries = tuple(
-        _entry(name, value, nested.get(name), places) for name, value in listed.items.items()
-    )
+    entries: list[SavedTensor | SavedValue] = []
+    chunks_left = len(places) + _MOST_UNPLACED
+    for name, value in listed.items.items():
+        entry = _entry(name, value, nested.get(name), places, chunks_left)
+        chunks_left -= len(entry.chunks) if isinstance(entry, SavedTensor) else 0
+        entries.append(entry)
     _check_all_listed(entries, places)
-    return Saved(entries, unexpected(unpickled.globals), unpickled.allocations)
+    return Saved(tuple(entries), unexpected(unpickled.globals), unpickled.allocations)
 
 
 def _check_all_listed(entries: Iterable[SavedTensor | SavedValue], places: _Places) -> None:
@@ -168,23 +172,24 @@ def _check_all_listed(entries: Iterable[SavedTensor | SavedValue], places: _Plac
             raise DcpFaultError(f"it lists no slice for what is in '{where}'", name)
 
 
-def _entry(name: object, value: object, path: object, places: _Places) -> SavedTensor | SavedValue:
+def _entry(
+    name: object, value: object, path: object, places: _Places, most_chunks: int
+) -> SavedTensor | SavedValue:
     if not isinstance(name, str):
         raise DcpFaultError("a name is not text")
     keys = _path(name, path)
-    kind = value.kind if isinstance(value, Opaque) else ""
-    if kind == _BYTES:
+    if _is(value, _BYTES):
         place = places.get((name, None))
         if place is None:
             raise DcpFaultError("it does not say where the entry is", name)
         return SavedValue(name, keys, place)
-    if kind != _TENSOR:
+    if not _is(value, _TENSOR):
         raise DcpFaultError("an entry is neither a tensor nor bytes", name)
     fields = _fields(value, _TENSOR)
     shape = _sizes(fields.get("size"), name)
     chunks = fields.get("chunks")
-    if not isinstance(chunks, Sequence) or len(chunks.items) > _MOST_CHUNKS:
-        raise DcpFaultError("its slices are not a list, or are too many", name)
+    if not isinstance(chunks, Sequence) or len(chunks.items) > most_chunks:
+        raise DcpFaultError("its slices are not a list, or are more than there are places", name)
     return SavedTensor(
         name,
         keys,
@@ -198,8 +203,10 @@ def _entry(name: object, value: object, path: object, places: _Places) -> SavedT
 
 def _path(name: str, path: object) -> tuple[str, ...]:
     """Return the keys that lead to an entry; its name alone where they are not recorded."""
-    if isinstance(path, tuple) and path and all(type(part) in (str, int) for part in path):
-        return tuple(map(str, path))
+    if isinstance(path, tuple) and 0 < len(path) <= MAX_DEPTH:
+        keys = tuple(str(part) for part in path if type(part) in (str, int))
+        if len(keys) == len(path):
+            return keys
     return (name,)
 
 
@@ -229,9 +236,14 @@ def _places(listed: object) -> Iterator[tuple[tuple[str, object], Place]]:
             isinstance(transforms, Sequence) and not transforms.items
         ):
             raise DcpFaultError("it was compressed or changed when it was saved", name)
-        offset = key.get("offset")
+        offset, number = key.get("offset"), key.get("index")
         place = _place(fields, name)
-        yield (name, offset if offset is not None else key.get("index")), place
+        if offset is not None:
+            yield (name, _sizes(offset, name)), place
+        elif number is None or _is_size(number):
+            yield (name, number), place
+        else:
+            raise DcpFaultError("the number of a slice is not a number", name)
 
 
 def _place(fields: dict[object, object], name: str) -> Place:
@@ -253,13 +265,21 @@ def _dtype(properties: object, name: str) -> Dtype:
     module, _, short = found.path.rpartition(".") if isinstance(found, Global) else ("", "", "")
     dtype = TORCH_DTYPES.get(short) if module == "torch" else None
     if dtype is None:
-        raise DcpFaultError(f"its type is not known ({escape(str(found))[:100]})", name)
+        raise DcpFaultError(f"its type is not known ({escape(_named(found))})", name)
     return dtype
+
+
+def _named(value: object) -> str:
+    return value.path if isinstance(value, Global) else kind_of(value)
+
+
+def _is(value: object, kind: str) -> TypeGuard[Opaque]:
+    return isinstance(value, Opaque) and value.kind in {f"{module}{kind}" for module in _MODULES}
 
 
 def _fields(value: object, kind: str) -> dict[object, object]:
     """Return the attributes of an object of a class."""
-    if isinstance(value, Opaque) and value.kind == kind:
+    if _is(value, kind):
         states = [part for part in value.parts if isinstance(part, Mapping)]
         if len(states) == 1:
             return states[0].items

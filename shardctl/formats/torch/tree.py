@@ -28,11 +28,12 @@ from shardctl.formats.pickle.values import (
     UnknownTensor,
     ViewRef,
 )
+from shardctl.formats.torch.dtensor import LocalPart, boxes_of, local_part
 from shardctl.formats.torch.names import apart, name_of
 from shardctl.formats.torch.parameters import TensorWithAttributes
 from shardctl.formats.torch.unread import Held, Search
 from shardctl.formats.torch.views import reach
-from shardctl.model import NonTensor, Storage, Tensor, Tree
+from shardctl.model import NonTensor, Slice, Storage, Tensor, Tree
 from shardctl.text import escape
 
 Node = Tensor | NonTensor | Tree
@@ -196,6 +197,9 @@ class _Builder:
             return self._directory(item, full, depth + 1)
         if isinstance(item, Opaque | StorageRef | EmptyTensor | ViewRef):
             held = self.search.below(item)
+            part = local_part(item)
+            if part is not None:
+                return self._slice(part, kind_of(item), held, full, text)
             if held.tensors:
                 return self._unread(
                     text, META if isinstance(item, ViewRef) else kind_of(item), held
@@ -211,6 +215,27 @@ class _Builder:
         ):
             return item.parts[0]
         return item
+
+    def _slice(
+        self, part: LocalPart, kind: str, held: Held, full: str, text: str
+    ) -> NonTensor | None:
+        """The part of a tensor that one rank has; alone it is not read."""
+        local = self._tensor(part.local, full, text)
+        if local is None:
+            return None
+        boxes = () if part.wrong else tuple(boxes_of(part, local))
+        nbytes = sum(ref.nbytes for ref in held.storages.values())
+        return Slice(
+            text,
+            kind,
+            unread=True,
+            storages=len(held.storages),
+            nbytes=nbytes,
+            shape=part.shape,
+            dtype=local.dtype,
+            boxes=boxes,
+            wrong=part.wrong,
+        )
 
     def _unread(self, text: str, kind: str, held: Held) -> NonTensor:
         nbytes = sum(ref.nbytes for ref in held.storages.values())

@@ -8,11 +8,8 @@ its name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
 
-from shardctl.boxes import fault as grid_fault
-from shardctl.findings import Finding, Report
+from shardctl.findings import Report
 from shardctl.formats.dcp.format import DCP, METADATA
 from shardctl.formats.dcp.metadata import (
     DcpFaultError,
@@ -26,21 +23,11 @@ from shardctl.formats.hazards import DO_NOT_LOAD, unsafe_finding
 from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.scan import imported_names
 from shardctl.formats.pickle.values import PickleFaultError
-from shardctl.model import (
-    Assembled,
-    Box,
-    Extent,
-    File,
-    NonTensor,
-    Storage,
-    Tensor,
-    Tree,
-    made_tensor,
-)
-from shardctl.source.distributed.slices import SAVE_AGAIN, Files, fault
+from shardctl.model import Box, File, NonTensor, Tensor, Tree
+from shardctl.source.distributed.assemble import NO_PLACE, SAVE_AGAIN, assemble, put
+from shardctl.source.distributed.data_files import DataFiles, fault
 from shardctl.source.opened import Opened
 from shardctl.stores.base import Reader, Store
-from shardctl.text import escape
 
 
 def read_dcp(store: Store, directory: str, report: Report, opened: Opened) -> list[File]:
@@ -58,14 +45,13 @@ def read_dcp(store: Store, directory: str, report: Report, opened: Opened) -> li
             return []
         digest = hashlib.sha256(reader.read(0, reader.version.size)).hexdigest()
         version = reader.version
-    files = Files(store, directory, report, opened)
+    files = DataFiles(store, directory, report, opened)
     files.read(saved)
     tree: Tree = {}
     for entry in saved.entries:
         value = _value(entry, files, path, report)
-        if value is not None and not _put(tree, entry, value):
-            message = "another entry has the same place in the state dict that was saved"
-            report(fault("metadata-invalid", message, SAVE_AGAIN, path, entry.name))
+        if value is not None and not put(tree, entry.path, entry.name, value):
+            report(fault("metadata-invalid", NO_PLACE, SAVE_AGAIN, path, entry.name))
     whole = File(
         path,
         DCP.name,
@@ -100,77 +86,25 @@ def _metadata(reader: Reader, report: Report) -> Saved | None:
 
 
 def _value(
-    entry: SavedTensor | SavedValue, files: Files, path: str, report: Report
+    entry: SavedTensor | SavedValue, files: DataFiles, path: str, report: Report
 ) -> Tensor | NonTensor | None:
     """Return an entry of the tree; None for a tensor that cannot be put together."""
     if isinstance(entry, SavedValue):
         return files.value(entry)
-    if 0 in entry.shape:
-        return Tensor(
-            entry.path[-1], entry.dtype, entry.shape, Storage(Extent(path, 0, 0), entry.name)
-        )
     boxes = _boxes(entry, files)
     if boxes is None:
         return None  # which has been reported with the file that a slice should be in
-    wrong: Finding | None
-    if entry.dtype.bits % 8:
-        message = f"slices of {entry.dtype.name} are not read"
-        wrong = fault("metadata-invalid", message, SAVE_AGAIN, path, entry.name)
-    else:
-        wrong = _uncovered(entry, boxes, path)
-    if wrong is not None:
-        report(wrong)
-        return None
-    if len(boxes) == 1:
-        return replace(boxes[0].tensor, name=entry.path[-1])
-    made = Assembled(entry.shape, boxes)
-    return made_tensor(entry.path[-1], entry.dtype, entry.shape, made, entry.name)
+    return assemble(entry.name, entry.dtype, entry.shape, boxes, path, report)
 
 
-def _boxes(entry: SavedTensor, files: Files) -> tuple[Box, ...] | None:
+def _boxes(entry: SavedTensor, files: DataFiles) -> tuple[Box, ...] | None:
     """Return the slices that have elements; None where one could not be read."""
     boxes = []
     for chunk in entry.chunks:
         # A slice without a place was not saved by any process: that is a gap.
         if chunk.place is not None and 0 not in chunk.shape:
-            view = files.view(chunk)
+            view = files.view(entry, chunk)
             if view is None:
                 return None
             boxes.append(Box(chunk.start, view))
     return tuple(boxes)
-
-
-def _uncovered(entry: SavedTensor, boxes: Sequence[Box], path: str) -> Finding | None:
-    """Return the finding for slices that do not cover their tensor exactly once."""
-    wrong = grid_fault(entry.shape, boxes)
-    if wrong is None:
-        return None
-    where = f"position {list(wrong.position)} of {list(entry.shape)}"
-    if wrong.boxes:
-        paths = (box.tensor.storage.extent.path for box in wrong.boxes[:2])
-        files = " and ".join(f"'{escape(each)}'" for each in dict.fromkeys(paths))
-        message = f"several slices cover {where}, in {files}"
-    else:
-        message = f"no slice covers {where}"
-    return fault("tensor-slices", message, SAVE_AGAIN, path, entry.name)
-
-
-def _put(tree: Tree, entry: SavedTensor | SavedValue, value: Tensor | NonTensor) -> bool:
-    """Put an entry where its path leads; under its whole name where something is in the way.
-
-    Return whether there was a place for it.
-    """
-    node = tree
-    for key in entry.path[:-1]:
-        inner = node.setdefault(key, {})
-        if not isinstance(inner, dict):
-            break
-        node = inner
-    else:
-        if entry.path[-1] not in node:
-            node[entry.path[-1]] = value
-            return True
-    if entry.name in tree:
-        return False
-    tree[entry.name] = replace(value, name=entry.name)
-    return True

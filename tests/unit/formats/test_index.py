@@ -128,10 +128,14 @@ def test_a_million_faults_are_a_hundred_findings() -> None:
         ("pytorch_model.bin.index.json", "a.safetensors", False),
         ("other.json", "a.bin", True),
         ("other.json", "a.safetensors", True),
+        ("ema.json", "a.distcp", False),
+        ("model.distcp.index.json", "model-00001-of-00001.distcp", False),
     ],
 )
 def test_an_index_lists_one_format(index: str, shard: str, allowed: bool) -> None:
-    """An index lists the format that its own name promises; one that promises none lists any."""
+    """An index lists the format that its own name promises; one that promises none lists any
+    but pieces.
+    """
     findings: list[Finding] = []
     parsed = parse_index(build_index({}, {"t": shard}), f"directory/{index}", findings.append)
     assert parsed is not None

@@ -49,6 +49,7 @@ def test_formats_are_found_by_name_and_by_suffix() -> None:
     assert by_name("bin") is TORCH is promised_by("consolidated.00.pth")
     assert promised_by("a.safetensors") is by_name("safetensors") is written_as("a.safetensors")
     assert promised_by("config.json") is None
+    assert [known.name for known in formats() if known.is_in_pieces] == ["dcp"]
     assert (written_as("a.bin"), written_as("a.pt")) == (TORCH, None)
     assert all_suffixes() == (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp")
     assert reserved_metadata() == {"format"}

@@ -30,8 +30,8 @@ def error_of(*names: str, data: bytes = b"?") -> InputError:
 @pytest.mark.parametrize(
     ("names", "what", "hint"),
     [
-        (("__0_0.distcp",), "(DCP) without its '.metadata'", "copy the whole directory"),
-        (("__0_0.distcp", "__1_0.distcp"), "(DCP) without its '.metadata'", "copy"),
+        (("__0_0.distcp",), "(DCP), and no .metadata", "copy the whole directory"),
+        (("__0_0.distcp", "__1_0.distcp"), "(DCP), and no .metadata", "hidden file .metadata"),
         (("latest", "global_step10/x", "zero_to_fp32.py"), "ZeRO", f"{ZERO} d weights"),
         (("bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt",), "ZeRO", f"{ZERO} d/.. weights"),
         (("mp_rank_00/model_optim_rng.pt", "mp_rank_01/x"), "Megatron", "Megatron"),
@@ -61,16 +61,16 @@ def test_a_data_file_of_a_distributed_checkpoint_is_not_read_alone() -> None:
     put(store, "d/__0_0.distcp", b"?")
     with pytest.raises(InputError, match="slices of tensors") as caught:
         find_source(store, "d/__0_0.distcp")
-    assert "'.metadata'" in caught.value.hint
+    assert "the hidden file .metadata" in caught.value.hint
 
 
 def test_files_of_ranks_are_slices() -> None:
     """The files that ranks wrote are slices of one model, not checkpoints to choose from."""
     out = io.BytesIO()
     torch.save({"a": torch.zeros(2)}, out)
-    error = error_of(*(f"model_world_size_2_rank_{rank}.pt" for rank in "01"), data=out.getvalue())
+    error = error_of(*(f"weights_rank_{rank}.pt" for rank in "01"), data=out.getvalue())
     assert "2 files of one model, sliced for as many ranks" in error.message
-    assert "verl.model_merger merge --backend fsdp --local_dir d " in error.hint
+    assert "the program that saved them" in error.hint
 
 
 def test_adapters_of_several_ranks_are_no_slices() -> None:

@@ -82,3 +82,15 @@ def test_a_target_that_is_one_of_the_sources_needs_replace(store: MemoryStore, t
             finish=True, more_sources=("b/x.safetensors",),
         )  # fmt: skip
     assert caught.value.exit_code == 4
+
+
+def test_all_slices_of_several_processes_are_their_checkpoint(store: MemoryStore) -> None:
+    """The files of all processes are one checkpoint of whole tensors, and some of them none."""
+    files = [f"d/shard-{rank:05d}-model-00001-of-00001.safetensors" for rank in (1, 2, 3)]
+    for path in files:
+        put(store, path, weights({"a": b"1"}))
+    located = join_files(store, files)
+    assert (located.distributed, located.files) == ("slices", tuple(files))
+    assert ["without the last file" in note for note in located.notes] == [True]
+    with pytest.raises(UsageError, match="one of 3 files that belong together"):
+        join_files(store, files[:2])

@@ -1,162 +1,162 @@
-"""What the data files of a distributed checkpoint hold, and what of it must not go unsaid."""
+"""Files of slices that say where each begins: they are placed, or what is wrong is named."""
 
 from __future__ import annotations
 
-import io
-import os
-import pickle
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import json
+import time
+from collections.abc import Mapping
 
 import pytest
 import torch
-import torch.distributed.checkpoint as dcp
+from safetensors.torch import save
 
 from shardctl.findings import Finding
-from shardctl.model import Checkpoint, NonTensor
-from shardctl.source.distributed.dcp import read_dcp
+from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
-from shardctl.source.opened import unseen
 from shardctl.source.read import read_checkpoint
-from shardctl.stores.local import LocalStore
+from shardctl.testing.memory import MemoryStore
+from tests.support.memory_checkpoints import put
 
-_DATA = "__0_0.distcp"
-_W = torch.arange(12.0).reshape(3, 4)
-
-
-class _Held:
-    """An object of a class that shardctl does not know, with a tensor in it."""
-
-    def __init__(self) -> None:
-        self.tensor = torch.ones(7)
+ROWS = torch.arange(6.0).reshape(2, 3)
 
 
-class _Loud:
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return os.getenv, ("HOME",)
+def put_slices(
+    store: MemoryStore, rank: int, tensors: Mapping[str, torch.Tensor], offsets: object
+) -> None:
+    """Write the file of one rank; `offsets` are in its metadata."""
+    text = offsets
+    if isinstance(offsets, dict):
+        text = json.dumps({name: {"saved_offsets": start} for name, start in offsets.items()})
+    assert isinstance(text, str)
+    metadata = {"DCP_SHARDING_INFO": text, "DCP_VERSION": "1.0", "format": "pt"}
+    name = f"shard-{rank:05d}-model-00001-of-00001.safetensors"
+    put(store, f"d/{name}", save({key: each.clone() for key, each in tensors.items()}, metadata))
 
 
-def _saved(directory: Path, **values: object) -> Path:
-    with pytest.warns(UserWarning, match=r"torch\.distributed"):
-        dcp.save({"w": _W, "b": torch.ones(5), **values}, checkpoint_id=directory, no_dist=True)
-    return directory
-
-
-def _changed(directory: Path, change: Callable[[Any], object]) -> Path:
-    """Change the metadata of a checkpoint."""
-    path = directory / ".metadata"
-    metadata = pickle.loads(path.read_bytes())
-    change(metadata)
-    path.write_bytes(pickle.dumps(metadata))
-    return directory
-
-
-def _read(directory: Path) -> tuple[Checkpoint, list[Finding]]:
-    store = LocalStore()
+def read(store: MemoryStore, source: str = "d") -> tuple[Checkpoint, list[Finding]]:
+    """The checkpoint, and what is wrong with it."""
     findings: list[Finding] = []
-    located = find_source(store, str(directory))
+    located = find_source(store, source, whole_set=False)
     return read_checkpoint(store, located, findings.append, nested=True), findings
 
 
-def _codes(directory: Path) -> set[tuple[str, str | None]]:
-    return {(each.code, each.tensor) for each in _read(directory)[1] if each.severity == "error"}
+def test_slices_are_placed_by_their_offsets() -> None:
+    """The shape of a tensor is what its slices reach to; nothing of the slices stays in the
+    metadata.
+    """
+    store = MemoryStore()
+    put_slices(store, 1, {"a": ROWS, "b": ROWS}, {"a": [0, 0], "b": [0, 0]})
+    put_slices(store, 2, {"a": ROWS}, {"a": [2, 0]})
+    checkpoint, findings = read(store)
+    assert not findings
+    assert {each.name: each.shape for each in checkpoint.tensors} == {"a": (4, 3), "b": (2, 3)}
+    assert checkpoint.metadata == {"format": "pt"}
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "unread"),
+    ("offsets", "tensor", "message"),
     [
-        (0.1, "builtins.float", False),
-        ("text", "builtins.str", False),
-        ((torch.ones(3), torch.ones(4)), "builtins.tuple", True),
-        ({torch.ones(3)}, "__builtin__.set", True),
-        (_Held(), f"{__name__}._Held", True),
+        ({"a": [3, 0]}, ROWS, "no slice covers position [2, 0] of [5, 3]"),
+        ({"a": [1, 0]}, ROWS, "2 slices cover position [1, 0]"),
+        ({"a": [2]}, ROWS, "does not say where the slice begins"),
+        ({"a": [2, -1]}, ROWS, "does not say where"),
+        ({"a": [2, 0.5]}, ROWS, "does not say where"),
+        ({"a": [2**70, 0]}, ROWS, "does not say where"),
+        ({"a": "x"}, ROWS, "does not say where"),
+        ({"b": [2, 0]}, ROWS, "does not say where"),
+        ("{", ROWS, "does not say where"),
+        ("[" * 100_000, ROWS, "does not say where"),
+        ({"a": [2, 0]}, ROWS.half(), "the slice is F16 of 2 dimensions"),
+        ({"a": [6]}, ROWS.reshape(-1), "the slice is F32 of 1 dimension"),
+        ({"a": [2**62, 0]}, ROWS, "no slice covers position [2, 0]"),
     ],
-    ids=["number", "text", "tuple of tensors", "set of tensors", "object"],
 )
-def test_a_value_that_holds_tensors_is_one_that_is_not_read(
-    tmp_path: Path, value: object, kind: str, unread: bool
-) -> None:
-    """Whatever was saved beside tensors is looked into: what holds any is never a non-tensor."""
-    checkpoint, _ = _read(_saved(tmp_path / "dcp", value=value))
-    (found,) = checkpoint.non_tensors
-    assert (found.name, found.kind, found.unread) == ("value", kind, unread)
-    assert bool(found.storages) == unread
+def test_slices_that_cannot_be_placed(offsets: object, tensor: torch.Tensor, message: str) -> None:
+    """A tensor whose slices do not fit is named and left out; others stay."""
+    store = MemoryStore()
+    put_slices(store, 1, {"a": ROWS, "b": ROWS}, {"a": [0, 0], "b": [0, 0]})
+    put_slices(store, 2, {"a": tensor}, offsets)
+    begin = time.monotonic()
+    checkpoint, findings = read(store)
+    assert time.monotonic() - begin < 5
+    assert [each.name for each in checkpoint.tensors] == ["b"]
+    (finding,) = findings
+    assert (finding.code, finding.tensor) == ("tensor-slices", "a")
+    assert message in finding.message
 
 
-def test_what_loading_a_value_would_run_is_named(tmp_path: Path) -> None:
-    """Torch loads values without `weights_only`: the names that they import are those of a file."""
-    files = read_dcp(
-        LocalStore(), str(_saved(tmp_path, value=_Loud())), list[Finding]().append, unseen
-    )
-    assert [(Path(file.path).name, file.unsafe_globals) for file in files] == [
-        (".metadata", ()),
-        (_DATA, ("os.getenv",)),
-    ]
+def test_a_number_that_is_missing_is_named() -> None:
+    """The files of ranks are counted from 1, so a gap shows even where tensors look whole."""
+    store = MemoryStore()
+    for rank in (1, 3):
+        put_slices(store, rank, {f"t{rank}": ROWS}, {f"t{rank}": [0, 0]})
+    _, findings = read(store)
+    assert [each.code for each in findings] == ["shard-set-incomplete"]
+    assert "rank 2" in findings[0].message
 
 
-def _in_place_of(name: str, saved: object, directory: Path) -> Path:
-    """Let a file of torch.save stand for what the metadata says is a slice, or a value."""
-    out = io.BytesIO()
-    torch.save(saved, out)
-    path = directory / _DATA
-    offset = path.stat().st_size
-    path.write_bytes(path.read_bytes() + out.getvalue())
+def test_offsets_in_a_file_that_one_process_saved() -> None:
+    """Torch records offsets for whole tensors too: a file of another name is read as it is, unless
+    one of its tensors begins elsewhere.
+    """
+    store = MemoryStore()
+    text = json.dumps({"a": {"saved_offsets": [0, 0]}})
+    put(store, "m/model.safetensors", save({"a": ROWS}, {"DCP_SHARDING_INFO": text}))
+    checkpoint, findings = read(store, "m")
+    assert not findings
+    assert json.loads(checkpoint.metadata["DCP_SHARDING_INFO"]) == json.loads(text)
+    text = json.dumps({"a": {"saved_offsets": [2, 0]}})
+    put(store, "m/model.safetensors", save({"a": ROWS}, {"DCP_SHARDING_INFO": text}))
+    _, findings = read(store, "m")
+    assert [(each.code, each.tensor) for each in findings] == [("tensor-slices", "a")]
 
-    def change(metadata: Any) -> None:
-        for index, place in metadata.storage_data.items():
-            if index.fqn == name:
-                place.offset, place.length = offset, len(out.getvalue())
 
-    return _changed(directory, change)
+_FIRST, _SECOND = (f"shard-0000{rank}-model-00001-of-00001.safetensors" for rank in (1, 2))
+
+
+def put_alone(store: MemoryStore, name: str, info: object) -> None:
+    """Write a file of any name; `info` is what its metadata says of where its slices begin."""
+    put(store, f"d/{name}", save({"a": ROWS}, {"DCP_SHARDING_INFO": json.dumps(info)}))
+
+
+def errors_of(store: MemoryStore, name: str) -> list[tuple[str, str | None]]:
+    """The errors of a file that is read alone, by code and tensor."""
+    _, findings = read(store, f"d/{name}")
+    return [(each.code, each.tensor) for each in findings if each.severity == "error"]
 
 
 @pytest.mark.parametrize(
-    "saved",
-    [{"a": _W, "b": _W}, {}, {"a": {"b": _W}}, {"a": 3}, _W.to_sparse()],
-    ids=["two tensors", "nothing", "nested", "a number", "sparse"],
+    ("offsets", "sliced"), [([4, 0], True), ([0, 2], True), ([0, 0], False), ([], False)]
 )
-def test_a_slice_that_is_not_one_tensor_is_named(tmp_path: Path, saved: object) -> None:
-    """What is found for a slice, and is not one tensor, never makes a tensor vanish."""
-    assert _codes(_in_place_of("w", saved, _saved(tmp_path))) == {("index-tensor-missing", "w")}
+def test_what_does_not_begin_at_0_is_a_slice(offsets: list[int], *, sliced: bool) -> None:
+    """A tensor that begins within another is refused by name, whatever its file is called; a file
+    with the name of one process's is refused in any case.
+    """
+    store = MemoryStore()
+    for name in (_FIRST, "model.safetensors"):
+        put_alone(store, name, {"a": {"saved_offsets": offsets}})
+    assert errors_of(store, "model.safetensors") == ([("tensor-slices", "a")] if sliced else [])
+    assert errors_of(store, _FIRST) == [("tensor-slices", "a" if sliced else None)]
 
 
-def test_a_slice_of_another_shape_is_named(tmp_path: Path) -> None:
-    """A slice that is one tensor of another shape is not taken for the one that was saved."""
-    assert _codes(_in_place_of("w", torch.ones(2), _saved(tmp_path))) == {
-        ("tensor-size-mismatch", "w")
-    }
+def test_one_file_alone_is_refused_with_the_set_named() -> None:
+    """Of a set, a file that is looked at alone is an error whose hint says what to name."""
+    store = MemoryStore()
+    put_alone(store, _FIRST, {"a": {"saved_offsets": [0, 0]}})
+    put_alone(store, _SECOND, {"a": {"saved_offsets": [2, 0]}})
+    for name in (_FIRST, _SECOND):
+        _, findings = read(store, f"d/{name}")
+        assert ["the directory with the files of all" in each.hint for each in findings] == [True]
+    located = find_source(store, f"d/{_FIRST}")
+    assert located.files == (f"d/{_FIRST}", f"d/{_SECOND}")
 
 
-def test_a_value_in_a_missing_file_is_named(tmp_path: Path) -> None:
-    """A data file that only values lie in is missed as one with slices is."""
-
-    def change(metadata: Any) -> None:
-        for index, place in metadata.storage_data.items():
-            if index.fqn == "value":
-                place.relative_path = "gone.distcp"
-
-    assert _codes(_changed(_saved(tmp_path, value=1), change)) == {("index-shard-missing", None)}
-
-
-def test_a_data_file_that_is_not_listed_is_named(tmp_path: Path) -> None:
-    """A data file that the metadata knows nothing of is a warning."""
-    _saved(tmp_path)
-    (tmp_path / "__1_0.distcp").write_bytes(b"left over")
-    _, findings = _read(tmp_path)
-    assert [(each.code, each.severity) for each in findings] == [("shard-unlisted", "warning")]
-
-
-def test_damage_to_a_value_has_its_offset_in_the_data_file(tmp_path: Path) -> None:
-    """What is wrong with a value is said of it, and of its place."""
-    _saved(tmp_path, value="a text")
-    path = tmp_path / _DATA
-    data = path.read_bytes()
-    at = data.index(b"a text")
-    path.write_bytes(data.replace(b"a text", b"b text"))
-    _, findings = _read(tmp_path)
-    (found,) = findings
-    assert (found.code, found.tensor) == ("zip-crc-mismatch", "value")
-    assert found.offset is not None
-    assert 0 < at - found.offset < 64
-    assert isinstance(_read(tmp_path)[0].non_tensors[0], NonTensor)
+@pytest.mark.parametrize(
+    "info",
+    [{}, {"a": {}}, {"a": 3}, {"a": {"saved_offsets": "4"}}, {"a": {"saved_offsets": [None]}}, [1]],
+)
+def test_metadata_of_another_form_says_nothing(info: object) -> None:
+    """Only what torch writes there says that tensors are slices."""
+    store = MemoryStore()
+    put_alone(store, "model.safetensors", info)
+    assert not errors_of(store, "model.safetensors")
