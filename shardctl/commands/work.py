@@ -143,6 +143,8 @@ def prepare_all(
     pipeline = None if more_sources else find_pipeline(source_store, source, is_target)
     if pipeline is None:
         return Work(source, target, (Part("", prepared(source, target, ())),))
+    if not is_target(pipeline.directory):
+        _refuse_component(source_store, find_pipeline(source_store, source), is_target)
     check_not_half_replaced(source_store, pipeline.directory)
     with hold():
         place, _ = resolve(target_store, target, options, records, finish=finish)
@@ -162,6 +164,22 @@ def prepare_all(
     rest = tree.rest(parts, around, options, records, compare=compare)
     every = (*parts, Part("", rest, has_weights=False))
     return Work(source, target, every, pipeline, findings=findings)
+
+
+def _refuse_component(
+    store: Store, whole: Pipeline | None, is_target: Callable[[str], bool]
+) -> None:
+    """Raise UsageError where the tree is to go into one of its components: it would replace it."""
+    if whole is None:
+        return
+    for component in whole.components:
+        path = whole.path_of(store, component.name)
+        if is_target(path):
+            raise UsageError(
+                f"the target '{escape(path)}' is a component of the source",
+                hint="choose another target, or name that component as the source as well",
+                file=path,
+            )
 
 
 def _refuse_renaming(options: WriteOptions, target: str) -> None:

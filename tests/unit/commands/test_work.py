@@ -158,6 +158,15 @@ def test_a_file_cannot_hold_a_pipeline(store: MemoryStore) -> None:
     assert "p/text_encoder" in caught.value.hint
 
 
+def test_a_component_is_no_target_for_the_whole(store: MemoryStore) -> None:
+    """The tree never goes into one of its components, whose weights it would replace and lose."""
+    before = tree(store, "p")
+    options = WriteOptions(limits=Limits(), replace="all")
+    with pytest.raises(UsageError, match="is a component of the source"):
+        asked(store, "p/vae", options)
+    assert tree(store, "p") == before
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
