@@ -205,10 +205,10 @@ def test_values_that_hold_themselves_end() -> None:
         read_metadata(pickle.dumps(Metadata({"a": described}, None, {})))
     described = tensor(*[HALVES[0]] * 500)
     many = {f"a{number}": described for number in range(5000)}
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(DcpFaultError, match="more than there are places"):
         read_metadata(pickle.dumps(Metadata(many, None, {})))
-    assert time.monotonic() - begin < 10
+    assert time.process_time() - begin < 20
 
 
 def test_a_path_of_keys_has_an_end() -> None:

@@ -160,13 +160,13 @@ def test_a_group_over_the_limit_is_a_shard_by_its_weight() -> None:
     ids=["plain", "groups", "prefixes", "one-group", "modules"],
 )
 def test_many_names_take_time_by_their_number(make: Callable[[int], list[str]]) -> None:
-    """A hundred thousand names take less than two seconds of processor time, however they
-    overlap.
+    """Time grows with the number of names, however they overlap: with its square, these would take
+    minutes.
     """
     held = tensors(*make(100_000))
     begin = time.process_time()
     units = units_of(held, SAFETENSORS)
-    assert time.process_time() - begin < 2
+    assert time.process_time() - begin < 20
     assert sorted(itertools.chain(*(names_of(unit.tensors) for unit in units))) == sorted(
         names_of(held)
     )
