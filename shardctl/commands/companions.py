@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from shardctl.commands.companion import Companion
 from shardctl.commands.neighbours import Neighbour, homes, neighbours
 from shardctl.commands.target import Route, exists
-from shardctl.errors import TargetExistsError
+from shardctl.errors import TargetExistsError, UsageError
 from shardctl.formats.limits import MAX_CONFIG_BYTES
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import parse_index_name, parse_weights_name
@@ -20,6 +20,7 @@ from shardctl.planning.request import Request, WriteOptions
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import followed
+from shardctl.text import escape
 
 #: Files by which, as by an index, a directory is known to be that of a model. A file that is named
 #: in any other directory, such as one of downloads, has no companions there.
@@ -163,11 +164,13 @@ def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Co
     """Compare the companions with the files of the target.
 
     Raises TargetExistsError where one differs and nothing is to be replaced, and where a
-    sub-directory of the target is a link or not a directory.
+    sub-directory of the target is a link or not a directory; UsageError where one is the source.
     """
     store = route.target_store
     for name in found.directories:
         check_directory(store, route.target.directory, name)
+        if route.source_store == store:
+            refuse_source(store, route.located.directory, route.target.directory, name)
     copies, replaced, kept = dict[str, Companion](), list[str](), list[str]()
     for name, companion in found.companions.items():
         final = store.join(route.target.directory, *name.split("/"))
@@ -184,6 +187,20 @@ def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Co
         else:
             kept.append(name)
     return Companions(copies, homes(copies, found.directories), tuple(replaced), tuple(kept))
+
+
+def refuse_source(store: Store, source: str, directory: str, name: str) -> None:
+    """Raise UsageError where a sub-directory of the target is the source directory itself.
+
+    Files of the source would be written beside or over those that are read.
+    """
+    path = store.join(directory, *name.split("/"))
+    if store.same(path, source):
+        raise UsageError(
+            f"'{escape(path)}' is the source, and its '{escape(name)}' belongs in its place",
+            hint="choose another target",
+            file=path,
+        )
 
 
 def check_directory(store: Store, directory: str, name: str) -> None:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from shardctl.commands.companions import Beside, beside, check_directory
+from shardctl.commands.companions import Beside, beside, check_directory, refuse_source
 from shardctl.commands.prepare import Drawn, Prepared, Read, checked, prepare, resolve
 from shardctl.commands.target import Route, Target
 from shardctl.engine.interrupted import check_not_half_replaced
@@ -28,6 +28,7 @@ from shardctl.planning.request import Limits, Request, WriteOptions
 from shardctl.source.locate import Located
 from shardctl.source.pipeline import MODEL_INDEX, Pipeline, find_pipeline, pipeline_findings
 from shardctl.stores.base import Store
+from shardctl.stores.optional import followed
 from shardctl.text import escape, plural
 
 #: The id of the plan that has no weights.
@@ -137,22 +138,20 @@ def prepare_all(
             apart=apart,
         )
 
-    def is_target(path: str) -> bool:
-        return source_store == target_store and target_store.same(path, target)
-
-    pipeline = None if more_sources else find_pipeline(source_store, source, is_target)
+    pipeline = None if more_sources else find_pipeline(source_store, source)
     if pipeline is None:
         return Work(source, target, (Part("", prepared(source, target, ())),))
-    if not is_target(pipeline.directory):
-        _refuse_component(source_store, find_pipeline(source_store, source), is_target)
+    in_place = source_store == target_store and target_store.same(pipeline.directory, target)
+    if source_store == target_store and not in_place:
+        _refuse_within(source_store, pipeline.directory, target)
     check_not_half_replaced(source_store, pipeline.directory)
     with hold():
         place, _ = resolve(target_store, target, options, records, finish=finish)
     if place.filename is not None:
         raise _one_file(source_store, pipeline, target)
     tree = _Tree(source, pipeline, source_store, target_store, place)
-    if is_target(pipeline.directory):
-        _refuse_renaming(options, target)
+    if in_place:
+        _refuse_in_place(options, target)
     parts = [
         Part(name, prepared(tree.source_of(name), tree.target_of(name), tree.apart))
         for name in tree.names
@@ -166,31 +165,37 @@ def prepare_all(
     return Work(source, target, every, pipeline, findings=findings)
 
 
-def _refuse_component(
-    store: Store, whole: Pipeline | None, is_target: Callable[[str], bool]
-) -> None:
-    """Raise UsageError where the tree is to go into one of its components: it would replace it."""
-    if whole is None:
-        return
-    for component in whole.components:
-        path = whole.path_of(store, component.name)
-        if is_target(path):
+def _refuse_within(store: Store, directory: str, target: str) -> None:
+    """Raise UsageError where the tree is to go into itself.
+
+    It may be one of its components that would be replaced, and what lies around the target would
+    not reach it.
+    """
+    path = followed(store, target)
+    above, name = store.split(path)
+    while name and above != path:
+        if store.same(above, directory):
             raise UsageError(
-                f"the target '{escape(path)}' is a component of the source",
-                hint="choose another target, or name that component as the source as well",
-                file=path,
+                f"the target '{escape(target)}' is within the pipeline that is read",
+                hint="choose a target outside of it, or name one of its components as the source",
+                file=target,
             )
+        path = above
+        above, name = store.split(path)
 
 
-def _refuse_renaming(options: WriteOptions, target: str) -> None:
-    """Raise UsageError for new names in place: the components are replaced one after the other.
+def _refuse_in_place(options: WriteOptions, target: str) -> None:
+    """Raise UsageError for what cannot go on in place, where components are replaced in turn.
 
-    After an interruption nothing in a component says whether it has its new names yet.
+    After an interruption nothing in a component says whether it has its new names yet, its experts
+    are stacked, or its state dict was taken.
     """
     names = options.selection
-    if names.strip_prefix or names.add_prefix or names.rename:
+    renames = names.strip_prefix or names.add_prefix or names.rename
+    if renames or options.experts or options.key:
+        what = "get new names" if renames else "be made of other parts"
         raise UsageError(
-            "the tensors of a pipeline cannot get new names in place",
+            f"the tensors of a pipeline cannot {what} in place",
             hint="choose another target, or replace its components one by one",
             file=target,
         )
@@ -229,11 +234,17 @@ class _Tree:
     def target_of(self, name: str) -> str:
         """Return where a component goes.
 
-        Raises TargetExistsError where a link or a file has its name, or that of one above it.
+        Raises TargetExistsError where a link or a file has its name, or that of one above it, and
+        UsageError where that is the source.
         """
         parts = name.split("/")
         for length in range(1, len(parts) + 1):
-            check_directory(self.target_store, self.target.directory, "/".join(parts[:length]))
+            above = "/".join(parts[:length])
+            check_directory(self.target_store, self.target.directory, above)
+            if self.source_store == self.target_store:
+                refuse_source(
+                    self.target_store, self.pipeline.directory, self.target.directory, above
+                )
         return self.target_store.join(self.target.directory, *parts)
 
     @cached_property

@@ -8,23 +8,29 @@ diffusers), and `model_index.json` names the classes. Several models of one kind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shardctl.errors import MissingError
 from shardctl.findings import Finding
-from shardctl.naming import STAGING, is_training_state
+from shardctl.formats.registry import all_suffixes
+from shardctl.naming import STAGING, is_training_state, parse_weights_name
 from shardctl.source.clients import read_json
 from shardctl.source.directories import real_directory
 from shardctl.source.survey import look_at
-from shardctl.stores.base import Store
+from shardctl.stores.base import Entry, Store
 from shardctl.text import escape
 
 #: The file that makes a directory a pipeline.
 MODEL_INDEX = "model_index.json"
 #: Every model of a pipeline has it; what Accelerate saves of a training run does not.
 _CONFIG = "config.json"
+_NAME_IT = "name that directory as well, or put it there itself"
+_NAME_FILE = "name that file to look at it"
 _FETCH = "fetch the whole pipeline again, with all its directories"
+#: Classes that have a directory and no weights, some with a `config.json` nevertheless.
+_NO_MODEL = re.compile("Tokenizer|Processor|FeatureExtractor|Scheduler")
 #: Directories within each other that are looked into.
 _DEEPEST = 32
 
@@ -74,13 +80,11 @@ class Pipeline:
         )
 
 
-def find_pipeline(
-    store: Store, source: str, skipped: Callable[[str], bool] = lambda _: False
-) -> Pipeline | None:
+def find_pipeline(store: Store, source: str) -> Pipeline | None:
     """Return the pipeline that SOURCE means: its directory, or the `model_index.json` in it.
 
     None where SOURCE is anything else, also a directory in which no component has weights.
-    Directories for which `skipped` is true are passed over. Raises as `real_directory` does.
+    Raises as `real_directory` does.
     """
     note = None
     if store.kind(source) == "directory":
@@ -92,13 +96,11 @@ def find_pipeline(
             return None
     if store.kind(store.join(directory, MODEL_INDEX)) != "file":
         return None
-    components = tuple(
-        sorted(_components(store, directory, skipped), key=lambda component: component.name)
-    )
+    components = tuple(sorted(_components(store, directory), key=lambda component: component.name))
     return Pipeline(directory, components, note) if components else None
 
 
-def _components(store: Store, top: str, skipped: Callable[[str], bool]) -> Iterator[Component]:
+def _components(store: Store, top: str) -> Iterator[Component]:
     """Yield the directories that hold a checkpoint, at any depth.
 
     Links to directories are not followed. What a training run keeps beside the pipeline
@@ -112,7 +114,7 @@ def _components(store: Store, top: str, skipped: Callable[[str], bool]) -> Itera
                 continue
             name = f"{above}/{entry.name}" if above else entry.name
             own = store.join(path, entry.name)
-            if skipped(own) or name.count("/") == _DEEPEST:
+            if name.count("/") == _DEEPEST:
                 continue
             names = {inner.name: inner.kind for inner in store.list(own)}
             files = [each for each, kind in names.items() if kind != "directory"]
@@ -138,24 +140,47 @@ def pipeline_findings(store: Store, pipeline: Pipeline) -> Iterator[Finding]:
         )
         return
     known = {component.name for component in pipeline.components}
-    directories = {
-        entry.name
-        for entry in store.list(pipeline.directory)
-        if "directory" in (entry.kind, entry.target)
-    }
+    entries = {entry.name: entry for entry in store.list(pipeline.directory)}
     for name, value in document.items():
+        # What begins with an underscore is about the pipeline: `_class_name` may be such a pair.
         named = isinstance(value, list) and len(value) == 2 and all(map(_is_text, value))
-        if not named or name in known:
-            continue
-        if name not in directories:
-            message = f"the component '{escape(name)}' has no directory"
-            yield Finding("component-missing", "error", message, _FETCH, path)
-            continue
-        inner = store.join(pipeline.directory, name)
-        names = {entry.name for entry in store.list(inner)}
-        if _CONFIG in names and not any(each.startswith(f"{name}/") for each in known):
-            message = f"the component '{escape(name)}' has a {_CONFIG} and no weights"
-            yield Finding("component-missing", "warning", message, _FETCH, inner)
+        if named and not name.startswith("_") and name not in known:
+            yield from _not_read(store, pipeline, name, value[1], entries.get(name))
+    for name, entry in entries.items():
+        if entry.kind != "directory" and parse_weights_name(name, all_suffixes()):
+            message = "these weights are in no component, and are not looked at"
+            top = store.join(pipeline.directory, name)
+            yield Finding("weights-unlisted", "note", message, _NAME_FILE, top)
+
+
+def _not_read(
+    store: Store, pipeline: Pipeline, name: str, kind: str, entry: Entry | None
+) -> Iterator[Finding]:
+    """Yield what is wrong with a component without weights that has a class of this name."""
+    path = store.join(pipeline.directory, name)
+    if entry is None or "directory" not in (entry.kind, entry.target):
+        message = f"the component '{escape(name)}' has no directory"
+        index = store.join(pipeline.directory, MODEL_INDEX)
+        yield Finding("component-missing", "error", message, _FETCH, index)
+        return
+    if entry.kind == "link":
+        message = f"the component '{escape(name)}' is a link to a directory, and is not read"
+        yield Finding("component-unread", "error", message, _NAME_IT, path)
+        return
+    names = {each.name for each in store.list(path)}
+    if any(each.name.startswith(f"{name}/") for each in pipeline.components):
+        return
+    if not names:
+        message = f"the directory of the component '{escape(name)}' is empty"
+        yield Finding("component-missing", "error", message, _FETCH, path)
+    elif not _NO_MODEL.search(kind) and any(map(_is_of_a_model, names)):
+        message = f"the component '{escape(name)}' has no weights of a name that loaders know"
+        yield Finding("component-missing", "error", message, _FETCH, path)
+
+
+def _is_of_a_model(name: str) -> bool:
+    weights = is_training_state(name) or parse_weights_name(name, all_suffixes()) is not None
+    return weights or name == _CONFIG
 
 
 def _is_text(value: object) -> bool:

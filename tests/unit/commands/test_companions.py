@@ -10,7 +10,7 @@ import pytest
 from shardctl.commands.prepare import Prepared, prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
-from shardctl.errors import SourceChangedError, TargetExistsError
+from shardctl.errors import SourceChangedError, TargetExistsError, UsageError
 from shardctl.planning.request import Companions, Conversion, Limits, WriteOptions
 from shardctl.stores.local import LocalStore
 from shardctl.streams.progress import Silent
@@ -121,6 +121,17 @@ def test_a_target_within_the_source_is_not_copied_into_itself() -> None:
     put(store, "m/1_Pooling/config.json", b"{}")
     prepared = planned(store, "m", "m/out/deep")
     assert prepared.companions == ("1_Pooling/config.json", "config.json")
+
+
+def test_a_companion_is_not_written_over_the_source() -> None:
+    """A directory of the source's own name in it, and a target above: the two would be one."""
+    store = MemoryStore()
+    put(store, "x/m/model.safetensors", weights({"a": b"1"}))
+    put(store, "x/m/config.json", b"old")
+    put(store, "x/m/m/config.json", b"new")
+    forced = replace(SINGLE, replace="same", replace_companions=True)
+    with pytest.raises(UsageError, match="is the source"):
+        planned(store, "x/m", "x", forced)
 
 
 def test_a_companion_of_a_new_files_name_stays() -> None:

@@ -12,7 +12,7 @@ from shardctl.commands.write import write
 from shardctl.engine.records import Records, StoredRecords
 from shardctl.engine.run import RunOptions
 from shardctl.errors import TargetExistsError, UsageError
-from shardctl.planning.request import Conversion, Limits, Selection, WriteOptions
+from shardctl.planning.request import Conversion, Experts, Limits, Selection, WriteOptions
 from shardctl.streams.progress import Silent
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put, weights
@@ -110,13 +110,27 @@ def test_in_place(store: MemoryStore) -> None:
     assert tree(store, "p") == before
 
 
-def test_new_names_in_place(store: MemoryStore) -> None:
-    """They are refused: a run that goes on could not tell which components have them."""
-    selection = Selection(add_prefix="new.")
-    options = WriteOptions(limits=Limits(), selection=selection, replace="same")
-    with pytest.raises(UsageError, match="cannot get new names in place"):
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"selection": Selection(add_prefix="new.")},
+        {"experts": Experts("stack")},
+        {"key": "state_dict"},
+    ],
+    ids=["names", "experts", "key"],
+)
+def test_what_cannot_go_on_in_place(store: MemoryStore, what: dict[str, Any]) -> None:
+    """It is refused: a run that goes on could not tell which components were finished."""
+    options = WriteOptions(limits=Limits(), replace="same", **what)
+    with pytest.raises(UsageError, match="in place"):
         asked(store, "p", options)
+
+
+def test_new_names_elsewhere(store: MemoryStore) -> None:
+    """In another target they are as for any checkpoint."""
+    options = WriteOptions(limits=Limits(), selection=Selection(add_prefix="new."))
     done(asked(store, "out", options), store)
+    assert "unet/diffusion_pytorch_model.safetensors" in tree(store, "out")
 
 
 def test_another_pipeline_is_replaced_with_leave_only(store: MemoryStore) -> None:
@@ -156,15 +170,6 @@ def test_a_file_cannot_hold_a_pipeline(store: MemoryStore) -> None:
     with pytest.raises(UsageError, match="a pipeline of 3 components") as caught:
         asked(store, "out.safetensors", ONE)
     assert "p/text_encoder" in caught.value.hint
-
-
-def test_a_component_is_no_target_for_the_whole(store: MemoryStore) -> None:
-    """The tree never goes into one of its components, whose weights it would replace and lose."""
-    before = tree(store, "p")
-    options = WriteOptions(limits=Limits(), replace="all")
-    with pytest.raises(UsageError, match="is a component of the source"):
-        asked(store, "p/vae", options)
-    assert tree(store, "p") == before
 
 
 @pytest.mark.parametrize(
@@ -211,13 +216,30 @@ def test_nested_components(store: MemoryStore) -> None:
     assert tree(store, "out") == tree(store, "p")
 
 
-def test_a_target_in_the_pipeline(store: MemoryStore) -> None:
-    """What was written there is no component of the source the next time."""
-    work = asked(store, "p/out")
-    done(work, store)
-    again = asked(store, "p/out")
-    assert [part.name for part in again.weights] == ["text_encoder", "unet", "vae"]
-    assert again.up_to_date
+@pytest.mark.parametrize("target", ["p/out", "p/vae", "p/vae/new", "p/scheduler"])
+def test_a_target_in_the_pipeline(store: MemoryStore, target: str) -> None:
+    """The tree never goes into itself, where it could replace a component and lose its weights."""
+    before = tree(store, "p")
+    options = WriteOptions(limits=Limits(), replace="all")
+    with pytest.raises(UsageError, match="is within the pipeline"):
+        asked(store, target, options)
+    assert tree(store, "p") == before
+
+
+@pytest.mark.parametrize("name", ["p", "p/z"])
+def test_a_target_above_whose_component_would_be_the_source(name: str) -> None:
+    """A component is never written over what another one is read from."""
+    store = pipeline(MemoryStore(), "x/p")
+    put(store, f"x/p/{name}/model.safetensors", weights({"a": b"1"}))
+    with pytest.raises(UsageError, match="is the source"):
+        prepare_all(store, "x/p", store, "x", TWO, finish=True)
+
+
+def test_a_target_above_whose_directory_would_be_the_source() -> None:
+    """The same for a directory with other files."""
+    store = pipeline(MemoryStore(), "x/scheduler")
+    with pytest.raises(UsageError, match="is the source"):
+        prepare_all(store, "x/scheduler", store, "x", TWO, finish=True)
 
 
 def test_options_are_those_of_every_component(store: MemoryStore) -> None:

@@ -12,7 +12,7 @@ from shardctl.source.pipeline import Pipeline, find_pipeline, pipeline_findings
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, weights
-from tests.support.pipelines import INDEX, OTHERS, WEIGHTS, pipeline
+from tests.support.pipelines import INDEX, OTHERS, WEIGHTS, pipeline, written_pipeline
 
 ONE = weights({"a": b"1"})
 
@@ -94,14 +94,6 @@ def test_what_is_no_pipeline(store: MemoryStore, source: str) -> None:
     assert find_pipeline(store, source) is None
 
 
-def test_directories_that_are_skipped(store: MemoryStore) -> None:
-    """Neither they nor what lies in them are components."""
-    put(store, "p/out/unet/model.safetensors", ONE)
-    pipeline = find_pipeline(store, "p", lambda path: path == "p/out")
-    assert pipeline is not None
-    assert "out/unet" not in [each.name for each in pipeline.components]
-
-
 def test_a_snapshot_of_the_hubs_cache(tmp_path: Path) -> None:
     """The files of a snapshot are links to blobs; the cache root means its only snapshot."""
     root = tmp_path / "models--org--name"
@@ -165,14 +157,57 @@ def test_a_whole_pipeline_has_no_findings(store: MemoryStore) -> None:
 
 
 def test_components_that_are_missing(store: MemoryStore) -> None:
-    """A directory that is not there is an error, one with a config and no weights a warning."""
+    """A model without a directory, or without weights in it, is an error."""
     named = {**INDEX, "image_encoder": ["transformers", "CLIPVisionModel"], "a": [1, 2], "b": "c"}
+    named["_class_name"] = ["my_pipeline", "MyPipeline"]
     put(store, "p/model_index.json", json.dumps(named).encode())
+    put(store, "p/tokenizer/config.json", b"{}")
     store.remove("p/vae/diffusion_pytorch_model.safetensors")
+    no_weights = "the component 'vae' has no weights of a name that loaders know"
     assert problems(store) == [
-        ("component-missing", "warning", "the component 'vae' has a config.json and no weights"),
+        ("component-missing", "error", no_weights),
         ("component-missing", "error", "the component 'image_encoder' has no directory"),
     ]
+
+
+@pytest.mark.parametrize("name", ["diffusion.safetensors", "optimizer.bin", "config.json"])
+def test_a_model_of_which_loaders_find_no_weights(store: MemoryStore, name: str) -> None:
+    """Weights that no loader looks for, or what a training run left: an error."""
+    store.remove("p/vae/diffusion_pytorch_model.safetensors")
+    store.remove("p/vae/config.json")
+    put(store, f"p/vae/{name}", b"x")
+    assert [each[:2] for each in problems(store)] == [("component-missing", "error")]
+
+
+def test_an_empty_component(tmp_path: Path) -> None:
+    """A directory without files is what an interrupted download leaves."""
+    root = written_pipeline(tmp_path / "p")
+    for path in (root / "vae").iterdir():
+        path.unlink()
+    assert "'vae' is empty" in problem_of(root)
+
+
+def test_a_component_that_is_a_link(tmp_path: Path) -> None:
+    """Loaders follow it, and nothing here does: what it holds was not checked."""
+    root = written_pipeline(tmp_path / "p")
+    (root / "vae").rename(tmp_path / "vae")
+    (root / "vae").symlink_to(tmp_path / "vae")
+    assert "'vae' is a link to a directory, and is not read" in problem_of(root)
+
+
+def problem_of(root: Path) -> str:
+    """The message of the only finding, which is an error."""
+    pipeline = find_pipeline(LocalStore(), str(root))
+    assert pipeline is not None
+    (finding,) = pipeline_findings(LocalStore(), pipeline)
+    assert finding.severity == "error"
+    return finding.message
+
+
+def test_weights_at_the_top(store: MemoryStore) -> None:
+    """They are of no component, which is said."""
+    put(store, "p/v1-5-pruned.safetensors", ONE)
+    assert [each[:2] for each in problems(store)] == [("weights-unlisted", "note")]
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b"\xff", b"[" * 5000])
