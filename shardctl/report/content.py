@@ -162,11 +162,7 @@ def _together(
     facts: tuple[tuple[str, str], ...] = (),
 ) -> Content:
     """Return the contents of the components of a pipeline, by their names, as one."""
-    files = tuple(
-        replace(file, bar=replace(file.bar, name=f"{escape(name)}/{file.bar.name}"))
-        for name, content in parts
-        for file in content.files
-    )
+    files = tuple(_of_component(name, file) for name, content in parts for file in content.files)
     return Content(
         title=escape(source),
         kind=kind,
@@ -180,6 +176,19 @@ def _together(
         files=files,
         dtypes=_dtypes(files),
         limit=parts[0][1].limit,
+    )
+
+
+def _of_component(name: str, file: FileContent) -> FileContent:
+    """Return a file with the component's name before its own, and before those of its tensors.
+
+    Two components often have tensors of one name, which are different tensors.
+    """
+    above = escape(name).replace("/", ".")
+    return replace(
+        file,
+        bar=replace(file.bar, name=f"{escape(name)}/{file.bar.name}"),
+        rows=tuple(_short(replace(row, name=f"{above}.{row.name}")) for row in file.rows),
     )
 
 
