@@ -22,6 +22,7 @@ from shardctl.errors import UsageError
 from shardctl.findings import Finding, in_one_line
 from shardctl.formats.registry import writable
 from shardctl.model import Checkpoint
+from shardctl.naming import KNOWN_STEMS
 from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import Limits, Request, WriteOptions
@@ -150,6 +151,11 @@ def prepare_all(
     if place.filename is not None:
         raise _one_file(source_store, pipeline, target)
     tree = _Tree(source, pipeline, source_store, target_store, place)
+    if options.stem is not None and options.stem not in KNOWN_STEMS:
+        raise UsageError(
+            f"no loader finds the components of a pipeline by the name '{escape(options.stem)}'",
+            hint="leave out `name`: each component keeps the name that its library looks for",
+        )
     if in_place:
         _refuse_in_place(options, target)
     parts = [

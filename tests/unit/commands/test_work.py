@@ -126,6 +126,12 @@ def test_what_cannot_go_on_in_place(store: MemoryStore, what: dict[str, Any]) ->
         asked(store, "p", options)
 
 
+def test_a_name_that_no_loader_looks_for(store: MemoryStore) -> None:
+    """Files of another name would make a pipeline without components."""
+    with pytest.raises(UsageError, match="by the name 'mine'"):
+        asked(store, "out", WriteOptions(limits=Limits(), stem="mine"))
+
+
 def test_new_names_elsewhere(store: MemoryStore) -> None:
     """In another target they are as for any checkpoint."""
     options = WriteOptions(limits=Limits(), selection=Selection(add_prefix="new."))
