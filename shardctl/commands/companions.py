@@ -20,6 +20,7 @@ from shardctl.planning.request import Request, WriteOptions
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import followed
+from shardctl.stores.paths import below, directories_above
 from shardctl.text import escape
 
 #: Files by which, as by an index, a directory is known to be that of a model. A file that is named
@@ -114,9 +115,8 @@ def _is_of_a_model(store: Store, located: Located) -> bool:
 def _leads_to_target(route: Route) -> Callable[[str], bool]:
     """Return whether a directory is the target, or holds it: nothing is copied into itself."""
     target, directory = route.target_store, route.target.directory
-    above = [followed(target, directory) if target.kind(directory) else directory]
-    while (parent := target.split(above[-1])[0]) and parent != above[-1]:
-        above.append(parent)
+    start = followed(target, directory) if target.kind(directory) else directory
+    above = (start, *directories_above(target, start))
     return lambda path: any(route.same(path, each) for each in above)
 
 
@@ -169,11 +169,10 @@ def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Co
     store = route.target_store
     for name in found.directories:
         check_directory(store, route.target.directory, name)
-        if route.source_store == store:
-            refuse_source(store, route.located.directory, route.target.directory, name)
+        refuse_source(route, name)
     copies, replaced, kept = dict[str, Companion](), list[str](), list[str]()
     for name, companion in found.companions.items():
-        final = store.join(route.target.directory, *name.split("/"))
+        final = below(store, route.target.directory, name)
         kind = store.kind(final)
         if kind == "file" and companion.is_same(route.source_store, store, final):
             continue
@@ -189,13 +188,13 @@ def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Co
     return Companions(copies, homes(copies, found.directories), tuple(replaced), tuple(kept))
 
 
-def refuse_source(store: Store, source: str, directory: str, name: str) -> None:
+def refuse_source(route: Route, name: str) -> None:
     """Raise UsageError where a sub-directory of the target is the source directory itself.
 
     Files of the source would be written beside or over those that are read.
     """
-    path = store.join(directory, *name.split("/"))
-    if store.same(path, source):
+    path = below(route.target_store, route.target.directory, name)
+    if route.same(route.located.directory, path):
         raise UsageError(
             f"'{escape(path)}' is the source, and its '{escape(name)}' belongs in its place",
             hint="choose another target",
@@ -205,7 +204,7 @@ def refuse_source(store: Store, source: str, directory: str, name: str) -> None:
 
 def check_directory(store: Store, directory: str, name: str) -> None:
     """Raise TargetExistsError where what has a sub-directory's name in the target is another."""
-    path = store.join(directory, *name.split("/"))
+    path = below(store, directory, name)
     above, last = store.split(path)
     if store.kind(above) != "directory":
         return

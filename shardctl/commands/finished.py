@@ -19,6 +19,7 @@ from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
 from shardctl.source.checksum_file import read_checksums
 from shardctl.stores.base import Copied, Store
+from shardctl.stores.paths import below
 from shardctl.streams.progress import no_tick
 
 
@@ -80,7 +81,7 @@ class Finished:
             plan,
             self.companions,
             self.sources,
-            lambda name: store.join(directory, *name.split("/")),
+            lambda name: below(store, directory, name),
             read_back=self.options.read_back,
             accept_damage=self.options.accept_damage,
         )
@@ -104,7 +105,7 @@ class Finished:
 
     def _version(self, name: str) -> Version | None:
         store = self.route.target_store
-        path = store.join(self.route.target.directory, *name.split("/"))
+        path = below(store, self.route.target.directory, name)
         return store.version(path) if store.kind(path) == "file" else None
 
 

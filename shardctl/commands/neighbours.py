@@ -28,6 +28,7 @@ from shardctl.source.hub_cache import is_blob
 from shardctl.source.locate import Located
 from shardctl.stores.base import Entry, Store
 from shardctl.stores.optional import followed
+from shardctl.stores.paths import directories_above
 
 #: What a neighbour is. "companion": a file that loaders want, or may want. "barred": it is never
 #: copied. The others are copied on request.
@@ -203,12 +204,7 @@ class _Neighbourhood:
         return real, "" if self._is_within(real) or is_blob(self.store, real) else _ELSEWHERE
 
     def _is_within(self, real: str) -> bool:
-        above, name = self.store.split(real)
-        while name:
-            if above == self._root:
-                return True
-            above, name = self.store.split(above)
-        return False
+        return self._root in directories_above(self.store, real)
 
     def _is_small(self, size: int) -> bool:
         return size * SMALL < self._set_size

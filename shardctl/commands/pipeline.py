@@ -9,9 +9,8 @@ from shardctl.commands.inspect import Inspection, inspect
 from shardctl.errors import InputError, MissingError
 from shardctl.findings import as_finding, in_one_line
 from shardctl.source.opened import Opened, unseen
-from shardctl.source.pipeline import Pipeline, find_pipeline, pipeline_findings
+from shardctl.source.pipeline import Pipeline, about, find_pipeline, pipeline_findings
 from shardctl.stores.base import Store
-from shardctl.text import escape
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +32,13 @@ class Inspected:
         """What is said of the whole, then of each part."""
         first = () if self.pipeline is None or self.pipeline.note is None else (self.pipeline.note,)
         notes = [(name, note) for name, found in self.parts for note in found.notes]
-        return (*first, *self.findings, *(_about(name, note) for name, note in notes))
+        return (*first, *self.findings, *(about(name, note) for name, note in notes))
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What of the parts is missing or damaged."""
         read = [(name, warning) for name, found in self.parts for warning in found.warnings]
-        return (*self.unread, *(_about(name, warning) for name, warning in read))
+        return (*self.unread, *(about(name, warning) for name, warning in read))
 
     @property
     def total_size(self) -> int:
@@ -50,10 +49,6 @@ class Inspected:
     def total_parameters(self) -> int:
         """Elements of all tensors, tied ones counted once."""
         return sum(found.total_parameters for _, found in self.parts)
-
-
-def _about(name: str, text: str) -> str:
-    return f"{escape(name)}: {text}" if name else text
 
 
 def inspect_all(
@@ -85,7 +80,7 @@ def inspect_all(
         except InputError as error:
             errors.append(error)
             if not (globs and isinstance(error, MissingError)):
-                unread.append(_about(component.name, in_one_line(as_finding(error))))
+                unread.append(about(component.name, in_one_line(as_finding(error))))
         else:
             parts.append((component.name, found))
     if not parts:

@@ -117,9 +117,9 @@ def prepare(
     """Read headers, plan, and check the target.
 
     `more_sources` are files that are joined with `source`. What lies in the directories `apart` of
-    the source directory is not looked at. A replacement that was interrupted in
-    the target is completed first where `finish` is set (the source may be what it replaces), else
-    it is a TargetExistsError. `records` has the record of the last run; without one, or where
+    the source directory is not looked at. A replacement that was interrupted in the target is
+    completed first where `finish` is set (the source may be what it replaces), else it is a
+    TargetExistsError. `records` has the record of the last run; without one, or where
     `options` ask for a comparison, files of the planned names and sizes are compared with the
     source, if `compare` allows it. `hold` is entered while a replacement is completed: signals wait
     until it is left. Raises UsageError, InputError and TargetError with what to do about it.

@@ -14,6 +14,7 @@ from shardctl.source.checksum_file import checksums_bytes
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import can_lock, refuse_read_only, shared_block
+from shardctl.stores.paths import below
 
 #: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
 #: filesystem that can share blocks.
@@ -148,7 +149,7 @@ def unlocked_notes(store: Store) -> Iterator[str]:
 
 def exists(store: Store, target: Target, name: str) -> TargetExistsError:
     """Return the error for a file of the target that must not be overwritten."""
-    path = store.join(target.directory, *name.split("/"))
+    path = below(store, target.directory, name)
     return TargetExistsError(
         f"'{path}' already exists",
         hint='choose another target, or add `replace="same"` to replace it',

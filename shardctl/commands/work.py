@@ -7,10 +7,10 @@ by a separate run, and the other files of the tree after them, `model_index.json
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from shardctl.commands.companions import Beside, beside, check_directory, refuse_source
 from shardctl.commands.prepare import Drawn, Prepared, Read, checked, prepare, resolve
@@ -27,9 +27,16 @@ from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import Limits, Request, WriteOptions
 from shardctl.source.locate import Located
-from shardctl.source.pipeline import MODEL_INDEX, Pipeline, find_pipeline, pipeline_findings
+from shardctl.source.pipeline import (
+    MODEL_INDEX,
+    Pipeline,
+    about,
+    find_pipeline,
+    pipeline_findings,
+)
 from shardctl.stores.base import Store
 from shardctl.stores.optional import followed
+from shardctl.stores.paths import below, directories_above
 from shardctl.text import escape, plural
 
 #: The id of the plan that has no weights.
@@ -81,11 +88,7 @@ class Work:
         return (
             *first,
             *map(in_one_line, self.findings),
-            *(
-                f"{escape(part.name)}: {note}" if part.name else note
-                for part in self.parts
-                for note in part.prepared.notes
-            ),
+            *(about(part.name, note) for part in self.parts for note in part.prepared.notes),
             *notes_on(self.left),
         )
 
@@ -124,24 +127,20 @@ def prepare_all(
     """
     records = NoRecords() if records is None else records
 
-    def prepared(source: str, target: str, apart: Collection[str]) -> Prepared:
-        return prepare(
-            source_store,
-            source,
-            target_store,
-            target,
-            options,
-            finish=finish,
-            compare=compare,
-            records=records,
-            hold=hold,
-            more_sources=more_sources,
-            apart=apart,
-        )
-
+    prepared = partial(
+        prepare,
+        source_store=source_store,
+        target_store=target_store,
+        options=options,
+        finish=finish,
+        compare=compare,
+        records=records,
+        hold=hold,
+        more_sources=more_sources,
+    )
     pipeline = None if more_sources else find_pipeline(source_store, source)
     if pipeline is None:
-        return Work(source, target, (Part("", prepared(source, target, ())),))
+        return Work(source, target, (Part("", prepared(source=source, target=target)),))
     in_place = source_store == target_store and target_store.same(pipeline.directory, target)
     if source_store == target_store and not in_place:
         _refuse_within(source_store, pipeline.directory, target)
@@ -159,7 +158,10 @@ def prepare_all(
     if in_place:
         _refuse_in_place(options, target)
     parts = [
-        Part(name, prepared(tree.source_of(name), tree.target_of(name), tree.apart))
+        Part(
+            name,
+            prepared(source=tree.source_of(name), target=tree.target_of(name), apart=tree.apart),
+        )
         for name in tree.names
     ]
     around = tree.around(parts, options)
@@ -177,17 +179,14 @@ def _refuse_within(store: Store, directory: str, target: str) -> None:
     It may be one of its components that would be replaced, and what lies around the target would
     not reach it.
     """
-    path = followed(store, target)
-    above, name = store.split(path)
-    while name and above != path:
-        if store.same(above, directory):
-            raise UsageError(
-                f"the target '{escape(target)}' is within the pipeline that is read",
-                hint="choose a target outside of it, or name one of its components as the source",
-                file=target,
-            )
-        path = above
-        above, name = store.split(path)
+    if any(
+        store.same(above, directory) for above in directories_above(store, followed(store, target))
+    ):
+        raise UsageError(
+            f"the target '{escape(target)}' is within the pipeline that is read",
+            hint="choose a target outside of it, or name one of its components as the source",
+            file=target,
+        )
 
 
 def _refuse_in_place(options: WriteOptions, target: str) -> None:
@@ -243,15 +242,12 @@ class _Tree:
         Raises TargetExistsError where a link or a file has its name, or that of one above it, and
         UsageError where that is the source.
         """
-        parts = name.split("/")
+        parts, route = name.split("/"), self.route(())
         for length in range(1, len(parts) + 1):
             above = "/".join(parts[:length])
             check_directory(self.target_store, self.target.directory, above)
-            if self.source_store == self.target_store:
-                refuse_source(
-                    self.target_store, self.pipeline.directory, self.target.directory, above
-                )
-        return self.target_store.join(self.target.directory, *parts)
+            refuse_source(route, above)
+        return below(self.target_store, self.target.directory, name)
 
     @cached_property
     def apart(self) -> frozenset[str]:

@@ -13,6 +13,7 @@ from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.staging import FILES
 from shardctl.naming import STAGING
 from shardctl.stores.base import Store
+from shardctl.stores.paths import below
 from shardctl.streams.pool import Threads, Workers
 from shardctl.streams.progress import Observer
 
@@ -45,7 +46,7 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
             prepared.plan,
             prepared.changes.copies,
             prepared.sources,
-            lambda name: target_store.join(staged, *name.split("/")),
+            lambda name: below(target_store, staged, name),
             digest=prepared.options.checksums,
             read_back=prepared.options.read_back,
             accept_damage=prepared.options.accept_damage,

@@ -20,6 +20,7 @@ from shardctl.engine.staging import OLD, Staging
 from shardctl.errors import ShardctlError, TargetExistsError
 from shardctl.stores.base import Store
 from shardctl.stores.optional import can_lock, lock
+from shardctl.stores.paths import below
 
 
 def recover(
@@ -123,7 +124,7 @@ def complete(
         options=identity.options,
         sources=identity.sources,
         written={
-            file.name: store.version(store.join(directory, *file.name.split("/")))
+            file.name: store.version(below(store, directory, file.name))
             for file in commit.exchange.new
         },
         loads_from=commit.loads_from,

@@ -12,6 +12,7 @@ from shardctl.formats.registry import all_suffixes
 from shardctl.model import Version
 from shardctl.naming import is_training_state, is_weights_or_index
 from shardctl.stores.base import Entry, Store
+from shardctl.stores.paths import below
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Surroundings:
         wanted = frozenset(names)
         files: dict[str, Version | None] = {}
         for above in {name.rpartition("/")[0] for name in (*wanted, "")}:
-            path = target.join(directory, *above.split("/")) if above else directory
+            path = below(target, directory, above) if above else directory
             for entry in target.list(path) if target.kind(path) == "directory" else ():
                 name = f"{above}/{entry.name}" if above else entry.name
                 if name in wanted or (weights and not above and _is_weights(name)):
@@ -70,7 +71,7 @@ def refuse_changed(target: Store, directory: str, planned_for: Surroundings) -> 
     """Raise TargetExistsError where the target directory is not what the run was planned for."""
     changed = planned_for.changed(target, directory)
     if changed:
-        path = target.join(directory, *changed[0].split("/"))
+        path = below(target, directory, changed[0])
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise TargetExistsError(
             f"'{path}'{more} changed during this run: another program writes to the target",

@@ -25,6 +25,7 @@ from shardctl.source.distributed.find import Divided, Layout, divided_in, divide
 from shardctl.source.sets import incomplete, set_findings
 from shardctl.source.survey import IndexFile, Survey, look_at
 from shardctl.stores.base import Store
+from shardctl.stores.paths import below
 from shardctl.text import escape
 
 _SHOWN_CHOICES = 10
@@ -85,7 +86,7 @@ class Located:
             return {path: path for path in self.files}
         listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
         return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
-            store.join(self.directory, *name.split("/")): name for name in listed
+            below(store, self.directory, name): name for name in listed
         }
 
     def completed(self, checkpoint: Checkpoint) -> Located:
@@ -271,7 +272,7 @@ def _of_candidate(
     return Located(
         root=source,
         directory=directory,
-        files=tuple(store.join(directory, *name.split("/")) for name in names),
+        files=tuple(below(store, directory, name) for name in names),
         stem=candidate.stem,
         variant=candidate.variant,
         suffix=candidate.suffix,

@@ -20,6 +20,7 @@ from shardctl.source.clients import read_json
 from shardctl.source.directories import real_directory
 from shardctl.source.survey import look_at
 from shardctl.stores.base import Entry, Store
+from shardctl.stores.paths import below
 from shardctl.text import escape
 
 #: The file that makes a directory a pipeline.
@@ -64,7 +65,7 @@ class Pipeline:
 
     def path_of(self, store: Store, name: str) -> str:
         """Return the path of a component."""
-        return store.join(self.directory, *name.split("/"))
+        return below(store, self.directory, name)
 
     def check_variant(self, variant: str | None) -> None:
         """Raise MissingError where no component has the variant that is wanted, "" for none."""
@@ -78,6 +79,11 @@ class Pipeline:
             hint=f"choose another `variant`: {known}" if known else "leave out `variant`",
             file=self.directory,
         )
+
+
+def about(name: str, text: str) -> str:
+    """Return a text with the component before it that it is about, "" for the whole."""
+    return f"{escape(name)}: {text}" if name else text
 
 
 def find_pipeline(store: Store, source: str) -> Pipeline | None:

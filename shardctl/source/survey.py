@@ -14,6 +14,7 @@ from shardctl.naming import may_be_weights, parse_index_name
 from shardctl.source.candidates import Candidate, candidates
 from shardctl.source.state_dict import look
 from shardctl.stores.base import Store
+from shardctl.stores.paths import below
 
 #: Files of any name that are opened in one directory to see whether they are weights.
 _MOST_OPENED = 100
@@ -158,7 +159,7 @@ def look_at(store: Store, directory: str) -> Survey:
         return None if read.index is None else set(read.index.weight_map.values())
 
     def exists(name: str) -> bool:
-        return store.kind(store.join(directory, *name.split("/"))) is not None
+        return store.kind(below(store, directory, name)) is not None
 
     every = candidates(names, listed, exists)
     return Survey(store, directory, names, every, only)

@@ -20,6 +20,7 @@ from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN
 from shardctl.source.distributed.window import Window
 from shardctl.source.opened import Opened
 from shardctl.stores.base import Reader, Store
+from shardctl.stores.paths import below
 from shardctl.text import escape, plural
 
 _ZIP = b"PK\x03\x04"
@@ -85,7 +86,7 @@ class DataFiles:
         for part in _parts(saved):
             wanted.setdefault(part.place.filename, []).append(part)
         for number, (filename, parts) in enumerate(wanted.items(), start=1):
-            path = self._store.join(self._directory, *filename.split("/"))
+            path = below(self._store, self._directory, filename)
             if self._store.kind(path) != "file":
                 message = (
                     f"listed in the metadata but missing: {plural(len(parts), 'slice')} of "
