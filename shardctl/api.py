@@ -15,7 +15,8 @@ from shardctl.commands import index as indexing
 from shardctl.commands import inspect as inspection
 from shardctl.commands import write as writing
 from shardctl.commands.numbers import with_statistics
-from shardctl.commands.prepare import Prepared, prepare
+from shardctl.commands.prepare import prepare
+from shardctl.commands.prepared import Prepared
 from shardctl.commands.records import records as records_of_user
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions

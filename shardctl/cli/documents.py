@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.pipeline import Inspected
-    from shardctl.commands.prepare import Prepared
+    from shardctl.commands.prepared import Prepared
     from shardctl.commands.work import Part, Work
     from shardctl.engine.receipts import Receipt
     from shardctl.engine.space import Room

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from shardctl.commands.companions import Beside, beside, check_directory, refuse_source
-from shardctl.commands.prepare import Drawn, Prepared, Read, checked, prepare, resolve
+from shardctl.commands.prepare import prepare, resolve
+from shardctl.commands.prepared import Drawn, Prepared, Read, checked
 from shardctl.commands.target import Route, Target
 from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.engine.records import NoRecords, Records

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from shardctl.commands.prepare import Prepared
+from shardctl.commands.prepared import Prepared
 from shardctl.commands.tasks import tasks_of
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import Records

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from shardctl.commands.inspect import Inspection, inspect_checkpoint
 from shardctl.commands.pipeline import Inspected
-from shardctl.commands.prepare import Prepared
+from shardctl.commands.prepared import Prepared
 from shardctl.commands.work import Work
 from shardctl.errors import InputError, UsageError
 from shardctl.findings import Finding, ignore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shardctl.commands.prepare import Prepared
+from shardctl.commands.prepared import Prepared
 from shardctl.commands.work import Work
 from shardctl.sizes import format_size
 from shardctl.text import escape, plural

@@ -13,7 +13,7 @@ from shardctl.cli.terminal.canvas import Canvas
 from shardctl.cli.terminal.numbers import numbers
 from shardctl.commands.inspect import Inspection
 from shardctl.commands.pipeline import Inspected
-from shardctl.commands.prepare import Prepared
+from shardctl.commands.prepared import Prepared
 from shardctl.commands.work import Work
 from shardctl.sizes import format_size
 from shardctl.text import cells, escape, plural

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shardctl.commands import prepare as preparing
-from shardctl.commands.prepare import Prepared
+from shardctl.commands.prepared import Prepared
 from shardctl.commands.write import build_job, write
 from shardctl.engine.journal import Journal
 from shardctl.engine.records import StoredRecords
