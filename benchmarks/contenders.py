@@ -42,6 +42,43 @@ target = os.path.join(sys.argv[2], "model.safetensors")
 save_file(torch.load(path, weights_only=True), target, {"format": "pt"})
 """
 
+#: What torch's users do with checkpoints that several processes saved, and with those that they
+#: cast, or take a part of. Arguments: source, target.
+_RESHAPERS = {
+    "dcp_to_torch_save": """
+import os, sys
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+dcp_to_torch_save(sys.argv[1], os.path.join(sys.argv[2], "pytorch_model.bin"))
+""",
+    "consolidate_safetensors_files": """
+import sys
+from torch.distributed.checkpoint._consolidate_hf_safetensors import consolidate_safetensors_files
+from safetensors import safe_open
+import glob, os
+names = [name for path in glob.glob(os.path.join(sys.argv[1], "*.safetensors"))
+         for name in safe_open(path, "pt").keys()]
+consolidate_safetensors_files(sys.argv[1], sys.argv[2], dict.fromkeys(names, 1), num_threads=2)
+""",
+    "load, cast, save": """
+import os, sys
+import torch
+from safetensors.torch import load_file, save_file
+state = load_file(os.path.join(sys.argv[1], "model.safetensors"))
+for name in state:
+    state[name] = state[name].to(torch.bfloat16)
+save_file(state, os.path.join(sys.argv[2], "model.safetensors"), {"format": "pt"})
+""",
+    "load, select, save": """
+import os, re, sys
+from safetensors import safe_open
+from safetensors.torch import save_file
+with safe_open(os.path.join(sys.argv[1], "model.safetensors"), "pt") as file:
+    wanted = re.compile(r"model[.]layers[.](.|1[0-5])[.]")
+    state = {name: file.get_tensor(name) for name in file.keys() if wanted.match(name)}
+save_file(state, os.path.join(sys.argv[2], "model.safetensors"), {"format": "pt"})
+""",
+}
+
 #: The least that a program with a Typer command line does.
 _BARE_TYPER = """
 import typer
@@ -62,6 +99,10 @@ PEERS: dict[str, tuple[str, ...]] = {
     "torch.save": ("torch",),
     "torch.load": ("torch",),
     "fastsafetensors": ("fastsafetensors", "torch"),
+    "dcp_to_torch_save": ("torch",),
+    "consolidate_safetensors_files": ("safetensors", "torch"),
+    "load, cast, save": ("safetensors", "torch"),
+    "load, select, save": ("safetensors", "torch"),
 }
 
 
@@ -72,7 +113,8 @@ class Contender:
     `command` has `{target}` in the place of the directory that it `writes`. A contender that
     `syncs` makes its result durable by itself; for others that is done for it, within the time. One
     that `reports` prints its own seconds and peak memory, as JSON: those of the process would be
-    mostly imports.
+    mostly imports. `cold` is the directory whose files are dropped from the page cache before each
+    run; none where it is empty. One with no work is timed once in a round, for all works.
     """
 
     work: str
@@ -81,6 +123,7 @@ class Contender:
     writes: bool = True
     syncs: bool = False
     reports: bool = False
+    cold: str = ""
 
     def command_to(self, target: str) -> list[str]:
         """Return the command that writes into a directory."""
@@ -102,6 +145,12 @@ def copy(source: str, *options: str) -> Contender:
     return Contender("", " ".join(("cp -r", *options)), ("cp", "-r", *options, source, "{target}"))
 
 
+def bare_loop(source: str) -> Contender:
+    """Return the limit of works that copy: the kernel's own copy of a directory's files, synced."""
+    command = (sys.executable, "-S", "-m", "benchmarks.loop", source, "{target}")
+    return Contender("", "bare loop", command, syncs=True)
+
+
 def sha256sum(paths: list[str]) -> Contender:
     """Return the yardstick of works that read every byte."""
     return Contender("", "sha256sum", ("sha256sum", *paths), writes=False)
@@ -119,6 +168,11 @@ def peer(work: str, name: str, source: str, limit: int, container: str) -> Conte
             work, name, (sys.executable, "-c", _HUB, source, "{target}", str(limit), container)
         )
     return Contender(work, name, (sys.executable, "-c", _LOAD_AND_SAVE, source, "{target}"))
+
+
+def reshaper(work: str, name: str, source: str) -> Contender:
+    """Return one of the peers that take a checkpoint apart, or put one together."""
+    return Contender(work, name, (sys.executable, "-c", _RESHAPERS[name], source, "{target}"))
 
 
 def model_way(work: str, way: str, hidden: int, source: str, *, cold: bool = False) -> Contender:

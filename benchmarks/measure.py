@@ -44,13 +44,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Scene:
-    """Contenders that are timed together in each round, on one source, and their yardstick."""
+    """Contenders that are timed together in each round, on one source, and their yardstick.
+
+    `proof` are the options with which `verify --against` proves a result; None where nothing does.
+    """
 
     contenders: tuple[Contender, ...]
     yardstick: Contender | None
     source: str
     nbytes: int
     tensors: int
+    proof: tuple[str, ...] | None = ()
 
 
 def run(command: Sequence[str], *, reports: bool = False) -> Sample:
@@ -124,6 +128,15 @@ def warm(directory: str, most: int) -> None:
                     pass
 
 
+def drop(directory: str) -> None:
+    """Drop the files of a directory from the page cache, so that they are read from the disk."""
+    for path in sorted(Path(directory).iterdir()):
+        number = os.open(path, os.O_RDONLY)
+        os.fsync(number)  # what is not yet written stays in the cache
+        os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(number)
+
+
 def used_bytes(directory: str) -> int:
     """Return the bytes in use on a directory's filesystem, exact where all is written."""
     status = os.statvfs(directory)
@@ -137,6 +150,8 @@ def time_once(
 
     `check` gets that directory, untimed.
     """
+    if contender.cold:
+        drop(contender.cold)
     if not contender.writes:
         return run(contender.command, reports=contender.reports)
     target = os.path.join(directory, "out")
@@ -171,7 +186,7 @@ def measure(
     everyone = [*((scene.yardstick,) if scene.yardstick else ()), *scene.contenders]
     measured: dict[Contender, list[Sample]] = {contender: [] for contender in everyone}
     for number in range(rounds):
-        group = [each for each in everyone if number < peer_rounds or not is_peer(each, scene)]
+        group = [each for each in everyone if number < peer_rounds or not is_peer(each)]
         turn = number % len(group)
         took = {
             contender: time_once(contender, directory, None if number else check)
@@ -190,6 +205,6 @@ def measure(
     return measured
 
 
-def is_peer(contender: Contender, scene: Scene) -> bool:
-    """Whether a contender is neither shardctl nor the yardstick."""
-    return contender != scene.yardstick and not contender.name.startswith("shardctl")
+def is_peer(contender: Contender) -> bool:
+    """Whether a contender is neither shardctl nor a measure of all works."""
+    return bool(contender.work) and not contender.name.startswith("shardctl")

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.measure import sync_files
+from benchmarks.measure import drop, sync_files
 
 #: The limit of a shard, in bytes, for all that save.
 SHARD_BYTES = 5 * 10**9
@@ -179,14 +179,6 @@ def _status(field: str) -> int:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
 
 
-def _drop_caches(directory: str) -> None:
-    for path in glob.glob(os.path.join(directory, "*")):
-        number = os.open(path, os.O_RDONLY)
-        os.fsync(number)
-        os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(number)
-
-
 def main(way: str, hidden: str, source: str, target: str, *how: str) -> None:
     """Do the work, and print what it took."""
     import accelerate
@@ -203,7 +195,7 @@ def main(way: str, hidden: str, source: str, target: str, *how: str) -> None:
     model = bare(int(hidden)) if way.startswith("new") else made(int(hidden))
     nbytes = sum(each.nbytes for each in model.parameters()) if way.startswith("new") else 0
     if "--cold" in how:
-        _drop_caches(source)
+        drop(source)
     before = _status("VmRSS")
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")  # VmHWM counts from here on: proc(5)

@@ -7,6 +7,19 @@ from collections.abc import Mapping
 #: For each stage, in the order of the page: its heading, and the text above its table.
 TITLES: Mapping[str, tuple[str, str]] = {
     "disk": ("Split, merge, convert, verify", "On $filesystem, $size of tensors."),
+    "cold": (
+        "From a cold cache",
+        """The same on $filesystem, with the files of the source dropped from the page cache before
+each run (`posix_fadvise`), so that all bytes come from the disk.""",
+    ),
+    "reshape": (
+        "Distributed checkpoints, another dtype, a selection",
+        """On $filesystem. `dcp-to-safetensors` and `slices-to-safetensors` merge into one file what
+8 processes saved, each with an eighth of every tensor, as torch's distributed checkpoint and as the
+files of its writer for the hub; `f32-to-bf16` casts one file, and `half-of-the-layers` takes 16 of
+32 layers. `cp` and the bare loop copy what is read; `dcp_to_torch_save` writes a `.bin`. Results
+are compared with the source, but for the cast.""",
+    ),
     "python": (
         "Models in memory",
         """On $filesystem, a Llama of $size in bfloat16, saved and loaded from Python. Imports and

@@ -118,7 +118,7 @@ def add(
 ) -> None:
     """Put the works of a scene in place of what was kept of them."""
     floor = run(("true",)).peak
-    for work in dict.fromkeys(contender.work for contender in scene.contenders):
+    for work in dict.fromkeys(filter(None, (each.work for each in scene.contenders))):
         samples = {each.name: taken for each, taken in measured.items() if each.work in ("", work)}
         name = scene.yardstick.name if scene.yardstick else None
         results.works[work] = Measured(

@@ -25,9 +25,10 @@ from typing import NoReturn
 
 from benchmarks import disks, report, results
 from benchmarks.contenders import PEERS, missing, quiet, versions
-from benchmarks.measure import measure, run, warm
+from benchmarks.measure import Scene, measure, run, warm
 from benchmarks.remarks import TITLES
-from benchmarks.scenarios import STAGES, WORKS, Request, Stage
+from benchmarks.scenarios import STAGES, WORKS
+from benchmarks.stages import Request, Stage
 from shardctl.errors import UsageError
 from shardctl.sizes import parse_size
 
@@ -85,9 +86,7 @@ class Bench:
             warm(scene.source, MOST_WARMED_BYTES if stage.copies else 0)
             rounds = stage.rounds_of(self.runs)
             try:
-                measured = measure(
-                    scene, rounds, self.peer_runs, directory, partial(check, scene.source)
-                )
+                measured = measure(scene, rounds, self.peer_runs, directory, partial(check, scene))
             except subprocess.CalledProcessError as error:
                 reason = (error.stderr or b"").decode(errors="replace").strip()
                 self.failures.append(f"{error.cmd} ended with {error.returncode}: {reason}")
@@ -107,9 +106,10 @@ class Bench:
         return [name for name, package in lacking.items() if package is None]
 
 
-def check(source: str, target: str) -> None:
+def check(scene: Scene, target: str) -> None:
     """Check names, dtypes and shapes of a result; raise CalledProcessError where they differ."""
-    run(quiet("verify", target, "--against", source))
+    if scene.proof is not None:
+        run(quiet("verify", target, "--against", scene.source, *scene.proof))
 
 
 def say(text: str) -> None:

@@ -10,80 +10,15 @@ import glob
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
-from benchmarks.contenders import (
-    Contender,
-    bare_typer,
-    copy,
-    model_way,
-    peer,
-    quiet,
-    sha256sum,
-    shardctl,
-)
+from benchmarks import reshaping
+from benchmarks.contenders import Contender, bare_typer, copy, model_way, quiet, shardctl
 from benchmarks.measure import Scene, run
-from benchmarks.sources import FEWER_SHARDS, SHARDS, Sources, hidden_for, nbytes_of, sparse
-
-#: Parts of the full size that are split too, for the line of time against size.
-SIZE_PARTS = {"sixteenth": 16, "eighth": 8, "quarter": 4, "half": 2}
-
-
-@dataclass(frozen=True)
-class Rewriting:
-    """A work that rewrites a checkpoint: its source, command, result and peers."""
-
-    name: str
-    source: str
-    verb: str
-    shards: int
-    container: str
-    peers: tuple[str, ...] = ()
-
-    @property
-    def converts(self) -> bool:
-        """Whether the format changes."""
-        return self.container != self.source.removesuffix("-shards")
-
-    def contenders(
-        self, stage: str, sources: Sources, peers: Collection[str]
-    ) -> Iterator[Contender]:
-        """Yield shardctl, and those peers that are installed."""
-        work, source, limit = (
-            f"{stage}/{self.name}",
-            sources.path(self.source),
-            sources.limit(self.shards),
-        )
-        sized = () if self.verb == "merge" else ("--max-shard-size", str(limit))
-        command = quiet(self.verb, source, "{target}", *sized, "--to", self.container)
-        yield Contender(work, "shardctl", command, syncs=True)
-        # A limit far above all the tensors, where one file is wanted.
-        for name in self.peers:
-            if name in peers:
-                yield peer(
-                    work, name, source, limit if self.shards > 1 else 2 * limit, self.container
-                )
-
-
-_HUB = ("huggingface_hub",)
-REWRITINGS = (
-    Rewriting("split-safetensors", "safetensors", "split", SHARDS, "safetensors", _HUB),
-    Rewriting("merge-safetensors", "safetensors-shards", "merge", 1, "safetensors", _HUB),
-    Rewriting(
-        "reshard-safetensors", "safetensors-shards", "reshard", FEWER_SHARDS, "safetensors", _HUB
-    ),
-    Rewriting("safetensors-to-bin", "safetensors-shards", "reshard", SHARDS, "bin", _HUB),
-    Rewriting("split-bin", "bin", "split", SHARDS, "bin", _HUB),
-    Rewriting(
-        "one-bin-to-safetensors", "bin", "merge", 1, "safetensors", ("torch.load, save_file",)
-    ),
-    Rewriting("merge-bin", "bin-shards", "merge", 1, "bin", _HUB),
-    Rewriting("reshard-bin", "bin-shards", "reshard", FEWER_SHARDS, "bin", _HUB),
-    Rewriting("bin-to-safetensors", "bin-shards", "reshard", SHARDS, "safetensors", _HUB),
-)
-#: Works that read every byte, and their sources.
-READINGS = {"verify-deep-safetensors": "safetensors-shards", "verify-deep-bin": "bin-shards"}
+from benchmarks.rewriting import COLD, READINGS, REWRITINGS, SIZE_PARTS, cold, disk, sizes, xfs
+from benchmarks.sources import hidden_for, nbytes_of, sparse
+from benchmarks.stages import Request, Stage
 
 
 @dataclass(frozen=True)
@@ -160,32 +95,6 @@ PYTHON = {
 }
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked for: where, the bytes of tensors, which works, and which peers there are."""
-
-    directory: str
-    size: int
-    works: Collection[str]
-    peers: Collection[str]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Works that are measured in one directory.
-
-    It must have room for `copies` of the size and `extra` bytes. `scenes` makes one scene after
-    another; `rounds_of` says how many rounds it takes where N are asked for.
-    """
-
-    name: str
-    works: tuple[str, ...]
-    scenes: Callable[[Request], Iterator[Scene]]
-    copies: float = 0
-    extra: int = 64 * 1024 * 1024
-    rounds_of: Callable[[int], int] = lambda rounds: rounds
-
-
 def _starts(request: Request) -> Iterator[Scene]:
     directory = sparse(os.path.join(request.directory, "small"), 1, 10, 64)
     (source,) = glob.glob(os.path.join(directory, "*.safetensors"))
@@ -212,46 +121,6 @@ def _headers(request: Request) -> Iterator[Scene]:
             contenders = tuple(group.contenders(source, request.works))
             yield Scene(contenders, None, source, 2 * tensors * group.elements, tensors)
             shutil.rmtree(directory)
-
-
-def _sizes(request: Request) -> Iterator[Scene]:
-    for name, part in SIZE_PARTS.items():
-        work = replace(REWRITINGS[0], name=f"split-{name}", peers=())
-        sources = Sources(os.path.join(request.directory, name), request.size // part)
-        yield from _rewritten("size", (work,), sources, request)
-        sources.remove()
-
-
-def _disk(request: Request) -> Iterator[Scene]:
-    sources = Sources(os.path.join(request.directory, "sources"), request.size)
-    yield from _rewritten("disk", REWRITINGS, sources, request)
-    for name, source in READINGS.items():
-        if (work := f"disk/{name}") in request.works:
-            path = sources.path(source)
-            contender = Contender(work, "shardctl", quiet("verify", path, "--deep"), writes=False)
-            files = sorted(glob.glob(os.path.join(path, "*-of-*")))
-            yield Scene((contender,), sha256sum(files), path, sources.nbytes, sources.tensors)
-
-
-def _xfs(request: Request) -> Iterator[Scene]:
-    sources = Sources(os.path.join(request.directory, "sources"), request.size)
-    same = tuple(replace(work, peers=()) for work in REWRITINGS if not work.converts)
-    for found in _rewritten("xfs", same, sources, request):
-        # A plain `cp` shares blocks here as well: it would be no measure of writing.
-        yield replace(found, yardstick=copy(found.source, "--reflink=never"))
-
-
-def _rewritten(
-    stage: str, todo: tuple[Rewriting, ...], sources: Sources, request: Request
-) -> Iterator[Scene]:
-    """A scene for each source of the chosen works, which are in the order of their sources."""
-    chosen = [work for work in todo if f"{stage}/{work.name}" in request.works]
-    for name, group in itertools.groupby(chosen, key=lambda work: work.source):
-        contenders = tuple(
-            each for work in group for each in work.contenders(stage, sources, request.peers)
-        )
-        path = sources.path(name)
-        yield Scene(contenders, copy(path), path, sources.nbytes, sources.tensors)
 
 
 def _python(request: Request) -> Iterator[Scene]:
@@ -291,7 +160,7 @@ STAGES = (
     Stage(
         "size",
         tuple(f"size/split-{part}" for part in SIZE_PARTS),
-        _sizes,
+        sizes,
         copies=1.5,
         rounds_of=lambda rounds: min(rounds, 3),
     ),
@@ -299,8 +168,15 @@ STAGES = (
     Stage(
         "disk",
         tuple(f"disk/{name}" for name in (*(work.name for work in REWRITINGS), *READINGS)),
-        _disk,
+        disk,
         5,
+    ),
+    # The same sources and works, read from the disk.
+    Stage("cold", tuple(f"cold/{name}" for name in COLD), cold, copies=3),
+    # A checkpoint that several processes saved, in two forms; or one of each kind; and what is
+    # written.
+    Stage(
+        "reshape", tuple(f"reshape/{name}" for name in reshaping.PEERS), reshaping.scenes, copies=6
     ),
     # A model in two formats, and what is written.
     Stage("python", tuple(f"python/{name}" for name in PYTHON), _python, copies=3),
@@ -308,7 +184,7 @@ STAGES = (
     Stage(
         "xfs",
         tuple(f"xfs/{work.name}" for work in REWRITINGS if not work.converts),
-        _xfs,
+        xfs,
         4,
         extra=2**30,
     ),

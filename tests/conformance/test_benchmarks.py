@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from fnmatch import filter as matching
 from fnmatch import fnmatchcase
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -79,7 +80,10 @@ def test_runs_add_to_what_is_kept(tmp_path: Path) -> None:
     """
     options = ("--size", "5MB", "--runs", "1", "--only")
     for works, expected in (
-        ("disk/split-s*", [("split-safetensors", "cp -r"), ("split-safetensors", "shardctl")]),
+        (
+            "disk/split-s*",
+            [("split-safetensors", name) for name in ("cp -r", "bare loop", "shardctl")],
+        ),
         ("start/version", [("version", "bare Typer app"), ("version", "shardctl")]),
     ):
         done = subprocess.run(
@@ -97,7 +101,7 @@ def test_runs_add_to_what_is_kept(tmp_path: Path) -> None:
         assert written.written >= split.nbytes
     page = (tmp_path / "docs" / report.PAGE).read_text(encoding="utf-8")
     assert page == report.page(kept)
-    assert len(rows(page)) == 4 + len(rows(layers.table()))
+    assert len(rows(page)) == 5 + len(rows(layers.table()))
     assert list((tmp_path / "work").iterdir()) == []
 
 
@@ -114,6 +118,23 @@ def test_models_are_timed_without_their_imports(tmp_path: Path) -> None:
         assert 0 < sample.seconds < 60
         assert sample.peak < 64 * 2**20
     assert "Models in memory" in (tmp_path / "docs" / report.PAGE).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_what_several_processes_saved_is_timed(tmp_path: Path) -> None:
+    """Works that reshape have their own sources, and the first round proves their results;
+    of works with a cold cache the source is read from the disk.
+    """
+    options = ("--size", "5MB", "--runs", "1", "--only", "reshape/*", "--only", "cold/split-*")
+    subprocess.run(bench(tmp_path, *options), capture_output=True, check=True, cwd=ROOT)
+    kept = results.load(str(tmp_path / "kept.json"))
+    assert sorted(kept.works) == ["cold/split-safetensors", *sorted(matching(WORKS, "reshape/*"))]
+    for work in kept.works.values():
+        assert list(work.samples) == ["cp -r", "bare loop", "shardctl"]
+    (cold,) = kept.works["cold/split-safetensors"].samples["bare loop"]
+    if sys.platform == "linux" and kept.works["cold/split-safetensors"].filesystem == "ext4":
+        assert cold.fetched is not None
+        assert cold.fetched > 4_000_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
