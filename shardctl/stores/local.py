@@ -20,7 +20,8 @@ from shardctl.stores import local_files, locking, syscalls
 from shardctl.stores.base import Entry, EntryKind, Reader
 from shardctl.stores.directories import LocalDirectory, kind_of
 from shardctl.stores.faults import ABSENT, not_regular, reading, shown, writing
-from shardctl.stores.local_files import LocalReader, LocalWriter, version_of
+from shardctl.stores.local_files import LocalReader, version_of
+from shardctl.stores.local_writer import LocalWriter
 
 #: Permissions of user, group and others, without the set-id and sticky bits.
 _PERMISSIONS = 0o777

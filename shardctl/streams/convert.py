@@ -35,7 +35,7 @@ _LARGEST_E4M3 = 448.0
 _SIGN, _QUIET = 0x8000_0000, 0x0040_0000
 
 
-def converter(source: str, target: str) -> Callable[[Chunk], bytes]:
+def converter(source: str, target: str) -> Callable[[Chunk], memoryview]:
     """Return what converts the bytes of elements; `source` and `target` are of `CONVERTIBLE`.
 
     Raises UsageError where numpy or ml_dtypes is not installed.
@@ -55,12 +55,13 @@ def converter(source: str, target: str) -> Callable[[Chunk], bytes]:
 
     from_type, to_type = type_of(source), type_of(target)
 
-    def convert(chunk: Chunk) -> bytes:
+    def convert(chunk: Chunk) -> memoryview:
         numbers = np.frombuffer(chunk, from_type)
         # Numbers that are too large, and NaN, are converted as they are: no news to anybody.
         with np.errstate(all="ignore"):
             single = numbers if source == "F32" else _single(np, numbers, source)
-            data: bytes = _narrowed(np, single, source, target, to_type).tobytes()
+            made = _narrowed(np, single, source, target, to_type)
+            data: memoryview = made.view(np.uint8).data
             return data
 
     return convert

@@ -121,7 +121,7 @@ def _elements(piece: Elements, sources: Mapping[str, bytes]) -> bytes:
         case Assemble():
             return _assembled(piece, sources)
         case Convert():
-            return converter(piece.source, piece.target)(_elements(piece.piece, sources))
+            return bytes(converter(piece.source, piece.target)(_elements(piece.piece, sources)))
 
 
 def _assembled(piece: Assemble, sources: Mapping[str, bytes]) -> bytes:

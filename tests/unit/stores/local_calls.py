@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from shardctl.stores.local import LocalStore
 
 STORE = LocalStore()
 DATA = bytes(range(256)) * 40
+#: Where copies begin: the kernel copies whole pages where the two places differ by whole pages.
+PLACE = mmap.PAGESIZE
 
 posix = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has neither pipes nor permissions of this kind"
@@ -31,7 +34,7 @@ def failing(number: int) -> Callable[..., NoReturn]:
     return fail
 
 
-def copy(path: str, target: Path, length: int = len(DATA)) -> Copied:
-    """Copy the first bytes of a file to a new one, at byte 10."""
-    with STORE.open(path) as reader, STORE.create(str(target), length + 10) as writer:
-        return writer.copy(10, reader, Extent(path, 0, length))
+def copy(path: str, target: Path, place: int = PLACE) -> Copied:
+    """Copy a file to a new one, at byte `place`."""
+    with STORE.open(path) as reader, STORE.create(str(target), len(DATA) + place) as writer:
+        return writer.copy(place, reader, Extent(path, 0, len(DATA)))

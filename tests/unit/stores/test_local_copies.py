@@ -11,10 +11,10 @@ import pytest
 
 from shardctl.errors import SourceChangedError, StorageError
 from shardctl.model import Extent
-from shardctl.stores import syscalls
+from shardctl.stores import mounts, syscalls
 from shardctl.stores.base import Copied
 from shardctl.stores.local import LocalStore
-from tests.unit.stores.local_calls import DATA, STORE, copy, failing
+from tests.unit.stores.local_calls import DATA, PLACE, STORE, copy, failing
 
 linux = pytest.mark.skipif(
     not hasattr(os, "copy_file_range"), reason="only Linux copies ranges inside the kernel"
@@ -25,7 +25,22 @@ linux = pytest.mark.skipif(
 def test_copy_in_the_kernel(path: str, tmp_path: Path) -> None:
     """Where the kernel copies, no byte passes through a buffer."""
     assert copy(path, tmp_path / "new") == Copied(kernel=len(DATA))
-    assert (tmp_path / "new").read_bytes() == bytes(10) + DATA
+    assert (tmp_path / "new").read_bytes() == bytes(PLACE) + DATA
+
+
+@linux
+@pytest.mark.parametrize(("in_cache", "place"), [(True, PLACE), (True, 1), (False, 1)])
+def test_pages_are_not_copied_one_by_one(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, *, in_cache: bool
+) -> None:
+    """Where the kernel would move parts of pages in memory, the bytes go through a buffer; a server
+    that may copy them itself is asked whatever the offsets.
+    """
+    monkeypatch.setattr(mounts, "copies_in_page_cache", lambda _: in_cache)
+    apart = in_cache and place == 1
+    expected = Copied(buffered=len(DATA)) if apart else Copied(kernel=len(DATA))
+    assert copy(path, tmp_path / "new", place) == expected
+    assert (tmp_path / "new").read_bytes() == bytes(place) + DATA
 
 
 @linux
@@ -55,7 +70,7 @@ def test_copy_falls_back(
 
     monkeypatch.setattr(os, "copy_file_range", some)
     assert copy(path, tmp_path / "new") == Copied(kernel=before, buffered=len(DATA) - before)
-    assert (tmp_path / "new").read_bytes() == bytes(10) + DATA
+    assert (tmp_path / "new").read_bytes() == bytes(PLACE) + DATA
 
 
 @linux
@@ -68,7 +83,7 @@ def test_copy_takes_short_returns(
         os, "copy_file_range", lambda a, b, count, c, d: real(a, b, min(count, 999), c, d)
     )
     assert copy(path, tmp_path / "new") == Copied(kernel=len(DATA))
-    assert (tmp_path / "new").read_bytes() == bytes(10) + DATA
+    assert (tmp_path / "new").read_bytes() == bytes(PLACE) + DATA
 
 
 @linux
@@ -76,7 +91,7 @@ def test_copy_takes_zero_for_no(path: str, tmp_path: Path, monkeypatch: pytest.M
     """A kernel that says 0 before the end is not asked again."""
     monkeypatch.setattr(os, "copy_file_range", lambda *_: 0)
     assert copy(path, tmp_path / "new") == Copied(buffered=len(DATA))
-    assert (tmp_path / "new").read_bytes() == bytes(10) + DATA
+    assert (tmp_path / "new").read_bytes() == bytes(PLACE) + DATA
 
 
 @linux

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from shardctl.errors import StorageError
-from shardctl.stores import local_files, syscalls
+from shardctl.stores import local_writer, syscalls
 from shardctl.stores.base import Copied
 from shardctl.stores.capabilities import SyncsDirectories
 from shardctl.stores.local import LocalStore
-from tests.unit.stores.local_calls import DATA, STORE, copy, failing, posix
+from tests.unit.stores.local_calls import DATA, PLACE, STORE, copy, failing, posix
 
 # Systems that lack something
 
@@ -37,7 +37,7 @@ def test_without_positioned_calls(
     ):
         monkeypatch.delattr(os, name, raising=False)
     assert copy(path, tmp_path / "new") == Copied(buffered=len(DATA))
-    assert (tmp_path / "new").read_bytes() == bytes(10) + DATA
+    assert (tmp_path / "new").read_bytes() == bytes(PLACE) + DATA
 
 
 def test_short_reads_and_writes(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def test_short_reads_and_writes(path: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delattr(os, "copy_file_range", raising=False)
     copy(path, tmp_path / "new")
     STORE.append(path, DATA)
-    assert (tmp_path / "new").read_bytes() == bytes(10) + DATA
+    assert (tmp_path / "new").read_bytes() == bytes(PLACE) + DATA
     assert Path(path).read_bytes() == DATA * 2
 
 
@@ -183,8 +183,8 @@ def test_large_writes_are_begun_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         syscalls, "finish_writing", lambda _, offset, __: seen.append(("finish", offset))
     )
-    piece = bytes(local_files._WORTH_WRITING)
-    monkeypatch.setattr(local_files, "_AHEAD_BYTES", 2 * len(piece))
+    piece = bytes(local_writer._WORTH_WRITING)
+    monkeypatch.setattr(local_writer, "_AHEAD_BYTES", 2 * len(piece))
     with LocalStore().create(str(tmp_path / "a"), 4 * len(piece) + 1) as writer:
         for number in range(4):
             writer.write(number * len(piece), piece)
@@ -198,7 +198,7 @@ def test_a_failure_on_the_way_fails_the_sync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     """What the system says once, of bytes that could not be written, is said again by the sync."""
-    monkeypatch.setattr(local_files, "_AHEAD_BYTES", 0)
+    monkeypatch.setattr(local_writer, "_AHEAD_BYTES", 0)
     with LocalStore().create(str(tmp_path / "a"), 2**20) as writer:
         with monkeypatch.context() as patch:
             patch.setattr(syscalls, call, failing(errno.EIO))

@@ -34,7 +34,7 @@ def _table(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "open", opened)
     monkeypatch.setattr(sys, "platform", "linux")
-    mounts.keeps_inodes.cache_clear()
+    mounts.kinds.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,14 @@ def test_the_type_decides(numbers: tuple[int, int], *, kept: bool) -> None:
     assert mounts.keeps_inodes(os.makedev(*numbers)) is kept
 
 
+@pytest.mark.parametrize(
+    ("numbers", "local"), [((8, 1), True), ((7, 3), False), ((0, 50), False), ((0, 99), False)]
+)
+def test_the_type_says_where_copies_are_made(numbers: tuple[int, int], *, local: bool) -> None:
+    """Of local disks the kernel copies in memory; a server, or what is not listed, may not."""
+    assert mounts.copies_in_page_cache(os.makedev(*numbers)) is local
+
+
 def test_an_unlisted_device_keeps_them() -> None:
     """A btrfs subvolume has a device number of which the list knows nothing."""
     assert mounts.keeps_inodes(os.makedev(0, 99))
@@ -54,5 +62,5 @@ def test_an_unlisted_device_keeps_them() -> None:
 def test_a_real_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The real table of mounts can be read."""
     monkeypatch.undo()
-    mounts.keeps_inodes.cache_clear()
+    mounts.kinds.cache_clear()
     assert isinstance(mounts.keeps_inodes(tmp_path.stat().st_dev), bool)
