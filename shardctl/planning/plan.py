@@ -132,6 +132,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         units = grouped(units, request.group_by)
     shards = _pack(units, request, tensors, metadata, measure)
     oversize = _oversize(units, request.limits)
+    del units  # of a million tensors they take 150 MB, and the index as much as that
     single = len(shards) == 1
     index = None if single else _index_bytes(checkpoint, shards, aliases)
     return Plan(

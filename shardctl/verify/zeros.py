@@ -38,23 +38,22 @@ def hole(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | None:
     if not found:
         return None
     ends = [extent.end for extent in found]
-    tensors = _stored(tensors)
-    hit = [
-        (max(tensor.span.offset, found[at].offset), tensor)
-        for tensor in tensors
-        if (at := bisect_right(ends, tensor.span.offset)) < len(found)
-        and found[at].offset < tensor.span.end
-    ]
+    hit: list[tuple[Extent, Extent, Tensor]] = []
+    for tensor in _stored(tensors):
+        span = tensor.span
+        at = bisect_right(ends, span.offset)
+        if at < len(found) and found[at].offset < span.end:
+            hit.append((span, found[at], tensor))
     if not hit:
         return None
-    first = min(offset for offset, _ in hit)
-    last = max(tensor.span.end for _, tensor in hit)
+    first = min(max(span.offset, hole.offset) for span, hole, _ in hit)
+    last = max(span.end for span, _, _ in hit)
     nbytes = sum(max(0, min(each.end, last) - max(each.offset, first)) for each in found)
     message = (
         f"{nbytes:,} bytes were never written (holes in the file): "
         f"{plural(len(hit), 'tensor')} read as zeros there"
     )
-    return _finding(file, first, (tensor for _, tensor in hit), message)
+    return _finding(file, first, (tensor for *_, tensor in hit), message)
 
 
 def zero_tail(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | None:
