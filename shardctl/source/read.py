@@ -13,6 +13,7 @@ from shardctl.formats.detection import read_file
 from shardctl.formats.registry import all_suffixes
 from shardctl.model import Checkpoint, File, Tensor
 from shardctl.naming import parse_weights_name
+from shardctl.source.absent import absent
 from shardctl.source.distributed.slices import slice_findings
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, NamesOf, United, unite
@@ -150,9 +151,9 @@ def _read_files(
 
     def look(numbered: tuple[int, str]) -> _Look:
         number, path = numbered
-        absent = _absent(store, located, path)
-        if absent is not None:
-            return _Look(path, None, [absent])
+        missing = absent(store, path, listed=located.index is not None)
+        if missing is not None:
+            return _Look(path, None, [missing])
         found: list[Finding] = []
         with store.open(path) as reader:
             with one_by_one:
@@ -210,25 +211,6 @@ class _Losses:
     def _listed(self) -> Mapping[str, int]:
         index = self.located.index
         return Counter(() if index is None else index.weight_map.values())
-
-
-def _absent(store: Store, located: Located, path: str) -> Finding | None:
-    """Return the finding for a path that is not a regular file, links followed, or None."""
-    kind = store.kind(path)
-    if kind == "file":
-        return None
-    if kind is not None:
-        message = "the name belongs to a directory or a device, not to a file that can be read"
-        return Finding(
-            "file-not-regular", "error", message, "put the weights file in its place", path
-        )
-    if located.index is not None:
-        message = "listed in the index but missing"
-        hint = "incomplete download; fetch the missing shard"
-        return Finding("index-shard-missing", "error", message, hint, path)
-    message = "the name is a link to a file that does not exist"
-    hint = "fetch the model again, or fix the link"
-    return Finding("file-not-regular", "error", message, hint, path)
 
 
 def _without_tensors(parts: Sequence[_Part], incomplete: Container[str]) -> Iterator[Finding]:
