@@ -28,13 +28,8 @@ from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import Limits, Request, WriteOptions
 from shardctl.source.locate import Located
-from shardctl.source.pipeline import (
-    MODEL_INDEX,
-    Pipeline,
-    about,
-    find_pipeline,
-    pipeline_findings,
-)
+from shardctl.source.pipeline import MODEL_INDEX, Pipeline, about, find_pipeline
+from shardctl.source.pipeline_index import pipeline_findings
 from shardctl.stores.base import Store
 from shardctl.stores.optional import followed
 from shardctl.stores.paths import below, directories_above
