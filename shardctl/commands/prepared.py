@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from shardctl.checksums import CHECKSUMS
 from shardctl.commands.changes import Changes, changes_of, refuse_lost, replaced_notes
 from shardctl.commands.companion import Companion
 from shardctl.commands.companions import Beside
 from shardctl.commands.finished import Finished
+from shardctl.commands.sums import stale_notes, sums_above
 from shardctl.commands.target import Route, Target, unlocked_notes
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import RunIdentity
@@ -125,10 +125,11 @@ def checked(
         receipts = found.by_contents()
         if receipts is not None:
             notes.append("the target was compared with the source: it is complete and equal")
+    names = (*plan.filenames, *companions)
     surroundings = Surroundings.of(
         route.target_store,
         place.directory,
-        {*plan.filenames, *companions, CHECKSUMS},
+        {*names, *sums_above(names)},
         weights=place.filename is None,
     )
     if receipts is None:
@@ -160,6 +161,8 @@ def checked(
             *_read_in_part(route, plan),
             *notes_on(left),
             *replaced_notes(route, changes),
+            # What a pipeline has above its components is seen to with all of them.
+            *(() if read.apart else stale_notes(route.target_store, place.directory, changes.gone)),
         ),
         not_carried=left,
         room=_room(route.target_store, place, plan, changes, sources),
