@@ -151,7 +151,7 @@ def test_a_variant_that_no_component_has(store: MemoryStore) -> None:
 
 
 def test_what_is_not_looked_into(store: MemoryStore) -> None:
-    """The states of a training run, and what is nested too deeply, are named, each with its reason."""
+    """The states of a training run, and what is nested too deeply, are named with the reason."""
     put(store, "p/checkpoint-500/unet/diffusion_pytorch_model.safetensors", ONE)
     put(store, "p/checkpoint-500/optimizer.bin", b"x")
     deep = "/".join(["d"] * (DEEPEST + 1))
