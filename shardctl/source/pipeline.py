@@ -118,6 +118,21 @@ def find_pipeline(store: Store, source: str) -> Pipeline | None:
     return found if found.components else None
 
 
+def refuse_index(store: Store, source: str) -> None:
+    """Raise MissingError for the `model_index.json` of a pipeline, which is not one checkpoint.
+
+    SOURCE is a file; it may be a link to such a file.
+    """
+    for path in (followed(store, source), source):
+        directory, name = store.split(path)
+        if name == MODEL_INDEX:
+            raise MissingError(
+                f"'{escape(source)}' is the index of a pipeline, whose models are in directories",
+                hint=f"name the directory of one of its models in '{escape(directory or '.')}'",
+                file=source,
+            )
+
+
 def directories_around(store: Store, directory: str) -> Iterator[tuple[str, str]]:
     """Yield the directories that one is in, up to the outermost pipeline, the nearest first.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shardctl.errors import MissingError
+from shardctl.source.locate import find_source
 from shardctl.source.pipeline import (
     DEEPEST,
     Passed,
@@ -217,3 +218,14 @@ def test_directories_around_a_relative_path(
     monkeypatch.chdir(root / "unet")
     for path in ("", ".", "../unet"):
         assert list(directories_around(LocalStore(), path)) == [(str(root), "unet")]
+
+
+@pytest.mark.parametrize("name", ["p/model_index.json", "links/mine.json"])
+def test_an_index_where_one_checkpoint_is_meant(tmp_path: Path, name: str) -> None:
+    """What takes one component says where they are, and not that shards are missing."""
+    root = written_pipeline(tmp_path / "p")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/mine.json").symlink_to(root / "model_index.json")
+    with pytest.raises(MissingError, match="is the index of a pipeline") as caught:
+        find_source(LocalStore(), str(tmp_path / name))
+    assert caught.value.hint == f"name the directory of one of its models in '{root}'"
