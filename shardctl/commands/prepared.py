@@ -20,6 +20,7 @@ from shardctl.model import Checkpoint, Version
 from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions, options_of
+from shardctl.source.checksum_file import sums_around
 from shardctl.source.clients import one_file_client
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
@@ -137,6 +138,8 @@ def checked(
     changes = Changes() if receipts is not None else changes_of(route, around, plan, options)
     names_read = route.names_read()
     replaced_source = tuple(name for name in changes.superseded if name in names_read)
+    # What a pipeline has above its components is seen to with all of them.
+    above = () if read.apart else sums_around(route.target_store, place.directory)
     refuse_lost(place, checkpoint, plan, options, replaced_source)
     return Prepared(
         source=read.source,
@@ -161,8 +164,7 @@ def checked(
             *_read_in_part(route, plan),
             *notes_on(left),
             *replaced_notes(route, changes),
-            # What a pipeline has above its components is seen to with all of them.
-            *(() if read.apart else stale_notes(route.target_store, place.directory, changes.gone)),
+            *stale_notes(above, changes.gone),
         ),
         not_carried=left,
         room=_room(route.target_store, place, plan, changes, sources),

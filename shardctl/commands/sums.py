@@ -6,13 +6,12 @@ and in those of the pipeline around it, which are not the target's and stay as t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shardctl.checksums import CHECKSUMS, edit_checksums, is_plain, parse_checksums
 from shardctl.errors import FormatError
-from shardctl.source.checksum_file import checksums_bytes, sums_of
-from shardctl.source.pipeline import directories_around
+from shardctl.source.checksum_file import Sums, checksums_bytes
 from shardctl.stores.base import Store
 from shardctl.stores.paths import below
 from shardctl.text import escape
@@ -70,15 +69,11 @@ def kept_sums(store: Store, directory: str, gone: Collection[str], *, wanted: bo
     return KeptSums(data, tuple(foreign))
 
 
-def stale_notes(store: Store, directory: str, gone: Collection[str]) -> Iterator[str]:
-    """Yield a note for each `SHA256SUMS` around a target, in its pipeline, that lists such files.
-
-    They are outside the target, which is one component, so that nothing is changed in them.
-    """
-    for place, name in directories_around(store, directory):
-        for sums in sums_of(store, place, above=name):
-            if sums.digests.keys() & set(gone):
-                yield (
-                    f"'{escape(sums.path)}' lists files that are replaced here, and is left as it "
-                    "is: write it again, or name the whole pipeline"
-                )
+def stale_notes(lists: Iterable[Sums], gone: Collection[str]) -> Iterator[str]:
+    """Yield a note for each `SHA256SUMS` that lists files which change, and is not changed."""
+    for sums in lists:
+        if sums.digests.keys() & set(gone):
+            yield (
+                f"'{escape(sums.path)}' lists files that are replaced here, and is left as it is: "
+                "write it again"
+            )

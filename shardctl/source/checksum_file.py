@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.errors import FormatError
 from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
+from shardctl.source.pipeline import directories_around
 from shardctl.stores.base import Store
 
 
@@ -55,6 +56,12 @@ def sums_of(store: Store, place: str, *, above: str = "", below: str = "") -> It
             if name.startswith(drop)
         },
     )
+
+
+def sums_around(store: Store, directory: str) -> Iterator[Sums]:
+    """Yield each `SHA256SUMS` around a directory in its pipeline, with the digests of its files."""
+    for place, name in directories_around(store, directory):
+        yield from sums_of(store, place, above=name)
 
 
 def checksums_bytes(store: Store, directory: str) -> bytes | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shardctl.errors import MissingError
+from shardctl.errors import MissingError, StorageError
 from shardctl.naming import STAGING, is_training_state
 from shardctl.source.directories import real_directory
 from shardctl.source.survey import look_at
@@ -145,9 +145,17 @@ def directories_around(store: Store, directory: str) -> Iterator[tuple[str, str]
         path, name = split
         inner = f"{name}/{inner}" if inner else name
         passed.append((path, inner))
-        if store.kind(store.join(path, MODEL_INDEX)) == "file":
+        if _is_pipeline(store, path):
             yield from passed
             passed.clear()
+
+
+def _is_pipeline(store: Store, directory: str) -> bool:
+    """Whether a directory is known to be a pipeline: one above may be out of reach."""
+    try:
+        return store.kind(store.join(directory, MODEL_INDEX)) == "file"
+    except StorageError:
+        return False
 
 
 def _directory_of(store: Store, source: str) -> str | None:

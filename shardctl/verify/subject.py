@@ -11,11 +11,10 @@ from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Capped, Finding, Report, as_finding, report_all
 from shardctl.model import Checkpoint, NonTensor, Tensor
 from shardctl.source.candidates import Candidate
-from shardctl.source.checksum_file import Sums, sums_of
+from shardctl.source.checksum_file import Sums, sums_around, sums_of
 from shardctl.source.loaders import NOTHING, loader_choices
 from shardctl.source.locate import Located, each_checkpoint, find_source
 from shardctl.source.opened import Opened
-from shardctl.source.pipeline import directories_around
 from shardctl.source.read import read_checkpoint
 from shardctl.source.state_dict import unread_in
 from shardctl.stores.base import Store
@@ -45,7 +44,6 @@ class Subject:
         """
         store, directory = self.store, self.located.directory
         homes = sorted({name.rpartition("/")[0] for name in self.names.values()} - {""})
-        around = directories_around(store, directory)
         return (
             *sums_of(store, directory),
             *(
@@ -53,7 +51,7 @@ class Subject:
                 for home in homes
                 for each in sums_of(store, below(store, directory, home), below=home)
             ),
-            *(each for place, name in around for each in sums_of(store, place, above=name)),
+            *sums_around(store, directory),
         )
 
     @cached_property

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.errors import MissingError
+from shardctl.errors import MissingError, StorageError
 from shardctl.source.locate import find_source
 from shardctl.source.pipeline import (
     DEEPEST,
@@ -15,6 +15,7 @@ from shardctl.source.pipeline import (
     directories_around,
     find_pipeline,
 )
+from shardctl.stores.base import EntryKind
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, weights
@@ -229,3 +230,19 @@ def test_an_index_where_one_checkpoint_is_meant(tmp_path: Path, name: str) -> No
     with pytest.raises(MissingError, match="is the index of a pipeline") as caught:
         find_source(LocalStore(), str(tmp_path / name))
     assert caught.value.hint == f"name the directory of one of its models in '{root}'"
+
+
+class OutOfReach(MemoryStore):
+    """A store that says nothing of what is at its top."""
+
+    def kind(self, path: str) -> EntryKind | None:
+        """Raise StorageError for the index of a pipeline there."""
+        if path == "top/model_index.json":
+            raise StorageError("forbidden", hint="check it", file=path)
+        return super().kind(path)
+
+
+def test_what_is_around_may_be_out_of_reach() -> None:
+    """Where a directory above may not be looked into, it is none of a pipeline."""
+    store = pipeline(OutOfReach(), "top/p")
+    assert list(directories_around(store, "top/p/unet")) == [("top/p", "unet")]
