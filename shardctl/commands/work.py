@@ -150,7 +150,7 @@ def prepare_all(
         parts.append(Part("", rest, has_weights=False))
         left = ()
     listed = tree.with_sums(parts, options)
-    findings = tuple(pipeline_findings(source_store, pipeline))
+    findings = pipeline_findings(source_store, pipeline)
     return Work(source, target, listed.parts, pipeline, left, findings, listed.notes)
 
 

@@ -17,7 +17,7 @@ from shardctl.naming import STAGING, is_training_state
 from shardctl.source.directories import real_directory
 from shardctl.source.survey import look_at
 from shardctl.stores.base import Store
-from shardctl.stores.optional import followed
+from shardctl.stores.optional import followed, open_directory
 from shardctl.stores.paths import below
 from shardctl.text import escape
 
@@ -174,10 +174,11 @@ def _directory_of(store: Store, source: str) -> str | None:
 def _has_index(store: Store, directory: str) -> bool:
     """Whether a directory is a pipeline, even one whose index is a link that leads nowhere."""
     kind = store.kind(store.join(directory, MODEL_INDEX))
-    return kind == "file" or (
-        kind is None
-        and any(each.name == MODEL_INDEX and each.kind == "link" for each in store.list(directory))
-    )
+    if kind is not None:
+        return kind == "file"
+    with open_directory(store, directory) as opened:
+        there = opened.identity(MODEL_INDEX)
+    return there is not None and there.kind == "link"
 
 
 def _without_components(store: Store, source: str) -> MissingError:

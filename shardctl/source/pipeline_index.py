@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shardctl.errors import InputError
-from shardctl.findings import Finding, as_finding
+from shardctl.findings import Finding, as_finding, report_some
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import is_training_state, parse_weights_name
 from shardctl.source.pipeline import CONFIG, DEEPEST, MODEL_INDEX, Passed, Pipeline
@@ -28,12 +28,19 @@ _NAME_FILE = "name that file to look at it"
 _FETCH = "fetch the whole pipeline again, with all its directories"
 
 
-def pipeline_findings(store: Store, pipeline: Pipeline) -> Iterator[Finding]:
-    """Yield what is wrong with a pipeline as a whole, and with those within it.
+def pipeline_findings(store: Store, pipeline: Pipeline) -> tuple[Finding, ...]:
+    """Return what is wrong with a pipeline as a whole, and with those within it.
 
-    That is what an index names and is not there or lacks its weights, and what is not looked into.
-    Raises StorageError for an index that cannot be read.
+    That is what an index names and is not there or lacks its weights, and what is not looked into:
+    of each code and severity the first hundred, and how many more there are. Raises StorageError
+    for an index that cannot be read.
     """
+    found: list[Finding] = []
+    report_some(_findings(store, pipeline), found.append)
+    return tuple(found)
+
+
+def _findings(store: Store, pipeline: Pipeline) -> Iterator[Finding]:
     named = set[str | None]()
     for name in pipeline.indexes:
         for finding in _compared(store, pipeline, name):

@@ -178,3 +178,12 @@ def test_what_is_nested_too_deeply(store: MemoryStore) -> None:
     """What was not looked into is an error: there may be a component."""
     put(store, f"p/{'/'.join(['d'] * (DEEPEST + 1))}/model.safetensors", ONE)
     assert [each[:2] for each in problems(store)] == [("component-unread", "error")]
+
+
+def test_an_index_that_names_a_thousand(store: MemoryStore) -> None:
+    """A hundred of them are listed, and the others counted."""
+    named = {f"part_{number}": ["diffusers", "UNet2DModel"] for number in range(1000)}
+    put(store, "p/model_index.json", json.dumps(named).encode())
+    found = problems(store)
+    assert len(found) == 101
+    assert found[-1][2] == "900 more findings like the ones above"
