@@ -16,6 +16,10 @@ from shardctl.stores.base import Store
 from shardctl.stores.paths import below
 from shardctl.text import escape
 
+#: What is added to the name of a file for that of its signature, by GnuPG, signify, minisign and
+#: others.
+_SIGNATURES = (".asc", ".sig", ".gpg", ".sign", ".minisig")
+
 
 @dataclass(frozen=True, slots=True)
 class KeptSums:
@@ -65,8 +69,17 @@ def kept_sums(store: Store, directory: str, gone: Collection[str], *, wanted: bo
         elif not is_plain(old):
             foreign.append(name)
         elif asked or parse_checksums(old).keys() & inside:
-            data[name] = edit_checksums(old, inside, {})
+            if _is_signed(store, home):
+                foreign.append(name)
+            else:
+                data[name] = edit_checksums(old, inside, {})
     return KeptSums(data, tuple(foreign))
+
+
+def _is_signed(store: Store, home: str) -> bool:
+    """Whether a signature lies beside a `SHA256SUMS`: it holds for the bytes as they are."""
+    path = store.join(home, CHECKSUMS)
+    return any(store.kind(path + suffix) is not None for suffix in _SIGNATURES)
 
 
 def stale_notes(lists: Iterable[Sums], gone: Collection[str]) -> Iterator[str]:

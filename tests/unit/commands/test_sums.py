@@ -46,6 +46,16 @@ def test_other_forms_are_left_alone(text: str) -> None:
     assert kept_sums(store, "t", {"a"}, wanted=True) == KeptSums(foreign=("SHA256SUMS",))
 
 
+@pytest.mark.parametrize("suffix", ["asc", "sig", "minisig"])
+def test_one_with_a_signature_beside_it_is_left_alone(suffix: str) -> None:
+    """An edited file would no longer match it. Where nothing is to be edited, nothing is said."""
+    store = MemoryStore()
+    put(store, "t/SHA256SUMS", sums("a", "b"))
+    put(store, f"t/SHA256SUMS.{suffix}", b"x")
+    assert kept_sums(store, "t", {"a"}, wanted=False) == KeptSums(foreign=("SHA256SUMS",))
+    assert kept_sums(store, "t", {"c"}, wanted=False) == KeptSums()
+
+
 def test_one_that_is_too_large_is_left_alone() -> None:
     """It is not read."""
     store = MemoryStore()
