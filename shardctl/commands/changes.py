@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shardctl.commands.companion import Companion
 from shardctl.commands.companions import Beside, companions_to_copy
 from shardctl.commands.replace import superseded
-from shardctl.commands.sums import kept_sums
+from shardctl.commands.sums import kept_sums, sums_notes
 from shardctl.commands.target import Route, Target
 from shardctl.errors import UsageError
 from shardctl.model import Checkpoint
@@ -26,8 +26,9 @@ class Changes:
     `copies` are companions, by name; `directories` are the sub-directories that companions lie in,
     by name with their paths in the source. `superseded` are the names that the new files replace or
     remove; `gone` are those and the names of all new files. `sums` is what stays of each
-    `SHA256SUMS` that changes, by name; `foreign_sums` are left alone, because they are signed or of
-    another form. `kept` are companions that differ in the target, and stay.
+    `SHA256SUMS` that changes, by name; `edited_sums` are those that lose lines, `foreign_sums` are
+    left alone, because they are signed or of another form. `kept` are companions that differ in the
+    target, and stay.
     """
 
     copies: Mapping[str, Companion] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Changes:
     gone: frozenset[str] = frozenset()
     sums: Mapping[str, bytes] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    edited_sums: tuple[str, ...] = ()
     foreign_sums: tuple[str, ...] = ()
     directories: Mapping[str, str] = field(default_factory=dict)
 
@@ -54,6 +56,7 @@ def changes_of(route: Route, around: Beside, plan: Plan, options: WriteOptions) 
         gone,
         sums.data,
         companions.kept,
+        edited_sums=sums.edited,
         foreign_sums=sums.foreign,
         directories=companions.directories,
     )
@@ -90,12 +93,6 @@ def refuse_lost(
     )
 
 
-def foreign_notes(names: Iterable[str]) -> Iterator[str]:
-    """Yield a note for each `SHA256SUMS` that is left alone."""
-    for name in names:
-        yield f"{escape(name)} in the target is signed or of another form, and is left as it is"
-
-
 def replaced_notes(route: Route, changes: Changes) -> Iterator[str]:
     """Yield notes on what happens to the old files, for the user to know before the work."""
     if changes.kept:
@@ -104,7 +101,7 @@ def replaced_notes(route: Route, changes: Changes) -> Iterator[str]:
     for name, companion in changes.copies.items():
         if companion.edits:
             yield f"in the copy of {escape(name)} the type of the weights is the new one"
-    yield from foreign_notes(changes.foreign_sums)
+    yield from sums_notes(changes.edited_sums, changes.foreign_sums)
     if not changes.superseded:
         return
     names = ", ".join(map(escape, changes.superseded))

@@ -25,10 +25,12 @@ _SIGNATURES = (".asc", ".sig", ".gpg", ".sign", ".minisig")
 class KeptSums:
     """What stays of each `SHA256SUMS` of a target that changes, by name (also `sub/SHA256SUMS`).
 
-    `foreign` are those that are signed or of another form, and therefore left alone.
+    `edited` are those of them that lose lines; `foreign` are those that are signed or of another
+    form, and therefore left alone.
     """
 
     data: Mapping[str, bytes] = field(default_factory=dict)
+    edited: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
 
 
@@ -52,7 +54,7 @@ def kept_sums(store: Store, directory: str, gone: Collection[str], *, wanted: bo
     One is left alone where no line of it is about them, unless it is that of the directory itself
     and checksums are `wanted`.
     """
-    data, foreign = dict[str, bytes](), list[str]()
+    data, edited, foreign = dict[str, bytes](), list[str](), list[str]()
     for name, inside in sums_above(gone).items():
         if name in gone:
             continue  # another file takes its place
@@ -68,12 +70,22 @@ def kept_sums(store: Store, directory: str, gone: Collection[str], *, wanted: bo
                 data[name] = b""
         elif not is_plain(old):
             foreign.append(name)
-        elif asked or parse_checksums(old).keys() & inside:
+        elif (loses := parse_checksums(old).keys() & inside) or asked:
             if _is_signed(store, home):
                 foreign.append(name)
-            else:
-                data[name] = edit_checksums(old, inside, {})
-    return KeptSums(data, tuple(foreign))
+                continue
+            data[name] = edit_checksums(old, inside, {})
+            edited.extend([name] if loses else [])
+    return KeptSums(data, tuple(edited), tuple(foreign))
+
+
+def sums_notes(edited: Collection[str], foreign: Iterable[str]) -> Iterator[str]:
+    """Yield notes on the `SHA256SUMS` of a target that lose lines, and on those left alone."""
+    if edited:
+        names = ", ".join(map(escape, edited))
+        yield f"the lines of files that are replaced or removed go from {names}"
+    for name in foreign:
+        yield f"{escape(name)} in the target is signed or of another form, and is left as it is"
 
 
 def _is_signed(store: Store, home: str) -> bool:

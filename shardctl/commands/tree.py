@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.commands.changes import Changes, foreign_notes
+from shardctl.commands.changes import Changes
 from shardctl.commands.companions import Beside, beside, check_directory, refuse_source
 from shardctl.commands.prepared import Drawn, Prepared, Read, checked
-from shardctl.commands.sums import kept_sums, sums_above
+from shardctl.commands.sums import kept_sums, sums_above, sums_notes
 from shardctl.commands.target import Route, Target
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import RunIdentity
@@ -153,8 +153,13 @@ class Tree:
         seen = Surroundings.of(store, directory, sums_above(gone), weights=False)
         kept = kept_sums(store, directory, gone, wanted=False)
         data = dict(kept.data)
-        said = {part.named(name) for part in todo for name in part.prepared.changes.foreign_sums}
-        notes = tuple(foreign_notes(name for name in kept.foreign if name not in said))
+        said = {
+            part.named(name)
+            for part in todo
+            for name in (*part.prepared.changes.edited_sums, *part.prepared.changes.foreign_sums)
+        }
+        edited = [name for name in kept.edited if name not in said]
+        notes = tuple(sums_notes(edited, (name for name in kept.foreign if name not in said)))
         # What is left of `data` when the components have taken theirs is above them.
         weights = [_with_own_sums(part, data) for part in parts if part.has_weights]
         rest = [_without_sums(part, data) for part in parts if not part.has_weights]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardctl.commands.sums import KeptSums, kept_sums, stale_notes, sums_above
+from shardctl.commands.sums import KeptSums, kept_sums, stale_notes, sums_above, sums_notes
 from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
 from shardctl.source.checksum_file import sums_around
 from shardctl.testing.memory import MemoryStore
@@ -35,7 +35,9 @@ def test_only_lines_of_files_that_go_are_removed() -> None:
     put(store, "t/SHA256SUMS", f"# mine\r\n{DIGEST}  ./a\n{DIGEST} *b".encode())
     assert kept_sums(store, "t", {"c"}, wanted=False) == KeptSums()
     kept = f"# mine\r\n{DIGEST} *b\n".encode()
-    assert kept_sums(store, "t", {"a"}, wanted=False) == KeptSums({"SHA256SUMS": kept})
+    found = kept_sums(store, "t", {"a"}, wanted=False)
+    assert found == KeptSums({"SHA256SUMS": kept}, edited=("SHA256SUMS",))
+    assert kept_sums(store, "t", {"c"}, wanted=True).edited == ()
 
 
 @pytest.mark.parametrize("text", [f"SHA256 (a) = {DIGEST}", "-----BEGIN PGP SIGNED MESSAGE-----"])
@@ -74,6 +76,16 @@ def test_those_in_sub_directories() -> None:
         "SHA256SUMS": sums("s/b", "c"),
         "s/SHA256SUMS": b"",
     }
+
+
+def test_what_happens_to_them_is_said() -> None:
+    """Those that lose lines are named in one note, and each that is left alone in another."""
+    edited, foreign = ("SHA256SUMS", "s/SHA256SUMS"), ("u/SHA256SUMS",)
+    assert list(sums_notes(edited, foreign)) == [
+        "the lines of files that are replaced or removed go from SHA256SUMS, s/SHA256SUMS",
+        "u/SHA256SUMS in the target is signed or of another form, and is left as it is",
+    ]
+    assert list(sums_notes((), ())) == []
 
 
 def test_one_around_the_target_is_named() -> None:

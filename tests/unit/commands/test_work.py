@@ -293,6 +293,7 @@ def test_a_list_of_checksums_above_the_components(store: MemoryStore) -> None:
     stays = sums(store, "p", *OTHERS, *(path for path in WEIGHTS if "unet" not in path))
     put(store, "p/SHA256SUMS", b"# mine\n" + sums(store, "p", f"{UNET}.safetensors") + stays)
     work = asked(store, "p", SAME)
+    assert "the lines of files that are replaced or removed go from SHA256SUMS" in work.notes
     assert done(work, store, most=1) == [""]
     assert get(store, "p/SHA256SUMS") == b"# mine\n" + stays
     assert f"{UNET}.safetensors" in tree(store, "p")
