@@ -16,7 +16,7 @@ from shardctl.checksums import CHECKSUMS
 from shardctl.commands.changes import Changes
 from shardctl.commands.companions import Beside, beside, check_directory, refuse_source
 from shardctl.commands.prepared import Drawn, Prepared, Read, checked
-from shardctl.commands.sums import kept_sums, sums_above, sums_notes
+from shardctl.commands.sums import kept_sums, stale_notes, sums_above, sums_notes
 from shardctl.commands.target import Route, Target
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import RunIdentity
@@ -26,6 +26,7 @@ from shardctl.formats.registry import writable
 from shardctl.model import Checkpoint
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import Limits, Request, WriteOptions, options_of
+from shardctl.source.checksum_file import sums_around
 from shardctl.source.locate import Located
 from shardctl.source.pipeline import MODEL_INDEX, Pipeline
 from shardctl.stores.base import Store
@@ -131,7 +132,7 @@ class Tree:
     ) -> Prepared:
         """Prepare the run for these files."""
         found = checked(
-            Read(self.source, self.route(parts), _NOTHING, ()),
+            Read(self.source, self.route(parts), _NOTHING, (), apart=self.apart),
             Drawn(self.plan, around),
             self.target.directory,
             options,
@@ -159,7 +160,10 @@ class Tree:
             for name in (*part.prepared.changes.edited_sums, *part.prepared.changes.foreign_sums)
         }
         edited = [name for name in kept.edited if name not in said]
-        notes = tuple(sums_notes(edited, (name for name in kept.foreign if name not in said)))
+        notes = (
+            *sums_notes(edited, (name for name in kept.foreign if name not in said)),
+            *stale_notes(sums_around(store, directory), gone),
+        )
         # What is left of `data` when the components have taken theirs is above them.
         weights = [_with_own_sums(part, data) for part in parts if part.has_weights]
         rest = [_without_sums(part, data) for part in parts if not part.has_weights]

@@ -383,6 +383,18 @@ def test_a_signed_list_is_left_alone(store: MemoryStore, home: str) -> None:
     assert done(work, store) == ["prior/unet", "unet"]
 
 
+def test_a_list_above_a_pipeline_within_another() -> None:
+    """Where only the inner one is the target, the outer one's list stays, and a note says so."""
+    store = pipeline(MemoryStore(), "x/p")
+    put(store, "x/model_index.json", b"{}")
+    put(store, "x/SHA256SUMS", sums(store, "x", f"p/{UNET}.safetensors"))
+    work = prepare_all(store, "x/p", store, "x/p", SAME, finish=True)
+    stale = [note for note in work.notes if "lists files that are replaced here" in note]
+    assert len(stale) == 1
+    assert stale[0].startswith("'x/SHA256SUMS'")
+    assert done(work, store) == ["unet"]
+
+
 def test_a_list_that_changes_before_the_work(store: MemoryStore) -> None:
     """What another program wrote there in the meantime is not lost: nothing is written."""
     put(store, "p/SHA256SUMS", sums(store, "p", f"{UNET}.safetensors"))
