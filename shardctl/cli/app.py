@@ -40,7 +40,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.cli.reporting import Reporter
     from shardctl.cli.traffic import log_traffic
     from shardctl.commands.records import records as records_of_user
-    from shardctl.commands.work import prepare_all
+    from shardctl.commands.work import prepare_all, refuse_unfinished
     from shardctl.commands.write import write
     from shardctl.engine.run import RunOptions
     from shardctl.stores.registry import open_store, open_together
@@ -81,13 +81,15 @@ def _write(name: str, arguments: WriterArguments) -> None:
             _show_plan(work, quiet=arguments.quiet)
         return
     result = work.path(target_store)
-    begun, todo = time.monotonic(), [run for run in work.parts if not run.prepared.up_to_date]
+    refuse_unfinished(target_store, work, restart=arguments.restart)
+    begun, todo = time.monotonic(), work.todo
     written = {run.name: run.prepared.receipts or () for run in work.parts}
     for run in todo:
         # Only with the last one all of the result is there.
         hold = partial(held, result if run is todo[-1] else None)
         how = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=hold)
-        with progress.shown(arguments.progress, quiet=arguments.quiet) as observer:
+        quiet = arguments.quiet or not run.has_files
+        with progress.shown(arguments.progress, quiet=quiet) as observer:
             written[run.name] = write(
                 source_store, target_store, run.prepared, how, observer, records=records
             )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.pipeline import Inspected
     from shardctl.commands.prepared import Prepared
-    from shardctl.commands.work import Part, Work
+    from shardctl.commands.tree import Part
+    from shardctl.commands.work import Work
     from shardctl.engine.receipts import Receipt
     from shardctl.engine.space import Room
     from shardctl.model import Tensor

@@ -117,7 +117,7 @@ def inspection(found: Inspected, *, depth: int | None, top: int | None) -> str:
 def plan_rows(work: Work) -> Iterator[str]:
     """Return the rows of `--dry-run` in a pipe."""
     rows = [
-        (work.named(part, shard.filename), shard.size, len(shard.tensors))
+        (part.named(shard.filename), shard.size, len(shard.tensors))
         for part in work.weights
         for shard in part.prepared.plan.shards
     ]
@@ -141,12 +141,12 @@ def details(work: Work) -> Iterator[str]:
             yield f"reads {escape(file.path)} ({format_size(file.version.size)})"
         for shard in prepared.plan.shards:
             tensors = plural(len(shard.tensors), "tensor")
-            name = escape(work.named(part, shard.filename))
+            name = escape(part.named(shard.filename))
             yield f"writes {name} ({format_size(shard.size)}, {tensors})"
         for name in prepared.changes.copies:
-            yield f"copies {escape(work.named(part, name))}"
+            yield f"copies {escape(part.named(name))}"
         for name in prepared.changes.superseded:
-            yield f"replaces {escape(work.named(part, name))}"
+            yield f"replaces {escape(part.named(name))}"
 
 
 def accepted(written: Mapping[str, Sequence[Receipt]]) -> Iterator[str]:

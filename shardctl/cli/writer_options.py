@@ -311,7 +311,8 @@ Checksums = Annotated[
         SAFETY,
         "--checksums",
         text="Also write SHA256SUMS, for sha256sum and verify --deep",
-        details="Files that are replaced lose their lines in it.",
+        details="Files that are replaced lose their lines in it. Of a pipeline each component has "
+        "one in its directory.",
     ),
 ]
 Restart = Annotated[

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shardctl.checksums import CHECKSUMS
 from shardctl.commands.companion import Companion
 from shardctl.commands.companions import Beside, companions_to_copy
 from shardctl.commands.replace import superseded
-from shardctl.commands.target import Route, Target, kept_checksums
+from shardctl.commands.sums import kept_sums, sums_notes
+from shardctl.commands.target import Route, Target
 from shardctl.errors import UsageError
 from shardctl.model import Checkpoint
 from shardctl.planning.plan import Plan
@@ -25,16 +25,19 @@ class Changes:
 
     `copies` are companions, by name; `directories` are the sub-directories that companions lie in,
     by name with their paths in the source. `superseded` are the names that the new files replace or
-    remove. `checksums` is what stays of `SHA256SUMS`; None leaves that file alone, as
-    `foreign_sums` does, because it is signed or of another form. `kept` are companions that differ
-    in the target, and stay.
+    remove; `gone` are those and the names of all new files. `sums` is what stays of each
+    `SHA256SUMS` that changes, by name; `edited_sums` are those that lose lines, `foreign_sums` are
+    left alone, because they are signed or of another form. `kept` are companions that differ in the
+    target, and stay.
     """
 
     copies: Mapping[str, Companion] = field(default_factory=dict)
     superseded: tuple[str, ...] = ()
-    checksums: bytes | None = None
+    gone: frozenset[str] = frozenset()
+    sums: Mapping[str, bytes] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
-    foreign_sums: bool = False
+    edited_sums: tuple[str, ...] = ()
+    foreign_sums: tuple[str, ...] = ()
     directories: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -45,13 +48,15 @@ def changes_of(route: Route, around: Beside, plan: Plan, options: WriteOptions) 
         *superseded(route, plan.request, plan.filenames, options.replace),
         *companions.replaced,
     )
-    gone = {*replaced, *plan.filenames, *companions.copies}
-    sums = kept_checksums(route.target_store, route.target, gone, wanted=options.checksums)
+    gone = frozenset((*replaced, *plan.filenames, *companions.copies))
+    sums = kept_sums(route.target_store, route.target.directory, gone, wanted=options.checksums)
     return Changes(
         companions.copies,
         replaced,
+        gone,
         sums.data,
         companions.kept,
+        edited_sums=sums.edited,
         foreign_sums=sums.foreign,
         directories=companions.directories,
     )
@@ -96,8 +101,7 @@ def replaced_notes(route: Route, changes: Changes) -> Iterator[str]:
     for name, companion in changes.copies.items():
         if companion.edits:
             yield f"in the copy of {escape(name)} the type of the weights is the new one"
-    if changes.foreign_sums:
-        yield f"{CHECKSUMS} in the target is signed or of another form, and is left as it is"
+    yield from sums_notes(changes.edited_sums, changes.foreign_sums)
     if not changes.superseded:
         return
     names = ", ".join(map(escape, changes.superseded))

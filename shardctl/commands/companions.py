@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shardctl.commands.companion import Companion
@@ -19,8 +19,7 @@ from shardctl.planning.plan import Plan
 from shardctl.planning.request import Request, WriteOptions
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
-from shardctl.stores.optional import followed
-from shardctl.stores.paths import below, directories_above
+from shardctl.stores.paths import below
 from shardctl.text import escape
 
 #: Files by which, as by an index, a directory is known to be that of a model. A file that is named
@@ -68,8 +67,9 @@ def beside(
         return Beside()
     companions, directories = dict[str, Companion](), dict[str, str]()
     left = list[NotCarried]()
-    leads = _leads_to_target(route)
-    for each in neighbours(store, located, read, lambda path: path in apart or leads(path)):
+    target = route.target.directory
+    is_target = (lambda _: False) if one_file else (lambda path: route.same(path, target))
+    for each in neighbours(store, located, read, apart, is_target):
         reason = _reason(each, plan, options, one_file=one_file)
         if reason:
             kind: LeftKind = "directory" if each.is_directory else "file"
@@ -110,14 +110,6 @@ def _unchanged(route: Route, request: Request) -> Iterator[str]:
 def _is_of_a_model(store: Store, located: Located) -> bool:
     names = (entry.name for entry in store.list(located.directory))
     return located.index_path is not None or any(map(_OF_A_MODEL.fullmatch, names))
-
-
-def _leads_to_target(route: Route) -> Callable[[str], bool]:
-    """Return whether a directory is the target, or holds it: nothing is copied into itself."""
-    target, directory = route.target_store, route.target.directory
-    start = followed(target, directory) if target.kind(directory) else directory
-    above = (start, *directories_above(target, start))
-    return lambda path: any(route.same(path, each) for each in above)
 
 
 def _reason(each: Neighbour, plan: Plan, options: WriteOptions, *, one_file: bool) -> str:

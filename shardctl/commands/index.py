@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 
+from shardctl.commands.shards import refuse_lost, refuse_other_tensors, shards_of
+from shardctl.commands.sums import stale_notes
 from shardctl.commands.target import unlocked_notes
 from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.engine.journal import LOCK
@@ -13,10 +14,10 @@ from shardctl.engine.staging import Staging
 from shardctl.errors import InputError, TargetExistsError, UsageError
 from shardctl.findings import Finding, as_error, ignore
 from shardctl.formats.index import build_index, parse_index
-from shardctl.formats.registry import all_suffixes, by_name
+from shardctl.formats.registry import by_name
 from shardctl.model import Index
-from shardctl.naming import index_filename, parse_weights_name
-from shardctl.source.candidates import MOST_MISSING, missing_numbers
+from shardctl.naming import index_filename
+from shardctl.source.checksum_file import Sums, sums_around, sums_of
 from shardctl.source.locate import Located, find_source
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
@@ -77,7 +78,7 @@ def make_index(
             hint="write them as shards with `write`, which adds the index",
             file=located.root,
         )
-    files = _shards(store, located)
+    files = shards_of(store, located)
     if not files:
         raise InputError(
             f"no weights files belong to '{located.index_path or located.root}': it lists none "
@@ -112,41 +113,29 @@ def make_index(
     )
     held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
     stale = _stale(store, located, path)
-    _refuse_lost(located, held, checkpoint.aliases)
-    _refuse_other_tensors(stale, held, checkpoint.aliases)
+    refuse_lost(located, held, checkpoint.aliases)
+    refuse_other_tensors(stale, held, checkpoint.aliases)
     total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
     kept = {} if located.index is None else located.index.metadata
     data = build_index({**kept, **checkpoint.aliases, "total_size": total}, held)
     old = _contents(store, path)
     known = located.index or stale
-    changes = _changes(known, old, data, held, total, checkpoint.aliases)
-    return Reindexed(path, data, tuple(changes), old if known is None else None)
+    changes = tuple(_changes(known, old, data, held, total, checkpoint.aliases))
+    notes = stale_notes(_lists(store, path), {store.split(path)[1]}) if changes else ()
+    return Reindexed(path, data, changes, old if known is None else None, tuple(notes))
+
+
+def _lists(store: Store, path: str) -> Iterator[Sums]:
+    """Yield each `SHA256SUMS` that may list a file."""
+    directory = store.split(path)[0]
+    yield from sums_of(store, directory)
+    yield from sums_around(store, directory)
 
 
 def _stale(store: Store, located: Located, path: str) -> Index | None:
     """Return the index that is replaced though none of its files is there; None without one."""
     data = _contents(store, path) if path in located.stale else None
     return None if data is None else parse_index(data, path, ignore)
-
-
-def _refuse_other_tensors(
-    stale: Index | None, held: Mapping[str, str], aliases: Mapping[str, str]
-) -> None:
-    """Raise InputError for tensors of an index without its files that are not in these files.
-
-    Then these are not the files of another save of the same model.
-    """
-    listed = () if stale is None else stale.weight_map
-    lost = [name for name in listed if name not in held and name not in aliases]
-    if stale is not None and lost:
-        raise InputError(
-            f"none of the files that the index lists is there, and the numbered files beside it "
-            f"lack {plural(len(lost), 'tensor')} that it lists; the first is '{escape(lost[0])}'",
-            hint="fetch the missing files; if the others are another model, remove the index",
-            code="index-shard-missing",
-            file=stale.path,
-            tensor=lost[0],
-        )
 
 
 def _contents(store: Store, path: str) -> bytes | None:
@@ -181,82 +170,6 @@ def _keep(store: Store, directory: str, name: str, data: bytes) -> None:
         hint="move it away",
         file=path,
     )
-
-
-def _shards(store: Store, located: Located) -> tuple[str, ...]:
-    """Return the files of the set that exist, listed or not, in order.
-
-    Raises InputError where numbers are missing.
-    """
-    there = sorted(
-        {path for path in (*located.files, *located.unlisted) if store.kind(path) == "file"}
-    )
-    counts: dict[tuple[str, str | None, str], dict[int, set[int]]] = {}
-    for path in there:
-        name = parse_weights_name(store.split(path)[1], all_suffixes())
-        if name is not None and name.number is not None and name.count is not None:
-            sets = counts.setdefault((name.stem, name.variant, name.suffix), {})
-            sets.setdefault(name.count, set()).add(name.number)
-    _refuse_gone(store, located, numbers_tell=bool(counts))
-    for sets in counts.values():
-        if len(sets) > 1:
-            raise InputError(
-                f"'{located.directory}' holds shards of several sets, of "
-                f"{' and '.join(map(str, sorted(sets)))} files",
-                hint="remove the set that is left over, or copy the right one to another directory",
-                code="shard-unlisted",
-                file=located.directory,
-            )
-        for count, numbers in sets.items():
-            missing, lacks = missing_numbers(numbers, count)
-            if lacks:
-                raise InputError(
-                    f"missing {lacks:,} of {count:,} shards: number "
-                    f"{', '.join(map(str, islice(missing, MOST_MISSING)))}",
-                    hint="fetch the missing shards; an index of the others would lose their "
-                    "tensors",
-                    code="shard-set-incomplete",
-                    file=located.directory,
-                )
-    return tuple(there)
-
-
-def _refuse_gone(store: Store, located: Located, *, numbers_tell: bool) -> None:
-    """Raise InputError for listed shards that do not exist.
-
-    With `numbers_tell`, numbered ones are left to the check of the numbers.
-    """
-    absent = [name for path, name in located.names(store).items() if store.kind(path) != "file"]
-    gone = [name for name in absent if not (numbers_tell and _numbered(name))]
-    if gone:
-        raise InputError(
-            f"{plural(len(gone), 'shard')} listed in the index but missing, the first is "
-            f"'{escape(gone[0])}'",
-            hint="fetch the missing shards; an index of the others would lose their tensors",
-            code="index-shard-missing",
-            file=located.index_path,
-        )
-
-
-def _refuse_lost(located: Located, held: Mapping[str, str], aliases: Mapping[str, str]) -> None:
-    """Raise InputError for tensors listed in shards with unusable names, which no shard holds."""
-    unusable = () if located.index is None else located.index.unusable
-    lost = [name for name in unusable if name not in held and name not in aliases]
-    if lost:
-        raise InputError(
-            f"the index lists {plural(len(lost), 'tensor')} in files whose names cannot be used, "
-            f"and no shard holds them; the first is '{escape(lost[0])}'",
-            hint="fetch the index again, or rename the files that it lists; an index of the others "
-            "would lose these tensors",
-            code="shard-name-unsafe",
-            file=located.index_path,
-            tensor=lost[0],
-        )
-
-
-def _numbered(name: str) -> bool:
-    parsed = parse_weights_name(name.rsplit("/", 1)[-1], all_suffixes())
-    return parsed is not None and parsed.count is not None
 
 
 def _changes(
@@ -325,4 +238,4 @@ def reindex(
                     write_index(store, made)
         finally:
             staging.remove()
-    return replace(made, notes=tuple(unlocked_notes(store)))
+    return replace(made, notes=(*unlocked_notes(store), *made.notes))

@@ -8,7 +8,7 @@ links: a directory from elsewhere must not name files of this machine to be copi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -80,14 +80,19 @@ class Neighbour:
 
 
 def neighbours(
-    store: Store, located: Located, read: Collection[str], skipped: Callable[[str], bool]
+    store: Store,
+    located: Located,
+    read: Collection[str],
+    apart: Collection[str],
+    is_target: Callable[[str], bool],
 ) -> Iterator[Neighbour]:
     """Yield what lies beside the files of a checkpoint, in the order of the names.
 
-    `read` are the paths of all its files: of a distributed checkpoint only one was located.
-    Directories for which `skipped` is true are passed over, and so is what runs leave there.
+    `read` are the paths of all its files: of a distributed checkpoint only one was located. The
+    directories `apart`, which are written separately, and the target are passed over, and so is
+    what runs leave there.
     """
-    return _Neighbourhood(store, located, read, skipped).all()
+    return _Neighbourhood(store, located, read, apart, is_target).all()
 
 
 @dataclass(frozen=True)  # without slots: what is looked up on first use needs a place
@@ -95,7 +100,8 @@ class _Neighbourhood:
     store: Store
     located: Located
     read: Collection[str]
-    skipped: Callable[[str], bool]
+    apart: Collection[str]
+    is_target: Callable[[str], bool]
 
     def all(self) -> Iterator[Neighbour]:
         """Yield every neighbour at the top."""
@@ -106,7 +112,7 @@ class _Neighbourhood:
                 continue
             if entry.kind != "directory":
                 yield self._file(entry.name, path, entry)
-            elif not self.skipped(path):
+            elif path not in self.apart and not self.is_target(path):
                 yield from self._directory(entry.name, path)
 
     def _file(self, name: str, path: str, entry: Entry) -> Neighbour:
@@ -136,43 +142,41 @@ class _Neighbourhood:
 
     def _directory(self, name: str, path: str) -> Iterator[Neighbour]:
         """Yield the directory with its files, and each link in it that is not followed."""
-        files, directories, barred = dict[str, str](), {name: path}, list[Neighbour]()
-        entries = list[Entry]()
-        empty, waiting = True, [name]
+        inside, waiting = _Inside({name: path}), [name]
         while waiting:
             above = waiting.pop()
             try:
-                listed = self.store.list(directories[above])
+                listed = self.store.list(inside.directories[above])
             except ShardctlError:
                 yield Neighbour(name, True, "barred", _UNREADABLE, None)
                 return
             for entry in listed:
-                empty = empty and entry.kind == "directory"
                 inner = f"{above}/{entry.name}"
-                own = self.store.join(directories[above], entry.name)
-                if own in self._own or STAGING in entry.name:
+                own = self.store.join(inside.directories[above], entry.name)
+                if own in self._own or own in self.apart:
+                    inside.separate.append(inner)
+                elif STAGING in entry.name:
                     continue
-                if entry.kind == "directory":
-                    if inner.count("/") == _DEEPEST:
-                        yield Neighbour(name, True, "barred", _TOO_DEEP, None)
-                        return
-                    if not self.skipped(own):
-                        directories[inner] = own
-                        waiting.append(inner)
-                    continue
-                read, fault = self._readable(own, entry)
-                if fault:
-                    barred.append(Neighbour(inner, False, "barred", fault, entry.size))
+                elif entry.kind != "directory":
+                    inside.add(inner, entry, *self._readable(own, entry))
+                elif inner.count("/") == _DEEPEST:
+                    yield Neighbour(name, True, "barred", _TOO_DEEP, None)
+                    return
+                elif self.is_target(own):
+                    inside.has_target = True
                 else:
-                    files[inner] = read
-                    entries.append(entry)
-        if files or empty:
+                    inside.directories[inner] = own
+                    waiting.append(inner)
+        inside.bar_sums()
+        if inside.files or inside.is_empty:
+            entries = inside.entries.values()
             sort, why = self._sort_of_directory(name, entries) if entries else _BARE
             size = sum(entry.size for entry in entries)
-            yield Neighbour(name, True, sort, why, size, files, homes(files, directories))
-        yield from barred
+            within = homes(inside.files, inside.directories)
+            yield Neighbour(name, True, sort, why, size, inside.files, within)
+        yield from inside.barred
 
-    def _sort_of_directory(self, name: str, entries: Sequence[Entry]) -> tuple[Sort, str]:
+    def _sort_of_directory(self, name: str, entries: Collection[Entry]) -> tuple[Sort, str]:
         """What a directory is, by all the files in it."""
         if name.startswith("."):
             return "hidden", _HIDDEN
@@ -227,6 +231,44 @@ class _Neighbourhood:
     def _has_modules(self) -> bool:
         path = self.store.join(self.located.directory, _MODULES)
         return self.store.kind(path) == "file"
+
+
+@dataclass(slots=True)
+class _Inside:
+    """What lies in a sub-directory, at any depth: paths and entries by name.
+
+    `separate` are the names of what is written separately, `has_target` says that the target is in
+    it, and `barred` is what is not copied.
+    """
+
+    directories: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    separate: list[str] = field(default_factory=list)
+    barred: list[Neighbour] = field(default_factory=list)
+    has_target: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it but directories."""
+        return not (self.files or self.separate or self.barred or self.has_target)
+
+    def add(self, name: str, entry: Entry, path: str, fault: str) -> None:
+        """Add a file that is read from `path`, unless `fault` says why it is not."""
+        if fault:
+            self.barred.append(Neighbour(name, False, "barred", fault, entry.size))
+        else:
+            self.files[name] = path
+            self.entries[name] = entry
+
+    def bar_sums(self) -> None:
+        """Bar each file of checksums that may list what is written separately."""
+        for name in [name for name in self.files if name.endswith(f"/{CHECKSUMS}")]:
+            home = name.removesuffix(CHECKSUMS)
+            if any(each.startswith(home) for each in self.separate):
+                del self.files[name]
+                size = self.entries.pop(name).size
+                self.barred.append(Neighbour(name, False, "barred", _SUMS, size))
 
 
 def homes(files: Iterable[str], directories: Mapping[str, str]) -> Mapping[str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from shardctl.checksums import CHECKSUMS
 from shardctl.commands.changes import Changes, changes_of, refuse_lost, replaced_notes
 from shardctl.commands.companion import Companion
 from shardctl.commands.companions import Beside
 from shardctl.commands.finished import Finished
+from shardctl.commands.sums import stale_notes, sums_above
 from shardctl.commands.target import Route, Target, unlocked_notes
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.journal import RunIdentity
@@ -20,6 +20,7 @@ from shardctl.model import Checkpoint, Version
 from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions, options_of
+from shardctl.source.checksum_file import sums_around
 from shardctl.source.clients import one_file_client
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
@@ -125,10 +126,11 @@ def checked(
         receipts = found.by_contents()
         if receipts is not None:
             notes.append("the target was compared with the source: it is complete and equal")
+    names = (*plan.filenames, *companions)
     surroundings = Surroundings.of(
         route.target_store,
         place.directory,
-        {*plan.filenames, *companions, CHECKSUMS},
+        {*names, *sums_above(names)},
         weights=place.filename is None,
     )
     if receipts is None:
@@ -136,6 +138,8 @@ def checked(
     changes = Changes() if receipts is not None else changes_of(route, around, plan, options)
     names_read = route.names_read()
     replaced_source = tuple(name for name in changes.superseded if name in names_read)
+    # What a pipeline has above its components is seen to with all of them.
+    above = () if read.apart else sums_around(route.target_store, place.directory)
     refuse_lost(place, checkpoint, plan, options, replaced_source)
     return Prepared(
         source=read.source,
@@ -160,6 +164,7 @@ def checked(
             *_read_in_part(route, plan),
             *notes_on(left),
             *replaced_notes(route, changes),
+            *stale_notes(above, changes.gone),
         ),
         not_carried=left,
         room=_room(route.target_store, place, plan, changes, sources),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shardctl.checksums import edit_checksums, is_plain, parse_checksums
-from shardctl.errors import FormatError, TargetExistsError, UsageError
+from shardctl.errors import TargetExistsError, UsageError
 from shardctl.formats.registry import writable, written_as
 from shardctl.model import Checkpoint
 from shardctl.planning.request import LayoutChoice
-from shardctl.source.checksum_file import checksums_bytes
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import can_lock, refuse_read_only, shared_block
@@ -155,34 +153,3 @@ def exists(store: Store, target: Target, name: str) -> TargetExistsError:
         hint='choose another target, or add `replace="same"` to replace it',
         file=path,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class KeptChecksums:
-    """What stays of the target's `SHA256SUMS`: its bytes, None where the file is left alone.
-
-    `foreign`: it is signed or of another form, and therefore left alone.
-    """
-
-    data: bytes | None
-    foreign: bool = False
-
-
-def kept_checksums(
-    store: Store, target: Target, gone: Collection[str], *, wanted: bool
-) -> KeptChecksums:
-    """Return the target's `SHA256SUMS` without the lines of the files `gone`.
-
-    It is left alone where no line of it is about them, unless checksums are `wanted`.
-    """
-    try:
-        data = checksums_bytes(store, target.directory)
-    except FormatError:  # too large to be read
-        return KeptChecksums(None, foreign=True)
-    if data is None:
-        return KeptChecksums(b"" if wanted else None)
-    if not is_plain(data):
-        return KeptChecksums(None, foreign=True)
-    if not wanted and not set(parse_checksums(data)) & set(gone):
-        return KeptChecksums(None)
-    return KeptChecksums(edit_checksums(data, gone, {}))

@@ -6,54 +6,30 @@ by a separate run, and the other files of the tree after them, `model_index.json
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import partial
 
-from shardctl.commands.companions import Beside, beside, check_directory, refuse_source
 from shardctl.commands.prepare import prepare, resolve
-from shardctl.commands.prepared import Drawn, Prepared, Read, checked
-from shardctl.commands.target import Route, Target
+from shardctl.commands.tree import Part, Tree
+from shardctl.engine.guards import refuse_foreign
 from shardctl.engine.interrupted import check_not_half_replaced
+from shardctl.engine.journal import LOCK, Journal
 from shardctl.engine.records import NoRecords, Records
 from shardctl.engine.space import Room
+from shardctl.engine.staging import Staging
 from shardctl.errors import UsageError
 from shardctl.findings import Finding, in_one_line
-from shardctl.formats.registry import writable
-from shardctl.model import Checkpoint
 from shardctl.naming import KNOWN_STEMS
 from shardctl.planning.carried import NotCarried, notes_on
-from shardctl.planning.plan import Plan
-from shardctl.planning.request import Limits, Request, WriteOptions
-from shardctl.source.locate import Located
-from shardctl.source.pipeline import (
-    MODEL_INDEX,
-    Pipeline,
-    about,
-    find_pipeline,
-    pipeline_findings,
-)
+from shardctl.planning.request import WriteOptions
+from shardctl.source.pipeline import Pipeline, about, find_pipeline
+from shardctl.source.pipeline_index import pipeline_findings
 from shardctl.stores.base import Store
-from shardctl.stores.optional import followed
-from shardctl.stores.paths import below, directories_above
+from shardctl.stores.optional import followed, lock
+from shardctl.stores.paths import directories_above
 from shardctl.text import escape, plural
-
-#: The id of the plan that has no weights.
-_NO_WEIGHTS = hashlib.sha256(b"").hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One run. `name` is that of a component, "" for the other files of the tree.
-
-    `has_weights` is false of those.
-    """
-
-    name: str
-    prepared: Prepared
-    has_weights: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +37,8 @@ class Work:
     """All that a writer has to do: the runs, in order.
 
     `source` and `target` are as they were given. `pipeline` is None where there is one run for the
-    whole of SOURCE; `findings` are about it as a whole, and `left` is what of its tree the target
-    will lack, besides what the runs name.
+    whole of SOURCE; `findings` and `said` are about it as a whole, and `left` is what of its tree
+    the target will lack, besides what the runs name.
     """
 
     source: str
@@ -71,6 +47,7 @@ class Work:
     pipeline: Pipeline | None = None
     left: tuple[NotCarried, ...] = ()
     findings: tuple[Finding, ...] = ()
+    said: tuple[str, ...] = ()
 
     @property
     def weights(self) -> tuple[Part, ...]:
@@ -78,9 +55,14 @@ class Work:
         return tuple(part for part in self.parts if part.has_weights)
 
     @property
+    def todo(self) -> tuple[Part, ...]:
+        """The runs that have something to do."""
+        return tuple(part for part in self.parts if not part.prepared.up_to_date)
+
+    @property
     def up_to_date(self) -> bool:
         """Whether there is nothing to do."""
-        return all(part.prepared.up_to_date for part in self.parts)
+        return not self.todo
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -90,6 +72,7 @@ class Work:
             *first,
             *map(in_one_line, self.findings),
             *(about(part.name, note) for part in self.parts for note in part.prepared.notes),
+            *self.said,
             *notes_on(self.left),
         )
 
@@ -98,11 +81,6 @@ class Work:
         """The room for the new files of all runs together."""
         rooms = [part.prepared.room for part in self.parts]
         return Room(sum(each.needed for each in rooms), rooms[0].free)
-
-    @staticmethod
-    def named(part: Part, filename: str) -> str:
-        """Return the name of a part's file in the target, with that of the component before it."""
-        return f"{part.name}/{filename}" if part.name else filename
 
     def path(self, target_store: Store) -> str:
         """Return what a loader takes: of a pipeline its directory."""
@@ -145,12 +123,12 @@ def prepare_all(
     in_place = source_store == target_store and target_store.same(pipeline.directory, target)
     if source_store == target_store and not in_place:
         _refuse_within(source_store, pipeline.directory, target)
-    check_not_half_replaced(source_store, pipeline.directory)
     with hold():
         place, _ = resolve(target_store, target, options, records, finish=finish)
+    check_not_half_replaced(source_store, pipeline.directory)
     if place.filename is not None:
         raise _one_file(source_store, pipeline, target)
-    tree = _Tree(source, pipeline, source_store, target_store, place)
+    tree = Tree(source, pipeline, source_store, target_store, place)
     if options.stem is not None and options.stem not in KNOWN_STEMS:
         raise UsageError(
             f"no loader finds the components of a pipeline by the name '{escape(options.stem)}'",
@@ -166,12 +144,32 @@ def prepare_all(
         for name in tree.names
     ]
     around = tree.around(parts, options)
-    findings = tuple(pipeline_findings(source_store, pipeline))
-    if not around.companions:
-        return Work(source, target, tuple(parts), pipeline, around.left, findings)
-    rest = tree.rest(parts, around, options, records, compare=compare)
-    every = (*parts, Part("", rest, has_weights=False))
-    return Work(source, target, every, pipeline, findings=findings)
+    left = around.left
+    if around.companions:
+        rest = tree.rest(parts, around, options, records, compare=compare)
+        parts.append(Part("", rest, has_weights=False))
+        left = ()
+    listed = tree.with_sums(parts, options)
+    findings = pipeline_findings(source_store, pipeline)
+    return Work(source, target, listed.parts, pipeline, left, findings, listed.notes)
+
+
+def refuse_unfinished(store: Store, work: Work, *, restart: bool) -> None:
+    """Raise as `engine.run.execute` does where one of several runs could not begin.
+
+    That is where another one is at work in its directory of the target, or was not finished there
+    and is not to be discarded by `restart`. Each run looks for itself as well.
+    """
+    looked = set[str]()
+    for part in work.todo:
+        directory = part.prepared.target.directory
+        staging = None if directory in looked else Staging.find(store, directory)
+        looked.add(directory)
+        if staging is not None:
+            with staging:
+                journal = Journal(staging)
+                with lock(store, journal.path(LOCK)):
+                    refuse_foreign(directory, part.prepared.identity, journal, restart=restart)
 
 
 def _refuse_within(store: Store, directory: str, target: str) -> None:
@@ -216,80 +214,3 @@ def _one_file(store: Store, pipeline: Pipeline, target: str) -> UsageError:
         f"{escape(first)}",
         file=target,
     )
-
-
-@dataclass(frozen=True)  # without slots: what is made on first use needs a place
-class _Tree:
-    """A pipeline and where it goes."""
-
-    source: str
-    pipeline: Pipeline
-    source_store: Store
-    target_store: Store
-    target: Target
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the components."""
-        return [component.name for component in self.pipeline.components]
-
-    def source_of(self, name: str) -> str:
-        """Return the path of a component."""
-        return self.pipeline.path_of(self.source_store, name)
-
-    def target_of(self, name: str) -> str:
-        """Return where a component goes.
-
-        Raises TargetExistsError where a link or a file has its name, or that of one above it, and
-        UsageError where that is the source.
-        """
-        parts, route = name.split("/"), self.route(())
-        for length in range(1, len(parts) + 1):
-            above = "/".join(parts[:length])
-            check_directory(self.target_store, self.target.directory, above)
-            refuse_source(route, above)
-        return below(self.target_store, self.target.directory, name)
-
-    @cached_property
-    def apart(self) -> frozenset[str]:
-        """The paths of the components, each of which is written by a separate run."""
-        return frozenset(map(self.source_of, self.names))
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The plan of the run that writes no weights."""
-        request = Request(Limits(), writable()[0].name, suffix="", stem="")
-        return Plan(_NO_WEIGHTS, request, (), None, None)
-
-    def route(self, parts: Sequence[Part]) -> Route:
-        """Return the route of the files that are in no component."""
-        files = tuple(path for part in parts for path in part.prepared.located.files)
-        located = Located(self.source, self.pipeline.directory, files, "", is_directory=True)
-        return Route(self.source_store, located, self.target_store, self.target)
-
-    def around(self, parts: Sequence[Part], options: WriteOptions) -> Beside:
-        """Return which of these files go along, `model_index.json` last."""
-        found = beside(self.route(parts), self.plan, options, read=(), apart=self.apart)
-        ordered = sorted(found.companions.items(), key=lambda item: item[0] == MODEL_INDEX)
-        return replace(found, companions=dict(ordered))
-
-    def rest(
-        self,
-        parts: Sequence[Part],
-        around: Beside,
-        options: WriteOptions,
-        records: Records,
-        *,
-        compare: bool,
-    ) -> Prepared:
-        """Prepare the run for these files."""
-        found = checked(
-            Read(self.source, self.route(parts), Checkpoint("", (), ()), ()),
-            Drawn(self.plan, around),
-            self.target.directory,
-            options,
-            records,
-            compare=compare,
-        )
-        # Where there is no file to copy there is no run, which would have nothing to commit.
-        return found if found.changes.copies else replace(found, receipts=found.receipts or ())

@@ -55,7 +55,7 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
         prepared.surroundings,
         superseded=prepared.changes.superseded,
         replaced_source=prepared.replaced_source,
-        checksums=prepared.changes.checksums,
+        checksums=prepared.changes.sums,
         shared_block=prepared.shared_block,
         directories=prepared.changes.directories,
         compare_kept=prepared.compare_kept,

@@ -38,7 +38,7 @@ class Named:
 class Exchange:
     """What is replaced, and by what. `old` is in the order of removal, indexes first.
 
-    `new` are the staged files; the last makes the set visible.
+    `new` are the staged files; the last makes the set visible. There may be none of them.
     """
 
     old: tuple[Named, ...]
@@ -137,8 +137,7 @@ def carry_out(exchange: Exchange, at: Places, *, undone: bool = False) -> None:
             _move_aside(file, at, undone=undone)
         at.aside.sync()
         at.target.sync()
-    *shards, last = exchange.new
-    for files in (shards, [last]):
+    for files in (exchange.new[:-1], exchange.new[-1:]):
         for file in files:
             _give_name(file, at, undone=undone)
         at.target.sync()

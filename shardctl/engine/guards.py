@@ -44,6 +44,11 @@ class Surroundings:
                     files[name] = _version(target, path, entry)
         return cls(wanted, weights, files)
 
+    def without(self, names: Collection[str]) -> Surroundings:
+        """Return these without some names, which may change before the run."""
+        files = {name: version for name, version in self.files.items() if name not in names}
+        return Surroundings(self.names - set(names), self.weights, files)
+
     def changed(self, target: Store, directory: str) -> list[str]:
         """Return the names that are new, gone, or of another version now."""
         now = Surroundings.of(target, directory, self.names, weights=self.weights).files

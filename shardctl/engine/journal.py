@@ -92,8 +92,8 @@ class Commit:
 
     @property
     def loads_from(self) -> str:
-        """The name that makes the set visible: the index, or the one file."""
-        return self.exchange.new[-1].name
+        """The name that makes the set visible: the index, or the one file; "" without new files."""
+        return self.exchange.new[-1].name if self.exchange.new else ""
 
 
 class Journal:
@@ -127,7 +127,7 @@ class Journal:
         if commit is None:
             return None
         named = (*commit.exchange.old, *commit.exchange.new)
-        if not commit.exchange.new or not all(self._is_name(each.name) for each in named):
+        if not named or not all(self._is_name(each.name) for each in named):
             raise self._foreign(COMMIT)
         return commit
 

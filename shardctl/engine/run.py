@@ -11,7 +11,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
-from shardctl.checksums import CHECKSUMS, edit_checksums
 from shardctl.engine import commit as commits
 from shardctl.engine import exchange
 from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
@@ -22,10 +21,11 @@ from shardctl.engine.resume import resume
 from shardctl.engine.sources import source_changed
 from shardctl.engine.space import check_space
 from shardctl.engine.staging import Staging
+from shardctl.engine.sums import stage_sums
 from shardctl.engine.task import ShardTask, write
 from shardctl.errors import ShardctlError, Stopped
 from shardctl.model import Version
-from shardctl.stores.atomic import make_durably, write_new
+from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
@@ -41,9 +41,10 @@ class Job:
     visible last. `sources` gives the versions of the files that are read, by path in the source
     store. `surroundings` is what was in the target directory when this was planned. `superseded`
     are names there that are removed once the new set is durable; `replaced_source` are those of
-    them that are read. `checksums` is what stays of `SHA256SUMS`, to which the lines of the files
-    that tasks took digests of are added; None leaves that file alone. `shared_block` is the block,
-    in bytes, that the target can share with the sources. `directories` are those below the target
+    them that are read. `checksums` is what stays of each `SHA256SUMS` that changes, by name
+    (`sub/SHA256SUMS` too); to the one in the directory itself the lines of the files that tasks
+    took digests of are added, and one without lines is removed. `shared_block` is the block, in
+    bytes, that the target can share with the sources. `directories` are those below the target
     that its files lie in, outer ones first, by name with the path in the source of the one whose
     permissions they get. `compare_kept`: the versions of the sources do not say whether they
     changed, so that finished files of an interrupted run are kept only where they have the bytes
@@ -57,7 +58,7 @@ class Job:
     surroundings: Surroundings
     superseded: tuple[str, ...] = ()
     replaced_source: tuple[str, ...] = ()
-    checksums: bytes | None = None
+    checksums: Mapping[str, bytes] = field(default_factory=dict)
     shared_block: int | None = None
     directories: Mapping[str, str] = field(default_factory=dict)
     compare_kept: bool = False
@@ -176,7 +177,7 @@ class _Run:
             )
         todo = [task for task in tasks if task.filename not in done]
         self._check_space(todo)
-        names = [*(task.filename for task in tasks), CHECKSUMS]
+        names = [*(task.filename for task in tasks), *self.job.checksums]
         self.journal.begin(self.job.identity, names)
         for name, path in self.job.directories.items():
             self.target.make_directory(self.journal.staged(name))
@@ -199,7 +200,6 @@ class _Run:
         for path, version in self.job.sources.items():
             if self.source.version(path) != version:
                 raise source_changed(path)
-        self._sync_staged()
         return tuple(done[task.filename] for task in tasks)
 
     def _check_space(self, todo: Sequence[ShardTask]) -> None:
@@ -209,10 +209,11 @@ class _Run:
             need -= sum(task.layout.shareable(job.shared_block) for task in todo)
         check_space(self.target, job.directory, need, replaces=bool(job.superseded))
 
-    def _sync_staged(self) -> None:
+    def _sync_staged(self, names: Sequence[str]) -> None:
         files = self.journal.staging.make_files()
-        for name in self.job.directories:
-            files.make(name.split("/"))
+        homes = {tuple(name.split("/")[:-1]) for name in names}
+        for parts in {home[:length] for home in homes for length in range(1, len(home) + 1)}:
+            files.make(parts)
         for directory in (files, self.journal.staging.own):
             directory.sync()
 
@@ -243,25 +244,14 @@ class _Run:
     def _commit_of(self, receipts: tuple[Receipt, ...]) -> Commit:
         """Look at what is replaced, and by what."""
         job, staging = self.job, self.journal.staging
-        new = [task.filename for task in job.tasks]
-        old = set(job.superseded)
-        if job.checksums is not None:
-            old.add(CHECKSUMS)
-            if self._stage_checksums(job.checksums, receipts):
-                new.insert(0, CHECKSUMS)
+        sums = stage_sums(staging, job.directory, job.checksums, receipts)
+        new = [*sums, *(task.filename for task in job.tasks)]
+        old = {*job.superseded, *job.checksums}
+        self._sync_staged(new)
         places = staging.places()
         found = exchange.plan(places.target, places.files, new, old)
         directory = staging.target.own_identity()
         return Commit(job.identity, directory, found, receipts, job.replaced_source)
-
-    def _stage_checksums(self, kept: bytes, receipts: tuple[Receipt, ...]) -> bool:
-        """Stage `SHA256SUMS` where it will have lines; return whether it will."""
-        taken = {receipt.filename: receipt.sha256 for receipt in receipts if receipt.sha256}
-        data = edit_checksums(kept, (), taken)
-        self.journal.staging.make_files().remove(CHECKSUMS)
-        if data:
-            write_new(self.target, self.journal.staged(CHECKSUMS), data)
-        return bool(data)
 
 
 def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:

@@ -1,13 +1,27 @@
-"""Read the `SHA256SUMS` of a directory."""
+"""Read the `SHA256SUMS` of a directory, and of those around it and below it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from shardctl.checksums import CHECKSUMS, parse_checksums
 from shardctl.errors import FormatError
 from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
+from shardctl.source.pipeline import directories_around
 from shardctl.stores.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """A `SHA256SUMS`: its path, and the digests in it by the names of files from a directory on.
+
+    `unread` says why it was not read.
+    """
+
+    path: str
+    digests: Mapping[str, str] = field(default_factory=dict)
+    unread: FormatError | None = None
 
 
 def read_checksums(store: Store, directory: str) -> Mapping[str, str] | None:
@@ -17,6 +31,37 @@ def read_checksums(store: Store, directory: str) -> Mapping[str, str] | None:
     """
     data = checksums_bytes(store, directory)
     return None if data is None else parse_checksums(data)
+
+
+def sums_of(store: Store, place: str, *, above: str = "", below: str = "") -> Iterator[Sums]:
+    """Yield the `SHA256SUMS` in `place`, if there is one, with the digests of a directory's files.
+
+    `above` is the name of that directory in `place`, where it is further down; `below` is that of
+    `place` in the directory, where it is further up.
+    """
+    path = store.join(place, CHECKSUMS)
+    try:
+        digests = read_checksums(store, place)
+    except FormatError as error:
+        yield Sums(path, unread=error)
+        return
+    if digests is None:
+        return
+    drop, add = f"{above}/" if above else "", f"{below}/" if below else ""
+    yield Sums(
+        path,
+        {
+            add + name.removeprefix(drop): digest
+            for name, digest in digests.items()
+            if name.startswith(drop)
+        },
+    )
+
+
+def sums_around(store: Store, directory: str) -> Iterator[Sums]:
+    """Yield each `SHA256SUMS` around a directory in its pipeline, with the digests of its files."""
+    for place, name in directories_around(store, directory):
+        yield from sums_of(store, place, above=name)
 
 
 def checksums_bytes(store: Store, directory: str) -> bytes | None:

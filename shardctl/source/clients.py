@@ -9,13 +9,11 @@ diffusers 0.42 (`loaders/lora_base.py`), `Module.load_torch_weights` of sentence
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shardctl.errors import ShardctlError
-from shardctl.formats.limits import MAX_CONFIG_BYTES
+from shardctl.source.small_json import read_json
 from shardctl.stores.base import Store
 from shardctl.text import plural
 
@@ -68,7 +66,7 @@ def one_file_client(store: Store, directory: str, stem: str) -> Client | None:
     """Return the client that reads one file of this stem in a directory; None where there is none.
 
     The stem decides where only one client looks for it; else the files beside the weights do. The
-    directory need not exist.
+    directory need not exist. Raises StorageError where one of these files cannot be read.
     """
     if stem in _BY_STEM:
         return _BY_STEM[stem]
@@ -111,18 +109,3 @@ def _is_module(store: Store, directory: str) -> bool:
 def _modules(document: object) -> list[Mapping[str, object]]:
     listed = document if isinstance(document, list) else []
     return [entry for entry in listed if isinstance(entry, dict)]
-
-
-def read_json(store: Store, path: str) -> object:
-    """Return what a small JSON file says; None where it is missing, large, invalid or unreadable.
-
-    For files that say whose a directory is: nothing of a checkpoint may depend on them.
-    """
-    if store.kind(path) != "file":
-        return None
-    try:
-        with store.open(path) as reader:
-            size = reader.version.size
-            return json.loads(reader.read(0, size)) if size <= MAX_CONFIG_BYTES else None
-    except (ShardctlError, ValueError, RecursionError):
-        return None

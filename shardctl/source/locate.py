@@ -22,6 +22,7 @@ from shardctl.source.choice import Choice, choose, is_looked_for_first
 from shardctl.source.contents import lone_slice, missing, slices
 from shardctl.source.directories import nothing_in, real_directory
 from shardctl.source.distributed.find import Divided, Layout, divided_in, divided_with
+from shardctl.source.pipeline import refuse_index
 from shardctl.source.sets import incomplete, set_findings
 from shardctl.source.survey import IndexFile, Survey, look_at
 from shardctl.stores.base import Store
@@ -123,6 +124,7 @@ def find_source(
     if divided is not None:
         return _of_divided(source, directory, divided)
     if name.endswith(".json"):
+        refuse_index(store, source)
         return _of_index(store, source, directory, name)
     return (
         _of_file(store, source, directory, name) if whole_set else _alone(source, directory, name)

@@ -8,32 +8,25 @@ diffusers), and `model_index.json` names the classes. Several models of one kind
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
-from shardctl.errors import MissingError
-from shardctl.findings import Finding
-from shardctl.formats.registry import all_suffixes
-from shardctl.naming import STAGING, is_training_state, parse_weights_name
-from shardctl.source.clients import read_json
+from shardctl.errors import MissingError, StorageError
+from shardctl.naming import STAGING, is_training_state
 from shardctl.source.directories import real_directory
 from shardctl.source.survey import look_at
-from shardctl.stores.base import Entry, Store
+from shardctl.stores.base import Store
+from shardctl.stores.optional import followed, open_directory
 from shardctl.stores.paths import below
 from shardctl.text import escape
 
 #: The file that makes a directory a pipeline.
 MODEL_INDEX = "model_index.json"
 #: Every model of a pipeline has it; what Accelerate saves of a training run does not.
-_CONFIG = "config.json"
-_NAME_IT = "name that directory as well, or put it there itself"
-_NAME_FILE = "name that file to look at it"
-_FETCH = "fetch the whole pipeline again, with all its directories"
-#: Classes that have a directory and no weights, some with a `config.json` nevertheless.
-_NO_MODEL = re.compile("Tokenizer|Processor|FeatureExtractor|Scheduler")
+CONFIG = "config.json"
 #: Directories within each other that are looked into.
-_DEEPEST = 32
+DEEPEST = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +46,34 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """A directory of a pipeline that is not looked into.
+
+    `why`: it holds the state of a training run, or it is nested more deeply than `DEEPEST`.
+    """
+
+    name: str
+    why: Literal["training", "depth"]
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """A pipeline: its directory, and the components with weights, in the order of their names.
 
-    `note` says where the directory is not the one that was named.
+    `note` says where the directory is not the one that was named. `indexes` are the directories
+    with a `model_index.json`, "" for its own: a pipeline may hold others. `passed` are those that
+    were not looked into, hidden ones and links aside. Names are relative to the pipeline.
     """
 
     directory: str
     components: tuple[Component, ...]
     note: str | None = None
+    indexes: tuple[str, ...] = ("",)
+    passed: tuple[Passed, ...] = ()
 
     def path_of(self, store: Store, name: str) -> str:
-        """Return the path of a component."""
-        return below(store, self.directory, name)
+        """Return the path of a directory in it, "" for its own."""
+        return below(store, self.directory, name) if name else self.directory
 
     def check_variant(self, variant: str | None) -> None:
         """Raise MissingError where no component has the variant that is wanted, "" for none."""
@@ -89,29 +97,114 @@ def about(name: str, text: str) -> str:
 def find_pipeline(store: Store, source: str) -> Pipeline | None:
     """Return the pipeline that SOURCE means: its directory, or the `model_index.json` in it.
 
-    None where SOURCE is anything else, also a directory in which no component has weights.
-    Raises as `real_directory` does.
+    None where SOURCE is anything else, also a directory in which no component has weights. Raises
+    MissingError for a `model_index.json` without components beside it, and as `real_directory`
+    does.
     """
     note = None
-    if store.kind(source) == "directory":
+    named = store.kind(source) != "directory"
+    if named:
+        directory = _directory_of(store, source)
+        if directory is None:
+            return None
+    else:
         place = real_directory(store, source)
         directory, note = place.path, place.note
-    else:
-        directory, name = store.split(source)
-        if name != MODEL_INDEX:
-            return None
-    if store.kind(store.join(directory, MODEL_INDEX)) != "file":
+    if not _has_index(store, directory):
         return None
-    components = tuple(sorted(_components(store, directory), key=lambda component: component.name))
-    return Pipeline(directory, components, note) if components else None
+    found = _look_around(store, directory, note)
+    if named and not found.components:
+        raise _without_components(store, source)
+    return found if found.components else None
 
 
-def _components(store: Store, top: str) -> Iterator[Component]:
-    """Yield the directories that hold a checkpoint, at any depth.
+def refuse_index(store: Store, source: str) -> None:
+    """Raise MissingError for the `model_index.json` of a pipeline, which is not one checkpoint.
+
+    SOURCE is a file; it may be a link to such a file.
+    """
+    for path in (followed(store, source), source):
+        directory, name = store.split(path)
+        if name == MODEL_INDEX:
+            raise MissingError(
+                f"'{escape(source)}' is the index of a pipeline, whose models are in directories",
+                hint=f"name the directory of one of its models in '{escape(directory or '.')}'",
+                file=source,
+            )
+
+
+def directories_around(store: Store, directory: str) -> Iterator[tuple[str, str]]:
+    """Yield the directories that one is in, up to the outermost pipeline, the nearest first.
+
+    Each comes with the name that the directory has in it, for example `prior/unet`. There are none
+    around what is in no pipeline.
+    """
+    passed = list[tuple[str, str]]()
+    path, inner = followed(store, directory), ""
+    while (split := store.split(path))[0] != path:
+        path, name = split
+        inner = f"{name}/{inner}" if inner else name
+        passed.append((path, inner))
+        if _is_pipeline(store, path):
+            yield from passed
+            passed.clear()
+
+
+def _is_pipeline(store: Store, directory: str) -> bool:
+    """Whether a directory is known to be a pipeline: one above may be out of reach."""
+    try:
+        return store.kind(store.join(directory, MODEL_INDEX)) == "file"
+    except StorageError:
+        return False
+
+
+def _directory_of(store: Store, source: str) -> str | None:
+    """Return the directory whose `model_index.json` SOURCE names; None for any other file.
+
+    Raises MissingError for a link of another name to such a file.
+    """
+    directory, name = store.split(source)
+    if name == MODEL_INDEX:
+        return directory if store.kind(directory) == "directory" else None
+    if name.endswith(".json") and store.split(followed(store, source))[1] == MODEL_INDEX:
+        raise _without_components(store, source)
+    return None
+
+
+def _has_index(store: Store, directory: str) -> bool:
+    """Whether a directory is a pipeline, even one whose index is a link that leads nowhere."""
+    kind = store.kind(store.join(directory, MODEL_INDEX))
+    if kind is not None:
+        return kind == "file"
+    with open_directory(store, directory) as opened:
+        there = opened.identity(MODEL_INDEX)
+    return there is not None and there.kind == "link"
+
+
+def _without_components(store: Store, source: str) -> MissingError:
+    """Return the error for a `model_index.json` that was named where its pipeline is not."""
+    real = followed(store, source)
+    elsewhere, name = store.split(real)
+    if real != source and name == MODEL_INDEX and not store.same(elsewhere, store.split(source)[0]):
+        where = f"it is a link to the file of a pipeline in '{escape(elsewhere)}'"
+        hint = f"name that directory: {escape(elsewhere)}"
+    else:
+        where = "no directory beside it holds weights of a name that loaders know"
+        hint = "fetch the whole pipeline again, with all its directories"
+    return MissingError(
+        f"'{escape(source)}' names the components of a pipeline, and {where}",
+        hint=hint,
+        file=source,
+    )
+
+
+def _look_around(store: Store, top: str, note: str | None) -> Pipeline:
+    """Return the pipeline with the directories that hold a checkpoint, at any depth.
 
     Links to directories are not followed. What a training run keeps beside the pipeline
     (`checkpoint-500/`) is not part of it.
     """
+    components, indexes, passed = list[Component](), [""], list[Passed]()
     waiting = [("", top)]
     while waiting:
         above, path = waiting.pop()
@@ -119,75 +212,26 @@ def _components(store: Store, top: str) -> Iterator[Component]:
             if entry.kind != "directory" or entry.name.startswith("."):
                 continue
             name = f"{above}/{entry.name}" if above else entry.name
-            own = store.join(path, entry.name)
-            if name.count("/") == _DEEPEST:
+            if name.count("/") == DEEPEST:
+                passed.append(Passed(name, "depth"))
                 continue
+            own = store.join(path, entry.name)
             names = {inner.name: inner.kind for inner in store.list(own)}
             files = [each for each, kind in names.items() if kind != "directory"]
-            if _CONFIG not in files and any(map(is_training_state, files)):
+            if CONFIG not in files and any(map(is_training_state, files)):
+                passed.append(Passed(name, "training"))
                 continue
+            if MODEL_INDEX in files:
+                indexes.append(name)
             variants = {each.variant for each in look_at(store, own).every if each.known}
             # A component that is half replaced has no weights for the moment.
             if variants or STAGING in names:
-                yield Component(name, frozenset(variants))
+                components.append(Component(name, frozenset(variants)))
             waiting.append((name, own))
-
-
-def pipeline_findings(store: Store, pipeline: Pipeline) -> Iterator[Finding]:
-    """Yield what `model_index.json` names and is not there, or lacks its weights.
-
-    A component is named with its library and class; both are null where the pipeline goes without.
-    """
-    path = store.join(pipeline.directory, MODEL_INDEX)
-    document = read_json(store, path)
-    if not isinstance(document, dict):
-        yield Finding(
-            "pipeline-index-invalid", "error", "not a JSON object", "fetch it again", path
-        )
-        return
-    known = {component.name for component in pipeline.components}
-    entries = {entry.name: entry for entry in store.list(pipeline.directory)}
-    for name, value in document.items():
-        # What begins with an underscore is about the pipeline: `_class_name` may be such a pair.
-        named = isinstance(value, list) and len(value) == 2 and all(map(_is_text, value))
-        if named and not name.startswith("_") and name not in known:
-            yield from _not_read(store, pipeline, name, value[1], entries.get(name))
-    for name, entry in entries.items():
-        if entry.kind != "directory" and parse_weights_name(name, all_suffixes()):
-            message = "these weights are in no component, and are not looked at"
-            top = store.join(pipeline.directory, name)
-            yield Finding("weights-unlisted", "note", message, _NAME_FILE, top)
-
-
-def _not_read(
-    store: Store, pipeline: Pipeline, name: str, kind: str, entry: Entry | None
-) -> Iterator[Finding]:
-    """Yield what is wrong with a component without weights that has a class of this name."""
-    path = store.join(pipeline.directory, name)
-    if entry is None or "directory" not in (entry.kind, entry.target):
-        message = f"the component '{escape(name)}' has no directory"
-        index = store.join(pipeline.directory, MODEL_INDEX)
-        yield Finding("component-missing", "error", message, _FETCH, index)
-        return
-    if entry.kind == "link":
-        message = f"the component '{escape(name)}' is a link to a directory, and is not read"
-        yield Finding("component-unread", "error", message, _NAME_IT, path)
-        return
-    names = {each.name for each in store.list(path)}
-    if any(each.name.startswith(f"{name}/") for each in pipeline.components):
-        return
-    if not names:
-        message = f"the directory of the component '{escape(name)}' is empty"
-        yield Finding("component-missing", "error", message, _FETCH, path)
-    elif not _NO_MODEL.search(kind) and any(map(_is_of_a_model, names)):
-        message = f"the component '{escape(name)}' has no weights of a name that loaders know"
-        yield Finding("component-missing", "error", message, _FETCH, path)
-
-
-def _is_of_a_model(name: str) -> bool:
-    weights = is_training_state(name) or parse_weights_name(name, all_suffixes()) is not None
-    return weights or name == _CONFIG
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    return Pipeline(
+        top,
+        tuple(sorted(components, key=lambda component: component.name)),
+        note,
+        tuple(sorted(indexes)),
+        tuple(sorted(passed, key=lambda each: each.name)),
+    )

@@ -1,12 +1,13 @@
-"""Where an index and the shards that it lists differ, and which names are only recorded as tied."""
+"""Where tensors are: what index and shards say of it, and which names are only recorded as tied."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from shardctl.findings import Finding
-from shardctl.formats.registry import reserved_metadata
+from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Index, Tensor
+from shardctl.naming import parse_weights_name
 from shardctl.source.metadata import FilePairs
 from shardctl.text import escape, plural
 
@@ -106,3 +107,40 @@ def _listed_alias(index: Index, alias: str, kept: str, home: str) -> Finding:
         f"tied, is in '{escape(home)}'"
     )
     return Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, alias)
+
+
+def overlaid(path: str, name: str, kept: str, *, last: str) -> Finding:
+    """Return the finding for a tensor that the index places in `kept`, and `path` has as well.
+
+    transformers takes the tensor of the `last` file, whatever the index says.
+    """
+    message = f"the tensor is also in '{escape(kept)}', where the index places it: that one is read"
+    if last == kept:
+        hint = "this one is not used; writing the checkpoint again leaves it out"
+        return Finding("tensor-in-several-shards", "note", message, hint, path, name)
+    message += ", and transformers takes this one, because its file is the last in order"
+    hint = "write the checkpoint again, so that each tensor is in one file only"
+    return Finding("tensor-in-several-shards", "warning", message, hint, path, name)
+
+
+def twice(path: str, name: str, other: str) -> Finding:
+    """Return the finding for a tensor in two files between which no index decides."""
+    parsed = parse_weights_name(other.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
+    if parsed is not None and parsed.style == "rank":
+        hint = (
+            "these are slices for several devices, not shards: join them with the model's "
+            "conversion script"
+        )
+    else:
+        hint = (
+            "the files are from different saves, or one is left over: remove it, or name one file "
+            "to use it alone"
+        )
+    return Finding(
+        "tensor-in-several-shards",
+        "error",
+        f"the tensor is also in '{escape(other)}'",
+        hint,
+        path,
+        name,
+    )

@@ -10,15 +10,15 @@ from threading import Lock
 
 from shardctl.findings import Capped, Finding, Report, folded, report_all
 from shardctl.formats.detection import read_file
-from shardctl.formats.registry import all_suffixes
 from shardctl.model import Checkpoint, File, Tensor
-from shardctl.naming import parse_weights_name
+from shardctl.source.absent import absent
 from shardctl.source.distributed.slices import slice_findings
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, NamesOf, United, unite
 from shardctl.source.opened import Opened, unseen
-from shardctl.source.placement import misplaced, recorded_aliases
-from shardctl.source.state_dict import Selection, look, select
+from shardctl.source.placement import misplaced, overlaid, recorded_aliases, twice
+from shardctl.source.state_dict import Selection
+from shardctl.source.wanted import Wanted
 from shardctl.stores.base import Store
 from shardctl.stores.optional import at_once
 from shardctl.text import escape, plural
@@ -51,18 +51,13 @@ def read_checkpoint(
     Everything wrong with the files, with the set, and with what its index says goes to `report`: of
     each code and severity the first hundred, and how many more there are. Files without a usable
     header are left out. `key` chooses a nested state dict; with `nested`, and no key, everything is
-    taken, with dotted names. Raises as `select` does for what was asked for.
+    taken, with dotted names. What is wrong with a tensor beside the key is a warning where not
+    `nested`, and the tensor is among what lies there. Raises as `select` does for what was asked
+    for.
     """
     capped = Capped(report)
-    checkpoint = _read(
-        store,
-        located,
-        capped,
-        lambda file, path: _choose(
-            file, path, key, drop_non_tensors=drop_non_tensors, nested=nested
-        ),
-        opened,
-    )
+    wanted = Wanted(key, drop_non_tensors, nested)
+    checkpoint = _read(store, located, capped, wanted, opened)
     capped.close()
     return checkpoint
 
@@ -71,18 +66,18 @@ def _read(
     store: Store,
     located: Located,
     report: Report,
-    choose: Callable[[File, str], Selection],
+    wanted: Wanted,
     opened: Opened,
 ) -> Checkpoint:
     report_all(located.findings, report)
     incomplete: set[str] = set()
     data: list[File] = []
     files = (
-        _read_distributed(store, located, report, opened, incomplete, data)
+        _read_distributed(store, located, report, wanted, opened, incomplete, data)
         if located.distributed
-        else _read_files(store, located, report, opened, incomplete)
+        else _read_files(store, located, report, wanted, opened, incomplete)
     )
-    parts = [_Part(path, file, choose(file, path)) for path, file in files]
+    parts = [_Part(path, file, wanted.choose(file, path)) for path, file in files]
     report_all(_without_tensors(parts, incomplete), report)
     report_all(_mixed_formats(parts), report)
     if located.distributed is None:
@@ -110,7 +105,10 @@ def _read(
         aliases=aliases,
         index=located.index,
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
-        beside=tuple(other for part in parts for other in part.chosen.beside),
+        beside=(
+            *(other for part in parts for other in part.chosen.beside),
+            *wanted.damaged.values(),
+        ),
         incomplete=frozenset(incomplete),
     )
 
@@ -119,6 +117,7 @@ def _read_distributed(
     store: Store,
     located: Located,
     report: Report,
+    wanted: Wanted,
     opened: Opened,
     incomplete: set[str],
     data: list[File],
@@ -131,6 +130,7 @@ def _read_distributed(
 
     found: list[Finding] = []
     files = read_divided(store, located, found.append, opened)
+    found = list(map(wanted.seen, found))
     if any(finding.severity == "error" for finding in found):
         incomplete.update(located.files)
     report_all(found, report)
@@ -140,7 +140,12 @@ def _read_distributed(
 
 
 def _read_files(
-    store: Store, located: Located, report: Report, opened: Opened, incomplete: set[str]
+    store: Store,
+    located: Located,
+    report: Report,
+    wanted: Wanted,
+    opened: Opened,
+    incomplete: set[str],
 ) -> Iterator[tuple[str, File]]:
     """Yield the files with a usable header; add to `incomplete` those that cannot be read whole.
 
@@ -150,9 +155,9 @@ def _read_files(
 
     def look(numbered: tuple[int, str]) -> _Look:
         number, path = numbered
-        absent = _absent(store, located, path)
-        if absent is not None:
-            return _Look(path, None, [absent])
+        missing = absent(store, path, listed=located.index is not None)
+        if missing is not None:
+            return _Look(path, None, [missing])
         found: list[Finding] = []
         with store.open(path) as reader:
             with one_by_one:
@@ -160,9 +165,10 @@ def _read_files(
             return _Look(path, read_file(reader, found.append), found)
 
     for each in _in_order(at_once(store), look, enumerate(located.files, start=1)):
-        if any(finding.severity == "error" and not finding.whole for finding in each.findings):
+        findings = list(map(wanted.seen, each.findings))
+        if any(finding.severity == "error" and not finding.whole for finding in findings):
             incomplete.add(each.path)
-        for finding in each.findings:
+        for finding in findings:
             report(finding if each.file is not None else losses.added_to(finding, each.path))
         if each.file is not None:
             yield each.path, each.file
@@ -212,25 +218,6 @@ class _Losses:
         return Counter(() if index is None else index.weight_map.values())
 
 
-def _absent(store: Store, located: Located, path: str) -> Finding | None:
-    """Return the finding for a path that is not a regular file, links followed, or None."""
-    kind = store.kind(path)
-    if kind == "file":
-        return None
-    if kind is not None:
-        message = "the name belongs to a directory or a device, not to a file that can be read"
-        return Finding(
-            "file-not-regular", "error", message, "put the weights file in its place", path
-        )
-    if located.index is not None:
-        message = "listed in the index but missing"
-        hint = "incomplete download; fetch the missing shard"
-        return Finding("index-shard-missing", "error", message, hint, path)
-    message = "the name is a link to a file that does not exist"
-    hint = "fetch the model again, or fix the link"
-    return Finding("file-not-regular", "error", message, hint, path)
-
-
 def _without_tensors(parts: Sequence[_Part], incomplete: Container[str]) -> Iterator[Finding]:
     """Files that were read whole and have no tensor, not even of a kind that is not read."""
     for part in parts:
@@ -239,14 +226,6 @@ def _without_tensors(parts: Sequence[_Part], incomplete: Container[str]) -> Iter
             message = "the file contains no tensors"
             hint = "the file is incomplete, or not the weights: fetch it again"
             yield Finding("no-tensors", "warning", message, hint, part.path)
-
-
-def _choose(
-    file: File, path: str, key: str | None, *, drop_non_tensors: bool, nested: bool
-) -> Selection:
-    if nested:
-        return look(file.tree, path, key)
-    return select(file.tree, path, key, drop_non_tensors=drop_non_tensors)
 
 
 def _mixed_formats(parts: Sequence[_Part]) -> Iterator[Finding]:
@@ -283,45 +262,9 @@ def _unite(
                 continue
             other, listed = first.storage.extent.path, home(tensor.name)
             if listed not in (part.path, other):
-                yield _twice(part.path, tensor.name, other)
+                yield twice(part.path, tensor.name, other)
             elif listed == part.path:
                 tensors[tensor.name] = tensor
-                yield _overlaid(other, tensor.name, part.path, last=part.path)
+                yield overlaid(other, tensor.name, part.path, last=part.path)
             else:
-                yield _overlaid(part.path, tensor.name, listed, last=part.path)
-
-
-def _overlaid(path: str, name: str, kept: str, *, last: str) -> Finding:
-    """Return the finding for a tensor that the index places in `kept`, and `path` has as well.
-
-    transformers takes the tensor of the `last` file, whatever the index says.
-    """
-    message = f"the tensor is also in '{escape(kept)}', where the index places it: that one is read"
-    if last == kept:
-        hint = "this one is not used; writing the checkpoint again leaves it out"
-        return Finding("tensor-in-several-shards", "note", message, hint, path, name)
-    message += ", and transformers takes this one, because its file is the last in order"
-    hint = "write the checkpoint again, so that each tensor is in one file only"
-    return Finding("tensor-in-several-shards", "warning", message, hint, path, name)
-
-
-def _twice(path: str, name: str, other: str) -> Finding:
-    parsed = parse_weights_name(other.replace("\\", "/").rsplit("/", 1)[-1], all_suffixes())
-    if parsed is not None and parsed.style == "rank":
-        hint = (
-            "these are slices for several devices, not shards: join them with the model's "
-            "conversion script"
-        )
-    else:
-        hint = (
-            "the files are from different saves, or one is left over: remove it, or name one file "
-            "to use it alone"
-        )
-    return Finding(
-        "tensor-in-several-shards",
-        "error",
-        f"the tensor is also in '{escape(other)}'",
-        hint,
-        path,
-        name,
-    )
+                yield overlaid(part.path, tensor.name, listed, last=part.path)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from shardctl.checksums import CHECKSUMS
 from shardctl.engine.interrupted import unfinished
-from shardctl.errors import FormatError, StorageError, TargetExistsError
+from shardctl.errors import StorageError, TargetExistsError
 from shardctl.findings import Finding, Severity, as_finding
 from shardctl.formats.detection import recognise_file
 from shardctl.formats.hazards import (
@@ -253,17 +253,16 @@ def one_file_clients(subject: Subject) -> Iterator[Finding]:
 
 
 def digests_missing(subject: Subject) -> Iterator[Finding]:
-    """Yield the files of the set that the directory's SHA256SUMS does not list."""
-    try:
-        sums = subject.digests
-    except FormatError as error:
-        yield replace(as_finding(error), severity="warning")
-        return
-    if sums is None:
+    """Yield the files of the set that no SHA256SUMS lists, where there is one."""
+    for each in subject.sums:
+        if each.unread is not None:
+            yield replace(as_finding(each.unread), severity="warning")
+    sums = [each for each in subject.sums if each.unread is None]
+    if not sums:
         return
     names = subject.names
     for path in subject.located.files:
-        if names[path] not in sums:
+        if not any(names[path] in each.digests for each in sums):
             yield Finding(
                 "digest-missing",
                 "warning",

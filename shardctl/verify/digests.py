@@ -1,24 +1,24 @@
 """Where the SHA-256 of a weights file is recorded beside it.
 
-In `SHA256SUMS`; in the name of a blob of the hub's cache, to which the files of a snapshot are
-links (`models--ORG--NAME/blobs/SHA256`); and in the etag that the hub's library keeps of what it
-fetched into a directory (`.cache/huggingface/download/FILE.metadata`: the commit, the etag and the
-time, a line each). The hub's names and etags of files that are not in LFS are Git's digests, which
-are shorter and are passed over. Source: huggingface_hub 2.4, `file_download.py` and
-`_local_folder.py`.
+In `SHA256SUMS`, there or in a directory of the pipeline above; in the name of a blob of the hub's
+cache, to which the files of a snapshot are links (`models--ORG--NAME/blobs/SHA256`); and in the
+etag that the hub's library keeps of what it fetched into a directory
+(`.cache/huggingface/download/FILE.metadata`: the commit, the etag and the time, a line each). The
+hub's names and etags of files that are not in LFS are Git's digests, which are shorter and are
+passed over. Source: huggingface_hub 2.4, `file_download.py` and `_local_folder.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.errors import FormatError
 from shardctl.source.hub_cache import is_blob
 from shardctl.stores.base import Store
 from shardctl.stores.optional import followed
+from shardctl.text import escape
 from shardctl.verify.subject import Subject
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -43,13 +43,12 @@ def recorded_digests(subject: Subject) -> Mapping[str, tuple[Digest, ...]]:
     What is wrong with the header of any other file says more than its digest.
     """
     store, names = subject.store, subject.names
-    sums = _sums(subject)
     digests: dict[str, tuple[Digest, ...]] = {}
     for file in subject.checkpoint.files:
         path = file.path
         if path not in subject.checkpoint.incomplete:
             found = (
-                (sums.get(names[path]), CHECKSUMS),
+                *_listed(subject, names[path]),
                 (_blob_name(store, path), "its name in the hub's cache"),
                 (_etag(store, path), "the etag that was recorded when it was downloaded"),
             )
@@ -57,12 +56,11 @@ def recorded_digests(subject: Subject) -> Mapping[str, tuple[Digest, ...]]:
     return digests
 
 
-def _sums(subject: Subject) -> Mapping[str, str]:
-    """What `SHA256SUMS` says; nothing where it cannot be read, which is another check's finding."""
-    try:
-        return subject.digests or {}
-    except FormatError:
-        return {}
+def _listed(subject: Subject, name: str) -> Iterator[tuple[str | None, str]]:
+    """Yield what each `SHA256SUMS` says of a file; one that cannot be read says nothing here."""
+    own = subject.store.join(subject.located.directory, CHECKSUMS)
+    for each in subject.sums:
+        yield each.digests.get(name), CHECKSUMS if each.path == own else f"'{escape(each.path)}'"
 
 
 def _blob_name(store: Store, path: str) -> str | None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from shardctl.errors import UsageError
 from shardctl.findings import Finding
 from shardctl.planning.request import EVERYTHING
-from shardctl.source.pipeline import Component, Pipeline, find_pipeline, pipeline_findings
+from shardctl.source.pipeline import Component, Pipeline, find_pipeline
+from shardctl.source.pipeline_index import pipeline_findings
 from shardctl.stores.base import Store
 from shardctl.text import escape
 from shardctl.verify.coverage import Coverage, Unchecked
 from shardctl.verify.run import RANK, Thoroughness, Verdict
+from shardctl.verify.subject import half_replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,11 @@ class Asking:
         """Return the verdict on all of it; `found` are those on the parts, in order."""
         if self.pipeline is None:
             return found[0]
-        findings = sorted(
-            (*self.findings, *(each for verdict in found for each in verdict.findings)),
-            key=lambda finding: RANK[finding.severity],
+        # What is wrong with a file of the pipeline may come up with each of its components.
+        every = dict.fromkeys(
+            (*self.findings, *(each for verdict in found for each in verdict.findings))
         )
+        findings = sorted(every, key=lambda finding: RANK[finding.severity])
         failing = found[0].failing
         names = [part.name for part in self.parts]
         return Verdict(
@@ -83,7 +86,8 @@ def asking(store: Store, source: str, how: Thoroughness, other: Store | None = N
         return Asking((Asked("", source, how),))
     pipeline.check_variant(how.variant)
     opposite = None if how.against is None else _opposite(other or store, how.against)
-    findings = [*pipeline_findings(store, pipeline)]
+    interrupted = half_replaced(store, pipeline.directory)
+    findings = [*([interrupted] if interrupted else ()), *pipeline_findings(store, pipeline)]
     if opposite is not None:
         findings.extend(_differences(store, pipeline, opposite))
     parts = tuple(

@@ -11,13 +11,14 @@ from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Capped, Finding, Report, as_finding, report_all
 from shardctl.model import Checkpoint, NonTensor, Tensor
 from shardctl.source.candidates import Candidate
-from shardctl.source.checksum_file import read_checksums
+from shardctl.source.checksum_file import Sums, sums_around, sums_of
 from shardctl.source.loaders import NOTHING, loader_choices
 from shardctl.source.locate import Located, each_checkpoint, find_source
 from shardctl.source.opened import Opened
 from shardctl.source.read import read_checkpoint
 from shardctl.source.state_dict import unread_in
 from shardctl.stores.base import Store
+from shardctl.stores.paths import below
 from shardctl.text import escape
 
 
@@ -35,9 +36,23 @@ class Subject:
         return self.located.names(self.store)
 
     @cached_property
-    def digests(self) -> Mapping[str, str] | None:
-        """The digests in the directory's `SHA256SUMS`; None without it. Raises FormatError."""
-        return read_checksums(self.store, self.located.directory)
+    def sums(self) -> Sequence[Sums]:
+        """Every `SHA256SUMS` that may list the files, with the digests by their names.
+
+        There may be one in the directory, in those below it that have files of the set, and in
+        those around it in a pipeline.
+        """
+        store, directory = self.store, self.located.directory
+        homes = sorted({name.rpartition("/")[0] for name in self.names.values()} - {""})
+        return (
+            *sums_of(store, directory),
+            *(
+                each
+                for home in homes
+                for each in sums_of(store, below(store, directory, home), below=home)
+            ),
+            *sums_around(store, directory),
+        )
 
     @cached_property
     def unread(self) -> Sequence[tuple[str, NonTensor]]:
@@ -66,6 +81,15 @@ class Subject:
         return lambda name: index.weight_map.get(name) in shards
 
 
+def half_replaced(store: Store, source: str) -> Finding | None:
+    """Return the finding for a directory, or a file in one, where a replacement was interrupted."""
+    try:
+        check_not_half_replaced(store, source)
+    except InputError as error:
+        return Finding("folder-leftover", "error", error.message, error.hint, file=error.file)
+    return None
+
+
 def find_subjects(
     store: Store,
     source: str,
@@ -80,10 +104,9 @@ def find_subjects(
     interrupted that is all: what there is of the files means nothing. Raises MissingError, and
     UsageError for a key with two meanings.
     """
-    try:
-        check_not_half_replaced(store, source)
-    except InputError as error:
-        report(Finding("folder-leftover", "error", error.message, error.hint, file=error.file))
+    interrupted = half_replaced(store, source)
+    if interrupted is not None:
+        report(interrupted)
         return []
     capped = Capped(report)
     subjects = [

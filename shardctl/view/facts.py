@@ -42,7 +42,7 @@ def _room(work: Work) -> str:
 
 
 def _companions(work: Work) -> str:
-    names = [work.named(part, name) for part in work.parts for name in part.prepared.companions]
+    names = [part.named(name) for part in work.parts for name in part.prepared.companions]
     if not names:
         return "none"
     more = ", …" if len(names) > _SHOWN else ""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from shardctl.checksums import format_checksums, parse_checksums
 from shardctl.commands import write as writing
+from shardctl.commands.work import prepare_all
+from shardctl.engine.journal import Journal
+from shardctl.engine.staging import Staging
 from shardctl.errors import Stopped
+from shardctl.planning.request import Limits, WriteOptions
+from shardctl.stores.local import LocalStore
 from tests.support.pipelines import written_pipeline
 from tests.support.program import Call
 
@@ -152,3 +159,42 @@ def test_a_drawing(
     assert "pipeline, 3 components, 6 tensors" in printed
     printed = call("split", source, tmp_path / "out", *SPLIT, "--dry-run")[0]
     assert all(name in printed for name in ("text_encoder", "unet", "vae"))
+
+
+def listed(source: Path) -> dict[str, str]:
+    """Write a list of checksums of all files to the top of a pipeline; return the digests."""
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files(source).items()}
+    (source / "SHA256SUMS").write_bytes(format_checksums(sums))
+    return sums
+
+
+def test_a_list_of_checksums(call: Call, source: Path) -> None:
+    """A changed component is found by it; in place the lines of what is replaced are removed."""
+    sums = listed(source)
+    assert "each structure and SHA-256 of 1 file" in call("verify", source, "--deep")[1]
+    call("split", source, source, *SPLIT, "--replace", "--checksums")
+    left = parse_checksums((source / "SHA256SUMS").read_bytes())
+    assert left == {name: sha for name, sha in sums.items() if not name.endswith(".safetensors")}
+    assert "no problems found" in call("verify", source, "--deep", "--strict")[1]
+    listed(source)
+    weights = source / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    printed = call("verify", source, "--deep", code=1)[0]
+    assert f"'{source}/SHA256SUMS' says" in printed
+
+
+def test_an_unfinished_run_in_one_component(call: Call, source: Path, tmp_path: Path) -> None:
+    """With other options it is found before anything is written, with what to do."""
+    out = tmp_path / "out"
+    (out / "vae").mkdir(parents=True)
+    local, asked = LocalStore(), WriteOptions(limits=Limits(), format="bin")
+    work = prepare_all(local, str(source), local, str(out), asked, finish=False)
+    (part,) = (part for part in work.parts if part.name == "vae")
+    with Staging.make(local, str(out / "vae")) as staging:
+        Journal(staging).begin(part.prepared.identity, ["x"])
+    said = call("split", source, out, *SPLIT, code=4)[1]
+    assert "holds an unfinished run with other options" in said
+    assert "--restart" in said
+    assert [path.name for path in out.iterdir()] == ["vae"]
+    call("split", source, out, *SPLIT, "--restart")
+    assert not list(out.rglob(".shardctl"))

@@ -6,7 +6,8 @@ not allow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from shardctl.findings import Finding, Report
 from shardctl.formats.hazards import DO_NOT_LOAD, unsafe_finding
@@ -55,3 +56,27 @@ class Unloadable:
         """Report what is wrong; the hint is replaced where it is not safe to take."""
         safe = DO_NOT_LOAD if self._unsafe else hint
         self._report(Finding(code, "error", message, safe, self._path, offset=offset))
+
+
+def lost_findings(
+    lost: Mapping[str, Finding], names: Mapping[str, Sequence[str]]
+) -> Iterator[Finding]:
+    """Yield what is wrong with each storage that is not there, for every tensor that has it.
+
+    Both are by the storage's key. One that no tensor of the tree has is reported all the same.
+    """
+    for key, finding in lost.items():
+        for name in names.get(key, (None,)):
+            yield replace(finding, tensor=name)
+
+
+def stray_findings(strays: Sequence[StorageRef], path: str) -> Iterator[Finding]:
+    """Yield the error for storages that neither a tensor nor an object of the tree uses."""
+    if strays:
+        some = ", ".join(f"'{escape(ref.key)}'" for ref in strays[:5])
+        total = sum(ref.nbytes for ref in strays)
+        message = (
+            f"{len(strays):,} storages of {total:,} bytes belong to no entry of the file ({some})"
+        )
+        hint = "they are attributes or left over: save a plain state dict where the file was made"
+        yield Finding("tensor-unread", "error", message, hint, path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping as Places
 
-from shardctl.findings import Finding, Report
+from shardctl.findings import Finding, Report, report_all
 from shardctl.formats.limits import (
     BYTES_PER_ENTRY,
     MAX_DEPTH,
@@ -29,6 +29,7 @@ from shardctl.formats.pickle.values import (
     ViewRef,
 )
 from shardctl.formats.torch.dtensor import LocalPart, boxes_of, local_part
+from shardctl.formats.torch.findings import lost_findings, stray_findings
 from shardctl.formats.torch.names import apart, name_of
 from shardctl.formats.torch.parameters import TensorWithAttributes
 from shardctl.formats.torch.unread import Held, Search
@@ -61,18 +62,28 @@ class TreeError(Exception):
 
 
 def build_tree(
-    pickled: Unpickled, storages: Places[str, Storage], path: str, report: Report, nbytes: int
+    pickled: Unpickled,
+    storages: Places[str, Storage],
+    path: str,
+    report: Report,
+    nbytes: int,
+    lost: Places[str, Finding] | None = None,
 ) -> Tree:
     """The tree below a pickle's root.
 
     Tensors that are not within their storage are reported and left out. `storages` has the storage
-    of every key that is there; `nbytes` are those of the pickle. A root that is one tensor or
-    object is a tree of one entry. Raises TreeError.
+    of every key that is there, and `lost` says of the others what is wrong; `nbytes` are those of
+    the pickle. A root that is one tensor or object is a tree of one entry. Raises TreeError.
     """
     builder = _Builder(storages, path, report, nbytes)
-    tree = builder.root(pickled.root)
+    try:
+        tree = builder.root(pickled.root)
+    finally:
+        report_all(lost_findings(lost or {}, builder.lost), report)
     if builder.search.complete:
-        _report_strays(pickled, builder, path, report)
+        used = builder.used | builder.search.storages
+        strays = [ref for key, ref in pickled.storages.items() if key not in used]
+        report_all(stray_findings(strays, path), report)
     return tree
 
 
@@ -92,25 +103,6 @@ def object_of(pickled: Unpickled, name: str, nbytes: int) -> NonTensor:
     )
 
 
-def _report_strays(pickled: Unpickled, builder: _Builder, path: str, report: Report) -> None:
-    """Storages that the pickle names and that neither a tensor nor an object of the tree uses."""
-    used = builder.used | builder.search.storages
-    strays = [ref for key, ref in pickled.storages.items() if key not in used]
-    if strays:
-        some = ", ".join(f"'{escape(ref.key)}'" for ref in strays[:5])
-        total = sum(ref.nbytes for ref in strays)
-        report(
-            Finding(
-                "tensor-unread",
-                "error",
-                f"{len(strays):,} storages of {total:,} bytes belong to no entry of the file "
-                f"({some})",
-                "they are attributes or left over: save a plain state dict where the file was made",
-                path,
-            )
-        )
-
-
 class _Builder:
     def __init__(
         self, storages: Places[str, Storage], path: str, report: Report, nbytes: int
@@ -127,6 +119,8 @@ class _Builder:
         self.search = Search(max(_MIN_STEPS, nbytes * _STEPS_PER_BYTE))
         #: Keys of the storages of tensors that are read.
         self.used: set[str] = set()
+        #: The tensors whose storage is not there, by its key.
+        self.lost: dict[str, list[str]] = {}
 
     def root(self, value: object) -> Tree:
         """The tree of a whole pickle."""
@@ -282,7 +276,8 @@ class _Builder:
         self.used.add(view.storage.key)
         storage = self._storages.get(view.storage.key)
         if storage is None:
-            return None  # that its record is missing was reported once, for the record
+            self.lost.setdefault(view.storage.key, []).append(full)
+            return None
         bits = view.dtype.bits
         # A legacy view of a storage begins inside it; the tensor is one of the whole then.
         if 8 * view.storage.offset % bits:

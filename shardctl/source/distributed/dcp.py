@@ -24,6 +24,7 @@ from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.scan import imported_names
 from shardctl.formats.pickle.values import PickleFaultError
 from shardctl.model import Box, File, NonTensor, Tensor, Tree
+from shardctl.source.absent import absent
 from shardctl.source.distributed.assemble import NO_PLACE, SAVE_AGAIN, assemble, put
 from shardctl.source.distributed.data_files import DataFiles, fault
 from shardctl.source.opened import Opened
@@ -38,6 +39,10 @@ def read_dcp(store: Store, directory: str, report: Report, opened: Opened) -> li
     metadata there are no files.
     """
     path = store.join(directory, METADATA)
+    missing = absent(store, path)
+    if missing is not None:
+        report(missing)
+        return []
     with store.open(path) as reader:
         opened(path, reader.version.size, 1, 1)
         saved = _metadata(reader, report)

@@ -113,8 +113,11 @@ def _names(store: Store, directory: str) -> list[str]:
 
 
 def _divided(store: Store, directory: str, names: Sequence[str]) -> Divided | None:
-    if METADATA in names and store.kind(store.join(directory, METADATA)) == "file":
-        return _described(store, directory)
+    if METADATA in names:
+        kind = store.kind(store.join(directory, METADATA))
+        # A link that leads nowhere is a fault of the checkpoint where its data files are there.
+        if kind == "file" or any(is_piece(name) for name in names if name != METADATA):
+            return _described(store, directory)
     return _of_slices(store, directory, names) or _of_ranks(store, directory, names)
 
 

@@ -13,6 +13,7 @@ from shardctl.findings import Finding, Report
 from shardctl.formats.detection import read_file
 from shardctl.formats.torch.dtensor import is_known
 from shardctl.model import Box, File, NonTensor, Slice, Tensor, Tree
+from shardctl.source.absent import absent
 from shardctl.source.distributed.assemble import NO_PLACE, SAVE_AGAIN, assemble, put
 from shardctl.source.opened import Opened
 from shardctl.source.state_dict import leaves
@@ -41,6 +42,10 @@ def read_ranks(store: Store, paths: Sequence[str], report: Report, opened: Opene
     files: list[File] = []
     entries: dict[tuple[str, ...], _Entry] = {}
     for number, path in enumerate(paths, start=1):
+        missing = absent(store, path)
+        if missing is not None:
+            report(missing)
+            continue
         with store.open(path) as reader:
             opened(path, reader.version.size, number, len(paths))
             file = read_file(reader, report)

@@ -16,6 +16,7 @@ from shardctl.formats.detection import read_file
 from shardctl.formats.limits import MAX_SIZE
 from shardctl.formats.strict_json import Density, InvalidJsonError, parse_object, refuse_dense
 from shardctl.model import Box, Dtype, File, Tensor, Tree
+from shardctl.source.absent import absent
 from shardctl.source.distributed.assemble import SAVE_AGAIN, assemble
 from shardctl.source.distributed.find import is_slice
 from shardctl.source.opened import Opened
@@ -50,6 +51,10 @@ def read_slices(store: Store, paths: Sequence[str], report: Report, opened: Open
     parts: dict[str, _Parts] = {}
     pairs: dict[str, str] = {}
     for number, path in enumerate(paths, start=1):
+        missing = absent(store, path)
+        if missing is not None:
+            report(missing)
+            continue
         with store.open(path) as reader:
             opened(path, reader.version.size, number, len(paths))
             file = read_file(reader, report)

@@ -367,3 +367,14 @@ def test_sets_of_two_stems_can_share_an_index() -> None:
     put(store, INDEX, document(files, total_size=9))
     reindex(store, "m", check=False)
     assert index(store)["weight_map"] == files
+
+
+def test_a_list_of_checksums_that_has_the_index() -> None:
+    """It is left as it is, and a note says that it does not hold for the new index."""
+    store = MemoryStore()
+    for number in (1, 2):
+        put(store, f"m/{shard(number)}", weights({f"t{number}": b"1"}))
+    put(store, "m/SHA256SUMS", f"{'0' * 64}  model.safetensors.index.json\n".encode())
+    made = reindex(store, "m", check=False)
+    assert any("'m/SHA256SUMS' lists files that are replaced here" in note for note in made.notes)
+    assert reindex(store, "m", check=False).notes == ()

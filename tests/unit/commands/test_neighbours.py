@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, sample, weights
 
 
-def found(store: Store, source: str, skipped: str = "") -> dict[str, Neighbour]:
+def found(
+    store: Store, source: str, target: str = "", apart: Collection[str] = ()
+) -> dict[str, Neighbour]:
     """The neighbours of a source, by name."""
     located = find_source(store, source)
     return {
         each.name: each
-        for each in neighbours(store, located, located.files, lambda path: path == skipped)
+        for each in neighbours(store, located, located.files, apart, lambda path: path == target)
     }
 
 
@@ -111,7 +114,7 @@ def test_what_is_passed_over() -> None:
     put(store, "m/model.safetensors.index.json", index)
     put(store, "m/.shardctl/files/x", b"1")
     put(store, "m/out/x", b"1")
-    assert set(found(store, "m", skipped="m/out")) == set()
+    assert set(found(store, "m", target="m/out")) == set()
 
 
 def test_an_empty_directory_stays() -> None:
@@ -186,3 +189,26 @@ def test_a_directory_that_cannot_be_read_is_named() -> None:
     sample(store)
     put(store, "m/closed/x", b"1")
     assert (found(store, "m")["closed"].sort, found(store, "m")["closed"].size) == ("barred", None)
+
+
+def test_a_target_in_a_sub_directory() -> None:
+    """Only the target is passed over; the directory that it is in goes along with its files."""
+    store = MemoryStore()
+    sample(store)
+    put(store, "m/tokenizer/vocab.json", b"{}")
+    put(store, "m/tokenizer/new/model.safetensors", weights({"a": b"1"}))
+    put(store, "m/results/new/model.safetensors", weights({"a": b"1"}))
+    tokenizer = found(store, "m", target="m/tokenizer/new")["tokenizer"]
+    assert (tokenizer.sort, set(tokenizer.files)) == ("companion", {"tokenizer/vocab.json"})
+    assert "results" not in found(store, "m", target="m/results/new")
+
+
+def test_what_is_written_separately() -> None:
+    """It is passed over, and so is a list of checksums above it; its directory is not empty."""
+    store = MemoryStore()
+    sample(store)
+    for path in ("prior/unet/x", "prior/unet/SHA256SUMS", "prior/SHA256SUMS", "other/SHA256SUMS"):
+        put(store, f"m/{path}", b"x")
+    every = found(store, "m", apart={"m/prior/unet"})
+    assert set(every) == {"config.json", "prior/SHA256SUMS", "other"}
+    assert (every["prior/SHA256SUMS"].sort, every["other"].sort) == ("barred", "companion")

@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 
 from shardctl.commands.replace import superseded
-from shardctl.commands.target import (
-    KeptChecksums,
-    Route,
-    Target,
-    kept_checksums,
-    resolve_target,
-)
+from shardctl.commands.target import Route, Target, resolve_target
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.planning.request import Limits, Replace, Request
 from shardctl.source.locate import find_source
@@ -266,21 +260,6 @@ def test_a_file_target_leaves_its_neighbours_alone() -> None:
     sample(store)
     put(store, "t/pytorch_model.bin", weights({"a": b"1"}, "bin"))
     assert giving_way(store, "t/x.safetensors", "nothing", ("x.safetensors",)) == ()
-
-
-def test_kept_checksums() -> None:
-    """Only lines of files that go are removed; other files, and other forms, are left alone."""
-    store = MemoryStore()
-    place = resolve_target(store, "t", one_file=False)
-    assert kept_checksums(store, place, (), wanted=False) == KeptChecksums(None)
-    assert kept_checksums(store, place, (), wanted=True) == KeptChecksums(b"")
-    put(store, "t/SHA256SUMS", f"# mine\r\n{DIGEST}  ./a\n{DIGEST} *b".encode())
-    assert kept_checksums(store, place, {"c"}, wanted=False) == KeptChecksums(None)
-    kept = f"# mine\r\n{DIGEST} *b\n".encode()
-    assert kept_checksums(store, place, {"a"}, wanted=False) == KeptChecksums(kept)
-    for text in (f"SHA256 (a) = {DIGEST}", "-----BEGIN PGP SIGNED MESSAGE-----\n"):
-        put(store, "t/SHA256SUMS", text.encode())
-        assert kept_checksums(store, place, {"a"}, wanted=True) == KeptChecksums(None, foreign=True)
 
 
 def test_the_index_that_was_read_is_removed_whatever_its_name() -> None:

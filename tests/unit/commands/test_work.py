@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from shardctl.commands.work import Work, prepare_all
+from shardctl.checksums import format_checksums, parse_checksums
+from shardctl.commands.work import Work, prepare_all, refuse_unfinished
 from shardctl.commands.write import write
+from shardctl.engine.journal import Journal
 from shardctl.engine.records import Records, StoredRecords
 from shardctl.engine.run import RunOptions
+from shardctl.engine.staging import Staging
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.planning.request import Conversion, Experts, Limits, Selection, WriteOptions
 from shardctl.streams.progress import Silent
@@ -272,3 +277,148 @@ def test_a_conversion_of_types_that_are_kept(store: MemoryStore) -> None:
     options = WriteOptions(limits=Limits(), conversion=Conversion("BF16"))
     done(asked(store, options=options), store)
     assert get(store, f"out/{UNET}.safetensors") == get(store, f"p/{UNET}.safetensors")
+
+
+def sums(store: MemoryStore, directory: str, *names: str) -> bytes:
+    """A file of the digests that files below a directory have."""
+    lines = {name: hashlib.sha256(get(store, f"{directory}/{name}")).hexdigest() for name in names}
+    return format_checksums(lines)
+
+
+SAME = WriteOptions(limits=Limits(max_shard_bytes=150), replace="same")
+
+
+def test_a_list_of_checksums_above_the_components(store: MemoryStore) -> None:
+    """In place it loses the lines of what is replaced, first of all, and nothing else changes."""
+    stays = sums(store, "p", *OTHERS, *(path for path in WEIGHTS if "unet" not in path))
+    put(store, "p/SHA256SUMS", b"# mine\n" + sums(store, "p", f"{UNET}.safetensors") + stays)
+    work = asked(store, "p", SAME)
+    assert "the lines of files that are replaced or removed go from SHA256SUMS" in work.notes
+    assert done(work, store, most=1) == [""]
+    assert get(store, "p/SHA256SUMS") == b"# mine\n" + stays
+    assert f"{UNET}.safetensors" in tree(store, "p")
+    assert done(asked(store, "p", SAME), store) == ["unet"]
+    assert get(store, "p/SHA256SUMS") == b"# mine\n" + stays
+    assert asked(store, "p", SAME).up_to_date
+
+
+def test_a_list_without_lines_goes(store: MemoryStore) -> None:
+    """As in the directory of one model, a list of nothing is removed."""
+    put(store, "p/SHA256SUMS", sums(store, "p", f"{UNET}.safetensors"))
+    assert done(asked(store, "p", SAME), store) == ["", "unet"]
+    assert store.kind("p/SHA256SUMS") is None
+    assert not any(".shardctl" in name for name in tree(store, "p"))
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_lists_on_the_way_to_a_component(store: MemoryStore, *, wanted: bool) -> None:
+    """Each is edited, those of components by their own runs; digests go beside the files."""
+    files = {"prior/unet/model.safetensors": {"a": b"1" * 100, "b": b"2" * 100}}
+    files["unet/adapter/adapter_model.safetensors"] = {"c": b"3" * 100, "d": b"4" * 100}
+    for path, tensors in files.items():
+        put(store, f"p/{path}", weights(tensors))
+    put(store, "p/prior/notes.txt", b"x")
+    for home, names in {
+        "p/prior": ("unet/model.safetensors", "notes.txt"),
+        "p/unet": (
+            "diffusion_pytorch_model.safetensors",
+            "adapter/adapter_model.safetensors",
+            "config.json",
+        ),
+        "p/unet/adapter": ("adapter_model.safetensors",),
+    }.items():
+        put(store, f"{home}/SHA256SUMS", sums(store, home, *names))
+    options = replace(SAME, checksums=wanted)
+    done(asked(store, "p", options), store)
+    listed = {
+        name: set(parse_checksums(data))
+        for name, data in tree(store, "p").items()
+        if name.endswith("SHA256SUMS")
+    }
+    assert listed.pop("prior/SHA256SUMS") == {"notes.txt"}
+    assert "config.json" in listed["unet/SHA256SUMS"]
+    if wanted:
+        assert "diffusion_pytorch_model-00001-of-00003.safetensors" in listed["unet/SHA256SUMS"]
+    for name, inside in listed.items():
+        home = f"p/{name.removesuffix('/SHA256SUMS')}"
+        assert get(store, f"p/{name}") == sums(store, home, *inside)
+    assert set(listed) == {
+        "unet/SHA256SUMS",
+        *(("unet/adapter/SHA256SUMS", "prior/unet/SHA256SUMS") if wanted else ()),
+        *(("vae/SHA256SUMS", "text_encoder/SHA256SUMS") if wanted else ()),
+    }
+
+
+def test_a_nested_component_is_replaced_alone(store: MemoryStore) -> None:
+    """The list of the one that it is in loses its lines, though that one is up to date."""
+    path = "vae/adapter/adapter_model.safetensors"
+    put(store, f"p/{path}", weights({"c": b"3" * 100, "d": b"4" * 100}))
+    names = ("diffusion_pytorch_model.safetensors", "adapter/adapter_model.safetensors")
+    put(store, "p/vae/SHA256SUMS", sums(store, "p/vae", *names))
+    assert done(asked(store, "p", SAME), store) == ["", "unet", "vae/adapter"]
+    assert get(store, "p/vae/SHA256SUMS") == sums(store, "p/vae", names[0])
+
+
+def test_a_list_in_another_target(store: MemoryStore) -> None:
+    """It loses the lines of components and of companions that are replaced; others stay."""
+    done(asked(store), store)
+    put(store, "out/README.md", b"other")
+    put(store, "out/extra", b"x")
+    every = (*tree(store, "out"),)
+    put(store, "out/SHA256SUMS", sums(store, "out", *every))
+    done(asked(store, options=replace(SAME, limits=Limits(), replace_companions=True)), store)
+    left = set(parse_checksums(get(store, "out/SHA256SUMS")))
+    assert get(store, "out/SHA256SUMS") == sums(store, "out", *left)
+    assert {"extra", "model_index.json", "vae/config.json"} <= left
+    assert not {"README.md", f"{UNET}-00001-of-00003.safetensors"} & left
+
+
+@pytest.mark.parametrize("home", ["", "prior/"])
+def test_a_signed_list_is_left_alone(store: MemoryStore, home: str) -> None:
+    """A note names it."""
+    put(store, "p/prior/unet/model.safetensors", weights({"a": b"1" * 100, "b": b"2" * 100}))
+    put(store, f"p/{home}SHA256SUMS", b"-----BEGIN PGP SIGNED MESSAGE-----\n")
+    work = asked(store, "p", SAME)
+    assert any(f"{home}SHA256SUMS in the target is signed" in note for note in work.notes)
+    assert done(work, store) == ["prior/unet", "unet"]
+
+
+def test_a_list_above_a_pipeline_within_another() -> None:
+    """Where only the inner one is the target, the outer one's list stays, and a note says so."""
+    store = pipeline(MemoryStore(), "x/p")
+    put(store, "x/model_index.json", b"{}")
+    put(store, "x/SHA256SUMS", sums(store, "x", f"p/{UNET}.safetensors"))
+    work = prepare_all(store, "x/p", store, "x/p", SAME, finish=True)
+    stale = [note for note in work.notes if "lists files that are replaced here" in note]
+    assert len(stale) == 1
+    assert stale[0].startswith("'x/SHA256SUMS'")
+    assert done(work, store) == ["unet"]
+
+
+def test_a_list_that_changes_before_the_work(store: MemoryStore) -> None:
+    """What another program wrote there in the meantime is not lost: nothing is written."""
+    put(store, "p/SHA256SUMS", sums(store, "p", f"{UNET}.safetensors"))
+    work = asked(store, "p", SAME)
+    put(store, "p/SHA256SUMS", b"new")
+    with pytest.raises(TargetExistsError, match="changed during this run"):
+        done(work, store)
+    assert f"{UNET}.safetensors" in tree(store, "p")
+
+
+def begun(store: MemoryStore, name: str, options: WriteOptions) -> None:
+    """Leave an unfinished run into one component of `out`."""
+    (part,) = (part for part in asked(store, options=options).parts if part.name == name)
+    with Staging.make(store, f"out/{name}") as staging:
+        Journal(staging).begin(part.prepared.identity, ["x"])
+
+
+def test_an_unfinished_run_with_other_options(store: MemoryStore) -> None:
+    """It is found before any component is written, unless it is the same, or to be discarded."""
+    store.make_directory("out/vae")
+    begun(store, "vae", replace(ONE, checksums=True))
+    work = asked(store)
+    with pytest.raises(TargetExistsError, match="'out/vae' holds an unfinished run with other"):
+        refuse_unfinished(store, work, restart=False)
+    refuse_unfinished(store, work, restart=True)
+    begun(store, "vae", TWO)
+    refuse_unfinished(store, work, restart=False)

@@ -201,6 +201,19 @@ def test_a_kill_at_any_moment_is_finished_by_the_next(
     assert contents(root / "aside") == contents(root / "files") == {}
 
 
+@pytest.mark.parametrize("moment", range(1, 2 * len(OLD) + 1))
+def test_an_exchange_for_nothing(root: Path, monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
+    """Where there are no new files, old ones are removed, whenever it is killed in between."""
+    with opened(root) as at:
+        exchange = plan(at.target, at.files, [], list(OLD))
+    kill_at(moment, monkeypatch)
+    with pytest.raises(Killed):
+        exchanged(root, exchange)
+    monkeypatch.undo()
+    exchanged(root, exchange)
+    assert contents(root / "target") == contents(root / "aside") == {}
+
+
 @pytest.mark.parametrize("moment", range(CHANGES + 1))
 def test_files_of_the_same_moment_are_told_apart_without_inode_numbers(
     root: Path, monkeypatch: pytest.MonkeyPatch, moment: int

@@ -480,10 +480,16 @@ def test_an_old_index_leaves_first() -> None:
 def test_checksums_are_put_in_place_with_the_files(store: MemoryStore) -> None:
     """Digests that were taken join the lines that stay; a list without lines goes."""
     put(store, "t/SHA256SUMS", b"old")
-    run(store, replace(job(store, ("a",), digest=True), checksums=f"{'0' * 64}  mine\n".encode()))
+    run(
+        store,
+        replace(
+            job(store, ("a",), digest=True),
+            checksums={"SHA256SUMS": f"{'0' * 64}  mine\n".encode()},
+        ),
+    )
     lines = get(store, "t/SHA256SUMS").decode().splitlines()
     assert [line.split("  ")[1] for line in lines] == ["mine", "a"]
-    run(store, replace(job(store, ("b",)), checksums=b""))
+    run(store, replace(job(store, ("b",)), checksums={"SHA256SUMS": b""}))
     assert store.kind("t/SHA256SUMS") is None
 
 
@@ -491,8 +497,20 @@ def test_checksums_go_with_the_files_that_they_list(store: MemoryStore) -> None:
     """Where the last line of a list goes, so do the replaced files, and nothing else."""
     for name in ("SHA256SUMS", "old", "mine"):
         put(store, f"t/{name}", b"x")
-    run(store, replace(job(store), superseded=("old",), checksums=b""))
+    run(store, replace(job(store), superseded=("old",), checksums={"SHA256SUMS": b""}))
     assert names(store, "t") == ["a", "b", "mine"]
+
+
+@pytest.mark.parametrize("kept", [b"line\n", b""])
+def test_nothing_but_checksums_changes(store: MemoryStore, kept: bytes) -> None:
+    """A run may write no file but lists of checksums, also in sub-directories, or remove them."""
+    every = {"SHA256SUMS": kept, "s/SHA256SUMS": kept}
+    for name in every:
+        put(store, f"t/{name}", b"old")
+    run(store, replace(job(store, ()), checksums=every))
+    assert [store.kind(f"t/{name}") for name in every] == ["file" if kept else None] * 2
+    assert not kept or get(store, "t/s/SHA256SUMS") == kept
+    assert ".shardctl" not in names(store, "t")
 
 
 @pytest.mark.parametrize("name", ["lock", "receipts.jsonl", "files", "files/a"])

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from shardctl.errors import MissingError
-from shardctl.source.pipeline import Pipeline, find_pipeline, pipeline_findings
+from shardctl.errors import MissingError, StorageError
+from shardctl.source.locate import find_source
+from shardctl.source.pipeline import (
+    DEEPEST,
+    Passed,
+    Pipeline,
+    directories_around,
+    find_pipeline,
+)
+from shardctl.stores.base import EntryKind
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, weights
-from tests.support.pipelines import INDEX, OTHERS, WEIGHTS, pipeline, written_pipeline
+from tests.support.pipelines import OTHERS, WEIGHTS, pipeline, written_pipeline
 
 ONE = weights({"a": b"1"})
 
@@ -145,74 +152,97 @@ def test_a_variant_that_no_component_has(store: MemoryStore) -> None:
         found(store).check_variant("fp16")
 
 
-def problems(store: MemoryStore) -> list[tuple[str, str, str]]:
-    """Code, severity and message of each finding."""
-    listed = pipeline_findings(store, found(store))
-    return [(each.code, each.severity, each.message) for each in listed]
+def test_what_is_not_looked_into(store: MemoryStore) -> None:
+    """The states of a training run, and what is nested too deeply, are named with the reason."""
+    put(store, "p/checkpoint-500/unet/diffusion_pytorch_model.safetensors", ONE)
+    put(store, "p/checkpoint-500/optimizer.bin", b"x")
+    deep = "/".join(["d"] * (DEEPEST + 1))
+    put(store, f"p/{deep}/model.safetensors", ONE)
+    assert names(store) == ["text_encoder", "unet", "vae"]
+    assert found(store).passed == (Passed("checkpoint-500", "training"), Passed(deep, "depth"))
 
 
-def test_a_whole_pipeline_has_no_findings(store: MemoryStore) -> None:
-    """What is null in `model_index.json` need not be there."""
-    assert problems(store) == []
+def test_pipelines_within_it(store: MemoryStore) -> None:
+    """Each directory with an index is known, at whatever depth."""
+    for name in ("prior", "prior/decoder"):
+        put(store, f"p/{name}/model_index.json", b"{}")
+    assert found(store).indexes == ("", "prior", "prior/decoder")
 
 
-def test_components_that_are_missing(store: MemoryStore) -> None:
-    """A model without a directory, or without weights in it, is an error."""
-    named = {**INDEX, "image_encoder": ["transformers", "CLIPVisionModel"], "a": [1, 2], "b": "c"}
-    named["_class_name"] = ["my_pipeline", "MyPipeline"]
-    put(store, "p/model_index.json", json.dumps(named).encode())
-    put(store, "p/tokenizer/config.json", b"{}")
-    store.remove("p/vae/diffusion_pytorch_model.safetensors")
-    no_weights = "the component 'vae' has no weights of a name that loaders know"
-    assert problems(store) == [
-        ("component-missing", "error", no_weights),
-        ("component-missing", "error", "the component 'image_encoder' has no directory"),
-    ]
+def test_an_index_without_components_beside_it(store: MemoryStore) -> None:
+    """Where its file is named, the error says so, and does not call it an index of shards."""
+    put(store, "q/model_index.json", b"{}")
+    put(store, "q/model.safetensors", ONE)
+    with pytest.raises(MissingError, match="no directory beside it holds weights"):
+        find_pipeline(store, "q/model_index.json")
 
 
-@pytest.mark.parametrize("name", ["diffusion.safetensors", "optimizer.bin", "config.json"])
-def test_a_model_of_which_loaders_find_no_weights(store: MemoryStore, name: str) -> None:
-    """Weights that no loader looks for, or what a training run left: an error."""
-    store.remove("p/vae/diffusion_pytorch_model.safetensors")
-    store.remove("p/vae/config.json")
-    put(store, f"p/vae/{name}", b"x")
-    assert [each[:2] for each in problems(store)] == [("component-missing", "error")]
-
-
-def test_an_empty_component(tmp_path: Path) -> None:
-    """A directory without files is what an interrupted download leaves."""
+@pytest.mark.parametrize("name", ["model_index.json", "mine.json"])
+def test_a_link_to_the_index_of_a_pipeline_elsewhere(tmp_path: Path, name: str) -> None:
+    """The components are beside the file, not beside the link: the hint names their directory."""
     root = written_pipeline(tmp_path / "p")
-    for path in (root / "vae").iterdir():
-        path.unlink()
-    assert "'vae' is empty" in problem_of(root)
+    link = tmp_path / "links" / name
+    link.parent.mkdir()
+    link.symlink_to(root / "model_index.json")
+    with pytest.raises(MissingError, match="a link to the file of a pipeline in") as caught:
+        find_pipeline(LocalStore(), str(link))
+    assert caught.value.hint == f"name that directory: {root}"
 
 
-def test_a_component_that_is_a_link(tmp_path: Path) -> None:
-    """Loaders follow it, and nothing here does: what it holds was not checked."""
+def test_an_index_that_is_a_link_to_nothing(tmp_path: Path) -> None:
+    """The directory is a pipeline all the same."""
     root = written_pipeline(tmp_path / "p")
-    (root / "vae").rename(tmp_path / "vae")
-    (root / "vae").symlink_to(tmp_path / "vae")
-    assert "'vae' is a link to a directory, and is not read" in problem_of(root)
-
-
-def problem_of(root: Path) -> str:
-    """The message of the only finding, which is an error."""
+    (root / "model_index.json").unlink()
+    (root / "model_index.json").symlink_to("gone")
     pipeline = find_pipeline(LocalStore(), str(root))
     assert pipeline is not None
-    (finding,) = pipeline_findings(LocalStore(), pipeline)
-    assert finding.severity == "error"
-    return finding.message
+    assert len(pipeline.components) == 3
 
 
-def test_weights_at_the_top(store: MemoryStore) -> None:
-    """They are of no component, which is said."""
-    put(store, "p/v1-5-pruned.safetensors", ONE)
-    assert [each[:2] for each in problems(store)] == [("weights-unlisted", "note")]
+def test_directories_around_a_component(store: MemoryStore) -> None:
+    """They go up to the outermost pipeline; around anything else there are none."""
+    put(store, "p/prior/unet/model.safetensors", ONE)
+    assert list(directories_around(store, "p/prior/unet")) == [
+        ("p/prior", "unet"),
+        ("p", "prior/unet"),
+    ]
+    put(store, "other/model/model.safetensors", ONE)
+    assert list(directories_around(store, "other/model")) == []
+    assert list(directories_around(store, "p")) == []
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{", b"\xff", b"[" * 5000])
-def test_an_index_that_says_nothing(store: MemoryStore, data: bytes) -> None:
-    """It is an error, and the components are found all the same."""
-    put(store, "p/model_index.json", data)
-    ((code, severity, _),) = problems(store)
-    assert (code, severity) == ("pipeline-index-invalid", "error")
+def test_directories_around_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a component is the current directory, its pipeline is found too."""
+    root = written_pipeline(tmp_path / "p")
+    monkeypatch.chdir(root / "unet")
+    for path in ("", ".", "../unet"):
+        assert list(directories_around(LocalStore(), path)) == [(str(root), "unet")]
+
+
+@pytest.mark.parametrize("name", ["p/model_index.json", "links/mine.json"])
+def test_an_index_where_one_checkpoint_is_meant(tmp_path: Path, name: str) -> None:
+    """What takes one component says where they are, and not that shards are missing."""
+    root = written_pipeline(tmp_path / "p")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/mine.json").symlink_to(root / "model_index.json")
+    with pytest.raises(MissingError, match="is the index of a pipeline") as caught:
+        find_source(LocalStore(), str(tmp_path / name))
+    assert caught.value.hint == f"name the directory of one of its models in '{root}'"
+
+
+class OutOfReach(MemoryStore):
+    """A store that says nothing of what is at its top."""
+
+    def kind(self, path: str) -> EntryKind | None:
+        """Raise StorageError for the index of a pipeline there."""
+        if path == "top/model_index.json":
+            raise StorageError("forbidden", hint="check it", file=path)
+        return super().kind(path)
+
+
+def test_what_is_around_may_be_out_of_reach() -> None:
+    """Where a directory above may not be looked into, it is none of a pipeline."""
+    store = pipeline(OutOfReach(), "top/p")
+    assert list(directories_around(store, "top/p/unet")) == [("top/p", "unet")]

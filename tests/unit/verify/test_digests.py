@@ -114,3 +114,61 @@ def test_a_record_of_any_size_is_read_in_part(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert len(found) == 1
     assert peak < 2_000_000
+
+
+def in_pipeline(path: str, home: str, listed: str, sha256: str) -> MemoryStore:
+    """A pipeline with weights at `path`, and a list of checksums in `home` with one line."""
+    store = MemoryStore()
+    put(store, "p/model_index.json", b"{}")
+    put(store, f"p/{path}", DATA)
+    put(store, f"p/{home}SHA256SUMS", f"{sha256}  {listed}\n".encode())
+    return store
+
+
+@pytest.mark.parametrize(
+    ("path", "home", "listed"),
+    [
+        ("unet/model.safetensors", "", "unet/model.safetensors"),
+        ("unet/model.safetensors", "", "./unet/model.safetensors"),
+        ("unet/model.safetensors", "unet/", "model.safetensors"),
+        ("a/b/unet/model.safetensors", "", "a/b/unet/model.safetensors"),
+        ("a/b/unet/model.safetensors", "a/", "b/unet/model.safetensors"),
+    ],
+)
+@pytest.mark.parametrize(("sha256", "wrong"), [(SHA256, False), (OTHER, True)])
+def test_a_list_in_a_pipeline(
+    path: str, home: str, listed: str, sha256: str, *, wrong: bool
+) -> None:
+    """One in any directory of the pipeline above a component counts for the files of that."""
+    store = in_pipeline(path, home, listed, sha256)
+    found = verify(store, f"p/{path.rpartition('/')[0]}", Thoroughness(deep=True))
+    assert [each.code for each in found.findings] == ["digest-mismatch"] * wrong
+    assert "SHA-256 of 1 file" in found.coverage.checked
+
+
+def test_a_list_outside_of_a_pipeline() -> None:
+    """One above a directory that is in no pipeline is about something else."""
+    store = in_pipeline("unet/model.safetensors", "", "unet/model.safetensors", OTHER)
+    store.remove("p/model_index.json")
+    assert mismatches(store, "p/unet") == []
+
+
+@pytest.mark.parametrize("home", ["", "unet/"])
+def test_a_list_that_lacks_a_file(home: str) -> None:
+    """A file that none of the lists has is a warning; one of them is enough."""
+    store = in_pipeline("unet/model.safetensors", home, "other", OTHER)
+    codes = [each.code for each in verify(store, "p/unet", Thoroughness()).findings]
+    assert codes == ["digest-missing"]
+    put(store, "p/SHA256SUMS", f"{SHA256}  unet/model.safetensors\n".encode())
+    assert verify(store, "p/unet", Thoroughness()).findings == ()
+
+
+def test_a_list_beside_shards_in_a_sub_directory() -> None:
+    """It is compared, by the names that the shards have there."""
+    store = MemoryStore()
+    put(store, "m/sub/a.safetensors", DATA)
+    index = b'{"metadata": {"total_size": 256}, "weight_map": {"a": "sub/a.safetensors"}}'
+    put(store, "m/model.safetensors.index.json", index)
+    put(store, "m/sub/SHA256SUMS", f"{OTHER}  a.safetensors\n".encode())
+    (finding,) = mismatches(store, "m")
+    assert finding.message.startswith("'m/sub/SHA256SUMS' says")

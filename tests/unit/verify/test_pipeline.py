@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from shardctl.engine.exchange import Exchange, Named
+from shardctl.engine.journal import Commit, Journal, RunIdentity
+from shardctl.engine.staging import Staging
 from shardctl.errors import UsageError
+from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.pipeline import asking
 from shardctl.verify.run import Thoroughness, Verdict, verify
@@ -93,3 +97,22 @@ def test_against_what_is_no_pipeline(store: MemoryStore) -> None:
 def test_a_checkpoint_is_asked_for_as_ever(store: MemoryStore) -> None:
     """Where SOURCE is one checkpoint, the verdict is that of `verify`."""
     assert look(store, "p/unet") == verify(store, "p/unet", Thoroughness())
+
+
+def test_a_list_of_checksums_that_is_too_large(store: MemoryStore) -> None:
+    """It is one warning, though it would be about each of the components."""
+    put(store, "p/SHA256SUMS", b"#" * (MAX_CHECKSUMS_BYTES + 1))
+    found = look(store)
+    assert [(each.code, each.severity) for each in found.findings] == [("digest-unread", "warning")]
+
+
+def test_a_replacement_that_was_interrupted_at_the_top(store: MemoryStore) -> None:
+    """That is an error, and the components are checked all the same."""
+    with Staging.make(store, "p") as staging:
+        place = staging.target.own_identity()
+        named = Named("SHA256SUMS", place)
+        commit = Commit(RunIdentity("x", {}, {}), place, Exchange((named,), ()), ())
+        Journal(staging).begin_commit(commit)
+    found = look(store)
+    assert [(each.code, each.severity) for each in found.findings] == [("folder-leftover", "error")]
+    assert found.tensors == 6

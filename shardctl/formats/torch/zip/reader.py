@@ -32,7 +32,13 @@ from shardctl.formats.torch.zip.marks import (
     check_names,
     computed_offsets,
 )
-from shardctl.formats.torch.zip.records import Directory, Records, ZipRecord, read_directory
+from shardctl.formats.torch.zip.records import (
+    Directory,
+    Records,
+    ZipRecord,
+    read_directory,
+    top_directory,
+)
 from shardctl.formats.torch.zip.structure import (
     DAMAGED,
     END,
@@ -94,7 +100,7 @@ class _Reading:
     def file(self) -> File | None:
         reader = self._reader
         directory, raw = read_directory(reader)
-        records = Records(_top_directory(directory), directory)
+        records = Records(top_directory(directory), directory)
         pickle = self._find_pickle(records)
         data = self._pickle(pickle, records)
         digest = hashlib.sha256(data)
@@ -103,12 +109,12 @@ class _Reading:
         result = self._unpickled(data, pickle, small)
         if result is None:
             return None
-        storages, every = self._storages(result.storages, records)
+        storages, lost, every = self._storages(result.storages, records)
         self._warn_of_absent_crcs(storages)
         report_all(computed_offsets(reader, records, small, result.storages), self._report)
         report_all(location_findings(result.storages.values(), reader.path), self._report)
         del directory, raw, records, data  # some hundred bytes for each tensor
-        tree = self._tree(result, storages, pickle)
+        tree = self._tree(result, storages, lost, pickle)
         if tree is None:
             return None
         return File(
@@ -197,13 +203,18 @@ class _Reading:
         return result
 
     def _tree(
-        self, result: Unpickled, storages: Mapping[str, Storage], record: ZipRecord
+        self,
+        result: Unpickled,
+        storages: Mapping[str, Storage],
+        lost: Mapping[str, Finding],
+        record: ZipRecord,
     ) -> Tree | None:
-        path = self._reader.path
+        path, nbytes = self._reader.path, record.extent.length
         if self._whole is not None:
-            return {self._whole: object_of(result, self._whole, record.extent.length)}
+            report_all(lost.values(), self._report)
+            return {self._whole: object_of(result, self._whole, nbytes)}
         try:
-            return build_tree(result, storages, path, self._report, record.extent.length)
+            return build_tree(result, storages, path, self._report, nbytes, lost)
         except TreeError as error:
             unloadable = Unloadable(self._report, path)
             unloadable.warn(self._read(record), known=result.globals)
@@ -212,18 +223,20 @@ class _Reading:
 
     def _storages(
         self, refs: Mapping[str, StorageRef], records: Records
-    ) -> tuple[dict[str, Storage], tuple[Storage, ...]]:
-        """The storages that the pickle names, by key, and those of all records, in their order."""
+    ) -> tuple[dict[str, Storage], dict[str, Finding], tuple[Storage, ...]]:
+        """The storages that the pickle names, by key, and those of all records, in their order.
+
+        Between them, by key too, what is wrong with those that are not there.
+        """
         directory = records.directory
         named: list[Storage | None] = [None] * len(directory)
-        found: dict[str, Storage] = {}
+        found, lost = dict[str, Storage](), dict[str, Finding]()
         for key, ref in refs.items():
             place = records.place(f"{_DATA}{key}")
             if place is None:
                 message = f"the storage '{escape(key)}' has no record"
-                self._fault(
-                    "zip-invalid", message, 0, "incomplete or damaged: fetch or save the file again"
-                )
+                hint = "incomplete or damaged: fetch or save the file again"
+                lost[key] = self._error("zip-invalid", message, 0, hint)
                 continue
             storage = named[place] = self._storage(directory, place, key, filled_later=True)
             if storage.extent.length != ref.nbytes:
@@ -231,14 +244,15 @@ class _Reading:
                     f"the storage '{escape(key)}' should have {ref.nbytes:,} bytes, and its record "
                     f"has {storage.extent.length:,}"
                 )
-                self._fault("tensor-size-mismatch", message, storage.extent.offset, DAMAGED)
+                at = storage.extent.offset
+                lost[key] = self._error("tensor-size-mismatch", message, at, DAMAGED)
             else:
                 found[key] = storage
         every = (
             storage or self._unnamed(directory, place, name)
             for place, (name, storage) in enumerate(zip(records, named, strict=True))
         )
-        return found, tuple(every)
+        return found, lost, tuple(every)
 
     def _warn_of_absent_crcs(self, storages: Mapping[str, Storage]) -> None:
         absent = [storage for storage in storages.values() if storage.crc32 is None]
@@ -275,26 +289,7 @@ class _Reading:
         return self._reader.read(extent.offset, extent.length)
 
     def _fault(self, code: str, message: str, offset: int, hint: str) -> None:
-        self._report(Finding(code, "error", message, hint, self._reader.path, offset=offset))
+        self._report(self._error(code, message, offset, hint))
 
-
-def _top_directory(directory: Directory) -> str:
-    """The one directory that all records are in; torch takes that of the first."""
-    if not len(directory):
-        raise ZipFaultError(
-            "zip-invalid", "the zip is empty", 0, "name a file that torch.save wrote"
-        )
-    for name, place in directory.places.items():
-        if "\\" in name or name.startswith("/") or ".." in name.split("/"):
-            message = f"the record '{escape(name)}' leads out of the file's directory"
-            at = directory.offsets[place]
-            raise ZipFaultError("zip-ambiguous", message, at, DO_NOT_LOAD)
-    top = next(iter(directory.places)).split("/", 1)[0]
-    if not all(name.startswith(f"{top}/") for name in directory.places):
-        tops = dict.fromkeys(name.split("/", 1)[0] for name in directory.places)
-        some = ", ".join(map(escape, sorted(tops)[:5]))
-        hint = "name a file that torch.save wrote; a plain zip must be unpacked first"
-        raise ZipFaultError(
-            "zip-ambiguous", f"the records are not in one directory, but in {some}", 0, hint
-        )
-    return top
+    def _error(self, code: str, message: str, offset: int, hint: str) -> Finding:
+        return Finding(code, "error", message, hint, self._reader.path, offset=offset)

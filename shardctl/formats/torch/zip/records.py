@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.torch.zip.central import (
     Entry,
     Names,
@@ -209,3 +210,25 @@ def _descriptor_bytes(reader: Reader, entry: Entry, at: int) -> int:
                 return form.size
     message = f"the descriptor after the record '{shown(entry)}' contradicts the directory"
     raise ZipFaultError("zip-ambiguous", message, at, AMBIGUOUS)
+
+
+def top_directory(directory: Directory) -> str:
+    """The one directory that all records are in; torch takes that of the first."""
+    if not len(directory):
+        raise ZipFaultError(
+            "zip-invalid", "the zip is empty", 0, "name a file that torch.save wrote"
+        )
+    for name, place in directory.places.items():
+        if "\\" in name or name.startswith("/") or ".." in name.split("/"):
+            message = f"the record '{escape(name)}' leads out of the file's directory"
+            at = directory.offsets[place]
+            raise ZipFaultError("zip-ambiguous", message, at, DO_NOT_LOAD)
+    top = next(iter(directory.places)).split("/", 1)[0]
+    if not all(name.startswith(f"{top}/") for name in directory.places):
+        tops = dict.fromkeys(name.split("/", 1)[0] for name in directory.places)
+        some = ", ".join(map(escape, sorted(tops)[:5]))
+        hint = "name a file that torch.save wrote; a plain zip must be unpacked first"
+        raise ZipFaultError(
+            "zip-ambiguous", f"the records are not in one directory, but in {some}", 0, hint
+        )
+    return top

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +16,10 @@ from shardctl.layout import sources_of
 from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
+from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.dcp_files import Slice, Whole, put_dcp, saved
-from tests.support.memory_checkpoints import get, put
+from tests.support.memory_checkpoints import get, put, weights
 
 TOP, BOTTOM = torch.zeros(2, 3), torch.ones(2, 3)
 GOOD = Whole((4, 3), (Slice((0, 0), TOP), Slice((2, 0), BOTTOM, rank=1)))
@@ -210,3 +212,26 @@ def test_what_the_metadata_would_import_is_known() -> None:
     put(store, "d/.metadata", pickle.dumps(metadata))
     checkpoint, _ = read(store)
     assert checkpoint.files[0].unsafe_globals == ("builtins.print",)
+
+
+@pytest.mark.parametrize("name", [".metadata", "__0_0.distcp"])
+def test_a_link_to_nothing(tmp_path: Path, name: str) -> None:
+    """One among the data files, or instead of the metadata, is a finding and ends nothing."""
+    store = MemoryStore()
+    put_dcp(store, "d", {"a": GOOD})
+    for entry in store.list("d"):
+        (tmp_path / entry.name).write_bytes(get(store, f"d/{entry.name}"))
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("gone")
+    findings: list[Finding] = []
+    local = LocalStore()
+    read_checkpoint(local, find_source(local, str(tmp_path)), findings.append, nested=True)
+    finding = only(findings)
+    assert (finding.severity, finding.file) == ("error", str(tmp_path / name))
+
+
+def test_a_link_to_nothing_beside_another_checkpoint(tmp_path: Path) -> None:
+    """Without data files it is not taken for a distributed checkpoint."""
+    (tmp_path / ".metadata").symlink_to("gone")
+    (tmp_path / "model.safetensors").write_bytes(weights({"a": b"1"}))
+    assert find_source(LocalStore(), str(tmp_path)).distributed is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from shardctl.findings import Finding
 from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
+from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put
 
@@ -103,3 +105,18 @@ def test_the_file_of_one_rank_alone_is_no_set() -> None:
     assert [(each.code, each.severity) for each in findings] == [
         ("shard-set-incomplete", "warning")
     ]
+
+
+def test_a_link_to_nothing_among_the_ranks(tmp_path: Path) -> None:
+    """It is one finding, and the files of the other ranks are read."""
+    names = [f"model_world_size_3_rank_{rank}.pt" for rank in range(3)]
+    torch.save({"a": torch.zeros(2)}, tmp_path / names[0])
+    (tmp_path / names[1]).symlink_to("gone")
+    torch.save({"b": torch.zeros(2)}, tmp_path / names[2])
+    findings: list[Finding] = []
+    store = LocalStore()
+    checkpoint = read_checkpoint(store, find_source(store, str(tmp_path)), findings.append)
+    assert [(each.code, each.severity, each.file) for each in findings] == [
+        ("file-not-regular", "error", str(tmp_path / names[1]))
+    ]
+    assert [each.name for each in checkpoint.tensors] == ["a", "b"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from shardctl.findings import Finding
 from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
+from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put
 
@@ -160,3 +162,20 @@ def test_metadata_of_another_form_says_nothing(info: object) -> None:
     store = MemoryStore()
     put_alone(store, "model.safetensors", info)
     assert not errors_of(store, "model.safetensors")
+
+
+def test_a_link_to_nothing_among_the_slices(tmp_path: Path) -> None:
+    """It is one finding, and the slices of the other files are read."""
+    for rank in (1, 3):
+        metadata = {"DCP_SHARDING_INFO": f'{{"{rank}": {{"saved_offsets": [0, 0]}}}}'}
+        name = f"shard-{rank:05d}-model-00001-of-00001.safetensors"
+        (tmp_path / name).write_bytes(save({str(rank): ROWS.clone()}, metadata))
+    link = tmp_path / "shard-00002-model-00001-of-00001.safetensors"
+    link.symlink_to("gone")
+    findings: list[Finding] = []
+    store = LocalStore()
+    checkpoint = read_checkpoint(store, find_source(store, str(tmp_path)), findings.append)
+    assert [(each.code, each.severity, each.file) for each in findings] == [
+        ("file-not-regular", "error", str(link))
+    ]
+    assert [each.name for each in checkpoint.tensors] == ["1", "3"]
