@@ -26,6 +26,7 @@ from shardctl.planning.request import Limits, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.storages import named_tensors
+from shardctl.stores import mounts
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
 from shardctl.streams.pool import Threads
@@ -377,13 +378,16 @@ def test_a_bad_record_is_named_where_its_bytes_pass_our_hands() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="needs copies inside the kernel")
-def test_a_bad_record_stays_visible_where_its_bytes_are_not_seen(tmp_path: Path) -> None:
+def test_a_bad_record_stays_visible_where_its_bytes_are_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A copy inside the kernel carries the recorded CRC over with the bytes; one that reads back
     refuses them.
     """
     store = LocalStore()
     source, target = str(tmp_path / "m.bin"), str(tmp_path / "s")
     Path(source).write_bytes(damaged_bin())
+    monkeypatch.setattr(mounts, "copies_in_page_cache", lambda _: False)
     with pytest.raises(InputError, match="CRC-32"):
         run(store, source, target, replace(BY_250, read_back=True))
     run(store, source, target, BY_250)
