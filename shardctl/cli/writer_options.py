@@ -292,7 +292,12 @@ ReplaceAll = Annotated[
     ),
 ]
 ReadBack = Annotated[
-    bool, option(SAFETY, "--verify", text="Read back what was written and compare it")
+    bool,
+    option(
+        SAFETY,
+        "--verify",
+        text="Compare SOURCE with its recorded SHA-256, and the result with SOURCE",
+    ),
 ]
 AcceptDamage = Annotated[
     bool,

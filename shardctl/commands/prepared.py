@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shardctl.commands.changes import Changes, changes_of, refuse_lost, replaced_notes
 from shardctl.commands.companion import Companion
 from shardctl.commands.companions import Beside
 from shardctl.commands.finished import Finished
+from shardctl.commands.recorded import Recorded, note_on, recorded_for
 from shardctl.commands.sums import stale_notes, sums_above
 from shardctl.commands.target import Route, Target, unlocked_notes
 from shardctl.engine.guards import Surroundings
@@ -38,7 +39,8 @@ class Prepared:
     and there is. `receipts` are the last run's, where its record proves that its result is there.
     `accepted` is what is wrong with files of the source whose tensors are whole. `more_sources`
     were joined with `source`. `compare_kept`: files of an interrupted run are compared with the
-    source before they are kept.
+    source before they are kept. `recorded` are digests of files of the source that are
+    compared first.
     """
 
     source: str
@@ -62,6 +64,7 @@ class Prepared:
     accepted: tuple[str, ...] = ()
     more_sources: tuple[str, ...] = ()
     compare_kept: bool = False
+    recorded: Recorded = field(default_factory=dict)
 
     @property
     def up_to_date(self) -> bool:
@@ -136,6 +139,7 @@ def checked(
     if receipts is None:
         notes.extend(unlocked_notes(route.target_store))
     changes = Changes() if receipts is not None else changes_of(route, around, plan, options)
+    recorded = {} if receipts is not None else recorded_for(route, checkpoint, options)
     names_read = route.names_read()
     replaced_source = tuple(name for name in changes.superseded if name in names_read)
     # What a pipeline has above its components is seen to with all of them.
@@ -165,12 +169,14 @@ def checked(
             *notes_on(left),
             *replaced_notes(route, changes),
             *stale_notes(above, changes.gone),
+            *note_on(recorded),
         ),
         not_carried=left,
         room=_room(route.target_store, place, plan, changes, sources),
         receipts=receipts,
         accepted=read.accepted,
         compare_kept=read.compare_kept,
+        recorded=recorded,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from shardctl.commands.prepared import Prepared
+from shardctl.commands.recorded import refuse_damaged
 from shardctl.commands.tasks import tasks_of
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import Records
@@ -27,7 +28,12 @@ def write(
     executor: Callable[[int], Workers] = Threads,
     records: Records | None = None,
 ) -> tuple[Receipt, ...]:
-    """Carry out what was prepared, and keep its record. Raises as `engine.run.execute` does."""
+    """Carry out what was prepared, and keep its record.
+
+    Raises as `engine.run.execute` does, and FormatError for a file of the source that does not have
+    the digest recorded for it, where that is compared.
+    """
+    refuse_damaged(source_store, prepared.recorded, run.jobs)
     job = build_job(target_store, prepared)
     keep = None if records is None else partial(records.keep, job.directory)
     return execute(job, source_store, target_store, run, executor, observe, keep).receipts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shardctl.checksums import CHECKSUMS, parse_checksums
@@ -10,6 +10,7 @@ from shardctl.errors import FormatError
 from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
 from shardctl.source.pipeline import directories_around
 from shardctl.stores.base import Store
+from shardctl.stores.paths import below
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,24 @@ def sums_around(store: Store, directory: str) -> Iterator[Sums]:
     """Yield each `SHA256SUMS` around a directory in its pipeline, with the digests of its files."""
     for place, name in directories_around(store, directory):
         yield from sums_of(store, place, above=name)
+
+
+def sums_for(store: Store, directory: str, names: Iterable[str]) -> tuple[Sums, ...]:
+    """Return every `SHA256SUMS` that may list files of a directory, with the digests by name.
+
+    There may be one in the directory, in those below it that have some of the files (`names`), and
+    in those around it in a pipeline.
+    """
+    homes = sorted({name.rpartition("/")[0] for name in names} - {""})
+    return (
+        *sums_of(store, directory),
+        *(
+            each
+            for home in homes
+            for each in sums_of(store, below(store, directory, home), below=home)
+        ),
+        *sums_around(store, directory),
+    )
 
 
 def checksums_bytes(store: Store, directory: str) -> bytes | None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from shardctl.findings import Finding
 from shardctl.layout import sources_of
 from shardctl.model import Checkpoint
+from shardctl.source.digests import Digest
 from shardctl.source.distributed.assemble import slices_of
 from shardctl.text import escape, plural
-from shardctl.verify.digests import Digest
 from shardctl.verify.subject import Subject
 
 #: Why bytes are not checked, and what would check them.

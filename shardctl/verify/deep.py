@@ -16,13 +16,13 @@ from shardctl.checksums import combine, crc32
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
 from shardctl.model import File, Storage, Tensor
+from shardctl.source.digests import Digest
 from shardctl.source.state_dict import flatten
 from shardctl.stores.base import Store
 from shardctl.streams.chunks import chunks
 from shardctl.streams.pool import in_order
 from shardctl.streams.progress import Tick
 from shardctl.verify.against import Compared
-from shardctl.verify.digests import Digest
 from shardctl.verify.segments import Reading, Segment, readings
 from shardctl.verify.subject import Subject
 from shardctl.verify.twins import Followers, OpenFiles, Other, Twin

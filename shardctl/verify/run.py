@@ -23,7 +23,6 @@ from shardctl.verify.against import Compared, MayHold, alike, compare_headers
 from shardctl.verify.checks import CHECKS
 from shardctl.verify.coverage import Comparison, Coverage, coverage, unvouched, vouched
 from shardctl.verify.deep import DeepRead, Digests, check_deep
-from shardctl.verify.digests import recorded_digests
 from shardctl.verify.strided import compare_strided
 from shardctl.verify.subject import Subject, find_subjects, read_subject
 from shardctl.verify.twins import Other, Pairs, sort_pairs
@@ -136,7 +135,7 @@ def verify(
         )
     nbytes = 0
     digests: dict[str, str] = {}
-    recorded = [recorded_digests(subject) for subject in subjects]
+    recorded = [subject.digests for subject in subjects]
     comparison = None if opposed is None else opposed.comparison
     if how.deep:
         look = _DeepLook(how, observe, report, digests)

@@ -11,14 +11,14 @@ from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Capped, Finding, Report, as_finding, report_all
 from shardctl.model import Checkpoint, NonTensor, Tensor
 from shardctl.source.candidates import Candidate
-from shardctl.source.checksum_file import Sums, sums_around, sums_of
+from shardctl.source.checksum_file import Sums, sums_for
+from shardctl.source.digests import Digest, recorded_digests
 from shardctl.source.loaders import NOTHING, loader_choices
 from shardctl.source.locate import Located, each_checkpoint, find_source
 from shardctl.source.opened import Opened
 from shardctl.source.read import read_checkpoint
 from shardctl.source.state_dict import unread_in
 from shardctl.stores.base import Store
-from shardctl.stores.paths import below
 from shardctl.text import escape
 
 
@@ -37,22 +37,19 @@ class Subject:
 
     @cached_property
     def sums(self) -> Sequence[Sums]:
-        """Every `SHA256SUMS` that may list the files, with the digests by their names.
+        """Every `SHA256SUMS` that may list the files, with the digests by their names."""
+        return sums_for(self.store, self.located.directory, self.names.values())
 
-        There may be one in the directory, in those below it that have files of the set, and in
-        those around it in a pipeline.
+    @cached_property
+    def digests(self) -> Mapping[str, tuple[Digest, ...]]:
+        """The SHA-256 that are recorded for each file that was read whole, by its path.
+
+        What is wrong with the header of any other file says more than its digest.
         """
-        store, directory = self.store, self.located.directory
-        homes = sorted({name.rpartition("/")[0] for name in self.names.values()} - {""})
-        return (
-            *sums_of(store, directory),
-            *(
-                each
-                for home in homes
-                for each in sums_of(store, below(store, directory, home), below=home)
-            ),
-            *sums_around(store, directory),
-        )
+        incomplete = self.checkpoint.incomplete
+        paths = (file.path for file in self.checkpoint.files if file.path not in incomplete)
+        files = {path: self.names[path] for path in paths}
+        return recorded_digests(self.store, self.located.directory, files, self.sums)
 
     @cached_property
     def unread(self) -> Sequence[tuple[str, NonTensor]]:

@@ -11,15 +11,15 @@ passed over. Source: huggingface_hub 2.4, `file_download.py` and `_local_folder.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from shardctl.checksums import CHECKSUMS
+from shardctl.source.checksum_file import Sums
 from shardctl.source.hub_cache import is_blob
 from shardctl.stores.base import Store
 from shardctl.stores.optional import followed
 from shardctl.text import escape
-from shardctl.verify.subject import Subject
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _DOWNLOADS = (".cache", "huggingface", "download")
@@ -37,29 +37,31 @@ class Digest:
     where: str
 
 
-def recorded_digests(subject: Subject) -> Mapping[str, tuple[Digest, ...]]:
-    """Return what is recorded for each file of the checkpoint that was read whole, by its path.
+def recorded_digests(
+    store: Store, directory: str, files: Mapping[str, str], sums: Iterable[Sums]
+) -> Mapping[str, tuple[Digest, ...]]:
+    """Return what is recorded for each of some files, by path.
 
-    What is wrong with the header of any other file says more than its digest.
+    `files` gives their names in the directory, by path; `sums` are the lists that may have them.
     """
-    store, names = subject.store, subject.names
+    lists = tuple(sums)
     digests: dict[str, tuple[Digest, ...]] = {}
-    for file in subject.checkpoint.files:
-        path = file.path
-        if path not in subject.checkpoint.incomplete:
-            found = (
-                *_listed(subject, names[path]),
-                (_blob_name(store, path), "its name in the hub's cache"),
-                (_etag(store, path), "the etag that was recorded when it was downloaded"),
-            )
-            digests[path] = tuple(Digest(sha, where) for sha, where in found if sha is not None)
+    for path, name in files.items():
+        found = (
+            *_listed(store, directory, lists, name),
+            (_blob_name(store, path), "its name in the hub's cache"),
+            (_etag(store, path), "the etag that was recorded when it was downloaded"),
+        )
+        digests[path] = tuple(Digest(sha, where) for sha, where in found if sha is not None)
     return digests
 
 
-def _listed(subject: Subject, name: str) -> Iterator[tuple[str | None, str]]:
+def _listed(
+    store: Store, directory: str, sums: Iterable[Sums], name: str
+) -> Iterator[tuple[str | None, str]]:
     """Yield what each `SHA256SUMS` says of a file; one that cannot be read says nothing here."""
-    own = subject.store.join(subject.located.directory, CHECKSUMS)
-    for each in subject.sums:
+    own = store.join(directory, CHECKSUMS)
+    for each in sums:
         yield each.digests.get(name), CHECKSUMS if each.path == own else f"'{escape(each.path)}'"
 
 
