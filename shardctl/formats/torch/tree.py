@@ -5,7 +5,7 @@ The tree of what a torch file holds, each tensor checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Places
 
 from shardctl.findings import Finding, Report, report_all
@@ -38,6 +38,8 @@ from shardctl.model import NonTensor, Slice, Storage, Tensor, Tree
 from shardctl.text import escape
 
 Node = Tensor | NonTensor | Tree
+#: What makes a tree of a pickle, as `build_tree` does.
+TreeOf = Callable[[Unpickled, Places[str, Storage], str, Report, int, Places[str, Finding]], Tree]
 
 #: The name of a root that is one object instead of a dict.
 ROOT = "(root)"
