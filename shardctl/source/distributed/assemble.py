@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 from shardctl.boxes import fault, is_lattice
@@ -29,6 +30,8 @@ COPY_AGAIN = "copy the whole directory again, with the files of all ranks"
 #: What is wrong with a value for which `put` finds no place.
 NO_PLACE = "another entry has the same place in the state dict that was saved"
 _SHOWN = 3
+#: Missing ranks that are listed.
+_MOST_MISSING = 10
 #: Slices of one tensor that need not lie in a lattice: more take too long to compare.
 _MOST_IRREGULAR = 2_000
 
@@ -52,6 +55,19 @@ def slices_of(tensors: Iterable[Tensor]) -> Slices:
                 number += 1
                 paths.add(source.storage.extent.path)
     return Slices(count, number, len(paths))
+
+
+def missing_ranks(missing: Iterable[int], path: str) -> Finding | None:
+    """Return the error for ranks without a file, the first of which are listed; None without any.
+
+    `path` is that of one that is there.
+    """
+    ranks = list(islice(missing, _MOST_MISSING))
+    if not ranks:
+        return None
+    more = ", …" if len(ranks) == _MOST_MISSING else ""
+    message = f"the files of some processes are missing: rank {', '.join(map(str, ranks))}{more}"
+    return Finding("shard-set-incomplete", "error", message, COPY_AGAIN, path)
 
 
 def assemble(
