@@ -179,6 +179,21 @@ def test_shares_that_do_not_follow_one_another(saved: Path, tmp_path: Path) -> N
     assert_equal(load(result(tmp_path)), torch.load(saved / "shares.pt")["module"])
 
 
+@pytest.mark.parametrize("target_format", ["safetensors", "bin"])
+def test_shards_of_fsdp1_are_whole(
+    saved: Path, tmp_path: Path, run_cli: RunCli, target_format: str
+) -> None:
+    """Shards of ranks, of which some have none, and a buffer that all have are the model's; what
+    torch would import for them is said.
+    """
+    call_cli("reshard", saved / "fsdp1", tmp_path, "--to", target_format, "-q")
+    assert_equal(load(result(tmp_path)), torch.load(saved / "fsdp1.pt"))
+    found = run_cli("verify", saved / "fsdp1", "--deep", "--json", code=1).stdout
+    findings = json.loads(found)["findings"]
+    assert {each["code"] for each in findings} == {"pickle-unsafe"}
+    assert all("import __builtin__.getattr:" in each["message"] for each in findings)
+
+
 def test_parts_of_a_sum_are_refused(saved: Path, tmp_path: Path, run_cli: RunCli) -> None:
     """A tensor that is the sum of what ranks have is not put together."""
     messages = run_cli("merge", saved / "sums", tmp_path / "out", code=3).stderr

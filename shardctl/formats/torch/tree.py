@@ -28,13 +28,13 @@ from shardctl.formats.pickle.values import (
     UnknownTensor,
     ViewRef,
 )
-from shardctl.formats.torch.dtensor import LocalPart, boxes_of, local_part
 from shardctl.formats.torch.findings import lost_findings, stray_findings
 from shardctl.formats.torch.names import apart, name_of
 from shardctl.formats.torch.parameters import TensorWithAttributes
+from shardctl.formats.torch.slices import part_of, slice_of
 from shardctl.formats.torch.unread import Held, Search
 from shardctl.formats.torch.views import reach
-from shardctl.model import NonTensor, Slice, Storage, Tensor, Tree
+from shardctl.model import NonTensor, Storage, Tensor, Tree
 from shardctl.text import escape
 
 Node = Tensor | NonTensor | Tree
@@ -193,9 +193,11 @@ class _Builder:
             return self._directory(item, full, depth + 1)
         if isinstance(item, Opaque | StorageRef | EmptyTensor | ViewRef):
             held = self.search.below(item)
-            part = local_part(item)
+            part = part_of(item)
             if part is not None:
-                return self._slice(part, kind_of(item), held, full, text)
+                return slice_of(
+                    part, text, kind_of(item), held, lambda view: self._tensor(view, full, text)
+                )
             if held.tensors:
                 return self._unread(
                     text, META if isinstance(item, ViewRef) else kind_of(item), held
@@ -211,27 +213,6 @@ class _Builder:
         ):
             return item.parts[0]
         return item
-
-    def _slice(
-        self, part: LocalPart, kind: str, held: Held, full: str, text: str
-    ) -> NonTensor | None:
-        """The part of a tensor that one rank has; alone it is not read."""
-        local = self._tensor(part.local, full, text)
-        if local is None:
-            return None
-        boxes = () if part.wrong else tuple(boxes_of(part, local))
-        nbytes = sum(ref.nbytes for ref in held.storages.values())
-        return Slice(
-            text,
-            kind,
-            unread=True,
-            storages=len(held.storages),
-            nbytes=nbytes,
-            shape=part.shape,
-            dtype=local.dtype,
-            boxes=boxes,
-            wrong=part.wrong,
-        )
 
     def _unread(self, text: str, kind: str, held: Held) -> NonTensor:
         nbytes = sum(ref.nbytes for ref in held.storages.values())

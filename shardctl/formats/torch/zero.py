@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from shardctl.formats.limits import MAX_DIMS, MAX_SIZE
+from shardctl.formats.limits import MAX_SIZE
 from shardctl.formats.pickle.objects import kind_of
 from shardctl.formats.pickle.values import Mapping, Opaque, Sequence
+from shardctl.formats.torch.views import numbers_of
 from shardctl.text import escape
 
 #: The entry of a rank's file with the state of its optimizer.
@@ -158,11 +159,8 @@ def _shapes(value: object) -> dict[str, Shape]:
 
 
 def _shape(name: str, value: object) -> Shape:
-    sizes = value.items if isinstance(value, Sequence) else value
-    if not isinstance(sizes, tuple | list) or len(sizes) > MAX_DIMS:
-        raise ZeroFaultError("its shape is not one", name)
-    shape = tuple(size for size in sizes if type(size) is int and 0 <= size <= MAX_SIZE)
-    if len(shape) != len(sizes) or math.prod(filter(None, shape)) > MAX_SIZE:
+    shape = numbers_of(value)
+    if shape is None or math.prod(filter(None, shape)) > MAX_SIZE:
         raise ZeroFaultError("its shape is not one", name)
     return shape
 

@@ -21,6 +21,7 @@ from shardctl.model import (
     Tree,
     made_tensor,
 )
+from shardctl.storages import own_storage
 from shardctl.text import escape, plural
 
 #: What to do about slices that do not fit together.
@@ -86,7 +87,7 @@ def assemble(
         report(Finding("tensor-slices", "error", wrong, SAVE_AGAIN, path, name))
         return None
     if len(held) == 1:
-        return replace(held[0].tensor, name=name)
+        return own_storage(replace(held[0].tensor, name=name))
     return made_tensor(name, dtype, shape, Assembled(shape, held), name)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from shardctl.findings import Finding, Report
 from shardctl.formats.detection import read_file
-from shardctl.formats.torch.dtensor import is_known
+from shardctl.formats.torch.slices import is_known
 from shardctl.model import Box, File, NonTensor, Slice, Tensor, Tree
 from shardctl.source.absent import absent
 from shardctl.source.distributed.assemble import NO_PLACE, SAVE_AGAIN, assemble, put
@@ -69,7 +69,7 @@ def _add(file: File, entries: dict[tuple[str, ...], _Entry]) -> Iterator[Finding
         entry = entries.setdefault(keys, _Entry(value, file.path))
         wrong = _difference(entry.value, value, entry.path)
         if isinstance(value, Slice):
-            wrong = wrong or value.wrong
+            wrong = value.wrong or wrong
             for box in value.boxes:
                 entry.boxes.setdefault((box.start, box.tensor.shape), box)
         if wrong:
