@@ -172,9 +172,9 @@ class _Builder:
             text = apart(tree, ATTRIBUTES, None) if ATTRIBUTES in tree else ATTRIBUTES
             tree[text] = self._unread(text, "torch.Tensor as an attribute", held)
 
-    def _count(self, characters: int, *, again: bool) -> None:
+    def _count(self, characters: int, *, again: bool, entries: int = 1) -> None:
         self._repeated += again
-        self._entries_left -= 1
+        self._entries_left -= entries
         self._characters_left -= characters
         if self._repeated > MAX_REPEATED or min(self._entries_left, self._characters_left) < 0:
             raise TreeError("the file unfolds to far more than it holds", "save a plain state dict")
@@ -195,9 +195,12 @@ class _Builder:
             held = self.search.below(item)
             part = part_of(item)
             if part is not None:
-                return slice_of(
+                found = slice_of(
                     part, text, kind_of(item), held, lambda view: self._tensor(view, full, text)
                 )
+                # One object can be many entries, and have many boxes in each.
+                self._count(0, again=False, entries=0 if found is None else len(found.boxes))
+                return found
             if held.tensors:
                 return self._unread(
                     text, META if isinstance(item, ViewRef) else kind_of(item), held

@@ -34,6 +34,8 @@ DESCRIPTION = ("zero_stage", "partition_count", "param_alignment_paddings")
 #: The first stage that divides parameters one by one.
 ONE_BY_ONE = 3
 _STAGES = (1, 2, ONE_BY_ONE)
+#: Paddings of all groups: one list can be used for many groups.
+_MOST_PADDINGS = 4_000_000
 #: Entries of experts that are divided over some of the ranks only.
 _EXPERTS = ("ds_autoep_layers", "autoep_layers")
 #: What the pickles of DeepSpeed's own files import, beside what any of torch's may.
@@ -178,6 +180,8 @@ def _paddings(value: object) -> tuple[tuple[int, ...], ...]:
         return ()
     groups = value.items if isinstance(value, Sequence) else [value]
     lists = [group.items if isinstance(group, Sequence) else [group] for group in groups]
+    if sum(map(len, lists)) > _MOST_PADDINGS:
+        raise ZeroFaultError("it has more paddings than any model has parameters")
     found = tuple(
         tuple(each for each in some if type(each) is int and 0 <= each <= MAX_SIZE)
         for some in lists

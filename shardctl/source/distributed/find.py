@@ -183,7 +183,8 @@ def _of_step(store: Store, directory: str, names: Sequence[str]) -> Divided | No
     paths = step_files(store, directory, names)
     notes: tuple[str, ...] = ()
     weights = (name.endswith(all_suffixes()) and not is_training_state(name) for name in names)
-    if not paths and LATEST in names and not any(weights):
+    named = LATEST in names and store.kind(store.join(directory, LATEST)) == "file"
+    if not paths and named and not any(weights):
         step = latest_step(store, directory)
         inner = _names(store, step)
         paths = step_files(store, step, inner)

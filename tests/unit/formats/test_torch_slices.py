@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from shardctl.formats.pickle.values import StorageRef, ViewRef
+import pytest
+
+from shardctl.formats.pickle.machine import Unpickled
+from shardctl.formats.pickle.values import (
+    Global,
+    Mapping,
+    Opaque,
+    Sequence,
+    StorageRef,
+    ViewRef,
+)
 from shardctl.formats.torch.dtensor import LocalPart
 from shardctl.formats.torch.sharded import LocalShards
 from shardctl.formats.torch.slices import Part, is_known, part_of, slice_of
+from shardctl.formats.torch.tree import TreeError, build_tree
 from shardctl.formats.torch.unread import Held
 from shardctl.model import DTYPES, Extent, Slice, Storage, Tensor
 
@@ -61,3 +72,25 @@ def test_other_objects_are_no_parts() -> None:
     assert is_known("torch.distributed.tensor.DTensor")
     assert is_known("torch.distributed._shard.metadata.ShardMetadata")
     assert not is_known("os.system")
+
+
+def test_one_object_cannot_be_many_boxes() -> None:
+    """A tensor with many shards under many names would take memory without bound."""
+    sharded = "torch.distributed._shard.sharded_tensor"
+    placed = Mapping(items={"shard_offsets": (0, 0), "shard_sizes": (2, 3)})
+    shard = Opaque("Shard", [Mapping(items={"tensor": VIEW, "metadata": Opaque("M", [placed])})])
+    whole: dict[object, object] = {
+        "size": (2, 3),
+        "tensor_properties": Opaque("P", [(Global("torch.float32"),)]),
+    }
+    metadata = Opaque(f"{sharded}.metadata.ShardedTensorMetadata", [Mapping(items=whole)])
+    state = (Sequence("list", [shard] * 10_000), metadata)
+    value = Opaque(f"{sharded}.api.ShardedTensor", [(None, None, (), state)])
+    few: dict[object, object] = {str(number): value for number in range(5)}
+    storages = {"0": TENSOR.storage}
+    pickled = Unpickled(Mapping(items=few), 0, (), {"0": REF})
+    assert len(build_tree(pickled, storages, "f", print, 0)) == 5
+    many: dict[object, object] = {str(number): value for number in range(50)}
+    pickled = Unpickled(Mapping(items=many), 0, (), {"0": REF})
+    with pytest.raises(TreeError, match="unfolds to far more"):
+        build_tree(pickled, storages, "f", print, 0)

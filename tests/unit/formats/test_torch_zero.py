@@ -36,6 +36,8 @@ def model(**entries: Any) -> object:
     return value({"param_shapes": [{"a": (2, 3)}], "buffer_names": [], **entries})
 
 
+#: One list in the place of many.
+MANY = Sequence("list", [Sequence("list", [0] * 10_000)] * 10_000)
 STAGE = Opaque("deepspeed.runtime.zero.config.ZeroStageEnum", [(2,)])
 THIRD: dict[str, Any] = {
     "fp32_flat_groups": [],
@@ -79,6 +81,7 @@ def test_what_a_rank_says(state: dict[str, Any], expected: OptimizerStates) -> N
         ({"partition_count": [4, 2]}, "divided over 2 and 4 ranks"),
         ({"param_alignment_paddings": [[-1]]}, "paddings"),
         ({"param_alignment_paddings": [["1"]]}, "paddings"),
+        ({"param_alignment_paddings": MANY}, "more paddings"),
     ],
 )
 def test_what_a_rank_must_not_say(state: dict[str, Any], message: str) -> None:
