@@ -174,9 +174,13 @@ def test_what_is_no_tensor_and_what_is_a_piece(
 
 
 def test_shares_that_do_not_follow_one_another(saved: Path, tmp_path: Path) -> None:
-    """A tensor that is divided twice along one dimension, in any order, or in strides, is whole."""
+    """A tensor that is divided twice along one dimension, in any order, or in strides, is whole;
+    what has one storage in every rank is tied.
+    """
     call_cli("reshard", saved / "shares", tmp_path, "--key", "module", "--to", "bin", "-q")
-    assert_equal(load(result(tmp_path)), torch.load(saved / "shares.pt")["module"])
+    found = load(result(tmp_path))
+    assert_equal(found, torch.load(saved / "shares.pt")["module"])
+    assert found["tied.weight"].data_ptr() == found["twice.weight"].data_ptr()
 
 
 @pytest.mark.parametrize("target_format", ["safetensors", "bin"])

@@ -112,10 +112,12 @@ def _main(directory: Path) -> None:
     more = {each: torch.randn(8, 12) for each in placed}
     (directory / "shares").mkdir(exist_ok=True)
     if dist.get_rank() == 0:
-        torch.save({"module": more}, directory / "shares.pt")
+        tied = {"tied.weight": more["twice.weight"]}
+        torch.save({"module": more | tied}, directory / "shares.pt")
     shares = {
         each: distribute_tensor(more[each], mesh, list(how)) for each, (mesh, how) in placed.items()
     }
+    shares["tied.weight"] = shares["twice.weight"]
     torch.save({"module": shares}, directory / "shares" / name)
     (directory / "sums").mkdir(exist_ok=True)
     sums = {"a.weight": DTensor.from_local(more["strided.weight"], flat, [Partial()])}

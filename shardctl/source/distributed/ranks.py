@@ -55,9 +55,10 @@ def read_ranks(store: Store, paths: Sequence[str], report: Report, opened: Opene
             unsafe = tuple(name for name in file.unsafe_globals if not is_known(name))
             files.append(replace(file, tree={}, unsafe_globals=unsafe))
     tree: Tree = {}
+    made: dict[object, Tensor] = {}
     for keys, entry in entries.items():
         name = ".".join(keys)
-        value = _value(name, entry, report)
+        value = _value(name, entry, made, report)
         if value is not None and not put(tree, keys, name, value):
             report(Finding("tensor-slices", "error", NO_PLACE, SAVE_AGAIN, entry.path, name))
     return [replace(file, tree=tree) for file in files[:1]] + files[1:]
@@ -93,11 +94,25 @@ def _difference(first: Tensor | NonTensor, value: Tensor | NonTensor, path: str)
     return ""
 
 
-def _value(name: str, entry: _Entry, report: Report) -> Tensor | NonTensor | None:
+def _value(
+    name: str, entry: _Entry, made: dict[object, Tensor], report: Report
+) -> Tensor | NonTensor | None:
+    """Return an entry of the tree; None for a tensor that cannot be put together.
+
+    `made` are the tensors that were, by what they are made of: with the same boxes they are tied.
+    """
     value = entry.value
     if not isinstance(value, Slice) or value.dtype is None:
         return value if entry.whole else None
     if not entry.whole:
         return None
     boxes = tuple(entry.boxes.values())
-    return assemble(name, value.dtype, value.shape, boxes, entry.path, report)
+    sources = frozenset((box.start, box.tensor.identity) for box in boxes if box.tensor.elements)
+    identity = (value.dtype.name, value.shape, sources)
+    known = made.get(identity)
+    if known is not None:
+        return replace(known, name=name)
+    tensor = assemble(name, value.dtype, value.shape, boxes, entry.path, report)
+    if tensor is not None and sources:
+        made[identity] = tensor
+    return tensor
