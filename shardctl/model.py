@@ -277,7 +277,8 @@ class File:
     would import and torch's `weights_only` does not allow; `refused` is what else in it
     `weights_only` does not allow, and `allocations` the bytes that calls in it would take by a
     number, by the name that is called. `records` are all the records of a zip, tensors' and
-    others', with the checksums that are recorded for them.
+    others', with the checksums that are recorded for them. `beside` are entries that are not
+    in the tree, since they are not weights.
     """
 
     path: str
@@ -291,6 +292,7 @@ class File:
     refused: tuple[str, ...] = ()
     allocations: tuple[tuple[str, int], ...] = ()
     records: tuple[Storage, ...] = ()
+    beside: tuple[NonTensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

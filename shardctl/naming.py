@@ -79,7 +79,8 @@ _TRAINING_STATE = re.compile(
     r"(?<!\.json)(?<!\.py)(?<!\.md)(?<!\.txt)"
     r"|optimizer.*\.index\.json|training_args\.bin|scaler\.pt|.*_optim_states\.pt"
     r"|(?:optim|extra_state)_world_size_[0-9]+_rank_[0-9]+\.pt"
-    r"|trainer_state\.json|custom_checkpoint_[0-9]+\.pkl|dl_state_dict\.bin)",
+    r"|trainer_state\.json|custom_checkpoint_[0-9]+\.pkl|dl_state_dict\.bin"
+    r"|latest|zero_to_(?:fp32|torch)\.py)",
     re.DOTALL,
 )
 _DRIVE = re.compile(r"[A-Za-z]:")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from shardctl.model import Checkpoint, Extent, Storage, Tensor
+from shardctl.model import Assembled, Box, Cast, Checkpoint, Extent, Storage, Tensor
+
+#: What two tensors have in common when they share a storage.
+_Identity = tuple[str, str]
 
 
 class Unit(NamedTuple):
@@ -27,14 +29,14 @@ class Unit(NamedTuple):
 
 
 def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield the tensors of one file at a time; `tensors` are in the order of their files.
+    """Yield the tensors of one file at a time, files in the order of their first tensors.
 
     Two files share no storage.
     """
-    return (
-        list(held)
-        for _, held in itertools.groupby(tensors, key=lambda tensor: tensor.storage.extent.path)
-    )
+    files: dict[str, list[Tensor]] = {}
+    for tensor in tensors:
+        files.setdefault(tensor.storage.extent.path, []).append(tensor)
+    yield from files.values()
 
 
 def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:
@@ -102,7 +104,7 @@ def named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
-    """Yield the names of each set of tied tensors; `tensors` are in the order of their files."""
+    """Yield the names of each set of tied tensors."""
     for held in by_file(tensors):
         if len({tensor.storage.key for tensor in held}) == len(held):
             continue
@@ -125,3 +127,43 @@ def own_storage(tensor: Tensor) -> Tensor:
         return replace(tensor, storage=replace(tensor.storage, key=key), offset=0)
     part = Storage(span, key, cut_from=tensor.storage)
     return Tensor(tensor.name, tensor.dtype, tensor.shape, part, 0, tensor.strides)
+
+
+def checked_once(files: Iterable[Sequence[Tensor]]) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the tensors of each file to write, with each checksum left to the first that needs it.
+
+    Parts of one storage can go to many files, and its checksum can only be compared with all of its
+    bytes: without this, every file would read all of them.
+    """
+    done: set[_Identity] = set()
+    for tensors in files:
+        own: set[_Identity] = set()
+        yield tuple(_unchecked(tensor, done, own) for tensor in tensors)
+        done |= own
+
+
+def _unchecked(tensor: Tensor, done: Container[_Identity], own: set[_Identity]) -> Tensor:
+    """Return a tensor without the checksums in `done`; those of other partial views go to `own`."""
+    storage, made = tensor.storage, tensor.storage.made
+    match made:
+        case None:
+            recorded = storage.recorded
+            partial = recorded.crc32 is not None and tensor.span.length < recorded.extent.length
+            if not partial:
+                return tensor
+            if recorded.identity not in done:
+                own.add(recorded.identity)
+                return tensor
+            plain = replace(storage, crc32=None, cut_from=None)
+        case Cast():
+            source = _unchecked(made.tensor, done, own)
+            if source is made.tensor:
+                return tensor
+            plain = replace(storage, made=Cast(source))
+        case Assembled():
+            views = [_unchecked(box.tensor, done, own) for box in made.boxes]
+            if all(view is box.tensor for view, box in zip(views, made.boxes, strict=True)):
+                return tensor
+            boxes = (Box(box.start, view) for view, box in zip(views, made.boxes, strict=True))
+            plain = replace(storage, made=Assembled(made.grid, tuple(boxes)))
+    return replace(tensor, storage=plain)

@@ -82,12 +82,13 @@ def refuse_lost(
             hint="choose another target, look at the result, and then remove what you do not need",
             file=target.directory,
         )
-    if not checkpoint.beside or options.drop_non_tensors or options.companions == "none":
+    beside = (*checkpoint.beside, *(each for file in checkpoint.files for each in file.beside))
+    if not beside or options.drop_non_tensors or options.companions == "none":
         return
-    lost = ", ".join(escape(value.name) for value in checkpoint.beside[:_SHOWN])
-    more = ", …" if len(checkpoint.beside) > _SHOWN else ""
+    lost = ", ".join(escape(value.name) for value in beside[:_SHOWN])
+    more = ", …" if len(beside) > _SHOWN else ""
     raise UsageError(
-        f"replacing the source would lose what lies beside `key`: {lost}{more}",
+        f"replacing the source would lose what lies beside the weights: {lost}{more}",
         hint='choose another target, or add `drop_non_tensors` or `companions="none"` to lose it',
         file=target.directory,
     )

@@ -46,6 +46,9 @@ def left_of(checkpoint: Checkpoint) -> Iterator[NotCarried]:
         yield _entry(value, f"not a tensor: {value.kind}")
     for value in checkpoint.beside:
         yield _entry(value, "beside the chosen key")
+    for file in checkpoint.files:
+        for value in file.beside:
+            yield _entry(value, "training state")
     known = {*checkpoint.metadata, *checkpoint.aliases}
     odd = {
         key: text

@@ -30,7 +30,7 @@ from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.select import select
 from shardctl.planning.ties import resolve_ties
 from shardctl.repeats import MOST_GROWTH
-from shardctl.storages import Unit
+from shardctl.storages import Unit, checked_once
 from shardctl.text import escape
 
 #: Increased whenever the same plan would give other bytes than before.
@@ -198,9 +198,11 @@ def _pack(
             f"the plan has {len(packed):,} shards; at most {MAX_SHARDS:,} can be numbered",
             hint="choose a larger `max_shard_size`",
         )
+    sizes = [sum(unit.nbytes for unit in units) for units in packed]
+    files = checked_once(_in_order(packed, tensors))
     return tuple(
-        _shard(request, number, len(packed), some, metadata, measure)
-        for number, some in enumerate(_in_order(packed, tensors), start=1)
+        _shard(request, number, len(packed), held, metadata, measure)
+        for number, held in enumerate(zip(files, sizes, strict=True), start=1)
     )
 
 
@@ -223,8 +225,8 @@ def _natural_part(part: str) -> tuple[int, int, str]:
 
 def _in_order(
     packed: Sequence[Sequence[Unit]], tensors: Sequence[Tensor]
-) -> Iterator[tuple[list[Tensor], int]]:
-    """Yield the tensors of each shard, in the order of all, and their bytes.
+) -> Iterator[list[Tensor]]:
+    """Yield the tensors of each shard, in the order of all.
 
     Those of one unit need not be neighbours.
     """
@@ -234,21 +236,21 @@ def _in_order(
         if len(some) > len(units):
             position = position or {tensor.name: place for place, tensor in enumerate(tensors)}
             some.sort(key=lambda tensor: position[tensor.name])
-        yield some, sum(unit.nbytes for unit in units)
+        yield some
 
 
 def _shard(
     request: Request,
     number: int,
     count: int,
-    held: tuple[list[Tensor], int],
+    held: tuple[tuple[Tensor, ...], int],
     metadata: FileMetadata,
     measure: Measure,
 ) -> Shard:
     tensors, nbytes = held
     own = metadata.of(tensors)
     name = _filename(request, number, count)
-    return Shard(name, tuple(tensors), measure(tensors, own), nbytes, own)
+    return Shard(name, tensors, measure(tensors, own), nbytes, own)
 
 
 def _filename(request: Request, number: int, count: int) -> str:

@@ -49,7 +49,6 @@ class _Layout:
     hint: str
 
 
-_ZERO_TO_FP32 = "`python -m deepspeed.utils.zero_to_fp32 {} weights`"
 _LAYOUTS = (
     _Layout(
         re.compile(r".*\.distcp"),
@@ -59,13 +58,13 @@ _LAYOUTS = (
     ),
     _Layout(
         re.compile(r"zero_to_fp32\.py|global_step\d+"),
-        "it is a checkpoint of DeepSpeed (ZeRO), divided by ranks",
-        f"join it first: {_ZERO_TO_FP32}",
+        "it is a checkpoint of DeepSpeed, without the file `latest` that names a step",
+        "name the directory of one step in {}, for example global_step100",
     ),
     _Layout(
-        re.compile(r".*_optim_states\.pt|(?:.*_)?mp_rank_\d+_model_states\.pt"),
-        "it is one step of a checkpoint of DeepSpeed (ZeRO), divided by ranks",
-        f"join it first, from the directory above: {_ZERO_TO_FP32.format('{}/..')}",
+        re.compile(r"(?:.*_)?mp_rank_\d+_model_states\.pt"),
+        "it is one step of a checkpoint of DeepSpeed, without the files of ZeRO's ranks",
+        "copy the whole directory {} again, or name the file of the model, with `key`",
     ),
     _Layout(
         re.compile(r"mp_rank_\d+(?:_\d+)?|latest_checkpointed_iteration\.txt"),

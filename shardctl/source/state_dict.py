@@ -233,12 +233,12 @@ def _beside(tree: Tree, key: str) -> Iterator[NonTensor]:
             return
         for name, value in node.items():
             if name != part:
-                yield _summed(above + name, value)
+                yield summed(above + name, value)
         above, node = f"{above}{part}.", node[part]
 
 
-def _summed(name: str, value: Tensor | NonTensor | Tree) -> NonTensor:
-    """A value with the bytes of the storages in it."""
+def summed(name: str, value: Tensor | NonTensor | Tree) -> NonTensor:
+    """Return a value as one entry of this name, with the bytes of the storages in it."""
     if isinstance(value, NonTensor):
         return replace(value, name=name)
     inside = [value] if isinstance(value, Tensor) else [item for _, item in _walk(value)]

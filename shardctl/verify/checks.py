@@ -129,10 +129,7 @@ def _lists_all(index: Index, checkpoint: Checkpoint) -> bool:
 
 
 def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
-    """Return the bytes of what is written of storages, of whole storages, and of every tensor.
-
-    `tensors` are in the order of the files.
-    """
+    """Return the bytes of what is written of storages, of whole storages, and of every tensor."""
     written = whole = each = 0
     for held in by_file(tensors):
         for unit in storage_units(held):

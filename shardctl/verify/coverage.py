@@ -84,7 +84,7 @@ def vouched(subject: Subject, digests: Mapping[str, Sequence[Digest]]) -> Vouche
         # Plain tensors, of which there may be millions, are their own source.
         for each in (tensor,) if tensor.storage.made is None else sources_of(tensor):
             path = each.storage.extent.path
-            has_crc = has_crc and each.storage.crc32 is not None
+            has_crc = has_crc and each.storage.recorded.crc32 is not None
             has_digest = has_digest and bool(digests.get(path))
             paths.append(path)
         by_crc += has_crc

@@ -174,9 +174,28 @@ def test_what_is_no_tensor_and_what_is_a_piece(
 
 
 def test_shares_that_do_not_follow_one_another(saved: Path, tmp_path: Path) -> None:
-    """A tensor that is divided twice along one dimension, in any order, or in strides, is whole."""
+    """A tensor that is divided twice along one dimension, in any order, or in strides, is whole;
+    what has one storage in every rank is tied.
+    """
     call_cli("reshard", saved / "shares", tmp_path, "--key", "module", "--to", "bin", "-q")
-    assert_equal(load(result(tmp_path)), torch.load(saved / "shares.pt")["module"])
+    found = load(result(tmp_path))
+    assert_equal(found, torch.load(saved / "shares.pt")["module"])
+    assert found["tied.weight"].data_ptr() == found["twice.weight"].data_ptr()
+
+
+@pytest.mark.parametrize("target_format", ["safetensors", "bin"])
+def test_shards_of_fsdp1_are_whole(
+    saved: Path, tmp_path: Path, run_cli: RunCli, target_format: str
+) -> None:
+    """Shards of ranks, of which some have none, and a buffer that all have are the model's; what
+    torch would import for them is said.
+    """
+    call_cli("reshard", saved / "fsdp1", tmp_path, "--to", target_format, "-q")
+    assert_equal(load(result(tmp_path)), torch.load(saved / "fsdp1.pt"))
+    found = run_cli("verify", saved / "fsdp1", "--deep", "--json", code=1).stdout
+    findings = json.loads(found)["findings"]
+    assert {each["code"] for each in findings} == {"pickle-unsafe"}
+    assert all("import __builtin__.getattr:" in each["message"] for each in findings)
 
 
 def test_parts_of_a_sum_are_refused(saved: Path, tmp_path: Path, run_cli: RunCli) -> None:

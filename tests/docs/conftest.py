@@ -15,6 +15,7 @@ from tests.docs.pages import Shell
 from tests.docs.program import served
 from tests.support.safetensors_files import write_floats
 from tests.support.state_dicts import save, write_torch
+from tests.support.zero_files import Trained, step
 
 #: The stand-in for a language model: eleven tensors of two sizes, 4 bytes an element.
 SMALL, LARGE = 4_000, 40_000
@@ -31,7 +32,7 @@ def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`model`: a safetensors file with a config and a tokenizer; `several`: a language model beside
     a vision tower; `mixture`: two experts of a layer; `bert-base-cased`: the reference case, scaled
-    down; `last.ckpt`: what a trainer saved.
+    down; `last.ckpt`: what a trainer saved; `checkpoint-500`: what two ranks of one saved.
     """
     directory = tmp_path_factory.mktemp("checkpoints")
     sizes = {"model.embed_tokens.weight": LARGE}
@@ -66,6 +67,14 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directory / "last.ckpt",
         {"epoch": 3, "state_dict": trained, "optimizer_states": [{"state": {}}]},
     )
+    embedding, mlp = torch.ones(11, 5), torch.ones(7, 5)
+    divided = Trained(
+        ({"embed.weight": embedding, "mlp.weight": mlp},), shared={"head.weight": "embed.weight"}
+    )
+    for name, value in step(divided, 2, 2).items():
+        write_torch(directory / "checkpoint-500" / "global_step500" / name, value)
+    (directory / "checkpoint-500" / "latest").write_text("global_step500\n")
+    (directory / "checkpoint-500" / "config.json").write_text(json.dumps({"model_type": "small"}))
     with pytest.MonkeyPatch.context() as patch:
         scale_down(patch)
         reference.make(str(directory / "bert-base-cased"))

@@ -112,15 +112,37 @@ def _main(directory: Path) -> None:
     more = {each: torch.randn(8, 12) for each in placed}
     (directory / "shares").mkdir(exist_ok=True)
     if dist.get_rank() == 0:
-        torch.save({"module": more}, directory / "shares.pt")
+        tied = {"tied.weight": more["twice.weight"]}
+        torch.save({"module": more | tied}, directory / "shares.pt")
     shares = {
         each: distribute_tensor(more[each], mesh, list(how)) for each, (mesh, how) in placed.items()
     }
+    shares["tied.weight"] = shares["twice.weight"]
     torch.save({"module": shares}, directory / "shares" / name)
     (directory / "sums").mkdir(exist_ok=True)
     sums = {"a.weight": DTensor.from_local(more["strided.weight"], flat, [Partial()])}
     torch.save(sums, directory / "sums" / name)
+    _save_fsdp1(directory, name)
     dist.destroy_process_group()
+
+
+def _save_fsdp1(directory: Path, name: str) -> None:
+    """Save the state dict of a model in FSDP1's way, of each rank its shards."""
+    import torch
+    from torch import distributed as dist
+    from torch import nn
+    from torch.distributed.fsdp import FullyShardedDataParallel, StateDictType
+
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Embedding(7, 5), nn.Linear(5, 9), nn.LayerNorm(1))
+    model.register_buffer("steps", torch.arange(4))
+    if dist.get_rank() == 0:
+        torch.save(model.state_dict(), directory / "fsdp1.pt")
+    wrapped = FullyShardedDataParallel(model, device_id=torch.device("cpu"))
+    with FullyShardedDataParallel.state_dict_type(wrapped, StateDictType.SHARDED_STATE_DICT):
+        shards = wrapped.state_dict()
+    (directory / "fsdp1").mkdir(exist_ok=True)
+    torch.save(shards, directory / "fsdp1" / name)
 
 
 if __name__ == "__main__":

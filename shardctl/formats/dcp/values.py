@@ -5,9 +5,13 @@ Source: `DefaultLoadPlanner.load_bytes` of torch 2.13, which loads it with `weig
 
 from __future__ import annotations
 
-from shardctl.findings import Report
+from collections.abc import Mapping
+
+from shardctl.findings import Finding, Report, report_all
+from shardctl.formats.pickle.machine import Unpickled
+from shardctl.formats.torch.tree import object_of
 from shardctl.formats.torch.zip.reader import TorchZipReader
-from shardctl.model import File
+from shardctl.model import File, Tree
 from shardctl.stores.base import Reader
 
 
@@ -16,4 +20,16 @@ def read_value(reader: Reader, report: Report, name: str) -> File | None:
 
     Everything wrong goes to `report`; None where it cannot be made out what it holds.
     """
-    return TorchZipReader().read_object(reader, report, name)
+
+    def one_entry(
+        pickled: Unpickled,
+        _: object,
+        __: str,
+        report: Report,
+        nbytes: int,
+        lost: Mapping[str, Finding],
+    ) -> Tree:
+        report_all(lost.values(), report)
+        return {name: object_of(pickled, name, nbytes)}
+
+    return TorchZipReader().read_as(reader, report, one_entry)

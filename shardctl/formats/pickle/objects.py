@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TypeGuard
 
 from shardctl.formats.pickle.values import TENSORS, Global, Mapping, Opaque, Sequence, StorageRef
@@ -75,3 +76,17 @@ def kind_of(value: object) -> str:
 _BUILTINS: dict[type, str] = {
     kind: f"builtins.{kind.__name__}" for kind in (str, bytes, int, float, bool, tuple, type(None))
 }
+
+
+def fields_of(value: object) -> dict[object, object]:
+    """Return the attributes of an object; none where it has none."""
+    found = list(dicts_in(value.parts)) if isinstance(value, Opaque) else []
+    return found[0] if len(found) == 1 else {}
+
+
+def dicts_in(parts: Iterable[object]) -> Iterator[dict[object, object]]:
+    """Yield the dicts among the parts of an object, and in the pairs of states among them."""
+    for part in parts:
+        for each in part if isinstance(part, tuple) else (part,):
+            if isinstance(each, Mapping):
+                yield each.items

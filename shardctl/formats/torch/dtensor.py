@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from shardctl.formats.limits import MAX_DIMS, MAX_SIZE
-from shardctl.formats.pickle.values import Mapping, Opaque, Sequence, ViewRef
+from shardctl.formats.limits import MAX_SIZE
+from shardctl.formats.pickle.objects import dicts_in, fields_of
+from shardctl.formats.pickle.values import Opaque, ViewRef
+from shardctl.formats.torch.views import numbers_of
 from shardctl.model import Box, Tensor, contiguous_strides
 from shardctl.text import escape
 
@@ -69,7 +71,7 @@ def local_part(value: object) -> LocalPart | None:
         return None
     # What rebuilds it is called with a function, the class, its arguments, and the state.
     call = value.parts[0] if value.parts else None
-    states = list(_dicts([call[-1]])) if isinstance(call, tuple) and call else []
+    states = list(dicts_in([call[-1]])) if isinstance(call, tuple) and call else []
     state = next((fields for fields in states if "_local_tensor" in fields), {})
     local = state.get("_local_tensor")
     if not isinstance(local, ViewRef):
@@ -112,10 +114,10 @@ def _with_positions(runs: _Runs) -> list[tuple[int, int, int]]:
 
 
 def _placed(spec: object) -> tuple[tuple[int, ...], tuple[_Runs, ...]]:
-    fields = _fields(spec)
+    fields = fields_of(spec)
     shape = _shape(fields.get("tensor_meta"))
-    mesh = _fields(fields.get("mesh"))
-    sizes, coordinate = _mesh_shape(mesh), _numbers(mesh.get("_coordinate_on_dim"))
+    mesh = fields_of(fields.get("mesh"))
+    sizes, coordinate = _mesh_shape(mesh), numbers_of(mesh.get("_coordinate_on_dim"))
     placements = fields.get("placements")
     if not isinstance(placements, tuple):
         raise _UnplacedError("it has no placements")
@@ -131,7 +133,7 @@ def _placed(spec: object) -> tuple[tuple[int, ...], tuple[_Runs, ...]]:
             continue
         if name not in ("Shard", "_StridedShard"):
             raise _UnplacedError(f"it is not a slice: its placement is {escape(name) or 'unknown'}")
-        divided = _fields(placement)
+        divided = fields_of(placement)
         axis, factor = divided.get("dim"), 1
         if name == "_StridedShard":
             found = divided.get("split_factor")
@@ -176,7 +178,7 @@ def _refuse_order(order: object) -> None:
     """Refuse shards of one dimension that were not made in the order of the mesh."""
     for entry in order if isinstance(order, tuple) else ():
         parts = entry.parts[0] if isinstance(entry, Opaque) and entry.parts else entry
-        axes = _numbers(parts[1]) if isinstance(parts, tuple) and len(parts) == 2 else None
+        axes = numbers_of(parts[1]) if isinstance(parts, tuple) and len(parts) == 2 else None
         if axes is None or list(axes) != sorted(axes):
             raise _UnplacedError("it was divided in another order than that of its mesh")
 
@@ -184,7 +186,7 @@ def _refuse_order(order: object) -> None:
 def _shape(meta: object) -> tuple[int, ...]:
     """Return the shape in a `TensorMeta`, which is made of shape, strides and type."""
     parts = meta.parts[0] if isinstance(meta, Opaque) and meta.parts else None
-    shape = _numbers(parts[0]) if isinstance(parts, tuple) and parts else None
+    shape = numbers_of(parts[0]) if isinstance(parts, tuple) and parts else None
     if shape is None or math.prod(filter(None, shape)) > MAX_SIZE:
         raise _UnplacedError("it does not say the shape of the whole")
     return shape
@@ -194,37 +196,15 @@ def _mesh_shape(mesh: dict[object, object]) -> tuple[int, ...] | None:
     ranks = mesh.get("mesh")
     if isinstance(ranks, ViewRef):
         return ranks.shape
-    layout = _fields(mesh.get("_layout"))
+    layout = fields_of(mesh.get("_layout"))
     axes = layout.get("axes")
     if isinstance(axes, tuple):
-        return _counted([_fields(axis).get("shape") for axis in axes])
+        return _counted([fields_of(axis).get("shape") for axis in axes])
     shape = layout.get("shape")
     return _counted(list(shape) if isinstance(shape, tuple) else [shape])
 
 
 def _counted(axes: list[object]) -> tuple[int, ...] | None:
     """Return the number of ranks along each axis, which may be made of several."""
-    sizes = [_numbers(axis if isinstance(axis, tuple) else (axis,)) for axis in axes]
+    sizes = [numbers_of(axis if isinstance(axis, tuple) else (axis,)) for axis in axes]
     return tuple(math.prod(size or ()) for size in sizes) if None not in sizes else None
-
-
-def _numbers(value: object) -> tuple[int, ...] | None:
-    items = value.items if isinstance(value, Sequence) else value
-    if not isinstance(items, list | tuple) or len(items) > MAX_DIMS:
-        return None
-    numbers = tuple(item for item in items if type(item) is int and 0 <= item <= MAX_SIZE)
-    return numbers if len(numbers) == len(items) else None
-
-
-def _fields(value: object) -> dict[object, object]:
-    """Return the attributes of an object; none where it has none."""
-    found = list(_dicts(value.parts)) if isinstance(value, Opaque) else []
-    return found[0] if len(found) == 1 else {}
-
-
-def _dicts(parts: list[object]) -> Iterator[dict[object, object]]:
-    """Yield the dicts among the parts of an object, and in the pairs of states among them."""
-    for part in parts:
-        for each in part if isinstance(part, tuple) else (part,):
-            if isinstance(each, Mapping):
-                yield each.items

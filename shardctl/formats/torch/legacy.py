@@ -25,7 +25,7 @@ from shardctl.formats.pickle.values import (
 from shardctl.formats.torch.findings import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import MAGIC, is_tar_header, looks_like_pickle
 from shardctl.formats.torch.storage_ids import UNTYPED
-from shardctl.formats.torch.tree import TreeError, build_tree
+from shardctl.formats.torch.tree import TreeError, TreeOf, build_tree
 from shardctl.formats.torch.types import QUANTIZED_STORAGES
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
@@ -55,8 +55,12 @@ class TorchLegacyReader:
 
         Returns None where no tensors can be made out.
         """
+        return self.read_as(reader, report, build_tree)
+
+    def read_as(self, reader: Reader, report: Report, tree_of: TreeOf) -> File | None:
+        """Read a file as `read` does; `tree_of` makes its tree of what the fourth pickle holds."""
         try:
-            return _read(reader, report)
+            return _read(reader, report, tree_of)
         except _UnreadableError as error:
             unloadable = Unloadable(report, reader.path)
             unloadable.warn(error.data)
@@ -80,11 +84,11 @@ class _TruncatedError(Exception):
     """The file ends before what its pickles promise."""
 
 
-def _read(reader: Reader, report: Report) -> File | None:
+def _read(reader: Reader, report: Report, tree_of: TreeOf) -> File | None:
     size = reader.version.size
     head, pickles = _pickles(reader)
     try:
-        return _file(reader, report, head, pickles)
+        return _file(reader, report, head, pickles, tree_of)
     except PickleFaultError as fault:
         raise _UnreadableError(
             head, "pickle-invalid", fault.message, fault.hint, fault.offset
@@ -96,7 +100,9 @@ def _read(reader: Reader, report: Report) -> File | None:
         raise _UnreadableError(head, "file-truncated", str(error), _FETCH, size) from None
 
 
-def _file(reader: Reader, report: Report, head: bytes, pickles: list[Unpickled]) -> File:
+def _file(
+    reader: Reader, report: Report, head: bytes, pickles: list[Unpickled], tree_of: TreeOf
+) -> File:
     _, protocol, system, _, keys = (pickled.root for pickled in pickles)
     at = pickles[-1].end
     if is_tar_header(head):
@@ -128,7 +134,7 @@ def _file(reader: Reader, report: Report, head: bytes, pickles: list[Unpickled])
         path=reader.path,
         format="bin",
         version=reader.version,
-        tree=build_tree(pickles[3], storages, reader.path, report, at),
+        tree=tree_of(pickles[3], storages, reader.path, report, at, {}),
         header_sha256=hashlib.sha256(head[:at]).hexdigest(),
         data_offset=at,
         unsafe_globals=unsafe(

@@ -5,7 +5,7 @@ The tree of what a torch file holds, each tensor checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Places
 
 from shardctl.findings import Finding, Report, report_all
@@ -28,16 +28,18 @@ from shardctl.formats.pickle.values import (
     UnknownTensor,
     ViewRef,
 )
-from shardctl.formats.torch.dtensor import LocalPart, boxes_of, local_part
 from shardctl.formats.torch.findings import lost_findings, stray_findings
 from shardctl.formats.torch.names import apart, name_of
 from shardctl.formats.torch.parameters import TensorWithAttributes
+from shardctl.formats.torch.slices import part_of, slice_of
 from shardctl.formats.torch.unread import Held, Search
 from shardctl.formats.torch.views import reach
-from shardctl.model import NonTensor, Slice, Storage, Tensor, Tree
+from shardctl.model import NonTensor, Storage, Tensor, Tree
 from shardctl.text import escape
 
 Node = Tensor | NonTensor | Tree
+#: What makes a tree of a pickle, as `build_tree` does.
+TreeOf = Callable[[Unpickled, Places[str, Storage], str, Report, int, Places[str, Finding]], Tree]
 
 #: The name of a root that is one object instead of a dict.
 ROOT = "(root)"
@@ -170,9 +172,9 @@ class _Builder:
             text = apart(tree, ATTRIBUTES, None) if ATTRIBUTES in tree else ATTRIBUTES
             tree[text] = self._unread(text, "torch.Tensor as an attribute", held)
 
-    def _count(self, characters: int, *, again: bool) -> None:
+    def _count(self, characters: int, *, again: bool, entries: int = 1) -> None:
         self._repeated += again
-        self._entries_left -= 1
+        self._entries_left -= entries
         self._characters_left -= characters
         if self._repeated > MAX_REPEATED or min(self._entries_left, self._characters_left) < 0:
             raise TreeError("the file unfolds to far more than it holds", "save a plain state dict")
@@ -191,9 +193,14 @@ class _Builder:
             return self._directory(item, full, depth + 1)
         if isinstance(item, Opaque | StorageRef | EmptyTensor | ViewRef):
             held = self.search.below(item)
-            part = local_part(item)
+            part = part_of(item)
             if part is not None:
-                return self._slice(part, kind_of(item), held, full, text)
+                found = slice_of(
+                    part, text, kind_of(item), held, lambda view: self._tensor(view, full, text)
+                )
+                # One object can be many entries, and have many boxes in each.
+                self._count(0, again=False, entries=0 if found is None else len(found.boxes))
+                return found
             if held.tensors:
                 return self._unread(
                     text, META if isinstance(item, ViewRef) else kind_of(item), held
@@ -209,27 +216,6 @@ class _Builder:
         ):
             return item.parts[0]
         return item
-
-    def _slice(
-        self, part: LocalPart, kind: str, held: Held, full: str, text: str
-    ) -> NonTensor | None:
-        """The part of a tensor that one rank has; alone it is not read."""
-        local = self._tensor(part.local, full, text)
-        if local is None:
-            return None
-        boxes = () if part.wrong else tuple(boxes_of(part, local))
-        nbytes = sum(ref.nbytes for ref in held.storages.values())
-        return Slice(
-            text,
-            kind,
-            unread=True,
-            storages=len(held.storages),
-            nbytes=nbytes,
-            shape=part.shape,
-            dtype=local.dtype,
-            boxes=boxes,
-            wrong=part.wrong,
-        )
 
     def _unread(self, text: str, kind: str, held: Held) -> NonTensor:
         nbytes = sum(ref.nbytes for ref in held.storages.values())

@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 from shardctl.formats.limits import MAX_DIMS, MAX_SIZE
 from shardctl.formats.pickle.machine import Machine
-from shardctl.formats.pickle.values import StorageRef, ViewRef
+from shardctl.formats.pickle.values import Sequence, StorageRef, ViewRef
 from shardctl.formats.torch.types import torch_packing
 from shardctl.model import Dtype, contiguous_strides
 
@@ -86,3 +86,11 @@ def _unless_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tupl
         size == 1 or step == plain for size, step, plain in zip(shape, strides, usual, strict=True)
     )
     return None if same else strides
+
+
+def numbers_of(value: object) -> tuple[int, ...] | None:
+    """Return a tuple or list of sizes, one for each dimension; None for anything else."""
+    items = value.items if isinstance(value, Sequence) else value
+    if not isinstance(items, list | tuple) or len(items) > MAX_DIMS:
+        return None
+    return tuple(items) if all(map(is_size, items)) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 from shardctl.boxes import fault, is_lattice
@@ -20,6 +21,7 @@ from shardctl.model import (
     Tree,
     made_tensor,
 )
+from shardctl.storages import own_storage
 from shardctl.text import escape, plural
 
 #: What to do about slices that do not fit together.
@@ -29,6 +31,8 @@ COPY_AGAIN = "copy the whole directory again, with the files of all ranks"
 #: What is wrong with a value for which `put` finds no place.
 NO_PLACE = "another entry has the same place in the state dict that was saved"
 _SHOWN = 3
+#: Missing ranks that are listed.
+_MOST_MISSING = 10
 #: Slices of one tensor that need not lie in a lattice: more take too long to compare.
 _MOST_IRREGULAR = 2_000
 
@@ -54,6 +58,19 @@ def slices_of(tensors: Iterable[Tensor]) -> Slices:
     return Slices(count, number, len(paths))
 
 
+def missing_ranks(missing: Iterable[int], path: str) -> Finding | None:
+    """Return the error for ranks without a file, the first of which are listed; None without any.
+
+    `path` is that of one that is there.
+    """
+    ranks = list(islice(missing, _MOST_MISSING))
+    if not ranks:
+        return None
+    more = ", …" if len(ranks) == _MOST_MISSING else ""
+    message = f"the files of some processes are missing: rank {', '.join(map(str, ranks))}{more}"
+    return Finding("shard-set-incomplete", "error", message, COPY_AGAIN, path)
+
+
 def assemble(
     name: str, dtype: Dtype, shape: tuple[int, ...], boxes: Sequence[Box], path: str, report: Report
 ) -> Tensor | None:
@@ -70,7 +87,7 @@ def assemble(
         report(Finding("tensor-slices", "error", wrong, SAVE_AGAIN, path, name))
         return None
     if len(held) == 1:
-        return replace(held[0].tensor, name=name)
+        return own_storage(replace(held[0].tensor, name=name))
     return made_tensor(name, dtype, shape, Assembled(shape, held), name)
 
 

@@ -7,23 +7,29 @@ Source of the names: `filesystem.py` and `_hf_utils.py` of `torch/distributed/ch
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Literal
 
 from shardctl.errors import InputError
 from shardctl.findings import Finding
 from shardctl.formats.dcp.format import DCP, METADATA
 from shardctl.formats.registry import all_suffixes, promised_by
-from shardctl.naming import parse_weights_name
-from shardctl.source.distributed.assemble import COPY_AGAIN
+from shardctl.naming import is_training_state, parse_weights_name
+from shardctl.source.distributed.assemble import missing_ranks
+from shardctl.source.distributed.steps import (
+    LATEST,
+    latest_step,
+    step_files,
+    without_ranks,
+)
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
 #: How processes save: "metadata" is a file that says where every slice is; of "slices", each file
-#: says where its slices begin; of "ranks", each file is the state dict of one process.
-Layout = Literal["metadata", "slices", "ranks"]
+#: says where its slices begin; of "ranks", each file is the state dict of one process; of
+#: "vectors", each file has flat vectors, and one says which parameters lie in them.
+Layout = Literal["metadata", "slices", "ranks", "vectors"]
 
 #: The name that `HuggingFaceStorageWriter` gives to the file of a process, counted from 1.
 _SLICES = re.compile(r"shard-(?P<rank>[0-9]{5,9})-model-[0-9]{5,9}-of-[0-9]{5,9}(?P<suffix>\.\w+)")
@@ -36,8 +42,6 @@ _UNCOUNTED = (
     "cut short"
 )
 _SHOWN = 3
-#: Missing numbers that are listed.
-_MOST_MISSING = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,11 @@ def _divided(store: Store, directory: str, names: Sequence[str]) -> Divided | No
         # A link that leads nowhere is a fault of the checkpoint where its data files are there.
         if kind == "file" or any(is_piece(name) for name in names if name != METADATA):
             return _described(store, directory)
-    return _of_slices(store, directory, names) or _of_ranks(store, directory, names)
+    for layout in (_of_slices, _of_ranks, _of_step):
+        found = layout(store, directory, names)
+        if found is not None:
+            return found
+    return None
 
 
 def _described(store: Store, directory: str) -> Divided:
@@ -139,8 +147,9 @@ def _of_slices(store: Store, directory: str, names: Sequence[str]) -> Divided | 
             code="tensor-slices",
             file=paths[0],
         )
-    missing = _missing({int(match["rank"]) for match in matches}, first=1)
-    findings = (_ranks_missing(missing, paths[0]),) if missing else ()
+    there = {int(match["rank"]) for match in matches}
+    missing = missing_ranks((r for r in range(1, max(there)) if r not in there), paths[0])
+    findings = () if missing is None else (missing,)
     return Divided("slices", paths, matches[0]["suffix"], (_UNCOUNTED,), findings)
 
 
@@ -161,26 +170,36 @@ def _of_ranks(store: Store, directory: str, names: Sequence[str]) -> Divided | N
         return None  # one file alone is looked at as it is, with a warning (`contents.lone_slice`)
     by_rank = {int(match["rank"]): match[0] for match in matches}
     paths = tuple(store.join(directory, by_rank[rank]) for rank in sorted(by_rank))
-    missing = list(islice((r for r in range(sizes[0]) if r not in by_rank), _MOST_MISSING))
-    findings = (_ranks_missing(missing, paths[0]),) if missing else ()
+    missing = missing_ranks((r for r in range(sizes[0]) if r not in by_rank), paths[0])
+    findings = () if missing is None else (missing,)
     return Divided("ranks", paths, matches[0]["suffix"], findings=findings)
+
+
+def _of_step(store: Store, directory: str, names: Sequence[str]) -> Divided | None:
+    """Return a step of ZeRO: the one in the directory, or the one that is named as the latest.
+
+    Weights in the directory itself are taken before the latest step.
+    """
+    paths = step_files(store, directory, names)
+    notes: tuple[str, ...] = ()
+    weights = (name.endswith(all_suffixes()) and not is_training_state(name) for name in names)
+    named = LATEST in names and store.kind(store.join(directory, LATEST)) == "file"
+    if not paths and named and not any(weights):
+        step = latest_step(store, directory)
+        inner = _names(store, step)
+        paths = step_files(store, step, inner)
+        if not paths:
+            raise without_ranks(store, step, inner)
+        notes = (f"'{escape(step)}' is read, the latest step of '{escape(directory)}'",)
+    if not paths:
+        return None
+    suffix = "." + paths[0].rpartition(".")[2]
+    return Divided("vectors", tuple(paths), suffix, notes)
 
 
 def _matching(pattern: re.Pattern[str], names: Sequence[str]) -> list[re.Match[str]]:
     found = [match for match in map(pattern.fullmatch, sorted(names)) if match is not None]
     return [each for each in found if each["suffix"] in all_suffixes() and not is_piece(each[0])]
-
-
-def _missing(ranks: Collection[int], first: int) -> list[int]:
-    """Return the first of the ranks that are missing below the last one."""
-    absent = (rank for rank in range(first, max(ranks)) if rank not in ranks)
-    return list(islice(absent, _MOST_MISSING))
-
-
-def _ranks_missing(missing: Sequence[int], path: str) -> Finding:
-    more = ", …" if len(missing) == _MOST_MISSING else ""
-    message = f"the files of some processes are missing: rank {', '.join(map(str, missing))}{more}"
-    return Finding("shard-set-incomplete", "error", message, COPY_AGAIN, path)
 
 
 def _is_known(name: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from shardctl.findings import Finding, Report
 from shardctl.formats.detection import read_file
-from shardctl.formats.torch.dtensor import is_known
+from shardctl.formats.torch.slices import is_known
 from shardctl.model import Box, File, NonTensor, Slice, Tensor, Tree
 from shardctl.source.absent import absent
 from shardctl.source.distributed.assemble import NO_PLACE, SAVE_AGAIN, assemble, put
@@ -55,9 +55,10 @@ def read_ranks(store: Store, paths: Sequence[str], report: Report, opened: Opene
             unsafe = tuple(name for name in file.unsafe_globals if not is_known(name))
             files.append(replace(file, tree={}, unsafe_globals=unsafe))
     tree: Tree = {}
+    made: dict[object, Tensor] = {}
     for keys, entry in entries.items():
         name = ".".join(keys)
-        value = _value(name, entry, report)
+        value = _value(name, entry, made, report)
         if value is not None and not put(tree, keys, name, value):
             report(Finding("tensor-slices", "error", NO_PLACE, SAVE_AGAIN, entry.path, name))
     return [replace(file, tree=tree) for file in files[:1]] + files[1:]
@@ -69,7 +70,7 @@ def _add(file: File, entries: dict[tuple[str, ...], _Entry]) -> Iterator[Finding
         entry = entries.setdefault(keys, _Entry(value, file.path))
         wrong = _difference(entry.value, value, entry.path)
         if isinstance(value, Slice):
-            wrong = wrong or value.wrong
+            wrong = value.wrong or wrong
             for box in value.boxes:
                 entry.boxes.setdefault((box.start, box.tensor.shape), box)
         if wrong:
@@ -93,11 +94,25 @@ def _difference(first: Tensor | NonTensor, value: Tensor | NonTensor, path: str)
     return ""
 
 
-def _value(name: str, entry: _Entry, report: Report) -> Tensor | NonTensor | None:
+def _value(
+    name: str, entry: _Entry, made: dict[object, Tensor], report: Report
+) -> Tensor | NonTensor | None:
+    """Return an entry of the tree; None for a tensor that cannot be put together.
+
+    `made` are the tensors that were, by what they are made of: with the same boxes they are tied.
+    """
     value = entry.value
     if not isinstance(value, Slice) or value.dtype is None:
         return value if entry.whole else None
     if not entry.whole:
         return None
     boxes = tuple(entry.boxes.values())
-    return assemble(name, value.dtype, value.shape, boxes, entry.path, report)
+    sources = frozenset((box.start, box.tensor.identity) for box in boxes if box.tensor.elements)
+    identity = (value.dtype.name, value.shape, sources)
+    known = made.get(identity)
+    if known is not None:
+        return replace(known, name=name)
+    tensor = assemble(name, value.dtype, value.shape, boxes, entry.path, report)
+    if tensor is not None and sources:
+        made[identity] = tensor
+    return tensor

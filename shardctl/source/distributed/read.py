@@ -7,6 +7,7 @@ from shardctl.model import File
 from shardctl.source.distributed.dcp import read_dcp
 from shardctl.source.distributed.ranks import read_ranks
 from shardctl.source.distributed.slices import read_slices
+from shardctl.source.distributed.zero import read_zero
 from shardctl.source.locate import Located
 from shardctl.source.opened import Opened
 from shardctl.stores.base import Store
@@ -22,4 +23,6 @@ def read_divided(store: Store, located: Located, report: Report, opened: Opened)
         return read_dcp(store, located.directory, report, opened)
     if located.distributed == "ranks":
         return read_ranks(store, located.files, report, opened)
+    if located.distributed == "vectors":
+        return read_zero(store, located.files, report, opened)
     return read_slices(store, located.files, report, opened)

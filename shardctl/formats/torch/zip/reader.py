@@ -21,7 +21,7 @@ from shardctl.formats.pickle.values import PickleFaultError, StorageRef
 from shardctl.formats.sniff import called
 from shardctl.formats.torch.findings import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import looks_like_pickle
-from shardctl.formats.torch.tree import TreeError, build_tree, object_of
+from shardctl.formats.torch.tree import TreeError, TreeOf, build_tree
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
 from shardctl.formats.torch.zip.marks import (
@@ -68,18 +68,12 @@ class TorchZipReader:
 
         Returns None where no tensors can be made out.
         """
-        return self._read(reader, report, None)
+        return self.read_as(reader, report, build_tree)
 
-    def read_object(self, reader: Reader, report: Report, name: str) -> File | None:
-        """Read a file that may hold anything, as one entry of this name: tensors are not read.
-
-        Returns None where it cannot be made out what it holds.
-        """
-        return self._read(reader, report, name)
-
-    def _read(self, reader: Reader, report: Report, whole: str | None) -> File | None:
+    def read_as(self, reader: Reader, report: Report, tree_of: TreeOf) -> File | None:
+        """Read a file as `read` does; `tree_of` makes its tree of what the pickle holds."""
         try:
-            return _Reading(reader, report, whole).file()
+            return _Reading(reader, report, tree_of).file()
         except ZipFaultError as fault:
             kind = zip_kind(reader)
             said = (fault.message, fault.hint) if kind is None else (called(kind), kind.hint)
@@ -89,11 +83,11 @@ class TorchZipReader:
 
 
 class _Reading:
-    """One file being read, as one entry of the name `whole` unless that is None."""
+    """One file being read."""
 
-    def __init__(self, reader: Reader, report: Report, whole: str | None) -> None:
+    def __init__(self, reader: Reader, report: Report, tree_of: TreeOf) -> None:
         self._reader = reader
-        self._whole = whole
+        self._tree_of = tree_of
         self._report = report
         self._absent_crcs = False
 
@@ -210,11 +204,8 @@ class _Reading:
         record: ZipRecord,
     ) -> Tree | None:
         path, nbytes = self._reader.path, record.extent.length
-        if self._whole is not None:
-            report_all(lost.values(), self._report)
-            return {self._whole: object_of(result, self._whole, nbytes)}
         try:
-            return build_tree(result, storages, path, self._report, nbytes, lost)
+            return self._tree_of(result, storages, path, self._report, nbytes, lost)
         except TreeError as error:
             unloadable = Unloadable(self._report, path)
             unloadable.warn(self._read(record), known=result.globals)
