@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from shardctl.api import Location, run_options
+from shardctl.api.settings import Location, run_options
 from shardctl.errors import ShardctlError, UsageError
 from shardctl.model import Tensor
 from shardctl.text import escape

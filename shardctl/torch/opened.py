@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shardctl.api import Location
+from shardctl.api.settings import Location
 from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.engine.sources import Sources
 from shardctl.findings import strict

@@ -10,7 +10,8 @@ from typing import Any, TypedDict, Unpack, cast
 
 import torch
 
-from shardctl.api import Location, noted, run_options
+from shardctl.api.settings import Location, run_options
+from shardctl.api.writing import noted
 from shardctl.commands.prepare import prepare_held
 from shardctl.commands.write import write
 from shardctl.errors import UsageError

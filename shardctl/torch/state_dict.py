@@ -10,7 +10,7 @@ from typing import Self, SupportsIndex
 
 import torch
 
-from shardctl.api import Location
+from shardctl.api.settings import Location
 from shardctl.model import Tensor, contiguous_strides
 from shardctl.streams.pool import default_jobs
 from shardctl.torch.dtypes import torch_dtype, torch_shape
