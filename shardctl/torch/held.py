@@ -46,7 +46,7 @@ def held_checkpoint(
     if refused:
         more = f", and {len(refused) - _SHOWN:,} more" if len(refused) > _SHOWN else ""
         raise InputError(
-            f"cannot save {', '.join(refused[:_SHOWN])}{more}",
+            f"cannot save: {', '.join(refused[:_SHOWN])}{more}",
             hint="turn them into plain tensors with data first, or leave them out",
             code="tensor-unread",
             file=WEIGHTS,

@@ -15,6 +15,7 @@ from shardctl.model import Tensor
 from shardctl.text import escape
 from shardctl.torch.dtypes import not_plain, torch_dtype, torch_shape
 from shardctl.torch.fill import Fill, Progress, fill
+from shardctl.torch.hooks import Adapted, adapted, persistent_names, run_after_load
 from shardctl.torch.mismatch import mismatch, partly_loaded
 from shardctl.torch.opened import Opened, read_headers
 from shardctl.torch.placement import DISK, Device, DeviceMap, devices, leave_on_disk, main_device
@@ -40,6 +41,7 @@ def load_sharded_checkpoint(
     device: Device | None = None,
     dtype: torch.dtype | None = None,
     key: str | None = None,
+    variant: str | None = None,
     rename: Rename | None = None,
     device_map: DeviceMap | None = None,
     jobs: int | None = None,
@@ -56,43 +58,63 @@ def load_sharded_checkpoint(
     ones, `device` where they are made. `device_map` gives a device by prefixes of names, and
     includes `assign`; what is on "disk" stays there and is read whenever its module is used.
 
-    `key` chooses the state dict of a training checkpoint. `rename` maps names of the checkpoint to
-    those of the model: by prefixes, where None leaves tensors out, or a function.
+    `key` chooses the state dict of a training checkpoint, `variant` one of several checkpoints in a
+    directory. `rename` maps names of the checkpoint to those of the model: by prefixes, where None
+    leaves tensors out, or a function. Hooks by which modules of the model rename tensors, leave
+    some out or add some are called as by `load_state_dict`.
 
     With `strict`, missing or unexpected keys are an error; shapes that differ always are. Raises
-    MismatchError for these, with all of them in torch's words; InputError for a damaged checkpoint
-    or parameters that are not plain data; UsageError for settings that contradict each other.
-    Nothing is changed then. Raises PartlyLoadedError, with the names of the new tensors, where
-    reading fails later.
+    MismatchError for these, with all of them in torch's words; InputError for a damaged checkpoint;
+    UsageError for parameters that are not plain data, tensors that a hook would compute, and
+    settings that contradict each other. Nothing is changed then. Raises PartlyLoadedError, with the
+    names of the new tensors, where reading fails later.
     """
     how = _How(assign or device_map is not None, device, dtype, device_map or {})
     run = run_options(jobs, restart=False)
-    opened = read_headers(folder, key)
-    tensors = renamed(opened.tensors, rename)
-    aliases = {new for new, each in tensors.items() if each.name in opened.checkpoint.aliases}
+    opened = read_headers(folder, key, variant)
     places = places_of(model)
     _refuse(
         {place.names[0]: not_plain(place.tensor) for place in places},
         hint="load into a model of plain tensors, before it is distributed or quantised",
     )
-    persistent = list(model.state_dict(keep_vars=True))
-    found = match(places, persistent, tensors, aliases)
-    if found.shapes or (strict and (found.missing or found.unexpected)):
+    taken = adapted(model, renamed(opened.tensors, rename), assign=how.assign)
+    found = _matched(model, places, taken, opened)
+    if found.shapes or taken.errors or (strict and (found.missing or found.unexpected)):
         missing, unexpected = (found.missing, found.unexpected) if strict else ((), ())
-        raise mismatch(type(model).__name__, missing, unexpected, found.shapes)
+        raise mismatch(type(model).__name__, missing, unexpected, found.shapes, taken.errors)
     _warn_of_no_data(places, found, how)
     read, kept = _divided(places, found, how)
     fills = [
         Fill(place.names[0], tensor, how.target(place, tensor, device))
         for place, tensor, device in read
     ]
+    lazy = StateDict(opened, main_device(how.device_map))
+    extra = [(module, lazy[tensor.name]) for module, tensor in taken.extra]
     _fill(opened, fills, run.jobs, how)
     if how.assign:
         for (place, _, _), each in zip(read, fills, strict=True):
             place.replace(each.target)
+    for place, value in found.given:
+        place.set(value, assign=how.assign)
+    for module, state in extra:
+        module.set_extra_state(state)
     if kept:
-        leave_on_disk(kept, StateDict(opened, main_device(how.device_map)), dtype)
-    return IncompatibleKeys(found.missing, found.unexpected)
+        leave_on_disk(model, kept, lazy, dtype)
+    incompatible = IncompatibleKeys(found.missing, found.unexpected)
+    run_after_load(model, incompatible)
+    return incompatible
+
+
+def _matched(model: torch.nn.Module, places: list[Place], taken: Adapted, opened: Opened) -> Match:
+    """Compare a model with what its modules take. Raises UsageError for what they would compute."""
+    names = {name for place in places for name in place.names}
+    _refuse(
+        {name: "is computed by the model's own code" for name in taken.computed if name in names},
+        hint="give `shardctl.torch.open(…)` to the model's `load_state_dict`, which computes it",
+    )
+    aliases = {new for new, each in taken.tensors.items() if each.name in opened.checkpoint.aliases}
+    persistent = list(persistent_names(model, [module for module, _ in taken.extra]))
+    return match(places, persistent, taken.tensors, taken.values, aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +183,7 @@ def _refuse(reasons: Mapping[str, str | None], hint: str) -> None:
     refused = [f"'{escape(name)}' {reason}" for name, reason in reasons.items() if reason]
     if refused:
         more = f", and {len(refused) - _SHOWN:,} more" if len(refused) > _SHOWN else ""
-        raise UsageError(f"cannot load {', '.join(refused[:_SHOWN])}{more}", hint=hint)
+        raise UsageError(f"cannot load: {', '.join(refused[:_SHOWN])}{more}", hint=hint)
 
 
 def _unfillable(tensor: torch.Tensor) -> str | None:
@@ -178,7 +200,7 @@ def _warn_of_no_data(places: Sequence[Place], found: Match, how: _How) -> None:
     """Warn of tensors on the meta device that stay without data although no key is missing."""
     if not how.assign:
         return
-    filled = {id(place.tensor) for place, _ in found.pairs}
+    filled = {id(place.tensor) for place, _ in (*found.pairs, *found.given)}
     missing = set(found.missing)
     empty = [
         place.names[0]

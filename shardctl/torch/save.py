@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping
-from typing import Any, TypedDict, Unpack, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack, cast
 
 import torch
 
@@ -16,9 +16,16 @@ from shardctl.commands.prepare import prepare_held
 from shardctl.commands.write import write
 from shardctl.errors import UsageError
 from shardctl.formats.registry import DEFAULT
-from shardctl.planning.keywords import WriteKeywords, options_from
+from shardctl.planning.keywords import SelectionKeywords, WriteKeywords, options_from
 from shardctl.planning.plan import Plan
-from shardctl.planning.request import Order, Replace, Tied
+from shardctl.planning.request import (
+    Companions,
+    Experts,
+    ExpertsAction,
+    Order,
+    Replace,
+    Tied,
+)
 from shardctl.stores.registry import open_store
 from shardctl.streams.progress import Observer, Silent
 from shardctl.torch.held import held_checkpoint
@@ -29,7 +36,7 @@ CONFIG = "config.json"
 _DEFAULT_SIZE = "5GB"
 
 
-class SaveKeywords(TypedDict, total=False):
+class SaveKeywords(SelectionKeywords, total=False):
     """What else `save_sharded` takes: the settings of `shardctl.write` that make sense here."""
 
     num_shards: int | None
@@ -38,9 +45,13 @@ class SaveKeywords(TypedDict, total=False):
     order: Order
     name: str | None
     variant: str | None
+    group_by: str | None
+    experts: Experts | ExpertsAction | None
+    dtype: str | None
+    keep_dtype: str | Sequence[str]
     drop_non_tensors: bool
     tied: Tied
-    companions: bool
+    companions: Companions
     replace: Replace
     replace_companions: bool
     read_back: bool
@@ -65,8 +76,9 @@ def save_sharded(
     among the `options` take its place. `metadata` are string pairs for files that have room for
     them. The bytes are written from the tensors' own memory, `jobs` files at once; they must not
     change meanwhile. Tied tensors and views are kept where the format can, else recorded, as
-    `tied` says. The `config.json` of a model that has a config is written too, and replaces an
-    older one together with the weights (unless `replace_companions` is false).
+    `tied` says. The `config.json` of a model that has a config is written too, unless `companions`
+    is "none", and replaces an older one together with the weights (unless `replace_companions` is
+    false).
 
     A directory that holds a checkpoint is refused, unless `replace` is given; the old files are
     removed when the new ones are complete. A save that was interrupted is resumed by the same call:

@@ -240,6 +240,34 @@ def test_a_model_of_other_than_plain_tensors_is_refused(saved: Path) -> None:
                 load_sharded_checkpoint(model, saved, assign=assign)
 
 
+def test_autograd_sees_that_weights_changed(saved: Path) -> None:
+    """A graph that still needs the old weights is refused, and gives no wrong gradients."""
+    from shardctl.torch import load_sharded_checkpoint
+
+    model = net()
+    loss = model[0](torch.ones(1, 6, requires_grad=True)).sum()
+    load_sharded_checkpoint(model, saved)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_variant_is_chosen(tmp_path: Path) -> None:
+    """Of several checkpoints in one directory the one that is named is read."""
+    from shardctl.torch import load_sharded_checkpoint, save_sharded
+    from shardctl.torch import open as open_state
+
+    save_sharded(net(), tmp_path)
+    save_sharded(net(3.0), tmp_path, variant="ema", num_shards=2)
+    model = net(9.0)
+    load_sharded_checkpoint(model, tmp_path, variant="ema")
+    assert_equal(model.state_dict(), net(3.0).state_dict())
+    for variant, value in (("ema", 3.0), (None, 0.5), ("", 0.5)):
+        with open_state(tmp_path, variant=variant) as weights:
+            assert weights["0.weight"][0, 0] == value
+    with pytest.raises(shardctl.MissingError, match="int8"):
+        open_state(tmp_path, variant="int8")
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 

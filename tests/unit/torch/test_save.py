@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 FORMATS = ("safetensors", "bin")
+PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 
 
 def floats(count: int = 6, size: int = 100) -> dict[str, Any]:
@@ -54,6 +55,44 @@ def test_bytes_are_those_of_the_commands(tmp_path: Path) -> None:
     assert files == sorted(path.name for path in (tmp_path / "saved").iterdir())
     for name in files:
         assert (tmp_path / "split" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"dtype": "bf16", "keep_dtype": "*.bias"},
+    {"exclude": ["*.bias"], "add_prefix": "model.", "rename": [("weight", "w")]},
+    {"group_by": r"(layers\.\d+)\.", "max_shard_size": 100},
+    {"experts": "stack"},
+    {"order": "natural", "name": "weights", "variant": "x", "num_shards": 3},
+    {"single": True, "checksums": True, "read_back": True},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda each: next(iter(each)))
+def test_settings_are_those_of_the_commands(settings: dict[str, Any], tmp_path: Path) -> None:
+    """Each does to tensors in memory what it does to a file of them."""
+    from shardctl.torch import save_sharded
+
+    names = ("layers.10.w.weight", "layers.2.w.bias", "layers.2.w.weight")
+    experts = (f"layers.0.mlp.experts.{e}.{part}.weight" for e in (0, 1) for part in PROJECTIONS)
+    state = {name: torch.randn(4, 6) for name in (*names, *experts)}
+    torch.save(state, tmp_path / "model.bin")
+    source, target = tmp_path / "model.bin", tmp_path / "one"
+    shardctl.write(source, target, format="safetensors", record=False, **settings)
+    save_sharded(state, tmp_path / "two", **settings)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "two").iterdir())
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_keywords_are_those_of_write() -> None:
+    """The settings of `save_sharded` have the types that those of `write` have."""
+    from shardctl.planning.keywords import WriteKeywords
+    from shardctl.torch.save import SaveKeywords
+
+    of_write, of_save = get_type_hints(WriteKeywords), get_type_hints(SaveKeywords)
+    own = {"max_shard_size", "format", "key", "layout", "accept_damage"}
+    assert of_save == {name: kind for name, kind in of_write.items() if name not in own}
 
 
 def test_the_plan_and_the_progress(tmp_path: Path) -> None:
