@@ -1,11 +1,13 @@
-"""Save or load a model in one of several ways, and print the seconds and the peak memory.
+"""Save or load a model in one of several ways, and print the seconds and the memory it took.
 
     python -m benchmarks.models WAY HIDDEN SOURCE TARGET [--cold]
 
 Each runs in a new process. The model (a Llama in bfloat16, of 8 heads and HIDDEN), the imports and
 whatever else comes first are not timed. The peak is that of the resident set above what was there
-before, and above the new model where one is made; pages of memory maps count in it. A save ends
-when the files are durable. With `--cold` the files of SOURCE are dropped from the page cache first.
+before, and above the new model where one is made; pages of memory maps count in it. `mapped` are
+the bytes of files that are mapped in the end and were not before: a tensor that lies there has no
+memory else. A save ends when the files are durable. With `--cold` the files of SOURCE are
+dropped from the page cache first.
 """
 
 from __future__ import annotations
@@ -196,14 +198,15 @@ def main(way: str, hidden: str, source: str, target: str, *how: str) -> None:
     nbytes = sum(each.nbytes for each in model.parameters()) if way.startswith("new") else 0
     if "--cold" in how:
         drop(source)
-    before = _status("VmRSS")
+    before, files = _status("VmRSS"), _status("RssFile")
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")  # VmHWM counts from here on: proc(5)
     begun = time.perf_counter()
     held = WAYS[way](model, source, target)
     seconds = time.perf_counter() - begun
     peak = max(_status("VmHWM") - before - nbytes, 0)
-    print(json.dumps({"seconds": seconds, "peak": peak}))
+    mapped = max(_status("RssFile") - files, 0)
+    print(json.dumps({"seconds": seconds, "peak": peak, "mapped": mapped}))
     del held
 
 

@@ -22,14 +22,30 @@ are compared with the source, but for the cast.""",
     ),
     "python": (
         "Models in memory",
-        """On $filesystem, a Llama of $size in bfloat16, saved and loaded from Python. Imports and
-the making of the model are not timed. `save` ends when the files are durable, and its yardstick is
-a `cp` of the same directory. `fill` reads into the memory of a model that is there; `new` makes its
-tensors, and every page is then touched, so that mapped files are read too. `cold`: the files were
-dropped from the page cache. Peak memory is what the process had at most above what it had before
-the work, and above the new model; pages of mapped files count. `transformers` is `save_pretrained`
-and `from_pretrained`, `accelerate` is `load_checkpoint_in_model`, `safetensors` is `load_model`;
-`torch.load` has `mmap=True` and `assign=True`, so that its tensors stay mapped files.""",
+        """On $filesystem, a Llama of $size in bfloat16, saved and loaded from Python, each time in
+a new process. Imports are not timed, nor is the making of the model, except in `from_pretrained`,
+which makes another one.
+
+- `save` writes the model as safetensors, or as a `.bin`, until the files are durable. The yardstick
+  is `cp -r` of the same directory, and a sync.
+- `fill` reads a file into the memory of a model that is there.
+- `new` makes the tensors of a model without data, and uses each page of them once, so that what is
+  only mapped is read too.
+- `warm`: the files are in the page cache. `cold`: they were dropped from it, and come from the
+  disk.
+
+Peak memory is what the process had at most above what it had before the work, and above the new
+model; pages of mapped files count. "Mapped" are bytes of files that are part of its memory in the
+end. Where that is the size of the model, the tensors have no other memory: they are pages of
+the page cache, which the system may drop and read again; a parameter that is changed gets copies of
+them; and the process is killed (SIGBUS) where the file is cut short meanwhile. Where it is next to
+nothing, the tensors are memory of the process, and the file is no longer needed: so end `fill`, and
+`new` of shardctl. Compare rows that end alike.
+
+`transformers` is `save_pretrained` and `from_pretrained`, `huggingface_hub` is
+`save_torch_state_dict`, `accelerate` is `load_checkpoint_in_model`, `safetensors` is `load_model`,
+`fastsafetensors` its loader on the CPU; `torch.load` has `mmap=True`, and what it loads is assigned
+to the model.""",
     ),
     "xfs": (
         "Where the filesystem shares blocks",
