@@ -98,6 +98,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     "safetensors": ("safetensors", "torch"),
     "torch.save": ("torch",),
     "torch.load": ("torch",),
+    "torch.load, mmap": ("torch",),
     "fastsafetensors": ("fastsafetensors", "torch"),
     "dcp_to_torch_save": ("torch",),
     "consolidate_safetensors_files": ("safetensors", "torch"),

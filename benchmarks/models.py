@@ -120,6 +120,13 @@ def _new_shardctl(model: Any, source: str, _: str) -> None:
     _use(model)
 
 
+def _new_mapped(model: Any, source: str, _: str) -> None:
+    from shardctl.torch import load_sharded_checkpoint
+
+    load_sharded_checkpoint(model, source, assign=True, mmap=True)
+    _use(model)
+
+
 def _new_transformers(_: Any, source: str, __: str) -> Any:
     from transformers import LlamaForCausalLM
 
@@ -128,11 +135,18 @@ def _new_transformers(_: Any, source: str, __: str) -> Any:
     return model
 
 
-def _new_torch(model: Any, source: str, _: str) -> None:
+def _new_torch(model: Any, source: str, _: str, *, mmap: bool = False) -> None:
     import torch
 
     (path,) = glob.glob(os.path.join(source, "*.bin"))
-    model.load_state_dict(torch.load(path, mmap=True, weights_only=True), assign=True)
+    model.load_state_dict(torch.load(path, mmap=mmap, weights_only=True), assign=True)
+    _use(model)
+
+
+def _new_safetensors(model: Any, source: str, _: str) -> None:
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(os.path.join(source, "model.safetensors")), assign=True)
     _use(model)
 
 
@@ -170,7 +184,10 @@ WAYS: dict[str, Work] = {
     "fill-safetensors": _fill_safetensors,
     "new-shardctl": _new_shardctl,
     "new-transformers": _new_transformers,
+    "new-shardctl, mmap": _new_mapped,
+    "new-safetensors": _new_safetensors,
     "new-torch.load": _new_torch,
+    "new-torch.load, mmap": lambda *given: _new_torch(*given, mmap=True),
     "new-fastsafetensors": _new_fastsafetensors,
 }
 

@@ -39,13 +39,13 @@ model; pages of mapped files count. "Mapped" are bytes of files that are part of
 end. Where that is the size of the model, the tensors have no other memory: they are pages of
 the page cache, which the system may drop and read again; a parameter that is changed gets copies of
 them; and the process is killed (SIGBUS) where the file is cut short meanwhile. Where it is next to
-nothing, the tensors are memory of the process, and the file is no longer needed: so end `fill`, and
-`new` of shardctl. Compare rows that end alike.
+nothing, the tensors are memory of the process, and the file is no longer needed. Compare rows that
+end alike.
 
 `transformers` is `save_pretrained` and `from_pretrained`, `huggingface_hub` is
-`save_torch_state_dict`, `accelerate` is `load_checkpoint_in_model`, `safetensors` is `load_model`,
-`fastsafetensors` its loader on the CPU; `torch.load` has `mmap=True`, and what it loads is assigned
-to the model.""",
+`save_torch_state_dict`, `accelerate` is `load_checkpoint_in_model`, `fastsafetensors` its loader on
+the CPU. `safetensors` fills by `load_model`, and makes new tensors by `load_file`; what that and
+`torch.load` return is assigned to the model.""",
     ),
     "xfs": (
         "Where the filesystem shares blocks",

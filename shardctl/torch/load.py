@@ -16,6 +16,7 @@ from shardctl.text import escape
 from shardctl.torch.dtypes import not_plain, torch_dtype, torch_shape
 from shardctl.torch.fill import Fill, Progress, fill
 from shardctl.torch.hooks import Adapted, adapted, persistent_names, run_after_load
+from shardctl.torch.mapped import MappedFiles
 from shardctl.torch.mismatch import mismatch, partly_loaded
 from shardctl.torch.opened import Opened, read_headers
 from shardctl.torch.placement import DISK, Device, DeviceMap, devices, leave_on_disk, main_device
@@ -38,6 +39,7 @@ def load_sharded_checkpoint(
     *,
     strict: bool = True,
     assign: bool = False,
+    mmap: bool = False,
     device: Device | None = None,
     dtype: torch.dtype | None = None,
     key: str | None = None,
@@ -56,7 +58,9 @@ def load_sharded_checkpoint(
     With `assign` parameters are replaced by new ones, of the types that the checkpoint has, in the
     place of such on the meta device, for example; `dtype` is another type for the floating-point
     ones, `device` where they are made. `device_map` gives a device by prefixes of names, and
-    includes `assign`; what is on "disk" stays there and is read whenever its module is used.
+    includes `assign`; what is on "disk" stays there and is read whenever its module is used. With
+    `mmap` new tensors on the CPU lie in the files themselves where they can: nothing is read until
+    it is used, and a file must not be changed or cut short as long as the model lives.
 
     `key` chooses the state dict of a training checkpoint, `variant` one of several checkpoints in a
     directory. `rename` maps names of the checkpoint to those of the model: by prefixes, where None
@@ -69,7 +73,7 @@ def load_sharded_checkpoint(
     settings that contradict each other. Nothing is changed then. Raises PartlyLoadedError, with the
     names of the new tensors, where reading fails later.
     """
-    how = _How(assign or device_map is not None, device, dtype, device_map or {})
+    how = _How(assign or device_map is not None, mmap, device, dtype, device_map or {})
     run = run_options(jobs, restart=False)
     opened = read_headers(folder, key, variant)
     places = places_of(model)
@@ -84,16 +88,19 @@ def load_sharded_checkpoint(
         raise mismatch(type(model).__name__, missing, unexpected, found.shapes, taken.errors)
     _warn_of_no_data(places, found, how)
     read, kept = _divided(places, found, how)
+    mapped = _mapped(opened, read, how)
     fills = [
         Fill(place.names[0], tensor, how.target(place, tensor, device))
         for place, tensor, device in read
+        if place.names[0] not in mapped
     ]
     lazy = StateDict(opened, main_device(how.device_map))
     extra = [(module, lazy[tensor.name]) for module, tensor in taken.extra]
     _fill(opened, fills, run.jobs, how)
     if how.assign:
-        for (place, _, _), each in zip(read, fills, strict=True):
-            place.replace(each.target)
+        made = {each.name: each.target for each in fills} | mapped
+        for place, _, _ in read:
+            place.replace(made[place.names[0]])
     for place, value in found.given:
         place.set(value, assign=how.assign)
     for module, state in extra:
@@ -122,6 +129,7 @@ class _How:
     """How tensors are made: in the place of the model's, or in its memory."""
 
     assign: bool
+    mmap: bool
     device: Device | None
     dtype: torch.dtype | None
     device_map: DeviceMap
@@ -132,6 +140,11 @@ class _How:
                 "`device` and `dtype` say how new tensors are made, and the model's own are filled",
                 hint="add `assign=True`, or move the model with `model.to` first",
             )
+        if self.mmap and not self.assign:
+            raise UsageError(
+                "`mmap` puts tensors of files in the place of the model's, and those are filled",
+                hint="add `assign=True`",
+            )
         if self.device is not None and self.device_map:
             raise UsageError(
                 "`device` and `device_map` cannot be used together", hint="give just one of them"
@@ -141,10 +154,17 @@ class _How:
         """Return the tensor to be filled for a place."""
         if not self.assign:
             return place.tensor.detach()
+        return torch.empty(torch_shape(tensor), dtype=self.dtype_of(tensor), device=device)
+
+    def dtype_of(self, tensor: Tensor) -> torch.dtype:
+        """Return the type that a new tensor gets."""
         own = torch_dtype(tensor)
-        if self.dtype is not None and own.is_floating_point:
-            own = self.dtype
-        return torch.empty(torch_shape(tensor), dtype=own, device=device)
+        return own if self.dtype is None or not own.is_floating_point else self.dtype
+
+    def maps(self, tensor: Tensor, device: Device) -> bool:
+        """Whether a new tensor can be the one in the file."""
+        on_cpu = torch.device(device).type == "cpu"
+        return self.mmap and on_cpu and self.dtype_of(tensor) == torch_dtype(tensor)
 
     def device_of(self, place: Place) -> Device:
         """Return where the new tensor of a place is made, without a map."""
@@ -176,6 +196,19 @@ def _divided(
     placed = [(place, tensor, by_place[id(place)]) for place, tensor in found.pairs]
     kept = [(place, tensor.name) for place, tensor, device in placed if device == DISK]
     return [each for each in placed if each[2] != DISK], kept
+
+
+def _mapped(
+    opened: Opened, read: Sequence[tuple[Place, Tensor, Device]], how: _How
+) -> dict[str, torch.Tensor]:
+    """Return the tensors that are those in the files, by the first names of their places."""
+    files = MappedFiles(opened)
+    found = (
+        (place.names[0], files.tensor(tensor))
+        for place, tensor, device in read
+        if how.maps(tensor, device)
+    )
+    return {name: tensor for name, tensor in found if tensor is not None}
 
 
 def _refuse(reasons: Mapping[str, str | None], hint: str) -> None:

@@ -30,7 +30,7 @@ class StateDict(Mapping[str, torch.Tensor]):
         self._opened = opened
         self._device = torch.device(device)
         self._sources = opened.sources()
-        # One that nobody closes must not keep files open.
+        # One that is never closed must not keep files open.
         weakref.finalize(self, self._sources.close)
         self.metadata: Mapping[str, str] = dict(opened.checkpoint.metadata)
         self.files = opened.files
