@@ -138,6 +138,6 @@ def verify(
 
 def _check_selection(function: str, selection: SelectionKeywords) -> None:
     """Raise TypeError for an argument that does not exist."""
-    unknown = selection.keys() - SelectionKeywords.__annotations__.keys()
+    unknown = selection.keys() - SelectionKeywords.__optional_keys__
     if unknown:
         raise TypeError(f"{function}() got an unexpected keyword argument '{min(unknown)}'")

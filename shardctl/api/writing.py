@@ -133,7 +133,14 @@ class _Ends:
 
 
 def _asked(function: str, request: WriteOptions | None, options: WriteKeywords) -> WriteOptions:
-    """Return what to write. Raises UsageError where it is said twice, and as `options_from`."""
+    """Return what to write.
+
+    Raises UsageError where it is said twice and as `options_from`, and TypeError for an argument
+    that does not exist.
+    """
+    unknown = options.keys() - WriteKeywords.__optional_keys__
+    if unknown:
+        raise TypeError(f"{function}() got an unexpected keyword argument '{min(unknown)}'")
     if request is None:
         return options_from(options)
     if options:

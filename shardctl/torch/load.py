@@ -73,7 +73,12 @@ def load_sharded_checkpoint(
     settings that contradict each other. Nothing is changed then. Raises PartlyLoadedError, with the
     names of the new tensors, where reading fails later.
     """
-    how = _How(assign or device_map is not None, mmap, device, dtype, device_map or {})
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(
+            f"cannot load into a {type(model).__qualname__}",
+            hint="give a model; `shardctl.torch.open` gives tensors without one",
+        )
+    how = _How(assign or device_map is not None, mmap, device, dtype, device_map)
     run = run_options(jobs, restart=False)
     opened = read_headers(folder, key, variant)
     places = places_of(model)
@@ -94,7 +99,7 @@ def load_sharded_checkpoint(
         for place, tensor, device in read
         if place.names[0] not in mapped
     ]
-    lazy = StateDict(opened, main_device(how.device_map))
+    lazy = StateDict(opened, main_device(how.device_map or {}))
     extra = [(module, lazy[tensor.name]) for module, tensor in taken.extra]
     _fill(opened, fills, run.jobs, how)
     if how.assign:
@@ -132,7 +137,7 @@ class _How:
     mmap: bool
     device: Device | None
     dtype: torch.dtype | None
-    device_map: DeviceMap
+    device_map: DeviceMap | None
 
     def __post_init__(self) -> None:
         if not self.assign and (self.device is not None or self.dtype is not None):
@@ -145,7 +150,12 @@ class _How:
                 "`mmap` puts tensors of files in the place of the model's, and those are filled",
                 hint="add `assign=True`",
             )
-        if self.device is not None and self.device_map:
+        if self.device_map is not None and not isinstance(self.device_map, Mapping):
+            raise UsageError(
+                f"`device_map` is a {type(self.device_map).__name__}",
+                hint="give a dictionary, such as Accelerate's `infer_auto_device_map` makes",
+            )
+        if self.device is not None and self.device_map is not None:
             raise UsageError(
                 "`device` and `device_map` cannot be used together", hint="give just one of them"
             )
@@ -189,7 +199,7 @@ def _divided(
         torch_dtype(tensor)
     where = (
         devices(places, how.device_map)
-        if how.device_map
+        if how.device_map is not None
         else [how.device_of(place) for place in places]
     )
     by_place = {id(place): device for place, device in zip(places, where, strict=True)}

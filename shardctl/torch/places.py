@@ -120,10 +120,16 @@ def match(
 def renamed(tensors: Mapping[str, Tensor], rename: Rename | None) -> dict[str, Tensor]:
     """Return the tensors under the names that `rename` gives them.
 
-    Of several prefixes the longest counts. Raises UsageError where two tensors get one name.
+    Of several prefixes the longest counts. Raises UsageError where two tensors get one name, and
+    for a `rename` of other kinds, or that gives other than text.
     """
     if rename is None:
         return dict(tensors)
+    if not callable(rename) and not isinstance(rename, Mapping):
+        raise UsageError(
+            f"`rename` is a {type(rename).__name__}",
+            hint='give a mapping of prefixes, such as {"module.": ""}, or a function',
+        )
     given = rename if callable(rename) else _by_prefix(rename)
     found: dict[str, Tensor] = {}
     before: dict[str, str] = {}
@@ -131,6 +137,12 @@ def renamed(tensors: Mapping[str, Tensor], rename: Rename | None) -> dict[str, T
         new = given(name)
         if new is None:
             continue
+        if not isinstance(new, str):
+            raise UsageError(
+                f"`rename` gives '{escape(name)}' a {type(new).__name__} as its name",
+                hint="give text, or None for the tensors to leave out",
+                tensor=name,
+            )
         if new in found:
             raise UsageError(
                 f"`rename` gives '{escape(before[new])}' and '{escape(name)}' one name, "

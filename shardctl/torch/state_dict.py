@@ -48,6 +48,10 @@ class StateDict(Mapping[str, torch.Tensor]):
     def __contains__(self, name: object) -> bool:
         return name in self._opened.tensors
 
+    def __reduce__(self) -> tuple[type[StateDict], tuple[Opened, torch.device]]:
+        # A copy, in this process or another, has separate open files.
+        return StateDict, (self._opened, self._device)
+
     def __repr__(self) -> str:
         return f"<StateDict of {len(self)} tensors in {', '.join(self.files)}>"
 

@@ -198,17 +198,23 @@ def test_key_and_rename_choose_and_name_the_tensors(tmp_path: Path) -> None:
         {"dtype": torch.float16},
         {"device": "cpu", "device_map": {"": "cpu"}},
         {"device_map": {"0": "cpu"}},
+        {"device_map": {}},
+        {"device_map": "auto"},
+        {"rename": "0."},
+        {"rename": len},
         {"jobs": 0},
     ],
     ids=str,
 )
 def test_settings_that_contradict_each_other(settings: dict[str, Any], saved: Path) -> None:
-    """They are refused before anything changes."""
+    """They are refused before anything changes, as are those of a wrong kind."""
     from shardctl.torch import load_sharded_checkpoint
 
     model = net(9.0)
     with pytest.raises(shardctl.UsageError):
         load_sharded_checkpoint(model, saved, **settings)
+    with pytest.raises(shardctl.UsageError, match="cannot load into a OrderedDict"):
+        load_sharded_checkpoint(model.state_dict(), saved)
     assert_equal(model.state_dict(), net(9.0).state_dict())
 
 

@@ -85,13 +85,24 @@ def test_settings_are_those_of_the_commands(settings: dict[str, Any], tmp_path: 
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_arguments_of_a_wrong_kind(tmp_path: Path) -> None:
+    """They are errors that name them, before anything is written."""
+    from shardctl.torch import save_sharded
+
+    with pytest.raises(TypeError, match=r"save_sharded\(\) got .* 'layout'"):
+        save_sharded(floats(), tmp_path / "m", layout="compact")  # type: ignore[call-arg] # what is tested
+    with pytest.raises(shardctl.UsageError, match="`metadata`"):
+        save_sharded(floats(), tmp_path / "m", metadata={"step": 7})  # type: ignore[dict-item] # what is tested
+    assert not (tmp_path / "m").exists()
+
+
 def test_keywords_are_those_of_write() -> None:
     """The settings of `save_sharded` have the types that those of `write` have."""
     from shardctl.planning.keywords import WriteKeywords
     from shardctl.torch.save import SaveKeywords
 
     of_write, of_save = get_type_hints(WriteKeywords), get_type_hints(SaveKeywords)
-    own = {"max_shard_size", "format", "key", "layout", "accept_damage"}
+    own = {"max_shard_size", "format", "layout", "accept_damage"}
     assert of_save == {name: kind for name, kind in of_write.items() if name not in own}
 
 
@@ -149,6 +160,7 @@ def refused() -> dict[str, Any]:
         "FakeTensor": fake,
         "no shape yet": torch.nn.parameter.UninitializedParameter(),
         "memory was freed": freed,
+        "has no memory": torch._to_functional_tensor(torch.ones(3)),
         "torch.bits8": torch.zeros(3, dtype=torch.uint8).view(torch.bits8),
     }
 
@@ -201,8 +213,12 @@ def test_values_that_are_not_tensors(tmp_path: Path) -> None:
         save_sharded(state, tmp_path / "model")
     plan = save_sharded(state, tmp_path / "model", drop_non_tensors=True)
     assert plan.notes == ("left out (not a tensor: builtins.int): step",)
-    with pytest.raises(shardctl.InputError, match="nested state dicts"):
-        save_sharded({"model": {"w": torch.ones(2)}}, tmp_path / "nested")
+    nested = {"model": {"w": torch.ones(2)}, "step": 3}
+    with pytest.raises(shardctl.InputError, match="nested state dicts") as caught:
+        save_sharded(nested, tmp_path / "nested")
+    assert caught.value.hint == "choose one with `key`: model"
+    save_sharded(nested, tmp_path / "nested", key="model")
+    assert_equal(load(result(tmp_path / "nested")), nested["model"])  # type: ignore[arg-type] # the one of tensors
     with pytest.raises(shardctl.InputError, match="non-string keys"):
         save_sharded({0: torch.ones(2)}, tmp_path / "numbers")
     with pytest.raises(shardctl.UsageError, match="cannot save a list"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,6 +72,15 @@ def test_closing_and_opening_again(weights: Any, state: dict[str, Any]) -> None:
     """A tensor that is asked for after closing opens its file again."""
     weights.close()
     assert bits(weights["scalar"]) == bits(state["scalar"])
+
+
+def test_copies_read_the_same(weights: Any, state: dict[str, Any]) -> None:
+    """It can be copied, and pickled for another process."""
+    weights["scalar"]
+    for twin in (copy.deepcopy(weights), pickle.loads(pickle.dumps(weights))):
+        weights.close()
+        assert_equal(dict(twin), state)
+        twin.close()
 
 
 def test_closing_while_it_is_read(weights: Any, state: dict[str, Any]) -> None:
