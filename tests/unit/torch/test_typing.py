@@ -42,6 +42,12 @@ save_sharded({}, "directory", replace="some")
 """
 
 
+REFUSED = (
+    """error: Argument "replace" to "save_sharded" has incompatible type "Literal['some']"; """
+    """expected "Literal['nothing', 'same', 'all']\""""
+)
+
+
 def test_programs_are_typed(tmp_path: Path) -> None:
     """The type checker knows the functions, their settings and their results."""
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -58,6 +64,5 @@ def test_programs_are_typed(tmp_path: Path) -> None:
     assert [line.partition(": ")[2].split("  [")[0] for line in lines] == [
         'note: Revealed type is "int"',
         'note: Revealed type is "typing.Mapping[str, str]"',
-        """error: Argument "replace" to "save_sharded" has incompatible type "Literal['some']"; """
-        """expected "Literal['nothing', 'same', 'all']\"""",
+        REFUSED,
     ], done.stdout
