@@ -8,7 +8,7 @@ files. So the model stays as it is, and each stand-in says by its new name where
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -46,10 +46,14 @@ def adapted(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, assign: bo
     `assign` says that tensors will be put in the place of theirs; modules can ask for it.
     """
     found = Adapted(dict(tensors))
+    special = [(prefix, module) for prefix, module in _modules(model) if _is_special(module)]
+    names = _Names([prefix for prefix, _ in special], tensors)
     stand_ins = _StandIns()
-    for prefix, module in _modules(model):
-        if _is_special(module):
-            _run(module, prefix, found, stand_ins, assign=assign)
+    for prefix, module in special:
+        inside = {name: found.tensors.pop(name) for name in names.take(prefix)}
+        taken = _run(module, prefix, inside, found, stand_ins, assign=assign)
+        found.tensors.update(taken)
+        names.add(taken)
     for prefix, module in _modules(model):
         tensor = found.tensors.pop(f"{prefix}{_EXTRA}", None) if has_extra_state(module) else None
         if tensor is not None:
@@ -113,17 +117,53 @@ class _StandIns:
         return self._tensors.get(id(value), (None, None))[1]
 
 
+class _Names:
+    """Names of tensors by the prefixes that they have, of some: each is looked at a few times only.
+
+    A model can have thousands of modules that change a state dict, and many more tensors.
+    """
+
+    def __init__(self, prefixes: Iterable[str], names: Iterable[str]) -> None:
+        self._below: dict[str, dict[str, None]] = {prefix: {} for prefix in prefixes}
+        self.add(names)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Add names, to all of their prefixes."""
+        for name in names:
+            for prefix in self._prefixes(name):
+                self._below[prefix][name] = None
+
+    def take(self, prefix: str) -> list[str]:
+        """Return the names with a prefix, and remove them from every prefix."""
+        taken = list(self._below[prefix])
+        for name in taken:
+            for each in self._prefixes(name):
+                self._below[each].pop(name, None)
+        return taken
+
+    def _prefixes(self, name: str) -> Iterator[str]:
+        ends = (number + 1 for number, letter in enumerate(name) if letter == ".")
+        return (name[:end] for end in (0, *ends) if name[:end] in self._below)
+
+
 def _run(
-    module: torch.nn.Module, prefix: str, found: Adapted, stand_ins: _StandIns, *, assign: bool
-) -> None:
-    """Let a module change the tensors below its prefix."""
+    module: torch.nn.Module,
+    prefix: str,
+    tensors: Mapping[str, Tensor],
+    found: Adapted,
+    stand_ins: _StandIns,
+    *,
+    assign: bool,
+) -> dict[str, Tensor]:
+    """Let a module change the tensors below its prefix; return those of the files that are left.
+
+    What else it has to say is added to `found`.
+    """
+    extra = f"{prefix}{_EXTRA}"
+    left = {name: tensor for name, tensor in tensors.items() if name == extra}
     inside: dict[str, object] = {
-        name: stand_ins.stand_in(tensor)
-        for name, tensor in found.tensors.items()
-        if name.startswith(prefix) and name != f"{prefix}{_EXTRA}"
+        name: stand_ins.stand_in(tensor) for name, tensor in tensors.items() if name != extra
     }
-    for name in inside:
-        del found.tensors[name]
     twin = _twin(module)
     own = {id(each) for each in (*module._parameters.values(), *module._buffers.values())}
     told = {"assign_to_params_buffers": True} if assign else {}
@@ -134,11 +174,12 @@ def _run(
     for name, value in inside.items():
         tensor = stand_ins.meant_by(value)
         if tensor is not None:
-            found.tensors[name] = tensor
+            left[name] = tensor
         elif isinstance(value, torch.Tensor) and value.is_meta and id(value) not in own:
             found.computed.append(name)
         elif isinstance(value, torch.Tensor):
             found.values[name] = value
+    return left
 
 
 def _twin(module: torch.nn.Module) -> torch.nn.Module:

@@ -171,3 +171,23 @@ def test_hooks_for_the_time_after_a_load_are_called(tmp_path: Path) -> None:
         )
     load_sharded_checkpoint(model, path)
     assert called == [(model[0], [], []), (model, [], [])]
+
+
+def test_many_modules_with_hooks_take_linear_time(tmp_path: Path) -> None:
+    """Each looks at the tensors below it alone, where torch looks at all of them for each."""
+    from shardctl.torch import hooks, load_sharded_checkpoint
+
+    looked = 0
+
+    class Counting(hooks._Names):
+        def _prefixes(self, name: str) -> Any:
+            nonlocal looked
+            looked += 1
+            return super()._prefixes(name)
+
+    model = torch.nn.Sequential(*(torch.nn.BatchNorm1d(1) for _ in range(200)))
+    path = save(model.state_dict(), tmp_path / "m.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hooks, "_Names", Counting)
+        assert load_sharded_checkpoint(model, path) == ([], [])
+    assert looked == 3 * 200 * 5
