@@ -16,6 +16,7 @@ import glob
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -101,6 +102,18 @@ def _fill_shardctl(model: Any, source: str, _: str) -> None:
     load_sharded_checkpoint(model, source)
 
 
+def _fill_transformers(model: Any, source: str, _: str) -> None:
+    from transformers.trainer_utils import load_sharded_checkpoint
+
+    # It takes nothing without an index, and others no set of shards.
+    name = "model.safetensors"
+    with tempfile.TemporaryDirectory() as directory:
+        os.symlink(os.path.join(source, name), os.path.join(directory, name))
+        with open(os.path.join(directory, f"{name}.index.json"), "w", encoding="utf-8") as file:
+            json.dump({"weight_map": dict.fromkeys(model.state_dict(), name)}, file)
+        load_sharded_checkpoint(model, directory)
+
+
 def _fill_accelerate(model: Any, source: str, _: str) -> None:
     from accelerate import load_checkpoint_in_model
 
@@ -180,6 +193,7 @@ WAYS: dict[str, Work] = {
     "save-bin-huggingface_hub": lambda *given: _save_hub(*given, "bin"),
     "save-bin-torch.save": _save_torch,
     "fill-shardctl": _fill_shardctl,
+    "fill-transformers": _fill_transformers,
     "fill-accelerate": _fill_accelerate,
     "fill-safetensors": _fill_safetensors,
     "new-shardctl": _new_shardctl,

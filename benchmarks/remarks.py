@@ -42,10 +42,10 @@ them; and the process is killed (SIGBUS) where the file is cut short meanwhile. 
 nothing, the tensors are memory of the process, and the file is no longer needed. Compare rows that
 end alike.
 
-`transformers` is `save_pretrained` and `from_pretrained`, `huggingface_hub` is
-`save_torch_state_dict`, `accelerate` is `load_checkpoint_in_model`, `fastsafetensors` its loader on
-the CPU. `safetensors` fills by `load_model`, and makes new tensors by `load_file`; what that and
-`torch.load` return is assigned to the model.""",
+`transformers` is `save_pretrained`, `load_sharded_checkpoint` to fill, and `from_pretrained`,
+`huggingface_hub` is `save_torch_state_dict`, `accelerate` is `load_checkpoint_in_model`,
+`fastsafetensors` its loader on the CPU. `safetensors` fills by `load_model`, and makes new
+tensors by `load_file`; what that and `torch.load` return is assigned to the model.""",
     ),
     "xfs": (
         "Where the filesystem shares blocks",

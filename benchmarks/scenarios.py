@@ -81,6 +81,7 @@ STARTS = {
 
 #: Bytes of the model that is saved and loaded from Python, at most.
 MOST_MODEL_BYTES = 2 * 10**9
+_FILL = ("shardctl", "transformers", "accelerate", "safetensors")
 _NEW = ("shardctl", "shardctl, mmap", "transformers", "safetensors", "fastsafetensors")
 _NEW_BIN = ("shardctl", "shardctl, mmap", "torch.load", "torch.load, mmap")
 #: Works from Python: what is read, and the ways of `benchmarks.models`. `save` writes the model,
@@ -88,8 +89,8 @@ _NEW_BIN = ("shardctl", "shardctl, mmap", "torch.load", "torch.load, mmap")
 PYTHON = {
     "save-safetensors": ("safetensors", "save", ("shardctl", "transformers", "huggingface_hub")),
     "save-bin": ("bin", "save-bin", ("shardctl", "huggingface_hub", "torch.save")),
-    "fill-warm": ("safetensors", "fill", ("shardctl", "accelerate", "safetensors")),
-    "fill-cold": ("safetensors", "fill", ("shardctl", "accelerate", "safetensors")),
+    "fill-warm": ("safetensors", "fill", _FILL),
+    "fill-cold": ("safetensors", "fill", _FILL),
     "new-warm": ("safetensors", "new", _NEW),
     "new-cold": ("safetensors", "new", _NEW),
     "new-bin-warm": ("bin", "new", _NEW_BIN),
