@@ -98,6 +98,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     "safetensors": ("safetensors", "torch"),
     "torch.save": ("torch",),
     "torch.load": ("torch",),
+    "torch.load, mmap": ("torch",),
     "fastsafetensors": ("fastsafetensors", "torch"),
     "dcp_to_torch_save": ("torch",),
     "consolidate_safetensors_files": ("safetensors", "torch"),
@@ -112,9 +113,9 @@ class Contender:
 
     `command` has `{target}` in the place of the directory that it `writes`. A contender that
     `syncs` makes its result durable by itself; for others that is done for it, within the time. One
-    that `reports` prints its own seconds and peak memory, as JSON: those of the process would be
-    mostly imports. `cold` is the directory whose files are dropped from the page cache before each
-    run; none where it is empty. One with no work is timed once in a round, for all works.
+    that `reports` prints its own seconds and memory, as JSON: those of the process would be mostly
+    imports. `cold` is the directory whose files are dropped from the page cache before each run;
+    none where it is empty. One with no work is timed once in a round, for all works.
     """
 
     work: str

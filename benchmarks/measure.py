@@ -29,7 +29,8 @@ class Sample:
     memory (wait4). From /proc/PID/io: `read` and `written` went through system calls that read,
     write or copy (also from and to the page cache, but not through memory maps); `fetched` came
     from the disk, and `dirtied` was changed in the page cache, to be written. `room` is what the
-    filesystem has less afterwards.
+    filesystem has less afterwards. `mapped` are the bytes of files that are still mapped in the
+    memory of a process which reports them.
     """
 
     seconds: float
@@ -40,6 +41,7 @@ class Sample:
     dirtied: int | None = None
     room: int | None = None
     ratio: float | None = None
+    mapped: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Scene:
 
 
 def run(command: Sequence[str], *, reports: bool = False) -> Sample:
-    """Run a command to its end, and discard its output, or take seconds and peak from it.
+    """Run a command to its end, and discard its output, or take from it what it measured itself.
 
     Raises CalledProcessError with what it wrote to stderr.
     """
@@ -92,12 +94,10 @@ def run(command: Sequence[str], *, reports: bool = False) -> Sample:
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, command, stderr=said)
     names = ("rchar", "wchar", "read_bytes", "write_bytes")
-    peak = usage.ru_maxrss * _RSS_UNIT
     if reports:
-        reported = json.loads(printed.splitlines()[-1])
-        seconds, peak = reported["seconds"], reported["peak"]
-        # The counts are of all that the process did, and say nothing of this part of it.
-        counted = {}
+        # What was counted is of all that the process did, and says nothing of this part of it.
+        return Sample(**json.loads(printed.splitlines()[-1]))
+    peak = usage.ru_maxrss * _RSS_UNIT
     return Sample(seconds, peak, *(counted.get(name) for name in names))
 
 

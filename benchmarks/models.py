@@ -1,11 +1,13 @@
-"""Save or load a model in one of several ways, and print the seconds and the peak memory.
+"""Save or load a model in one of several ways, and print the seconds and the memory it took.
 
     python -m benchmarks.models WAY HIDDEN SOURCE TARGET [--cold]
 
 Each runs in a new process. The model (a Llama in bfloat16, of 8 heads and HIDDEN), the imports and
 whatever else comes first are not timed. The peak is that of the resident set above what was there
-before, and above the new model where one is made; pages of memory maps count in it. A save ends
-when the files are durable. With `--cold` the files of SOURCE are dropped from the page cache first.
+before, and above the new model where one is made; pages of memory maps count in it. `mapped` are
+the bytes of files that are mapped in the end and were not before: a tensor that lies there has no
+memory else. A save ends when the files are durable. With `--cold` the files of SOURCE are
+dropped from the page cache first.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import glob
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -99,6 +102,18 @@ def _fill_shardctl(model: Any, source: str, _: str) -> None:
     load_sharded_checkpoint(model, source)
 
 
+def _fill_transformers(model: Any, source: str, _: str) -> None:
+    from transformers.trainer_utils import load_sharded_checkpoint
+
+    # It takes nothing without an index, and others no set of shards.
+    name = "model.safetensors"
+    with tempfile.TemporaryDirectory() as directory:
+        os.symlink(os.path.join(source, name), os.path.join(directory, name))
+        with open(os.path.join(directory, f"{name}.index.json"), "w", encoding="utf-8") as file:
+            json.dump({"weight_map": dict.fromkeys(model.state_dict(), name)}, file)
+        load_sharded_checkpoint(model, directory)
+
+
 def _fill_accelerate(model: Any, source: str, _: str) -> None:
     from accelerate import load_checkpoint_in_model
 
@@ -118,6 +133,13 @@ def _new_shardctl(model: Any, source: str, _: str) -> None:
     _use(model)
 
 
+def _new_mapped(model: Any, source: str, _: str) -> None:
+    from shardctl.torch import load_sharded_checkpoint
+
+    load_sharded_checkpoint(model, source, assign=True, mmap=True)
+    _use(model)
+
+
 def _new_transformers(_: Any, source: str, __: str) -> Any:
     from transformers import LlamaForCausalLM
 
@@ -126,11 +148,18 @@ def _new_transformers(_: Any, source: str, __: str) -> Any:
     return model
 
 
-def _new_torch(model: Any, source: str, _: str) -> None:
+def _new_torch(model: Any, source: str, _: str, *, mmap: bool = False) -> None:
     import torch
 
     (path,) = glob.glob(os.path.join(source, "*.bin"))
-    model.load_state_dict(torch.load(path, mmap=True, weights_only=True), assign=True)
+    model.load_state_dict(torch.load(path, mmap=mmap, weights_only=True), assign=True)
+    _use(model)
+
+
+def _new_safetensors(model: Any, source: str, _: str) -> None:
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(os.path.join(source, "model.safetensors")), assign=True)
     _use(model)
 
 
@@ -164,11 +193,15 @@ WAYS: dict[str, Work] = {
     "save-bin-huggingface_hub": lambda *given: _save_hub(*given, "bin"),
     "save-bin-torch.save": _save_torch,
     "fill-shardctl": _fill_shardctl,
+    "fill-transformers": _fill_transformers,
     "fill-accelerate": _fill_accelerate,
     "fill-safetensors": _fill_safetensors,
     "new-shardctl": _new_shardctl,
     "new-transformers": _new_transformers,
+    "new-shardctl, mmap": _new_mapped,
+    "new-safetensors": _new_safetensors,
     "new-torch.load": _new_torch,
+    "new-torch.load, mmap": lambda *given: _new_torch(*given, mmap=True),
     "new-fastsafetensors": _new_fastsafetensors,
 }
 
@@ -196,14 +229,15 @@ def main(way: str, hidden: str, source: str, target: str, *how: str) -> None:
     nbytes = sum(each.nbytes for each in model.parameters()) if way.startswith("new") else 0
     if "--cold" in how:
         drop(source)
-    before = _status("VmRSS")
+    before, files = _status("VmRSS"), _status("RssFile")
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")  # VmHWM counts from here on: proc(5)
     begun = time.perf_counter()
     held = WAYS[way](model, source, target)
     seconds = time.perf_counter() - begun
     peak = max(_status("VmHWM") - before - nbytes, 0)
-    print(json.dumps({"seconds": seconds, "peak": peak}))
+    mapped = max(_status("RssFile") - files, 0)
+    print(json.dumps({"seconds": seconds, "peak": peak, "mapped": mapped}))
     del held
 
 

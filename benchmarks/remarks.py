@@ -22,14 +22,30 @@ are compared with the source, but for the cast.""",
     ),
     "python": (
         "Models in memory",
-        """On $filesystem, a Llama of $size in bfloat16, saved and loaded from Python. Imports and
-the making of the model are not timed. `save` ends when the files are durable, and its yardstick is
-a `cp` of the same directory. `fill` reads into the memory of a model that is there; `new` makes its
-tensors, and every page is then touched, so that mapped files are read too. `cold`: the files were
-dropped from the page cache. Peak memory is what the process had at most above what it had before
-the work, and above the new model; pages of mapped files count. `transformers` is `save_pretrained`
-and `from_pretrained`, `accelerate` is `load_checkpoint_in_model`, `safetensors` is `load_model`;
-`torch.load` has `mmap=True` and `assign=True`, so that its tensors stay mapped files.""",
+        """On $filesystem, a Llama of $size in bfloat16, saved and loaded from Python, each time in
+a new process. Imports are not timed, nor is the making of the model, except in `from_pretrained`,
+which makes another one.
+
+- `save` writes the model as safetensors, or as a `.bin`, until the files are durable. The yardstick
+  is `cp -r` of the same directory, and a sync.
+- `fill` reads a file into the memory of a model that is there.
+- `new` makes the tensors of a model without data, and uses each page of them once, so that what is
+  only mapped is read too.
+- `warm`: the files are in the page cache. `cold`: they were dropped from it, and come from the
+  disk.
+
+Peak memory is what the process had at most above what it had before the work, and above the new
+model; pages of mapped files count. "Mapped" are bytes of files that are part of its memory in the
+end. Where that is the size of the model, the tensors have no other memory: they are pages of
+the page cache, which the system may drop and read again; a parameter that is changed gets copies of
+them; and the process is killed (SIGBUS) where the file is cut short meanwhile. Where it is next to
+nothing, the tensors are memory of the process, and the file is no longer needed. Compare rows that
+end alike.
+
+`transformers` is `save_pretrained`, `load_sharded_checkpoint` to fill, and `from_pretrained`,
+`huggingface_hub` is `save_torch_state_dict`, `accelerate` is `load_checkpoint_in_model`,
+`fastsafetensors` its loader on the CPU. `safetensors` fills by `load_model`, and makes new
+tensors by `load_file`; what that and `torch.load` return is assigned to the model.""",
     ),
     "xfs": (
         "Where the filesystem shares blocks",
@@ -71,6 +87,20 @@ LIMITS: Mapping[str, tuple[str, str]] = {
         """The pickle, which is interpreted opcode by opcode (a third of the time), and the records
   of the zip, whose local headers are all compared with the directory (a quarter). Pickle, directory
   and tensors take 1 KB a tensor, and as much again what is written of them as a `.bin`.""",
+    ),
+    "python/save-*": (
+        "Saving a model",
+        """The page cache and the disk. Bytes are written from the tensors' own memory, 4 MiB with
+  each call, while the disk writes already. Of processor time it takes no more than a bare loop of
+  `pwrite` over the same memory, in one thread or in two, and a sync.""",
+    ),
+    "python/new-*": (
+        "Making new tensors",
+        """Fresh memory. The system gives it page by page, and clears each page first: half a
+  million page faults for 2 GB. A bare loop of `preadv` into new tensors takes the same processor
+  time; to fill memory that is there takes a quarter of it. Huge pages (`MADV_HUGEPAGE`) and filling
+  the page tables beforehand (`MADV_POPULATE_WRITE`) took more here, not less. Mapping the file
+  instead takes a thirtieth of the faults, and gives no memory.""",
     ),
     "size/*": (
         "Small checkpoints",

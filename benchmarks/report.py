@@ -102,7 +102,7 @@ def table(works: Mapping[str, Measured]) -> str:
             "seconds (min / median / max)",
             "times (min / median / max)",
         ),
-        *("peak memory", "read", "written", "disk used", "rounds"),
+        *("peak memory", "mapped", "read", "written", "disk used", "rounds"),
     )
     sizes = {measured.nbytes for measured in works.values()}
     rows = [
@@ -130,6 +130,7 @@ def row(name: str, samples: Sequence[Sample], yardstick: str | None) -> tuple[st
         spread([sample.seconds for sample in samples]),
         _NO_FIGURE if name == yardstick or not ratios else spread(ratios),
         format_size(max(sample.peak for sample in samples)),
+        _middle([sample.mapped for sample in samples]),
         _middle([sample.read for sample in samples]),
         _middle([sample.written for sample in samples]),
         _middle([sample.room for sample in samples]),

@@ -81,17 +81,20 @@ STARTS = {
 
 #: Bytes of the model that is saved and loaded from Python, at most.
 MOST_MODEL_BYTES = 2 * 10**9
+_FILL = ("shardctl", "transformers", "accelerate", "safetensors")
+_NEW = ("shardctl", "shardctl, mmap", "transformers", "safetensors", "fastsafetensors")
+_NEW_BIN = ("shardctl", "shardctl, mmap", "torch.load", "torch.load, mmap")
 #: Works from Python: what is read, and the ways of `benchmarks.models`. `save` writes the model,
 #: `fill` reads into one that is there, `new` makes one; from the page cache, or from the disk.
 PYTHON = {
     "save-safetensors": ("safetensors", "save", ("shardctl", "transformers", "huggingface_hub")),
     "save-bin": ("bin", "save-bin", ("shardctl", "huggingface_hub", "torch.save")),
-    "fill-warm": ("safetensors", "fill", ("shardctl", "accelerate", "safetensors")),
-    "fill-cold": ("safetensors", "fill", ("shardctl", "accelerate", "safetensors")),
-    "new-warm": ("safetensors", "new", ("shardctl", "transformers", "fastsafetensors")),
-    "new-cold": ("safetensors", "new", ("shardctl", "transformers", "fastsafetensors")),
-    "new-bin-warm": ("bin", "new", ("shardctl", "torch.load")),
-    "new-bin-cold": ("bin", "new", ("shardctl", "torch.load")),
+    "fill-warm": ("safetensors", "fill", _FILL),
+    "fill-cold": ("safetensors", "fill", _FILL),
+    "new-warm": ("safetensors", "new", _NEW),
+    "new-cold": ("safetensors", "new", _NEW),
+    "new-bin-warm": ("bin", "new", _NEW_BIN),
+    "new-bin-cold": ("bin", "new", _NEW_BIN),
 }
 
 
@@ -138,7 +141,7 @@ def _python(request: Request) -> Iterator[Scene]:
                     f"python/{name}", f"{kind}-{each}", hidden, directory, cold="cold" in name
                 )
                 for each in ways
-                if each == "shardctl" or each in request.peers
+                if each.startswith("shardctl") or each in request.peers
             )
             yardstick = copy(directory) if kind.startswith("save") else None
             yield Scene(contenders, yardstick, directory, nbytes_of(hidden), 32 * 9 + 3)

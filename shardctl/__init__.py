@@ -13,7 +13,8 @@ from shardctl._version import __version__
 # The type checkers' constant, without the import of `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shardctl.api import Written, diff, inspect, plan, reindex, verify, write
+    from shardctl.api.reading import components, diff, inspect, verify
+    from shardctl.api.writing import Written, plan, reindex, write
     from shardctl.commands.diff import Change, Difference
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
@@ -31,8 +32,16 @@ if TYPE_CHECKING:
         UsageError,
     )
     from shardctl.findings import Finding
+    from shardctl.planning.keywords import SelectionKeywords, WriteKeywords
     from shardctl.planning.plan import Plan, Shard
-    from shardctl.planning.request import WriteOptions
+    from shardctl.planning.request import (
+        Conversion,
+        ExpertRule,
+        Experts,
+        Limits,
+        Selection,
+        WriteOptions,
+    )
     from shardctl.streams.progress import Observer, Silent
     from shardctl.streams.statistics import Distance, Statistics
     from shardctl.verify.coverage import Coverage
@@ -40,19 +49,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Change",
+    "Conversion",
     "Coverage",
     "Difference",
     "Distance",
+    "ExpertRule",
+    "Experts",
     "Finding",
     "FormatError",
     "InputError",
     "Inspection",
+    "Limits",
     "LockedError",
     "MissingError",
     "Observer",
     "Plan",
     "Receipt",
     "Reindexed",
+    "Selection",
+    "SelectionKeywords",
     "Shard",
     "ShardctlError",
     "Silent",
@@ -63,9 +78,11 @@ __all__ = [
     "TargetExistsError",
     "UsageError",
     "Verdict",
+    "WriteKeywords",
     "WriteOptions",
     "Written",
     "__version__",
+    "components",
     "diff",
     "inspect",
     "plan",
@@ -76,10 +93,14 @@ __all__ = [
 
 #: The module that each public name is loaded from.
 _HOMES = {
-    **dict.fromkeys(("diff", "inspect", "plan", "reindex", "verify", "write", "Written"), "api"),
+    **dict.fromkeys(("components", "diff", "inspect", "verify"), "api.reading"),
+    **dict.fromkeys(("plan", "reindex", "write", "Written"), "api.writing"),
     **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
     **dict.fromkeys(("Observer", "Silent"), "streams.progress"),
     **dict.fromkeys(("Plan", "Shard"), "planning.plan"),
+    **dict.fromkeys(("SelectionKeywords", "WriteKeywords"), "planning.keywords"),
+    **dict.fromkeys(("Conversion", "ExpertRule", "Experts", "Limits"), "planning.request"),
+    **dict.fromkeys(("Selection", "WriteOptions"), "planning.request"),
     **dict.fromkeys(("Change", "Difference"), "commands.diff"),
     **dict.fromkeys(("Distance", "Statistics"), "streams.statistics"),
     "Coverage": "verify.coverage",
@@ -88,7 +109,6 @@ _HOMES = {
     "Receipt": "engine.receipts",
     "Reindexed": "commands.index",
     "Verdict": "verify.run",
-    "WriteOptions": "planning.request",
 }
 
 

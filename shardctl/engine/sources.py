@@ -20,8 +20,11 @@ OPEN_SOURCES = 32
 
 @dataclass(slots=True)
 class _Open:
+    """An open file, how many read from it, and whether the last one of them closes it."""
+
     reader: Reader
     users: int = 0
+    leaving: bool = False
 
 
 class Sources:
@@ -46,9 +49,15 @@ class Sources:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for source in self._open.values():
-            source.reader.close()
-        self._open.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Close the files, those that are in use when they no longer are."""
+        with self._lock:
+            for source in self._open.values():
+                source.leaving = True
+                self._close_unused(source)
+            self._open.clear()
 
     @contextmanager
     def reader(self, path: str) -> Iterator[Reader]:
@@ -63,6 +72,8 @@ class Sources:
         finally:
             with self._lock:
                 source.users -= 1
+                if source.leaving:
+                    self._close_unused(source)
 
     def check_unchanged(self) -> None:
         """Raise SourceChangedError where an open source has changed since it was opened."""
@@ -91,6 +102,11 @@ class Sources:
                 self._compare(reader)
             finally:
                 reader.close()
+
+    @staticmethod
+    def _close_unused(source: _Open) -> None:
+        if not source.users:
+            source.reader.close()
 
     def _compare(self, reader: Reader) -> None:
         if reader.current() != self._versions[reader.path]:

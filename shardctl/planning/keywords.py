@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, get_args
 
 from shardctl.errors import UsageError
@@ -10,6 +10,7 @@ from shardctl.planning.cast import conversion_of
 from shardctl.planning.request import (
     Companions,
     Experts,
+    ExpertsAction,
     LayoutChoice,
     Order,
     Replace,
@@ -22,13 +23,16 @@ from shardctl.text import escape
 
 
 class SelectionKeywords(TypedDict, total=False):
-    """Which tensors are taken, and what they are called: the fields of `Selection`."""
+    """Which tensors are taken, and what they are called: the fields of `Selection`.
 
-    include: Sequence[str]
-    exclude: Sequence[str]
+    A text in the place of several patterns is one pattern.
+    """
+
+    include: str | Sequence[str]
+    exclude: str | Sequence[str]
     strip_prefix: str
     add_prefix: str
-    rename: Sequence[tuple[str, str]]
+    rename: Sequence[tuple[str, str]] | Mapping[str, str]
 
 
 class WriteKeywords(SelectionKeywords, total=False):
@@ -36,8 +40,9 @@ class WriteKeywords(SelectionKeywords, total=False):
 
     At most one of `max_shard_size` (such as "5GB", or bytes), `num_shards` and `single` limits the
     result; `strict_size` limits the whole file, header included. `include` to `rename` are those of
-    `Selection`, `dtype` and `keep_dtype` choose a `Conversion`. The other keys are the fields of
-    `WriteOptions`, with `name` for its `stem`.
+    `Selection`, `dtype` and `keep_dtype` choose a `Conversion`; "stack" and "split" for `experts`
+    go by the rules that are known. The other keys are the fields of `WriteOptions`, with `name` for
+    its `stem`.
     """
 
     max_shard_size: int | str | None
@@ -49,10 +54,10 @@ class WriteKeywords(SelectionKeywords, total=False):
     name: str | None
     variant: str | None
     key: str | None
-    experts: Experts | None
+    experts: Experts | ExpertsAction | None
     group_by: str | None
     dtype: str | None
-    keep_dtype: Sequence[str]
+    keep_dtype: str | Sequence[str]
     drop_non_tensors: bool
     tied: Tied
     layout: LayoutChoice
@@ -65,14 +70,34 @@ class WriteKeywords(SelectionKeywords, total=False):
 
 
 def selection_from(keywords: SelectionKeywords) -> Selection:
-    """Return the selection that keyword arguments ask for."""
+    """Return the selection that keyword arguments ask for.
+
+    Raises UsageError for renames that are not pairs.
+    """
     return Selection(
-        include=tuple(keywords.get("include", ())),
-        exclude=tuple(keywords.get("exclude", ())),
+        include=_texts(keywords.get("include", ())),
+        exclude=_texts(keywords.get("exclude", ())),
         strip_prefix=keywords.get("strip_prefix", ""),
         add_prefix=keywords.get("add_prefix", ""),
-        rename=tuple((old, new) for old, new in keywords.get("rename", ())),
+        rename=tuple(_pairs(keywords.get("rename", ()))),
     )
+
+
+def _texts(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _pairs(given: Iterable[object] | Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    for pair in given.items() if isinstance(given, Mapping) else given:
+        # A text of two letters would be a pair, too.
+        match pair:
+            case (str(old), str(new)):
+                yield old, new
+            case _:
+                raise UsageError(
+                    f"`rename` cannot be {escape(repr(pair))}",
+                    hint='give pairs of an expression and what replaces it: [("old", "new")]',
+                )
 
 
 #: The values of settings that have a few.
@@ -93,11 +118,12 @@ def options_from(keywords: WriteKeywords) -> WriteOptions:
     """
     given: dict[str, Any] = {**keywords}
     for setting, choices in _CHOICES.items():
-        if setting in given and given[setting] not in choices:
-            raise UsageError(
-                f"`{setting}` cannot be {escape(repr(given[setting]))}",
-                hint=f"choose one of: {', '.join(choices)}",
-            )
+        if setting in given:
+            _check(setting, given[setting], choices)
+    experts = given.pop("experts", None)
+    if experts is not None and not isinstance(experts, Experts):
+        _check("experts", experts, get_args(ExpertsAction))
+        experts = Experts(experts)
     limits = parse_limits(
         max_shard_size=given.pop("max_shard_size", None),
         num_shards=given.pop("num_shards", None),
@@ -107,11 +133,20 @@ def options_from(keywords: WriteKeywords) -> WriteOptions:
     selection = selection_from(keywords)
     for name in SelectionKeywords.__annotations__:
         given.pop(name, None)
-    conversion = conversion_of(given.pop("dtype", None), given.pop("keep_dtype", ()))
+    conversion = conversion_of(given.pop("dtype", None), _texts(given.pop("keep_dtype", ())))
     return WriteOptions(
         limits=limits,
         stem=given.pop("name", None),
         selection=selection,
         conversion=conversion,
+        experts=experts,
         **given,
     )
+
+
+def _check(setting: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UsageError(
+            f"`{setting}` cannot be {escape(repr(value))}",
+            hint=f"choose one of: {', '.join(choices)}",
+        )

@@ -131,6 +131,7 @@ def _read(sources: Sources, fill: Fill, part: _Part) -> None:
         memory = writable_memory(fill.target)
         with sources.reader(extent.path) as reader:
             read_into(reader, extent.offset, memory[part.begin : part.begin + extent.length])
+        _count_change(fill.target)
         return
     dtype = torch_dtype(fill.source)
     done = part.begin // dtype.itemsize
@@ -152,6 +153,12 @@ def _chunks(sources: Sources, fill: Fill, extent: Extent) -> Iterator[memoryview
             data = buffer[: min(_BUFFER_BYTES, extent.length - begin)]
             read_into(reader, extent.offset + begin, data)
             yield data
+
+
+def _count_change(target: torch.Tensor) -> None:
+    """Let autograd see that elements changed: a graph that needs the old ones is then refused."""
+    if not target.is_inference():
+        torch.autograd.graph.increment_version(target)
 
 
 def put_flat(target: torch.Tensor, start: int, flat: torch.Tensor) -> None:

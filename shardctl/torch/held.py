@@ -35,10 +35,12 @@ def held_checkpoint(
     storages: Storages,
     metadata: Mapping[str, str],
     *,
+    key: str | None = None,
     drop_non_tensors: bool,
 ) -> tuple[Located, Checkpoint]:
     """Return a state dict as a checkpoint, and where it is; its storages are added to `storages`.
 
+    `key` chooses a nested one.
     Raises InputError, which names them, for tensors that are not plain data or have none, for keys
     that are not text, and for other values unless `drop_non_tensors` is set.
     """
@@ -46,13 +48,13 @@ def held_checkpoint(
     if refused:
         more = f", and {len(refused) - _SHOWN:,} more" if len(refused) > _SHOWN else ""
         raise InputError(
-            f"cannot save {', '.join(refused[:_SHOWN])}{more}",
+            f"cannot save: {', '.join(refused[:_SHOWN])}{more}",
             hint="turn them into plain tensors with data first, or leave them out",
             code="tensor-unread",
             file=WEIGHTS,
         )
     tree = _tree(state, storages)
-    chosen = select(tree, WEIGHTS, None, drop_non_tensors=drop_non_tensors)
+    chosen = select(tree, WEIGHTS, key, drop_non_tensors=drop_non_tensors)
     file = File(
         WEIGHTS,
         LIKE_MEMORY.name,
@@ -92,7 +94,12 @@ def _without_data(tensor: torch.Tensor) -> str | None:
         (size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True)
     )
     needed = (tensor.storage_offset() + reach) * tensor.element_size() if tensor.numel() else 0
-    if needed > tensor.untyped_storage().nbytes():
+    try:
+        storage = tensor.untyped_storage()
+        storage.data_ptr()
+    except RuntimeError:
+        return "has no memory of the kind that can be read"
+    if needed > storage.nbytes():
         return "has a storage whose memory was freed"
     if torch_packing(dtype_of(tensor.dtype)) > 1 and not (tensor.dim() and tensor.is_contiguous()):
         return "has elements of less than a byte and is not contiguous"

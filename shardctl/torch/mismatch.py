@@ -39,11 +39,12 @@ def mismatch(
     missing: Sequence[str],
     unexpected: Sequence[str],
     shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]],
+    others: Sequence[str] = (),
 ) -> MismatchError:
     """Return the error for a model, by its class, with all that does not fit.
 
     Source of the words: `Module.load_state_dict` of torch 2.13. `shapes` are a name with the
-    checkpoint's shape and the model's.
+    checkpoint's shape and the model's, `others` what modules of the model say themselves.
     """
     errors = []
     if missing:
@@ -55,6 +56,7 @@ def mismatch(
         f"checkpoint, the shape in current model is torch.Size({list(ours)})."
         for name, theirs, ours in shapes
     ]
+    errors += others
     error = MismatchError(
         "Error(s) in loading state_dict for {}:\n\t{}".format(model, "\n\t".join(errors)),
         hint="load the checkpoint of this very model; `rename` maps other names, `strict=False` "

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shardctl.api import Location
+from shardctl.api.settings import Location
 from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.engine.sources import Sources
 from shardctl.findings import strict
@@ -32,15 +32,16 @@ class Opened:
         return Sources(self.store, {file.path: file.version for file in self.checkpoint.files})
 
 
-def read_headers(location: Location, key: str | None) -> Opened:
+def read_headers(location: Location, key: str | None, variant: str | None = None) -> Opened:
     """Read the headers of a checkpoint, with all the checks of its files and its index.
 
-    `key` chooses a nested state dict; values beside the tensors are left out. Raises InputError
-    for whatever is wrong, and UsageError where a directory has several checkpoints.
+    `key` chooses a nested state dict; values beside the tensors are left out. `variant` chooses one
+    of several checkpoints in a directory. Raises InputError for whatever is wrong, and UsageError
+    where a directory has several checkpoints.
     """
     store, path = open_store(os.fspath(location))
     check_not_half_replaced(store, path)
-    located = find_source(store, path)
+    located = find_source(store, path, variant=variant)
     checkpoint = read_checkpoint(store, located, strict, key, drop_non_tensors=True)
     tensors = named_tensors(checkpoint)
     names = located.completed(checkpoint).names(store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -57,10 +57,10 @@ def main_device(device_map: DeviceMap) -> Device:
 
 @dataclass(frozen=True, slots=True)
 class OnDisk:
-    """Tensors of one module that are read before its `forward`, and dropped after it.
+    """Tensors that are read before the `forward` of a module, and dropped after it.
 
-    `tensors` are attributes, with the names in `state`; `dtype` is the type of the floating-point
-    ones, None for that of the file.
+    `tensors` are attributes of the module or of those within it, as paths with dots, with the names
+    in `state`; `dtype` is the type of the floating-point ones, None for that of the file.
     """
 
     module: torch.nn.Module
@@ -70,41 +70,83 @@ class OnDisk:
 
     def attach(self) -> None:
         """Leave the module without data, and read it at each use."""
-        for attribute, name in self.tensors.items():
+        for path, name in self.tensors.items():
             like = self.state.get_slice(name)
             dtype = self._dtype(like.dtype)
-            self._put(attribute, torch.empty(like.shape, dtype=dtype, device="meta"))
+            self._put(path, torch.empty(like.shape, dtype=dtype, device="meta"))
         self.module.register_forward_pre_hook(self._read)
         # Also after an error, so that memory does not fill with what was read.
         self.module.register_forward_hook(self._drop, always_call=True)
 
     def _read(self, _: torch.nn.Module, __: object) -> None:
-        for attribute, name in self.tensors.items():
+        for path, name in self.tensors.items():
             tensor = self.state[name]
-            self._put(attribute, tensor.to(self._dtype(tensor.dtype)))
+            self._put(path, tensor.to(self._dtype(tensor.dtype)))
 
-    def _drop(self, module: torch.nn.Module, _: object, __: object) -> None:
-        for attribute in self.tensors:
-            held = getattr(module, attribute)
-            self._put(attribute, torch.empty_like(held, device="meta"))
+    def _drop(self, _: torch.nn.Module, __: object, ___: object) -> None:
+        for path in self.tensors:
+            owner, attribute = self._place(path)
+            self._put(path, torch.empty_like(getattr(owner, attribute), device="meta"))
 
     def _dtype(self, own: torch.dtype) -> torch.dtype:
         return self.dtype if self.dtype is not None and own.is_floating_point else own
 
-    def _put(self, attribute: str, tensor: torch.Tensor) -> None:
-        if isinstance(getattr(self.module, attribute), torch.nn.Parameter):
+    def _place(self, path: str) -> tuple[torch.nn.Module, str]:
+        within, _, attribute = path.rpartition(".")
+        return self.module.get_submodule(within), attribute
+
+    def _put(self, path: str, tensor: torch.Tensor) -> None:
+        owner, attribute = self._place(path)
+        if isinstance(getattr(owner, attribute), torch.nn.Parameter):
             # What is dropped after its use cannot be trained.
             tensor = torch.nn.Parameter(tensor, requires_grad=False)
-        setattr(self.module, attribute, tensor)
+        setattr(owner, attribute, tensor)
 
 
 def leave_on_disk(
-    kept: Sequence[tuple[Place, str]], state: StateDict, dtype: torch.dtype | None
+    model: torch.nn.Module,
+    kept: Sequence[tuple[Place, str]],
+    state: StateDict,
+    dtype: torch.dtype | None,
 ) -> None:
     """Have modules read what is on disk when they are used; each place has its name in `state`."""
+    parents = _parents(model)
     by_module: dict[torch.nn.Module, dict[str, str]] = {}
     for place, name in kept:
-        for module, attribute in place.owners:
-            by_module.setdefault(module, {})[attribute] = name
+        for owner, attribute in place.owners:
+            for module, path in _users(owner, attribute, parents):
+                by_module.setdefault(module, {})[path] = name
     for module, tensors in by_module.items():
         OnDisk(module, state, tensors, dtype).attach()
+
+
+#: For each module those that hold it, with its name there.
+_Parents: TypeAlias = "Mapping[torch.nn.Module, Sequence[tuple[torch.nn.Module, str]]]"
+
+
+def _parents(model: torch.nn.Module) -> _Parents:
+    found: dict[torch.nn.Module, list[tuple[torch.nn.Module, str]]] = {}
+    for parent in model.modules():
+        for name, module in parent.named_children():
+            found.setdefault(module, []).append((parent, name))
+    return found
+
+
+def _users(
+    module: torch.nn.Module, path: str, parents: _Parents
+) -> Iterator[tuple[torch.nn.Module, str]]:
+    """Yield the modules whose `forward` uses a tensor, with its path from there.
+
+    A list of parameters has no `forward`, and attention uses the parameters of its last layer
+    itself.
+    """
+    alone = type(module).forward is torch.nn.Module.forward
+    above = [
+        (parent, f"{name}.{path}")
+        for parent, name in parents.get(module, ())
+        if alone or isinstance(parent, torch.nn.MultiheadAttention)
+    ]
+    if not above:
+        yield module, path
+    for parent, longer in above:
+        yield from _users(parent, longer, parents)

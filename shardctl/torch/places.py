@@ -34,6 +34,15 @@ class Place:
         for module, attribute in self.owners:
             setattr(module, attribute, tensor)
 
+    def set(self, value: torch.Tensor, *, assign: bool) -> None:
+        """Take a value: a copy of its elements, or with `assign` the tensor itself."""
+        if value is self.tensor:
+            return
+        if assign:
+            self.replace(value)
+        else:
+            self.tensor.detach().copy_(value)
+
 
 def places_of(model: torch.nn.Module) -> list[Place]:
     """Return the parameters and buffers of a model, those under several names once."""
@@ -55,10 +64,12 @@ def places_of(model: torch.nn.Module) -> list[Place]:
 class Match:
     """What a checkpoint has for a model. `pairs` are a place, and the tensor for it.
 
-    `shapes` are names with the checkpoint's shape and the model's, where they differ.
+    `given` are places with values that the modules of the model supply. `shapes` are names with the
+    checkpoint's shape and the model's, where they differ.
     """
 
     pairs: list[tuple[Place, Tensor]] = field(default_factory=list)
+    given: list[tuple[Place, torch.Tensor]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
@@ -68,21 +79,26 @@ def match(
     places: list[Place],
     persistent: Collection[str],
     tensors: Mapping[str, Tensor],
+    values: Mapping[str, torch.Tensor],
     aliases: Collection[str],
 ) -> Match:
     """Compare a model with the tensors of a checkpoint, by name and shape.
 
-    `persistent` are the names in the model's state dict, in order; `aliases` are names that the
-    checkpoint only records. A name is not missing where a tied one is there. A buffer that the
-    state dict leaves out is loaded where the checkpoint has it, as old ones do.
+    `persistent` are the names in the model's state dict, in order; `values` are those that its
+    modules supply, and `aliases` names that the checkpoint only records. A name is not missing
+    where a tied one is there. A buffer that the state dict leaves out is loaded where the
+    checkpoint has it, as old ones do.
     """
     found = Match()
     known = set(persistent)
     loaded, filled = set[str](), set[str]()
     for place in places:
         given = [name for name in place.names if name in tensors]
-        filled.update(place.names if given else ())
+        supplied = [name for name in place.names if name in values]
+        filled.update(place.names if given or supplied else ())
         if not given:
+            found.given.extend((place, values[name]) for name in supplied[-1:])
+            loaded.update(supplied)
             continue
         # The last one counts, as in torch.
         tensor = tensors[given[-1]]
@@ -95,17 +111,25 @@ def match(
             continue  # a buffer that is computed, of another size than this model's
         loaded.update(given)
     found.missing = [name for name in persistent if name not in filled and name not in tensors]
-    found.unexpected = [name for name in tensors if name not in loaded and name not in aliases]
+    found.unexpected = [
+        name for name in (*tensors, *values) if name not in loaded and name not in aliases
+    ]
     return found
 
 
 def renamed(tensors: Mapping[str, Tensor], rename: Rename | None) -> dict[str, Tensor]:
     """Return the tensors under the names that `rename` gives them.
 
-    Of several prefixes the longest counts. Raises UsageError where two tensors get one name.
+    Of several prefixes the longest counts. Raises UsageError where two tensors get one name, and
+    for a `rename` of other kinds, or that gives other than text.
     """
     if rename is None:
         return dict(tensors)
+    if not callable(rename) and not isinstance(rename, Mapping):
+        raise UsageError(
+            f"`rename` is a {type(rename).__name__}",
+            hint='give a mapping of prefixes, such as {"module.": ""}, or a function',
+        )
     given = rename if callable(rename) else _by_prefix(rename)
     found: dict[str, Tensor] = {}
     before: dict[str, str] = {}
@@ -113,6 +137,12 @@ def renamed(tensors: Mapping[str, Tensor], rename: Rename | None) -> dict[str, T
         new = given(name)
         if new is None:
             continue
+        if not isinstance(new, str):
+            raise UsageError(
+                f"`rename` gives '{escape(name)}' a {type(new).__name__} as its name",
+                hint="give text, or None for the tensors to leave out",
+                tensor=name,
+            )
         if new in found:
             raise UsageError(
                 f"`rename` gives '{escape(before[new])}' and '{escape(name)}' one name, "

@@ -5,19 +5,27 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping
-from typing import Any, TypedDict, Unpack, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack, cast
 
 import torch
 
-from shardctl.api import Location, noted, run_options
+from shardctl.api.settings import Location, run_options
+from shardctl.api.writing import noted
 from shardctl.commands.prepare import prepare_held
 from shardctl.commands.write import write
 from shardctl.errors import UsageError
 from shardctl.formats.registry import DEFAULT
-from shardctl.planning.keywords import WriteKeywords, options_from
+from shardctl.planning.keywords import SelectionKeywords, WriteKeywords, options_from
 from shardctl.planning.plan import Plan
-from shardctl.planning.request import Order, Replace, Tied
+from shardctl.planning.request import (
+    Companions,
+    Experts,
+    ExpertsAction,
+    Order,
+    Replace,
+    Tied,
+)
 from shardctl.stores.registry import open_store
 from shardctl.streams.progress import Observer, Silent
 from shardctl.torch.held import held_checkpoint
@@ -28,7 +36,7 @@ CONFIG = "config.json"
 _DEFAULT_SIZE = "5GB"
 
 
-class SaveKeywords(TypedDict, total=False):
+class SaveKeywords(SelectionKeywords, total=False):
     """What else `save_sharded` takes: the settings of `shardctl.write` that make sense here."""
 
     num_shards: int | None
@@ -37,9 +45,14 @@ class SaveKeywords(TypedDict, total=False):
     order: Order
     name: str | None
     variant: str | None
+    key: str | None
+    group_by: str | None
+    experts: Experts | ExpertsAction | None
+    dtype: str | None
+    keep_dtype: str | Sequence[str]
     drop_non_tensors: bool
     tied: Tied
-    companions: bool
+    companions: Companions
     replace: Replace
     replace_companions: bool
     read_back: bool
@@ -61,11 +74,12 @@ def save_sharded(
     """Write the weights of a model into a directory, and return the plan of what was written.
 
     `max_shard_size` limits the tensors of a shard, in bytes or as text; `num_shards` or `single`
-    among the `options` take its place. `metadata` are string pairs for files that have room for
-    them. The bytes are written from the tensors' own memory, `jobs` files at once; they must not
-    change meanwhile. Tied tensors and views are kept where the format can, else recorded, as
-    `tied` says. The `config.json` of a model that has a config is written too, and replaces an
-    older one together with the weights (unless `replace_companions` is false).
+    among the `options` take its place, and `key` chooses a nested state dict. `metadata` are string
+    pairs for files that have room for them. The bytes are written from the tensors' own memory,
+    `jobs` files at once; they must not change meanwhile. Tied tensors and views are kept where the
+    format can, else recorded, as `tied` says. The `config.json` of a model that has a config is
+    written too, unless `companions` is "none", and replaces an older one together with the weights
+    (unless `replace_companions` is false).
 
     A directory that holds a checkpoint is refused, unless `replace` is given; the old files are
     removed when the new ones are complete. A save that was interrupted is resumed by the same call:
@@ -73,8 +87,17 @@ def save_sharded(
     directory has it all already.
 
     Raises InputError, which names them, for tensors that are not plain data; UsageError,
-    TargetError and StorageError as `shardctl.write` does.
+    TargetError and StorageError as `shardctl.write` does, and TypeError for an argument that does
+    not exist.
     """
+    unknown = options.keys() - SaveKeywords.__optional_keys__
+    if unknown:
+        raise TypeError(f"save_sharded() got an unexpected keyword argument '{min(unknown)}'")
+    pairs = dict(metadata or {})
+    if not all(isinstance(text, str) for pair in pairs.items() for text in pair):
+        raise UsageError(
+            "`metadata` has other than text", hint="give texts, such as those of `json.dumps`"
+        )
     model = model_or_state_dict if isinstance(model_or_state_dict, torch.nn.Module) else None
     state = model.state_dict() if model is not None else model_or_state_dict
     if not isinstance(state, Mapping):
@@ -89,7 +112,11 @@ def save_sharded(
     storages = Storages()
     held = dict(state)  # a lazy one is read once
     located, checkpoint = held_checkpoint(
-        held, storages, metadata or {}, drop_non_tensors=write_options.drop_non_tensors
+        held,
+        storages,
+        pairs,
+        key=write_options.key,
+        drop_non_tensors=write_options.drop_non_tensors,
     )
     config = None if model is None else config_json(model)
     source = MemoryOfModel(storages, {} if config is None else {CONFIG: config.encode()})

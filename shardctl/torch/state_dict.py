@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import operator
+import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from types import TracebackType
-from typing import Self, SupportsIndex
+from typing import Self
 
 import torch
 
-from shardctl.api import Location
-from shardctl.model import Tensor, contiguous_strides
+from shardctl.api.settings import Location
+from shardctl.model import Tensor
 from shardctl.streams.pool import default_jobs
 from shardctl.torch.dtypes import torch_dtype, torch_shape
 from shardctl.torch.fill import Fill, Progress, fill
 from shardctl.torch.opened import Opened, read_headers
-
-#: What a slice is asked for: integers, slices and `...`, one or several.
-Index = object
+from shardctl.torch.slices import Index, part_of
 
 
 class StateDict(Mapping[str, torch.Tensor]):
@@ -33,6 +30,8 @@ class StateDict(Mapping[str, torch.Tensor]):
         self._opened = opened
         self._device = torch.device(device)
         self._sources = opened.sources()
+        # One that is never closed must not keep files open.
+        weakref.finalize(self, self._sources.close)
         self.metadata: Mapping[str, str] = dict(opened.checkpoint.metadata)
         self.files = opened.files
 
@@ -49,6 +48,10 @@ class StateDict(Mapping[str, torch.Tensor]):
     def __contains__(self, name: object) -> bool:
         return name in self._opened.tensors
 
+    def __reduce__(self) -> tuple[type[StateDict], tuple[Opened, torch.device]]:
+        # A copy, in this process or another, has separate open files.
+        return StateDict, (self._opened, self._device)
+
     def __repr__(self) -> str:
         return f"<StateDict of {len(self)} tensors in {', '.join(self.files)}>"
 
@@ -57,8 +60,11 @@ class StateDict(Mapping[str, torch.Tensor]):
         return TensorSlice(self._opened.tensors[name], self)
 
     def close(self) -> None:
-        """Close the files. A tensor that is asked for later opens its file again."""
-        self._sources.__exit__(None, None, None)
+        """Close the files that no thread reads, and the others after that.
+
+        A tensor that is asked for later opens its file again.
+        """
+        self._sources.close()
 
     def __enter__(self) -> Self:
         return self
@@ -93,80 +99,24 @@ class TensorSlice:
         """Read a part: integers, slices with positive steps, and `...` select it.
 
         Raises IndexError for what is out of range, TypeError for any other kind of index, and
-        ValueError for a step below one and for a part of a tensor whose elements are not whole
-        bytes.
+        ValueError for a step below one.
         """
-        if self._tensor.storage.made is not None:
-            # It lies in the slices of several files: it is put together first.
-            return self._state._read(self._tensor)[index]  # noqa: SLF001 - its other half
-        return self._state._read(selected(self._tensor, index))  # noqa: SLF001 - as above
-
-
-def selected(tensor: Tensor, index: Index) -> Tensor:
-    """Return the view of a tensor that an index expression selects; raises as `TensorSlice`."""
-    if tensor.dtype.bits % 8:
-        raise ValueError(f"'{tensor.name}' has elements of less than a byte: read it whole")
-    strides = contiguous_strides(tensor.shape) if tensor.strides is None else tensor.strides
-    offset = tensor.offset
-    shape, steps = list[int](), list[int]()
-    for each, size, stride in zip(_for_each_dim(tensor, index), tensor.shape, strides, strict=True):
-        if isinstance(each, slice):
-            start, stop, step = each.indices(size)
-            if step < 1:
-                raise ValueError("the step of a slice must be at least one")
-            count = len(range(start, stop, step))
-            offset += start * stride if count else 0
-            shape.append(count)
-            steps.append(stride * step)
-        else:
-            if not -size <= each < size:
-                raise IndexError(f"index {each} is out of range for a dimension of {size}")
-            offset += each % size * stride
-    return replace(
-        tensor,
-        shape=tuple(shape),
-        offset=offset if 0 not in shape else 0,
-        strides=None if _is_contiguous(shape, steps) else tuple(steps),
-    )
-
-
-def _for_each_dim(tensor: Tensor, index: Index) -> list[slice | int]:
-    """Return an index for every dimension."""
-    items = index if isinstance(index, tuple) else (index,)
-    whole = slice(None)
-    dims = len(tensor.shape)
-    if sum(item is ... for item in items) > 1:
-        raise IndexError("an index can have only one `...`")
-    if ... not in items:
-        items = (*items, ...)
-    if len(items) - 1 > dims:
-        raise IndexError(f"too many indices for {dims} dimensions")
-    at = items.index(...)
-    full = (*items[:at], *[whole] * (dims - len(items) + 1), *items[at + 1 :])
-    return [item if isinstance(item, slice) else _integer(item) for item in full]
-
-
-def _integer(item: object) -> int:
-    if isinstance(item, bool) or not isinstance(item, SupportsIndex):
-        raise TypeError(f"an index is an integer, a slice or `...`, not {type(item).__name__}")
-    return operator.index(item)
-
-
-def _is_contiguous(shape: list[int], strides: list[int]) -> bool:
-    """Whether elements follow one another; the stride of a single one does not matter."""
-    plain = contiguous_strides(tuple(shape))
-    return 0 in shape or all(
-        size == 1 or stride == usual
-        for size, stride, usual in zip(shape, strides, plain, strict=True)
-    )
+        tensor, part = part_of(self._tensor, index)
+        read = self._state._read(tensor)[part]  # noqa: SLF001 - its other half
+        return read if read.dtype == self.dtype else read.view(self.dtype)
 
 
 def open(  # noqa: A001 - as `gzip.open` and `tarfile.open` are called
-    folder: Location, *, key: str | None = None, device: str | torch.device = "cpu"
+    folder: Location,
+    *,
+    key: str | None = None,
+    variant: str | None = None,
+    device: str | torch.device = "cpu",
 ) -> StateDict:
     """Open a checkpoint: a directory, an index, or a file. Only headers are read.
 
-    `key` chooses the state dict of a training checkpoint; `device` is where tensors are made.
-    Raises InputError for whatever is wrong with the files or their index.
+    `key` chooses the state dict of a training checkpoint, `variant` one of several checkpoints in a
+    directory; `device` is where tensors are made. Raises InputError for whatever is wrong with the
+    files or their index, and UsageError where a directory has several checkpoints.
     """
-    return StateDict(read_headers(folder, key), device)
+    return StateDict(read_headers(folder, key, variant), device)

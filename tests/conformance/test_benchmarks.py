@@ -117,6 +117,9 @@ def test_models_are_timed_without_their_imports(tmp_path: Path) -> None:
         (sample,) = work.samples["shardctl"]
         assert 0 < sample.seconds < 60
         assert sample.peak < 64 * 2**20
+    new = kept.works["python/new-warm"]
+    mapped = {name: sample.mapped or 0 for name, (sample,) in new.samples.items()}
+    assert mapped["shardctl"] < new.nbytes < mapped["shardctl, mmap"]
     assert "Models in memory" in (tmp_path / "docs" / report.PAGE).read_text(encoding="utf-8")
 
 

@@ -14,6 +14,7 @@ import shardctl
 from shardctl.planning.keywords import WriteKeywords, options_from
 from shardctl.planning.request import Selection, WriteOptions
 from tests.support.observers import Counting
+from tests.support.pipelines import written_pipeline
 from tests.support.program import ROOT
 from tests.support.safetensors_files import read_tensors, write_floats, write_safetensors
 
@@ -85,6 +86,8 @@ def test_inspect_verify_and_reindex(source: Path, tmp_path: Path) -> None:
         {"order": "sorted"},
         {"layout": "wide"},
         {"format": "gguf5"},
+        {"experts": "join"},
+        {"companions": True},
         {"jobs": 0},
     ],
     ids=str,
@@ -103,6 +106,84 @@ def test_an_argument_that_does_not_exist_is_a_type_error(source: Path, tmp_path:
     """A misspelled setting is refused like that of any function."""
     with pytest.raises(TypeError, match="max_shards"):
         shardctl.plan(source, tmp_path / "target", max_shards=3)  # type: ignore[call-arg] # (the same)
+
+
+def test_one_value_has_all_that_is_asked_for(source: Path, tmp_path: Path) -> None:
+    """Keyword arguments and a `WriteOptions` say the same, and not both at once."""
+    request = shardctl.WriteOptions(shardctl.Limits(max_shard_bytes=800), format="bin")
+    asked = shardctl.plan(source, tmp_path / "a", max_shard_size=800, format="bin")
+    assert shardctl.plan(source, tmp_path / "a", request).id == asked.id
+    written = shardctl.write(source, tmp_path / "a", request, record=False)
+    assert written.plan.id == asked.id
+    with pytest.raises(shardctl.UsageError, match="`request` and `single` cannot"):
+        shardctl.write(source, tmp_path / "b", request, single=True)
+    with pytest.raises(TypeError, match=r"third argument of plan\(\) is a WriteOptions"):
+        shardctl.plan(source, tmp_path / "b", "5GB")  # type: ignore[arg-type] # which is what is tested
+
+
+def test_one_pattern_is_a_pattern(source: Path, tmp_path: Path) -> None:
+    """A text in the place of a list is not taken apart into letters, nor one in that of a pair."""
+    planned = shardctl.plan(source, tmp_path / "a", include="*.1.*", rename={"weight": "w"})
+    assert [tensor.name for shard in planned.shards for tensor in shard.tensors] == ["layer.1.w"]
+    with pytest.raises(shardctl.UsageError, match="`rename` cannot be 'ab'"):
+        shardctl.plan(source, tmp_path / "a", rename=["ab"])  # type: ignore[list-item] # which is what is tested
+
+
+def test_variants_are_chosen(source: Path, tmp_path: Path) -> None:
+    """Each function takes one of several checkpoints in a directory."""
+    one = write_safetensors(tmp_path / "other.safetensors", {"a": b"\1" * 4, "b": b"\2" * 4})
+    shardctl.write(one, source, variant="x", num_shards=2, record=False)
+    assert [tensor.name for tensor in shardctl.inspect(source, variant="x").tensors] == ["a", "b"]
+    assert len(shardctl.inspect(source, variant="").tensors) == len(TENSORS)
+    assert shardctl.verify(source, variant="x").tensors == 2
+    assert shardctl.reindex(source, variant="x", check=True).changes == ()
+
+
+def test_verify_compares_a_part_with_other_names(source: Path, tmp_path: Path) -> None:
+    """What a writer left out and renamed is proved by the same selection."""
+    part = {"exclude": ["*.0.*"], "strip_prefix": "layer."}
+    written = shardctl.write(source, tmp_path / "part", record=False, **part)  # type: ignore[arg-type] # a mapping's values
+    assert shardctl.verify(written.path, against=source, **part).ok  # type: ignore[arg-type] # (the same)
+    assert not shardctl.verify(written.path, against=source).ok
+    with pytest.raises(TypeError, match="includ"):
+        shardctl.verify(source, includ=["*"])  # type: ignore[call-arg] # does not exist
+
+
+def test_a_pipeline_is_written_and_verified(tmp_path: Path) -> None:
+    """All components and the tree around them, with one result and a part of it for each."""
+    pipe, target = written_pipeline(tmp_path / "pipe"), tmp_path / "out"
+    names = ["text_encoder", "unet", "vae"]
+    assert shardctl.components(pipe) == {name: str(pipe / name) for name in names}
+    planned = shardctl.plan(pipe, target, max_shard_size=150)
+    assert not target.exists()
+    observer = Counting()
+    written = shardctl.write(pipe, target, max_shard_size=150, observer=observer, record=False)
+    assert written.path == str(target)
+    assert [name for name, _ in written.components] == names
+    assert written.plan.id == planned.id
+    assert [shard.filename for shard in written.plan.shards] == [
+        "text_encoder/model.safetensors",
+        *(f"unet/diffusion_pytorch_model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)),
+        "vae/diffusion_pytorch_model.safetensors",
+    ]
+    assert written.plan.total_size == 460
+    files = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    assert {receipt.filename for receipt in written.files} == files
+    assert files > {"model_index.json", "tokenizer/vocab.json"}
+    verdict = shardctl.verify(target, deep=True, against=pipe)
+    assert verdict.ok
+    assert [name for name, _ in verdict.components] == names
+    again = shardctl.write(pipe, target, max_shard_size=150, record=False)
+    assert again.up_to_date
+    assert all(each.up_to_date for _, each in again.components)
+
+
+def test_anything_else_is_one_component(source: Path) -> None:
+    """So that a program can go through whatever it is given."""
+    assert shardctl.components(source) == {"": str(source)}
+    assert shardctl.components(source / "model.safetensors") == {
+        "": str(source / "model.safetensors")
+    }
 
 
 def test_a_refused_target_says_what_a_program_can_do(source: Path, tmp_path: Path) -> None:
@@ -180,7 +261,7 @@ def test_programs_are_typed(tmp_path: Path) -> None:
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("program.py")]
     assert [line.partition(": ")[2].split("  [")[0] for line in lines] == [
-        'note: Revealed type is "shardctl.api.Written"',
+        'note: Revealed type is "shardctl.api.writing.Written"',
         'note: Revealed type is "bool"',
         REFUSED,
     ], done.stdout

@@ -55,9 +55,10 @@ LAYERS = (
 
 #: The public API.
 PUBLIC = {
-    *("__version__", "inspect", "diff", "verify", "plan", "write", "reindex"),
+    *("__version__", "inspect", "diff", "verify", "plan", "write", "reindex", "components"),
     *("Coverage", "Finding", "Inspection", "Plan", "Receipt", "Reindexed", "Shard", "Verdict"),
-    *("WriteOptions", "Written", "Observer", "Silent"),
+    *("WriteOptions", "Written", "Observer", "Silent", "SelectionKeywords", "WriteKeywords"),
+    *("Conversion", "ExpertRule", "Experts", "Limits", "Selection"),
     *("Change", "Difference", "Distance", "Statistics"),
     *("ShardctlError", "UsageError", "InputError", "MissingError", "FormatError"),
     *("SourceChangedError", "TargetError", "TargetExistsError", "LockedError", "StorageError"),

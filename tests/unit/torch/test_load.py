@@ -198,17 +198,23 @@ def test_key_and_rename_choose_and_name_the_tensors(tmp_path: Path) -> None:
         {"dtype": torch.float16},
         {"device": "cpu", "device_map": {"": "cpu"}},
         {"device_map": {"0": "cpu"}},
+        {"device_map": {}},
+        {"device_map": "auto"},
+        {"rename": "0."},
+        {"rename": len},
         {"jobs": 0},
     ],
     ids=str,
 )
 def test_settings_that_contradict_each_other(settings: dict[str, Any], saved: Path) -> None:
-    """They are refused before anything changes."""
+    """They are refused before anything changes, as are those of a wrong kind."""
     from shardctl.torch import load_sharded_checkpoint
 
     model = net(9.0)
     with pytest.raises(shardctl.UsageError):
         load_sharded_checkpoint(model, saved, **settings)
+    with pytest.raises(shardctl.UsageError, match="cannot load into a OrderedDict"):
+        load_sharded_checkpoint(model.state_dict(), saved)
     assert_equal(model.state_dict(), net(9.0).state_dict())
 
 
@@ -238,6 +244,34 @@ def test_a_model_of_other_than_plain_tensors_is_refused(saved: Path) -> None:
         for assign in (False, True):
             with pytest.raises(shardctl.UsageError, match=rf"'0\.weight' .*{reason}"):
                 load_sharded_checkpoint(model, saved, assign=assign)
+
+
+def test_autograd_sees_that_weights_changed(saved: Path) -> None:
+    """A graph that still needs the old weights is refused, and gives no wrong gradients."""
+    from shardctl.torch import load_sharded_checkpoint
+
+    model = net()
+    loss = model[0](torch.ones(1, 6, requires_grad=True)).sum()
+    load_sharded_checkpoint(model, saved)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_variant_is_chosen(tmp_path: Path) -> None:
+    """Of several checkpoints in one directory the one that is named is read."""
+    from shardctl.torch import load_sharded_checkpoint, save_sharded
+    from shardctl.torch import open as open_state
+
+    save_sharded(net(), tmp_path)
+    save_sharded(net(3.0), tmp_path, variant="ema", num_shards=2)
+    model = net(9.0)
+    load_sharded_checkpoint(model, tmp_path, variant="ema")
+    assert_equal(model.state_dict(), net(3.0).state_dict())
+    for variant, value in (("ema", 3.0), (None, 0.5), ("", 0.5)):
+        with open_state(tmp_path, variant=variant) as weights:
+            assert weights["0.weight"][0, 0] == value
+    with pytest.raises(shardctl.MissingError, match="int8"):
+        open_state(tmp_path, variant="int8")
 
 
 def _cut(path: Path) -> None:

@@ -92,3 +92,40 @@ def test_tensors_without_a_device_are_named(saved: tuple[Any, Path]) -> None:
         load_sharded_checkpoint(other, directory, device_map={"0": "cpu", "2": "cpu"})
     assert_equal(other.state_dict(), before)
     assert model is not other
+
+
+class Lists(torch.nn.Module):  # type: ignore[misc, name-defined] # torch is optional here
+    """Uses parameters of lists, which have no `forward`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = torch.nn.ParameterList([torch.randn(5), torch.randn(5)])
+        self.named = torch.nn.ModuleDict({"a": torch.nn.ParameterDict({"b": torch.randn(5)})})
+
+    def forward(self, batch: Any) -> Any:
+        return batch * self.weights[0] + self.weights[1] + self.named["a"]["b"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Lists,
+        lambda: torch.nn.TransformerEncoderLayer(5, 1, 7),
+        lambda: torch.nn.LSTM(5, 5),
+        lambda: torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(5, 5)),
+    ],
+    ids=["lists", "attention", "recurrent", "parametrised"],
+)
+def test_modules_that_use_the_tensors_of_others(make: Any, tmp_path: Path) -> None:
+    """Tensors on disk are there for whatever `forward` uses them."""
+    from shardctl.torch import load_sharded_checkpoint, save_sharded
+
+    model, other = make().eval(), make().eval()
+    save_sharded(model, tmp_path / "m")
+    load_sharded_checkpoint(other, tmp_path / "m", device_map={"": "disk"})
+    batch = torch.randn(2, 3, 5)
+    expected, found = model(batch), other(batch)
+    for one, two in zip(expected, found, strict=True):
+        for each, its in zip(one, two, strict=True):
+            assert torch.allclose(each, its, atol=1e-6)
+    assert all(each.is_meta for each in other.parameters())

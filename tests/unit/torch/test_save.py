@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 FORMATS = ("safetensors", "bin")
+PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 
 
 def floats(count: int = 6, size: int = 100) -> dict[str, Any]:
@@ -54,6 +55,55 @@ def test_bytes_are_those_of_the_commands(tmp_path: Path) -> None:
     assert files == sorted(path.name for path in (tmp_path / "saved").iterdir())
     for name in files:
         assert (tmp_path / "split" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"dtype": "bf16", "keep_dtype": "*.bias"},
+    {"exclude": ["*.bias"], "add_prefix": "model.", "rename": [("weight", "w")]},
+    {"group_by": r"(layers\.\d+)\.", "max_shard_size": 100},
+    {"experts": "stack"},
+    {"order": "natural", "name": "weights", "variant": "x", "num_shards": 3},
+    {"single": True, "checksums": True, "read_back": True},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda each: next(iter(each)))
+def test_settings_are_those_of_the_commands(settings: dict[str, Any], tmp_path: Path) -> None:
+    """Each does to tensors in memory what it does to a file of them."""
+    from shardctl.torch import save_sharded
+
+    names = ("layers.10.w.weight", "layers.2.w.bias", "layers.2.w.weight")
+    experts = (f"layers.0.mlp.experts.{e}.{part}.weight" for e in (0, 1) for part in PROJECTIONS)
+    state = {name: torch.randn(4, 6) for name in (*names, *experts)}
+    torch.save(state, tmp_path / "model.bin")
+    source, target = tmp_path / "model.bin", tmp_path / "one"
+    shardctl.write(source, target, format="safetensors", record=False, **settings)
+    save_sharded(state, tmp_path / "two", **settings)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "two").iterdir())
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_arguments_of_a_wrong_kind(tmp_path: Path) -> None:
+    """They are errors that name them, before anything is written."""
+    from shardctl.torch import save_sharded
+
+    with pytest.raises(TypeError, match=r"save_sharded\(\) got .* 'layout'"):
+        save_sharded(floats(), tmp_path / "m", layout="compact")  # type: ignore[call-arg] # what is tested
+    with pytest.raises(shardctl.UsageError, match="`metadata`"):
+        save_sharded(floats(), tmp_path / "m", metadata={"step": 7})  # type: ignore[dict-item] # what is tested
+    assert not (tmp_path / "m").exists()
+
+
+def test_keywords_are_those_of_write() -> None:
+    """The settings of `save_sharded` have the types that those of `write` have."""
+    from shardctl.planning.keywords import WriteKeywords
+    from shardctl.torch.save import SaveKeywords
+
+    of_write, of_save = get_type_hints(WriteKeywords), get_type_hints(SaveKeywords)
+    own = {"max_shard_size", "format", "layout", "accept_damage"}
+    assert of_save == {name: kind for name, kind in of_write.items() if name not in own}
 
 
 def test_the_plan_and_the_progress(tmp_path: Path) -> None:
@@ -110,6 +160,7 @@ def refused() -> dict[str, Any]:
         "FakeTensor": fake,
         "no shape yet": torch.nn.parameter.UninitializedParameter(),
         "memory was freed": freed,
+        "has no memory": torch._to_functional_tensor(torch.ones(3)),
         "torch.bits8": torch.zeros(3, dtype=torch.uint8).view(torch.bits8),
     }
 
@@ -162,8 +213,12 @@ def test_values_that_are_not_tensors(tmp_path: Path) -> None:
         save_sharded(state, tmp_path / "model")
     plan = save_sharded(state, tmp_path / "model", drop_non_tensors=True)
     assert plan.notes == ("left out (not a tensor: builtins.int): step",)
-    with pytest.raises(shardctl.InputError, match="nested state dicts"):
-        save_sharded({"model": {"w": torch.ones(2)}}, tmp_path / "nested")
+    nested = {"model": {"w": torch.ones(2)}, "step": 3}
+    with pytest.raises(shardctl.InputError, match="nested state dicts") as caught:
+        save_sharded(nested, tmp_path / "nested")
+    assert caught.value.hint == "choose one with `key`: model"
+    save_sharded(nested, tmp_path / "nested", key="model")
+    assert_equal(load(result(tmp_path / "nested")), nested["model"])  # type: ignore[arg-type] # the one of tensors
     with pytest.raises(shardctl.InputError, match="non-string keys"):
         save_sharded({0: torch.ones(2)}, tmp_path / "numbers")
     with pytest.raises(shardctl.UsageError, match="cannot save a list"):
