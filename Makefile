@@ -20,7 +20,7 @@ DEMO := demo
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test test-all clients cloud coverage mutants lint docs-check generate pictures bench \
+.PHONY: help demo check test test-all clients cloud dask coverage mutants lint docs-check generate pictures bench \
 	bench-check format clean
 
 help: ## List the targets.
@@ -46,6 +46,10 @@ $(VENV)/.clients: $(VENV)/.test
 
 $(VENV)/.cloud: $(VENV)/.test
 	$(PIP) install '$(TORCH)' --group test --group cloud
+	@touch $@
+
+$(VENV)/.dask: $(VENV)/.test
+	$(PIP) install '$(TORCH)' --group test --group dask
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.runtime
@@ -78,6 +82,8 @@ coverage: $(VENV)/.test ## Measure which lines and branches the tests of the cod
 
 # The tests are checked too, and need the types of what they import.
 cloud: $(VENV)/.cloud ## Install the S3 server that tests/conformance/test_cloud.py asks.
+
+dask: $(VENV)/.dask ## Install the cluster that tests/conformance/test_dask.py starts.
 
 lint: $(VENV)/.lint $(VENV)/.test ## Check style, formatting and types.
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from shardctl.commands.prepared import Prepared
 from shardctl.commands.records import records as records_of_user
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions
+from shardctl.engine.schedulers import executor_of
 from shardctl.errors import UsageError
 from shardctl.planning.keywords import (
     SelectionKeywords,
@@ -30,7 +31,7 @@ from shardctl.planning.keywords import (
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
 from shardctl.stores.base import Store
-from shardctl.stores.registry import open_store
+from shardctl.stores.registry import absolute, open_store
 from shardctl.streams.pool import default_jobs
 from shardctl.streams.progress import Observer, Silent
 from shardctl.verify import run as verifying
@@ -161,6 +162,7 @@ def write(
     restart: bool = False,
     record: bool = True,
     jobs: int | None = None,
+    scheduler: str | None = None,
     observer: Observer | None = None,
     **options: Unpack[WriteKeywords],
 ) -> Written:
@@ -170,13 +172,15 @@ def write(
     source. A run that was interrupted is resumed by the same call; `restart` discards an unfinished
     run instead. `record` keeps a record in the user's state directory, by which the next call
     finds out at once that the target is up to date. `jobs` files are written in parallel, and
-    `observer` gets the progress, on the calling thread.
+    `observer` gets the progress, on the calling thread. `scheduler` is the URL of a Dask cluster
+    whose workers write them, and see source and target at the same paths.
 
     Raises UsageError, InputError, TargetError and StorageError. Then no final name has changed,
     unless files were being renamed into place, which the next call completes.
     """
     run = run_options(jobs, restart=restart)
-    ends = _Ends.of(source, target)
+    executor = executor_of(scheduler, jobs)
+    ends = _Ends.of(source, target, everywhere=scheduler is not None)
     prepared = _prepare(ends, options_from(options), record=record, dry=False)
     receipts = prepared.receipts
     if receipts is None:
@@ -186,7 +190,8 @@ def write(
             prepared,
             run,
             observer or Silent(),
-            records=records_of_user(keep=record),
+            executor,
+            records_of_user(keep=record),
         )
     return Written(prepared.path(ends.target_store), noted(prepared), receipts, prepared.up_to_date)
 
@@ -217,8 +222,13 @@ class _Ends:
     target: str
 
     @classmethod
-    def of(cls, source: Location, target: Location) -> _Ends:
-        return cls(*open_store(os.fspath(source)), *open_store(os.fspath(target)))
+    def of(cls, source: Location, target: Location, *, everywhere: bool = False) -> _Ends:
+        """Open both. `everywhere`: their paths are to be the same in every working directory."""
+        place = absolute if everywhere else str
+        return cls(
+            *open_store(place(os.fspath(source))),
+            *open_store(place(os.fspath(target))),
+        )
 
 
 def _prepare(ends: _Ends, options: WriteOptions, *, record: bool, dry: bool) -> Prepared:

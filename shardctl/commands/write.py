@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from shardctl.commands.prepared import Prepared
 from shardctl.commands.tasks import tasks_of
+from shardctl.engine.executors import Executor, Threads
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import Records
 from shardctl.engine.run import Job, RunOptions, execute
@@ -14,7 +14,6 @@ from shardctl.engine.staging import FILES
 from shardctl.naming import STAGING
 from shardctl.stores.base import Store
 from shardctl.stores.paths import below
-from shardctl.streams.pool import Threads, Workers
 from shardctl.streams.progress import Observer
 
 
@@ -24,7 +23,7 @@ def write(
     prepared: Prepared,
     run: RunOptions,
     observe: Observer,
-    executor: Callable[[int], Workers] = Threads,
+    executor: Executor = Threads,
     records: Records | None = None,
 ) -> tuple[Receipt, ...]:
     """Carry out what was prepared, and keep its record. Raises as `engine.run.execute` does."""

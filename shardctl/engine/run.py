@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from shardctl.engine import commit as commits
 from shardctl.engine import exchange
+from shardctl.engine.executors import Executor, Workers
 from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
 from shardctl.engine.journal import LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
@@ -22,14 +23,13 @@ from shardctl.engine.sources import source_changed
 from shardctl.engine.space import check_space
 from shardctl.engine.staging import Staging
 from shardctl.engine.sums import stage_sums
-from shardctl.engine.task import ShardTask, write
+from shardctl.engine.task import ShardTask
 from shardctl.errors import ShardctlError, Stopped
 from shardctl.model import Version
 from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock, remove_directory, restrict_mode
 from shardctl.streams.chunks import PART_BYTES
-from shardctl.streams.pool import Workers
 from shardctl.streams.progress import TICK_SECONDS, Observer
 
 
@@ -89,7 +89,7 @@ def execute(
     source: Store,
     target: Store,
     options: RunOptions,
-    executor: Callable[[int], Workers],
+    executor: Executor,
     observe: Observer,
     keep: Callable[[RunRecord], object] | None = None,
 ) -> Done:
@@ -146,7 +146,7 @@ class _Run:
     keep: Callable[[RunRecord], object] | None
     held: ExitStack
 
-    def go(self, executor: Callable[[int], Workers]) -> Done:
+    def go(self, executor: Executor) -> Done:
         """Stage the files and commit them."""
         job, journal = self.job, self.journal
         refuse_foreign(job.directory, job.identity, journal, restart=self.options.restart)
@@ -165,7 +165,7 @@ class _Run:
             _tidy(journal)
             raise
 
-    def _stage(self, executor: Callable[[int], Workers]) -> tuple[Receipt, ...]:
+    def _stage(self, executor: Executor) -> tuple[Receipt, ...]:
         """Write the files under their staged names; return the receipts of all, in order."""
         tasks, observe = self.job.tasks, self.observe
         done = {}
@@ -220,14 +220,12 @@ class _Run:
     def _write(
         self,
         tasks: list[ShardTask],
-        executor: Callable[[int], Workers],
+        executor: Executor,
         accept: Callable[[Receipt], None],
     ) -> None:
         with _shut_down(executor(self.options.jobs)) as workers:
             order: dict[Future[Receipt], int] = {
-                workers.submit(
-                    write, task, self.source, self.target, workers.ticks.of(task.filename)
-                ): number
+                workers.write(task, self.source, self.target): number
                 for number, task in enumerate(tasks)
             }
             pending = set(order)
