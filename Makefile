@@ -20,7 +20,7 @@ DEMO := demo
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test test-all clients cloud training coverage mutants lint docs-check generate pictures bench \
+.PHONY: help demo check test test-all clients cloud training dask coverage mutants lint docs-check generate pictures bench \
 	bench-check format clean
 
 help: ## List the targets.
@@ -51,6 +51,10 @@ $(VENV)/.cloud: $(VENV)/.test
 # DeepSpeed is built without its kernels, which need a compiler and are not used.
 $(VENV)/.training: $(VENV)/.test
 	DS_BUILD_OPS=0 $(PIP) install '$(TORCH)' --group test --group training
+	@touch $@
+
+$(VENV)/.dask: $(VENV)/.test
+	$(PIP) install '$(TORCH)' --group test --group dask
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.runtime
@@ -85,6 +89,8 @@ coverage: $(VENV)/.test ## Measure which lines and branches the tests of the cod
 cloud: $(VENV)/.cloud ## Install the S3 server that tests/conformance/test_cloud.py asks.
 
 training: $(VENV)/.training ## Install DeepSpeed, which tests/conformance/test_zero.py compares with.
+
+dask: $(VENV)/.dask ## Install the cluster that tests/conformance/test_dask.py starts.
 
 lint: $(VENV)/.lint $(VENV)/.test ## Check style, formatting and types.
 	$(BIN)/ruff check .

@@ -40,6 +40,7 @@ __shardctl_options() {
 -n --dry-run|dry_run|
 --check|check|
 -j --jobs|jobs|typed
+--scheduler|scheduler|typed
 --json|json|
 --report|report|report
 --progress|progress|=auto plain json none
@@ -79,6 +80,7 @@ __shardctl_options() {
 -n --dry-run|dry_run|
 --check|check|
 -j --jobs|jobs|typed
+--scheduler|scheduler|typed
 --json|json|
 --report|report|report
 --progress|progress|=auto plain json none
@@ -123,6 +125,7 @@ __shardctl_options() {
 -n --dry-run|dry_run|
 --check|check|
 -j --jobs|jobs|typed
+--scheduler|scheduler|typed
 --json|json|
 --report|report|report
 --progress|progress|=auto plain json none

@@ -1,6 +1,6 @@
 # fish completion for shardctl. Written by `make generate` from the command line itself.
 
-set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --experts --experts-map --filter --group-by --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --strip-prefix --tied --to --top --variant -j
+set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --experts --experts-map --filter --group-by --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --scheduler --strip-prefix --tied --to --top --variant -j
 
 # Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
@@ -105,6 +105,7 @@ complete -c shardctl -n '__shardctl_free split --record --no-record' -l no-recor
 complete -c shardctl -n '__shardctl_free split -n --dry-run' -s n -l dry-run -d 'Show the plan and write nothing'
 complete -c shardctl -n '__shardctl_free split --check' -l check -d 'Write nothing; exit with 1 if anything would change'
 complete -c shardctl -n '__shardctl_free split -j --jobs' -s j -l jobs -x -d 'Files to process in parallel'
+complete -c shardctl -n '__shardctl_free split --scheduler' -l scheduler -x -d 'Write the files on a Dask cluster, e.g. tcp://host:8786'
 complete -c shardctl -n '__shardctl_free split --json' -l json -d 'Print one JSON document'
 complete -c shardctl -n '__shardctl_free split --report' -l report -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Also save a report (.html or .svg)'
 complete -c shardctl -n '__shardctl_free split --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr'
@@ -148,6 +149,7 @@ complete -c shardctl -n '__shardctl_free merge --record --no-record' -l no-recor
 complete -c shardctl -n '__shardctl_free merge -n --dry-run' -s n -l dry-run -d 'Show the plan and write nothing'
 complete -c shardctl -n '__shardctl_free merge --check' -l check -d 'Write nothing; exit with 1 if anything would change'
 complete -c shardctl -n '__shardctl_free merge -j --jobs' -s j -l jobs -x -d 'Files to process in parallel'
+complete -c shardctl -n '__shardctl_free merge --scheduler' -l scheduler -x -d 'Write the files on a Dask cluster, e.g. tcp://host:8786'
 complete -c shardctl -n '__shardctl_free merge --json' -l json -d 'Print one JSON document'
 complete -c shardctl -n '__shardctl_free merge --report' -l report -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Also save a report (.html or .svg)'
 complete -c shardctl -n '__shardctl_free merge --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr'
@@ -196,6 +198,7 @@ complete -c shardctl -n '__shardctl_free reshard --record --no-record' -l no-rec
 complete -c shardctl -n '__shardctl_free reshard -n --dry-run' -s n -l dry-run -d 'Show the plan and write nothing'
 complete -c shardctl -n '__shardctl_free reshard --check' -l check -d 'Write nothing; exit with 1 if anything would change'
 complete -c shardctl -n '__shardctl_free reshard -j --jobs' -s j -l jobs -x -d 'Files to process in parallel'
+complete -c shardctl -n '__shardctl_free reshard --scheduler' -l scheduler -x -d 'Write the files on a Dask cluster, e.g. tcp://host:8786'
 complete -c shardctl -n '__shardctl_free reshard --json' -l json -d 'Print one JSON document'
 complete -c shardctl -n '__shardctl_free reshard --report' -l report -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Also save a report (.html or .svg)'
 complete -c shardctl -n '__shardctl_free reshard --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr'

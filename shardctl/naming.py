@@ -9,6 +9,7 @@ in.
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
@@ -84,6 +85,7 @@ _TRAINING_STATE = re.compile(
     re.DOTALL,
 )
 _DRIVE = re.compile(r"[A-Za-z]:")
+_TRY = re.compile("~[0-9a-f]{32}")
 _MAX_NAME_BYTES = 255
 
 
@@ -116,6 +118,16 @@ class IndexName:
     variant: str | None
     suffix: str
     variant_first: bool = field(default=False, compare=False)
+
+
+def try_name() -> str:
+    """Return a name, like no other, for a file of which several may be written for one task."""
+    return f"~{secrets.token_hex(16)}"
+
+
+def is_try_name(name: str) -> bool:
+    """Whether `try_name` may have made a name."""
+    return _TRY.fullmatch(name) is not None
 
 
 def shard_filename(stem: str, suffix: str, variant: str | None, number: int, count: int) -> str:

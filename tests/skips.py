@@ -16,6 +16,7 @@ LISTED = {
     "needs a user who is not root": "most fault suites mount filesystems, and so need root",
     "needs moto and obstore, of the group `cloud`": "moto's server needs many packages, too",
     "needs deepspeed, of the group `training`": "it is built where it is installed",
+    "needs Dask, of the group `dask`": "it needs some packages that nothing else does",
     "needs the clients of the group `clients`": "they need many packages, of which one may not be "
     "there yet for a new Python; .ci/run says it where they were not installed",
 }

@@ -12,15 +12,17 @@ from shardctl.commands import index as indexing
 from shardctl.commands import write as writing
 from shardctl.commands.prepared import Prepared
 from shardctl.commands.records import records as records_of_user
-from shardctl.commands.work import Part, Work, prepare_all
+from shardctl.commands.work import Part, Work, prepare_all, refuse_unfinished
+from shardctl.engine.executors import Executor
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions
+from shardctl.engine.schedulers import executor_of
 from shardctl.errors import UsageError
 from shardctl.planning.keywords import WriteKeywords, options_from
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
 from shardctl.stores.base import Store
-from shardctl.stores.registry import open_store
+from shardctl.stores.registry import absolute, open_store
 from shardctl.streams.progress import Observer, Silent
 
 
@@ -65,6 +67,7 @@ def write(
     record: bool = True,
     jobs: int | None = None,
     observer: Observer | None = None,
+    scheduler: str | None = None,
     **options: Unpack[WriteKeywords],
 ) -> Written:
     """Write a checkpoint with other shards, in another format, or both.
@@ -74,9 +77,10 @@ def write(
     interrupted is resumed by the same call; `restart` discards an unfinished run instead. `record`
     keeps a record in the user's state directory, by which the next call finds out at once that the
     target is up to date. `jobs` files are written in parallel, and `observer` gets the progress, on
-    the calling thread. The components of a pipeline are written one after another, each with its
-    start for the observer, into directories of the same names, and the other files of its tree
-    after them.
+    the calling thread. `scheduler` is the URL of a Dask cluster whose workers write them, and see
+    source and target at the same paths. The components of a pipeline are written one after another,
+    each with its start for the observer, into directories of the same names, and the other files of
+    its tree after them.
 
     Raises UsageError, InputError, TargetError and StorageError. Then no final name has changed,
     unless files were being renamed into place, which the next call completes, or components of a
@@ -84,17 +88,25 @@ def write(
     """
     asked = _asked("write", request, options)
     run = run_options(jobs, restart=restart)
-    ends = _Ends.of(source, target)
+    executor = executor_of(scheduler, jobs)
+    ends = _Ends.of(source, target, everywhere=scheduler is not None)
     work = _prepare(ends, asked, record=record, dry=False)
-    written = [_carry_out(ends, part, run, observer, record=record) for part in work.parts]
+    refuse_unfinished(ends.target_store, work, restart=restart)
+    written = [
+        _carry_out(ends, part, run, executor, observer, record=record) for part in work.parts
+    ]
     if work.pipeline is None:
         return written[0]
     files = tuple(
-        replace(receipt, filename=work.named(part, receipt.filename))
+        replace(receipt, filename=part.named(receipt.filename))
         for part, each in zip(work.parts, written, strict=True)
         for receipt in each.files
     )
-    by_name = tuple((part.name, each) for part, each in zip(work.weights, written, strict=False))
+    by_name = tuple(
+        (part.name, each)
+        for part, each in zip(work.parts, written, strict=True)
+        if part.has_weights
+    )
     path = work.path(ends.target_store)
     return Written(path, _plan_of(work), files, work.up_to_date, by_name)
 
@@ -128,8 +140,13 @@ class _Ends:
     target: str
 
     @classmethod
-    def of(cls, source: Location, target: Location) -> _Ends:
-        return cls(*open_store(os.fspath(source)), *open_store(os.fspath(target)))
+    def of(cls, source: Location, target: Location, *, everywhere: bool = False) -> _Ends:
+        """Open both. `everywhere`: their paths are to be the same in every working directory."""
+        place = absolute if everywhere else str
+        return cls(
+            *open_store(place(os.fspath(source))),
+            *open_store(place(os.fspath(target))),
+        )
 
 
 def _asked(function: str, request: WriteOptions | None, options: WriteKeywords) -> WriteOptions:
@@ -176,7 +193,7 @@ def _plan_of(work: Work) -> Plan:
         first.plan,
         id=hashlib.sha256("".join(each.id for _, each in plans).encode()).hexdigest(),
         shards=tuple(
-            replace(shard, filename=work.named(part, shard.filename))
+            replace(shard, filename=part.named(shard.filename))
             for part, each in plans
             for shard in each.shards
         ),
@@ -190,7 +207,13 @@ def _plan_of(work: Work) -> Plan:
 
 
 def _carry_out(
-    ends: _Ends, part: Part, run: RunOptions, observer: Observer | None, *, record: bool
+    ends: _Ends,
+    part: Part,
+    run: RunOptions,
+    executor: Executor,
+    observer: Observer | None,
+    *,
+    record: bool,
 ) -> Written:
     """Do one run, where there is anything to do."""
     prepared, store = part.prepared, ends.target_store
@@ -202,7 +225,8 @@ def _carry_out(
             prepared,
             run,
             observer or Silent(),
-            records=records_of_user(keep=record),
+            executor,
+            records_of_user(keep=record),
         )
     path = prepared.path(store) if part.has_weights else prepared.target.directory
     return Written(path, noted(prepared), receipts, prepared.up_to_date)

@@ -17,6 +17,7 @@ from shardctl.cli.exits import WORK_TO_DO, log, write_stdout
 
 if TYPE_CHECKING:
     from shardctl.commands.work import Work
+    from shardctl.stores.base import Store
 
 app = typer.Typer(
     cls=Program,
@@ -43,11 +44,11 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.commands.work import prepare_all, refuse_unfinished
     from shardctl.commands.write import write
     from shardctl.engine.run import RunOptions
-    from shardctl.stores.registry import open_store, open_together
+    from shardctl.engine.schedulers import executor_of
     from shardctl.streams.pool import default_jobs
 
-    source_store, (source, *more) = open_together(arguments.source)
-    target_store, target = open_store(arguments.target)
+    executor = executor_of(arguments.scheduler, arguments.jobs)
+    source_store, (source, *more), target_store, target = _opened(arguments)
     report = Reporter(arguments.report)
     options = arguments.write_options()
     finish = not (arguments.dry_run or arguments.check)
@@ -91,7 +92,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
         quiet = arguments.quiet or not run.has_files
         with progress.shown(arguments.progress, quiet=quiet) as observer:
             written[run.name] = write(
-                source_store, target_store, run.prepared, how, observer, records=records
+                source_store, target_store, run.prepared, how, observer, executor, records
             )
     seconds = time.monotonic() - begun
     with after(result):
@@ -109,6 +110,16 @@ def _write(name: str, arguments: WriterArguments) -> None:
             write_stdout(documents.dump(documents.writing(name, work, target_store, written)))
         else:
             write_stdout(result + "\n")
+
+
+def _opened(arguments: WriterArguments) -> tuple[Store, list[str], Store, str]:
+    """Open the source and the target: for each the store, and the paths there."""
+    from shardctl.stores.registry import absolute, open_store, open_together
+
+    # Workers elsewhere have other working directories.
+    place = absolute if arguments.scheduler else str
+    source_store, sources = open_together([place(each) for each in arguments.source])
+    return source_store, sources, *open_store(place(arguments.target))
 
 
 def _show_plan(work: Work, *, quiet: bool) -> None:

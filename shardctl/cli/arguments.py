@@ -61,6 +61,7 @@ class WriterArguments:
     dry_run: w.DryRun = False
     check: w.Check = False
     jobs: o.Jobs = None
+    scheduler: w.Scheduler = None
     json: o.Json = False
     report: o.Report = None
     progress: o.Progress = o.ProgressName.auto

@@ -336,6 +336,18 @@ Record = Annotated[
         "compares contents.",
     ),
 ]
+Scheduler = Annotated[
+    str | None,
+    option(
+        OUTPUT,
+        "--scheduler",
+        metavar="URL",
+        text="Write the files on a Dask cluster, e.g. tcp://host:8786",
+        details="Its workers have the same versions of shardctl and Python, and see SOURCE and "
+        "TARGET at the same paths. `--jobs` is then how many files they write at once; without "
+        "it, as many as they have threads. It needs shardctl[dask].",
+    ),
+]
 DryRun = Annotated[bool, option(OUTPUT, "--dry-run", "-n", text="Show the plan and write nothing")]
 Check = Annotated[
     bool, option(OUTPUT, "--check", text="Write nothing; exit with 1 if anything would change")

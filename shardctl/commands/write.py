@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from shardctl.commands.prepared import Prepared
 from shardctl.commands.recorded import refuse_damaged
 from shardctl.commands.tasks import tasks_of
+from shardctl.engine.executors import Executor, Threads
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import Records
 from shardctl.engine.run import Job, RunOptions, execute
@@ -15,7 +15,6 @@ from shardctl.engine.staging import FILES
 from shardctl.naming import STAGING
 from shardctl.stores.base import Store
 from shardctl.stores.paths import below
-from shardctl.streams.pool import Threads, Workers
 from shardctl.streams.progress import Observer
 
 
@@ -25,7 +24,7 @@ def write(
     prepared: Prepared,
     run: RunOptions,
     observe: Observer,
-    executor: Callable[[int], Workers] = Threads,
+    executor: Executor = Threads,
     records: Records | None = None,
 ) -> tuple[Receipt, ...]:
     """Carry out what was prepared, and keep its record.

@@ -172,7 +172,8 @@ class Journal:
         start.
         """
         self._receipts.keep(names)
-        self.staging.remove_staged(name for name in self.names() if name not in names)
+        gone = [name for name in self.names() if name not in names]
+        self.staging.remove_staged(gone, kept=names)
 
     def begin_commit(self, commit: Commit) -> None:
         """Note how the files get their names. From here on the run only goes forward."""

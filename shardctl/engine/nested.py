@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Self
 
 from shardctl.errors import ShardctlError, StorageError
+from shardctl.naming import is_try_name
 from shardctl.stores.base import Directory, Identity
 
 #: The names that lead from the directory to one below it; none for the directory itself.
@@ -88,6 +89,14 @@ class Nested:
         directory, leaf = self._home(name)
         if directory is not None:
             directory.remove(leaf)
+
+    def remove_tries(self, names: Iterable[str]) -> None:
+        """Remove, beside files of these names, what workers wrote there and was not accepted."""
+        own = set(names)
+        for name in {name.rpartition("/")[0]: name for name in own}.values():
+            for other in self.names_beside(name):
+                if other not in own and is_try_name(other.rpartition("/")[2]):
+                    self.remove(other)
 
     def remove_empty(self, names: Iterable[str]) -> None:
         """Remove the directories that files of these names were in, as far as they are empty."""

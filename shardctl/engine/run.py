@@ -7,12 +7,12 @@ next run finishes it (`commit`). See `journal` for what is on disk in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from dataclasses import dataclass, field
 
 from shardctl.engine import commit as commits
 from shardctl.engine import exchange
+from shardctl.engine.executors import Executor, carry_out
 from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
 from shardctl.engine.journal import LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
@@ -22,15 +22,13 @@ from shardctl.engine.sources import source_changed
 from shardctl.engine.space import check_space
 from shardctl.engine.staging import Staging
 from shardctl.engine.sums import stage_sums
-from shardctl.engine.task import ShardTask, write
-from shardctl.errors import ShardctlError, Stopped
+from shardctl.engine.task import ShardTask
+from shardctl.errors import ShardctlError
 from shardctl.model import Version
 from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock, remove_directory, restrict_mode
-from shardctl.streams.chunks import PART_BYTES
-from shardctl.streams.pool import Workers
-from shardctl.streams.progress import TICK_SECONDS, Observer
+from shardctl.streams.progress import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def execute(
     source: Store,
     target: Store,
     options: RunOptions,
-    executor: Callable[[int], Workers],
+    executor: Executor,
     observe: Observer,
     keep: Callable[[RunRecord], object] | None = None,
 ) -> Done:
@@ -146,7 +144,7 @@ class _Run:
     keep: Callable[[RunRecord], object] | None
     held: ExitStack
 
-    def go(self, executor: Callable[[int], Workers]) -> Done:
+    def go(self, executor: Executor) -> Done:
         """Stage the files and commit them."""
         job, journal = self.job, self.journal
         refuse_foreign(job.directory, job.identity, journal, restart=self.options.restart)
@@ -165,7 +163,7 @@ class _Run:
             _tidy(journal)
             raise
 
-    def _stage(self, executor: Callable[[int], Workers]) -> tuple[Receipt, ...]:
+    def _stage(self, executor: Executor) -> tuple[Receipt, ...]:
         """Write the files under their staged names; return the receipts of all, in order."""
         tasks, observe = self.job.tasks, self.observe
         done = {}
@@ -196,7 +194,7 @@ class _Run:
             done[receipt.filename] = receipt
             observe.finished(receipt.filename, receipt.nbytes, kept=False)
 
-        self._write(_spread(todo, self.options.jobs), executor, accept)
+        carry_out(todo, self.source, self.target, executor, self.options.jobs, observe, accept)
         for path, version in self.job.sources.items():
             if self.source.version(path) != version:
                 raise source_changed(path)
@@ -217,30 +215,6 @@ class _Run:
         for directory in (files, self.journal.staging.own):
             directory.sync()
 
-    def _write(
-        self,
-        tasks: list[ShardTask],
-        executor: Callable[[int], Workers],
-        accept: Callable[[Receipt], None],
-    ) -> None:
-        with _shut_down(executor(self.options.jobs)) as workers:
-            order: dict[Future[Receipt], int] = {
-                workers.submit(
-                    write, task, self.source, self.target, workers.ticks.of(task.filename)
-                ): number
-                for number, task in enumerate(tasks)
-            }
-            pending = set(order)
-            while pending:
-                finished, pending = wait(pending, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
-                workers.ticks.drain(self.observe.advance)
-                # What is finished is noted before a failure of the same moment ends the run; both
-                # in the tasks' order.
-                for future in sorted(
-                    finished, key=lambda future: (future.exception() is not None, order[future])
-                ):
-                    accept(future.result())
-
     def _commit_of(self, receipts: tuple[Receipt, ...]) -> Commit:
         """Look at what is replaced, and by what."""
         job, staging = self.job, self.journal.staging
@@ -252,27 +226,6 @@ class _Run:
         found = exchange.plan(places.target, places.files, new, old)
         directory = staging.target.own_identity()
         return Commit(job.identity, directory, found, receipts, job.replaced_source)
-
-
-def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
-    """Give tasks the threads that are left over where there are fewer large files than `jobs`."""
-    large = sum(task.layout.nbytes > PART_BYTES for task in tasks)
-    return [replace(task, threads=max(1, jobs // max(large, 1))) for task in tasks]
-
-
-@contextmanager
-def _shut_down(workers: Workers) -> Iterator[Workers]:
-    # An interrupted run does not wait for a sync that may take long: its process ends, and the
-    # journal is in order.
-    wait_for_tasks = True
-    try:
-        yield workers
-    except Stopped:
-        wait_for_tasks = False
-        raise
-    finally:
-        workers.ticks.cancel()
-        workers.shutdown(wait=wait_for_tasks, cancel_futures=True)
 
 
 def _tidy(journal: Journal) -> None:

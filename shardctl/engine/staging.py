@@ -10,7 +10,7 @@ user who runs this may look into it, and it is emptied by known names, never by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Self
@@ -107,8 +107,11 @@ class Staging:
             inodes=self.target.keeps_inodes(),
         )
 
-    def remove_staged(self, names: Iterable[str]) -> None:
-        """Remove staged files by name, and their directories with the last one."""
+    def remove_staged(self, names: Iterable[str], kept: Collection[str] = ()) -> None:
+        """Remove staged files by name, and their directories with the last one.
+
+        What workers wrote for these files or the `kept` ones, and was not accepted, goes with them.
+        """
         files = self.files()
         if files is None:
             return
@@ -116,6 +119,7 @@ class Staging:
             gone = tuple(names)
             for name in gone:
                 files.remove(name)
+            files.remove_tries((*gone, *kept))
             files.remove_empty(gone)
         self.remove_empty(FILES)
 

@@ -7,6 +7,7 @@ asks for it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 
@@ -68,6 +69,12 @@ def open_store(location: str) -> tuple[Store, str]:
     if loader is None:
         raise _unknown(location, match[1])
     return loader(location)
+
+
+def absolute(location: str) -> str:
+    """Return a location that means the same in every working directory."""
+    # Not shortened: `a/../b` leads elsewhere where `a` is a link.
+    return location if _SCHEME.match(location) else os.path.join(os.getcwd(), location)
 
 
 def open_together(locations: Sequence[str]) -> tuple[Store, list[str]]:

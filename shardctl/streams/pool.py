@@ -1,7 +1,4 @@
-"""Where tasks run: threads of this process, unless the caller brings another executor.
-
-Threads are enough for copying, since system calls release the interpreter's lock.
-"""
+"""Threads of this process that work on many items, whose results come in the items' order."""
 
 from __future__ import annotations
 
@@ -10,45 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import ParamSpec, Protocol, TypeVar
+from typing import TypeVar
 
 from shardctl.errors import Stopped
 from shardctl.streams.progress import TICK_SECONDS, Observer, Tick, Ticks
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
-
-
-class Workers(Protocol):
-    """What carries out the tasks of a run: a `concurrent.futures` executor, and a way back.
-
-    Tasks, their arguments and their errors can be pickled, so workers may be threads, processes or
-    other machines. `ticks` must reach them: its queue and its flag go with each task.
-    """
-
-    @property
-    def ticks(self) -> Ticks: ...
-
-    def submit(
-        self,
-        work: Callable[Arguments, Result],
-        /,
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Future[Result]:
-        """Run `work(*args, **kwargs)` on a worker."""
-
-    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
-        """Release the workers; with `wait`, after what was begun has ended."""
-
-
-class Threads(ThreadPoolExecutor):
-    """Workers that are threads of this process."""
-
-    def __init__(self, jobs: int) -> None:
-        super().__init__(max_workers=jobs, thread_name_prefix="shard")
-        self.ticks = Ticks()
 
 
 def default_jobs() -> int:

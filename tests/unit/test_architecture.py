@@ -77,6 +77,7 @@ OUTSIDERS = {
     "numpy": ("streams",),
     "ml_dtypes": ("streams",),
     "huggingface_hub": ("stores.remote.hub",),
+    "distributed": ("engine.dask",),
     "obstore": ("stores.remote.cloud",),
     "pytest": ("testing.suites",),
 }

@@ -15,6 +15,7 @@ import pytest
 from shardctl.commands import prepare as preparing
 from shardctl.commands.prepared import Prepared
 from shardctl.commands.write import build_job, write
+from shardctl.engine.executors import Threads
 from shardctl.engine.journal import Journal
 from shardctl.engine.records import StoredRecords
 from shardctl.engine.run import RunOptions, execute
@@ -29,7 +30,6 @@ from shardctl.storages import named_tensors
 from shardctl.stores import mounts
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
-from shardctl.streams.pool import Threads
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
 from tests.support.legacy_files import legacy

@@ -119,3 +119,21 @@ def test_what_an_earlier_process_moved_is_made_durable(
         nested.sync()
     assert synced[0] == str(tmp_path / "a" / "b")
     assert synced[-1] == str(tmp_path)
+
+
+def test_what_was_not_accepted_is_removed(tmp_path: Path) -> None:
+    """Files of names that workers make for their tries go, beside the files that are named; others
+    stay, and one that a run calls so itself.
+    """
+    mine, tries = "~" + 32 * "a", ["~" + 32 * "b", "a/~" + 32 * "c", "a/~" + 32 * "d"]
+    others = ["x", "~x", "~" + 33 * "b", "other/~" + 32 * "e"]
+    for name in (mine, *tries, *others):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    with opened(tmp_path) as nested:
+        nested.remove_tries(["x", mine, "a/x", "missing/x"])
+    found = sorted(
+        str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()
+    )
+    assert found == sorted([mine, *others])

@@ -6,23 +6,24 @@ import multiprocessing
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from shardctl.commands.prepare import prepare
 from shardctl.commands.write import build_job, write
+from shardctl.engine.executors import Executor, Threads
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions
+from shardctl.engine.task import ShardTask
+from shardctl.engine.task import write as write_file
 from shardctl.errors import FormatError
 from shardctl.layout import Check, Copy, Crc, Gather, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.planning.request import Limits, WriteOptions
-from shardctl.stores.base import Copied
+from shardctl.stores.base import Copied, Store
 from shardctl.stores.local import LocalStore
-from shardctl.streams.pool import Threads, Workers
 from shardctl.streams.progress import CancelledError, Tick, Ticks
 from tests.support.memory_checkpoints import weights
 from tests.support.observers import Counting
@@ -42,6 +43,9 @@ class Processes(ProcessPoolExecutor):
         self._manager = context.Manager()
         self.ticks = Ticks(self._manager.Queue(), self._manager.Event())
 
+    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Receipt]:
+        return self.submit(write_file, task, source, target, self.ticks.of(task.filename))
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         super().shutdown(wait, cancel_futures=cancel_futures)
         self._manager.shutdown()
@@ -56,7 +60,7 @@ def test_a_split_in_processes(tmp_path: Path) -> None:
     """Processes write the same bytes as threads, and each byte of each file is counted once."""
     source = tmp_path / "model.safetensors"
     source.write_bytes(weights(TENSORS))
-    executors: dict[str, Callable[[int], Workers]] = {"processes": Processes, "threads": Threads}
+    executors: dict[str, Executor] = {"processes": Processes, "threads": Threads}
     for target, executor in executors.items():
         prepared = prepare(STORE, str(source), STORE, str(tmp_path / target), BY_300, finish=True)
         counted = Counting()

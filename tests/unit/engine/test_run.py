@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shardctl.engine import exchange
+from shardctl.engine.executors import Threads
 from shardctl.engine.guards import Surroundings
 from shardctl.engine.interrupted import unfinished
 from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
 from shardctl.engine.nested import Nested
-from shardctl.engine.receipts import LINES
+from shardctl.engine.receipts import LINES, Receipt
 from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.staging import FILES, Staging
-from shardctl.engine.task import ShardTask
+from shardctl.engine.task import ShardTask, write
 from shardctl.errors import LockedError, SourceChangedError, StorageError, TargetExistsError
 from shardctl.layout import Layout, LayoutBuilder, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.atomic import make_durably
-from shardctl.stores.base import Copied
+from shardctl.stores.base import Copied, Store
 from shardctl.stores.local import LocalStore
-from shardctl.streams.pool import Threads
 from shardctl.streams.progress import Ticks
 from shardctl.testing.memory import MemoryReader, MemoryStore
 from tests.support.memory_checkpoints import get, put
@@ -108,17 +107,20 @@ def test_files_get_their_names_and_nothing_else_stays(store: MemoryStore) -> Non
     assert done.record.loads_from == "b"
 
 
-class AtOnce(Executor):
-    """An executor whose every task is finished when it is submitted."""
+class AtOnce:
+    """Workers whose every task is finished when they are asked for it."""
 
     def __init__(self) -> None:
         self.ticks = Ticks()
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Receipt]:
         """Carry it out here and now."""
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
+        future: Future[Receipt] = Future()
+        future.set_result(write(task, source, target, self.ticks.of(task.filename)))
         return future
+
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
+        """Release nothing."""
 
 
 def test_what_is_finished_at_one_moment_is_noted_in_order(store: MemoryStore) -> None:
