@@ -12,7 +12,8 @@ from shardctl.commands import index as indexing
 from shardctl.commands import write as writing
 from shardctl.commands.prepared import Prepared
 from shardctl.commands.records import records as records_of_user
-from shardctl.commands.work import Part, Work, prepare_all, refuse_unfinished
+from shardctl.commands.tree import Part
+from shardctl.commands.work import Work, prepare_all, refuse_unfinished
 from shardctl.engine.executors import Executor
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions

@@ -35,6 +35,7 @@ SPELLINGS = {
     "jobs": "--jobs",
     "keep_dtype": "--keep-dtype",
     "key": "--key",
+    'key="module"': "--key module",
     "layout": "--layout",
     "load": "--load",
     "max_shard_size": "--max-shard-size",

@@ -52,8 +52,8 @@ def imported(path: str) -> Iterator[tuple[str, str]]:
 
 
 def test_the_recipes_are_those_for_what_can_be_added() -> None:
-    """There is a recipe for a format, a store, a check and an option."""
-    assert list(RECIPES) == [*TOYS, "Add a check to `verify`", "Add an option"]
+    """There is a recipe for a format, a store, an executor, a check and an option."""
+    assert list(RECIPES) == [*TOYS, "Add an executor", "Add a check to `verify`", "Add an option"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

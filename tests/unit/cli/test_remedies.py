@@ -35,7 +35,14 @@ OTHERS = {
         "unxz",
         "unzstd",
     ),
-    *("_metadata", "dequantize()", "model.state_dict()", "module.state_dict()", "resolve_conj()"),
+    *(
+        "_metadata",
+        "latest",
+        "dequantize()",
+        "model.state_dict()",
+        "module.state_dict()",
+        "resolve_conj()",
+    ),
     *("full_tensor()", "map_location", "resolve_neg()", "to_dense()", "torch.from_numpy"),
     *("torch.load", "weights_only=False", "weights_only=True", "consolidate_safetensors_files"),
     "torch.save(torch.load(old, weights_only=False), new)",
@@ -43,7 +50,7 @@ OTHERS = {
 }
 #: How the commands of other programs, and code for them, begin.
 FOREIGN = (
-    *("aws s3 cp ", "curl ", "gcloud storage cp ", "hf ", "mkdir ", "python -m "),
+    *("aws s3 cp ", "curl ", "dask ", "gcloud storage cp ", "hf ", "mkdir ", "python -m "),
     *("from_pretrained(", "safetensors.numpy.save_file("),
 )
 QUOTED = re.compile("`([^`]+)`")
@@ -65,8 +72,8 @@ def quoted(path: Path) -> Iterator[str]:
 def test_whatever_is_quoted_is_known() -> None:
     """A setting that a text below the CLI names has a spelling, and each spelling is needed."""
     package = ROOT / "shardctl"
-    # No command uses what is only for programs that have torch.
-    others = {package / "cli", package / "torch"}
+    # No command uses what is only for programs.
+    others = {package / "cli", package / "torch", package / "api"}
     paths = [path for path in package.rglob("*.py") if others.isdisjoint(path.parents)]
     found = {text for path in paths for text in quoted(path)}
     ours = {text for text in found - OTHERS if not text.startswith(FOREIGN)}
