@@ -155,6 +155,10 @@ __shardctl_options() {
 --strip-prefix|strip_prefix|typed
 --add-prefix|add_prefix|typed
 --rename|rename|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
+--dtype|dtype|typed
+--keep-dtype|keep_dtype|typed
 --json|json|
 --progress|progress|=auto plain json none
 -j --jobs|jobs|typed
@@ -172,6 +176,10 @@ __shardctl_options() {
 --strip-prefix|strip_prefix|typed
 --add-prefix|add_prefix|typed
 --rename|rename|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
+--dtype|dtype|typed
+--keep-dtype|keep_dtype|typed
 --strict|strict|
 --key|key|typed
 --variant|variant|typed

@@ -22,10 +22,10 @@ from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions
 from shardctl.errors import UsageError
 from shardctl.planning.keywords import (
-    SelectionKeywords,
+    TransformKeywords,
     WriteKeywords,
     options_from,
-    selection_from,
+    transform_from,
 )
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
@@ -86,25 +86,23 @@ def diff(
     stats: bool = False,
     jobs: int | None = None,
     observer: Observer | None = None,
-    **selection: Unpack[SelectionKeywords],
+    **transform: Unpack[TransformKeywords],
 ) -> comparison.Difference:
     """Compare all names, types, shapes and bytes of two checkpoints, whatever their formats.
 
     The result's `changes` are the tensors that differ; `same` says that there are none. `stats`
-    also says how far apart their numbers are. The `selection` takes a part of B and renames it, as
-    in `write`. `jobs` tensors are compared in parallel, and `observer` gets the bytes. Raises
-    MissingError where there is no checkpoint, InputError for what cannot be read, and UsageError
-    where a directory has several checkpoints, for a selection that cannot be, or where `stats`
-    needs what is not installed.
+    also says how far apart their numbers are. The `transform` makes of B what `write` would, to
+    compare a copy with what it was made from. `jobs` tensors are compared in parallel, and
+    `observer` gets the bytes. Raises MissingError where there is no checkpoint, InputError for what
+    cannot be read, and UsageError where a directory has several checkpoints, for a transform that
+    cannot be, or where `stats` or `dtype` needs what is not installed.
     """
-    unknown = selection.keys() - SelectionKeywords.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"diff() got an unexpected keyword argument '{min(unknown)}'")
+    _refuse_unknown("diff", transform)
     return comparison.diff(
         comparison.Side(*open_store(os.fspath(a))),
         comparison.Side(*open_store(os.fspath(b))),
         key=key,
-        selection=selection_from(selection),
+        transform=transform_from(transform),
         stats=stats,
         jobs=_jobs(jobs),
         observe=observer,
@@ -121,21 +119,24 @@ def verify(
     key: str | None = None,
     jobs: int | None = None,
     observer: Observer | None = None,
+    **transform: Unpack[TransformKeywords],
 ) -> verifying.Verdict:
     """Find everything that is wrong with a checkpoint; the verdict's `ok` says whether it is sound.
 
     Headers and the index are always checked. `deep` reads all bytes and compares checksums, `load`
     also loads every tensor with torch and safetensors, `against` compares with another checkpoint,
-    `strict` lets warnings count as errors. `jobs` files are read in parallel, and `observer` gets
-    the bytes. Raises MissingError where there is no checkpoint, and UsageError for a key with two
-    meanings or settings that cannot be.
+    of which the `transform` makes what `write` would; `strict` lets warnings count as errors.
+    `jobs` files are read in parallel, and `observer` gets the bytes. Raises MissingError where
+    there is no checkpoint, and UsageError for a key with two meanings or settings that cannot be.
     """
+    _refuse_unknown("verify", transform)
     store, path = open_store(os.fspath(source))
     other_store, other = (None, None) if against is None else open_store(os.fspath(against))
     how = verifying.Thoroughness(
         deep=deep,
         load=load,
         against=other,
+        transform=transform_from(transform),
         strict=strict,
         key=key,
         jobs=_jobs(jobs),
@@ -232,6 +233,12 @@ def _prepare(ends: _Ends, options: WriteOptions, *, record: bool, dry: bool) -> 
         compare=not dry,
         records=records_of_user(keep=record),
     )
+
+
+def _refuse_unknown(function: str, transform: TransformKeywords) -> None:
+    unknown = transform.keys() - TransformKeywords.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"{function}() got an unexpected keyword argument '{min(unknown)}'")
 
 
 def run_options(jobs: int | None, *, restart: bool) -> RunOptions:

@@ -185,28 +185,6 @@ Tied = Annotated[
         "recorded in the metadata.",
     ),
 ]
-Dtype = Annotated[
-    str | None,
-    option(
-        WHAT,
-        "--dtype",
-        metavar="NAME",
-        text="Convert floating-point tensors, e.g. to bf16",
-        details="NAME is f64, f32, f16, bf16, f8_e4m3 or f8_e5m2, or torch's name of one. The "
-        "result is torch's, bit for bit. Integers stay as they are, and quantised weights with "
-        "their scales are refused unless `--keep-dtype` covers them. The copy of config.json names "
-        "the new type. It needs shardctl[numbers].",
-    ),
-]
-KeepDtype = Annotated[
-    list[str] | None,
-    option(
-        WHAT,
-        "--keep-dtype",
-        metavar="GLOB",
-        text="Do not convert tensors whose names match; repeatable",
-    ),
-]
 Layout = Annotated[
     LayoutName,
     option(

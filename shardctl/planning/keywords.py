@@ -15,6 +15,7 @@ from shardctl.planning.request import (
     Replace,
     Selection,
     Tied,
+    Transform,
     WriteOptions,
     parse_limits,
 )
@@ -31,12 +32,22 @@ class SelectionKeywords(TypedDict, total=False):
     rename: Sequence[tuple[str, str]]
 
 
-class WriteKeywords(SelectionKeywords, total=False):
+class TransformKeywords(SelectionKeywords, total=False):
+    """What becomes of tensors: `include` to `rename` are those of `Selection`.
+
+    `dtype` and `keep_dtype` choose a `Conversion`.
+    """
+
+    experts: Experts | None
+    dtype: str | None
+    keep_dtype: Sequence[str]
+
+
+class WriteKeywords(TransformKeywords, total=False):
     """What a writing function takes as keyword arguments. All may be left out.
 
     At most one of `max_shard_size` (such as "5GB", or bytes), `num_shards` and `single` limits the
-    result; `strict_size` limits the whole file, header included. `include` to `rename` are those of
-    `Selection`, `dtype` and `keep_dtype` choose a `Conversion`. The other keys are the fields of
+    result; `strict_size` limits the whole file, header included. The other keys are the fields of
     `WriteOptions`, with `name` for its `stem`.
     """
 
@@ -49,10 +60,7 @@ class WriteKeywords(SelectionKeywords, total=False):
     name: str | None
     variant: str | None
     key: str | None
-    experts: Experts | None
     group_by: str | None
-    dtype: str | None
-    keep_dtype: Sequence[str]
     drop_non_tensors: bool
     tied: Tied
     layout: LayoutChoice
@@ -72,6 +80,15 @@ def selection_from(keywords: SelectionKeywords) -> Selection:
         strip_prefix=keywords.get("strip_prefix", ""),
         add_prefix=keywords.get("add_prefix", ""),
         rename=tuple((old, new) for old, new in keywords.get("rename", ())),
+    )
+
+
+def transform_from(keywords: TransformKeywords) -> Transform:
+    """Return the transform that keyword arguments ask for; raises as `conversion_of` does."""
+    return Transform(
+        selection_from(keywords),
+        keywords.get("experts"),
+        conversion_of(keywords.get("dtype"), keywords.get("keep_dtype")),
     )
 
 
@@ -104,14 +121,14 @@ def options_from(keywords: WriteKeywords) -> WriteOptions:
         single=given.pop("single", False),
         strict_size=given.pop("strict_size", False),
     )
-    selection = selection_from(keywords)
-    for name in SelectionKeywords.__annotations__:
+    transform = transform_from(keywords)
+    for name in TransformKeywords.__annotations__:
         given.pop(name, None)
-    conversion = conversion_of(given.pop("dtype", None), given.pop("keep_dtype", ()))
     return WriteOptions(
         limits=limits,
         stem=given.pop("name", None),
-        selection=selection,
-        conversion=conversion,
+        selection=transform.selection,
+        experts=transform.experts,
+        conversion=transform.conversion,
         **given,
     )
