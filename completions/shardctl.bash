@@ -8,7 +8,7 @@ __shardctl_options() {
     case $1 in
         split) echo '--max-shard-size|max_shard_size|=200MB 500MB 1GB 2GB 5GB 10GB 50GB
 --num-shards|max_shard_size|typed
---to|to|=safetensors bin
+--to|to|=safetensors bin dcp
 --strict-size|strict_size|
 --include|include|typed
 --exclude|exclude|typed
@@ -49,7 +49,7 @@ __shardctl_options() {
 -h|short_help|
 --help|help|
 --debug|debug|' ;;
-        merge) echo '--to|to|=safetensors bin
+        merge) echo '--to|to|=safetensors bin dcp
 --include|include|typed
 --exclude|exclude|typed
 --strip-prefix|strip_prefix|typed
@@ -91,7 +91,7 @@ __shardctl_options() {
         reshard) echo '--max-shard-size|max_shard_size|=200MB 500MB 1GB 2GB 5GB 10GB 50GB
 --num-shards|max_shard_size|typed
 --single|max_shard_size|
---to|to|=safetensors bin
+--to|to|=safetensors bin dcp
 --strict-size|strict_size|
 --include|include|typed
 --exclude|exclude|typed
@@ -242,7 +242,7 @@ __shardctl_is_checkpoint() {
 
 __shardctl_is_weights() {
     case $1 in
-        *.safetensors | *.bin) return 0 ;;
+        *.safetensors | *.bin | *.distcp) return 0 ;;
     esac
     return 1
 }

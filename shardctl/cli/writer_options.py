@@ -131,7 +131,15 @@ NumShards = Annotated[
 Single = Annotated[bool, option(WHAT, "--single", text="Write a single file")]
 To = Annotated[
     str | None,
-    option(WHAT, "--to", parser=FormatName(), show_default="same as SOURCE", text="Output format"),
+    option(
+        WHAT,
+        "--to",
+        parser=FormatName(),
+        show_default="same as SOURCE",
+        text="Output format",
+        details="`dcp` is a directory that torch.distributed.checkpoint loads into any number of "
+        "processes.",
+    ),
 ]
 StrictSize = Annotated[
     bool,

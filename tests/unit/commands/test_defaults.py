@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +115,21 @@ def test_names_must_be_parts_of_names(name: str) -> None:
     for options in (WriteOptions(limits=None, stem=name), WriteOptions(limits=None, variant=name)):
         with pytest.raises(UsageError, match="cannot be part of a file's name"):
             request_for("out", options)
+
+
+def test_a_format_with_fixed_names_takes_no_others() -> None:
+    """A name, or a variant that is not the source's, is of no use to it."""
+    options = WriteOptions(limits=None, format="dcp")
+    request = request_for("out", options)
+    assert (request.format, request.stem, request.variant) == ("dcp", "model", None)
+    for named in (replace(options, stem="x"), replace(options, variant="fp16")):
+        with pytest.raises(UsageError, match="fixed names"):
+            request_for("out", named)
+
+
+def test_a_file_cannot_be_a_piece() -> None:
+    """A target with the suffix of files that mean nothing alone is a directory."""
+    assert request_for("x.distcp", WriteOptions(limits=Limits())).filename is None
 
 
 def test_a_request_is_measured_in_its_format() -> None:
