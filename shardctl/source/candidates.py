@@ -77,6 +77,12 @@ class Candidate:
         return self.index is not None or (self.stem in KNOWN_STEMS and self.style != "series")
 
     @property
+    def is_in_pieces(self) -> bool:
+        """Whether its files are pieces of tensors, which are read together only."""
+        promised = promised_by(self.suffix)
+        return promised is not None and promised.is_in_pieces
+
+    @property
     def choice(self) -> str:
         """The name to give as SOURCE for exactly this checkpoint."""
         return self.index or self.files[0]
