@@ -35,7 +35,7 @@ def complete(
     if limits is None and options.group_by is not None:
         limits = Limits(each_group=True)
     elif limits is None:
-        limits = Limits(num_shards=len(checkpoint.files), or_fewer=True)
+        limits = Limits(num_shards=_shards(checkpoint), or_fewer=True)
     elif limits.one_file and options.group_by is not None:
         raise UsageError(
             "`single` and `group_by` cannot be used together: one file has all groups",
@@ -64,6 +64,12 @@ def complete(
         variant_first=bool(variant) and located.variant_first,
         group_by=options.group_by,
     )
+
+
+def _shards(checkpoint: Checkpoint) -> int:
+    """Return how many files of a checkpoint have tensors, as far as their format says."""
+    listed = bool(checkpoint.format) and by_name(checkpoint.format).listed_by is not None
+    return max(len(checkpoint.files) - listed, 1)
 
 
 def _format_of(checkpoint: Checkpoint) -> str:

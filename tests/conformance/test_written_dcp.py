@@ -103,6 +103,8 @@ def test_what_a_distributed_checkpoint_cannot_be(tmp_path: Path, run_cli: RunCli
     run_cli("reshard", source, out, "--to", "dcp")
     run_cli("reshard", out, tmp_path / "plain")
     assert (tmp_path / "plain" / "model.safetensors").is_file()
+    run_cli("merge", out, tmp_path / "again", "--to", "dcp")
+    assert len(list((tmp_path / "again").glob("*.distcp"))) == 1
     (tmp_path / "pipe" / "unet").mkdir(parents=True)
     (tmp_path / "pipe" / "model_index.json").write_text('{"_class_name": "X", "unet": ["a", "b"]}')
     save({"a": torch.randn(2)}, tmp_path / "pipe" / "unet" / "diffusion_pytorch_model.safetensors")

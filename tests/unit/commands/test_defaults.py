@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.target import resolve_target
@@ -16,6 +17,7 @@ from shardctl.planning.request import Limits, Request, WriteOptions, options_of
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.memory import MemoryStore
+from tests.support.dcp_files import Slice, Whole, put_dcp
 from tests.support.memory_checkpoints import put, sample, weights
 
 
@@ -125,6 +127,18 @@ def test_a_format_with_fixed_names_takes_no_others() -> None:
     for named in (replace(options, stem="x"), replace(options, variant="fp16")):
         with pytest.raises(UsageError, match="fixed names"):
             request_for("out", named)
+
+
+def test_the_number_of_shards_is_that_of_the_files_with_tensors() -> None:
+    """The file that lists the others is not counted, where the checkpoint has one."""
+    store = MemoryStore()
+    part = Slice((0,), torch.ones(2))
+    put_dcp(store, "d", {"a": Whole((2,), (part,)), "b": Whole((2,), (replace(part, rank=1),))})
+    located = find_source(store, "d")
+    place = resolve_target(store, "out", one_file=False)
+    checkpoint = read_checkpoint(store, located, strict)
+    request = complete(WriteOptions(limits=None), located, checkpoint, place, None)
+    assert (request.format, request.limits.num_shards) == ("safetensors", 2)
 
 
 def test_a_file_cannot_be_a_piece() -> None:
