@@ -8,7 +8,7 @@ __shardctl_options() {
     case $1 in
         split) echo '--max-shard-size|max_shard_size|=200MB 500MB 1GB 2GB 5GB 10GB 50GB
 --num-shards|max_shard_size|typed
---to|to|=safetensors bin
+--to|to|=safetensors bin dcp
 --strict-size|strict_size|
 --include|include|typed
 --exclude|exclude|typed
@@ -50,7 +50,7 @@ __shardctl_options() {
 -h|short_help|
 --help|help|
 --debug|debug|' ;;
-        merge) echo '--to|to|=safetensors bin
+        merge) echo '--to|to|=safetensors bin dcp
 --include|include|typed
 --exclude|exclude|typed
 --strip-prefix|strip_prefix|typed
@@ -93,7 +93,7 @@ __shardctl_options() {
         reshard) echo '--max-shard-size|max_shard_size|=200MB 500MB 1GB 2GB 5GB 10GB 50GB
 --num-shards|max_shard_size|typed
 --single|max_shard_size|
---to|to|=safetensors bin
+--to|to|=safetensors bin dcp
 --strict-size|strict_size|
 --include|include|typed
 --exclude|exclude|typed
@@ -158,6 +158,10 @@ __shardctl_options() {
 --strip-prefix|strip_prefix|typed
 --add-prefix|add_prefix|typed
 --rename|rename|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
+--dtype|dtype|typed
+--keep-dtype|keep_dtype|typed
 --json|json|
 --progress|progress|=auto plain json none
 -j --jobs|jobs|typed
@@ -175,6 +179,10 @@ __shardctl_options() {
 --strip-prefix|strip_prefix|typed
 --add-prefix|add_prefix|typed
 --rename|rename|typed
+--experts|experts|=stack split
+--experts-map|experts_map|report
+--dtype|dtype|typed
+--keep-dtype|keep_dtype|typed
 --strict|strict|
 --key|key|typed
 --variant|variant|typed
@@ -237,7 +245,7 @@ __shardctl_is_checkpoint() {
 
 __shardctl_is_weights() {
     case $1 in
-        *.safetensors | *.bin) return 0 ;;
+        *.safetensors | *.bin | *.distcp) return 0 ;;
     esac
     return 1
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from shardctl.model import Tensor
+from shardctl.model import Cast, Tensor, made_tensor
 
 #: Views may take this many times the bytes that they share without a word from the user.
 MOST_GROWTH = 16
@@ -17,8 +17,12 @@ def compared_parts(tensor: Tensor, twin: Tensor) -> tuple[Tensor, Tensor]:
     That is themselves, unless both repeat the same bytes: a view of a few bytes can have more
     elements than anybody can read. Where both repeat along a dimension, once is enough; where they
     still are the same view of few bytes, the elements that it shares are compared once, as tensors
-    of fewer dimensions.
+    of fewer dimensions. Of one that is converted, so many elements are converted.
     """
+    made = twin.storage.made
+    if isinstance(made, Cast):
+        mine, its = compared_parts(tensor, made.tensor)
+        return mine, made_tensor(twin.name, twin.dtype, its.shape, Cast(its), twin.storage.key)
     if tensor.strides is None or twin.strides is None:
         return tensor, twin
     shape = tuple(

@@ -9,7 +9,7 @@ from shardctl.api.settings import Location, jobs_of
 from shardctl.commands import diff as comparison
 from shardctl.commands import inspect as inspection
 from shardctl.commands.numbers import with_statistics
-from shardctl.planning.keywords import SelectionKeywords, selection_from
+from shardctl.planning.keywords import TransformKeywords, transform_from
 from shardctl.source.pipeline import find_pipeline
 from shardctl.stores.registry import open_store
 from shardctl.streams.progress import Observer
@@ -66,23 +66,23 @@ def diff(
     stats: bool = False,
     jobs: int | None = None,
     observer: Observer | None = None,
-    **selection: Unpack[SelectionKeywords],
+    **transform: Unpack[TransformKeywords],
 ) -> comparison.Difference:
     """Compare all names, types, shapes and bytes of two checkpoints, whatever their formats.
 
     The result's `changes` are the tensors that differ; `same` says that there are none. `stats`
-    also says how far apart their numbers are. The `selection` takes a part of B and renames it, as
-    in `write`. `jobs` tensors are compared in parallel, and `observer` gets the bytes. Raises
-    MissingError where there is no checkpoint, InputError for what cannot be read, and UsageError
-    where a directory has several checkpoints, for a selection that cannot be, or where `stats`
-    needs what is not installed.
+    also says how far apart their numbers are. The `transform` makes of B what `write` would, to
+    compare a copy with what it was made from. `jobs` tensors are compared in parallel, and
+    `observer` gets the bytes. Raises MissingError where there is no checkpoint, InputError for what
+    cannot be read, and UsageError where a directory has several checkpoints, for a transform that
+    cannot be, or where `stats` or `dtype` needs what is not installed.
     """
-    _check_selection("diff", selection)
+    _refuse_unknown("diff", transform)
     return comparison.diff(
         comparison.Side(*open_store(os.fspath(a))),
         comparison.Side(*open_store(os.fspath(b))),
         key=key,
-        selection=selection_from(selection),
+        transform=transform_from(transform),
         stats=stats,
         jobs=jobs_of(jobs),
         observe=observer,
@@ -100,27 +100,27 @@ def verify(
     variant: str | None = None,
     jobs: int | None = None,
     observer: Observer | None = None,
-    **selection: Unpack[SelectionKeywords],
+    **transform: Unpack[TransformKeywords],
 ) -> verifying.Verdict:
     """Find everything that is wrong with a checkpoint; the verdict's `ok` says whether it is sound.
 
     Headers and the index are always checked. `deep` reads all bytes and compares checksums, `load`
     also loads every tensor with torch and safetensors, `against` compares with another checkpoint,
-    of which the `selection` takes a part and renames it as in `write`; `strict` lets warnings count
-    as errors. `variant` chooses one of several checkpoints in a directory. `jobs` files are read in
-    parallel, and `observer` gets the bytes. Of a pipeline all components are verified, one after
-    another, each with its start for the observer; the verdict's `components` has them by name.
-    Raises MissingError where there is no checkpoint, and UsageError for a key with two meanings or
+    of which the `transform` makes what `write` would; `strict` lets warnings count as errors.
+    `variant` chooses one of several checkpoints in a directory. `jobs` files are read in parallel,
+    and `observer` gets the bytes. Of a pipeline all components are verified, one after another,
+    each with its start for the observer; the verdict's `components` has them by name. Raises
+    MissingError where there is no checkpoint, and UsageError for a key with two meanings or
     settings that cannot be.
     """
-    _check_selection("verify", selection)
+    _refuse_unknown("verify", transform)
     store, path = open_store(os.fspath(source))
     other_store, other = (None, None) if against is None else open_store(os.fspath(against))
     how = verifying.Thoroughness(
         deep=deep,
         load=load,
         against=other,
-        selection=selection_from(selection),
+        transform=transform_from(transform),
         strict=strict,
         key=key,
         variant=variant,
@@ -136,8 +136,8 @@ def verify(
     )
 
 
-def _check_selection(function: str, selection: SelectionKeywords) -> None:
+def _refuse_unknown(function: str, transform: TransformKeywords) -> None:
     """Raise TypeError for an argument that does not exist."""
-    unknown = selection.keys() - SelectionKeywords.__optional_keys__
+    unknown = transform.keys() - TransformKeywords.__optional_keys__
     if unknown:
         raise TypeError(f"{function}() got an unexpected keyword argument '{min(unknown)}'")

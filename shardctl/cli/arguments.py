@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 
+from shardctl.cli import conversion_options as c
 from shardctl.cli import experts_options as e
 from shardctl.cli import options as o
 from shardctl.cli import selection_options as s
@@ -40,8 +41,8 @@ class WriterArguments:
     group_by: w.GroupBy = None
     experts: e.Experts = None
     experts_map: e.ExpertsMap = None
-    dtype: w.Dtype = None
-    keep_dtype: w.KeepDtype = None
+    dtype: c.Dtype = None
+    keep_dtype: c.KeepDtype = None
     tied: w.Tied = w.TiedName.share
     key: w.Key = None
     drop_non_tensors: w.DropNonTensors = False
@@ -86,12 +87,9 @@ class WriterArguments:
                 **s.keywords_of(
                     self.include, self.exclude, self.strip_prefix, self.add_prefix, self.rename
                 ),
-                "experts": e.experts_of(
-                    None if self.experts is None else self.experts.value, self.experts_map
-                ),
+                **e.keywords_of(self.experts, self.experts_map),
+                **c.keywords_of(self.dtype, self.keep_dtype),
                 "group_by": self.group_by,
-                "dtype": self.dtype,
-                "keep_dtype": self.keep_dtype or (),
                 "drop_non_tensors": self.drop_non_tensors,
                 "tied": self.tied.value,
                 "layout": self.layout.value,

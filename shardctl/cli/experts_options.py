@@ -1,4 +1,4 @@
-"""The options that stack the tensors of experts, or split them."""
+"""The options that stack the tensors of experts, or split them, for writers and for comparisons."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from shardctl.cli.options import option
-from shardctl.cli.panels import WHAT
+from shardctl.cli.panels import BECOME
 
 if TYPE_CHECKING:
+    from shardctl.planning.keywords import TransformKeywords
     from shardctl.planning.request import Experts as Asked
-    from shardctl.planning.request import ExpertsAction
 
 #: Bytes of a map at most: it has a line for each kind of tensor.
 _MOST_BYTES = 1024 * 1024
@@ -27,7 +27,7 @@ class ExpertsName(StrEnum):
 Experts = Annotated[
     ExpertsName | None,
     option(
-        WHAT,
+        BECOME,
         "--experts",
         text="Stack the experts of each layer into one tensor, or split them",
         details="The names are those of Mixtral, Qwen-MoE, DeepSeek and others, as transformers 5 "
@@ -38,7 +38,7 @@ Experts = Annotated[
 ExpertsMap = Annotated[
     str | None,
     option(
-        WHAT,
+        BECOME,
         "--experts-map",
         metavar="FILE",
         text="Names of stacked tensors and of their parts, for other models",
@@ -48,8 +48,15 @@ ExpertsMap = Annotated[
 ]
 
 
-def experts_of(action: ExpertsAction | None, path: str | None) -> Asked | None:
-    """Return what was asked for; raises UsageError for a map that is not needed or not readable."""
+def keywords_of(action: ExpertsName | None, path: str | None) -> TransformKeywords:
+    """Return what was asked for as the library takes it.
+
+    Raises UsageError for a map that is not needed or not readable.
+    """
+    return {"experts": _experts(action, path)}
+
+
+def _experts(action: ExpertsName | None, path: str | None) -> Asked | None:
     from shardctl.errors import UsageError  # noqa: PLC0415 - `--help` needs none of this
     from shardctl.planning.expert_rules import parse_map  # noqa: PLC0415 - as above
     from shardctl.planning.request import Experts as Asked  # noqa: PLC0415 - as above
@@ -63,7 +70,7 @@ def experts_of(action: ExpertsAction | None, path: str | None) -> Asked | None:
             )
         return None
     if path is None:
-        return Asked(action)
+        return Asked(action.value)
     try:
         with open(path, "rb") as file:
             data = file.read(_MOST_BYTES + 1)
@@ -76,4 +83,4 @@ def experts_of(action: ExpertsAction | None, path: str | None) -> Asked | None:
             f"`experts_map` '{escape(path)}' cannot be read: {reason}",
             hint="give the path of a JSON or TOML file",
         )
-    return Asked(action, parse_map(text))
+    return Asked(action.value, parse_map(text))

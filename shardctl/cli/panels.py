@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 #: The headings in the help and the manual, in order.
-PANELS = LOOK, WHICH, WHAT, WHERE, SAFETY, OUTPUT = (
+PANELS = LOOK, WHICH, BECOME, WHAT, WHERE, SAFETY, OUTPUT = (
     "What to look at",
     "Which tensors, and their names",
+    "What tensors become",
     "What to write",
     "Where and under which names",
     "Safety",

@@ -114,7 +114,8 @@ Against = Annotated[
         metavar="OTHER",
         text="Compare with another checkpoint",
         details="Names, dtypes and shapes are compared, with `--deep` the bytes too, whatever the "
-        "formats. The options that choose tensors and rename them apply to OTHER.",
+        "formats. With the options that made a copy, "
+        "OTHER can be what it was made from: they apply to OTHER.",
     ),
 ]
 Strict = Annotated[bool, option(LOOK, "--strict", text="Count warnings as errors")]

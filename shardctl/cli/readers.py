@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import typer
 
+from shardctl.cli import conversion_options as c
+from shardctl.cli import experts_options as e
 from shardctl.cli import options as o
 from shardctl.cli import reader_options as r
 from shardctl.cli import selection_options as s
@@ -81,6 +83,10 @@ def diff(
     strip_prefix: s.StripPrefix = "",
     add_prefix: s.AddPrefix = "",
     rename: s.Rename = None,
+    experts: e.Experts = None,
+    experts_map: e.ExpertsMap = None,
+    dtype: c.Dtype = None,
+    keep_dtype: c.KeepDtype = None,
     json: o.Json = False,
     progress: o.Progress = o.ProgressName.auto,
     jobs: o.Jobs = None,
@@ -97,7 +103,7 @@ def diff(
     from shardctl.cli.traffic import log_traffic
     from shardctl.commands.diff import Side
     from shardctl.commands.diff import diff as compare
-    from shardctl.planning.keywords import selection_from
+    from shardctl.planning.keywords import transform_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
 
@@ -110,8 +116,12 @@ def diff(
             sides[0],
             sides[1],
             key=key,
-            selection=selection_from(
-                s.keywords_of(include, exclude, strip_prefix, add_prefix, rename)
+            transform=transform_from(
+                {
+                    **s.keywords_of(include, exclude, strip_prefix, add_prefix, rename),
+                    **e.keywords_of(experts, experts_map),
+                    **c.keywords_of(dtype, keep_dtype),
+                }
             ),
             stats=stats,
             jobs=jobs or default_jobs(),
@@ -142,6 +152,10 @@ def verify(
     strip_prefix: s.StripPrefix = "",
     add_prefix: s.AddPrefix = "",
     rename: s.Rename = None,
+    experts: e.Experts = None,
+    experts_map: e.ExpertsMap = None,
+    dtype: c.Dtype = None,
+    keep_dtype: c.KeepDtype = None,
     strict: r.Strict = False,
     key: r.Key = None,
     variant: r.Variant = None,
@@ -162,7 +176,7 @@ def verify(
     from shardctl.cli.remedies import spelled_coverage, spelled_finding
     from shardctl.cli.reporting import Reporter
     from shardctl.cli.traffic import log_traffic
-    from shardctl.planning.keywords import selection_from
+    from shardctl.planning.keywords import transform_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
     from shardctl.verify.pipeline import asking
@@ -175,7 +189,13 @@ def verify(
         deep=deep,
         load=load,
         against=other,
-        selection=selection_from(s.keywords_of(include, exclude, strip_prefix, add_prefix, rename)),
+        transform=transform_from(
+            {
+                **s.keywords_of(include, exclude, strip_prefix, add_prefix, rename),
+                **e.keywords_of(experts, experts_map),
+                **c.keywords_of(dtype, keep_dtype),
+            }
+        ),
         strict=strict,
         key=key,
         variant=variant,

@@ -131,7 +131,15 @@ NumShards = Annotated[
 Single = Annotated[bool, option(WHAT, "--single", text="Write a single file")]
 To = Annotated[
     str | None,
-    option(WHAT, "--to", parser=FormatName(), show_default="same as SOURCE", text="Output format"),
+    option(
+        WHAT,
+        "--to",
+        parser=FormatName(),
+        show_default="same as SOURCE",
+        text="Output format",
+        details="`dcp` is a directory that torch.distributed.checkpoint loads into any number of "
+        "processes.",
+    ),
 ]
 StrictSize = Annotated[
     bool,
@@ -183,28 +191,6 @@ Tied = Annotated[
         details="With `share` they are one storage in `.bin`. Safetensors has no aliases: one name "
         "is written there, that of the input embedding or else the first, and the others are "
         "recorded in the metadata.",
-    ),
-]
-Dtype = Annotated[
-    str | None,
-    option(
-        WHAT,
-        "--dtype",
-        metavar="NAME",
-        text="Convert floating-point tensors, e.g. to bf16",
-        details="NAME is f64, f32, f16, bf16, f8_e4m3 or f8_e5m2, or torch's name of one. The "
-        "result is torch's, bit for bit. Integers stay as they are, and quantised weights with "
-        "their scales are refused unless `--keep-dtype` covers them. The copy of config.json names "
-        "the new type. It needs shardctl[numbers].",
-    ),
-]
-KeepDtype = Annotated[
-    list[str] | None,
-    option(
-        WHAT,
-        "--keep-dtype",
-        metavar="GLOB",
-        text="Do not convert tensors whose names match; repeatable",
     ),
 ]
 Layout = Annotated[

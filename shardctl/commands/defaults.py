@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from shardctl.commands.target import Target
 from shardctl.errors import UsageError
-from shardctl.formats.registry import by_name, writable, writer_of
+from shardctl.formats.base import Format
+from shardctl.formats.registry import by_name, standalone, writer_of
 from shardctl.model import Checkpoint
 from shardctl.naming import check_shard_name, default_stem
 from shardctl.planning.request import Limits, Measure, Request, WriteOptions
@@ -34,7 +35,7 @@ def complete(
     if limits is None and options.group_by is not None:
         limits = Limits(each_group=True)
     elif limits is None:
-        limits = Limits(num_shards=len(checkpoint.files), or_fewer=True)
+        limits = Limits(num_shards=_shards(checkpoint), or_fewer=True)
     elif limits.one_file and options.group_by is not None:
         raise UsageError(
             "`single` and `group_by` cannot be used together: one file has all groups",
@@ -43,11 +44,15 @@ def complete(
     _check_name_part("name", options.stem)
     _check_name_part("variant", options.variant)
     variant = located.variant if options.variant is None else options.variant
+    stem = options.stem or default_stem(written.default_stem, located.stem)
+    if written.listed_by is not None:
+        _check_no_name(written, options, located)
+        stem, variant = written.default_stem, None
     return Request(
         limits=limits,
         format=written.name,
         suffix=written.suffix,
-        stem=options.stem or default_stem(written.default_stem, located.stem),
+        stem=stem,
         variant=variant or None,
         filename=target.filename,
         order=options.order,
@@ -61,10 +66,33 @@ def complete(
     )
 
 
+def _shards(checkpoint: Checkpoint) -> int:
+    """Return how many files of a checkpoint have tensors, as far as their format says."""
+    listed = bool(checkpoint.format) and by_name(checkpoint.format).listed_by is not None
+    return max(len(checkpoint.files) - listed, 1)
+
+
 def _format_of(checkpoint: Checkpoint) -> str:
-    """Return the format of a checkpoint; the first that can be written where it is only read."""
+    """Return the format of a checkpoint, unless it cannot be written, or is in pieces.
+
+    What several processes saved is put together: the usual format is meant then.
+    """
     read = by_name(checkpoint.format)
-    return read.name if read.load_writer is not None else writable()[0].name
+    return read.name if read in standalone() else standalone()[0].name
+
+
+def _check_no_name(written: Format, options: WriteOptions, located: Located) -> None:
+    """Raise UsageError for a name that the files of a format cannot have.
+
+    A variant may be that of the source, which it chooses.
+    """
+    for setting, text in (("name", options.stem), ("variant", options.variant)):
+        if text and not (setting == "variant" and text == located.variant):
+            raise UsageError(
+                f"`{setting}` '{escape(text)}' is of no use: the files of a checkpoint of the "
+                f"format '{written.name}' have fixed names",
+                hint=f"leave out `{setting}`: the target says which directory the files go to",
+            )
 
 
 def _check_name_part(setting: str, text: str | None) -> None:

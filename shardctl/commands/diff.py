@@ -9,8 +9,8 @@ from typing import Literal
 from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.findings import Finding, as_error, in_one_line
 from shardctl.model import Checkpoint, Tensor
-from shardctl.planning.request import EVERYTHING, Selection
-from shardctl.planning.select import select
+from shardctl.planning.request import UNCHANGED, Transform
+from shardctl.planning.transform import transformed
 from shardctl.repeats import compared_parts
 from shardctl.source.locate import find_source
 from shardctl.source.opened import Opened, unseen
@@ -84,7 +84,7 @@ def diff(
     b: Side,
     *,
     key: str | None = None,
-    selection: Selection = EVERYTHING,
+    transform: Transform = UNCHANGED,
     stats: bool = False,
     jobs: int = 2,
     observe: Observer | None = None,
@@ -92,13 +92,13 @@ def diff(
 ) -> Difference:
     """Compare two checkpoints, all their bytes included.
 
-    `selection` takes a part of B and renames it, as a writer does. `stats` also says how far apart
-    the numbers of tensors are. What of either cannot be read is a note. Raises MissingError where
-    there is no checkpoint, UsageError for an ambiguous one, and as `select` does.
+    `transform` makes of B what a writer would: A may be such a copy. `stats` also says how far
+    apart the numbers of tensors are. What of either cannot be read is a note. Raises MissingError
+    where there is no checkpoint, UsageError for an ambiguous one, and as `transformed` does.
     """
     notes: list[str] = []
     ours, theirs = _read_both(a, b, key, notes, opened)
-    chosen = select(theirs, selection)
+    chosen = transformed(theirs, transform)
     mine, its = named_tensors(ours), named_tensors(chosen.checkpoint)
     pairs = [_Pair(name, mine[name], its[name]) for name in mine if name in its]
     compared = _compare(a, b, pairs, stats=stats, jobs=jobs, observe=observe)

@@ -72,11 +72,11 @@ class Prepared:
         return self.receipts is not None
 
     def path(self, target_store: Store) -> str:
-        """Return what a loader takes: the index or the single file.
+        """Return what a loader takes: the index, the single file, or the directory.
 
-        A file that the user named is returned as it was named.
+        What the user named is returned as it was named.
         """
-        if self.target.filename is not None:
+        if self.target.filename is not None or not self.plan.loads_from:
             return self.target_text
         return target_store.join(self.target.directory, self.plan.loads_from)
 
@@ -212,7 +212,7 @@ def _identity(
 
 def _read_in_part(route: Route, plan: Plan) -> Iterator[str]:
     """Yield a note where the directory is that of a client which reads one weights file only."""
-    if plan.index is None:
+    if plan.index is None or not plan.loads_from:
         return
     stem = plan.request.stem
     client = one_file_client(route.source_store, route.located.directory, stem) or one_file_client(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shardctl.errors import TargetExistsError, UsageError
-from shardctl.formats.registry import writable, written_as
+from shardctl.formats.registry import standalone, written_as
 from shardctl.model import Checkpoint
 from shardctl.planning.request import LayoutChoice
 from shardctl.source.locate import Located
@@ -114,7 +114,7 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     if kind == "directory" or (kind is None and not named_as_file):
         return Target(text, None)
     if not named_as_file:
-        suffixes = " or ".join(known.suffix for known in writable())
+        suffixes = " or ".join(known.suffix for known in standalone())
         raise UsageError(
             f"the target '{text}' is a file",
             hint=f"name a directory, or a file that ends in {suffixes}",

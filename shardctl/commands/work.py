@@ -21,6 +21,7 @@ from shardctl.engine.space import Room
 from shardctl.engine.staging import Staging
 from shardctl.errors import UsageError
 from shardctl.findings import Finding, in_one_line
+from shardctl.formats.registry import by_name
 from shardctl.naming import KNOWN_STEMS
 from shardctl.planning.carried import NotCarried, notes_on
 from shardctl.planning.request import WriteOptions
@@ -133,6 +134,11 @@ def prepare_all(
         raise UsageError(
             f"no loader finds the components of a pipeline by the name '{escape(options.stem)}'",
             hint="leave out `name`: each component keeps the name that its library looks for",
+        )
+    if options.format is not None and by_name(options.format).is_in_pieces:
+        raise UsageError(
+            f"no loader of a pipeline reads files of the format '{options.format}'",
+            hint="choose another `format`, or name one of the components as the source",
         )
     if in_place:
         _refuse_in_place(options, target)

@@ -63,6 +63,19 @@ class FormatWriter(Protocol):
         """
 
 
+class FormatListing(Protocol):
+    """Names the files of a checkpoint, and lists what is in them: see `Format.listed_by`."""
+
+    def name(self, number: int) -> str:
+        """Return the name of a file of tensors by its number, counted from 1."""
+
+    def listed(self, files: Mapping[str, Sequence[Tensor]], block: int | None = None) -> bytes:
+        """Return the bytes of the file that lists the others.
+
+        `files` are the tensors of each file by its name, laid out with `block`.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A tensor as another loader reads it: its shape in elements, and their bytes, row-major."""
@@ -107,6 +120,12 @@ class Format:
     load_readers: tuple[Callable[[], FormatReader], ...]
     #: What lays its files out; None for a format that is only read.
     load_writer: Callable[[], FormatWriter] | None = None
+    #: The name of the file by which loaders find the others and all that is in them, be they one or
+    #: several. None where names can be chosen, and several files have an index as transformers
+    #: writes it.
+    listed_by: str | None = None
+    #: What names these files and writes that list, of a format that has one and can be written.
+    load_listing: Callable[[], FormatListing] | None = None
     #: What opens its files with upstream's own loader, to compare with; it may raise ImportError.
     load_upstream: Callable[[], OpenUpstream] | None = None
     #: String pairs that each file of it needs in its metadata; None for a format without metadata.

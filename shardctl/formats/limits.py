@@ -43,6 +43,9 @@ MAX_OPCODES, MAX_MEMO = 100_000_000, 16_000_000
 #: other value 1, and the pickle may weigh a quarter of its bytes (a container for every 16), or
 #: MIN_WEIGHT (some 30 MB of memory). A tensor weighs 10, and takes more than 40 bytes.
 CONTAINER_WEIGHT, KEY_WEIGHT, MIN_WEIGHT, BYTES_PER_WEIGHT = 4, 4, 500_000, 4
+#: The same for the metadata of a distributed checkpoint, which is small objects and nothing else: a
+#: slice weighs 37, and takes 143 bytes of torch's, 89 of ours.
+BYTES_PER_WEIGHT_OF_SLICES = 2
 #: Entries of the tree of names that a pickle of some bytes may give: one for every 16, or
 #: MIN_ENTRIES. A key and a value take more, but one list can be used again and again.
 MIN_ENTRIES, BYTES_PER_ENTRY = 100_000, 16
@@ -68,6 +71,6 @@ MAX_JOURNAL_BYTES = 64 * 1024 * 1024
 MAX_CHECKSUMS_BYTES = 16 * 1024 * 1024
 
 
-def weight_limit(nbytes: int) -> int:
+def weight_limit(nbytes: int, bytes_per_weight: int = BYTES_PER_WEIGHT) -> int:
     """What the values of a pickle of `nbytes` may weigh."""
-    return max(MIN_WEIGHT, nbytes // BYTES_PER_WEIGHT)
+    return max(MIN_WEIGHT, nbytes // bytes_per_weight)

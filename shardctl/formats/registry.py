@@ -64,6 +64,11 @@ def writable() -> tuple[Format, ...]:
     return tuple(known for known in _formats if known.load_writer is not None)
 
 
+def standalone() -> tuple[Format, ...]:
+    """Return the formats that can be written and of which one file can be a checkpoint."""
+    return tuple(known for known in writable() if not known.is_in_pieces)
+
+
 def by_name(name: str) -> Format:
     """Return the format of that name. Raises UsageError for a name that no format has."""
     for known in _formats:
@@ -89,8 +94,8 @@ def promised_by(name: str) -> Format | None:
 
 
 def written_as(name: str) -> Format | None:
-    """Return the format in which a file of that name is written; None for any other suffix."""
-    return next((known for known in writable() if name.endswith(known.suffix)), None)
+    """Return the format in which a file of that name is a checkpoint; None for any other suffix."""
+    return next((known for known in standalone() if name.endswith(known.suffix)), None)
 
 
 @cache

@@ -16,6 +16,7 @@ from shardctl.planning.request import (
     Replace,
     Selection,
     Tied,
+    Transform,
     WriteOptions,
     parse_limits,
 )
@@ -35,14 +36,24 @@ class SelectionKeywords(TypedDict, total=False):
     rename: Sequence[tuple[str, str]] | Mapping[str, str]
 
 
-class WriteKeywords(SelectionKeywords, total=False):
+class TransformKeywords(SelectionKeywords, total=False):
+    """What becomes of tensors: `include` to `rename` are those of `Selection`.
+
+    `dtype` and `keep_dtype` choose a `Conversion`; "stack" and "split" for `experts` go by the
+    rules that are known.
+    """
+
+    experts: Experts | ExpertsAction | None
+    dtype: str | None
+    keep_dtype: str | Sequence[str]
+
+
+class WriteKeywords(TransformKeywords, total=False):
     """What a writing function takes as keyword arguments. All may be left out.
 
     At most one of `max_shard_size` (such as "5GB", or bytes), `num_shards` and `single` limits the
-    result; `strict_size` limits the whole file, header included. `include` to `rename` are those of
-    `Selection`, `dtype` and `keep_dtype` choose a `Conversion`; "stack" and "split" for `experts`
-    go by the rules that are known. The other keys are the fields of `WriteOptions`, with `name` for
-    its `stem`.
+    result; `strict_size` limits the whole file, header included. The other keys are the fields of
+    `WriteOptions`, with `name` for its `stem`.
     """
 
     max_shard_size: int | str | None
@@ -54,10 +65,7 @@ class WriteKeywords(SelectionKeywords, total=False):
     name: str | None
     variant: str | None
     key: str | None
-    experts: Experts | ExpertsAction | None
     group_by: str | None
-    dtype: str | None
-    keep_dtype: str | Sequence[str]
     drop_non_tensors: bool
     tied: Tied
     layout: LayoutChoice
@@ -80,6 +88,22 @@ def selection_from(keywords: SelectionKeywords) -> Selection:
         strip_prefix=keywords.get("strip_prefix", ""),
         add_prefix=keywords.get("add_prefix", ""),
         rename=tuple(_pairs(keywords.get("rename", ()))),
+    )
+
+
+def transform_from(keywords: TransformKeywords) -> Transform:
+    """Return the transform that keyword arguments ask for.
+
+    Raises UsageError as `selection_from` and `conversion_of` do, and for experts that cannot be.
+    """
+    experts = keywords.get("experts")
+    if experts is not None and not isinstance(experts, Experts):
+        _check("experts", experts, get_args(ExpertsAction))
+        experts = Experts(experts)
+    return Transform(
+        selection_from(keywords),
+        experts,
+        conversion_of(keywords.get("dtype"), _texts(keywords.get("keep_dtype", ()))),
     )
 
 
@@ -120,26 +144,21 @@ def options_from(keywords: WriteKeywords) -> WriteOptions:
     for setting, choices in _CHOICES.items():
         if setting in given:
             _check(setting, given[setting], choices)
-    experts = given.pop("experts", None)
-    if experts is not None and not isinstance(experts, Experts):
-        _check("experts", experts, get_args(ExpertsAction))
-        experts = Experts(experts)
     limits = parse_limits(
         max_shard_size=given.pop("max_shard_size", None),
         num_shards=given.pop("num_shards", None),
         single=given.pop("single", False),
         strict_size=given.pop("strict_size", False),
     )
-    selection = selection_from(keywords)
-    for name in SelectionKeywords.__annotations__:
+    transform = transform_from(keywords)
+    for name in TransformKeywords.__optional_keys__:
         given.pop(name, None)
-    conversion = conversion_of(given.pop("dtype", None), _texts(given.pop("keep_dtype", ())))
     return WriteOptions(
         limits=limits,
         stem=given.pop("name", None),
-        selection=selection,
-        conversion=conversion,
-        experts=experts,
+        selection=transform.selection,
+        experts=transform.experts,
+        conversion=transform.conversion,
         **given,
     )
 

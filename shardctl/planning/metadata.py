@@ -108,9 +108,9 @@ def _module(name: str) -> str:
 def with_record(checkpoint: Checkpoint, written: Format, record: str) -> Checkpoint:
     """Return the checkpoint with a line in its metadata, and in its index's, on what was converted.
 
-    It follows what an earlier conversion recorded.
+    It follows what an earlier conversion recorded. A format that has neither gets no record.
     """
-    if not record:
+    if not record or written.listed_by is not None:
         return checkpoint
 
     def added(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shardctl.errors import UsageError
-from shardctl.formats.index import build_index
 from shardctl.formats.registry import by_name
 from shardctl.layout import sources_of
 from shardctl.model import Assembled, Cast, Checkpoint, Tensor
-from shardctl.naming import MAX_SHARDS, index_filename, shard_filename
-from shardctl.planning.carried import NotCarried, left_of, left_pair, left_tensors
+from shardctl.naming import MAX_SHARDS
+from shardctl.planning.carried import NotCarried, left_of, left_tensors
 from shardctl.planning.cast import convert
 from shardctl.planning.experts import arrange
+from shardctl.planning.files import filename, left_of_index, listing
 from shardctl.planning.groups import units_of
 from shardctl.planning.layers import grouped
 from shardctl.planning.metadata import FileMetadata, file_metadata, with_record
@@ -38,8 +38,6 @@ LAYOUT_VERSION = 1
 
 #: Views may take this many bytes in any case, without a word from the user.
 LEAST_GROWN = 1024 * 1024
-#: What an index records of its shards, and is computed for each set.
-_SUMS = ("total_size", "total_parameters")
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
 _TENSORS_AT_A_TIME = 10_000
 
@@ -60,7 +58,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be written, as a value. `index` is the index file's bytes, None for a single file.
+    """What will be written, as a value. `index` is the index file's bytes, None for no index.
 
     `oversize` names the tensors that alone, or with what cannot be divided from them, are larger
     than the limit; `left_out` are those of the
@@ -91,7 +89,9 @@ class Plan:
 
     @property
     def loads_from(self) -> str:
-        """The name that a loader takes: the index, or the one file."""
+        """The name that a loader takes: the index, or the one file; empty for the directory."""
+        if by_name(self.request.format).is_in_pieces:
+            return ""
         return self.index_filename or self.shards[0].filename
 
 
@@ -133,17 +133,14 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     shards = _pack(units, request, tensors, metadata, measure)
     oversize = _oversize(units, request.limits)
     del units  # of a million tensors they take 150 MB, and the index as much as that
-    single = len(shards) == 1
-    index = None if single else _index_bytes(checkpoint, shards, aliases)
+    total = sum(shard.data_size for shard in shards)
+    held = {shard.filename: shard.tensors for shard in shards}
+    listed, index = listing(checkpoint, request, held, total, aliases) or (None, None)
     return Plan(
         id=_plan_id(checkpoint, request, metadata.common, shards, index),
         request=request,
         shards=shards,
-        index_filename=None
-        if single
-        else index_filename(
-            request.stem, request.suffix, request.variant, variant_first=request.variant_first
-        ),
+        index_filename=listed,
         index=index,
         oversize=tuple(unit.name for unit in oversize),
         left_out=chosen.left_out,
@@ -157,7 +154,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
             *left_tensors(chosen.left_out),
             *left_of(checkpoint),
             *unwritten,
-            *(_left_of_index(checkpoint) if single else ()),
+            *left_of_index(checkpoint, request, len(shards)),
         ),
     )
 
@@ -249,34 +246,7 @@ def _shard(
 ) -> Shard:
     tensors, nbytes = held
     own = metadata.of(tensors)
-    name = _filename(request, number, count)
-    return Shard(name, tensors, measure(tensors, own), nbytes, own)
-
-
-def _filename(request: Request, number: int, count: int) -> str:
-    if count == 1 and request.filename is not None:
-        return request.filename
-    return shard_filename(request.stem, request.suffix, request.variant, number, count)
-
-
-def _index_bytes(
-    checkpoint: Checkpoint, shards: Sequence[Shard], aliases: Mapping[str, str]
-) -> bytes:
-    kept = {} if checkpoint.index is None else dict(checkpoint.index.metadata)
-    for name in checkpoint.aliases:
-        kept.pop(name, None)
-    metadata = {**kept, **aliases, "total_size": sum(shard.data_size for shard in shards)}
-    weight_map = {tensor.name: shard.filename for shard in shards for tensor in shard.tensors}
-    return build_index(metadata, weight_map)
-
-
-def _left_of_index(checkpoint: Checkpoint) -> Iterator[NotCarried]:
-    """Yield the metadata of the source's index, for which a single file has no index."""
-    metadata = {} if checkpoint.index is None else checkpoint.index.metadata
-    for key, value in metadata.items():
-        recorded = key in _SUMS or key in checkpoint.aliases
-        if not recorded and checkpoint.metadata.get(key) != value:
-            yield left_pair(key, value, "metadata of the index, which a single file does not need")
+    return Shard(filename(request, number, count), tensors, measure(tensors, own), nbytes, own)
 
 
 def _oversize(units: Iterable[Unit], limits: Limits) -> list[Unit]:

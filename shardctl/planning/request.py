@@ -135,6 +135,25 @@ class Experts:
 
 
 @dataclass(frozen=True, slots=True)
+class Transform:
+    """What becomes of a checkpoint's tensors, whatever the files: in the order of the fields.
+
+    It makes a copy, and is applied to the original again to compare the two.
+    """
+
+    selection: Selection = EVERYTHING
+    experts: Experts | None = None
+    conversion: Conversion | None = None
+
+    def __bool__(self) -> bool:
+        return self != Transform()
+
+
+#: Leaves all tensors as they are.
+UNCHANGED = Transform()
+
+
+@dataclass(frozen=True, slots=True)
 class WriteOptions:
     """What a writing command was asked for.
 

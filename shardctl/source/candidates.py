@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Self
 
-from shardctl.formats.registry import all_suffixes, promised_by
+from shardctl.formats.registry import all_suffixes, formats, promised_by
 from shardctl.naming import (
     KNOWN_STEMS,
     IndexName,
@@ -77,6 +77,12 @@ class Candidate:
         return self.index is not None or (self.stem in KNOWN_STEMS and self.style != "series")
 
     @property
+    def is_in_pieces(self) -> bool:
+        """Whether its files are pieces of tensors, which are read together only."""
+        promised = promised_by(self.suffix)
+        return promised is not None and promised.is_in_pieces
+
+    @property
     def choice(self) -> str:
         """The name to give as SOURCE for exactly this checkpoint."""
         return self.index or self.files[0]
@@ -112,6 +118,7 @@ def candidates(
         for name in present
         if (parsed := parse_index_name(name, suffixes)) is not None
     ]
+    indexed += _listed_otherwise(present)
     taken = {name for candidate in indexed for name in candidate.names}
     rest = [
         _unindexed(key, members)
@@ -119,6 +126,16 @@ def candidates(
         if taken.isdisjoint(members)
     ]
     return indexed + _with_series(rest)
+
+
+def _listed_otherwise(present: Collection[str]) -> Iterator[Candidate]:
+    """Yield the checkpoints of formats whose files are listed by one of a fixed name."""
+    for known in formats():
+        if known.listed_by not in present:
+            continue
+        files = tuple(name for name in present if name.endswith(known.suffixes))
+        if files:
+            yield Candidate(known.default_stem, None, known.suffix, files, known.listed_by)
 
 
 @dataclass(frozen=True, slots=True)

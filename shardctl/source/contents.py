@@ -16,7 +16,7 @@ from shardctl.errors import InputError, MissingError
 from shardctl.findings import Finding
 from shardctl.formats.detection import kind_of, recognise_file
 from shardctl.formats.foreign import Kind
-from shardctl.formats.registry import all_suffixes, writable
+from shardctl.formats.registry import all_suffixes, standalone
 from shardctl.naming import is_training_state
 from shardctl.source.candidates import Candidate
 from shardctl.stores.base import Entry, Store
@@ -192,7 +192,7 @@ def _counted(store: Store, directory: str, entries: Sequence[Entry]) -> Contents
 
 
 def _where_to_look(inner: Sequence[str]) -> str:
-    usual = ", ".join(f"{known.default_stem}{known.suffix}" for known in writable())
+    usual = ", ".join(f"{known.default_stem}{known.suffix}" for known in standalone())
     one_of = f"one of its directories ({_some(inner)}), " if inner else ""
     return f"name {one_of}a directory with {usual} or an index, or the weights file itself"
 

@@ -223,7 +223,8 @@ def _look_around(store: Store, top: str, note: str | None) -> Pipeline:
                 continue
             if MODEL_INDEX in files:
                 indexes.append(name)
-            variants = {each.variant for each in look_at(store, own).every if each.known}
+            held = [each for each in look_at(store, own).every if not each.is_in_pieces]
+            variants = {each.variant for each in held if each.known}
             # A component that is half replaced has no weights for the moment.
             if variants or STAGING in names:
                 components.append(Component(name, frozenset(variants)))

@@ -48,7 +48,7 @@ class Survey:
         Those that loaders know by name; only without these, whatever else has weights in it.
         `to_read`: without files that mean nothing alone.
         """
-        every = [each for each in self.every if not (to_read and _is_piece(each))]
+        every = [each for each in self.every if not (to_read and each.is_in_pieces)]
         known = [candidate for candidate in every if candidate.known]
         return known or self._by_contents(every)
 
@@ -134,11 +134,6 @@ class Survey:
         if file is None:
             return frozenset()
         return frozenset(tensor.name for tensor in look(file.tree, path, None).tensors)
-
-
-def _is_piece(candidate: Candidate) -> bool:
-    promised = promised_by(candidate.suffix)
-    return promised is not None and promised.is_in_pieces
 
 
 def look_at(store: Store, directory: str) -> Survey:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from shardctl.errors import UsageError
 from shardctl.findings import Finding
-from shardctl.planning.request import EVERYTHING
+from shardctl.planning.request import UNCHANGED
 from shardctl.source.pipeline import Component, Pipeline, find_pipeline
 from shardctl.source.pipeline_index import pipeline_findings
 from shardctl.stores.base import Store
@@ -119,8 +119,8 @@ def _how(
     there = None
     if opposite is not None and component.name in _names(opposite):
         there = opposite.path_of(other, component.name)
-    selection = EVERYTHING if there is None else how.selection
-    return replace(how, variant=variant, against=there, selection=selection)
+    transform = UNCHANGED if there is None else how.transform
+    return replace(how, variant=variant, against=there, transform=transform)
 
 
 def _names(pipeline: Pipeline) -> set[str]:

@@ -11,8 +11,8 @@ from shardctl.engine.interrupted import check_not_half_replaced
 from shardctl.errors import UsageError
 from shardctl.findings import Capped, Finding, Report, report_all
 from shardctl.model import Tensor
-from shardctl.planning.request import EVERYTHING, Selection
-from shardctl.planning.select import select
+from shardctl.planning.request import UNCHANGED, Transform
+from shardctl.planning.transform import transformed
 from shardctl.source.locate import find_source
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.state_dict import NotNestedError
@@ -35,15 +35,15 @@ Depth = Literal["headers", "deep"]
 class Thoroughness:
     """How far to look.
 
-    `against` names another checkpoint, of which `selection` takes a part and renames it, as a
-    writer does; `strict` lets warnings count as errors; `digests` asks for the SHA-256 of each
-    tensor that was found equal. `variant` chooses one of several checkpoints in a directory.
+    `against` names another checkpoint, of which `transform` makes what a writer would; `strict`
+    lets warnings count as errors; `digests` asks for the SHA-256 of each tensor that was found
+    equal. `variant` chooses one of several checkpoints in a directory.
     """
 
     deep: bool = False
     load: bool = False
     against: str | None = None
-    selection: Selection = EVERYTHING
+    transform: Transform = UNCHANGED
     strict: bool = False
     key: str | None = None
     variant: str | None = None
@@ -51,11 +51,11 @@ class Thoroughness:
     digests: bool = False
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a selection of nothing."""
-        if self.selection and self.against is None:
+        """Raise UsageError for a transform of nothing."""
+        if self.transform and self.against is None:
             raise UsageError(
-                "a selection says what of the other checkpoint is compared, and there is none",
-                hint="add `against`, or leave the selection out",
+                "what is chosen, renamed or converted is of another checkpoint, and there is none",
+                hint="add `against`, or leave these options out",
             )
 
 
@@ -118,7 +118,7 @@ def verify(
     `observe` gets the bytes that are read beyond the headers; `opened` is called for each file
     whose header is read. `other` is the store of `how.against`; by default it is the same. Raises
     MissingError where there is no checkpoint, UsageError for a key with two meanings, and what
-    `select` raises. Of each code and severity the first hundred findings are given one by one.
+    `transformed` raises. Of each code and severity the first hundred findings are given one by one.
     """
     findings: list[Finding] = []
     report = Capped(findings.append)
@@ -213,11 +213,11 @@ def _oppose(
         if not either:
             raise
         opposite = read_subject(store, located, None, report, opened)
-    chosen = select(opposite.checkpoint, how.selection)
+    chosen = transformed(opposite.checkpoint, how.transform)
     theirs, ours = named_tensors(chosen.checkpoint), named_tensors(subject.checkpoint)
     # Under new names the index no longer says in which file a tensor may be.
     incomplete = bool(opposite.checkpoint.incomplete)
-    lost_there: MayHold = (lambda _: incomplete) if how.selection else opposite.may_hold()
+    lost_there: MayHold = (lambda _: incomplete) if how.transform else opposite.may_hold()
     report_all(compare_headers(ours, theirs, other, (subject.may_hold(), lost_there)), report)
     return _Opposed(store, other, alike(ours, theirs), len(chosen.left_out))
 

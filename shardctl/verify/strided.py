@@ -1,4 +1,4 @@
-"""Compare tensors of which one is a view with strides or is assembled, in row-major order.
+"""Compare tensors of which one is a view with strides or is made from others, in row-major order.
 
 Their bytes do not lie one after another, so that they are read apart from the rest of the file.
 """
@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from shardctl.errors import ShardctlError
+from shardctl.errors import ShardctlError, UsageError
 from shardctl.findings import Finding, as_finding
 from shardctl.model import Tensor, contiguous_strides
 from shardctl.repeats import compared_parts
@@ -40,6 +40,8 @@ def _compare(store: Store, tensor: Tensor, twin: Tensor, other: Other) -> Compar
     sha = hashlib.sha256() if other.digests and ours.shape == tensor.shape else None
     try:
         differs = _difference(store, ours, theirs, sha, other)
+    except UsageError:
+        raise  # What converts is not installed, which says nothing about the checkpoints.
     except ShardctlError as error:
         broken = replace(as_finding(error), tensor=tensor.name)
         return Compared(tensor.name, 0, None, (broken,))

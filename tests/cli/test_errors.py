@@ -253,7 +253,7 @@ def test_usage_errors_are_in_our_own_words(
     ("name", "value", "said"),
     [
         ("NUM_SHARDS", "auto", "takes a whole number of at least 1, not 'auto'"),
-        ("TO", "gguf", "takes one of safetensors, bin, not 'gguf'"),
+        ("TO", "gguf", "takes one of safetensors, bin, dcp, not 'gguf'"),
         ("JSON", "perhaps", "takes 1 or 0, not 'perhaps'"),
         ("MAX_SHARD_SIZE", "x", ": 'x' is not a size"),
     ],

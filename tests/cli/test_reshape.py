@@ -82,6 +82,23 @@ def test_a_map_names_other_experts(
     assert document["plan_id"]
 
 
+def test_what_was_stacked_and_converted_is_proved(
+    experts: Path, tmp_path: Path, call: Call
+) -> None:
+    """The options that made a copy prove it, with `verify --against` and with `diff`; with others
+    it differs, and they are of no use without another checkpoint.
+    """
+    (tmp_path / "map.toml").write_text('x.ab = ["x.*.a", "x.*.b"]\n')
+    stack = ("--experts", "stack", "--experts-map", tmp_path / "map.toml")
+    options = (*stack, "--dtype", "bf16", "--keep-dtype", "head.*")
+    call("reshard", experts, tmp_path / "a", *options)
+    out, _ = call("verify", tmp_path / "a", "--deep", "--against", experts, *options, "--json")
+    assert len(json.loads(out)["digests"]) == 2
+    assert "2 tensors equal" in call("diff", tmp_path / "a", experts, *options)[1]
+    call("diff", tmp_path / "a", experts, *stack, code=1)
+    assert "add --against" in call("verify", experts, "--dtype", "bf16", code=2)[1]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [(None, "No such file"), (b"\xff", "it is not text"), (b"#" * (1 << 21), "it is too large")],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shardctl.planning.expert_rules import KNOWN
+from shardctl.torch import save_sharded
 from tests.support.program import call_cli
 from tests.support.state_dicts import assert_equal, load, result
 
@@ -125,6 +126,37 @@ def test_both_forms_load_equal(make: Callable[[], PreTrainedModel], tmp_path: Pa
     assert torch.equal(outputs(tmp_path / "split", type(model)), expected)
     written = json.loads((tmp_path / "split" / "config.json").read_text())
     assert written == json.loads((tmp_path / "each" / "config.json").read_text())
+
+
+#: What single experts of Mixtral are called, whose stacked names in memory are those of Qwen2-MoE.
+_FROM_MEMORY = """
+"mlp.experts.gate_up_proj" = [
+    "block_sparse_moe.experts.*.w1.weight", "block_sparse_moe.experts.*.w3.weight",
+]
+"mlp.experts.down_proj" = ["block_sparse_moe.experts.*.w2.weight"]
+"""
+
+
+def test_a_state_dict_from_memory_is_split_by_a_map(tmp_path: Path) -> None:
+    """Mixtral has other names in memory than in its files. With the map that the documentation has,
+    a state dict that was saved as it is becomes one of the files' names, which loads; and back.
+    """
+    import torch
+
+    torch.manual_seed(0)
+    model = mixtral().eval()
+    save_sharded(model, tmp_path / "memory")
+    stacked = load(result(tmp_path / "memory"))
+    assert "model.layers.0.mlp.experts.gate_up_proj" in stacked
+    (tmp_path / "map.toml").write_text(_FROM_MEMORY)
+    options = ("--experts-map", tmp_path / "map.toml", "-q")
+    call_cli("reshard", tmp_path / "memory", tmp_path / "split", "--experts", "split", *options)
+    assert "model.layers.0.block_sparse_moe.experts.3.w3.weight" in load(result(tmp_path / "split"))
+    model.save_pretrained(tmp_path / "each")
+    expected = outputs(tmp_path / "each", type(model))
+    assert torch.equal(outputs(tmp_path / "split", type(model)), expected)
+    call_cli("reshard", tmp_path / "split", tmp_path / "back", "--experts", "stack", *options)
+    assert_equal(load(result(tmp_path / "back")), stacked)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.dcp_files import load_dcp, save_sliced
 from tests.support.program import call_cli
 from tests.support.state_dicts import assert_equal, load, result, save
 
+_FORMATS = ("safetensors", "bin", "dcp")
 #: The names of an expert's gate, up and down projection, by the module of the experts.
 _FAMILIES = {
     "mlp.experts": ("gate_proj", "up_proj", "down_proj"),
@@ -68,6 +70,13 @@ def _group(name: str, group_by: str) -> str:
     return layer[0] if layer else name.rpartition(".")[0]
 
 
+def _save(tensors: _State, directory: Path, format_name: str, chance: random.Random) -> Path:
+    """Save a model in one file, or as slices of several ranks."""
+    if format_name == "dcp":
+        return save_sliced(tensors, directory, chance)
+    return save(tensors, directory / f"model.{format_name}")
+
+
 def _document(source: Path, target: Path, *options: str) -> dict[str, Any]:
     """What `reshard` prints with `--json`."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -86,7 +95,7 @@ def _document(source: Path, target: Path, *options: str) -> dict[str, Any]:
     st.sampled_from([(), ("--exclude", "head.*"), ("--include", "h.*", "--add-prefix", "new.")]),
     st.sampled_from([(), ("--max-shard-size", "200"), ("--num-shards", "2")]),
     st.sampled_from(["source", "natural"]),
-    st.sampled_from([("safetensors", "bin"), ("bin", "safetensors"), ("bin", "bin")]),
+    st.tuples(st.sampled_from(_FORMATS), st.sampled_from(_FORMATS)),
     st.tuples(st.integers(2, 3), st.integers(2, 4)),
     st.integers(0, 1 << 32),
 )
@@ -103,7 +112,7 @@ def test_any_combination_is_what_torch_would_do(
     seed: int,
 ) -> None:
     """The result has the names, types and bits that torch gives in memory, no group is in two
-    shards, and the same plan is made again.
+    shards, the same plan is made again, and the same options prove the result.
     """
     torch.manual_seed(seed % (1 << 31))
     each = _model(random.Random(seed), module, *counts)
@@ -116,21 +125,25 @@ def test_any_combination_is_what_torch_would_do(
         expected = {f"new.{name}": t for name, t in expected.items() if name.startswith("h.")}
     to = {"bf16": torch.bfloat16, "f16": torch.float16}.get(dtype, torch.float32)
     expected = {name: tensor.contiguous().to(to) for name, tensor in expected.items()}
-    options = [
-        *("--to", formats[1], "--order", order, *selection, *size),
+    made = [
+        *selection,
         *(("--experts", experts) if experts else ()),
         *(("--dtype", dtype) if dtype else ()),
+    ]
+    options = [
+        *("--to", formats[1], "--order", order, *made, *size),
         *(("--group-by", group_by) if group_by else ()),
     ]
     with tempfile.TemporaryDirectory() as directory:
-        path = save(source, Path(directory, "source", f"model.{formats[0]}"))
+        path = _save(source, Path(directory, "source"), formats[0], random.Random(seed))
         out = Path(directory, "target")
         plans = [_document(path, out, *options, "--dry-run") for _ in range(2)]
         assert plans[0]["plan_id"] == plans[1]["plan_id"]
         document = _document(path, out, *options, "--verify")
         assert document["plan_id"] == plans[0]["plan_id"]
-        assert_equal(load(result(out)), expected)
-        call_cli("verify", out, "--deep", "-q")
+        found = load_dcp(out) if formats[1] == "dcp" else load(result(out))
+        assert_equal(found, expected)
+        call_cli("verify", out, "--deep", "--against", path, *made, "-q")
     shards = [shard["tensors"] for shard in document["shards"]]
     if group_by:
         homes = {(_group(name, group_by), n) for n, names in enumerate(shards) for name in names}

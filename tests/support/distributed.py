@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.program import ROOT
+from tests.support.processes import run_processes
 
 #: How many elements the tensors of `whole` have along each dimension.
 SHAPES = {
@@ -25,26 +22,7 @@ SHAPES = {
 
 def save_distributed(directory: Path, processes: int) -> None:
     """Save the tensors of `whole` from so many processes, in every way that torch has."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": str(processes),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-    }
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.support.distributed", str(directory)],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            cwd=ROOT,
-        )
-        for rank in range(processes)
-    ]
-    assert [process.wait(timeout=120) for process in running] == [0] * processes
+    run_processes("tests.support.distributed", directory, processes)
 
 
 def _main(directory: Path) -> None:

@@ -289,3 +289,15 @@ def test_diff_is_that_of_the_command(tmp_path: Path) -> None:
     assert shardctl.diff(one, other, exclude=["b"]).left_out == 1
     with pytest.raises(TypeError, match="includ"):
         shardctl.diff(one, other, includ=["*"])  # type: ignore[call-arg] # does not exist
+
+
+def test_a_converted_copy_is_proved(tmp_path: Path) -> None:
+    """`verify` and `diff` take what `write` took, for what the copy was made from."""
+    source = write_floats(tmp_path / "a.safetensors", {"a": 4, "b": 8})
+    shardctl.write(source, tmp_path / "copy", dtype="f16", exclude=["b"], record=False)
+    copy = tmp_path / "copy"
+    assert shardctl.verify(copy, deep=True, against=source, dtype="f16", exclude=["b"]).ok
+    assert shardctl.diff(copy, source, dtype="f16", exclude=["b"]).same
+    assert not shardctl.verify(copy, against=source).ok
+    with pytest.raises(TypeError, match="includ"):
+        shardctl.verify(source, includ=["*"])  # type: ignore[call-arg] # does not exist

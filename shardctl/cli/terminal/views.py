@@ -217,7 +217,7 @@ def work(asked: Work, on: Canvas) -> Iterator[RenderableType]:
             yield Text(on.name(part.name), style="bold")
         yield Text(
             f"{plural(len(made.shards), 'shard')}, {format_size(made.total_size)}; "
-            f"load from {on.name(made.loads_from)}"
+            f"load {f'from {on.name(made.loads_from)}' if made.loads_from else 'the directory'}"
         )
         if asked.pipeline is None:
             yield from head

@@ -14,7 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
-from shardctl.formats.limits import MAX_DEPTH, MAX_DIMS, MAX_SIZE
+from shardctl.formats.limits import (
+    BYTES_PER_WEIGHT_OF_SLICES,
+    MAX_DEPTH,
+    MAX_DIMS,
+    MAX_SIZE,
+)
 from shardctl.formats.pickle.objects import kind_of
 from shardctl.formats.pickle.values import (
     Global,
@@ -135,7 +140,7 @@ def read_metadata(data: bytes) -> Saved:
     Raises PickleFaultError for what is not a pickle that can be read, and DcpFaultError for what is
     not such metadata, or asks for what is not known here.
     """
-    unpickled = unpickle(data)
+    unpickled = unpickle(data, bytes_per_weight=BYTES_PER_WEIGHT_OF_SLICES)
     if unpickled.end != len(data):
         raise DcpFaultError("bytes follow after the pickle")
     root = _fields(unpickled.root, _METADATA)

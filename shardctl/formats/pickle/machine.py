@@ -17,7 +17,6 @@ from shardctl.formats.limits import (
     MAX_NAME,
     MAX_OPCODES,
     MAX_STACK,
-    weight_limit,
 )
 from shardctl.formats.pickle.keys import KeyRefusedError, NumberKey, key_of
 from shardctl.formats.pickle.objects import constructed, kind_of, takes_items
@@ -85,7 +84,8 @@ class Dialect:
 class Machine(Stack):
     """The unpickling machine, symbolic: a stack, a memo, and one method an opcode."""
 
-    def __init__(self, data: bytes, start: int, dialect: Dialect) -> None:
+    def __init__(self, data: bytes, start: int, dialect: Dialect, limit: int) -> None:
+        """`limit` is what the values may weigh; see `limits`."""
         super().__init__(data, start)
         self._dialect = dialect
         self._calls = dialect.calls
@@ -98,7 +98,7 @@ class Machine(Stack):
         self.notes: dict[object, object] = {}
         self._spent = 0
         self._frame_end = 0
-        self._limit = weight_limit(len(data))
+        self._limit = limit
 
     def run(self, table: Table[Step]) -> Unpickled:
         """Carry out the opcodes up to STOP.

@@ -8,6 +8,7 @@ A name to import becomes a `Global`; what would be built from any but the few kn
 
 from __future__ import annotations
 
+from shardctl.formats.limits import BYTES_PER_WEIGHT, weight_limit
 from shardctl.formats.pickle.machine import Machine, Unpickled
 from shardctl.formats.pickle.opcodes import TABLE
 from shardctl.formats.torch.calls import dialect
@@ -16,9 +17,17 @@ from shardctl.formats.torch.storage_ids import storage_of_legacy, storage_of_zip
 ZIP, LEGACY = dialect(storage_of_zip), dialect(storage_of_legacy)
 
 
-def unpickle(data: bytes, start: int = 0, *, legacy: bool = False) -> Unpickled:
+def unpickle(
+    data: bytes,
+    start: int = 0,
+    *,
+    legacy: bool = False,
+    bytes_per_weight: int = BYTES_PER_WEIGHT,
+) -> Unpickled:
     """Read the pickle at `start`; with `legacy`, persistent ids are those of torch's legacy files.
 
-    Raises PickleFaultError for what is not a valid pickle, or beyond the caps.
+    For each `bytes_per_weight` of its bytes, its values may weigh one. Raises PickleFaultError for
+    what is not a valid pickle, or beyond the caps.
     """
-    return Machine(data, start, LEGACY if legacy else ZIP).run(TABLE)
+    limit = weight_limit(len(data), bytes_per_weight)
+    return Machine(data, start, LEGACY if legacy else ZIP, limit).run(TABLE)

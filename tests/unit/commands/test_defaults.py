@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 from shardctl.commands.defaults import complete, measure_of
 from shardctl.commands.target import resolve_target
@@ -15,6 +17,7 @@ from shardctl.planning.request import Limits, Request, WriteOptions, options_of
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.testing.memory import MemoryStore
+from tests.support.dcp_files import Slice, Whole, put_dcp
 from tests.support.memory_checkpoints import put, sample, weights
 
 
@@ -114,6 +117,33 @@ def test_names_must_be_parts_of_names(name: str) -> None:
     for options in (WriteOptions(limits=None, stem=name), WriteOptions(limits=None, variant=name)):
         with pytest.raises(UsageError, match="cannot be part of a file's name"):
             request_for("out", options)
+
+
+def test_a_format_with_fixed_names_takes_no_others() -> None:
+    """A name, or a variant that is not the source's, is of no use to it."""
+    options = WriteOptions(limits=None, format="dcp")
+    request = request_for("out", options)
+    assert (request.format, request.stem, request.variant) == ("dcp", "model", None)
+    for named in (replace(options, stem="x"), replace(options, variant="fp16")):
+        with pytest.raises(UsageError, match="fixed names"):
+            request_for("out", named)
+
+
+def test_the_number_of_shards_is_that_of_the_files_with_tensors() -> None:
+    """The file that lists the others is not counted, where the checkpoint has one."""
+    store = MemoryStore()
+    part = Slice((0,), torch.ones(2))
+    put_dcp(store, "d", {"a": Whole((2,), (part,)), "b": Whole((2,), (replace(part, rank=1),))})
+    located = find_source(store, "d")
+    place = resolve_target(store, "out", one_file=False)
+    checkpoint = read_checkpoint(store, located, strict)
+    request = complete(WriteOptions(limits=None), located, checkpoint, place, None)
+    assert (request.format, request.limits.num_shards) == ("safetensors", 2)
+
+
+def test_a_file_cannot_be_a_piece() -> None:
+    """A target with the suffix of files that mean nothing alone is a directory."""
+    assert request_for("x.distcp", WriteOptions(limits=Limits())).filename is None
 
 
 def test_a_request_is_measured_in_its_format() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from shardctl.commands.diff import Difference, Side, diff
 from shardctl.errors import MissingError, UsageError
-from shardctl.planning.request import Selection
+from shardctl.planning.request import Conversion, Selection, Transform
+from shardctl.stores.local import LocalStore
 from shardctl.streams.statistics import Distance
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, weights
@@ -49,10 +53,23 @@ def test_each_kind_of_difference() -> None:
 def test_a_selection_of_the_other() -> None:
     """B is renamed and narrowed as a writer does; what is left out is counted."""
     store = store_of({"x": b"1"}, {"m.x": b"1", "m.y": b"2"})
-    found = found_in(store, selection=Selection(exclude=("*.y",), strip_prefix="m."))
+    found = found_in(store, transform=Transform(Selection(exclude=("*.y",), strip_prefix="m.")))
     assert (found.same, found.left_out) == (True, 1)
     with pytest.raises(UsageError):
-        found_in(store, selection=Selection(exclude=("z",)))
+        found_in(store, transform=Transform(Selection(exclude=("z",))))
+
+
+def test_a_copy_in_another_type(tmp_path: Path) -> None:
+    """B is converted as it is read, and compared bit by bit; what differs is said as ever."""
+    floats = {"x": torch.randn(100), "y": torch.randn(3)}
+    store, a, b = LocalStore(), str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")
+    save_file({"x": floats["x"].half(), "y": floats["y"]}, a)
+    save_file(floats, b)
+    transform = Transform(conversion=Conversion("F16"))
+    found = diff(Side(store, a), Side(store, b), transform=transform)
+    assert [(change.name, change.what) for change in found.changes] == [("y", "dtype")]
+    transform = Transform(conversion=Conversion("F16", keep=("y",)))
+    assert diff(Side(store, a), Side(store, b), transform=transform).same
 
 
 def test_what_does_not_exist() -> None:

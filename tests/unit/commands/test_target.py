@@ -147,6 +147,26 @@ def test_another_format_needs_replace_all(how: Replace) -> None:
     assert giving_way(store, "t", "all") == ("pytorch_model.bin",)
 
 
+def test_a_distributed_checkpoint_is_replaced_whole() -> None:
+    """Its data files and its metadata are one checkpoint, which another of its format replaces, and
+    any other format with "all"; metadata of something else is not in the way.
+    """
+    store = MemoryStore()
+    sample(store)
+    old = (".metadata", "__0_0.distcp", "__10_0.distcp")
+    for name in old:
+        put(store, f"t/{name}", b"")
+    request = Request(Limits(), "dcp", ".distcp", "model")
+    new = ("__0_0.distcp", ".metadata")
+    for asked, names in ((REQUEST, ("model.safetensors",)), (request, new)):
+        with pytest.raises(TargetExistsError, match=r"a checkpoint: \.metadata \(2 files\)"):
+            superseded(route(store, "t"), asked, names, "nothing")
+    assert superseded(route(store, "t"), request, new, "same") == old
+    assert giving_way(store, "t", "all") == old
+    put(store, "u/.metadata", b"")
+    assert giving_way(store, "u", "nothing") == ()
+
+
 #: Checkpoints that no loader takes for a `model.safetensors` without a variant.
 APART = (
     "model.fp16.safetensors",

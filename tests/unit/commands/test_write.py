@@ -283,13 +283,21 @@ def test_a_source_that_changes_while_planning_is_noticed() -> None:
     assert names(store, "s") == []
 
 
-def test_a_failed_run_is_resumed() -> None:
+@pytest.mark.parametrize(
+    ("format_", "kept", "done"),
+    [
+        (None, "model-00001-of-00003.safetensors", "model-00003-of-00003.safetensors"),
+        ("dcp", "__0_0.distcp", "__2_0.distcp"),
+    ],
+)
+def test_a_failed_run_is_resumed(format_: str | None, kept: str, done: str) -> None:
     """Files that were finished before a failure are kept by the same command, and the rest is
-    written.
+    written; what lists them comes last.
     """
     store = MemoryStore()
     tensors = sample(store)
-    prepared = prepare(store, "m", "s")
+    options = replace(BY_250, format=format_)
+    prepared = prepare(store, "m", "s", options)
     job = build_job(store, prepared)
     *first, broken, last = job.tasks
     mark = replace(broken.sources["m/model.safetensors"], mark="?")
@@ -297,11 +305,12 @@ def test_a_failed_run_is_resumed() -> None:
     job = replace(job, tasks=(*first, broken, last))
     with pytest.raises(SourceChangedError):
         execute(job, store, store, RunOptions(jobs=1), Threads, Told())
-    assert "model-00001-of-00003.safetensors" in names(store, "s/.shardctl/files")
+    assert last.filename == prepared.plan.index_filename
+    assert kept in names(store, "s/.shardctl/files")
     told = Told()
-    write(store, store, prepare(store, "m", "s"), RunOptions(jobs=1), told)
-    assert "kept model-00001-of-00003.safetensors" in told.events
-    assert "done model-00003-of-00003.safetensors" in told.events
+    write(store, store, prepare(store, "m", "s", options), RunOptions(jobs=1), told)
+    assert f"kept {kept}" in told.events
+    assert f"done {done}" in told.events
     assert content(store, "s") == tensors
 
 

@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
+from shardctl.formats import limits
 from shardctl.formats.dcp.metadata import (
     Chunk,
     DcpFaultError,
@@ -30,6 +31,7 @@ from shardctl.formats.dcp.metadata import (
     SavedValue,
     read_metadata,
 )
+from shardctl.formats.dcp.pickler import pickle_metadata
 from shardctl.formats.pickle.values import PickleFaultError
 from shardctl.model import DTYPES
 
@@ -185,6 +187,31 @@ def test_files_lie_in_the_directory(file: str) -> None:
     with pytest.raises(DcpFaultError, match="the name of its file cannot be used") as caught:
         read_metadata(pickle.dumps(Metadata({"a": tensor(*HALVES)}, None, places(file=file))))
     assert caught.value.tensor == "a"
+
+
+@pytest.mark.parametrize("processes", [1, 64])
+def test_many_slices_are_no_attack(processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metadata is all small objects, and is read however many there are: what torch pickles, and
+    what is written here, which is shorter.
+    """
+    # A few slices are used in place of tens of thousands.
+    monkeypatch.setattr(limits, "MIN_WEIGHT", 1_000)
+    names = [f"w.{number}" for number in range(640 // processes)]
+    starts = [(16 * rank, 0) for rank in range(processes)]
+    listed = {
+        name: tensor(*(chunk(start, (16, 3)) for start in starts), shape=(16 * processes, 3))
+        for name in names
+    }
+    places = {
+        MetadataIndex(name, start, rank): _StorageInfo(f"__{rank}_0.distcp", 10**9, 10**8)
+        for name in names
+        for rank, start in enumerate(starts)
+    }
+    data = pickle.dumps(Metadata(listed, {name: (name,) for name in names}, places))
+    saved = read_metadata(data)
+    tensors = [each for each in saved.entries if isinstance(each, SavedTensor)]
+    assert sum(len(each.chunks) for each in tensors) == 640
+    assert read_metadata(pickle_metadata(tensors)).entries == saved.entries
 
 
 def test_an_unknown_type_is_named() -> None:

@@ -20,6 +20,7 @@ from shardctl.formats.registry import (
     promised_by,
     register,
     reserved_metadata,
+    standalone,
     unregister,
     writable,
     writer_of,
@@ -45,12 +46,13 @@ def toy() -> Iterator[Format]:
 def test_formats_are_found_by_name_and_by_suffix() -> None:
     """A name has one format, and a file name promises one or none."""
     assert [known.name for known in formats()] == ["safetensors", "bin", "dcp"]
-    assert [known.name for known in writable()] == ["safetensors", "bin"]
+    assert [known.name for known in writable()] == ["safetensors", "bin", "dcp"]
+    assert [known.name for known in standalone()] == ["safetensors", "bin"]
     assert by_name("bin") is TORCH is promised_by("consolidated.00.pth")
     assert promised_by("a.safetensors") is by_name("safetensors") is written_as("a.safetensors")
     assert promised_by("config.json") is None
     assert [known.name for known in formats() if known.is_in_pieces] == ["dcp"]
-    assert (written_as("a.bin"), written_as("a.pt")) == (TORCH, None)
+    assert (written_as("a.bin"), written_as("a.pt"), written_as("a.distcp")) == (TORCH, None, None)
     assert all_suffixes() == (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp")
     assert reserved_metadata() == {"format"}
 
@@ -78,7 +80,7 @@ def test_a_format_that_is_only_read_cannot_be_written(toy: Format) -> None:
     assert written_as("x.toy") is None
     with pytest.raises(UsageError, match="only read") as caught:
         writer_of("toy")
-    assert caught.value.hint.endswith("safetensors, bin")
+    assert caught.value.hint.endswith("safetensors, bin, dcp")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_a_format_with_impossible_traits_is_refused(wrong: Format) -> None:
     assert [known.name for known in formats()] == ["safetensors", "bin", "dcp"]
 
 
-@pytest.mark.parametrize("known", writable(), ids=lambda known: known.name)
+@pytest.mark.parametrize("known", standalone(), ids=lambda known: known.name)
 def test_the_traits_are_true(known: Format) -> None:
     """What is written of a format is read back with its name, its pairs, and as many storages as it
     says.

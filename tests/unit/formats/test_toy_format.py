@@ -184,7 +184,7 @@ def test_works_on_the_command_line(
         return out
 
     toy = tmp_path / "toy"
-    assert "--to safetensors|bin|toy" in cli("split", "--help")
+    assert "--to safetensors|bin|dcp|toy" in cli("split", "--help")
     printed = cli("split", source, toy, "--num-shards", 2, "--to", "toy", "-q")
     assert printed == f"{toy / 'model.toy.index.json'}\n"
     assert json.loads(cli("inspect", toy, "--json"))["container"] == "toy"
@@ -193,4 +193,4 @@ def test_works_on_the_command_line(
     cli("reshard", tmp_path / "m.toy", tmp_path / "st", "--to", "safetensors", "-q")
     assert (tmp_path / "st/model.safetensors").read_bytes() == source.read_bytes()
     assert run(app, ["reshard", str(toy), str(tmp_path / "x"), "--to", "gguf"]) == 2
-    assert "takes one of safetensors, bin, toy, not 'gguf'" in capsys.readouterr().err
+    assert "takes one of safetensors, bin, dcp, toy, not 'gguf'" in capsys.readouterr().err

@@ -86,6 +86,13 @@ def test_other_weights_are_no_components(store: MemoryStore, path: str) -> None:
     assert names(store) == ["text_encoder", "unet", "vae"]
 
 
+def test_a_distributed_checkpoint_is_no_component(store: MemoryStore) -> None:
+    """No loader of a pipeline reads what several processes saved."""
+    put(store, "p/state/__0_0.distcp", b"x")
+    put(store, "p/state/.metadata", b"x")
+    assert "state" not in names(store)
+
+
 def test_training_arguments_beside_a_model_do_not_matter(store: MemoryStore) -> None:
     """A component with a config stays one, whatever a trainer left in its directory."""
     put(store, "p/unet/training_args.bin", b"x")

@@ -80,6 +80,9 @@ def _names(paths: tuple[str, ...]) -> list[str]:
             ["model.fp16-00001-of-00001.safetensors", "model.safetensors.index.fp16.json"],
             ["model.safetensors.index.fp16.json"],
         ),
+        (["__0_0.distcp", ".metadata", "model.safetensors"], [".metadata", "model.safetensors"]),
+        (["__0_0.distcp"], ["__0_0.distcp"]),
+        ([".metadata"], []),
         ([], []),
     ],
 )

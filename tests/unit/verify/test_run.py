@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from shardctl.engine.journal import COMMIT, PLAN
 from shardctl.errors import InputError, MissingError, UsageError
-from shardctl.planning.request import Selection
+from shardctl.planning.request import Conversion, Experts, Selection, Transform
 from shardctl.source import checksum_file
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryReader, MemoryStore
@@ -401,13 +401,13 @@ def test_against_a_part_under_other_names() -> None:
     store = MemoryStore()
     put(store, "o/model.safetensors", weights({"p.a": b"1", "p.b": b"2", "head": b"3"}))
     put(store, "m/model.safetensors", weights({"a": b"1", "b": b"2"}))
-    part = Selection(exclude=("head",), strip_prefix="p.")
-    found = verify(store, "m", Thoroughness(against="o", deep=True, selection=part))
+    part = Transform(Selection(exclude=("head",), strip_prefix="p."))
+    found = verify(store, "m", Thoroughness(against="o", deep=True, transform=part))
     assert found.ok
     assert Unchecked("1 tensor of 'o'", "left out by the selection") in found.coverage.unchecked
     assert not verify(store, "m", Thoroughness(against="o")).ok
     put(store, "m/model.safetensors", weights({"a": b"1", "b": b"x"}))
-    found = verify(store, "m", Thoroughness(against="o", deep=True, selection=part))
+    found = verify(store, "m", Thoroughness(against="o", deep=True, transform=part))
     assert [(f.code, f.tensor) for f in found.findings] == [("against-data", "b")]
 
 
@@ -416,14 +416,14 @@ def test_against_a_part_of_what_cannot_be_read() -> None:
     store = sharded()
     store.remove("m/model-00002-of-00002.safetensors")
     put(store, "c/model.safetensors", weights({"x.a": b"a", "x.b": b"b"}))
-    how = Thoroughness(against="m", selection=Selection(add_prefix="x."))
+    how = Thoroughness(against="m", transform=Transform(Selection(add_prefix="x.")))
     assert not any(code.startswith("against-") for code in codes(verify(store, "c", how)))
 
 
-def test_a_selection_needs_something_to_compare_with() -> None:
-    """Without another checkpoint there is nothing that a selection could be taken of."""
+def test_a_transform_needs_something_to_compare_with() -> None:
+    """Without another checkpoint there is nothing to choose from, or to convert."""
     with pytest.raises(UsageError, match="there is none"):
-        Thoroughness(selection=Selection(add_prefix="x."))
+        Thoroughness(transform=Transform(Selection(add_prefix="x.")))
 
 
 def test_against_another_type(tmp_path: Path) -> None:
@@ -522,6 +522,64 @@ def test_against_views_that_repeat_differs_at_a_byte_of_the_tensor(tmp_path: Pat
     at = int(number[1].replace(",", ""))
     assert at // 2**42 == 5
     assert at % 2**42 < 4
+
+
+def _two_experts(tmp_path: Path) -> tuple[str, dict[str, torch.Tensor]]:
+    """A checkpoint with two experts, and what it is with the experts stacked, as BF16."""
+    names = [f"mlp.experts.{n}.{part}_proj.weight" for n in range(2) for part in ("gate", "up")]
+    each = {name: torch.randn(3, 4) for name in names}
+    save_file({**each, "head": torch.randn(2, 4)}, tmp_path / "a.safetensors", {"format": "pt"})
+    stacked = torch.stack([torch.cat([each[names[n]], each[names[n + 1]]]) for n in (0, 2)])
+    made = {"mlp.experts.gate_up_proj": stacked.bfloat16()}
+    return str(tmp_path / "a.safetensors"), made
+
+
+def test_against_what_it_was_stacked_and_converted_from(tmp_path: Path) -> None:
+    """A copy that torch made of stacked and converted tensors is proved, with a digest of each; of
+    another number the place is named.
+    """
+    source, made = _two_experts(tmp_path)
+    transform = Transform(Selection(exclude=("head",)), Experts("stack"), Conversion("BF16"))
+    how = Thoroughness(against=source, deep=True, transform=transform, digests=True)
+    copy = tmp_path / "b.safetensors"
+    save_file(made, copy, {"format": "pt"})
+    found = verify(LocalStore(), str(copy), how)
+    assert found.ok
+    bits = made["mlp.experts.gate_up_proj"].view(torch.uint8).numpy().tobytes()
+    assert found.digests == {"mlp.experts.gate_up_proj": hashlib.sha256(bits).hexdigest()}
+    made["mlp.experts.gate_up_proj"][1, 5, 3] += 1
+    save_file(made, copy, {"format": "pt"})
+    (finding,) = verify(LocalStore(), str(copy), how).findings
+    assert (finding.code, finding.tensor) == ("against-data", "mlp.experts.gate_up_proj")
+    assert finding.offset is not None
+    assert copy.stat().st_size - finding.offset in (1, 2)
+
+
+def test_against_converted_views_of_few_bytes(tmp_path: Path) -> None:
+    """What a view of few bytes is converted to is compared by the bytes that are shared."""
+    torch.save({"w": torch.ones(8).expand(2**40, 8)}, tmp_path / "a.bin")
+    torch.save({"w": torch.ones(8).half().expand(2**40, 8)}, tmp_path / "b.bin")
+    how = Thoroughness(
+        against=str(tmp_path / "a.bin"),
+        deep=True,
+        transform=Transform(conversion=Conversion("F16")),
+    )
+    found = verify(LocalStore(), str(tmp_path / "b.bin"), how)
+    assert found.ok
+    assert found.bytes < 100_000
+
+
+def test_a_comparison_that_needs_what_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can convert, that is an error, and no finding about the checkpoint."""
+    source, made = _two_experts(tmp_path)
+    save_file(made, tmp_path / "b.safetensors", {"format": "pt"})
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    transform = Transform(Selection(exclude=("head",)), Experts("stack"), Conversion("BF16"))
+    how = Thoroughness(against=source, deep=True, transform=transform)
+    with pytest.raises(UsageError, match="needs numpy and ml_dtypes"):
+        verify(LocalStore(), str(tmp_path / "b.safetensors"), how)
 
 
 def test_against_a_strided_view(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ local header without sizes, an extra field that pads to 64 bytes, the data, and 
 CRC and sizes; then the central directory and both end records.
 
 In a file that shares blocks (of `block` bytes) large records are padded further, until their data
-has the same offset as in its source, modulo a block.
+has the same offset as in its source, modulo a block. A zip may be a part of a file, of which it
+begins at byte `begin`: its own offsets count from there.
 """
 
 from __future__ import annotations
@@ -70,15 +71,15 @@ class Record:
         return None
 
 
-def measure(records: Iterable[Record], block: int | None = None) -> int:
-    """Exact bytes of the file that `lay_out` would give."""
+def measure(records: Iterable[Record], block: int | None = None, begin: int = 0) -> int:
+    """Exact bytes of the zip that `lay_out` or `append` would give."""
     at = central = 0
     for record in records:
-        begin = at
-        at += len(_local_header(record, begin, block)) + record.nbytes
+        place = at
+        at += len(_local_header(record, place, block, begin)) + record.nbytes
         if record.nbytes:
-            at += len(DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, begin))
-        extra = _zip64_extra(record.nbytes, record.nbytes, begin)
+            at += len(DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, place))
+        extra = _zip64_extra(record.nbytes, record.nbytes, place)
         central += CENTRAL_BYTES + len(record.name) + len(extra)
     return at + central + END64_BYTES + LOCATOR_BYTES + END_BYTES
 
@@ -88,11 +89,19 @@ def lay_out(records: Iterable[Record], block: int | None = None) -> Layout:
 
     It is shareable in blocks of so many bytes, or compact.
     """
-    builder, central = LayoutBuilder(), LayoutBuilder()
+    builder = LayoutBuilder()
+    append(builder, records, block)
+    return builder.build()
+
+
+def append(builder: LayoutBuilder, records: Iterable[Record], block: int | None = None) -> None:
+    """Append a zip to a file: records, central directory, end."""
+    central = LayoutBuilder()
+    first = builder.nbytes
     count = 0
     for record in records:
-        at = builder.nbytes
-        builder.literal(_local_header(record, at, block))
+        at = builder.nbytes - first
+        builder.literal(_local_header(record, at, block, first))
         crc = _append_data(builder, record)
         if record.nbytes:
             builder.literal(DESCRIPTOR)
@@ -100,10 +109,9 @@ def lay_out(records: Iterable[Record], block: int | None = None) -> Layout:
             builder.literal(_descriptor_sizes(record.nbytes, at))
         _append_central(central, record, at, crc)
         count += 1
-    begin = builder.nbytes
+    begin = builder.nbytes - first
     builder.join(central)
-    builder.literal(_end(count, begin, builder.nbytes - begin))
-    return builder.build()
+    builder.literal(_end(count, begin, builder.nbytes - first - begin))
 
 
 def _append_data(builder: LayoutBuilder, record: Record) -> bytes | Crc:
@@ -129,10 +137,10 @@ def _append_crc(builder: LayoutBuilder, crc: bytes | Crc) -> None:
         builder.literal(crc)
 
 
-def _local_header(record: Record, at: int, block: int | None) -> bytes:
+def _local_header(record: Record, at: int, block: int | None, begin: int) -> bytes:
     zip64 = _zip64_extra(record.nbytes, 0, at)  # torch leaves the compressed size at 0 here
     fixed = LOCAL_BYTES + len(record.name) + len(zip64) + 4
-    modulus, remainder = _place(record, block)
+    modulus, remainder = _place(record, block, begin)
     padding = (remainder - at - fixed) % modulus
     extra = zip64 + b"FB" + struct.pack("<H", padding) + b"Z" * padding
     head = struct.pack(
@@ -141,11 +149,11 @@ def _local_header(record: Record, at: int, block: int | None) -> bytes:
     return LOCAL + head + record.name + extra
 
 
-def _place(record: Record, block: int | None) -> tuple[int, int]:
-    """The modulus and remainder of the offset at which a record's data must begin."""
+def _place(record: Record, block: int | None, begin: int) -> tuple[int, int]:
+    """The modulus and remainder of the offset in the zip at which a record's data must begin."""
     extent = record.extent
     if block is not None and extent is not None and record.nbytes >= _WORTH_SHARING:
-        return block, extent.offset % block
+        return block, (extent.offset - begin) % block
     return ALIGNMENT, 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from shardctl.errors import UsageError
@@ -51,14 +51,18 @@ class TorchZipWriter:
         return lay_out(records_of(tensors, block), block)
 
 
-def records_of(tensors: Sequence[Tensor], block: int | None = None) -> Iterator[Record]:
+def records_of(
+    tensors: Sequence[Tensor],
+    block: int | None = None,
+    pickled: Callable[[Iterable[View]], bytes] = pickle_state_dict,
+) -> Iterator[Record]:
     """Yield the records of a file that holds these tensors, in torch's order.
 
-    `block` is that of a shareable file.
+    `block` is that of a shareable file; `pickled` makes the pickle that refers to the tensors.
     """
     for tensor in tensors:
         _check(tensor)
-    yield _known("data.pkl", pickle_state_dict(map(_view, tensors, _places(tensors))))
+    yield _known("data.pkl", pickled(map(_view, tensors, _places(tensors))))
     if block is None:
         yield _known(".format_version", b"1")
         yield _known(".storage_alignment", str(ALIGNMENT).encode())
