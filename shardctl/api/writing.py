@@ -186,7 +186,7 @@ def _prepare(ends: _Ends, options: WriteOptions, *, record: bool, dry: bool) -> 
 
 def _plan_of(work: Work) -> Plan:
     """Return the plan; of a pipeline the shards of all components as one."""
-    first = work.parts[0].prepared
+    first = work.weights[0].prepared
     if work.pipeline is None:
         return noted(first)
     plans = [(part, part.prepared.plan) for part in work.weights]
