@@ -26,6 +26,7 @@ from shardctl.formats.torch.zero import (
     optimizer_states,
 )
 from shardctl.model import File, NonTensor, Tensor, Tree
+from shardctl.source.absent import absent
 from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN, missing_ranks
 from shardctl.source.distributed.steps import StepFile, step_file
 from shardctl.source.distributed.zero_parameters import RankPart, from_divided, from_joined
@@ -101,6 +102,10 @@ def read_zero(store: Store, paths: Sequence[str], report: Report, opened: Opened
         if name is None:
             continue
         names.append(name)
+        missing = absent(store, path)
+        if missing is not None:
+            report(missing)
+            continue
         with store.open(path) as reader:
             opened(path, reader.version.size, number, len(paths))
             contents = read_contents(reader, report)

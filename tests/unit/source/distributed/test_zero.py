@@ -262,3 +262,15 @@ def test_files_of_another_kind_are_refused() -> None:
     put(store, f"d/{MODEL}", weights({"a": b"1"}))
     _, findings = read(store)
     assert [each.code for each in findings] == ["metadata-invalid"]
+
+
+def test_a_link_that_leads_nowhere_is_reported() -> None:
+    """The name of a rank's file without a file is an error of that path."""
+    store = MemoryStore()
+    put_step(store, step(sample(), 2, 2))
+    located = find_source(store, "d")
+    store.remove(f"d/{optimizer_file(1)}")
+    findings: list[Finding] = []
+    checkpoint = read_checkpoint(store, located, findings.append)
+    assert [each.file for each in findings] == [f"d/{optimizer_file(1)}"]
+    assert not checkpoint.tensors
