@@ -42,6 +42,7 @@ SPELLINGS = {
     "num_shards": "--num-shards",
     "order": "--order",
     "plan": "--dry-run or --check",
+    "plan(save=path)": "--dry-run --json",
     "reindex": "`shardctl index`",
     'replace="all"': "--replace-all",
     'replace="same"': "--replace",

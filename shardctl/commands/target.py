@@ -9,7 +9,7 @@ from shardctl.checksums import edit_checksums, is_plain, parse_checksums
 from shardctl.errors import FormatError, TargetExistsError, UsageError
 from shardctl.formats.registry import writable, written_as
 from shardctl.model import Checkpoint
-from shardctl.planning.request import LayoutChoice
+from shardctl.planning.request import LARGEST_BLOCK, WriteOptions
 from shardctl.source.checksum_file import checksums_bytes
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
@@ -19,9 +19,6 @@ from shardctl.stores.paths import below
 #: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
 #: filesystem that can share blocks.
 REFLINK_BLOCK = 4096
-#: Larger blocks are not padded for: a record's padding must fit a 16-bit field of its zip header,
-#: and takes space.
-_LARGEST_BLOCK = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +84,14 @@ class Reflink:
     planned: int | None
 
 
-def reflink_of(route: Route, checkpoint: Checkpoint, layout: LayoutChoice) -> Reflink:
+def reflink_of(route: Route, checkpoint: Checkpoint, options: WriteOptions) -> Reflink:
     """Return the blocks that the target can share with the largest file of the source."""
     largest = max(checkpoint.files, key=lambda file: file.version.size)
     with route.source_store.open(largest.path) as reader:
         possible = shared_block(route.target_store, reader, route.target.directory)
-    if layout == "reflink":
-        return Reflink(possible, REFLINK_BLOCK)
-    fits = layout == "auto" and possible is not None and possible <= _LARGEST_BLOCK
+    if options.layout == "reflink":
+        return Reflink(possible, options.block or REFLINK_BLOCK)
+    fits = options.layout == "auto" and possible is not None and possible <= LARGEST_BLOCK
     return Reflink(possible, possible if fits else None)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from shardctl.commands.companions import Beside, beside, check_directory, refuse_source
-from shardctl.commands.prepare import prepare, resolve
+from shardctl.commands.prepare import Expect, anything, prepare, resolve
 from shardctl.commands.prepared import Drawn, Prepared, Read, checked
 from shardctl.commands.target import Route, Target
 from shardctl.engine.interrupted import check_not_half_replaced
@@ -109,6 +109,10 @@ class Work:
         return self.target if self.pipeline else self.parts[0].prepared.path(target_store)
 
 
+def _anything(_: str) -> Expect:
+    return anything
+
+
 def prepare_all(
     source_store: Store,
     source: str,
@@ -121,9 +125,11 @@ def prepare_all(
     records: Records | None = None,
     hold: Callable[[], AbstractContextManager[object]] = nullcontext,
     more_sources: Sequence[str] = (),
+    expected: Callable[[str], Expect] = _anything,
 ) -> Work:
     """Prepare a checkpoint as `prepare` does, or all of a pipeline before anything is written.
 
+    `expected` gives what is expected of each component, by its name; of a checkpoint that is "".
     Raises as `prepare` does, and UsageError where the tree of a pipeline is to go into one file.
     """
     records = NoRecords() if records is None else records
@@ -141,7 +147,8 @@ def prepare_all(
     )
     pipeline = None if more_sources else find_pipeline(source_store, source)
     if pipeline is None:
-        return Work(source, target, (Part("", prepared(source=source, target=target)),))
+        whole = prepared(source=source, target=target, expect=expected(""))
+        return Work(source, target, (Part("", whole),))
     in_place = source_store == target_store and target_store.same(pipeline.directory, target)
     if source_store == target_store and not in_place:
         _refuse_within(source_store, pipeline.directory, target)
@@ -161,7 +168,12 @@ def prepare_all(
     parts = [
         Part(
             name,
-            prepared(source=tree.source_of(name), target=tree.target_of(name), apart=tree.apart),
+            prepared(
+                source=tree.source_of(name),
+                target=tree.target_of(name),
+                apart=tree.apart,
+                expect=expected(name),
+            ),
         )
         for name in tree.names
     ]

@@ -122,7 +122,8 @@ def test_every_option_has_a_keyword() -> None:
     options = {field.name for field in fields(WriteOptions)}
     keywords = set(get_type_hints(WriteKeywords))
     assert keywords >= limits | parts | {"name"}
-    whole = {"limits", "stem", "selection", "conversion"}
+    # Only a plan file says the block of a reflink layout: no user chooses it.
+    whole = {"limits", "stem", "selection", "conversion", "block"}
     assert keywords - limits - parts - {"name"} == options - whole
     assert options_from({}) == WriteOptions(limits=None)
 
