@@ -134,6 +134,8 @@ __shardctl_options() {
 --debug|debug|' ;;
         apply) echo '--source|source|checkpoint
 --target|target|weights
+--part|part|typed
+--commit|commit|
 --replace|replace|
 --replace-companions|replace_companions|
 --replace-all|replace_all|

@@ -1,6 +1,6 @@
 # fish completion for shardctl. Written by `make generate` from the command line itself.
 
-set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --experts --experts-map --filter --group-by --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --source --strip-prefix --target --tied --to --top --variant -j
+set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --experts --experts-map --filter --group-by --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --part --progress --rename --report --source --strip-prefix --target --tied --to --top --variant -j
 
 # Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
@@ -210,6 +210,8 @@ complete -c shardctl -n '__shardctl_free reshard --debug' -l debug -d 'Show the 
 complete -c shardctl -n '__shardctl_at apply 0' -a '(__shardctl_paths "\.json")'
 complete -c shardctl -n '__shardctl_free apply --source' -l source -x -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|distcp|index\.json|index\.[^.]+\.json)")' -d 'Where the source of the plan is'
 complete -c shardctl -n '__shardctl_free apply --target' -l target -x -a '(__shardctl_paths "\.(?:safetensors|bin)")' -d 'Where to write'
+complete -c shardctl -n '__shardctl_free apply --part' -l part -x -d 'Write the I-th of N parts of the shards, e.g. 2/8'
+complete -c shardctl -n '__shardctl_free apply --commit' -l commit -d 'Finish a run by parts: check every shard, write the index last'
 complete -c shardctl -n '__shardctl_free apply --replace' -l replace -d 'Replace the checkpoint of the same name'
 complete -c shardctl -n '__shardctl_free apply --replace-companions' -l replace-companions -d 'Replace companion files that differ in TARGET'
 complete -c shardctl -n '__shardctl_free apply --replace-all' -l replace-all -d 'Replace every checkpoint in TARGET'

@@ -19,6 +19,8 @@ SPELLINGS = {
     "accept_damage": "--accept-damage",
     "add_prefix": "--add-prefix",
     "against": "--against",
+    "apply": "`shardctl apply PLAN`",
+    "apply(part=…)": "`shardctl apply PLAN --part I/N`",
     "checksums": "--checksums",
     'companions="none"': "--companions none",
     "deep": "--deep",

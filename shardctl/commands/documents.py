@@ -14,8 +14,10 @@ from shardctl.stores.base import Copied
 
 if TYPE_CHECKING:
     from shardctl.commands.prepared import Prepared
+    from shardctl.commands.sharing import Share
     from shardctl.commands.work import Part, Work
     from shardctl.engine.receipts import Receipt
+    from shardctl.engine.shared import PartDone
     from shardctl.planning.carried import NotCarried
     from shardctl.stores.base import Store
 
@@ -150,3 +152,32 @@ def _not_carried(left: Iterable[NotCarried]) -> list[dict[str, Any]]:
         {"name": each.name, "kind": each.kind, "reason": each.reason, "size": each.size}
         for each in left
     ]
+
+
+def part_document(share: Share, prepared: Prepared, done: PartDone) -> dict[str, Any]:
+    """Return what `apply` prints for one part of a run."""
+    shards = prepared.plan.shards
+    states = done.states(shard.filename for shard in shards)
+    digests = {receipt.filename: receipt.sha256 for receipt in (*done.written, *done.kept)}
+    copied = sum((receipt.copied for receipt in done.written), Copied())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": "apply",
+        "done": False,
+        "source": prepared.source,
+        "target": prepared.target_text,
+        "plan_id": prepared.plan.id,
+        "part": {"number": share.number, "of": share.count},
+        "complete": not done.missing,
+        "shards": [
+            {
+                "name": shard.filename,
+                "size": shard.size,
+                "state": states[shard.filename],
+                "sha256": digests.get(shard.filename),
+            }
+            for shard in shards
+        ],
+        "copied": {"kernel": copied.kernel, "shared": copied.shared, "buffered": copied.buffered},
+        "damaged": [place for receipt in done.written for place in receipt.damaged],
+    }

@@ -6,31 +6,35 @@ next run finishes it (`commit`). See `journal` for what is on disk in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from dataclasses import dataclass, field
 
 from shardctl.checksums import CHECKSUMS, edit_checksums
 from shardctl.engine import commit as commits
 from shardctl.engine import exchange
-from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
-from shardctl.engine.journal import LOCK, Commit, Journal, RunIdentity
+from shardctl.engine.guards import (
+    Surroundings,
+    not_finished,
+    refuse_changed,
+    refuse_foreign,
+)
+from shardctl.engine.journal import Commit, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import RunRecord
 from shardctl.engine.resume import resume
 from shardctl.engine.sources import source_changed
 from shardctl.engine.space import check_space
 from shardctl.engine.staging import Staging
-from shardctl.engine.task import ShardTask, write
-from shardctl.errors import ShardctlError, Stopped
+from shardctl.engine.task import ShardTask
+from shardctl.engine.workers import write_all
+from shardctl.errors import ShardctlError
 from shardctl.model import Version
 from shardctl.stores.atomic import make_durably, write_new
 from shardctl.stores.base import Store
-from shardctl.stores.optional import lock, remove_directory, restrict_mode
-from shardctl.streams.chunks import PART_BYTES
+from shardctl.stores.optional import remove_directory, restrict_mode
 from shardctl.streams.pool import Workers
-from shardctl.streams.progress import TICK_SECONDS, Observer
+from shardctl.streams.progress import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Job:
     that its files lie in, outer ones first, by name with the path in the source of the one whose
     permissions they get. `compare_kept`: the versions of the sources do not say whether they
     changed, so that finished files of an interrupted run are kept only where they have the bytes
-    that would be written now.
+    that would be written now. `staged` are names of files that other processes have staged
+    (`engine.shared`): the run only gives them their names, and ends where one is not finished.
     """
 
     identity: RunIdentity
@@ -61,6 +66,7 @@ class Job:
     shared_block: int | None = None
     directories: Mapping[str, str] = field(default_factory=dict)
     compare_kept: bool = False
+    staged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ def execute(
             restrict_mode(source, homes, target, job.directory)
         with ExitStack() as held, Staging.make(target, job.directory) as staging:
             try:
-                with lock(target, staging.path(LOCK)):
+                with commits.alone(staging, shared=job.identity.shared):
                     run = _Run(job, source, target, Journal(staging), options, observe, keep, held)
                     try:
                         return run.go(executor)
@@ -168,12 +174,14 @@ class _Run:
         """Write the files under their staged names; return the receipts of all, in order."""
         tasks, observe = self.job.tasks, self.observe
         done = {}
+        self._check_staged(self.journal.receipts())
         if self.options.restart or self.journal.identity() is None:
             self.journal.end()
         else:
             done = resume(
                 tasks, self.source, self.target, self.journal, compare=self.job.compare_kept
             )
+        self._check_staged(done)
         todo = [task for task in tasks if task.filename not in done]
         self._check_space(todo)
         names = [*(task.filename for task in tasks), CHECKSUMS]
@@ -195,12 +203,22 @@ class _Run:
             done[receipt.filename] = receipt
             observe.finished(receipt.filename, receipt.nbytes, kept=False)
 
-        self._write(_spread(todo, self.options.jobs), executor, accept)
+        write_all(todo, self.source, self.target, self.options.jobs, executor, observe, accept)
         for path, version in self.job.sources.items():
             if self.source.version(path) != version:
                 raise source_changed(path)
         self._sync_staged()
         return tuple(done[task.filename] for task in tasks)
+
+    def _check_staged(self, done: Collection[str]) -> None:
+        """Raise TargetError where a file is not finished that other processes write."""
+        missing = [
+            task.filename
+            for task in self.job.tasks
+            if task.filename in self.job.staged and task.filename not in done
+        ]
+        if missing:
+            raise not_finished(missing, len(self.job.staged), self.job.directory)
 
     def _check_space(self, todo: Sequence[ShardTask]) -> None:
         job = self.job
@@ -215,30 +233,6 @@ class _Run:
             files.make(name.split("/"))
         for directory in (files, self.journal.staging.own):
             directory.sync()
-
-    def _write(
-        self,
-        tasks: list[ShardTask],
-        executor: Callable[[int], Workers],
-        accept: Callable[[Receipt], None],
-    ) -> None:
-        with _shut_down(executor(self.options.jobs)) as workers:
-            order: dict[Future[Receipt], int] = {
-                workers.submit(
-                    write, task, self.source, self.target, workers.ticks.of(task.filename)
-                ): number
-                for number, task in enumerate(tasks)
-            }
-            pending = set(order)
-            while pending:
-                finished, pending = wait(pending, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
-                workers.ticks.drain(self.observe.advance)
-                # What is finished is noted before a failure of the same moment ends the run; both
-                # in the tasks' order.
-                for future in sorted(
-                    finished, key=lambda future: (future.exception() is not None, order[future])
-                ):
-                    accept(future.result())
 
     def _commit_of(self, receipts: tuple[Receipt, ...]) -> Commit:
         """Look at what is replaced, and by what."""
@@ -264,36 +258,17 @@ class _Run:
         return bool(data)
 
 
-def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
-    """Give tasks the threads that are left over where there are fewer large files than `jobs`."""
-    large = sum(task.layout.nbytes > PART_BYTES for task in tasks)
-    return [replace(task, threads=max(1, jobs // max(large, 1))) for task in tasks]
-
-
-@contextmanager
-def _shut_down(workers: Workers) -> Iterator[Workers]:
-    # An interrupted run does not wait for a sync that may take long: its process ends, and the
-    # journal is in order.
-    wait_for_tasks = True
-    try:
-        yield workers
-    except Stopped:
-        wait_for_tasks = False
-        raise
-    finally:
-        workers.ticks.cancel()
-        workers.shutdown(wait=wait_for_tasks, cancel_futures=True)
-
-
 def _tidy(journal: Journal) -> None:
     """After a failure: keep finished files for the next try; where there are none, leave no trace.
 
     A commit that could not be undone stays: the next run finishes it.
     """
     try:
-        if journal.has_commit():
+        identity = journal.identity()
+        # What other processes write is for them to finish.
+        if journal.has_commit() or (identity is not None and identity.shared):
             return
-        kept = journal.receipts() if journal.identity() is not None else {}
+        kept = journal.receipts() if identity is not None else {}
         if kept:
             journal.keep(kept.keys())
         else:

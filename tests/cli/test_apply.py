@@ -258,6 +258,13 @@ def test_what_is_no_plan(call: Call, source: Path, tmp_path: Path) -> None:
     assert "more than any plan" in call("apply", huge, code=3)[1]
 
 
+def test_paths_are_options(call: Call, saved: Saved, source: Path, tmp_path: Path) -> None:
+    """A source or a target after the plan is a usage error that says how they are given."""
+    plan = saved("split", source, tmp_path / "out")
+    _, err = call("apply", plan, source, tmp_path / "out", code=2)
+    assert "--source and --target" in err
+
+
 def test_a_plan_that_was_changed_by_hand(
     call: Call, saved: Saved, source: Path, tmp_path: Path
 ) -> None:

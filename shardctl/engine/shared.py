@@ -1,0 +1,250 @@
+"""A run that several processes share, on any machines that see its source and its target.
+
+Each process stages a part of the files under the one journal; `engine.run` gives all of them their
+names once every one is there (`Job.staged`). Nothing of this relies on a lock that holds across
+machines: a file is written in a workspace of its process (`workspaces`), moved to its staged name
+when it is whole and durable, and noted in a separate receipt. Two processes that write the same
+file do the work twice, and the second finds it done. The plan determines the bytes, so it makes no
+difference whose file it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from shardctl.engine.guards import refuse_foreign
+from shardctl.engine.journal import LOCK, Journal, RunIdentity
+from shardctl.engine.receipts import Receipt
+from shardctl.engine.resume import still_holds
+from shardctl.engine.run import Job, RunOptions
+from shardctl.engine.space import check_space
+from shardctl.engine.staging import FILES, Staging
+from shardctl.engine.task import ShardTask
+from shardctl.engine.workers import write_all
+from shardctl.engine.workspaces import RECEIPT, Workspace, remove_abandoned, workspace
+from shardctl.errors import LockedError, ShardctlError, StorageError, TargetExistsError
+from shardctl.stores.atomic import make_durably
+from shardctl.stores.base import Store
+from shardctl.stores.optional import lock, restrict_mode
+from shardctl.streams.pool import Workers
+from shardctl.streams.progress import Observer
+
+#: Seconds for which a part waits for another that begins the run, or moves the same file; and
+#: between two looks.
+_WAITING_SECONDS, _LOOK_SECONDS = 10.0, 0.05
+
+
+PartState = Literal["written", "kept", "done", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class PartDone:
+    """What a part did: `written` now, `kept` from before; `missing` are still to be done by any."""
+
+    written: tuple[Receipt, ...]
+    kept: tuple[Receipt, ...]
+    missing: tuple[str, ...]
+
+    def states(self, names: Iterable[str]) -> dict[str, PartState]:
+        """Return what has become of each of the run's files; "done" are those of other parts."""
+        states: dict[str, PartState] = dict.fromkeys(names, "done")
+        states |= dict.fromkeys(self.missing, "missing")
+        states |= dict.fromkeys((receipt.filename for receipt in self.kept), "kept")
+        return states | dict.fromkeys((receipt.filename for receipt in self.written), "written")
+
+
+def shares(sizes: Sequence[int], count: int) -> list[list[int]]:
+    """Return the numbers of the files in each of `count` parts, of about equal bytes.
+
+    The largest file goes first, each to the part that has the least (Graham's LPT rule), so that no
+    part has more than 4/3 of what the best division would give it. Of equals the first is taken:
+    every process finds the same.
+    """
+    parts: list[list[int]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for number in sorted(range(len(sizes)), key=lambda number: -sizes[number]):
+        least = loads.index(min(loads))
+        parts[least].append(number)
+        loads[least] += sizes[number]
+    return [sorted(part) for part in parts]
+
+
+def write_part(
+    job: Job,
+    mine: Collection[str],
+    source: Store,
+    target: Store,
+    options: RunOptions,
+    executor: Callable[[int], Workers],
+    observe: Observer,
+) -> PartDone:
+    """Stage the files `mine` of a job; the others in `job.staged` are those of other processes.
+
+    With `options.restart` an unfinished run of another plan is discarded, never one of this.
+    Raises LockedError, TargetExistsError (an unfinished run of another plan, or this one was
+    discarded or finished meanwhile), StorageError, SourceChangedError or FormatError; what was
+    finished by then is kept.
+    """
+    made = make_durably(target, job.directory)
+    if made:
+        homes = {source.split(path)[0] for task in job.tasks for path in task.layout.paths()}
+        restrict_mode(source, homes, target, job.directory)
+    begin(job, target, restart=options.restart)
+    names = [task.filename for task in job.tasks if task.filename in job.staged]
+    with Staging.make(target, job.directory) as staging, workspace(staging, names) as room:
+        part = _Part(job, source, target, Journal(staging), room)
+        remove_abandoned(staging, names)
+        return part.write(mine, options, executor, observe)
+
+
+def begin(job: Job, target: Store, *, restart: bool) -> None:
+    """Note the run in the journal, unless another of its processes did. Raises as `write_part`.
+
+    Several may begin at once: the one that gets the lock does it, and the others wait.
+    """
+    deadline = time.monotonic() + _WAITING_SECONDS
+    while not _begun(job, target, restart=restart, last=time.monotonic() > deadline):
+        time.sleep(_LOOK_SECONDS)
+
+
+def _begun(job: Job, target: Store, *, restart: bool, last: bool) -> bool:
+    try:
+        with Staging.make(target, job.directory) as staging:
+            journal = Journal(staging)
+            if journal.identity() == job.identity and not journal.has_commit():
+                return True
+            with lock(target, staging.path(LOCK)):
+                refuse_foreign(job.directory, job.identity, journal, restart=restart)
+                if journal.identity() != job.identity:
+                    journal.end()
+                    journal.begin(job.identity, sorted(job.staged))
+            return True
+    except ShardctlError as error:
+        # Until the run is noted, another process may find the directory empty, and remove it.
+        passing = isinstance(error, LockedError) or isinstance(error.__cause__, FileNotFoundError)
+        if last or not passing:
+            raise
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One process's part of a run, at work."""
+
+    job: Job
+    source: Store
+    target: Store
+    journal: Journal
+    room: Workspace
+
+    def write(
+        self,
+        mine: Collection[str],
+        options: RunOptions,
+        executor: Callable[[int], Workers],
+        observe: Observer,
+    ) -> PartDone:
+        """Write what of the files `mine` is missing."""
+        tasks = [task for task in self.job.tasks if task.filename in mine]
+        kept = self._kept(tasks)
+        todo = [task for task in tasks if task.filename not in kept]
+        need = sum(task.layout.nbytes for task in todo)
+        if self.job.shared_block is not None:
+            need -= sum(task.layout.shareable(self.job.shared_block) for task in todo)
+        check_space(self.target, self.job.directory, need, replaces=bool(self.job.superseded))
+        observe.start(
+            sum(task.layout.nbytes for task in tasks),
+            {task.filename: task.layout.nbytes for task in tasks},
+        )
+        for receipt in kept.values():
+            observe.finished(receipt.filename, receipt.nbytes, kept=True)
+        written: dict[str, Receipt] = {}
+        read = {task.filename: task.layout.paths() for task in todo}
+
+        def accept(receipt: Receipt) -> None:
+            name = receipt.filename
+            restrict_mode(self.source, read[name], self.target, self.room.path(name))
+            self._publish(receipt)
+            written[name] = receipt
+            observe.finished(name, receipt.nbytes, kept=False)
+
+        own = [replace(task, staged=self.room.path(task.filename)) for task in todo]
+        try:
+            write_all(own, self.source, self.target, options.jobs, executor, observe, accept)
+        except StorageError as error:
+            if self.journal.identity() != self.job.identity:
+                raise self._ended() from error
+            raise
+        done = self.journal.receipts()
+        return PartDone(
+            tuple(written[task.filename] for task in todo),
+            tuple(kept.values()),
+            tuple(
+                task.filename
+                for task in self.job.tasks
+                if task.filename in self.job.staged and task.filename not in done
+            ),
+        )
+
+    def _kept(self, tasks: Sequence[ShardTask]) -> dict[str, Receipt]:
+        """Return the receipts of files that are done; forget those that do not hold any more."""
+        receipts = self.journal.receipts()
+        kept: dict[str, Receipt] = {}
+        for task in tasks:
+            receipt = receipts.get(task.filename)
+            if receipt is None:
+                continue
+            if still_holds(receipt, task, self.source, self.target):
+                kept[task.filename] = receipt
+            else:
+                self.journal.forget(task.filename)
+        return kept
+
+    def _publish(self, receipt: Receipt) -> None:
+        """Give a finished file its staged name, and note it.
+
+        Where another process was first, its file stays; one without a receipt is that of a process
+        which ended in between, or is about to write one.
+        """
+        name, staging = receipt.filename, self.journal.staging
+        deadline = time.monotonic() + _WAITING_SECONDS
+        moved = False
+        while name not in self.journal.receipts():
+            if self.journal.identity() != self.job.identity or self.journal.has_commit():
+                raise self._ended()
+            if not moved:
+                with staging.own.make_subdirectory(FILES) as files:
+                    files.remove(name)
+                    try:
+                        self.room.directory.move(name, files, name)
+                        moved = True
+                    except TargetExistsError:
+                        continue
+                    files.sync()
+            if not self.journal.publish(receipt, self.room.path(RECEIPT)):
+                # Another process took it for left over, and puts its own there.
+                if time.monotonic() > deadline:
+                    raise self._ended()
+                time.sleep(_LOOK_SECONDS)
+
+    def _ended(self) -> TargetExistsError:
+        directory = self.job.directory
+        return TargetExistsError(
+            f"the run in '{directory}' was finished or discarded while this part wrote to it",
+            hint="run the part again: it says what is to be done",
+            code="target-changed",
+            file=directory,
+        )
+
+
+def shared_run(target: Store, directory: str) -> RunIdentity | None:
+    """Return the shared run that is unfinished in a target directory; None where there is none."""
+    staging = Staging.find(target, directory)
+    if staging is None:
+        return None
+    with staging:
+        identity = Journal(staging).identity()
+    return identity if identity is not None and identity.shared else None
