@@ -169,6 +169,8 @@ class Journal:
 
     def begin(self, identity: RunIdentity, names: Collection[str]) -> None:
         """Note what is about to be done, and make the directory of the staged files."""
+        if identity.shared:
+            self._receipts.share()
         self._write(PLAN, {**asdict(identity), "files": list(names)})
         self.staging.make_files()
 

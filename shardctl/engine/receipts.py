@@ -93,12 +93,16 @@ class Receipts:
         write_new(self._store, path, _text(Noted(receipt, seen)))
         sync_directory(self._store, self._each)
 
+    def share(self) -> None:
+        """Make room for the receipts that several processes publish."""
+        self._store.make_directory(self._each)
+
     def publish(self, noted: Noted, fresh: str) -> None:
         """Note a finished file in one durable step, whatever other processes note.
 
-        The receipt is written to the path `fresh` first, which is this process's alone.
+        The receipt is written to the path `fresh` first, which is this process's alone. Raises
+        StorageError where there is no room any more, since the run was ended.
         """
-        self._store.make_directory(self._each)
         self._store.remove(fresh)
         write_new(self._store, fresh, _text(noted))
         self._store.rename(fresh, self._own(noted.receipt.filename))

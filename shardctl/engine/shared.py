@@ -12,29 +12,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from shardctl.engine.guards import refuse_foreign
+from shardctl.engine.guards import refuse_changed, refuse_foreign
 from shardctl.engine.journal import LOCK, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.resume import still_holds
 from shardctl.engine.run import Job, RunOptions
 from shardctl.engine.space import check_space
-from shardctl.engine.staging import FILES, Staging
+from shardctl.engine.staging import FILES, PARTS, Staging
 from shardctl.engine.task import ShardTask
 from shardctl.engine.workers import write_all
 from shardctl.engine.workspaces import RECEIPT, Workspace, remove_abandoned, workspace
 from shardctl.errors import LockedError, ShardctlError, StorageError, TargetExistsError
 from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Store
-from shardctl.stores.optional import lock, restrict_mode
+from shardctl.stores.optional import lock, remove_directory, restrict_mode
 from shardctl.streams.pool import Workers
 from shardctl.streams.progress import Observer
 
-#: Seconds for which a part waits for another that begins the run, or moves the same file; and
-#: between two looks.
-_WAITING_SECONDS, _LOOK_SECONDS = 10.0, 0.05
+#: Seconds for which a part waits for the lock of another that begins the run, for the receipt of
+#: another that has moved the same file, and between two looks.
+_LOCK_SECONDS, _RECEIPT_SECONDS, _LOOK_SECONDS = 10.0, 10.0, 0.05
+#: How often a part that begins may find that another has just removed the empty directory.
+_MOST_REMOVED = 20
 
 
 PartState = Literal["written", "kept", "done", "missing"]
@@ -88,46 +91,71 @@ def write_part(
     discarded or finished meanwhile), StorageError, SourceChangedError or FormatError; what was
     finished by then is kept.
     """
-    made = make_durably(target, job.directory)
-    if made:
-        homes = {source.split(path)[0] for task in job.tasks for path in task.layout.paths()}
-        restrict_mode(source, homes, target, job.directory)
-    begin(job, target, restart=options.restart)
+    begin(job, source, target, restart=options.restart)
     names = [task.filename for task in job.tasks if task.filename in job.staged]
-    with Staging.make(target, job.directory) as staging, workspace(staging, names) as room:
-        part = _Part(job, source, target, Journal(staging), room)
-        remove_abandoned(staging, names)
-        return part.write(mine, options, executor, observe)
+    staging = Staging.find(target, job.directory)
+    if staging is None:
+        raise _ended(job.directory)
+    with staging:
+        try:
+            with workspace(staging, names) as room:
+                part = _Part(job, source, target, Journal(staging), room)
+                remove_abandoned(staging, names)
+                return part.write(mine, options, executor, observe)
+        except StorageError as error:
+            if Journal(staging).identity() != job.identity:
+                raise _ended(job.directory) from error
+            raise
+        finally:
+            staging.remove_empty(PARTS)
+            # Where the run was discarded meanwhile, nothing is left in it.
+            staging.remove()
 
 
-def begin(job: Job, target: Store, *, restart: bool) -> None:
+def begin(job: Job, source: Store, target: Store, *, restart: bool) -> None:
     """Note the run in the journal, unless another of its processes did. Raises as `write_part`.
 
     Several may begin at once: the one that gets the lock does it, and the others wait.
     """
-    deadline = time.monotonic() + _WAITING_SECONDS
-    while not _begun(job, target, restart=restart, last=time.monotonic() > deadline):
+    deadline = time.monotonic() + _LOCK_SECONDS
+    removed = 0
+    homes = {source.split(path)[0] for task in job.tasks for path in task.layout.paths()}
+    while True:
+        made = make_durably(target, job.directory)
+        try:
+            if made:
+                restrict_mode(source, homes, target, job.directory)
+            with Staging.make(target, job.directory) as staging:
+                try:
+                    _note(job, target, Journal(staging), restart=restart)
+                    return
+                finally:
+                    staging.remove()  # unless something is noted in it
+        except ShardctlError as error:
+            # Until the run is noted, another process may find the directory empty, and remove it.
+            gone = isinstance(error.__cause__, FileNotFoundError)
+            removed += gone
+            waits = time.monotonic() < deadline if isinstance(error, LockedError) else gone
+            if not waits or removed == _MOST_REMOVED:
+                with suppress(ShardctlError):
+                    for directory in made:
+                        remove_directory(target, directory)
+                raise
         time.sleep(_LOOK_SECONDS)
 
 
-def _begun(job: Job, target: Store, *, restart: bool, last: bool) -> bool:
-    try:
-        with Staging.make(target, job.directory) as staging:
-            journal = Journal(staging)
-            if journal.identity() == job.identity and not journal.has_commit():
-                return True
-            with lock(target, staging.path(LOCK)):
-                refuse_foreign(job.directory, job.identity, journal, restart=restart)
-                if journal.identity() != job.identity:
-                    journal.end()
-                    journal.begin(job.identity, sorted(job.staged))
-            return True
-    except ShardctlError as error:
-        # Until the run is noted, another process may find the directory empty, and remove it.
-        passing = isinstance(error, LockedError) or isinstance(error.__cause__, FileNotFoundError)
-        if last or not passing:
-            raise
-    return False
+def _note(job: Job, target: Store, journal: Journal, *, restart: bool) -> None:
+    """Note the run, where it is not noted yet."""
+    if journal.identity() == job.identity and not journal.has_commit():
+        refuse_changed(target, job.directory, job.surroundings)
+        return
+    with lock(target, journal.path(LOCK)):
+        refuse_foreign(job.directory, job.identity, journal, restart=restart)
+        # Another run may have ended here since the plan was made.
+        refuse_changed(target, job.directory, job.surroundings)
+        if journal.identity() != job.identity:
+            journal.end()
+            journal.begin(job.identity, sorted(job.staged))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +200,7 @@ class _Part:
             observe.finished(name, receipt.nbytes, kept=False)
 
         own = [replace(task, staged=self.room.path(task.filename)) for task in todo]
-        try:
-            write_all(own, self.source, self.target, options.jobs, executor, observe, accept)
-        except StorageError as error:
-            if self.journal.identity() != self.job.identity:
-                raise self._ended() from error
-            raise
+        write_all(own, self.source, self.target, options.jobs, executor, observe, accept)
         done = self.journal.receipts()
         return PartDone(
             tuple(written[task.filename] for task in todo),
@@ -206,38 +229,40 @@ class _Part:
     def _publish(self, receipt: Receipt) -> None:
         """Give a finished file its staged name, and note it.
 
-        Where another process was first, its file stays; one without a receipt is that of a process
-        which ended in between, or is about to write one.
+        Where another process was first, its file stays. One without a receipt will have it in a
+        moment, unless its process ended in between: then it is replaced.
         """
         name, staging = receipt.filename, self.journal.staging
-        deadline = time.monotonic() + _WAITING_SECONDS
+        deadline = time.monotonic() + _RECEIPT_SECONDS
         moved = False
         while name not in self.journal.receipts():
             if self.journal.identity() != self.job.identity or self.journal.has_commit():
-                raise self._ended()
+                raise _ended(self.job.directory)
             if not moved:
                 with staging.own.make_subdirectory(FILES) as files:
-                    files.remove(name)
+                    if time.monotonic() > deadline:
+                        files.remove(name)
                     try:
                         self.room.directory.move(name, files, name)
-                        moved = True
                     except TargetExistsError:
+                        time.sleep(_LOOK_SECONDS)
                         continue
+                    moved = True
                     files.sync()
             if not self.journal.publish(receipt, self.room.path(RECEIPT)):
                 # Another process took it for left over, and puts its own there.
                 if time.monotonic() > deadline:
-                    raise self._ended()
+                    raise _ended(self.job.directory)
                 time.sleep(_LOOK_SECONDS)
 
-    def _ended(self) -> TargetExistsError:
-        directory = self.job.directory
-        return TargetExistsError(
-            f"the run in '{directory}' was finished or discarded while this part wrote to it",
-            hint="run the part again: it says what is to be done",
-            code="target-changed",
-            file=directory,
-        )
+
+def _ended(directory: str) -> TargetExistsError:
+    return TargetExistsError(
+        f"the run in '{directory}' was finished or discarded while this part wrote to it",
+        hint="run the part again: it says what is to be done",
+        code="target-changed",
+        file=directory,
+    )
 
 
 def shared_run(target: Store, directory: str) -> RunIdentity | None:

@@ -43,8 +43,9 @@ BYTES = b"what the source holds"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A directory with the source `s`; the target is `t` in it."""
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the source `s`; the target is `t` in it. No test waits for long."""
+    monkeypatch.setattr(shared, "_RECEIPT_SECONDS", 1)
     (tmp_path / "s").write_bytes(BYTES)
     return tmp_path
 
@@ -330,7 +331,7 @@ def _made(root: Path) -> str:
 
 def test_a_run_that_is_at_work_is_waited_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that begin while another process holds the target wait, and say who holds it."""
-    monkeypatch.setattr(shared, "_WAITING_SECONDS", 0.2)
+    monkeypatch.setattr(shared, "_LOCK_SECONDS", 0.2)
     with (
         Staging.make(STORE, _made(root)) as staging,
         STORE.lock(staging.path(LOCK)),
