@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
     from shardctl.engine.receipts import Receipt
+    from shardctl.engine.shared import PartDone
     from shardctl.errors import (
         FormatError,
         InputError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from shardctl.findings import Finding
     from shardctl.planning.plan import Plan, Shard
     from shardctl.planning.request import WriteOptions
+    from shardctl.plans import apply, apply_part
     from shardctl.streams.progress import Observer, Silent
     from shardctl.streams.statistics import Distance, Statistics
     from shardctl.verify.coverage import Coverage
@@ -50,6 +52,7 @@ __all__ = [
     "LockedError",
     "MissingError",
     "Observer",
+    "PartDone",
     "Plan",
     "Receipt",
     "Reindexed",
@@ -66,6 +69,8 @@ __all__ = [
     "WriteOptions",
     "Written",
     "__version__",
+    "apply",
+    "apply_part",
     "diff",
     "inspect",
     "plan",
@@ -77,6 +82,7 @@ __all__ = [
 #: The module that each public name is loaded from.
 _HOMES = {
     **dict.fromkeys(("diff", "inspect", "plan", "reindex", "verify", "write", "Written"), "api"),
+    **dict.fromkeys(("apply", "apply_part"), "plans"),
     **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
     **dict.fromkeys(("Observer", "Silent"), "streams.progress"),
     **dict.fromkeys(("Plan", "Shard"), "planning.plan"),
@@ -85,6 +91,7 @@ _HOMES = {
     "Coverage": "verify.coverage",
     "Finding": "findings",
     "Inspection": "commands.inspect",
+    "PartDone": "engine.shared",
     "Receipt": "engine.receipts",
     "Reindexed": "commands.index",
     "Verdict": "verify.run",

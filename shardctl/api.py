@@ -14,10 +14,13 @@ from shardctl.commands import diff as comparison
 from shardctl.commands import index as indexing
 from shardctl.commands import inspect as inspection
 from shardctl.commands import write as writing
+from shardctl.commands.documents import dump
 from shardctl.commands.numbers import with_statistics
+from shardctl.commands.plan_document import plan_document
 from shardctl.commands.prepare import prepare
 from shardctl.commands.prepared import Prepared
 from shardctl.commands.records import records as records_of_user
+from shardctl.commands.work import Part, Work
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.run import RunOptions
 from shardctl.errors import UsageError
@@ -29,6 +32,7 @@ from shardctl.planning.keywords import (
 )
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
+from shardctl.stores.atomic import put_beside
 from shardctl.stores.base import Store
 from shardctl.stores.registry import open_store
 from shardctl.streams.pool import default_jobs
@@ -144,13 +148,27 @@ def verify(
     return verifying.verify(store, path, how, observer, other_store)
 
 
-def plan(source: Location, target: Location, **options: Unpack[WriteKeywords]) -> Plan:
+def plan(
+    source: Location,
+    target: Location,
+    *,
+    save: Location | None = None,
+    **options: Unpack[WriteKeywords],
+) -> Plan:
     """Return what `write` would write with the same arguments; write nothing.
 
-    The plan's `notes` are what the user should know before. Raises UsageError, InputError, and
-    TargetError where the target could not be written.
+    The plan's `notes` are what the user should know before. `save` is a file to write the plan to,
+    for `apply`; one that is there is replaced. Raises UsageError, InputError, TargetError where the
+    target could not be written, and StorageError where the plan could not.
     """
-    prepared = _prepare(_Ends.of(source, target), options_from(options), record=True, dry=True)
+    ends = _Ends.of(source, target)
+    prepared = _prepare(ends, options_from(options), record=True, dry=True)
+    if save is not None:
+        work = Work(ends.source, ends.target, (Part("", prepared),))
+        # What `write` does is what `reshard` does.
+        document = plan_document("reshard", work, ends.source_store, ends.target_store)
+        store, path = open_store(os.fspath(save))
+        put_beside(store, *store.split(path), "".join(dump(document)).encode("ascii"))
     return noted(prepared)
 
 

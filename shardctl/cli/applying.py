@@ -105,7 +105,7 @@ def _write_part(
     how: Running,
 ) -> None:
     """Write one part, and say what is done and what is missing."""
-    from shardctl.cli import render
+    from shardctl.cli import part_lines, render
     from shardctl.cli.progress import observers as showing
     from shardctl.cli.traffic import log_traffic
     from shardctl.commands.documents import dump, part_document
@@ -119,7 +119,7 @@ def _write_part(
         done = write_share(
             source_store, target_store, prepared, share, options, observer, planned=planned
         )
-    for line in render.part_summary(share, prepared, done):
+    for line in part_lines.summary(share, prepared, done):
         log(line, quiet=how.quiet)
     log_traffic(source_store, quiet=how.quiet)
     for note in render.accepted({"": done.written}):
@@ -127,4 +127,4 @@ def _write_part(
     if how.json:
         write_stdout(dump(part_document(share, prepared, done)))
     else:
-        write_stdout(render.part_rows(prepared, done))
+        write_stdout(part_lines.rows(prepared, done))

@@ -20,7 +20,7 @@ SPELLINGS = {
     "add_prefix": "--add-prefix",
     "against": "--against",
     "apply": "`shardctl apply PLAN`",
-    "apply(part=…)": "`shardctl apply PLAN --part I/N`",
+    "apply_part": "`shardctl apply PLAN --part I/N`",
     "checksums": "--checksums",
     'companions="none"': "--companions none",
     "deep": "--deep",

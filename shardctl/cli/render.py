@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from shardctl.commands.diff import Difference
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.pipeline import Inspected
-    from shardctl.commands.prepared import Prepared
-    from shardctl.commands.sharing import Share
     from shardctl.commands.work import Work
     from shardctl.engine.receipts import Receipt
-    from shardctl.engine.shared import PartDone
     from shardctl.findings import Finding
     from shardctl.model import Tensor
     from shardctl.stores.base import Store
@@ -116,9 +113,6 @@ def inspection(found: Inspected, *, depth: int | None, top: int | None) -> str:
 
 # writers
 
-#: Names of missing shards that a message lists.
-_MOST_MISSING = 10
-
 
 def plan_rows(work: Work) -> Iterator[str]:
     """Return the rows of `--dry-run` in a pipe."""
@@ -191,28 +185,6 @@ def summary(
         f"wrote {what if parts else 'the files beside the components'}, "
         f"{format_size(total)} in {seconds:.1f} s ({rate}/s){said}"
     )
-
-
-def part_rows(prepared: Prepared, done: PartDone) -> Iterator[str]:
-    """Return the rows of a part: every shard of the run, and what has become of it."""
-    states = done.states(shard.filename for shard in prepared.plan.shards)
-    rows = ((shard.filename, shard.size, states[shard.filename]) for shard in prepared.plan.shards)
-    return tabbed(itertools.chain([("shard", "size", "state")], rows))
-
-
-def part_summary(share: Share, prepared: Prepared, done: PartDone) -> Iterator[str]:
-    """Yield the closing lines of a part: what it did, and what is missing."""
-    total, missing = len(prepared.plan.shards), done.missing
-    size = format_size(sum(receipt.nbytes for receipt in done.written))
-    yield (
-        f"part {share.number}/{share.count}: wrote {plural(len(done.written), 'shard')} ({size}), "
-        f"kept {len(done.kept):,}; {total - len(missing):,} of {total:,} are done"
-    )
-    if missing:
-        more = ", …" if len(missing) > _MOST_MISSING else ""
-        yield f"missing: {', '.join(map(escape, missing[:_MOST_MISSING]))}{more}"
-    else:
-        yield "every shard is done: finish the run with `shardctl apply PLAN --commit`"
 
 
 # diff

@@ -21,13 +21,12 @@ from shardctl.errors import FormatError, SourceChangedError, UsageError
 from shardctl.formats.limits import MAX_PLAN_BYTES
 from shardctl.model import Checkpoint, Version
 from shardctl.planning.plan_file import (
-    SAMPLE,
-    SERVER_VERSION,
     PlanFile,
     PlannedFile,
     PlannedRun,
     parse_plan_file,
 )
+from shardctl.planning.plan_keys import SAMPLE, SERVER_VERSION
 from shardctl.planning.request import WriteOptions, option_differences, options_of
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store

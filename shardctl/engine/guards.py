@@ -115,7 +115,7 @@ def not_finished(missing: Sequence[str], count: int, directory: str) -> TargetEr
     return TargetError(
         f"{count - len(missing):,} of {plural(count, 'shard')} are done in '{directory}'; "
         f"missing: {shown}",
-        hint="run the parts that have not ended, with `apply(part=…)`; a part that is repeated "
+        hint="run the parts that have not ended, with `apply_part`; a part that is repeated "
         "writes only what is missing",
         code="parts-missing",
         file=directory,

@@ -11,8 +11,7 @@ source.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,10 +20,10 @@ from shardctl.formats.strict_json import (
     Density,
     InvalidJsonError,
     decode,
-    duplicate_keys,
     parse_object,
     refuse_dense,
 )
+from shardctl.planning import plan_keys as keys
 from shardctl.planning.expert_rules import parse_map
 from shardctl.planning.keywords import WriteKeywords, options_from
 from shardctl.planning.plan import LAYOUT_VERSION
@@ -41,9 +40,6 @@ from shardctl.text import escape
 VERSION_KEY, VERSION = "schema_version", 1
 #: Characters for each list or object, each member and each value: a name takes more.
 _DENSITY = Density(container=16, member=8, value=4)
-#: How the bytes of a file can be recognised.
-CONTENTS = SAMPLE, SERVER_VERSION = "sample", "version"
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +136,10 @@ def parse_plan_file(data: bytes, path: str) -> PlanFile:
         return _plan_file(document)
     except InvalidJsonError as error:
         raise _invalid(path, error.message) from None
-    except _WrongError as error:
+    except keys.WrongError as error:
         raise _invalid(path, str(error)) from None
     except UsageError as error:
         raise _invalid(path, f"asks for what cannot be: {error.message}") from None
-
-
-class _WrongError(Exception):
-    """What is wrong with the document, to complete a sentence that begins with its path."""
 
 
 def _invalid(path: str, what: str) -> FormatError:
@@ -159,193 +151,58 @@ def _invalid(path: str, what: str) -> FormatError:
     )
 
 
-# what each key must hold
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
-
-
-def _is_false(value: object) -> bool:
-    return value is False
-
-
-def _or_null(check: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value is None or check(value)
-
-
-def _lists_of_texts(least: int, most: int | None = None) -> Callable[[object], bool]:
-    return lambda value: (
-        isinstance(value, list)
-        and all(_is_texts(each) and least <= len(each) <= (most or len(each)) for each in value)
-    )
-
-
-def _is_options(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        each is None
-        or isinstance(each, str | int)
-        or (isinstance(each, list) and all(_is_text(one) or _is_texts(one) for one in each))
-        for each in value.values()
-    )
-
-
-_Checks = Mapping[str, Callable[[object], bool]]
-
-_HEAD: _Checks = {
-    "command": _is_text,
-    "done": _is_false,
-    "up_to_date": _is_flag,
-    "source": _is_text,
-    "target": _is_text,
-    "loads_from": _is_text,
-    "total_size": _is_count,
-    "companions": _is_texts,
-    "superseded": _is_texts,
-    "not_carried": _is_list,
-    "room": _is_object,
-}
-_RUN: _Checks = {
-    **_HEAD,
-    "container": _is_text,
-    "max_shard_size": _or_null(_is_count),
-    "plan_id": _is_digest,
-    "shards": _is_list,
-    "oversize": _is_texts,
-    "copied": _is_object,
-    "damaged": _is_texts,
-    "plan": _is_object,
-}
-_PIPELINE: _Checks = {**_HEAD, "components": _is_list}
-_COMPONENT: _Checks = {"name": _is_text, "document": _is_object}
-_PLAN: _Checks = {
-    "layout_version": _is_count,
-    "layout": lambda value: value in ("compact", "shareable"),
-    "block_size": lambda value: _is_count(value) and value != 0,
-    "options": _is_options,
-    "settings": _is_object,
-    "sources": _is_list,
-    "companions": _is_list,
-}
-_COMPANION: _Checks = {
-    "name": _is_text,
-    "size": _is_count,
-    "content": lambda value: (
-        isinstance(value, list)
-        and _is_texts(value)
-        and len(value) == len(CONTENTS)
-        and value[0] in CONTENTS
-    ),
-}
-_SOURCE: _Checks = {**_COMPANION, "header_sha256": _is_digest}
-#: The settings; which values those of a few have, `options_from` says.
-_SETTINGS: _Checks = {
-    **dict.fromkeys(("max_shard_size", "num_shards"), _or_null(_is_count)),
-    **dict.fromkeys(
-        ("format", "name", "variant", "key", "experts", "group_by", "dtype"), _or_null(_is_text)
-    ),
-    **dict.fromkeys(("order", "tied", "companions", "strip_prefix", "add_prefix"), _is_text),
-    **dict.fromkeys(("include", "exclude", "keep_dtype"), _is_texts),
-    **dict.fromkeys(
-        ("single", "strict_size", "drop_non_tensors", "read_back", "accept_damage", "checksums"),
-        _is_flag,
-    ),
-    "rename": _lists_of_texts(2, 2),
-    "experts_map": _or_null(_lists_of_texts(2)),
-}
-
-
-def _checked(value: object, checks: _Checks, where: str, optional: _Checks | None = None) -> Any:
-    """Return an object that has exactly these keys, `optional` ones perhaps, and fitting values."""
-    allowed = {**checks, **(optional or {})}
-    if not isinstance(value, dict):
-        raise _WrongError(f"has something else than an object{where}")
-    if duplicate_keys(value):
-        raise _WrongError(f"has the key '{escape(duplicate_keys(value)[0])}' twice{where}")
-    for key in value:
-        if key not in allowed:
-            raise _WrongError(f"has an unknown key '{escape(key)}'{where}")
-    for key in checks:
-        if key not in value:
-            raise _WrongError(f"has no '{key}'{where}: it is of an earlier version, or not a plan")
-    for key, check in allowed.items():
-        if key in value and not check(value[key]):
-            raise _WrongError(f"has an invalid value for '{key}'{where}")
-    return value
-
-
 def _plan_file(document: Mapping[str, Any]) -> PlanFile:
     version = document.get(VERSION_KEY)
-    if version != VERSION or isinstance(version, bool):
+    if type(version) is not int or version != VERSION:
         what = "no version" if version is None else f"the version {escape(str(version))[:40]}"
-        raise _WrongError(f"has {what}, and this version of shardctl reads {VERSION}")
+        raise keys.WrongError(f"has {what}, and this version of shardctl reads {VERSION}")
     head = {VERSION_KEY: lambda value: value == VERSION}
     if "components" not in document:
-        whole = _checked(document, {**head, **_RUN}, "", {"more_sources": _is_texts})
+        whole = keys.checked(document, {**head, **keys.RUN}, "", {"more_sources": keys.is_texts})
         run, options = _run(whole, "")
         names = (whole["source"], *whole.get("more_sources", ()))
         return PlanFile(names, whole["target"], options, {"": run})
-    whole = _checked(document, {**head, **_PIPELINE}, "")
+    whole = keys.checked(document, {**head, **keys.PIPELINE}, "")
     runs: dict[str, PlannedRun] = {}
     asked: dict[str, WriteOptions] = {}
     for each in whole["components"]:
-        name = _checked(each, _COMPONENT, " in 'components'")["name"]
+        name = keys.checked(each, keys.COMPONENT, " in 'components'")["name"]
         where = f" in '{escape(name)}'"
         if not name or name in runs:
-            raise _WrongError("has a component without a name, or two of one name")
-        runs[name], asked[name] = _run(_checked(each["document"], {**head, **_RUN}, where), where)
+            raise keys.WrongError("has a component without a name, or two of one name")
+        runs[name], asked[name] = _run(
+            keys.checked(each["document"], {**head, **keys.RUN}, where), where
+        )
     first = next(iter(asked.values()), None)
     if first is None or any(each != first for each in asked.values()):
-        raise _WrongError("has no components, or different settings for them")
+        raise keys.WrongError("has no components, or different settings for them")
     return PlanFile((whole["source"],), whole["target"], first, runs, is_pipeline=True)
 
 
 def _run(document: Mapping[str, Any], where: str) -> tuple[PlannedRun, WriteOptions]:
-    plan = _checked(document["plan"], _PLAN, f" in 'plan'{where}")
+    plan = keys.checked(document["plan"], keys.PLAN, f" in 'plan'{where}")
     if plan["layout_version"] != LAYOUT_VERSION:
-        raise _WrongError(
+        raise keys.WrongError(
             f"is for layout {plan['layout_version']}, and this version of shardctl writes "
             f"{LAYOUT_VERSION}"
         )
     run = PlannedRun(
         document["plan_id"],
         plan["options"],
-        tuple(_planned_file(each, _SOURCE, where) for each in plan["sources"]),
-        tuple(_planned_file(each, _COMPANION, where) for each in plan["companions"]),
+        tuple(_planned_file(each, keys.SOURCE, where) for each in plan["sources"]),
+        tuple(_planned_file(each, keys.COMPANION, where) for each in plan["companions"]),
     )
-    settings = _checked(plan["settings"], _SETTINGS, f" in 'settings'{where}")
+    settings = keys.checked(plan["settings"], keys.SETTINGS, f" in 'settings'{where}")
     block = None if plan["layout"] == "compact" else plan["block_size"]
     if block is not None and block > LARGEST_BLOCK:
-        raise _WrongError(f"has blocks of {block:,} bytes, and the largest are {LARGEST_BLOCK:,}")
+        raise keys.WrongError(
+            f"has blocks of {block:,} bytes, and the largest are {LARGEST_BLOCK:,}"
+        )
     return run, _options(settings, block)
 
 
-def _planned_file(value: object, checks: _Checks, where: str) -> PlannedFile:
-    file = _checked(value, checks, f" in a file of 'plan'{where}")
+def _planned_file(value: object, checks: keys.Checks, where: str) -> PlannedFile:
+    file = keys.checked(value, checks, f" in a file of 'plan'{where}")
     how, mark = file["content"]
     return PlannedFile(file["name"], file["size"], file.get("header_sha256", ""), (how, mark))
 
@@ -355,7 +212,7 @@ def _options(settings: Mapping[str, Any], block: int | None) -> WriteOptions:
     given = dict(settings)
     action, rules = given.pop("experts"), given.pop("experts_map")
     if action not in (None, "stack", "split") or (action is None and rules is not None):
-        raise _WrongError("has an invalid value for 'experts' in 'settings'")
+        raise keys.WrongError("has an invalid value for 'experts' in 'settings'")
     if action is not None:
         named = None if rules is None else {stacked: parts for stacked, *parts in rules}
         given["experts"] = Experts(action, None if named is None else parse_map(json.dumps(named)))
