@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from shardctl.engine.staging import PARTS, Staging
 from shardctl.errors import MissingError, ShardctlError
 from shardctl.stores.base import Directory
-from shardctl.stores.optional import lease
+from shardctl.stores.optional import can_lease, lease
 
 LEASE, RECEIPT = "lease", "receipt"
 #: What else a process may leave in its workspace: its lock on removing a lease that is not held.
@@ -78,7 +78,12 @@ def _make(staging: Staging, held: ExitStack) -> Workspace:
 
 
 def remove_abandoned(staging: Staging, names: Collection[str]) -> None:
-    """Remove the workspaces of processes of this machine that have ended, as far as is known."""
+    """Remove the workspaces of processes of this machine that have ended, as far as is known.
+
+    Nothing is known in a store without leases, where they stay until the run ends.
+    """
+    if not can_lease(staging.store):
+        return
     for token in _tokens(staging):
         with suppress(ShardctlError):
             with lease(staging.store, staging.path(PARTS, token, LEASE)):

@@ -61,6 +61,11 @@ def lease(store: Store, path: str) -> AbstractContextManager[None]:
     return store.lease(path) if isinstance(store, Leases) else nullcontext()
 
 
+def can_lease(store: Store) -> bool:
+    """Whether it shows in the store that a process has ended."""
+    return isinstance(store, Leases)
+
+
 def can_lock(store: Store) -> bool:
     """Whether a run can keep others out of a directory of the store."""
     return isinstance(store, Locks)

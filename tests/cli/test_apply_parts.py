@@ -140,6 +140,10 @@ def test_a_run_by_parts_is_known(call: Call, source: Path, plan: Path, tmp_path:
         assert f"an unfinished run by parts of the plan {identity}: 3 of 5 shards done" in err
         assert "finish it with `shardctl apply PLAN` of that plan" in err
         assert "--restart" in err
+    write_floats(target / "model.safetensors", {"a": 400})
+    assert f"by parts of the plan {identity}" in call("verify", target)[0]
+    assert "also holds an unfinished run" in call("inspect", target)[1]
+    (target / "model.safetensors").unlink()
     call("split", source, target, "--num-shards", "2", "--restart")
     assert (target / "model-00001-of-00002.safetensors").exists()
     assert not (target / ".shardctl").exists()

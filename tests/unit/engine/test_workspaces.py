@@ -15,6 +15,8 @@ from shardctl.engine.staging import Staging
 from shardctl.engine.workspaces import remove_abandoned, remove_workspaces, workspace
 from shardctl.errors import ShardctlError
 from shardctl.stores.local import LocalStore
+from shardctl.testing.memory import MemoryStore
+from tests.support.memory_checkpoints import put
 from tests.support.program import environment
 
 STORE = LocalStore()
@@ -119,6 +121,17 @@ def test_a_process_of_another_machine_is_left_alone(staging: Staging, tmp_path: 
     assert (directory / "a").exists()
     remove_workspaces(staging, NAMES)
     assert parts(tmp_path) == []
+
+
+def test_where_there_are_no_leases_nothing_is_abandoned() -> None:
+    """A store that does not show who is at work keeps every workspace until the run ends."""
+    store = MemoryStore()
+    store.make_directory("t")
+    with Staging.make(store, "t") as staging, workspace(staging, NAMES) as room:
+        put(store, room.path("a"), b"half")
+        remove_abandoned(staging, NAMES)
+        assert store.kind(room.path("a")) == "file"
+    assert store.kind("t/.shardctl/parts/" + room.token) is None
 
 
 def test_a_workspace_that_is_removed_stops_its_process(staging: Staging, tmp_path: Path) -> None:
