@@ -174,7 +174,8 @@ class _Run:
         """Write the files under their staged names; return the receipts of all, in order."""
         tasks, observe = self.job.tasks, self.observe
         done = {}
-        self._check_staged(self.journal.receipts())
+        if self.job.staged:
+            self._check_staged(self.journal.receipts())
         if self.options.restart or self.journal.identity() is None:
             self.journal.end()
         else:
