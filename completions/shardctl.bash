@@ -1,7 +1,7 @@
 # bash completion for shardctl. Written by `make generate` from the command line itself.
 
 __shardctl_commands() {
-    echo 'split merge reshard inspect diff verify index completion help'
+    echo 'split merge reshard apply inspect diff verify index completion help'
 }
 
 __shardctl_options() {
@@ -135,6 +135,25 @@ __shardctl_options() {
 -h|short_help|
 --help|help|
 --debug|debug|' ;;
+        apply) echo '--source|source|checkpoint
+--target|target|weights
+--part|part|typed
+--commit|commit|
+--replace|replace|
+--replace-companions|replace_companions|
+--replace-all|replace_all|
+--restart|restart|
+--record --no-record|record|
+-j --jobs|jobs|typed
+--json|json|
+--report|report|report
+--progress|progress|=auto plain json none
+-q --quiet|quiet|
+-v --verbose|verbose|
+--version|version|
+-h|short_help|
+--help|help|
+--debug|debug|' ;;
         inspect) echo '--depth|depth|typed
 --top|top|typed
 --filter|globs|typed
@@ -226,13 +245,14 @@ __shardctl_argument() {
         merge:1) echo 'weights' ;;
         reshard:0) echo 'checkpoint' ;;
         reshard:1) echo 'weights' ;;
+        apply:0) echo 'plan' ;;
         inspect:0) echo 'checkpoint' ;;
         diff:0) echo 'checkpoint' ;;
         diff:1) echo 'checkpoint' ;;
         verify:0) echo 'checkpoint' ;;
         index:0) echo 'checkpoint' ;;
         completion:0) echo '=bash zsh fish' ;;
-        help:0) echo '=split merge reshard inspect diff verify index completion' ;;
+        help:0) echo '=split merge reshard apply inspect diff verify index completion' ;;
     esac
 }
 
@@ -253,6 +273,13 @@ __shardctl_is_weights() {
 __shardctl_is_report() {
     case $1 in
         *.html | *.svg) return 0 ;;
+    esac
+    return 1
+}
+
+__shardctl_is_plan() {
+    case $1 in
+        *.json) return 0 ;;
     esac
     return 1
 }
@@ -278,6 +305,7 @@ __shardctl_value() {
         weights) __shardctl_paths "$2" __shardctl_is_weights ;;
         directory) __shardctl_paths "$2" false ;;
         report) __shardctl_paths "$2" __shardctl_is_report ;;
+        plan) __shardctl_paths "$2" __shardctl_is_plan ;;
     esac
 }
 

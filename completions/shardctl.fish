@@ -1,6 +1,6 @@
 # fish completion for shardctl. Written by `make generate` from the command line itself.
 
-set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --experts --experts-map --filter --group-by --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --progress --rename --report --scheduler --strip-prefix --tied --to --top --variant -j
+set -g __shardctl_with_values --add-prefix --against --companions --depth --dtype --exclude --experts --experts-map --filter --group-by --include --jobs --keep-dtype --key --layout --max-shard-size --name --num-shards --order --part --progress --rename --report --scheduler --source --strip-prefix --target --tied --to --top --variant -j
 
 # Print the words between the program's name and the cursor, without options and their values.
 function __shardctl_arguments
@@ -60,13 +60,14 @@ complete -c shardctl -n __shardctl_needs_command -l debug -d 'Show the traceback
 complete -c shardctl -n __shardctl_needs_command -a split -d 'Divide a checkpoint into shards of limited size, with an index.'
 complete -c shardctl -n __shardctl_needs_command -a merge -d 'Join the shards of a checkpoint into one file.'
 complete -c shardctl -n __shardctl_needs_command -a reshard -d 'Change a checkpoint\'s shards, its format, or both.'
+complete -c shardctl -n __shardctl_needs_command -a apply -d 'Write what a saved plan says, on any machine.'
 complete -c shardctl -n __shardctl_needs_command -a inspect -d 'Show what a checkpoint holds, from its headers: files, dtypes, layers, tensors.'
 complete -c shardctl -n __shardctl_needs_command -a diff -d 'Show what differs between two checkpoints, byte for byte; exit with 1 if anything does.'
 complete -c shardctl -n __shardctl_needs_command -a verify -d 'Check a checkpoint: headers, index, checksums, or against another one.'
-complete -c shardctl -n __shardctl_needs_command -a index -d 'Write or repair the index of a sharded checkpoint, from the shards\' headers.'
+complete -c shardctl -n __shardctl_needs_command -a index -d 'Write or repair the index, from the headers of the shards.'
 complete -c shardctl -n __shardctl_needs_command -a completion -d 'Print the completion script for a shell.'
 complete -c shardctl -n __shardctl_needs_command -a help -d 'Show the help of a command'
-complete -c shardctl -n '__shardctl_at help 0' -a 'split merge reshard inspect diff verify index completion'
+complete -c shardctl -n '__shardctl_at help 0' -a 'split merge reshard apply inspect diff verify index completion'
 
 complete -c shardctl -n '__shardctl_at split 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|distcp|index\.json|index\.[^.]+\.json)")'
 complete -c shardctl -n '__shardctl_at split 1' -a '(__shardctl_paths "/")'
@@ -208,6 +209,28 @@ complete -c shardctl -n '__shardctl_free reshard --version' -l version -d 'Print
 complete -c shardctl -n '__shardctl_free reshard -h' -s h -d 'Show the main options'
 complete -c shardctl -n '__shardctl_free reshard --help' -l help -d 'Show all options with their details'
 complete -c shardctl -n '__shardctl_free reshard --debug' -l debug -d 'Show the traceback of an error'
+
+complete -c shardctl -n '__shardctl_at apply 0' -a '(__shardctl_paths "\.json")'
+complete -c shardctl -n '__shardctl_free apply --source' -l source -x -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|distcp|index\.json|index\.[^.]+\.json)")' -d 'Where the source of the plan is'
+complete -c shardctl -n '__shardctl_free apply --target' -l target -x -a '(__shardctl_paths "\.(?:safetensors|bin|distcp)")' -d 'Where to write'
+complete -c shardctl -n '__shardctl_free apply --part' -l part -x -d 'Write the I-th of N parts of the shards, e.g. 2/8'
+complete -c shardctl -n '__shardctl_free apply --commit' -l commit -d 'Finish a run by parts: check every shard, write the index last'
+complete -c shardctl -n '__shardctl_free apply --replace' -l replace -d 'Replace the checkpoint of the same name'
+complete -c shardctl -n '__shardctl_free apply --replace-companions' -l replace-companions -d 'Replace companion files that differ in TARGET'
+complete -c shardctl -n '__shardctl_free apply --replace-all' -l replace-all -d 'Replace every checkpoint in TARGET'
+complete -c shardctl -n '__shardctl_free apply --restart' -l restart -d 'Discard an unfinished run and start over'
+complete -c shardctl -n '__shardctl_free apply --record --no-record' -l record -d 'Record this run, so that an up-to-date target is detected'
+complete -c shardctl -n '__shardctl_free apply --record --no-record' -l no-record -d 'Record this run, so that an up-to-date target is detected'
+complete -c shardctl -n '__shardctl_free apply -j --jobs' -s j -l jobs -x -d 'Files to process in parallel'
+complete -c shardctl -n '__shardctl_free apply --json' -l json -d 'Print one JSON document'
+complete -c shardctl -n '__shardctl_free apply --report' -l report -x -a '(__shardctl_paths "\.(?:html|svg)")' -d 'Also save a report (.html or .svg)'
+complete -c shardctl -n '__shardctl_free apply --progress' -l progress -x -a 'auto plain json none' -d 'How progress is shown on stderr'
+complete -c shardctl -n '__shardctl_free apply -q --quiet' -s q -l quiet -d 'Print only errors'
+complete -c shardctl -n '__shardctl_free apply -v --verbose' -s v -l verbose -d 'List the files read and written'
+complete -c shardctl -n '__shardctl_free apply --version' -l version -d 'Print the version'
+complete -c shardctl -n '__shardctl_free apply -h' -s h -d 'Show the main options'
+complete -c shardctl -n '__shardctl_free apply --help' -l help -d 'Show all options with their details'
+complete -c shardctl -n '__shardctl_free apply --debug' -l debug -d 'Show the traceback of an error'
 
 complete -c shardctl -n '__shardctl_at inspect 0' -a '(__shardctl_paths "\.(?:safetensors|bin|pt|pth|ckpt|distcp|index\.json|index\.[^.]+\.json)")'
 complete -c shardctl -n '__shardctl_free inspect --depth' -l depth -x -d 'Levels of the layer tree, on a terminal'

@@ -13,12 +13,14 @@ from shardctl._version import __version__
 # The type checkers' constant, without the import of `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shardctl.api.plans import apply, apply_part
     from shardctl.api.reading import components, diff, inspect, verify
     from shardctl.api.writing import Written, plan, reindex, write
     from shardctl.commands.diff import Change, Difference
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
     from shardctl.engine.receipts import Receipt
+    from shardctl.engine.shared import PartDone
     from shardctl.errors import (
         FormatError,
         InputError,
@@ -63,6 +65,7 @@ __all__ = [
     "LockedError",
     "MissingError",
     "Observer",
+    "PartDone",
     "Plan",
     "Receipt",
     "Reindexed",
@@ -82,6 +85,8 @@ __all__ = [
     "WriteOptions",
     "Written",
     "__version__",
+    "apply",
+    "apply_part",
     "components",
     "diff",
     "inspect",
@@ -95,6 +100,7 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("components", "diff", "inspect", "verify"), "api.reading"),
     **dict.fromkeys(("plan", "reindex", "write", "Written"), "api.writing"),
+    **dict.fromkeys(("apply", "apply_part"), "api.plans"),
     **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
     **dict.fromkeys(("Observer", "Silent"), "streams.progress"),
     **dict.fromkeys(("Plan", "Shard"), "planning.plan"),
@@ -106,6 +112,7 @@ _HOMES = {
     "Coverage": "verify.coverage",
     "Finding": "findings",
     "Inspection": "commands.inspect",
+    "PartDone": "engine.shared",
     "Receipt": "engine.receipts",
     "Reindexed": "commands.index",
     "Verdict": "verify.run",

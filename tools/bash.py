@@ -40,6 +40,7 @@ __shardctl_value() {
         weights) __shardctl_paths "$2" __shardctl_is_weights ;;
         directory) __shardctl_paths "$2" false ;;
         report) __shardctl_paths "$2" __shardctl_is_report ;;
+        plan) __shardctl_paths "$2" __shardctl_is_plan ;;
     esac
 }
 
@@ -116,6 +117,7 @@ def _tables() -> Iterator[str]:
     )
     yield from _test("weights", tuple(f"*.{suffix}" for suffix in values.TARGET_SUFFIXES))
     yield from _test("report", tuple(f"*.{suffix}" for suffix in values.REPORT_SUFFIXES))
+    yield from _test("plan", (f"*.{values.PLAN_SUFFIX}",))
 
 
 def _lines(options: tuple[Option, ...]) -> str:

@@ -137,6 +137,7 @@ def _offered(value: Value) -> str:
         "weights": rf"\.(?:{'|'.join(values.TARGET_SUFFIXES)})",
         "directory": "/",
         "report": rf"\.(?:{'|'.join(values.REPORT_SUFFIXES)})",
+        "plan": rf"\.{values.PLAN_SUFFIX}",
     }
     if value.kind == "words":
         return f"-a '{' '.join(value.words)}'"

@@ -96,6 +96,23 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
             "Changes are listed on stderr, and the index's path is printed."
         ),
     ),
+    "apply": (
+        (
+            "The machine has to see the source and the target. *PLAN* is what a command that "
+            "writes prints with `--dry-run --json`. The files are those that the command would "
+            "have written, byte for byte. The headers of the source are read again; a source that "
+            "is not the plan's, by names, sizes, headers and samples of the contents, is refused. "
+            "A plan never says what may be replaced."
+        ),
+        (
+            "With `--part`, several processes share a run, on any machines that see the source and "
+            "the target: each writes its part of the shards, in any order, at once, and more than "
+            "once; what one has finished is kept when it is killed. It prints a line for each "
+            "shard, `shard`, `size` and `state` (`written`, `kept`, `done` by another part, or "
+            "`missing`), tab-separated under a header. When all have ended, `--commit` checks "
+            "every shard and gives the files their names, the index last."
+        ),
+    ),
     "completion": (
         (
             "The script offers commands, options, their values and the files that fit. Installing "
@@ -177,6 +194,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "index": (("Only check whether the index is right:", "shardctl index sharded/ --check"),),
+    "apply": (
+        (
+            "Save a plan; the source can be elsewhere when it is applied:",
+            "shardctl split model/ out/ -n --json > plan.json",
+        ),
+        ("Write it by parts, on as many machines:", "shardctl apply plan.json --part 1/2"),
+    ),
     "completion": (
         ("Write it to a directory of zsh's `fpath`:", "shardctl completion zsh > _shardctl"),
     ),

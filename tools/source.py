@@ -45,8 +45,8 @@ def examples(command: Command) -> tuple[tuple[str, str], ...]:
 
 
 def writes(command: Command) -> bool:
-    """Whether a command makes files in a TARGET."""
-    return any(argument.name == "TARGET" for argument in command.arguments)
+    """Whether a command makes files in a TARGET, or in that of a PLAN."""
+    return any(argument.name in ("TARGET", "PLAN") for argument in command.arguments)
 
 
 def date(version: str) -> str:

@@ -11,8 +11,8 @@ from shardctl.formats.registry import all_suffixes, writable
 from shardctl.naming import KNOWN_STEMS
 
 #: `checkpoint`: weights, indexes and directories; `weights`: directories, and files that a merge
-#: may write; `report`: directories, and reports.
-Kind = Literal["words", "checkpoint", "weights", "directory", "report", "typed"]
+#: may write; `report`: directories, and reports; `plan`: directories, and JSON.
+Kind = Literal["words", "checkpoint", "weights", "directory", "report", "plan", "typed"]
 
 SIZES = ("200MB", "500MB", "1GB", "2GB", "5GB", "10GB", "50GB")
 #: The endings of what a SOURCE can be, and of what a TARGET can be that is a file; the second are
@@ -20,6 +20,7 @@ SIZES = ("200MB", "500MB", "1GB", "2GB", "5GB", "10GB", "50GB")
 SOURCE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in all_suffixes())
 TARGET_SUFFIXES = tuple(known.suffix.removeprefix(".") for known in writable())
 REPORT_SUFFIXES = ("html", "svg")
+PLAN_SUFFIX = "json"
 INDEX_PATTERNS = ("*.index.json", "*.index.*.json")
 #: Commands whose TARGET may be a file.
 INTO_A_FILE = ("merge", "reshard")
@@ -41,6 +42,8 @@ _BY_NAME = {
     "SIZE": Value("words", SIZES),
     "STEM": Value("words", tuple(sorted(KNOWN_STEMS))),
     "FILE": Value("report"),
+    "PLAN": Value("plan"),
+    "TARGET": Value("weights"),
     "SHELL": Value("words", tuple(shell.value for shell in ShellName)),
 }
 

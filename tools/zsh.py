@@ -89,6 +89,7 @@ def _action(value: Value) -> str:
         "weights": f'_files -g "*.({"|".join(values.TARGET_SUFFIXES)})(-.)"',
         "directory": "_files -/",
         "report": f'_files -g "*.({"|".join(values.REPORT_SUFFIXES)})(-.)"',
+        "plan": f'_files -g "*.{values.PLAN_SUFFIX}(-.)"',
         "typed": " ",
     }[value.kind]
 

@@ -10,6 +10,8 @@ from typing import Unpack
 from shardctl.api.settings import Location, run_options
 from shardctl.commands import index as indexing
 from shardctl.commands import write as writing
+from shardctl.commands.documents import dump
+from shardctl.commands.plan_document import plan_document
 from shardctl.commands.prepared import Prepared
 from shardctl.commands.records import records as records_of_user
 from shardctl.commands.tree import Part
@@ -22,6 +24,7 @@ from shardctl.errors import UsageError
 from shardctl.planning.keywords import WriteKeywords, options_from
 from shardctl.planning.plan import Plan
 from shardctl.planning.request import WriteOptions
+from shardctl.stores.atomic import put_beside
 from shardctl.stores.base import Store
 from shardctl.stores.registry import absolute, open_store
 from shardctl.streams.progress import Observer, Silent
@@ -48,15 +51,24 @@ def plan(
     source: Location,
     target: Location,
     request: WriteOptions | None = None,
+    *,
+    save: Location | None = None,
     **options: Unpack[WriteKeywords],
 ) -> Plan:
     """Return what `write` would write with the same arguments; write nothing.
 
-    The plan's `notes` are what the user should know before. Raises UsageError, InputError, and
-    TargetError where the target could not be written.
+    The plan's `notes` are what the user should know before. `save` is a file to write the plan to,
+    for `apply`; one that is there is replaced. Raises UsageError, InputError, TargetError where the
+    target could not be written, and StorageError where the plan could not.
     """
-    asked = _asked("plan", request, options)
-    return _plan_of(_prepare(_Ends.of(source, target), asked, record=True, dry=True))
+    ends = _Ends.of(source, target)
+    work = _prepare(ends, _asked("plan", request, options), record=True, dry=True)
+    if save is not None:
+        # What `write` does is what `reshard` does.
+        document = plan_document("reshard", work, ends.source_store, ends.target_store)
+        store, path = open_store(os.fspath(save))
+        put_beside(store, *store.split(path), "".join(dump(document)).encode("ascii"))
+    return _plan_of(work)
 
 
 def write(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 
-from shardctl.cli import readers
+from shardctl.cli import applying, readers
 from shardctl.cli import writer_options as w
 from shardctl.cli.arguments import WriterArguments, command
 from shardctl.cli.everywhere import Command, Program
@@ -35,17 +34,17 @@ app = typer.Typer(
 
 def _write(name: str, arguments: WriterArguments) -> None:
     """Run `split`, `merge` or `reshard`."""
-    from shardctl.cli import documents, render
-    from shardctl.cli.process import after, held
-    from shardctl.cli.progress import observers as progress
+    from shardctl.cli import render
+    from shardctl.cli.process import held
     from shardctl.cli.reporting import Reporter
     from shardctl.cli.traffic import log_traffic
+    from shardctl.cli.writing import Running, carry_out
+    from shardctl.commands.documents import dump
+    from shardctl.commands.plan_document import plan_document
     from shardctl.commands.records import records as records_of_user
-    from shardctl.commands.work import prepare_all, refuse_unfinished
+    from shardctl.commands.work import prepare_all
     from shardctl.commands.write import write
-    from shardctl.engine.run import RunOptions
     from shardctl.engine.schedulers import executor_of
-    from shardctl.streams.pool import default_jobs
 
     executor = executor_of(arguments.scheduler, arguments.jobs)
     source_store, (source, *more), target_store, target = _opened(arguments)
@@ -75,41 +74,20 @@ def _write(name: str, arguments: WriterArguments) -> None:
         log_traffic(source_store, quiet=arguments.quiet)
         report.plan(work)
         if arguments.json:
-            write_stdout(
-                documents.dump(documents.plan_file(name, work, source_store, target_store))
-            )
+            write_stdout(dump(plan_document(name, work, source_store, target_store)))
         else:
             _show_plan(work, quiet=arguments.quiet)
         return
-    result = work.path(target_store)
-    refuse_unfinished(target_store, work, restart=arguments.restart)
-    begun, todo = time.monotonic(), work.todo
-    written = {run.name: run.prepared.receipts or () for run in work.parts}
-    for run in todo:
-        # Only with the last one all of the result is there.
-        hold = partial(held, result if run is todo[-1] else None)
-        how = RunOptions(arguments.jobs or default_jobs(), restart=arguments.restart, hold=hold)
-        quiet = arguments.quiet or not run.has_files
-        with progress.shown(arguments.progress, quiet=quiet) as observer:
-            written[run.name] = write(
-                source_store, target_store, run.prepared, how, observer, executor, records
-            )
-    seconds = time.monotonic() - begun
-    with after(result):
-        summary = (
-            render.summary(work, written, seconds, verbose=arguments.verbose)
-            if todo
-            else "up to date"
-        )
-        log(summary, quiet=arguments.quiet)
-        log_traffic(source_store, quiet=arguments.quiet)
-        for note in render.accepted(written):
-            log(f"note: {note}", quiet=arguments.quiet)
-        report.plan(work)
-        if arguments.json:
-            write_stdout(documents.dump(documents.writing(name, work, target_store, written)))
-        else:
-            write_stdout(result + "\n")
+    how = Running(
+        jobs=arguments.jobs,
+        restart=arguments.restart,
+        progress=arguments.progress,
+        json=arguments.json,
+        quiet=arguments.quiet,
+        verbose=arguments.verbose,
+    )
+    write_there = partial(write, executor=executor)
+    carry_out(name, work, source_store, target_store, records, report, how, write_there)
 
 
 def _opened(arguments: WriterArguments) -> tuple[Store, list[str], Store, str]:
@@ -179,5 +157,6 @@ _writer(
     target=w.MergeTarget,
 )
 
+app.command("apply", cls=Command, add_help_option=False)(applying.apply)
 for reader in (readers.inspect, readers.diff, readers.verify, readers.index, readers.completion):
     app.command(reader.__name__, cls=Command, add_help_option=False)(reader)

@@ -1,76 +1,20 @@
-"""The JSON documents of the commands. Keys are stable, sizes are integers in bytes."""
+"""The JSON documents of the readers. Keys are stable, sizes are integers in bytes."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from shardctl.planning.plan import LAYOUT_VERSION
-from shardctl.planning.request import options_of
-from shardctl.stores.base import Copied
+from shardctl.commands.documents import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from shardctl.commands.diff import Difference
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
     from shardctl.commands.pipeline import Inspected
-    from shardctl.commands.prepared import Prepared
-    from shardctl.commands.tree import Part
-    from shardctl.commands.work import Work
-    from shardctl.engine.receipts import Receipt
-    from shardctl.engine.space import Room
     from shardctl.model import Tensor
-    from shardctl.planning.carried import NotCarried
-    from shardctl.stores.base import Store
     from shardctl.streams.statistics import Statistics
     from shardctl.verify.run import Verdict
-
-SCHEMA_VERSION = 1
-#: Data begins at a multiple of this many bytes in the compact layout of safetensors.
-COMPACT_BLOCK = 8
-#: Values of a long list that are made into text together.
-_VALUES_AT_A_TIME = 1000
-
-
-def dump(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a document as one line, in pieces: an iterator becomes a list, never held whole.
-
-    Documents within it, in objects and in tuples, are made in the same way.
-    """
-    yield from _pieces(document)
-    yield "\n"
-
-
-def _pieces(value: object) -> Iterator[str]:
-    match value:
-        case Mapping():
-            before = "{"
-            for key, inner in value.items():
-                yield f"{before}{json.dumps(key)}: "
-                yield from _pieces(inner)
-                before = ", "
-            yield "}" if before == ", " else "{}"
-        case tuple():
-            before = "["
-            for inner in value:
-                yield before
-                yield from _pieces(inner)
-                before = ", "
-            yield "]" if before == ", " else "[]"
-        case Iterator():
-            yield from _listed(value)
-        case _:
-            yield json.dumps(value)
-
-
-def _listed(values: Iterator[Any]) -> Iterator[str]:
-    before = "["
-    while some := list(itertools.islice(values, _VALUES_AT_A_TIME)):
-        yield before + json.dumps(some)[1:-1]
-        before = ", "
-    yield "]" if before == ", " else "[]"
 
 
 def inspection(found: Inspected, *, top: int | None = None) -> dict[str, Any]:
@@ -158,130 +102,6 @@ def _statistics(numbers: Statistics | None) -> dict[str, Any] | None:
         "inf": numbers.infinite,
         "zeros": numbers.zeros,
     }
-
-
-def writing(
-    command: str, work: Work, target_store: Store, written: Mapping[str, Sequence[Receipt]] | None
-) -> dict[str, Any]:
-    """Return what `split`, `merge` and `reshard` print with `--json`.
-
-    `written` has the receipts of each part, by its name; it is None where nothing was written.
-    """
-
-    def receipts(part: Part) -> Sequence[Receipt] | None:
-        return None if written is None else written[part.name]
-
-    if work.pipeline is None:
-        return _writing(command, work.parts[0].prepared, target_store, receipts(work.parts[0]))
-    documents = tuple(
-        {
-            "name": part.name,
-            "document": _writing(command, part.prepared, target_store, receipts(part)),
-        }
-        for part in work.weights
-    )
-    rest = [part.prepared for part in work.parts if not part.has_weights]
-    left = [*work.left, *(each for prepared in rest for each in prepared.not_carried)]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "command": command,
-        "done": written is not None,
-        "up_to_date": work.up_to_date,
-        "source": work.source,
-        "target": work.target,
-        "loads_from": work.path(target_store),
-        "total_size": sum(part.prepared.plan.total_size for part in work.weights),
-        "components": documents,
-        "companions": [name for prepared in rest for name in prepared.companions],
-        "superseded": [name for prepared in rest for name in prepared.changes.superseded],
-        "not_carried": _not_carried(left),
-    }
-
-
-def _writing(
-    command: str, prepared: Prepared, target_store: Store, receipts: Sequence[Receipt] | None
-) -> dict[str, Any]:
-    """Return the document of one run. `receipts` is None where nothing was written."""
-    plan = prepared.plan
-    digests = {receipt.filename: receipt.sha256 for receipt in receipts or ()}
-    copied = sum((receipt.copied for receipt in receipts or ()), Copied())
-    document: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "command": command,
-        "done": receipts is not None,
-        "up_to_date": prepared.up_to_date,
-        "source": prepared.source,
-        "target": prepared.target_text,
-        "loads_from": prepared.path(target_store),
-        "container": plan.request.format,
-        "total_size": plan.total_size,
-        "max_shard_size": plan.request.limits.max_shard_bytes,
-        "plan_id": plan.id,
-        "shards": [
-            {
-                "name": shard.filename,
-                "size": shard.size,
-                "data_size": shard.data_size,
-                "tensors": [tensor.name for tensor in shard.tensors],
-                "sha256": digests.get(shard.filename),
-            }
-            for shard in plan.shards
-        ],
-        "oversize": list(plan.oversize),
-        "copied": {"kernel": copied.kernel, "shared": copied.shared, "buffered": copied.buffered},
-        "companions": list(prepared.companions),
-        "superseded": list(prepared.changes.superseded),
-        "not_carried": _not_carried(prepared.not_carried),
-        "damaged": [
-            *prepared.accepted,
-            *(place for receipt in receipts or () for place in receipt.damaged),
-        ],
-    }
-    if prepared.more_sources:
-        document["more_sources"] = list(prepared.more_sources)
-    return document
-
-
-def _not_carried(left: Iterable[NotCarried]) -> list[dict[str, Any]]:
-    return [
-        {"name": each.name, "kind": each.kind, "reason": each.reason, "size": each.size}
-        for each in left
-    ]
-
-
-def plan_file(command: str, work: Work, source_store: Store, target_store: Store) -> dict[str, Any]:
-    """Return the plan file, which a writer prints with `--dry-run --json`."""
-    document = writing(command, work, target_store, None)
-    if work.pipeline is None:
-        prepared = work.parts[0].prepared
-        return {**document, "plan": _plan(prepared, source_store), "room": _room(work.room)}
-    for part, component in zip(work.weights, document["components"], strict=True):
-        component["document"]["plan"] = _plan(part.prepared, source_store)
-        component["document"]["room"] = _room(part.prepared.room)
-    return {**document, "room": _room(work.room)}
-
-
-def _plan(prepared: Prepared, source_store: Store) -> dict[str, Any]:
-    options = options_of(prepared.plan.request)
-    return {
-        "layout_version": LAYOUT_VERSION,
-        "layout": options["layout"],
-        "block_size": prepared.plan.request.block or COMPACT_BLOCK,
-        "options": options,
-        "sources": _sources(prepared, source_store),
-    }
-
-
-def _room(room: Room) -> dict[str, Any]:
-    return {"needed": room.needed, "free": room.free}
-
-
-def _sources(prepared: Prepared, source_store: Store) -> list[dict[str, Any]]:
-    names = prepared.located.names(source_store)
-    return [
-        {"name": names[file.path], "size": file.version.size, "header_sha256": file.header_sha256}
-        for file in prepared.checkpoint.files
-    ]
 
 
 def indexing(source: str, made: Reindexed, *, check: bool) -> dict[str, Any]:

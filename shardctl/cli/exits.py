@@ -20,7 +20,7 @@ CLOSED_PIPE = 141
 #: A check failed: something is wrong, differs, or would change.
 WORK_TO_DO = 1
 #: The commands that resume an interrupted run.
-WRITERS = ("split", "merge", "reshard")
+WRITERS = ("split", "merge", "reshard", "apply")
 
 
 def run(app: Callable[..., object], arguments: Sequence[str]) -> int:

@@ -26,6 +26,7 @@ INDENT = 2
 MAIN = {
     *("--max-shard-size", "--num-shards", "--single", "--to", "--replace", "--verify"),
     *("--dry-run", "--check", "--json"),
+    *("--source", "--target", "--part", "--commit"),
     *("--depth", "--top", "--filter", "--deep", "--load", "--against", "--strict"),
 }
 EXIT_CODES = (

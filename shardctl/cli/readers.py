@@ -37,6 +37,7 @@ def inspect(
     from shardctl.cli.progress import headers
     from shardctl.cli.reporting import Reporter
     from shardctl.cli.traffic import log_traffic
+    from shardctl.commands.documents import dump
     from shardctl.commands.pipeline import inspect_all
     from shardctl.stores.registry import open_store
 
@@ -66,7 +67,7 @@ def inspect(
     log_traffic(store, quiet=quiet)
     reporter.inspection(found)
     if json:
-        write_stdout(documents.dump(documents.inspection(found, top=top)))
+        write_stdout(dump(documents.inspection(found, top=top)))
     elif render.drawing():
         write_stdout(render.inspection(found, depth=depth, top=top))
     else:
@@ -103,6 +104,7 @@ def diff(
     from shardctl.cli.traffic import log_traffic
     from shardctl.commands.diff import Side
     from shardctl.commands.diff import diff as compare
+    from shardctl.commands.documents import dump
     from shardctl.planning.keywords import transform_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
@@ -132,7 +134,7 @@ def diff(
         log(f"note: {note}", quiet=quiet)
     log_traffic(*(side.store for side in sides), quiet=quiet)
     if json:
-        write_stdout(documents.dump(documents.difference(found)))
+        write_stdout(dump(documents.difference(found)))
     elif render.drawing():
         write_stdout(render.difference(found, stats=stats))
     else:
@@ -176,6 +178,7 @@ def verify(
     from shardctl.cli.remedies import spelled_coverage, spelled_finding
     from shardctl.cli.reporting import Reporter
     from shardctl.cli.traffic import log_traffic
+    from shardctl.commands.documents import dump
     from shardctl.planning.keywords import transform_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
@@ -220,7 +223,7 @@ def verify(
     log_traffic(store, other_store, quiet=quiet)
     reporter.verdict(store, path, found, key, variant)
     if json:
-        write_stdout(documents.dump(documents.verdict(path, found)))
+        write_stdout(dump(documents.verdict(path, found)))
     elif render.drawing():
         write_stdout(render.verdict(found, store, quiet=quiet))
     else:
@@ -240,12 +243,13 @@ def index(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Write or repair the index of a sharded checkpoint, from the shards' headers.
+    """Write or repair the index, from the headers of the shards.
 
     Example: shardctl index sharded/
     """
     from shardctl.cli import documents
     from shardctl.cli.progress import headers
+    from shardctl.commands.documents import dump
     from shardctl.commands.index import reindex
     from shardctl.stores.registry import open_store
 
@@ -257,7 +261,7 @@ def index(
     for change in made.changes:
         log(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
     if json:
-        write_stdout(documents.dump(documents.indexing(path, made, check=check)))
+        write_stdout(dump(documents.indexing(path, made, check=check)))
     elif not check:
         if not made.changes:
             log("up to date", quiet=quiet)

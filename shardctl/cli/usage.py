@@ -48,6 +48,12 @@ def _bad_words(context: typer.Context, message: str) -> UsageError:
     command, extra = _COMMAND.match(message), _EXTRA.match(message)
     if command is not None:
         return _no_such_command(context, command["word"])
+    if extra is not None and context.info_name == "apply":
+        return UsageError(
+            f"too many arguments: {extra['words']}",
+            hint="give one plan; --source and --target take the place of its paths; see "
+            f"{_help(context)}",
+        )
     if extra is not None:
         return UsageError(
             f"too many arguments: {extra['words']}",

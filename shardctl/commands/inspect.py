@@ -5,10 +5,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from shardctl.errors import MissingError
+from shardctl.errors import MissingError, StorageError, TargetExistsError
 from shardctl.findings import Finding, as_error, in_one_line
 from shardctl.layout import sources_of
 from shardctl.model import Checkpoint, NonTensor, Tensor
@@ -23,6 +24,7 @@ from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 
 if TYPE_CHECKING:
+    from shardctl.engine.interrupted import HowFar
     from shardctl.streams.statistics import Statistics
 
 #: Kinds of names that are compared with a filter that matches nothing, to guess what was meant.
@@ -99,13 +101,21 @@ def inspect(
     interrupted.
     """
     findings: list[Finding] = []
-    _refuse_half_replaced(store, source)
-    located = find_source(store, source, whole_set=False, variant=variant)
+    unfinished = _unfinished(store, source)
+    try:
+        located = find_source(store, source, whole_set=False, variant=variant)
+    except MissingError as error:
+        if unfinished is None:
+            raise
+        message = f"'{escape(source)}' holds no checkpoint yet, but {unfinished.message}"
+        raise MissingError(message, hint=unfinished.hint, file=source) from error
     checkpoint = read_checkpoint(store, located, findings.append, key, nested=True, opened=opened)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors and not checkpoint.tensors:
         raise as_error(errors[0])
     notes = [in_one_line(finding) for finding in findings if finding not in errors]
+    if unfinished is not None:
+        notes.append(f"the directory also holds {unfinished.message}; {unfinished.hint}")
     notes.extend(misnamed_notes(checkpoint.files))
     located = located.completed(checkpoint)
     if located.distributed is not None:
@@ -122,13 +132,23 @@ def _slices(checkpoint: Checkpoint) -> str:
     )
 
 
-def _refuse_half_replaced(store: Store, source: str) -> None:
-    directory = source if store.kind(source) == "directory" else store.split(source)[0]
-    if store.kind(store.join(directory, STAGING)) is not None:
-        # Elsewhere nothing of the engine is needed, which takes time to import.
-        from shardctl.engine.interrupted import check_not_half_replaced  # noqa: PLC0415
+def _unfinished(store: Store, source: str) -> HowFar | None:
+    """Return how far an unfinished run into a directory came, where that is SOURCE.
 
-        check_not_half_replaced(store, source)
+    Raises InputError where a replacement was interrupted there, or beside the file.
+    """
+    is_directory = store.kind(source) == "directory"
+    directory = source if is_directory else store.split(source)[0]
+    if store.kind(store.join(directory, STAGING)) is None:
+        return None
+    # Elsewhere nothing of the engine is needed, which takes time to import.
+    from shardctl.engine.interrupted import check_not_half_replaced, how_far  # noqa: PLC0415
+
+    check_not_half_replaced(store, source)
+    # A run of another user, whose state this one may not see, does not prevent reading.
+    with suppress(TargetExistsError, StorageError):
+        return how_far(store, directory) if is_directory else None
+    return None
 
 
 def inspect_checkpoint(

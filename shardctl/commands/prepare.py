@@ -37,6 +37,13 @@ from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Store
 
+#: Called with what was read; raises where something else was expected.
+Expect = Callable[[Located, Checkpoint], None]
+
+
+def anything(_: Located, __: Checkpoint) -> None:
+    """Expect nothing."""
+
 
 def prepare(
     source_store: Store,
@@ -51,16 +58,18 @@ def prepare(
     hold: Callable[[], AbstractContextManager[object]] = nullcontext,
     more_sources: Sequence[str] = (),
     apart: Collection[str] = (),
+    expect: Expect = anything,
 ) -> Prepared:
     """Read headers, plan, and check the target.
 
     `more_sources` are files that are joined with `source`. What lies in the directories `apart` of
-    the source directory is not looked at. A replacement that was interrupted in the target is
-    completed first where `finish` is set (the source may be what it replaces), else it is a
-    TargetExistsError. `records` has the record of the last run; without one, or where
-    `options` ask for a comparison, files of the planned names and sizes are compared with the
-    source, if `compare` allows it. `hold` is entered while a replacement is completed: signals wait
-    until it is left. Raises UsageError, InputError and TargetError with what to do about it.
+    the source directory is not looked at. `expect` is called before the plan is made. A replacement
+    that was interrupted in the target is completed first where `finish` is set (the source may be
+    what it replaces), else it is a TargetExistsError. `records` has the record of the last run;
+    without one, or where `options` ask for a comparison, files of the planned names and sizes are
+    compared with the source, if `compare` allows it. `hold` is entered while a replacement is
+    completed: signals wait until it is left. Raises UsageError, InputError and TargetError with
+    what to do about it.
     """
     records = NoRecords() if records is None else records
     with hold():
@@ -81,6 +90,7 @@ def prepare(
         drop_non_tensors=options.drop_non_tensors,
     )
     located = located.completed(checkpoint)
+    expect(located, checkpoint)
     notes.extend(f"accepted damage: {what}" for what in accepted)
     notes.extend(misnamed_notes(checkpoint.files))
     route = Route(source_store, located, target_store, place)
@@ -127,7 +137,7 @@ def _planned(
     """Plan for what was read, and check the target for it."""
     route, checkpoint = read.route, read.checkpoint
     located, place = route.located, route.target
-    reflink = reflink_of(route, checkpoint, options.layout)
+    reflink = reflink_of(route, checkpoint, options)
     request = complete(options, located, checkpoint, place, reflink.planned)
     plan = make_plan(checkpoint, request, measure_of(request))
     around = beside(route, plan, options, {file.path for file in checkpoint.files}, read.apart)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.formats.registry import standalone, written_as
 from shardctl.model import Checkpoint
-from shardctl.planning.request import LayoutChoice
+from shardctl.planning.request import LARGEST_BLOCK, WriteOptions
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import can_lock, refuse_read_only, shared_block
@@ -17,9 +17,6 @@ from shardctl.stores.paths import below
 #: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
 #: filesystem that can share blocks.
 REFLINK_BLOCK = 4096
-#: Larger blocks are not padded for: a record's padding must fit a 16-bit field of its zip header,
-#: and takes space.
-_LARGEST_BLOCK = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +82,14 @@ class Reflink:
     planned: int | None
 
 
-def reflink_of(route: Route, checkpoint: Checkpoint, layout: LayoutChoice) -> Reflink:
+def reflink_of(route: Route, checkpoint: Checkpoint, options: WriteOptions) -> Reflink:
     """Return the blocks that the target can share with the largest file of the source."""
     largest = max(checkpoint.files, key=lambda file: file.version.size)
     with route.source_store.open(largest.path) as reader:
         possible = shared_block(route.target_store, reader, route.target.directory)
-    if layout == "reflink":
-        return Reflink(possible, REFLINK_BLOCK)
-    fits = layout == "auto" and possible is not None and possible <= _LARGEST_BLOCK
+    if options.layout == "reflink":
+        return Reflink(possible, options.block or REFLINK_BLOCK)
+    fits = options.layout == "auto" and possible is not None and possible <= LARGEST_BLOCK
     return Reflink(possible, possible if fits else None)
 
 

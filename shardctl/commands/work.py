@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
-from shardctl.commands.prepare import prepare, resolve
+from shardctl.commands.prepare import Expect, anything, prepare, resolve
 from shardctl.commands.tree import Part, Tree
 from shardctl.engine.guards import refuse_foreign
 from shardctl.engine.interrupted import check_not_half_replaced
@@ -88,6 +88,10 @@ class Work:
         return self.target if self.pipeline else self.parts[0].prepared.path(target_store)
 
 
+def _anything(_: str) -> Expect:
+    return anything
+
+
 def prepare_all(
     source_store: Store,
     source: str,
@@ -100,9 +104,11 @@ def prepare_all(
     records: Records | None = None,
     hold: Callable[[], AbstractContextManager[object]] = nullcontext,
     more_sources: Sequence[str] = (),
+    expected: Callable[[str], Expect] = _anything,
 ) -> Work:
     """Prepare a checkpoint as `prepare` does, or all of a pipeline before anything is written.
 
+    `expected` gives what is expected of each component, by its name; of a checkpoint that is "".
     Raises as `prepare` does, and UsageError where the tree of a pipeline is to go into one file.
     """
     records = NoRecords() if records is None else records
@@ -120,7 +126,8 @@ def prepare_all(
     )
     pipeline = None if more_sources else find_pipeline(source_store, source)
     if pipeline is None:
-        return Work(source, target, (Part("", prepared(source=source, target=target)),))
+        whole = prepared(source=source, target=target, expect=expected(""))
+        return Work(source, target, (Part("", whole),))
     in_place = source_store == target_store and target_store.same(pipeline.directory, target)
     if source_store == target_store and not in_place:
         _refuse_within(source_store, pipeline.directory, target)
@@ -145,7 +152,12 @@ def prepare_all(
     parts = [
         Part(
             name,
-            prepared(source=tree.source_of(name), target=tree.target_of(name), apart=tree.apart),
+            prepared(
+                source=tree.source_of(name),
+                target=tree.target_of(name),
+                apart=tree.apart,
+                expect=expected(name),
+            ),
         )
         for name in tree.names
     ]

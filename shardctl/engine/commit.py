@@ -8,18 +8,18 @@ unless a new file is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
 from shardctl.engine import exchange
 from shardctl.engine.interrupted import COMPLETES, is_foreign
-from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal
+from shardctl.engine.journal import COMMIT, COMMITTING, LOCK, PLAN, Commit, Journal
 from shardctl.engine.records import RunRecord
 from shardctl.engine.staging import OLD, Staging
 from shardctl.errors import ShardctlError, TargetExistsError
 from shardctl.stores.base import Store
-from shardctl.stores.optional import can_lock, lock
+from shardctl.stores.optional import can_lock, lease, lock
 from shardctl.stores.paths import below
 
 
@@ -42,7 +42,7 @@ def recover(
         if not journal.has_commit():
             _remove_leftovers(journal)
             return None
-        with lock(target, journal.path(LOCK)):
+        with alone(staging, shared=_is_shared(journal)):
             commit = journal.commit()
             if commit is None:
                 return None
@@ -59,6 +59,24 @@ def recover(
             staging.remove_empty_directories()
         staging.remove()
     return commit, record
+
+
+@contextmanager
+def alone(staging: Staging, *, shared: bool) -> Iterator[None]:
+    """Hold the lock of a directory; for a `shared` run one that keeps out other machines."""
+    store = staging.store
+    with (
+        lock(store, staging.path(LOCK)),
+        lease(store, staging.path(COMMITTING)) if shared else nullcontext(),
+    ):
+        yield
+
+
+def _is_shared(journal: Journal) -> bool:
+    with suppress(ShardctlError):
+        commit = journal.commit()
+        return commit is not None and commit.identity.shared
+    return False
 
 
 def _remove_leftovers(journal: Journal) -> None:
@@ -130,8 +148,10 @@ def complete(
         loads_from=commit.loads_from,
         sha256={receipt.filename: receipt.sha256 for receipt in commit.receipts if receipt.sha256},
     )
-    if keep is not None and not any(receipt.damaged for receipt in commit.receipts):
-        # Without a record the next run checks the sources again.
+    damaged = any(receipt.damaged for receipt in commit.receipts)
+    if keep is not None and not damaged and not identity.shared:
+        # Without a record the next run checks the sources again. A shared run knows the sources by
+        # samples, which prove nothing later.
         keep(record)
     journal.end()
     return record

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from shardctl.engine.interrupted import half_replaced
+from shardctl.engine.interrupted import FINISHES_PARTS, SHOWN_ID, half_replaced
 from shardctl.engine.journal import Journal, RunIdentity
-from shardctl.errors import InputError, TargetExistsError
+from shardctl.errors import InputError, TargetError, TargetExistsError
 from shardctl.formats.registry import all_suffixes
 from shardctl.model import Version
 from shardctl.naming import is_training_state, is_weights_or_index
 from shardctl.stores.base import Entry, Store
 from shardctl.stores.paths import below
+from shardctl.text import escape, plural
+
+_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +100,28 @@ def refuse_foreign(
     if journal.has_commit():
         raise half_replaced(TargetExistsError, directory)
     earlier = None if restart else journal.identity()
-    if earlier is not None and earlier != identity:
-        raise TargetExistsError(
-            f"'{directory}' holds an unfinished run {earlier.differences(identity)}",
-            hint="run the earlier command again to finish it, or add `restart` to discard it",
-            code="half-done",
-            file=journal.staging.own.path,
+    if earlier is None or earlier == identity:
+        return
+    message = f"'{directory}' holds an unfinished run {earlier.differences(identity)}"
+    hint = "run the earlier command again to finish it, or add `restart` to discard it"
+    if earlier.shared:
+        done, names = journal.receipts().keys() & {*journal.names()}, journal.names()
+        message += (
+            f" of the plan {earlier.plan_id[:SHOWN_ID]}: {len(done):,} of "
+            f"{plural(len(names), 'shard')} done"
         )
+        hint = f"{FINISHES_PARTS}, or add `restart` to discard it"
+    raise TargetExistsError(message, hint=hint, code="half-done", file=journal.staging.own.path)
+
+
+def not_finished(missing: Sequence[str], count: int, directory: str) -> TargetError:
+    """Return the error for files of a shared run, of `count` in all, that are not staged yet."""
+    shown = ", ".join(map(escape, missing[:_SHOWN])) + (", …" if len(missing) > _SHOWN else "")
+    return TargetError(
+        f"{count - len(missing):,} of {plural(count, 'shard')} are done in '{directory}'; "
+        f"missing: {shown}",
+        hint="run the parts that have not ended, with `apply_part`; a part that is repeated "
+        "writes only what is missing",
+        code="parts-missing",
+        file=directory,
+    )

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 from shardctl.engine.journal import PLAN, Commit, Journal
 from shardctl.engine.staging import Staging
 from shardctl.errors import InputError, ShardctlError, StorageError, TargetExistsError
+from shardctl.formats.registry import all_suffixes
 from shardctl.naming import STAGING
 from shardctl.stores.base import Store
+from shardctl.text import plural
 
 #: The only safe command where a commit was interrupted.
 COMPLETES = "run the interrupted command again: it completes the replacement first"
+#: What finishes a run that several processes share.
+FINISHES_PARTS = "finish it with `apply` of that plan, whole or by its parts"
+#: Digits of a plan's id that tell it from others.
+SHOWN_ID = 12
 
 Error = TypeVar("Error", bound=ShardctlError)
 
@@ -31,6 +38,50 @@ def unfinished(store: Store, directory: str) -> tuple[str, bool] | None:
             return store.join(directory, STAGING), True
         begun = staging.own.identity(PLAN) is not None
         return (store.join(directory, STAGING), False) if begun else None
+
+
+@dataclass(frozen=True, slots=True)
+class HowFar:
+    """How far a run into a directory came: shards that are finished, and all of them.
+
+    `plan_id` is that of a run by parts, which others may be at work on; None of any other.
+    """
+
+    done: int
+    total: int
+    plan_id: str | None
+
+    @property
+    def message(self) -> str:
+        """What there is, in a few words."""
+        by = "" if self.plan_id is None else f" by parts of the plan {self.plan_id[:SHOWN_ID]}"
+        return f"an unfinished run{by}: {self.done:,} of {plural(self.total, 'shard')} done"
+
+    @property
+    def hint(self) -> str:
+        """The next step that is safe to take."""
+        if self.plan_id is not None:
+            return f"{FINISHES_PARTS}, or discard it with `restart`"
+        return "run the interrupted command again to finish it, or with `restart` to start over"
+
+
+def how_far(store: Store, directory: str) -> HowFar | None:
+    """Return how far the unfinished run in a directory came, before its commit; None without one.
+
+    Raises as `Staging.find` does, and StorageError for a journal that cannot be read.
+    """
+    staging = Staging.find(store, directory)
+    if staging is None:
+        return None
+    with staging:
+        journal = Journal(staging)
+        identity = journal.identity()
+        if identity is None or journal.has_commit():
+            return None
+        suffixes = tuple(all_suffixes())
+        shards = {name for name in journal.names() if "/" not in name and name.endswith(suffixes)}
+        done = len(journal.receipts().keys() & shards)
+        return HowFar(done, len(shards), identity.plan_id if identity.shared else None)
 
 
 def is_half_replaced(store: Store, directory: str) -> bool:

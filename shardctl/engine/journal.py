@@ -4,8 +4,8 @@ The staging directory (`staging`) holds, beside the files:
 
     lock            held while a run is at work; names the holder
     plan.json       the run's plan id, options, the versions of its sources, the files to write
-    receipts.jsonl  a line for each finished file, appended when the file is durable; in a store
-                    that cannot append, a file for each in receipts/
+    receipts.jsonl  a line for each finished file, appended when the file is durable; of a shared
+                    run, and in a store that cannot append, a file for each in receipts/
     commit.json     exists once every file is finished: what is replaced, by what, file by file
 
 Every state is reached by one durable rename or one durable append, so a run that was killed
@@ -16,6 +16,7 @@ that was copied, unpacked or downloaded names others.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -23,8 +24,9 @@ from typing import Any, TypeVar
 
 from shardctl.engine.documents import document_of
 from shardctl.engine.exchange import Exchange, Named
-from shardctl.engine.receipts import LINES, Receipt, Receipts, receipt_of
+from shardctl.engine.receipts import LINES, Noted, Receipt, Receipts, receipt_of
 from shardctl.engine.staging import Staging
+from shardctl.engine.workspaces import remove_workspaces
 from shardctl.errors import StorageError
 from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
@@ -35,6 +37,8 @@ from shardctl.stores.base import Identity
 from shardctl.text import escape
 
 LOCK, PLAN, COMMIT = "lock", "plan.json", "commit.json"
+#: Held while the files of a shared run get their names.
+COMMITTING = "committing"
 #: What version 0.1.0 left in a target.
 OLD_RECORD = "record.json"
 JOURNAL_VERSION = 2
@@ -46,15 +50,25 @@ _T = TypeVar("_T")
 class RunIdentity:
     """What a run is: only a run with an equal identity may continue with its files.
 
-    `sources` gives the versions of the files that are read, by name.
+    `sources` gives the versions of the files that are read, by name. `shared`: several processes
+    write the files (`engine.shared`), and the versions are marks of the contents, which are the
+    same on each machine.
     """
 
     plan_id: str
     options: Options
     sources: Mapping[str, Version]
+    shared: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What tells the receipts of this run from those of others: a SHA-256, in hexadecimal."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: RunIdentity) -> str:
         """Say how this run differs from `other`, the one asked for: "with other options (…)"."""
+        if self.shared != other.shared:
+            return "that is not by parts" if other.shared else "by parts"
         options = option_differences(self.options, other.options)
         if options:
             return f"with other options ({'; '.join(options)})"
@@ -142,8 +156,12 @@ class Journal:
             return {}
         inodes = self.staging.target.keeps_inodes()
         found: dict[str, Receipt] = {}
+        mark = ""
         with files:
-            for name, (receipt, seen) in self._receipts.all().items():
+            for name, (receipt, seen, run) in self._receipts.all().items():
+                mark = mark or (run and self._mark())
+                if run and run != mark:
+                    continue
                 there = files.identity(name) if self._is_name(name) else None
                 if there is not None and there.is_unchanged(seen, inodes=inodes):
                     found[name] = receipt
@@ -151,6 +169,8 @@ class Journal:
 
     def begin(self, identity: RunIdentity, names: Collection[str]) -> None:
         """Note what is about to be done, and make the directory of the staged files."""
+        if identity.shared:
+            self._receipts.share()
         self._write(PLAN, {**asdict(identity), "files": list(names)})
         self.staging.make_files()
 
@@ -164,6 +184,21 @@ class Journal:
                 file=self.staged(receipt.filename),
             )
         self._receipts.add(receipt, seen)
+
+    def publish(self, receipt: Receipt, fresh: str) -> bool:
+        """Note a finished file of a shared run, durably; false where the file is gone.
+
+        As `Receipts.publish` does.
+        """
+        seen = self.staging.identity(receipt.filename)
+        if seen is not None:
+            self._receipts.publish(Noted(receipt, seen, self._mark()), fresh)
+        return seen is not None
+
+    def forget(self, name: str) -> None:
+        """Forget one file of a shared run, and remove it."""
+        self._receipts.forget(name)
+        self.staging.remove_staged([name])
 
     def keep(self, names: Collection[str]) -> None:
         """Continue with these finished files; forget and remove the others.
@@ -182,16 +217,22 @@ class Journal:
     def end(self) -> None:
         """Forget the run: its files, and what the journal says of it."""
         names = {*self.names(), *self._receipts.all()}
-        self.staging.remove_staged(name for name in names if self._is_name(name))
+        known = [name for name in names if self._is_name(name)]
+        self.staging.remove_staged(known)
+        remove_workspaces(self.staging, known)
         self._receipts.clear()
         # The commit goes last: as long as anything of this run is left, the next run removes it.
         for name in (PLAN, LINES, COMMIT):
             self.staging.own.remove(f"{name}{FRESH}")
-        for name in (PLAN, OLD_RECORD, COMMIT):
+        for name in (PLAN, OLD_RECORD, COMMITTING, COMMIT):
             self.staging.own.remove(name)
         # After a power cut a commit must not come back: until it is finished again, its files are
         # not a source.
         self.staging.own.sync()
+
+    def _mark(self) -> str:
+        identity = self.identity()
+        return "" if identity is None else identity.mark
 
     def _bytes(self, name: str) -> bytes:
         path = self.path(name)
@@ -259,4 +300,9 @@ def _named(documents: list[Mapping[str, Any]]) -> tuple[Named, ...]:
 
 
 def _identity(document: Mapping[str, Any]) -> RunIdentity:
-    return RunIdentity(document["plan_id"], document["options"], versions_of(document["sources"]))
+    return RunIdentity(
+        document["plan_id"],
+        document["options"],
+        versions_of(document["sources"]),
+        document.get("shared", False),
+    )

@@ -14,8 +14,8 @@ from shardctl.stores.base import Copied, Identity, Store
 from shardctl.stores.capabilities import Appends
 from shardctl.stores.optional import remove_directory, sync_directory
 
-#: The file of the receipts, one line each; and the directory of the receipts, one file each, in a
-#: store that cannot append.
+#: The file of the receipts, one line each; and the directory of the receipts, one file each, of a
+#: shared run, and in a store that cannot append.
 LINES, EACH = "receipts.jsonl", "receipts"
 
 
@@ -49,10 +49,14 @@ def receipt_of(document: Mapping[str, Any]) -> Receipt:
 
 
 class Noted(NamedTuple):
-    """A receipt, and what its file was when it was noted."""
+    """A receipt, and what its file was when it was noted.
+
+    `run` is the mark of the shared run that the file is of, empty for any other run.
+    """
 
     receipt: Receipt
     seen: Identity
+    run: str = ""
 
 
 class Receipts:
@@ -70,7 +74,9 @@ class Receipts:
         for text in self._texts():
             try:
                 document = document_of(text)
-                noted = Noted(receipt_of(document), Identity(**document["seen"]))
+                noted = Noted(
+                    receipt_of(document), Identity(**document["seen"]), document.get("run", "")
+                )
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
             found[noted.receipt.filename] = noted
@@ -82,10 +88,29 @@ class Receipts:
             self._store.append(self._lines, _line(Noted(receipt, seen)))
             return
         self._store.make_directory(self._each)
-        path = self._store.join(self._each, _own_name(receipt.filename))
+        path = self._own(receipt.filename)
         self._store.remove(path)
         write_new(self._store, path, _text(Noted(receipt, seen)))
         sync_directory(self._store, self._each)
+
+    def share(self) -> None:
+        """Make room for the receipts that several processes publish."""
+        self._store.make_directory(self._each)
+
+    def publish(self, noted: Noted, fresh: str) -> None:
+        """Note a finished file in one durable step, whatever other processes note.
+
+        The receipt is written to the path `fresh` first, which is this process's alone. Raises
+        StorageError where there is no room any more, since the run was ended.
+        """
+        self._store.remove(fresh)
+        write_new(self._store, fresh, _text(noted))
+        self._store.rename(fresh, self._own(noted.receipt.filename))
+        sync_directory(self._store, self._each)
+
+    def forget(self, name: str) -> None:
+        """Forget a file that was noted by `publish`."""
+        self._store.remove(self._own(name))
 
     def keep(self, names: Collection[str]) -> None:
         """Keep the receipts of these files, and forget the others."""
@@ -95,7 +120,6 @@ class Receipts:
         if isinstance(self._store, Appends):
             lines = b"".join(_line(noted) for name, noted in every.items() if name in names)
             put(self._store, self._staging, LINES, lines)
-            return
         kept = set(map(_own_name, names))
         for name in self._names():
             if name not in kept:
@@ -108,6 +132,9 @@ class Receipts:
             for name in self._names():
                 self._store.remove(self._store.join(self._each, name))
             remove_directory(self._store, self._each)
+
+    def _own(self, name: str) -> str:
+        return self._store.join(self._each, _own_name(name))
 
     def _names(self) -> list[str]:
         if self._store.kind(self._each) != "directory":
@@ -133,6 +160,8 @@ def _own_name(filename: str) -> str:
 
 def _text(noted: Noted) -> bytes:
     document = {**asdict(noted.receipt), "seen": asdict(noted.seen)}
+    if noted.run:
+        document["run"] = noted.run
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 

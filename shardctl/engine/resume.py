@@ -41,6 +41,16 @@ def resume(
     return kept
 
 
+def still_holds(receipt: Receipt, task: ShardTask, source: Store, target: Store) -> bool:
+    """Whether the receipt of a staged file is right: the file is whole, and of these sources.
+
+    Raises as `resume` does.
+    """
+    return _is_whole(receipt, task, source, target, compare=False) and _is_of_sources(
+        receipt, task, source
+    )
+
+
 def _is_whole(
     receipt: Receipt, task: ShardTask, source: Store, target: Store, *, compare: bool
 ) -> bool:

@@ -6,15 +6,20 @@ next run finishes it (`commit`). See `journal` for what is on disk in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 
 from shardctl.engine import commit as commits
 from shardctl.engine import exchange
 from shardctl.engine.executors import Executor, carry_out
-from shardctl.engine.guards import Surroundings, refuse_changed, refuse_foreign
-from shardctl.engine.journal import LOCK, Commit, Journal, RunIdentity
+from shardctl.engine.guards import (
+    Surroundings,
+    not_finished,
+    refuse_changed,
+    refuse_foreign,
+)
+from shardctl.engine.journal import Commit, Journal, RunIdentity
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import RunRecord
 from shardctl.engine.resume import resume
@@ -27,7 +32,7 @@ from shardctl.errors import ShardctlError
 from shardctl.model import Version
 from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Store
-from shardctl.stores.optional import lock, remove_directory, restrict_mode
+from shardctl.stores.optional import remove_directory, restrict_mode
 from shardctl.streams.progress import Observer
 
 
@@ -46,7 +51,8 @@ class Job:
     that its files lie in, outer ones first, by name with the path in the source of the one whose
     permissions they get. `compare_kept`: the versions of the sources do not say whether they
     changed, so that finished files of an interrupted run are kept only where they have the bytes
-    that would be written now.
+    that would be written now. `staged` are names of files that other processes have staged
+    (`engine.shared`): the run only gives them their names, and ends where one is not finished.
     """
 
     identity: RunIdentity
@@ -60,6 +66,7 @@ class Job:
     shared_block: int | None = None
     directories: Mapping[str, str] = field(default_factory=dict)
     compare_kept: bool = False
+    staged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ def execute(
             restrict_mode(source, homes, target, job.directory)
         with ExitStack() as held, Staging.make(target, job.directory) as staging:
             try:
-                with lock(target, staging.path(LOCK)):
+                with commits.alone(staging, shared=job.identity.shared):
                     run = _Run(job, source, target, Journal(staging), options, observe, keep, held)
                     try:
                         return run.go(executor)
@@ -167,12 +174,15 @@ class _Run:
         """Write the files under their staged names; return the receipts of all, in order."""
         tasks, observe = self.job.tasks, self.observe
         done = {}
+        if self.job.staged:
+            self._check_staged(self.journal.receipts())
         if self.options.restart or self.journal.identity() is None:
             self.journal.end()
         else:
             done = resume(
                 tasks, self.source, self.target, self.journal, compare=self.job.compare_kept
             )
+        self._check_staged(done)
         todo = [task for task in tasks if task.filename not in done]
         self._check_space(todo)
         names = [*(task.filename for task in tasks), *self.job.checksums]
@@ -199,6 +209,16 @@ class _Run:
             if self.source.version(path) != version:
                 raise source_changed(path)
         return tuple(done[task.filename] for task in tasks)
+
+    def _check_staged(self, done: Collection[str]) -> None:
+        """Raise TargetError where a file is not finished that other processes write."""
+        missing = [
+            task.filename
+            for task in self.job.tasks
+            if task.filename in self.job.staged and task.filename not in done
+        ]
+        if missing:
+            raise not_finished(missing, len(self.job.staged), self.job.directory)
 
     def _check_space(self, todo: Sequence[ShardTask]) -> None:
         job = self.job
@@ -234,9 +254,11 @@ def _tidy(journal: Journal) -> None:
     A commit that could not be undone stays: the next run finishes it.
     """
     try:
-        if journal.has_commit():
+        identity = journal.identity()
+        # What other processes write is for them to finish.
+        if journal.has_commit() or (identity is not None and identity.shared):
             return
-        kept = journal.receipts() if journal.identity() is not None else {}
+        kept = journal.receipts() if identity is not None else {}
         if kept:
             journal.keep(kept.keys())
         else:

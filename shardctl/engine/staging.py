@@ -3,6 +3,7 @@
     TARGET/.shardctl/          the journal, the lock
     TARGET/.shardctl/files/    the files being written, under the names that they will have
     TARGET/.shardctl/old/      the files that they replace, until the new ones have their names
+    TARGET/.shardctl/parts/    what each process of a shared run is writing (`workspaces`)
 
 There is one for a directory, whatever a run writes there, so that two runs see each other. Only the
 user who runs this may look into it, and it is emptied by known names, never by what is found in it.
@@ -22,7 +23,7 @@ from shardctl.naming import STAGING
 from shardctl.stores.base import Directory, Identity, Store
 from shardctl.stores.optional import open_directory
 
-FILES, OLD = "files", "old"
+FILES, OLD, PARTS = "files", "old", "parts"
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ class Staging:
 
     def remove_empty_directories(self) -> None:
         """Remove the directories in it that are empty. Only the holder of the lock may do so."""
-        for name in (FILES, OLD):
+        for name in (FILES, OLD, PARTS):
             self.remove_empty(name)
 
     def remove(self) -> None:

@@ -67,6 +67,8 @@ NAME_CHARACTERS_PER_BYTE, MIN_NAME_CHARACTERS = 8, 1_000_000
 MAX_DEPTH = 64
 #: Bytes of one file of a run's journal; that of a million tensors in 10,000 files has 10 MB.
 MAX_JOURNAL_BYTES = 64 * 1024 * 1024
+#: Bytes of a plan file; one that names a million tensors has 80 MB.
+MAX_PLAN_BYTES = 256 * 1024 * 1024
 #: Bytes of a `SHA256SUMS`; 100,000 files have 10 MB.
 MAX_CHECKSUMS_BYTES = 16 * 1024 * 1024
 

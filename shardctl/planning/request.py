@@ -24,6 +24,10 @@ Replace = Literal["nothing", "same", "all"]
 #: lie beside the new set, or none.
 Companions = Literal["auto", "all", "none"]
 
+#: The largest block, in bytes, for which a reflink layout pads: a record's padding takes space, and
+#: must fit a 16-bit field of its zip header.
+LARGEST_BLOCK = 16 * 1024
+
 #: Options that decide a plan, by the names that plan files and journals use.
 OptionValue = str | int | bool | list[str] | list[list[str]] | None
 Options = Mapping[str, OptionValue]
@@ -158,7 +162,8 @@ class WriteOptions:
     """What a writing command was asked for.
 
     `limits` None keeps the source's number of shards; with `group_by`, each group is a file then.
-    `group_by` is as in `layers.grouped`.
+    `group_by` is as in `layers.grouped`. `block` is the block, in bytes, of a reflink layout that a
+    plan has decided on; None leaves it to source and target.
     """
 
     limits: Limits | None
@@ -174,6 +179,7 @@ class WriteOptions:
     group_by: str | None = None
     tied: Tied = "share"
     layout: LayoutChoice = "auto"
+    block: int | None = None
     companions: Companions = "auto"
     replace: Replace = "nothing"
     replace_companions: bool = False

@@ -44,6 +44,18 @@ class Locks(Protocol):
 
 
 @runtime_checkable
+class Leases(Protocol):
+    """A store in which a process on one machine can keep out those on others."""
+
+    def lease(self, path: str) -> AbstractContextManager[None]:
+        """Hold a lock file by its existence alone; the file is removed afterwards.
+
+        Raises LockedError. The file of a process that ended without removing it holds until a
+        process on the same machine asks for it, or a person removes it.
+        """
+
+
+@runtime_checkable
 class SyncsDirectories(Protocol):
     """A store that can make renames survive a power cut."""
 

@@ -127,8 +127,19 @@ class LocalStore:
     @contextmanager
     def lock(self, path: str) -> Iterator[None]:
         """Hold a lock file, alone; raises LockedError that names the holder."""
+        with self._held(path, by_file=False):
+            yield
+
+    @contextmanager
+    def lease(self, path: str) -> Iterator[None]:
+        """Hold a lock file that keeps other machines out too; raises as `lock` does."""
+        with self._held(path, by_file=True):
+            yield
+
+    @contextmanager
+    def _held(self, path: str, *, by_file: bool) -> Iterator[None]:
         with writing(path):
-            held = locking.acquire(path)
+            held = locking.acquire(path, by_file=by_file)
         try:
             yield
         finally:

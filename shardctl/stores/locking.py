@@ -58,21 +58,23 @@ class Held:
         os.close(self.descriptor)
 
 
-def acquire(path: str) -> Held:
+def acquire(path: str, *, by_file: bool = False) -> Held:
     """Take the lock at `path`.
 
-    Raises LockedError that names the holder, TargetExistsError where the name belongs to anything
-    but a file with no other name, and OSError where the file cannot be created.
+    `by_file`: the file alone is the lock, as where files cannot be locked: some network filesystems
+    keep `flock` for one machine. Raises LockedError that names the holder, TargetExistsError where
+    the name belongs to anything but a file with no other name, and OSError where the file cannot be
+    created.
     """
     for _ in range(_TRIES):
-        held = _acquire(path)
+        held = _acquire(path, by_file=by_file)
         if held is not None:
             _remove_left_over(path + _REMOVING)
             return held
     raise _locked(path, {}, by_file=False)
 
 
-def _acquire(path: str) -> Held | None:
+def _acquire(path: str, *, by_file: bool) -> Held | None:
     """Take the lock; None where its file was removed in between: try again."""
     opened = _open(path)
     if opened is None:
@@ -80,7 +82,7 @@ def _acquire(path: str) -> Held | None:
     descriptor, is_new = opened
     with ExitStack() as on_failure:
         on_failure.callback(os.close, descriptor)
-        by_file = not _flock(path, descriptor)
+        by_file = by_file or not _flock(path, descriptor)
         if by_file and not is_new:
             who = _holder(descriptor)
             if not _has_ended(who):

@@ -20,6 +20,7 @@ from shardctl.stores.capabilities import (
     InMemory,
     KeepsModes,
     KnowsFreeSpace,
+    Leases,
     Locks,
     OpensDirectories,
     ReadOnly,
@@ -50,6 +51,19 @@ def lock(store: Store, path: str) -> AbstractContextManager[None]:
     changed in the target stops it. Say so where `can_lock` is false.
     """
     return store.lock(path) if isinstance(store, Locks) else nullcontext()
+
+
+def lease(store: Store, path: str) -> AbstractContextManager[None]:
+    """Hold a lock file that keeps out processes on other machines too; raises LockedError.
+
+    Without `Leases` nothing is held, as without `Locks`.
+    """
+    return store.lease(path) if isinstance(store, Leases) else nullcontext()
+
+
+def can_lease(store: Store) -> bool:
+    """Whether it shows in the store that a process has ended."""
+    return isinstance(store, Leases)
 
 
 def can_lock(store: Store) -> bool:

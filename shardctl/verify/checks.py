@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.engine.interrupted import unfinished
+from shardctl.engine.interrupted import how_far, unfinished
 from shardctl.errors import StorageError, TargetExistsError
 from shardctl.findings import Finding, Severity, as_finding
 from shardctl.formats.detection import recognise_file
@@ -51,6 +52,11 @@ def leftover(subject: Subject) -> Iterator[Finding]:
     severity: Severity = "warning"
     message = "a run into this directory was interrupted; none of its files has a final name"
     hint = "run the same command again to resume, or add `restart` to start over"
+    # A journal that cannot be read says no more than that it is there.
+    with suppress(StorageError):
+        progress = how_far(subject.store, subject.located.directory)
+        if progress is not None and progress.plan_id is not None:
+            message, hint = f"the directory holds {progress.message}", progress.hint
     if committing:
         severity = "error"
         message = (

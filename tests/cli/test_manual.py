@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     call_cli("split", "model.safetensors", "sharded", "--num-shards", 2)
     call_cli("merge", "sharded", "old/pytorch_model.bin")
+    with (tmp_path / "plan.json").open("w") as plan, redirect_stdout(plan):
+        call_cli("split", "model", "out", "--dry-run", "--json")
     return tmp_path
 
 

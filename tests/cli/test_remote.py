@@ -260,6 +260,27 @@ def test_nothing_is_written_to_a_url(repository: Path, tmp_path: Path) -> None:
     assert "only read" in failed.stderr
 
 
+def test_a_plan_of_a_url_is_applied(server: WebServer, repository: Path, tmp_path: Path) -> None:
+    """A plan that was made of a URL holds no credential, and is applied by parts to it, or to the
+    directory of the same files.
+    """
+    assert server.hub is not None
+    run_cli("split", repository / "org" / "model", tmp_path / "expected", "--num-shards", "3")
+    arguments = ("split", "hf://org/model", tmp_path / "target", "--num-shards", "3")
+    plan = tmp_path / "plan.json"
+    plan.write_text(run_cli(*arguments, "--dry-run", "--json").stdout)
+    assert SECRET not in plan.read_text()
+    for number in (1, 2):
+        server.hub.forget()
+        run_cli("apply", plan, "--part", f"{number}/2")
+        assert server.hub.nbytes < (SHARDS + 2) * 100_000 + SHARDS * LARGE
+    run_cli("apply", plan, "--commit")
+    assert contents(tmp_path / "target") == contents(tmp_path / "expected")
+    local = ("--source", repository / "org" / "model", "--target", tmp_path / "local")
+    run_cli("apply", plan, *local)
+    assert contents(tmp_path / "local") == contents(tmp_path / "expected")
+
+
 @pytest.mark.parametrize("source", ["hf://org/model", "web"])
 def test_no_secret_is_written_anywhere(server: WebServer, tmp_path: Path, source: str) -> None:
     """Neither outputs nor files, those of a run that was cut off included, have a credential."""

@@ -207,6 +207,25 @@ def test_what_diff_prints(checkpoints: dict[str, Path], document: Document) -> N
     assert document("diff", "diff", single, single, *renamed, code=1)["changes"]
 
 
+def test_a_plan_that_is_applied(
+    checkpoints: dict[str, Path], document: Document, tmp_path: Path
+) -> None:
+    """A part, the commit and a plan that is applied whole each fit their schema."""
+    planned = document(
+        "plan", "split", checkpoints["single"], tmp_path / "out", "--num-shards=2", "--dry-run"
+    )
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(planned))
+    part = document("apply", "apply", plan, "--part", "1/2")
+    assert (part["part"], part["complete"]) == ({"number": 1, "of": 2}, False)
+    assert sorted(shard["state"] for shard in part["shards"]) == ["missing", "written"]
+    assert document("apply", "apply", plan, "--part", "2/2")["complete"]
+    committed = document("writer", "apply", plan, "--commit")
+    assert (committed["command"], committed["done"]) == ("apply", True)
+    assert committed["plan_id"] == planned["plan_id"] == part["plan_id"]
+    assert document("writer", "apply", plan)["up_to_date"]
+
+
 def test_limits_in_a_plan(checkpoints: dict[str, Path], document: Document, tmp_path: Path) -> None:
     """Every way to limit shards and to choose tensors, a variant, and a tensor over the limit fit
     the plan's schema.

@@ -196,6 +196,36 @@ def test_a_refused_target_says_what_a_program_can_do(source: Path, tmp_path: Pat
     assert read_tensors(tmp_path / "target") == TENSORS
 
 
+def test_a_plan_is_saved_and_applied(source: Path, tmp_path: Path) -> None:
+    """A saved plan gives the files of `write`, whole and by parts, and asks again what to
+    replace.
+    """
+    expected = shardctl.write(source, tmp_path / "expected", num_shards=3, record=False)
+    saved = tmp_path / "plan.json"
+    found = shardctl.plan(source, tmp_path / "target", num_shards=3, save=saved)
+    assert found.id == expected.plan.id
+    written = shardctl.apply(saved, record=False)
+    assert not written.up_to_date
+    assert read_tensors(tmp_path / "target") == read_tensors(tmp_path / "expected")
+    assert shardctl.apply(saved, record=False).up_to_date
+    parts = tmp_path / "parts"
+    with pytest.raises(shardctl.TargetError, match="missing"):
+        shardctl.apply(saved, target=parts, commit=True)
+    missing = [len(shardctl.apply_part(saved, n, 3, target=parts).missing) for n in (1, 2, 3)]
+    assert missing == [2, 1, 0]
+    assert len(shardctl.apply_part(saved, 1, 1, target=parts).kept) == 3
+    assert shardctl.apply(saved, target=parts, commit=True).path.startswith(str(parts))
+    assert shardctl.apply_part(saved, 1, 1, target=parts).missing == ()
+    shardctl.write(source, tmp_path / "other", num_shards=2, record=False)
+    with pytest.raises(shardctl.TargetExistsError):
+        shardctl.apply(saved, target=tmp_path / "other")
+    shardctl.apply(saved, source=source, target=tmp_path / "other", replace="same")
+    assert read_tensors(tmp_path / "other") == read_tensors(tmp_path / "expected")
+    for number, count in ((0, 1), (2, 1)):
+        with pytest.raises(shardctl.UsageError):
+            shardctl.apply_part(saved, number, count)
+
+
 def test_every_option_has_a_keyword() -> None:
     """What a command can be asked for, a program can ask for."""
     limits = {"max_shard_size", "num_shards", "single", "strict_size"}
@@ -203,7 +233,8 @@ def test_every_option_has_a_keyword() -> None:
     options = {field.name for field in fields(WriteOptions)}
     keywords = set(get_type_hints(WriteKeywords))
     assert keywords >= limits | parts | {"name"}
-    whole = {"limits", "stem", "selection", "conversion"}
+    # Only a plan file says the block of a reflink layout: no user chooses it.
+    whole = {"limits", "stem", "selection", "conversion", "block"}
     assert keywords - limits - parts - {"name"} == options - whole
     assert options_from({}) == WriteOptions(limits=None)
 

@@ -46,6 +46,7 @@ LAYERS = (
     "view",
     "report",
     "api",
+    "plans",
     "torch",  # what the extra of that name adds
     "testing",  # for those who add a store or a format; the package never imports it
     "",  # the public API: shardctl/__init__.py
@@ -56,6 +57,7 @@ LAYERS = (
 #: The public API.
 PUBLIC = {
     *("__version__", "inspect", "diff", "verify", "plan", "write", "reindex", "components"),
+    *("apply", "apply_part", "PartDone"),
     *("Coverage", "Finding", "Inspection", "Plan", "Receipt", "Reindexed", "Shard", "Verdict"),
     *("WriteOptions", "Written", "Observer", "Silent", "SelectionKeywords", "WriteKeywords"),
     *("Conversion", "ExpertRule", "Experts", "Limits", "Selection"),
@@ -95,7 +97,18 @@ REACHING_OUT = {
     "mmap",
     "fcntl",
 }
-REACHING_LAYERS = {"stores", "verify", "commands", "report", "api", "torch", "cli", "__main__", ""}
+REACHING_LAYERS = {
+    "stores",
+    "verify",
+    "commands",
+    "report",
+    "api",
+    "plans",
+    "torch",
+    "cli",
+    "__main__",
+    "",
+}
 
 
 def modules() -> dict[str, Path]:

@@ -20,6 +20,7 @@ from shardctl.stores.capabilities import (
     FollowsLinks,
     KeepsModes,
     KnowsFreeSpace,
+    Leases,
     Locks,
     OpensDirectories,
     RemovesDirectories,
@@ -52,6 +53,36 @@ class AppendsSuite(StoreFixtures):
         with store.open(path) as reader:
             store.append(path, b"more")
             assert reader.current() != reader.version
+
+
+class LeasesSuite(StoreFixtures):
+    """The promises of `Leases`."""
+
+    capability: ClassVar[type] = Leases
+
+    def test_lease_is_held_alone(self, store: Store, root: str) -> None:
+        """A lease has one holder at a time; afterwards its file is gone and others can take it."""
+        assert isinstance(store, Leases)
+        path = store.join(root, "lease")
+        for _ in range(2):
+            with store.lease(path):
+                with pytest.raises(LockedError) as caught, store.lease(path):
+                    pass
+                assert caught.value.file == path
+                assert store.kind(path) == "file"
+            assert store.kind(path) is None
+
+    def test_a_lease_is_its_file(self, store: Store, root: str) -> None:
+        """A file that no known process has left is held, whatever the system's locks say."""
+        assert isinstance(store, Leases)
+        path = store.join(root, "lease")
+        with store.create(path, 0):
+            pass
+        with pytest.raises(LockedError), store.lease(path):
+            pass
+        store.remove(path)
+        with store.lease(path):
+            pass
 
 
 class LocksSuite(StoreFixtures):

@@ -1,0 +1,130 @@
+"""`apply`: carry out a plan that was saved."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shardctl.cli import apply_options as a
+from shardctl.cli import options as o
+from shardctl.cli import writer_options as w
+from shardctl.cli.exits import log, write_stdout
+from shardctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shardctl.cli.writing import Running
+    from shardctl.commands.work import Work
+    from shardctl.engine.receipts import Receipt
+    from shardctl.planning.plan_file import PlannedRun
+    from shardctl.stores.base import Store
+
+
+def apply(
+    plan: a.PlanPath,
+    source: a.Source = None,
+    target: a.Target = None,
+    part: a.Part = None,
+    commit: a.Commit = False,
+    replace: w.Replace = False,
+    replace_companions: w.ReplaceCompanions = False,
+    replace_all: w.ReplaceAll = False,
+    restart: a.Restart = False,
+    record: w.Record = True,
+    jobs: o.Jobs = None,
+    json: o.Json = False,
+    report: o.Report = None,
+    progress: o.Progress = o.ProgressName.auto,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Write what a saved plan says, on any machine.
+
+    Example: shardctl apply plan.json --target out/
+    """
+    from shardctl.cli import render
+    from shardctl.cli.process import held
+    from shardctl.cli.reporting import Reporter
+    from shardctl.cli.writing import Running, carry_out
+    from shardctl.commands.planned import prepare_planned, read_plan_file
+    from shardctl.commands.records import records as records_of_user
+    from shardctl.commands.sharing import commit as commit_parts
+    from shardctl.commands.sharing import refuse_pipeline, write_whole
+    from shardctl.commands.write import write
+    from shardctl.stores.registry import open_store, open_together
+
+    if part is not None and commit:
+        raise UsageError(
+            "--part and --commit cannot be used together",
+            hint="commit when all parts have ended",
+        )
+    planned = read_plan_file(*open_store(plan))
+    source_store, sources = open_together(source or planned.sources)
+    target_store, directory = open_store(planned.target if target is None else target)
+    reporter = Reporter(report)
+    records = records_of_user(keep=record)
+    work = prepare_planned(
+        planned,
+        source_store,
+        sources,
+        target_store,
+        directory,
+        planned.options_for(
+            "all" if replace_all else "same" if replace else "nothing",
+            replace_companions=replace_companions,
+        ),
+        records=records,
+        hold=held,
+    )
+    for note in work.notes:
+        log(f"note: {note}", quiet=quiet)
+    for detail in render.details(work) if verbose else ():
+        log(detail, quiet=quiet)
+    how = Running(
+        jobs=jobs, restart=restart, progress=progress, json=json, quiet=quiet, verbose=verbose
+    )
+    if part is not None or commit:
+        refuse_pipeline(work)
+    if part is not None and not work.up_to_date:
+        _write_part(part, planned.runs[""], work, source_store, target_store, how)
+        reporter.plan(work)
+        return
+    writer: Callable[..., tuple[Receipt, ...]] = write
+    if work.pipeline is None:
+        writer = partial(commit_parts if commit else write_whole, planned=planned.runs[""])
+    carry_out("apply", work, source_store, target_store, records, reporter, how, writer)
+
+
+def _write_part(
+    part: str,
+    planned: PlannedRun,
+    work: Work,
+    source_store: Store,
+    target_store: Store,
+    how: Running,
+) -> None:
+    """Write one part, and say what is done and what is missing."""
+    from shardctl.cli import part_lines, render
+    from shardctl.cli.progress import observers as showing
+    from shardctl.cli.traffic import log_traffic
+    from shardctl.commands.documents import dump, part_document
+    from shardctl.commands.sharing import Share, write_share
+    from shardctl.engine.run import RunOptions
+    from shardctl.streams.pool import default_jobs
+
+    prepared, share = work.parts[0].prepared, Share(*map(int, part.split("/")))
+    options = RunOptions(how.jobs or default_jobs(), restart=how.restart)
+    with showing.shown(how.progress, quiet=how.quiet) as observer:
+        done = write_share(
+            source_store, target_store, prepared, share, options, observer, planned=planned
+        )
+    for line in part_lines.summary(share, prepared, done):
+        log(line, quiet=how.quiet)
+    log_traffic(source_store, quiet=how.quiet)
+    for note in render.accepted({"": done.written}):
+        log(f"note: {note}", quiet=how.quiet)
+    if how.json:
+        write_stdout(dump(part_document(share, prepared, done)))
+    else:
+        write_stdout(part_lines.rows(prepared, done))

@@ -1,0 +1,93 @@
+"""Parts of a plan give the bytes of one run: in any order and number, lost and repeated."""
+
+from __future__ import annotations
+
+import json
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shardctl.commands.documents import dump
+from shardctl.commands.plan_document import plan_document
+from shardctl.commands.planned import prepare_planned
+from shardctl.commands.prepared import Prepared
+from shardctl.commands.sharing import Share, commit, write_share
+from shardctl.commands.work import prepare_all
+from shardctl.commands.write import write
+from shardctl.engine.records import NoRecords
+from shardctl.engine.run import RunOptions
+from shardctl.engine.shared import PartDone
+from shardctl.planning.plan_file import parse_plan_file
+from shardctl.planning.request import Limits, WriteOptions
+from shardctl.streams.progress import Silent
+from shardctl.testing.memory import MemoryStore
+from tests.support.memory_checkpoints import put, weights
+from tests.support.pipelines import tree
+
+ONE = RunOptions(jobs=1)
+
+
+@st.composite
+def options(draw: st.DrawFn) -> WriteOptions:
+    """Options by which the shards and their bytes differ."""
+    limits = draw(
+        st.one_of(
+            st.integers(1, 6).map(lambda count: Limits(num_shards=count)),
+            st.integers(1, 400).map(lambda size: Limits(max_shard_bytes=size)),
+            st.just(Limits()),
+        )
+    )
+    return WriteOptions(
+        limits=limits,
+        format=draw(st.sampled_from([None, "safetensors", "bin"])),
+        order=draw(st.sampled_from(["source", "natural"])),
+        layout=draw(st.sampled_from(["auto", "reflink"])),
+        checksums=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 300), min_size=6, max_size=12),
+    asked=options(),
+    count=st.integers(1, 5),
+    order=st.lists(st.integers(1, 5), max_size=6),
+    chance=st.randoms(use_true_random=False),
+)
+def test_parts_are_one_run(
+    sizes: list[int], asked: WriteOptions, count: int, order: list[int], chance: random.Random
+) -> None:
+    """Whatever is asked for, and whatever gets lost between parts, a plan that is read back and
+    carried out by parts gives the files of one run, and leaves nothing else.
+    """
+    store = MemoryStore()
+    tensors = {f"l.{n}.w": bytes([n]) * size for n, size in enumerate(sizes)}
+    put(store, "m/model.safetensors", weights(tensors))
+    put(store, "m/config.json", b"{}")
+    expected = prepare_all(store, "m", store, "expected", asked, finish=True)
+    write(store, store, expected.parts[0].prepared, ONE, Silent())
+    planned = prepare_all(store, "m", store, "t", asked, finish=False)
+    document = "".join(dump(plan_document("split", planned, store, store)))
+    assert json.loads(document)["plan_id"] == expected.parts[0].prepared.plan.id
+    saved = parse_plan_file(document.encode(), "plan.json")
+    run = saved.runs[""]
+
+    def prepared() -> Prepared:
+        work = prepare_planned(saved, store, ["m"], store, "t", saved.options, records=NoRecords())
+        return work.parts[0].prepared
+
+    def part(number: int) -> PartDone:
+        return write_share(
+            store, store, prepared(), Share(number, count), ONE, Silent(), planned=run
+        )
+
+    for number in (number for number in order if number <= count):
+        part(number)
+        for entry in store.list("t/.shardctl/files"):
+            if chance.random() < 0.3:
+                store.remove(f"t/.shardctl/files/{entry.name}")
+    done = [part(number) for number in range(1, count + 1)]
+    assert done[-1].missing == ()
+    commit(store, store, prepared(), ONE, Silent(), planned=run)
+    assert tree(store, "t") == tree(store, "expected")
