@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from shardctl.engine.interrupted import half_replaced
-from shardctl.engine.journal import Journal, RunIdentity
+from shardctl.engine.journal import RunIdentity
 from shardctl.errors import InputError, TargetExistsError
 from shardctl.formats.registry import all_suffixes
 from shardctl.model import Version
 from shardctl.naming import is_training_state, is_weights_or_index
 from shardctl.stores.base import Entry, Store
+from shardctl.stores.optional import forget
 from shardctl.stores.paths import below
 
 
@@ -51,6 +53,7 @@ class Surroundings:
 
     def changed(self, target: Store, directory: str) -> list[str]:
         """Return the names that are new, gone, or of another version now."""
+        forget(target)
         now = Surroundings.of(target, directory, self.names, weights=self.weights).files
         absent = object()
         return sorted(
@@ -86,8 +89,21 @@ def refuse_changed(target: Store, directory: str, planned_for: Surroundings) -> 
         )
 
 
+class Unfinished(Protocol):
+    """What is known of an unfinished run. `home` is the path of the directory of its state."""
+
+    @property
+    def home(self) -> str: ...
+
+    def has_commit(self) -> bool:
+        """Whether its commit was begun."""
+
+    def identity(self) -> RunIdentity | None:
+        """Return which run it is; None where there is none."""
+
+
 def refuse_foreign(
-    directory: str, identity: RunIdentity, journal: Journal, *, restart: bool
+    directory: str, identity: RunIdentity, journal: Unfinished, *, restart: bool
 ) -> None:
     """Raise TargetExistsError where the journal is another run's. Nothing of it is touched then.
 
@@ -102,5 +118,5 @@ def refuse_foreign(
             f"'{directory}' holds an unfinished run {earlier.differences(identity)}",
             hint="run the earlier command again to finish it, or add `restart` to discard it",
             code="half-done",
-            file=journal.staging.own.path,
+            file=journal.home,
         )

@@ -82,7 +82,7 @@ class Receipts:
             self._store.append(self._lines, _line(Noted(receipt, seen)))
             return
         self._store.make_directory(self._each)
-        path = self._store.join(self._each, _own_name(receipt.filename))
+        path = self._store.join(self._each, own_name(receipt.filename))
         self._store.remove(path)
         write_new(self._store, path, _text(Noted(receipt, seen)))
         sync_directory(self._store, self._each)
@@ -96,7 +96,7 @@ class Receipts:
             lines = b"".join(_line(noted) for name, noted in every.items() if name in names)
             put(self._store, self._staging, LINES, lines)
             return
-        kept = set(map(_own_name, names))
+        kept = set(map(own_name, names))
         for name in self._names():
             if name not in kept:
                 self._store.remove(self._store.join(self._each, name))
@@ -126,7 +126,7 @@ class Receipts:
             return reader.read(0, min(reader.version.size, MAX_JOURNAL_BYTES))
 
 
-def _own_name(filename: str) -> str:
+def own_name(filename: str) -> str:
     """Return the name of a receipt's own file, without the slashes of the file that it is for."""
     return filename.replace("%", "%25").replace("/", "%2F")
 

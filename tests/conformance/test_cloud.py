@@ -19,9 +19,11 @@ import pytest
 from shardctl.errors import MissingError, ShardctlError, StorageError, UsageError
 from shardctl.stores.base import Store
 from shardctl.stores.registry import open_store
+from shardctl.testing.suites.capabilities import LocksSuite
 from shardctl.testing.suites.fixtures import DATA, Fill
-from shardctl.testing.suites.reading import ReadableStoreSuite
-from shardctl.testing.suites.remote import ReadOnlySuite, RemoteSuite
+from shardctl.testing.suites.remote import RemoteSuite
+from shardctl.testing.suites.stores import StoreSuite
+from shardctl.testing.suites.uploads import CopiesPartsSuite, UploadsSuite
 from tests.support.web_server import Fault, WebServer, web
 
 pytestmark = pytest.mark.skipif(
@@ -80,7 +82,7 @@ def make_bucket(url: str) -> None:
     connection.close()
 
 
-class TestS3Store(ReadableStoreSuite, ReadOnlySuite, RemoteSuite):
+class TestS3Store(StoreSuite, RemoteSuite, LocksSuite, UploadsSuite, CopiesPartsSuite):
     """A bucket of a server of moto."""
 
     @pytest.fixture
@@ -114,6 +116,16 @@ class TestS3Store(ReadableStoreSuite, ReadOnlySuite, RemoteSuite):
             return path
 
         return fill
+
+    def test_a_changed_file_is_not_copied(  # type: ignore[override] # see the sentence
+        self, store: Store, path: str, fill: Fill
+    ) -> None:
+        """The server of moto compares no versions; what a run compares before its commit is another
+        one then.
+        """
+        version = store.version(path)
+        fill(path, DATA[::-1])
+        assert store.version(path) != version
 
     def test_a_missing_bucket(self, s3: str, settings: pytest.MonkeyPatch) -> None:
         """A bucket that does not exist is a missing input."""

@@ -1,0 +1,181 @@
+"""Carry out a job in an object store: lock, check, upload, complete all uploads, the index last.
+
+Until the commit no file appears. From the commit on the run goes only forward, and the next run
+finishes it (`engine.uploads.commit`). See `engine.uploads.journal` for what is kept in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+from shardctl.checksums import CHECKSUMS, edit_checksums
+from shardctl.engine import crew
+from shardctl.engine.guards import refuse_changed, refuse_foreign
+from shardctl.engine.records import RunRecord
+from shardctl.engine.resume import is_of_sources
+from shardctl.engine.run import Done, Job, RunOptions
+from shardctl.engine.sources import source_changed
+from shardctl.engine.task import ShardTask
+from shardctl.engine.uploads.commit import carry_out, plan_commit
+from shardctl.engine.uploads.journal import UploadJournal
+from shardctl.engine.uploads.send import Sent, send
+from shardctl.errors import MissingError, ShardctlError
+from shardctl.layout import LayoutBuilder
+from shardctl.stores.base import Store
+from shardctl.stores.optional import lock
+from shardctl.stores.uploads import UploadStore
+from shardctl.streams.pool import Workers
+from shardctl.streams.progress import Observer, no_tick
+
+
+def execute(
+    job: Job,
+    source: Store,
+    target: UploadStore,
+    options: RunOptions,
+    executor: Callable[[int], Workers],
+    observe: Observer,
+    keep: Callable[[RunRecord], object] | None = None,
+) -> Done:
+    """Upload the files of a job and let them appear.
+
+    `executor` makes workers for so many files at once. Raises LockedError, TargetExistsError (an
+    unfinished run of another plan, a target that changed), StorageError, SourceChangedError or
+    FormatError; then no file has appeared or gone, unless the commit had begun, which the next run
+    finishes.
+    """
+    journal = UploadJournal(target, job.directory)
+    with ExitStack() as held, lock(target, journal.lock):
+        target.forget()
+        return _Run(job, source, journal, options, observe, keep, held).go(executor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run, from the moment when it holds the lock.
+
+    `held` is left when it has released the lock.
+    """
+
+    job: Job
+    source: Store
+    journal: UploadJournal
+    options: RunOptions
+    observe: Observer
+    keep: Callable[[RunRecord], object] | None
+    held: ExitStack
+
+    def go(self, executor: Callable[[int], Workers]) -> Done:
+        """Upload the files and commit them."""
+        job, journal = self.job, self.journal
+        refuse_foreign(job.directory, job.identity, journal, restart=self.options.restart)
+        try:
+            refuse_changed(journal.store, job.directory, job.surroundings)
+            sent = self._upload(executor)
+            new, removed = [task.filename for task in job.tasks], set(job.superseded)
+            if job.checksums is not None:
+                removed.add(CHECKSUMS)
+                sums = self._checksums(job.checksums, sent)
+                if sums is not None:
+                    sent[CHECKSUMS] = sums
+                    new.insert(0, CHECKSUMS)
+            commit = plan_commit(job.identity, journal, new, removed, job.replaced_source)
+            # After the files were looked at: what changes from here on is not what was seen.
+            refuse_changed(journal.store, job.directory, job.surroundings)
+            self.observe.committing()
+            self.held.enter_context(self.options.hold())
+            record = carry_out(journal, commit, sent, self.keep)
+            return Done(tuple(sent[task.filename].receipt for task in job.tasks), record)
+        except BaseException:
+            _tidy(journal)
+            raise
+
+    def _upload(self, executor: Callable[[int], Workers]) -> dict[str, Sent]:
+        """Upload every file; return them by name."""
+        tasks, observe, journal = self.job.tasks, self.observe, self.journal
+        done: dict[str, Sent] = {}
+        if self.options.restart or journal.identity() is None:
+            journal.end()
+        else:
+            done = self._resumed()
+            journal.keep(done.keys())
+        journal.begin(self.job.identity, [*(task.filename for task in tasks), CHECKSUMS])
+        sizes = {task.filename: task.layout.nbytes for task in tasks}
+        observe.start(sum(sizes.values()), sizes)
+        for name, each in done.items():
+            observe.finished(name, each.receipt.nbytes, kept=True)
+
+        def accept(sent: Sent) -> None:
+            journal.add(sent)
+            done[sent.receipt.filename] = sent
+            observe.finished(sent.receipt.filename, sent.receipt.nbytes, kept=False)
+
+        todo = [task for task in tasks if task.filename not in done]
+        jobs = self.options.jobs
+        crew.carry_out(todo, send, self.source, journal.store, executor(jobs), observe, accept)
+        for path, version in self.job.sources.items():
+            if self.source.version(path) != version:
+                raise source_changed(path)
+        return done
+
+    def _resumed(self) -> dict[str, Sent]:
+        """Return the uploads of an interrupted run that can be completed, by file name."""
+        if self.job.compare_kept:
+            return {}  # what is uploaded cannot be read, and so not be compared
+        found = self.journal.receipts()
+        kept = {
+            task.filename: found[task.filename]
+            for task in self.job.tasks
+            if task.filename in found and self._is_whole(task, found[task.filename])
+        }
+        tasks = {task.filename: task for task in self.job.tasks}
+        if not all(
+            is_of_sources(each.receipt, tasks[name], self.source) for name, each in kept.items()
+        ):
+            # The sources were written since, though their versions do not show it.
+            return {}
+        return kept
+
+    def _is_whole(self, task: ShardTask, sent: Sent) -> bool:
+        """Whether an upload has all the parts that were noted, and is what the task asks for."""
+        receipt = sent.receipt
+        if receipt.nbytes != task.layout.nbytes or (receipt.damaged and not task.accept_damage):
+            return False
+        if task.digest and receipt.sha256 is None:
+            return False
+        try:
+            parts = self.journal.store.sent_parts(sent.upload)
+        except MissingError:
+            return False
+        return parts == sent.parts and sum(part.nbytes for part in parts) == receipt.nbytes
+
+    def _checksums(self, kept: bytes, sent: Mapping[str, Sent]) -> Sent | None:
+        """Upload `SHA256SUMS` where it will have lines."""
+        every = [each.receipt for each in sent.values()]
+        taken = {receipt.filename: receipt.sha256 for receipt in every if receipt.sha256}
+        data = edit_checksums(kept, (), taken)
+        if not data:
+            return None
+        layout = LayoutBuilder()
+        layout.literal(data)
+        task = ShardTask(CHECKSUMS, self.journal.final(CHECKSUMS), layout.build(), {})
+        done = send(task, self.source, self.journal.store, no_tick)
+        self.journal.add(done)
+        return done
+
+
+def _tidy(journal: UploadJournal) -> None:
+    """After a failure or a signal: abort what is not uploaded whole, and keep the rest.
+
+    Where nothing is, no trace is left. A commit that has begun stays: the next run finishes it.
+    """
+    with suppress(ShardctlError):
+        if journal.has_commit():
+            return
+        kept = journal.receipts() if journal.identity() is not None else {}
+        if kept:
+            journal.keep(kept.keys())
+        else:
+            journal.end()
