@@ -39,7 +39,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
     from shardctl.cli.process import after, held
     from shardctl.cli.progress import observers as progress
     from shardctl.cli.reporting import Reporter
-    from shardctl.cli.traffic import log_traffic
+    from shardctl.cli.traffic import log_traffic, network
     from shardctl.commands.records import records as records_of_user
     from shardctl.commands.work import prepare_all, refuse_unfinished
     from shardctl.commands.write import write
@@ -72,7 +72,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
     for detail in render.details(work) if arguments.verbose else ():
         log(detail, quiet=arguments.quiet)
     if arguments.dry_run:
-        log_traffic(source_store, quiet=arguments.quiet)
+        log_traffic(source_store, target_store, quiet=arguments.quiet)
         report.plan(work)
         if arguments.json:
             write_stdout(
@@ -102,12 +102,14 @@ def _write(name: str, arguments: WriterArguments) -> None:
             else "up to date"
         )
         log(summary, quiet=arguments.quiet)
-        log_traffic(source_store, quiet=arguments.quiet)
+        log_traffic(source_store, target_store, quiet=arguments.quiet)
         for note in render.accepted(written):
             log(f"note: {note}", quiet=arguments.quiet)
         report.plan(work)
         if arguments.json:
-            write_stdout(documents.dump(documents.writing(name, work, target_store, written)))
+            document = documents.writing(name, work, target_store, written)
+            moved = network(source_store, target_store)
+            write_stdout(documents.dump({**document, **moved}))
         else:
             write_stdout(result + "\n")
 

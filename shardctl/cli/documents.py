@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shardctl.planning.plan import LAYOUT_VERSION
 from shardctl.planning.request import options_of
 from shardctl.stores.base import Copied
+from shardctl.stores.uploads import has_uploads
 
 if TYPE_CHECKING:
     from shardctl.commands.diff import Difference
@@ -228,7 +229,12 @@ def _writing(
             for shard in plan.shards
         ],
         "oversize": list(plan.oversize),
-        "copied": {"kernel": copied.kernel, "shared": copied.shared, "buffered": copied.buffered},
+        "copied": {
+            "kernel": copied.kernel,
+            "shared": copied.shared,
+            "buffered": copied.buffered,
+            **({"server": copied.server} if has_uploads(target_store) else {}),
+        },
         "companions": list(prepared.companions),
         "superseded": list(prepared.changes.superseded),
         "not_carried": _not_carried(prepared.not_carried),

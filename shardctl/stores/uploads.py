@@ -20,7 +20,8 @@ from shardctl.stores.base import Store
 class PartLimits:
     """What the parts of one upload may be: their sizes in bytes, and their number.
 
-    The last part may be smaller than `least`.
+    The last part may be smaller than `least`. A server copies ranges only of files that are larger
+    than that.
     """
 
     least: int

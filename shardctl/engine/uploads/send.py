@@ -20,7 +20,7 @@ from shardctl.engine.task import ShardTask, copied_checks
 from shardctl.engine.uploads.contents import contents
 from shardctl.engine.uploads.parts import PlannedPart, plan_parts
 from shardctl.errors import ShardctlError
-from shardctl.layout import Layout
+from shardctl.layout import Copy, Layout
 from shardctl.model import Extent
 from shardctl.stores.base import Copied, Store
 from shardctl.stores.uploads import CopiesParts, SentPart, Upload, UploadStore
@@ -130,8 +130,14 @@ def _reachable(task: ShardTask, source: Store, target: UploadStore) -> Callable[
     """Return which copies, by number, the server can make: bytes that need not be seen here."""
     if task.digest or not isinstance(target, CopiesParts) or not target.can_copy_from(source):
         return lambda _: False
-    seen = _seen(task.layout)
-    return lambda number: number not in seen
+    seen, least = _seen(task.layout), target.part_limits.least
+
+    def is_copied(number: int) -> bool:
+        piece = task.layout.pieces[number]
+        large = isinstance(piece, Copy) and task.sources[piece.extent.path].size > least
+        return large and number not in seen
+
+    return is_copied
 
 
 def _seen(layout: Layout) -> frozenset[int]:

@@ -96,8 +96,11 @@ class S3Service:
             if self._client is None:
                 with needed("botocore", "cloud", path):
                     import botocore.session  # noqa: PLC0415 - when a URL asks for it
-                with _asking(path):
-                    self._client = self._made(botocore.session.Session())
+                try:
+                    with _asking(path):
+                        self._client = self._made(botocore.session.Session())
+                except ValueError:  # an address that is not one
+                    raise _configuration(path) from None
             return self._client
 
     def _made(self, session: Any) -> Any:
@@ -146,7 +149,7 @@ def _failed(path: str, error: Any) -> Exception:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return _refused(path, code, status)
-    if isinstance(error, exceptions.HTTPClientError):
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return TransientError("the connection to the object store failed")
     credentials = (
         exceptions.NoCredentialsError,
@@ -157,9 +160,7 @@ def _failed(path: str, error: Any) -> Exception:
     )
     if isinstance(error, credentials):
         return _storage(path, "no credentials are found", _ACCESS)
-    return _storage(
-        path, "its configuration is invalid", "check the URL and the configuration of the cloud"
-    )
+    return _configuration(path)
 
 
 def _refused(path: str, code: str, status: int | None) -> Exception:
@@ -182,6 +183,12 @@ def _refused(path: str, code: str, status: int | None) -> Exception:
         what = f"the object store answers {status}" + (f" ({code})" if code.isalnum() else "")
         found = _storage(path, what, "see the log of the object store for the reason")
     return found
+
+
+def _configuration(path: str) -> StorageError:
+    return _storage(
+        path, "its configuration is invalid", "check the URL and the configuration of the cloud"
+    )
 
 
 def _storage(path: str, what: str, hint: str) -> StorageError:
