@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from shardctl.cli.exits import log
 from shardctl.sizes import format_size
@@ -13,10 +13,7 @@ from shardctl.text import plural
 
 def total(*stores: Store | None) -> Traffic | None:
     """Return what all stores across a network were asked for; None where none is across one."""
-    counts: list[Traffic] = []
-    for store in {id(store): store for store in stores}.values():
-        if isinstance(store, Remote):
-            counts.append(store.traffic())
+    counts = list(_counts(stores))
     if not counts:
         return None
     return Traffic(
@@ -25,6 +22,12 @@ def total(*stores: Store | None) -> Traffic | None:
         sum(each.sent for each in counts),
         sum(each.copied for each in counts),
     )
+
+
+def _counts(stores: Iterable[Store | None]) -> Iterator[Traffic]:
+    for store in {id(store): store for store in stores}.values():
+        if isinstance(store, Remote):
+            yield store.traffic()
 
 
 def traffic(*stores: Store | None) -> Iterator[str]:

@@ -28,8 +28,8 @@ from shardctl.stores.uploads import PartLimits, SentPart, Upload
 #: Bytes of the largest object or range that is copied by one request.
 _MOST_COPIED = 5 * 1024**3
 LIMITS = PartLimits(least=5 * 1024**2, most=_MOST_COPIED, count=10_000)
-#: The name of the token in an object's metadata (`x-amz-meta-shardctl-upload`).
-_TOKEN = "shardctl-upload"  # noqa: S105 - no secret
+#: The name of the token in an object's metadata (`x-amz-meta-shardctl`).
+_TOKEN = "shardctl"  # noqa: S105 - no secret
 
 
 class S3Uploads:

@@ -96,7 +96,7 @@ def test_requests_are_counted(server: Answers) -> None:
 def test_answers_that_a_caller_expects(
     server: Answers, status: int, code: str, kind: type[Exception]
 ) -> None:
-    """They have exceptions of their own, and are not tried again."""
+    """Each has its exception, and is not tried again."""
     server.status, server.code = status, code
     with pytest.raises(kind):
         put(S3Service("bucket", QUICK))
