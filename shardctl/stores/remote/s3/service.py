@@ -21,8 +21,6 @@ from shardctl.stores.remote.retry import Patience, retried
 
 Result = TypeVar("Result")
 
-#: How often botocore tries a request; then `retry` goes on.
-_TRIES = 3
 #: Seconds without a byte after which a request has failed: the server may take long to put the
 #: parts of a large upload together, or to copy one.
 _TIMEOUT = 120
@@ -31,7 +29,7 @@ _CONNECTIONS = 64
 #: Codes of errors, of the API reference of Amazon S3, "Error responses".
 _UNMET = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
 _ABSENT = frozenset({"NoSuchUpload", "NoSuchKey", "NotFound", "404"})
-_UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed"})
+_UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed", "InvalidRequest"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _BUSY = frozenset({"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable"})
 _ACCESS = (
@@ -41,16 +39,28 @@ _ACCESS = (
 )
 
 
-class UnmetError(Exception):
+class UnmetError(StorageError):
     """A condition of a request does not hold."""
 
 
-class AbsentError(Exception):
+class AbsentError(StorageError):
     """An object or an upload does not exist."""
 
 
-class UnsupportedError(Exception):
-    """The server does not know a kind of request, or refuses it as such."""
+class UnsupportedError(StorageError):
+    """The server does not know a kind of request, or does not take it in this case."""
+
+
+class DeniedError(StorageError):
+    """The account may not do this."""
+
+
+#: What a caller expects, by the codes and the statuses of its answers.
+_KINDS: tuple[tuple[type[StorageError], frozenset[str], tuple[int, ...]], ...] = (
+    (UnmetError, _UNMET, (412,)),
+    (AbsentError, _ABSENT, ()),
+    (UnsupportedError, _UNKNOWN, (405, 501)),
+)
 
 
 @dataclass
@@ -75,7 +85,7 @@ class S3Service:
         """Make a request about the object at `path`, again where it fails for a moment.
 
         `operation` is a method of botocore's client; bucket and key are added. Raises
-        UnmetError, AbsentError, UnsupportedError and StorageError.
+        UnmetError, AbsentError, UnsupportedError, DeniedError, and StorageError for anything else.
         """
 
         def ask() -> Mapping[str, Any]:
@@ -83,7 +93,7 @@ class S3Service:
             with _asking(path):
                 return method(Bucket=self.bucket, **parameters)
 
-        return retried(path, self.patience, ask)
+        return retried(path, self.patience, ask, "written")
 
     def count(self, *, sent: int = 0, copied: int = 0) -> None:
         """Count bytes of parts."""
@@ -114,7 +124,7 @@ class S3Service:
             # Each part has its MD5; checksums of other kinds are not known to every server.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"total_max_attempts": _TRIES, "mode": "standard"},
+            retries={"total_max_attempts": 1, "mode": "standard"},  # `retry` goes on
             max_pool_connections=_CONNECTIONS,
             read_timeout=_TIMEOUT,
             # As obstore does: a server of one's own rarely has a name for each bucket.
@@ -165,24 +175,19 @@ def _failed(path: str, error: Any) -> Exception:
 
 def _refused(path: str, code: str, status: int | None) -> Exception:
     """Return the error for an answer that is one, by its code, else by its status."""
-    if code in _UNMET or status == 412:
-        found: Exception = UnmetError(code)
-    elif code in _ABSENT:
-        found = AbsentError(code)
-    elif code in _UNKNOWN or status in (405, 501):
-        found = UnsupportedError(code)
-    elif code in _EXPIRED:
-        found = _storage(path, "the session token has expired", "renew it, and run it again")
-    elif code in _BUSY or status in TRANSIENT:
-        found = TransientError(f"the object store answers {status}")
-    elif code == "NoSuchBucket":
-        found = _storage(path, "the bucket does not exist", "make it first, or check its name")
-    elif status in (401, 403):
-        found = _storage(path, "access denied", _ACCESS)
-    else:
-        what = f"the object store answers {status}" + (f" ({code})" if code.isalnum() else "")
-        found = _storage(path, what, "see the log of the object store for the reason")
-    return found
+    if code in _EXPIRED:
+        return _storage(path, "the session token has expired", "renew it, and run it again")
+    if code == "NoSuchBucket":
+        return _storage(path, "the bucket does not exist", "make it first, or check its name")
+    if status in (401, 403):
+        return _storage(path, "access denied", _ACCESS, DeniedError)
+    if code in _BUSY or status in TRANSIENT:
+        return TransientError(f"the object store answers {status}")
+    kind = next(
+        (kind for kind, codes, own in _KINDS if code in codes or status in own), StorageError
+    )
+    what = f"the object store answers {status}" + (f" ({code})" if code.isalnum() else "")
+    return _storage(path, what, "see the log of the object store for the reason", kind)
 
 
 def _configuration(path: str) -> StorageError:
@@ -191,5 +196,7 @@ def _configuration(path: str) -> StorageError:
     )
 
 
-def _storage(path: str, what: str, hint: str) -> StorageError:
-    return StorageError(f"{shown(path)} cannot be written: {what}", hint=hint, file=path)
+def _storage(
+    path: str, what: str, hint: str, kind: type[StorageError] = StorageError
+) -> StorageError:
+    return kind(f"{shown(path)} cannot be written: {what}", hint=hint, file=path)

@@ -19,6 +19,7 @@ from shardctl.stores.faults import shown
 from shardctl.stores.remote.reader import changed
 from shardctl.stores.remote.s3.service import (
     AbsentError,
+    DeniedError,
     S3Service,
     UnmetError,
     UnsupportedError,
@@ -83,15 +84,15 @@ class S3Uploads:
         except UnmetError:
             raise changed(extent.path) from None
         except AbsentError as error:
-            if "Upload" in str(error):
+            if "NoSuchUpload" in error.message:
                 raise _gone(upload) from None
             raise SourceChangedError(
                 f"{shown(extent.path)} is gone",
                 hint="find out which program removed it, and run the same command again",
                 file=extent.path,
             ) from None
-        except UnsupportedError:
-            return None
+        except (UnsupportedError, DeniedError):
+            return None  # it could be read, and is sent then
         self._service.count(copied=extent.length)
         return SentPart(number, extent.length, copied["CopyPartResult"]["ETag"])
 

@@ -13,6 +13,7 @@ from shardctl.errors import StorageError, UsageError
 from shardctl.stores.remote.retry import Patience
 from shardctl.stores.remote.s3.service import (
     AbsentError,
+    DeniedError,
     S3Service,
     UnmetError,
     UnsupportedError,
@@ -30,6 +31,7 @@ class Answers(ThreadingHTTPServer):
     status = 200
     code = ""
     count = 0
+    failures = 1_000
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -41,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
         """Read what is sent, and answer."""
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.count += 1
+        if self.server.count > self.server.failures:
+            self.server.status, self.server.code = 200, ""
         body = f"<Error><Code>{self.server.code}</Code><Message>{SECRET}</Message></Error>"
         data = body.encode() if self.server.code else b""
         self.send_response(self.server.status)
@@ -89,6 +93,8 @@ def test_requests_are_counted(server: Answers) -> None:
         (409, "ConditionalRequestConflict", UnmetError),
         (404, "NoSuchKey", AbsentError),
         (404, "NoSuchUpload", AbsentError),
+        (403, "AccessDenied", DeniedError),
+        (400, "InvalidRequest", UnsupportedError),
         (501, "NotImplemented", UnsupportedError),
         (405, "MethodNotAllowed", UnsupportedError),
     ],
@@ -126,6 +132,14 @@ def test_what_fails_is_named(server: Answers, status: int, code: str, words: str
     while error is not None:
         assert SECRET not in repr((error, error.__dict__))
         error = error.__cause__ or error.__context__ if not error.__suppress_context__ else None
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (429, ""), (500, "InternalError")])
+def test_a_busy_server_is_asked_again(server: Answers, status: int, code: str) -> None:
+    """An answer that may be another in a moment delays a request, and does not fail it."""
+    server.status, server.code, server.failures = status, code, 1
+    put(S3Service("bucket", QUICK))
+    assert server.count == 2
 
 
 @pytest.mark.usefixtures("server")
