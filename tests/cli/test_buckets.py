@@ -18,6 +18,7 @@ import pytest
 
 from shardctl.testing.builders import safetensors_bytes
 from tests.support.program import ROOT, Call, environment, run_cli
+from tests.support.radosgw import needs_radosgw, radosgw
 from tests.support.s3_server import SECRET, SETTINGS, make_bucket, needs_cloud, s3_server
 
 pytestmark = needs_cloud
@@ -28,10 +29,15 @@ TENSORS = 24
 MARKERS = (SECRET, "Signature", "Credential=")
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+SERVERS = {"moto": s3_server, "ceph": radosgw}
+
+
+@pytest.fixture(
+    scope="module", params=["moto", pytest.param("ceph", marks=[needs_radosgw, pytest.mark.slow])]
+)
+def s3(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an S3 server, in another process."""
-    with s3_server(tmp_path_factory.mktemp("moto")) as url:
+    with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as url:
         yield url
 
 

@@ -17,6 +17,7 @@ from shardctl.testing.suites.fixtures import DATA, Fill
 from shardctl.testing.suites.remote import RemoteSuite
 from shardctl.testing.suites.stores import StoreSuite
 from shardctl.testing.suites.uploads import CopiesPartsSuite, UploadsSuite
+from tests.support.radosgw import needs_radosgw, radosgw
 from tests.support.s3_server import SECRET, SETTINGS, make_bucket, needs_cloud, s3_server
 from tests.support.web_server import Fault, WebServer, web
 
@@ -76,7 +77,7 @@ class TestS3Store(StoreSuite, RemoteSuite, LocksSuite, UploadsSuite, CopiesParts
     def test_a_changed_file_is_not_copied(  # type: ignore[override] # see the sentence
         self, store: Store, path: str, fill: Fill
     ) -> None:
-        """The server of moto compares no versions; what a run compares before its commit is another
+        """Neither server compares versions here; what a run compares before its commit is another
         one then.
         """
         version = store.version(path)
@@ -89,6 +90,18 @@ class TestS3Store(StoreSuite, RemoteSuite, LocksSuite, UploadsSuite, CopiesParts
         store, path = open_store("s3://nowhere-at-all/m")
         with pytest.raises(MissingError, match="bucket"):
             store.list(path)
+
+
+@needs_radosgw
+@pytest.mark.slow
+class TestCephStore(TestS3Store):
+    """A bucket of Ceph's gateway, on a cluster of one disk in memory."""
+
+    @pytest.fixture(scope="class")
+    def s3(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+        """The URL of the gateway."""
+        with radosgw(tmp_path_factory.mktemp("ceph")) as url:
+            yield url
 
 
 @pytest.fixture

@@ -9,9 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -57,9 +55,9 @@ def s3_server(directory: Path) -> Iterator[str]:
 
 
 def make_bucket(url: str) -> None:
-    """Make an empty bucket."""
-    parts = urlsplit(url)
-    connection = HTTPConnection(parts.netloc, timeout=30)
-    connection.request("PUT", parts.path)
-    assert connection.getresponse().status == 200
-    connection.close()
+    """Make an empty bucket, with the credentials of the environment."""
+    import botocore.session
+
+    endpoint, _, name = url.rpartition("/")
+    client = botocore.session.Session().create_client("s3", endpoint_url=endpoint)
+    client.create_bucket(Bucket=name)

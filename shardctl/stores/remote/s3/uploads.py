@@ -61,7 +61,7 @@ class S3Uploads:
         except AbsentError:
             raise _gone(upload) from None
         self._service.count(sent=len(data))
-        return SentPart(number, len(data), sent["ETag"])
+        return SentPart(number, len(data), _quoted(sent["ETag"]))
 
     def copy(
         self, upload: Upload, number: int, extent: Extent, version: Version
@@ -94,7 +94,7 @@ class S3Uploads:
         except (UnsupportedError, DeniedError):
             return None  # it could be read, and is sent then
         self._service.count(copied=extent.length)
-        return SentPart(number, extent.length, copied["CopyPartResult"]["ETag"])
+        return SentPart(number, extent.length, _quoted(copied["CopyPartResult"]["ETag"]))
 
     def parts(self, upload: Upload) -> tuple[SentPart, ...]:
         """Return the parts that the server has, in order; raises MissingError."""
@@ -110,7 +110,7 @@ class S3Uploads:
         except AbsentError:
             raise _gone(upload) from None
         return tuple(
-            SentPart(part["PartNumber"], part["Size"], part["ETag"])
+            SentPart(part["PartNumber"], part["Size"], _quoted(part["ETag"]))
             for page in pages
             for part in page.get("Parts", ())
         )
@@ -254,7 +254,9 @@ class S3Uploads:
     def _conditional(
         self, path: str, operation: str, replaces: Version | None, **parameters: Any
     ) -> Mapping[str, Any]:
-        condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces.mark}
+        # Without quotes, as in Amazon's examples: Ceph compares it with an ETag that has none.
+        match = "" if replaces is None else replaces.mark.strip('"')
+        condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": match}
         try:
             return self._call(path, operation, **condition, **parameters)
         except UnsupportedError:
@@ -275,6 +277,11 @@ class S3Uploads:
             if not page.get("IsTruncated"):
                 return
             asked |= {ours: page[theirs] for theirs, ours in markers.items() if theirs in page}
+
+
+def _quoted(mark: str) -> str:
+    """Return an ETag in its quotes, which Ceph leaves out of the answer to a copy."""
+    return f'"{mark.strip(chr(34))}"'
 
 
 def _gone(upload: Upload) -> MissingError:
