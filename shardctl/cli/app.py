@@ -50,7 +50,6 @@ def _write(name: str, arguments: WriterArguments) -> None:
     executor = executor_of(arguments.scheduler, arguments.jobs)
     source_store, (source, *more), target_store, target = _opened(arguments)
     report = Reporter(arguments.report)
-    options = arguments.write_options()
     finish = not (arguments.dry_run or arguments.check)
     records = records_of_user(keep=arguments.record)
     work = prepare_all(
@@ -58,7 +57,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
         source,
         target_store,
         target,
-        options,
+        arguments.write_options(),
         finish=finish,
         compare=not arguments.dry_run,
         records=records,
@@ -108,8 +107,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
         report.plan(work)
         if arguments.json:
             document = documents.writing(name, work, target_store, written)
-            moved = network(source_store, target_store)
-            write_stdout(documents.dump({**document, **moved}))
+            write_stdout(documents.dump({**document, **network(source_store, target_store)}))
         else:
             write_stdout(result + "\n")
 

@@ -9,13 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shardctl.engine import commit, run
+from shardctl.engine.guards import refuse_foreign
+from shardctl.engine.journal import LOCK, Journal, RunIdentity
 from shardctl.engine.records import RunRecord
 from shardctl.engine.run import Done, Job, RunOptions
-from shardctl.engine.staging import FILES
+from shardctl.engine.staging import FILES, Staging
 from shardctl.engine.uploads import commit as upload_commit
 from shardctl.engine.uploads import run as upload_run
+from shardctl.engine.uploads.journal import UploadJournal
 from shardctl.naming import STAGING
 from shardctl.stores.base import Store
+from shardctl.stores.optional import lock
 from shardctl.stores.uploads import has_uploads
 from shardctl.streams.pool import Workers
 from shardctl.streams.progress import Observer
@@ -54,6 +58,28 @@ def execute(
     if has_uploads(target):
         return upload_run.execute(job, source, target, options, executor, observe, keep)
     return run.execute(job, source, target, options, executor, observe, keep)
+
+
+def refuse_other_run(
+    target: Store, directory: str, identity: RunIdentity, *, restart: bool
+) -> None:
+    """Raise as `execute` does where another run is at work in a directory, or was not finished.
+
+    With `restart` an unfinished one may be discarded.
+    """
+    if has_uploads(target):
+        journal = UploadJournal(target, directory)
+        if journal.exists():
+            with lock(target, journal.lock):
+                refuse_foreign(directory, identity, journal, restart=restart)
+        return
+    staging = Staging.find(target, directory)
+    if staging is None:
+        return
+    with staging:
+        staged = Journal(staging)
+        with lock(target, staged.path(LOCK)):
+            refuse_foreign(directory, identity, staged, restart=restart)
 
 
 def recover(

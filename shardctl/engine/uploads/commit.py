@@ -41,7 +41,8 @@ def plan_commit(
 ) -> UploadCommit:
     """Look at the files that are replaced or removed, and put all steps in order.
 
-    `new` are the names of the files that appear, the one that makes the set visible last. Raises
+    `new` are the names of the files that appear, the one that makes the set visible last; there may
+    be none. Raises
     TargetExistsError where a new name is taken by a file that is not to be removed.
     """
     store = journal.store
@@ -53,7 +54,7 @@ def plan_commit(
             seen[name] = Seen(name, store.version(path))
             if name not in removed:
                 raise _conflict(path)
-    mixed = any(name in seen for name in new[:-1] if name != CHECKSUMS)
+    mixed = any(name in seen for name in new[:-1] if name.rpartition("/")[2] != CHECKSUMS)
     first = [name for name in seen if mixed and is_index(name)]
     return UploadCommit(
         identity=identity,
@@ -167,7 +168,7 @@ def _exchange(
             raise _cut_short(each.upload.path, each.receipt.nbytes, version.size)
         return name, version
 
-    *others, last = commit.new
+    others, last = commit.new[:-1], commit.loads_from
     done = False
     try:
         for each in commit.first:
@@ -179,7 +180,7 @@ def _exchange(
         for name, version in in_order(at_once(store), appear, others):
             written[name] = version
             done = True
-        written |= [appear(last)]
+        written |= map(appear, commit.new[-1:])
         done = True
     except ShardctlError as error:
         if not done and isinstance(error, TargetExistsError):

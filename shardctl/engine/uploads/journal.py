@@ -65,8 +65,8 @@ class UploadCommit:
 
     @property
     def loads_from(self) -> str:
-        """The name that makes the set visible: the index, or the one file."""
-        return self.new[-1]
+        """The name that makes the set visible: the index, or the one file; "" without new files."""
+        return self.new[-1] if self.new else ""
 
 
 class UploadJournal:
@@ -103,8 +103,9 @@ class UploadJournal:
         commit = self._read(COMMIT, _commit) if self.exists() else None
         if commit is None:
             return None
-        named = [each.name for each in (*commit.first, *commit.replaced, *commit.old)]
-        if not commit.new or not all(map(self._is_name, (*named, *commit.new))):
+        seen = (*commit.first, *commit.replaced, *commit.old)
+        named = [*commit.new, *(each.name for each in seen)]
+        if not named or not all(map(self._is_name, named)):
             raise not_ours(self.store.join(self.home, COMMIT), self.home)
         return commit
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from shardctl.checksums import CHECKSUMS, edit_checksums
 from shardctl.engine import crew
 from shardctl.engine.guards import refuse_changed, refuse_foreign
 from shardctl.engine.records import RunRecord
 from shardctl.engine.resume import is_of_sources
 from shardctl.engine.run import Done, Job, RunOptions
 from shardctl.engine.sources import source_changed
+from shardctl.engine.sums import changed_sums
 from shardctl.engine.task import ShardTask
 from shardctl.engine.uploads.commit import carry_out, plan_commit
 from shardctl.engine.uploads.journal import UploadJournal
@@ -74,13 +74,10 @@ class _Run:
         try:
             refuse_changed(journal.store, job.directory, job.surroundings)
             sent = self._upload(executor)
-            new, removed = [task.filename for task in job.tasks], set(job.superseded)
-            if job.checksums is not None:
-                removed.add(CHECKSUMS)
-                sums = self._checksums(job.checksums, sent)
-                if sums is not None:
-                    sent[CHECKSUMS] = sums
-                    new.insert(0, CHECKSUMS)
+            sums = self._sums(sent)
+            new = [*sums, *(task.filename for task in job.tasks)]
+            removed = {*job.superseded, *job.checksums}
+            sent |= sums
             commit = plan_commit(job.identity, journal, new, removed, job.replaced_source)
             # After the files were looked at: what changes from here on is not what was seen.
             refuse_changed(journal.store, job.directory, job.surroundings)
@@ -101,7 +98,8 @@ class _Run:
         else:
             done = self._resumed()
             journal.keep(done.keys())
-        journal.begin(self.job.identity, [*(task.filename for task in tasks), CHECKSUMS])
+        names = [*(task.filename for task in tasks), *self.job.checksums]
+        journal.begin(self.job.identity, names)
         sizes = {task.filename: task.layout.nbytes for task in tasks}
         observe.start(sum(sizes.values()), sizes)
         for name, each in done.items():
@@ -151,18 +149,16 @@ class _Run:
             return False
         return parts == sent.parts and sum(part.nbytes for part in parts) == receipt.nbytes
 
-    def _checksums(self, kept: bytes, sent: Mapping[str, Sent]) -> Sent | None:
-        """Upload `SHA256SUMS` where it will have lines."""
-        every = [each.receipt for each in sent.values()]
-        taken = {receipt.filename: receipt.sha256 for receipt in every if receipt.sha256}
-        data = edit_checksums(kept, (), taken)
-        if not data:
-            return None
-        layout = LayoutBuilder()
-        layout.literal(data)
-        task = ShardTask(CHECKSUMS, self.journal.final(CHECKSUMS), layout.build(), {})
-        done = send(task, self.source, self.journal.store, no_tick)
-        self.journal.add(done)
+    def _sums(self, sent: Mapping[str, Sent]) -> dict[str, Sent]:
+        """Upload each `SHA256SUMS` that changes and has lines; return them by name."""
+        done: dict[str, Sent] = {}
+        receipts = [each.receipt for each in sent.values()]
+        for name, data in changed_sums(self.job.checksums, receipts).items():
+            layout = LayoutBuilder()
+            layout.literal(data)
+            task = ShardTask(name, self.journal.final(name), layout.build(), {})
+            done[name] = send(task, self.source, self.journal.store, no_tick)
+            self.journal.add(done[name])
         return done
 
 
