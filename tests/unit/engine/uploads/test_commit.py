@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from shardctl.commands.prepare import prepare
 from shardctl.commands.write import write
 from shardctl.engine.interrupted import check_not_half_replaced, unfinished
+from shardctl.engine.journal import RunIdentity
 from shardctl.engine.run import RunOptions
-from shardctl.engine.uploads.commit import recover
+from shardctl.engine.uploads.commit import carry_out, plan_commit, recover
 from shardctl.engine.uploads.journal import UploadJournal
 from shardctl.errors import InputError, StorageError, TargetExistsError
 from shardctl.model import Version
@@ -283,3 +285,23 @@ def test_an_old_file_that_changed_stays() -> None:
     store = Late(place)
     run(store, store, *asked)
     assert files(place, "t")[old] == b"again"
+
+
+def test_a_run_may_have_no_new_file() -> None:
+    """Then what it removes is all that it does, and that can be repeated as well."""
+    for left in range(1, 6):
+        place = Place()
+        fill(place, "t/SHA256SUMS", b"gone")
+        store = Fragile(place)
+        journal = UploadJournal(store, "t")
+        identity = RunIdentity("id", {}, {})
+        journal.begin(identity, [])
+        commit = plan_commit(identity, journal, [], {"SHA256SUMS"}, ())
+        assert commit.loads_from == ""
+        store.left = left
+        with suppress(CutError):
+            carry_out(journal, commit, {}, None)
+        recover(MemoryBucket(place), "t")
+        UploadJournal(MemoryBucket(place), "t").end()
+        assert files(place, "t") == {}
+        assert state(place) == []
