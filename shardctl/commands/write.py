@@ -28,8 +28,8 @@ def write(
 ) -> tuple[Receipt, ...]:
     """Carry out what was prepared, and keep its record.
 
-    Raises as `engine.entry.execute` does, and FormatError for a file of the source that does not have
-    the digest recorded for it, where that is compared.
+    Raises as `engine.entry.execute` does, and FormatError for a file of the source that does not
+    have the digest recorded for it, where that is compared.
     """
     refuse_damaged(source_store, prepared.recorded, run.jobs)
     job = build_job(target_store, prepared)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shardctl.engine import commit, run
+from shardctl.engine.executors import Executor
 from shardctl.engine.guards import refuse_foreign
 from shardctl.engine.journal import LOCK, Journal, RunIdentity
 from shardctl.engine.records import RunRecord
@@ -21,7 +22,6 @@ from shardctl.naming import STAGING
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock
 from shardctl.stores.uploads import has_uploads
-from shardctl.streams.pool import Workers
 from shardctl.streams.progress import Observer
 
 
@@ -50,7 +50,7 @@ def execute(
     source: Store,
     target: Store,
     options: RunOptions,
-    executor: Callable[[int], Workers],
+    executor: Executor,
     observe: Observer,
     keep: Callable[[RunRecord], object] | None = None,
 ) -> Done:

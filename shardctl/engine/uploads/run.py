@@ -7,10 +7,11 @@ finishes it (`engine.uploads.commit`). See `engine.uploads.journal` for what is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from shardctl.engine import crew
+from shardctl.engine.executors import Executor, Threads, carry_out
 from shardctl.engine.guards import refuse_changed, refuse_foreign
 from shardctl.engine.records import RunRecord
 from shardctl.engine.resume import is_of_sources
@@ -18,16 +19,16 @@ from shardctl.engine.run import Done, Job, RunOptions
 from shardctl.engine.sources import source_changed
 from shardctl.engine.sums import changed_sums
 from shardctl.engine.task import ShardTask
-from shardctl.engine.uploads.commit import carry_out, plan_commit
+from shardctl.engine.uploads import commit as commits
+from shardctl.engine.uploads.commit import plan_commit
 from shardctl.engine.uploads.journal import UploadJournal
 from shardctl.engine.uploads.send import Sent, send
-from shardctl.errors import MissingError, ShardctlError
+from shardctl.errors import MissingError, ShardctlError, UsageError
 from shardctl.layout import LayoutBuilder
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock
-from shardctl.stores.uploads import UploadStore
-from shardctl.streams.pool import Workers
-from shardctl.streams.progress import Observer, no_tick
+from shardctl.stores.uploads import UploadStore, has_uploads
+from shardctl.streams.progress import Observer, Ticks, no_tick
 
 
 def execute(
@@ -35,7 +36,7 @@ def execute(
     source: Store,
     target: UploadStore,
     options: RunOptions,
-    executor: Callable[[int], Workers],
+    executor: Executor,
     observe: Observer,
     keep: Callable[[RunRecord], object] | None = None,
 ) -> Done:
@@ -46,10 +47,10 @@ def execute(
     FormatError; then no file has appeared or gone, unless the commit had begun, which the next run
     finishes.
     """
-    journal = UploadJournal(target, job.directory)
+    senders, journal = _uploading(executor), UploadJournal(target, job.directory)
     with ExitStack() as held, lock(target, journal.lock):
         target.forget()
-        return _Run(job, source, journal, options, observe, keep, held).go(executor)
+        return _Run(job, source, journal, options, observe, keep, held).go(senders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,13 @@ class _Run:
     keep: Callable[[RunRecord], object] | None
     held: ExitStack
 
-    def go(self, executor: Callable[[int], Workers]) -> Done:
+    def go(self, senders: Callable[[int], _Senders]) -> Done:
         """Upload the files and commit them."""
         job, journal = self.job, self.journal
         refuse_foreign(job.directory, job.identity, journal, restart=self.options.restart)
         try:
             refuse_changed(journal.store, job.directory, job.surroundings)
-            sent = self._upload(executor)
+            sent = self._upload(senders)
             sums = self._sums(sent)
             new = [*sums, *(task.filename for task in job.tasks)]
             removed = {*job.superseded, *job.checksums}
@@ -83,13 +84,13 @@ class _Run:
             refuse_changed(journal.store, job.directory, job.surroundings)
             self.observe.committing()
             self.held.enter_context(self.options.hold())
-            record = carry_out(journal, commit, sent, self.keep)
+            record = commits.carry_out(journal, commit, sent, self.keep)
             return Done(tuple(sent[task.filename].receipt for task in job.tasks), record)
         except BaseException:
             _tidy(journal)
             raise
 
-    def _upload(self, executor: Callable[[int], Workers]) -> dict[str, Sent]:
+    def _upload(self, senders: Callable[[int], _Senders]) -> dict[str, Sent]:
         """Upload every file; return them by name."""
         tasks, observe, journal = self.job.tasks, self.observe, self.journal
         done: dict[str, Sent] = {}
@@ -112,7 +113,7 @@ class _Run:
 
         todo = [task for task in tasks if task.filename not in done]
         jobs = self.options.jobs
-        crew.carry_out(todo, send, self.source, journal.store, executor(jobs), observe, accept)
+        carry_out(todo, self.source, journal.store, senders, jobs, observe, accept)
         for path, version in self.job.sources.items():
             if self.source.version(path) != version:
                 raise source_changed(path)
@@ -160,6 +161,33 @@ class _Run:
             done[name] = send(task, self.source, self.journal.store, no_tick)
             self.journal.add(done[name])
         return done
+
+
+class _Senders(ThreadPoolExecutor):
+    """Threads of this process that upload files."""
+
+    def __init__(self, jobs: int) -> None:
+        super().__init__(max_workers=jobs, thread_name_prefix="shard")
+        self.ticks = Ticks()
+
+    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Sent]:
+        """Upload the file of a task, whole; raises TypeError for a store without uploads."""
+        if not has_uploads(target):
+            raise TypeError(f"{target!r} has no uploads")
+        return self.submit(send, task, source, target, self.ticks.of(task.filename))
+
+
+def _uploading(executor: Executor) -> Callable[[int], _Senders]:
+    """Return what makes threads that upload; raises UsageError for other workers.
+
+    What they would return is not the receipt alone, but the parts of an upload as well.
+    """
+    if executor is not Threads:
+        raise UsageError(
+            "only this machine can write into a bucket yet, and no cluster",
+            hint="leave out `scheduler`",
+        )
+    return _Senders
 
 
 def _tidy(journal: UploadJournal) -> None:
