@@ -50,6 +50,7 @@ SPELLINGS = {
     "rename": "--rename",
     "replace_companions": "--replace-companions",
     "restart": "--restart",
+    "scheduler": "--scheduler",
     "single": "--single",
     "strict_size": "--strict-size",
     "strip_prefix": "--strip-prefix",
