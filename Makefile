@@ -86,7 +86,7 @@ coverage: $(VENV)/.test ## Measure which lines and branches the tests of the cod
 	$(PYTEST) tests/unit tests/cli tests/conformance tests/properties --cov
 
 # The tests are checked too, and need the types of what they import.
-cloud: $(VENV)/.cloud ## Install the S3 server that tests/conformance/test_cloud.py asks.
+cloud: $(VENV)/.cloud ## Install the S3 server that the tests of buckets ask.
 
 training: $(VENV)/.training ## Install DeepSpeed, which tests/conformance/test_zero.py compares with.
 

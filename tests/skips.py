@@ -14,6 +14,7 @@ import pytest
 #: be skipped where everything is installed.
 LISTED = {
     "needs a user who is not root": "most fault suites mount filesystems, and so need root",
+    "needs Ceph's radosgw, ceph-mon and ceph-osd": "they are packages of the system, and large",
     "needs moto and obstore, of the group `cloud`": "moto's server needs many packages, too",
     "needs deepspeed, of the group `training`": "it is built where it is installed",
     "needs Dask, of the group `dask`": "it needs some packages that nothing else does",

@@ -27,9 +27,10 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
         ),
         (
             "*TARGET* is a directory, created if needed; for `merge`, and for `reshard` "
-            "`--single`, it may be a file that ends in `.safetensors` or `.bin`. The format is "
-            "that of the source, unless `--to` or the suffix says otherwise. A checkpoint that is "
-            "already there is never touched without `--replace`."
+            "`--single`, it may be a file that ends in `.safetensors` or `.bin`; either may be in "
+            "a bucket, as an `s3://` URL. The format is that of the source, unless `--to` or the "
+            "suffix says otherwise. A checkpoint that is already there is never touched without "
+            "`--replace`."
         ),
         (
             "*SIZE* is a number with a unit, in any case: `KB`, `MB`, `GB` and `TB` are decimal, "

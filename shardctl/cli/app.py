@@ -49,7 +49,6 @@ def _write(name: str, arguments: WriterArguments) -> None:
     executor = executor_of(arguments.scheduler, arguments.jobs)
     source_store, (source, *more), target_store, target = _opened(arguments)
     report = Reporter(arguments.report)
-    options = arguments.write_options()
     finish = not (arguments.dry_run or arguments.check)
     records = records_of_user(keep=arguments.record)
     work = prepare_all(
@@ -57,7 +56,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
         source,
         target_store,
         target,
-        options,
+        arguments.write_options(),
         finish=finish,
         compare=not arguments.dry_run,
         records=records,
@@ -71,7 +70,7 @@ def _write(name: str, arguments: WriterArguments) -> None:
     for detail in render.details(work) if arguments.verbose else ():
         log(detail, quiet=arguments.quiet)
     if arguments.dry_run:
-        log_traffic(source_store, quiet=arguments.quiet)
+        log_traffic(source_store, target_store, quiet=arguments.quiet)
         report.plan(work)
         if arguments.json:
             write_stdout(dump(plan_document(name, work, source_store, target_store)))

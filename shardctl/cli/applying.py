@@ -107,7 +107,7 @@ def _write_part(
     """Write one part, and say what is done and what is missing."""
     from shardctl.cli import part_lines, render
     from shardctl.cli.progress import observers as showing
-    from shardctl.cli.traffic import log_traffic
+    from shardctl.cli.traffic import log_traffic, network
     from shardctl.commands.documents import dump, part_document
     from shardctl.commands.sharing import Share, write_share
     from shardctl.engine.run import RunOptions
@@ -121,10 +121,11 @@ def _write_part(
         )
     for line in part_lines.summary(share, prepared, done):
         log(line, quiet=how.quiet)
-    log_traffic(source_store, quiet=how.quiet)
+    log_traffic(source_store, target_store, quiet=how.quiet)
     for note in render.accepted({"": done.written}):
         log(f"note: {note}", quiet=how.quiet)
     if how.json:
-        write_stdout(dump(part_document(share, prepared, done)))
+        document = part_document(share, prepared, done)
+        write_stdout(dump({**document, **network(source_store, target_store)}))
     else:
         write_stdout(part_lines.rows(prepared, done))

@@ -167,11 +167,14 @@ def summary(
     """
     every = itertools.chain.from_iterable(written.values())
     copied = sum((receipt.copied for receipt in every), Copied())
-    total = copied.kernel + copied.shared + copied.buffered
+    total = copied.total
+    # Where a server copies, the rest is what went over the network.
+    sent = f"sent ({copied.buffered / total:.1%})" if copied.server else "through buffers"
     ways = [
         (copied.shared, "shared with the source"),
+        (copied.server, "copied by the server"),
         *([(copied.kernel, "copied in the kernel")] if verbose else []),
-        *([(copied.buffered, "through buffers")] if verbose else []),
+        *([(copied.buffered, sent)] if verbose or copied.server else []),
     ]
     said = "".join(f", {format_size(nbytes)} {way}" for nbytes, way in ways if nbytes)
     rate = format_size(int(total / seconds)) if seconds > 0 else "?"

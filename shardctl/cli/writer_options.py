@@ -97,13 +97,17 @@ class _Layout(TyperChoice[str]):
 TargetPath = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET", help="Output directory, created if needed", show_default=False
+        metavar="TARGET",
+        help="Output directory, created if needed, or s3:// URL",
+        show_default=False,
     ),
 ]
 MergeTarget = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET", help="Output directory, or .safetensors or .bin file", show_default=False
+        metavar="TARGET",
+        help="Output directory, or .safetensors or .bin file, or s3:// URL",
+        show_default=False,
     ),
 ]
 

@@ -12,7 +12,7 @@ from shardctl.cli import render
 from shardctl.cli.exits import log, write_stdout
 from shardctl.cli.process import after, held
 from shardctl.cli.progress import observers as progress
-from shardctl.cli.traffic import log_traffic
+from shardctl.cli.traffic import log_traffic, network
 from shardctl.commands.documents import dump, writing
 from shardctl.commands.work import refuse_unfinished
 from shardctl.commands.write import write
@@ -71,11 +71,12 @@ def carry_out(
             render.summary(work, written, seconds, verbose=how.verbose) if todo else "up to date"
         )
         log(summary, quiet=how.quiet)
-        log_traffic(source_store, quiet=how.quiet)
+        log_traffic(source_store, target_store, quiet=how.quiet)
         for note in render.accepted(written):
             log(f"note: {note}", quiet=how.quiet)
         report.plan(work)
         if how.json:
-            write_stdout(dump(writing(name, work, target_store, written)))
+            document = writing(name, work, target_store, written)
+            write_stdout(dump({**document, **network(source_store, target_store)}))
         else:
             write_stdout(result + "\n")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shardctl.stores.base import Copied
+from shardctl.stores.uploads import has_uploads
 
 if TYPE_CHECKING:
     from shardctl.commands.prepared import Prepared
@@ -134,7 +135,12 @@ def _writing(
             for shard in plan.shards
         ],
         "oversize": list(plan.oversize),
-        "copied": {"kernel": copied.kernel, "shared": copied.shared, "buffered": copied.buffered},
+        "copied": {
+            "kernel": copied.kernel,
+            "shared": copied.shared,
+            "buffered": copied.buffered,
+            **({"server": copied.server} if has_uploads(target_store) else {}),
+        },
         "companions": list(prepared.companions),
         "superseded": list(prepared.changes.superseded),
         "not_carried": _not_carried(prepared.not_carried),

@@ -16,15 +16,15 @@ from shardctl.commands.target import (
     Route,
     Target,
     reflink_of,
+    refuse_read_back,
     resolve_target,
 )
-from shardctl.engine.commit import recover
+from shardctl.engine.entry import Recovered, recover
 from shardctl.engine.interrupted import (
     check_not_half_replaced,
     half_replaced,
     is_half_replaced,
 )
-from shardctl.engine.journal import Commit
 from shardctl.engine.records import NoRecords, Records
 from shardctl.errors import TargetExistsError
 from shardctl.findings import accepting, noting
@@ -148,7 +148,7 @@ def _planned(
 
 def resolve(
     store: Store, target: str, options: WriteOptions, records: Records, *, finish: bool
-) -> tuple[Target, Commit | None]:
+) -> tuple[Target, Recovered | None]:
     """Return what TARGET means, and the interrupted replacement that was completed there.
 
     Raises as `resolve_target` does, and TargetExistsError for a replacement that is not completed
@@ -156,10 +156,12 @@ def resolve(
     """
     one_file = options.limits is not None and options.limits.one_file
     place = resolve_target(store, target, one_file=one_file)
+    if options.read_back:
+        refuse_read_back(store, target)
     return place, _complete_interrupted(store, place, records, finish=finish)
 
 
-def _completed(commit: Commit | None) -> tuple[str, ...]:
+def _completed(commit: Recovered | None) -> tuple[str, ...]:
     """Return the note on a replacement that was completed."""
     if commit is None:
         return ()
@@ -168,11 +170,10 @@ def _completed(commit: Commit | None) -> tuple[str, ...]:
 
 def _complete_interrupted(
     store: Store, target: Target, records: Records, *, finish: bool
-) -> Commit | None:
+) -> Recovered | None:
     """Complete a replacement that was interrupted; return what it was, None where there is none."""
     if finish:
-        recovered = recover(store, target.directory, partial(records.keep, target.directory))
-        return None if recovered is None else recovered[0]
+        return recover(store, target.directory, partial(records.keep, target.directory))
     if is_half_replaced(store, target.directory):
         raise half_replaced(
             TargetExistsError,
@@ -187,7 +188,7 @@ def _locate(
     source: str,
     target_store: Store,
     target: Target,
-    completed: Commit | None,
+    completed: Recovered | None,
     variant: str | None,
 ) -> Located:
     if completed is not None and source_store == target_store and source_store.kind(source) is None:

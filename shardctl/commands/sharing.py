@@ -18,7 +18,9 @@ from shardctl.errors import UsageError
 from shardctl.model import Version
 from shardctl.planning.plan_file import PlannedRun
 from shardctl.stores.base import Store
+from shardctl.stores.uploads import has_uploads
 from shardctl.streams.progress import Observer
+from shardctl.text import escape
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,16 @@ def refuse_pipeline(work: Work) -> None:
             "a plan of a pipeline cannot be written by parts",
             hint="apply it whole, or make a plan for each component of the pipeline",
             file=work.source,
+        )
+
+
+def refuse_uploads(target_store: Store, target: str) -> None:
+    """Raise UsageError where a plan is to be written by parts into an object store."""
+    if has_uploads(target_store):
+        raise UsageError(
+            f"a plan cannot be written by parts into '{escape(target)}'",
+            hint="apply it whole, or write the parts to a filesystem that every process sees",
+            file=target,
         )
 
 
@@ -74,7 +86,8 @@ def write_share(
     *,
     planned: PlannedRun,
 ) -> PartDone:
-    """Write one part; raises as `engine.shared.write_part`."""
+    """Write one part; raises as `engine.shared.write_part`, and as `refuse_uploads`."""
+    refuse_uploads(target_store, prepared.target_text)
     job = shared_job(target_store, prepared, planned)
     mine = share.names(prepared)
     return write_part(job, mine, source_store, target_store, run, executor, observe)
@@ -94,8 +107,10 @@ def commit(
     """Give the files of all parts their names, the index last, and write what lies beside them.
 
     Raises TargetError (`parts-missing`) where a shard is not finished, or is not what its receipt
-    says, and otherwise as `engine.run.execute`. A record of an earlier run is forgotten.
+    says, and otherwise as `refuse_uploads` and `engine.run.execute`. A record of an earlier run is
+    forgotten.
     """
+    refuse_uploads(target_store, prepared.target_text)
     refuse_damaged(source_store, prepared.recorded, run.jobs)
     job = shared_job(target_store, prepared, planned)
     done = execute(job, source_store, target_store, run, executor, observe)
@@ -117,7 +132,8 @@ def write_whole(
     """Write all of a plan: what its parts have left to do, where it was begun by parts."""
     ends = (source_store, target_store, prepared)
     job = shared_job(target_store, prepared, planned)
-    if run.restart or shared_run(target_store, job.directory) != job.identity:
+    apart = run.restart or has_uploads(target_store)
+    if apart or shared_run(target_store, job.directory) != job.identity:
         return write(*ends, run, observe, executor, records)
     write_share(*ends, Share(1, 1), run, observe, executor, planned=planned)
     return commit(*ends, run, observe, executor, records, planned=planned)

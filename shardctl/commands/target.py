@@ -13,6 +13,7 @@ from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import can_lock, refuse_read_only, shared_block
 from shardctl.stores.paths import below
+from shardctl.stores.uploads import has_uploads
 
 #: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
 #: filesystem that can share blocks.
@@ -132,6 +133,17 @@ def _is_link(store: Store, path: str) -> bool:
     if store.kind(directory) != "directory":
         return False
     return any(entry.name == name and entry.kind == "link" for entry in store.list(directory))
+
+
+def refuse_read_back(store: Store, text: str) -> None:
+    """Raise UsageError where what was written cannot be read before it appears."""
+    if has_uploads(store):
+        raise UsageError(
+            f"what is uploaded to '{text}' cannot be read back before it is complete: the store "
+            "checks each part as it arrives",
+            hint="leave out `read_back`, and use `verify(against=...)` afterwards",
+            file=text,
+        )
 
 
 def unlocked_notes(store: Store) -> Iterator[str]:

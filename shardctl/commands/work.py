@@ -13,12 +13,10 @@ from functools import partial
 
 from shardctl.commands.prepare import Expect, anything, prepare, resolve
 from shardctl.commands.tree import Part, Tree
-from shardctl.engine.guards import refuse_foreign
+from shardctl.engine.entry import refuse_other_run
 from shardctl.engine.interrupted import check_not_half_replaced
-from shardctl.engine.journal import LOCK, Journal
 from shardctl.engine.records import NoRecords, Records
 from shardctl.engine.space import Room
-from shardctl.engine.staging import Staging
 from shardctl.errors import UsageError
 from shardctl.findings import Finding, in_one_line
 from shardctl.formats.registry import by_name
@@ -28,7 +26,7 @@ from shardctl.planning.request import WriteOptions
 from shardctl.source.pipeline import Pipeline, about, find_pipeline
 from shardctl.source.pipeline_index import pipeline_findings
 from shardctl.stores.base import Store
-from shardctl.stores.optional import followed, lock
+from shardctl.stores.optional import followed
 from shardctl.stores.paths import directories_above
 from shardctl.text import escape, plural
 
@@ -181,13 +179,9 @@ def refuse_unfinished(store: Store, work: Work, *, restart: bool) -> None:
     looked = set[str]()
     for part in work.todo:
         directory = part.prepared.target.directory
-        staging = None if directory in looked else Staging.find(store, directory)
+        if directory not in looked:
+            refuse_other_run(store, directory, part.prepared.identity, restart=restart)
         looked.add(directory)
-        if staging is not None:
-            with staging:
-                journal = Journal(staging)
-                with lock(store, journal.path(LOCK)):
-                    refuse_foreign(directory, part.prepared.identity, journal, restart=restart)
 
 
 def _refuse_within(store: Store, directory: str, target: str) -> None:

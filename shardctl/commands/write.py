@@ -7,12 +7,11 @@ from functools import partial
 from shardctl.commands.prepared import Prepared
 from shardctl.commands.recorded import refuse_damaged
 from shardctl.commands.tasks import tasks_of
+from shardctl.engine.entry import execute, staged_in
 from shardctl.engine.executors import Executor, Threads
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.records import Records
-from shardctl.engine.run import Job, RunOptions, execute
-from shardctl.engine.staging import FILES
-from shardctl.naming import STAGING
+from shardctl.engine.run import Job, RunOptions
 from shardctl.stores.base import Store
 from shardctl.stores.paths import below
 from shardctl.streams.progress import Observer
@@ -29,8 +28,8 @@ def write(
 ) -> tuple[Receipt, ...]:
     """Carry out what was prepared, and keep its record.
 
-    Raises as `engine.run.execute` does, and FormatError for a file of the source that does not have
-    the digest recorded for it, where that is compared.
+    Raises as `engine.entry.execute` does, and FormatError for a file of the source that does not
+    have the digest recorded for it, where that is compared.
     """
     refuse_damaged(source_store, prepared.recorded, run.jobs)
     job = build_job(target_store, prepared)
@@ -43,7 +42,7 @@ def build_job(target_store: Store, prepared: Prepared) -> Job:
 
     For a million tensors the layouts take more memory than the plan; a dry run needs none.
     """
-    staged = target_store.join(prepared.target.directory, STAGING, FILES)
+    staged = staged_in(target_store, prepared.target.directory)
     return Job(
         prepared.identity,
         prepared.target.directory,

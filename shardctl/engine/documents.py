@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+from shardctl.errors import StorageError
+from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.formats.strict_json import (
     Density,
     InvalidJsonError,
@@ -11,9 +15,14 @@ from shardctl.formats.strict_json import (
     parse_object,
     refuse_dense,
 )
+from shardctl.stores.base import Store
+
+JOURNAL_VERSION = 2
 
 #: Characters for each list or object, each member and each value: a run writes more for each.
 _DENSITY = Density(container=16, member=12, value=10)
+
+Parsed = TypeVar("Parsed")
 
 
 def document_of(data: bytes) -> dict[str, Any]:
@@ -27,3 +36,44 @@ def document_of(data: bytes) -> dict[str, Any]:
         return parse_object(text)
     except InvalidJsonError as error:
         raise ValueError(error.message) from None
+
+
+def document_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a document of this version."""
+    whole = {"journal_version": JOURNAL_VERSION, **document}
+    return json.dumps(whole, separators=(",", ":")).encode("ascii")
+
+
+def read_document(
+    store: Store, home: str, name: str, parse: Callable[[Mapping[str, Any]], Parsed]
+) -> Parsed | None:
+    """Return what `parse` makes of a document in the directory `home`; None where there is none.
+
+    Raises StorageError for one that this version of shardctl did not write.
+    """
+    path = store.join(home, name)
+    if store.kind(path) != "file":
+        return None
+    with store.open(path) as reader:
+        if reader.version.size > MAX_JOURNAL_BYTES:
+            raise not_ours(path, home)
+        data = reader.read(0, reader.version.size)
+    if not data:
+        return None
+    try:
+        document = document_of(data)
+        if document["journal_version"] == JOURNAL_VERSION:
+            return parse(document)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise not_ours(path, home)
+
+
+def not_ours(path: str, home: str) -> StorageError:
+    """Return the error for a document in `home` that this version of shardctl did not write."""
+    return StorageError(
+        f"'{path}' is not a journal that this version of shardctl wrote",
+        hint=f"finish that run with the version that began it, or move '{home}' to another "
+        "directory",
+        file=path,
+    )

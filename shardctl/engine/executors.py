@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from shardctl.engine.receipts import Receipt
 from shardctl.engine.task import ShardTask, write
@@ -19,8 +19,11 @@ from shardctl.stores.base import Store
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.progress import TICK_SECONDS, Observer, Ticks
 
+#: What is known of a file that was written: its receipt, or more than that.
+Written = TypeVar("Written")
 
-class Workers(Protocol):
+
+class Workers(Protocol[Written]):
     """What writes the files of a run.
 
     Tasks, stores, receipts and errors can be pickled, so workers may be threads, processes or other
@@ -30,7 +33,7 @@ class Workers(Protocol):
     @property
     def ticks(self) -> Ticks: ...
 
-    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Receipt]:
+    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Written]:
         """Have a worker write the file of a task, whole, under its staged name."""
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
@@ -38,7 +41,7 @@ class Workers(Protocol):
 
 
 #: Makes workers for so many files at once.
-Executor = Callable[[int], Workers]
+Executor = Callable[[int], Workers[Receipt]]
 
 
 class Threads(ThreadPoolExecutor):
@@ -56,10 +59,10 @@ def carry_out(
     tasks: Sequence[ShardTask],
     source: Store,
     target: Store,
-    executor: Executor,
+    executor: Callable[[int], Workers[Written]],
     jobs: int,
     observe: Observer,
-    accept: Callable[[Receipt], object],
+    accept: Callable[[Written], object],
 ) -> None:
     """Have workers write the file of each task, and `accept` each receipt, on this thread.
 
@@ -72,7 +75,7 @@ def carry_out(
             for number, task in enumerate(_spread(tasks, jobs))
         }
         # `concurrent.futures.wait` would look at every file for each one that is finished.
-        ended: SimpleQueue[Future[Receipt]] = SimpleQueue()
+        ended: SimpleQueue[Future[Written]] = SimpleQueue()
         for future in order:
             future.add_done_callback(ended.put)
         left = len(order)
@@ -88,7 +91,7 @@ def carry_out(
                 accept(future.result())
 
 
-def _taken(ended: SimpleQueue[Future[Receipt]]) -> Iterator[Future[Receipt]]:
+def _taken(ended: SimpleQueue[Future[Written]]) -> Iterator[Future[Written]]:
     """Yield what is in a queue; where it is empty, wait a moment for the first."""
     with suppress(Empty):
         yield ended.get(timeout=TICK_SECONDS)
@@ -103,7 +106,7 @@ def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
 
 
 @contextmanager
-def _shut_down(workers: Workers) -> Iterator[Workers]:
+def _shut_down(workers: Workers[Written]) -> Iterator[Workers[Written]]:
     # An interrupted run does not wait for a sync that may take long: its process ends, and the
     # journal is in order.
     wait_for_tasks = True

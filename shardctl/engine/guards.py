@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from shardctl.engine.interrupted import FINISHES_PARTS, SHOWN_ID, half_replaced
-from shardctl.engine.journal import Journal, RunIdentity
+from shardctl.engine.journal import RunIdentity
 from shardctl.errors import InputError, TargetError, TargetExistsError
 from shardctl.formats.registry import all_suffixes
 from shardctl.model import Version
 from shardctl.naming import is_training_state, is_weights_or_index
 from shardctl.stores.base import Entry, Store
+from shardctl.stores.optional import forget
 from shardctl.stores.paths import below
 from shardctl.text import escape, plural
 
@@ -54,6 +56,7 @@ class Surroundings:
 
     def changed(self, target: Store, directory: str) -> list[str]:
         """Return the names that are new, gone, or of another version now."""
+        forget(target)
         now = Surroundings.of(target, directory, self.names, weights=self.weights).files
         absent = object()
         return sorted(
@@ -89,8 +92,27 @@ def refuse_changed(target: Store, directory: str, planned_for: Surroundings) -> 
         )
 
 
+class Unfinished(Protocol):
+    """What is known of an unfinished run. `home` is the path of the directory of its state."""
+
+    @property
+    def home(self) -> str: ...
+
+    def has_commit(self) -> bool:
+        """Whether its commit was begun."""
+
+    def identity(self) -> RunIdentity | None:
+        """Return which run it is; None where there is none."""
+
+    def names(self) -> Collection[str]:
+        """Return the names of the files that it was to write."""
+
+    def receipts(self) -> Mapping[str, object]:
+        """Return what is finished, by the names of the files."""
+
+
 def refuse_foreign(
-    directory: str, identity: RunIdentity, journal: Journal, *, restart: bool
+    directory: str, identity: RunIdentity, journal: Unfinished, *, restart: bool
 ) -> None:
     """Raise TargetExistsError where the journal is another run's. Nothing of it is touched then.
 
@@ -111,7 +133,7 @@ def refuse_foreign(
             f"{plural(len(names), 'shard')} done"
         )
         hint = f"{FINISHES_PARTS}, or add `restart` to discard it"
-    raise TargetExistsError(message, hint=hint, code="half-done", file=journal.staging.own.path)
+    raise TargetExistsError(message, hint=hint, code="half-done", file=journal.home)
 
 
 def not_finished(missing: Sequence[str], count: int, directory: str) -> TargetError:

@@ -8,10 +8,12 @@ from typing import TypeVar
 
 from shardctl.engine.journal import PLAN, Commit, Journal
 from shardctl.engine.staging import Staging
+from shardctl.engine.uploads.journal import UploadJournal
 from shardctl.errors import InputError, ShardctlError, StorageError, TargetExistsError
 from shardctl.formats.registry import all_suffixes
 from shardctl.naming import STAGING
 from shardctl.stores.base import Store
+from shardctl.stores.uploads import has_uploads
 from shardctl.text import plural
 
 #: The only safe command where a commit was interrupted.
@@ -29,6 +31,11 @@ def unfinished(store: Store, directory: str) -> tuple[str, bool] | None:
 
     With it, whether its commit was begun: then the directory may hold old and new files.
     """
+    if has_uploads(store):
+        uploads = UploadJournal(store, directory)
+        if uploads.has_commit():
+            return uploads.home, True
+        return (uploads.home, False) if uploads.identity() is not None else None
     staging = Staging.find(store, directory)
     if staging is None:
         return None
@@ -89,6 +96,8 @@ def is_half_replaced(store: Store, directory: str) -> bool:
 
     Raises as `Staging.find` does.
     """
+    if has_uploads(store):
+        return _is_half_uploaded(UploadJournal(store, directory))
     staging = Staging.find(store, directory)
     if staging is None:
         return False
@@ -98,6 +107,14 @@ def is_half_replaced(store: Store, directory: str) -> bool:
         except ShardctlError:
             return False  # an unreadable commit is not one of this version
         return commit is not None and not is_foreign(staging, commit)
+
+
+def _is_half_uploaded(journal: UploadJournal) -> bool:
+    try:
+        commit = journal.commit()
+    except ShardctlError:
+        return False  # as above
+    return commit is not None and commit.directory == journal.directory
 
 
 def check_not_half_replaced(store: Store, source: str) -> None:

@@ -22,18 +22,17 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from shardctl.engine.documents import document_of
+from shardctl.engine.documents import document_bytes, not_ours, read_document
 from shardctl.engine.exchange import Exchange, Named
 from shardctl.engine.receipts import LINES, Noted, Receipt, Receipts, receipt_of
 from shardctl.engine.staging import Staging
 from shardctl.engine.workspaces import remove_workspaces
 from shardctl.errors import StorageError
-from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
 from shardctl.naming import STAGING
 from shardctl.planning.request import Options, option_differences
 from shardctl.stores.atomic import FRESH, put
-from shardctl.stores.base import Identity
+from shardctl.stores.base import Identity, Store
 from shardctl.text import escape
 
 LOCK, PLAN, COMMIT = "lock", "plan.json", "commit.json"
@@ -41,7 +40,6 @@ LOCK, PLAN, COMMIT = "lock", "plan.json", "commit.json"
 COMMITTING = "committing"
 #: What version 0.1.0 left in a target.
 OLD_RECORD = "record.json"
-JOURNAL_VERSION = 2
 
 _T = TypeVar("_T")
 
@@ -118,6 +116,11 @@ class Journal:
         self._store = staging.store
         self._receipts = Receipts(staging.store, staging.own.path)
 
+    @property
+    def home(self) -> str:
+        """The path of the staging directory."""
+        return self.staging.own.path
+
     def path(self, name: str) -> str:
         """Return the path of one of the journal's own files."""
         return self.staging.path(name)
@@ -128,7 +131,7 @@ class Journal:
 
     def identity(self) -> RunIdentity | None:
         """Return the identity of the unfinished run, or None."""
-        return self._parsed(PLAN, _identity)
+        return self._parsed(PLAN, identity_of)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the files that the unfinished run was to write."""
@@ -142,7 +145,7 @@ class Journal:
             return None
         named = (*commit.exchange.old, *commit.exchange.new)
         if not named or not all(self._is_name(each.name) for each in named):
-            raise self._foreign(COMMIT)
+            raise not_ours(self.path(COMMIT), self.home)
         return commit
 
     def has_commit(self) -> bool:
@@ -234,46 +237,33 @@ class Journal:
         identity = self.identity()
         return "" if identity is None else identity.mark
 
-    def _bytes(self, name: str) -> bytes:
-        path = self.path(name)
-        if self._store.kind(path) != "file":
-            return b""
-        with self._store.open(path) as reader:
-            if reader.version.size > MAX_JOURNAL_BYTES:
-                raise self._foreign(name)
-            return reader.read(0, reader.version.size)
-
     def _parsed(self, name: str, parse: Callable[[Mapping[str, Any]], _T]) -> _T | None:
-        data = self._bytes(name)
-        if not data:
-            return None
-        try:
-            document = document_of(data)
-            if document["journal_version"] == JOURNAL_VERSION:
-                return parse(document)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            pass
-        raise self._foreign(name)
-
-    def _foreign(self, name: str) -> StorageError:
-        return StorageError(
-            f"'{self.path(name)}' is not a journal that this version of shardctl wrote",
-            hint="finish that run with the version that began it, or move "
-            f"'{self.staging.own.path}' to another directory",
-            file=self.path(name),
-        )
+        return read_document(self._store, self.home, name, parse)
 
     def _is_name(self, name: object) -> bool:
-        """Whether a name leads to a file in the directory or below it, by the store's own rules."""
-        return isinstance(name, str) and all(map(self._is_plain, name.split("/")))
-
-    def _is_plain(self, part: str) -> bool:
-        return part not in ("", ".", "..", STAGING) and self._store.split(part) == ("", part)
+        return is_file_name(self._store, name)
 
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
-        whole = {"journal_version": JOURNAL_VERSION, **document}
-        data = json.dumps(whole, separators=(",", ":")).encode("ascii")
-        put(self._store, self.staging.own.path, name, data)
+        put(self._store, self.home, name, document_bytes(document))
+
+
+def is_file_name(store: Store, name: object) -> bool:
+    """Whether a name leads to a file in a directory or below it, by the store's own rules."""
+
+    def is_plain(part: str) -> bool:
+        return part not in ("", ".", "..", STAGING) and store.split(part) == ("", part)
+
+    return isinstance(name, str) and all(map(is_plain, name.split("/")))
+
+
+def identity_of(document: Mapping[str, Any]) -> RunIdentity:
+    """Return the identity in a JSON document; raises KeyError and TypeError for anything else."""
+    return RunIdentity(
+        document["plan_id"],
+        document["options"],
+        versions_of(document["sources"]),
+        document.get("shared", False),
+    )
 
 
 def versions_of(document: Mapping[str, Any]) -> dict[str, Version]:
@@ -286,7 +276,7 @@ def versions_of(document: Mapping[str, Any]) -> dict[str, Version]:
 
 def _commit(document: Mapping[str, Any]) -> Commit:
     return Commit(
-        identity=_identity(document["identity"]),
+        identity=identity_of(document["identity"]),
         directory=Identity(**document["directory"]),
         exchange=Exchange(_named(document["exchange"]["old"]), _named(document["exchange"]["new"])),
         receipts=tuple(receipt_of(receipt) for receipt in document["receipts"]),
@@ -297,12 +287,3 @@ def _commit(document: Mapping[str, Any]) -> Commit:
 
 def _named(documents: list[Mapping[str, Any]]) -> tuple[Named, ...]:
     return tuple(Named(each["name"], Identity(**each["seen"])) for each in documents)
-
-
-def _identity(document: Mapping[str, Any]) -> RunIdentity:
-    return RunIdentity(
-        document["plan_id"],
-        document["options"],
-        versions_of(document["sources"]),
-        document.get("shared", False),
-    )

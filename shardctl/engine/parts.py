@@ -92,10 +92,15 @@ def checksums(layout: Layout, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
     """Yield the `Crc` pieces of a layout, each with its offset: four bytes, little-endian."""
     for offset, piece in layout.placed():
         if isinstance(piece, Crc):
-            crc = 0
-            for number in range(piece.of, piece.of + piece.count):
-                crc = combine(crc, outcome.crcs[number] or 0, layout.pieces[number].nbytes)
-            yield offset, crc.to_bytes(4, "little")
+            yield offset, checksum(layout, outcome, piece)
+
+
+def checksum(layout: Layout, outcome: Outcome, piece: Crc) -> bytes:
+    """Return the bytes of one `Crc` piece, once all pieces that it is of were handled."""
+    crc = 0
+    for number in range(piece.of, piece.of + piece.count):
+        crc = combine(crc, outcome.crcs[number] or 0, layout.pieces[number].nbytes)
+    return crc.to_bytes(4, "little")
 
 
 def stretches(layout: Layout) -> Iterator[list[Part]]:
@@ -113,7 +118,7 @@ def stretches(layout: Layout) -> Iterator[list[Part]]:
 
 
 def _parts(layout: Layout) -> Iterator[Part]:
-    summed = _summed(layout)
+    summed = summed_pieces(layout)
     for number, (offset, piece) in enumerate(layout.placed()):
         match piece:
             case Crc():
@@ -136,7 +141,7 @@ def _parts(layout: Layout) -> Iterator[Part]:
                     begin += part.nbytes
 
 
-def _summed(layout: Layout) -> bytearray:
+def summed_pieces(layout: Layout) -> bytearray:
     """Return for each piece whether another one is its checksum."""
     summed = bytearray(len(layout.pieces))  # a set would take a hundred bytes for each
     for piece in layout.pieces:

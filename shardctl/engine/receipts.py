@@ -120,7 +120,7 @@ class Receipts:
         if isinstance(self._store, Appends):
             lines = b"".join(_line(noted) for name, noted in every.items() if name in names)
             put(self._store, self._staging, LINES, lines)
-        kept = set(map(_own_name, names))
+        kept = set(map(own_name, names))
         for name in self._names():
             if name not in kept:
                 self._store.remove(self._store.join(self._each, name))
@@ -134,7 +134,7 @@ class Receipts:
             remove_directory(self._store, self._each)
 
     def _own(self, name: str) -> str:
-        return self._store.join(self._each, _own_name(name))
+        return self._store.join(self._each, own_name(name))
 
     def _names(self) -> list[str]:
         if self._store.kind(self._each) != "directory":
@@ -153,7 +153,7 @@ class Receipts:
             return reader.read(0, min(reader.version.size, MAX_JOURNAL_BYTES))
 
 
-def _own_name(filename: str) -> str:
+def own_name(filename: str) -> str:
     """Return the name of a receipt's own file, without the slashes of the file that it is for."""
     return filename.replace("%", "%25").replace("/", "%2F")
 

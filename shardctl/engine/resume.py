@@ -33,7 +33,7 @@ def resume(
         for name, receipt in journal.receipts().items()
         if name in wanted and _is_whole(receipt, wanted[name], source, target, compare=compare)
     }
-    if not all(_is_of_sources(receipt, wanted[name], source) for name, receipt in kept.items()):
+    if not all(is_of_sources(receipt, wanted[name], source) for name, receipt in kept.items()):
         # The sources were written since, though their versions do not show it. A file whose own
         # sample is the same may differ elsewhere.
         kept = {}
@@ -46,7 +46,7 @@ def still_holds(receipt: Receipt, task: ShardTask, source: Store, target: Store)
 
     Raises as `resume` does.
     """
-    return _is_whole(receipt, task, source, target, compare=False) and _is_of_sources(
+    return _is_whole(receipt, task, source, target, compare=False) and is_of_sources(
         receipt, task, source
     )
 
@@ -69,7 +69,7 @@ def _is_whole(
         return not wanted or compared(task, target, sources) is not None
 
 
-def _is_of_sources(receipt: Receipt, task: ShardTask, source: Store) -> bool:
-    """Whether the sampled source blocks are still those that went into a staged file."""
+def is_of_sources(receipt: Receipt, task: ShardTask, source: Store) -> bool:
+    """Whether the sampled source blocks are still those that went into a file."""
     with Sources(source, task.sources) as sources:
         return sample(task.layout, sources) == receipt.sample

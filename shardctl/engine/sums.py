@@ -21,13 +21,13 @@ def stage_sums(
     receipts are added.
     """
     store = staging.store
-    taken = {receipt.filename: receipt.sha256 for receipt in receipts if receipt.sha256}
     staged: list[str] = []
-    for name, data in kept.items():
-        whole = edit_checksums(data, (), taken) if name == CHECKSUMS else data
+    changed = changed_sums(kept, receipts)
+    for name in kept:
+        whole = changed.get(name)
         files, path = staging.make_files(), staging.staged(name)
         files.remove(name)
-        if not whole:
+        if whole is None:
             continue
         files.make(name.split("/")[:-1])
         write_new(store, path, whole)
@@ -36,3 +36,13 @@ def stage_sums(
             keep_mode(store, final, path)
         staged.append(name)
     return staged
+
+
+def changed_sums(kept: Mapping[str, bytes], receipts: Sequence[Receipt]) -> dict[str, bytes]:
+    """Return the new bytes of those that will have lines, by name; as for `stage_sums`."""
+    taken = {receipt.filename: receipt.sha256 for receipt in receipts if receipt.sha256}
+    whole = {
+        name: edit_checksums(data, (), taken) if name == CHECKSUMS else data
+        for name, data in kept.items()
+    }
+    return {name: data for name, data in whole.items() if data}

@@ -92,7 +92,7 @@ def _fill(
 
     Return how the bytes were copied, and the damage that was accepted.
     """
-    copied = _copied(task.layout) if sources.remote else {}
+    copied = copied_checks(task.layout) if sources.remote else {}
 
     def put(part: Part) -> Handled:
         match part.piece:
@@ -120,7 +120,7 @@ def _fill(
     return outcome.copied, damaged
 
 
-def _copied(layout: Layout) -> dict[int, int]:
+def copied_checks(layout: Layout) -> dict[int, int]:
     """Return the checks of bytes that are copied as well, each with the number of the copy.
 
     What comes over a network is summed on the way, and need not be fetched again.

@@ -45,15 +45,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Bytes moved: as shared blocks, copied inside the kernel, or through buffers."""
+    """Bytes moved: as shared blocks, copied inside the kernel, through buffers, or by a server."""
 
     shared: int = 0
     kernel: int = 0
     buffered: int = 0
+    server: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.shared + self.kernel + self.buffered + self.server
 
     def __add__(self, other: Copied) -> Copied:
         return Copied(
-            self.shared + other.shared, self.kernel + other.kernel, self.buffered + other.buffered
+            self.shared + other.shared,
+            self.kernel + other.kernel,
+            self.buffered + other.buffered,
+            self.server + other.server,
         )
 
 

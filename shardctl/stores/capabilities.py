@@ -149,10 +149,15 @@ class InMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What went over a network: requests that were sent, and bytes that came back."""
+    """What went over a network: requests that were sent, and bytes that came back.
+
+    `sent` are the bytes of files that were sent; `copied` those that the server copied on request.
+    """
 
     requests: int = 0
     nbytes: int = 0
+    sent: int = 0
+    copied: int = 0
 
 
 @runtime_checkable

@@ -34,7 +34,7 @@ _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 #: What is added to the name of a lock file for that of the lock on removing it.
 _REMOVING = "~"
 #: Bytes of the longest note of a holder.
-_MAX_NOTE = 4096
+MAX_NOTE = 4096
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ def acquire(path: str, *, by_file: bool = False) -> Held:
         if held is not None:
             _remove_left_over(path + _REMOVING)
             return held
-    raise _locked(path, {}, by_file=False)
+    raise locked(path, {}, by_file=False)
 
 
 def _acquire(path: str, *, by_file: bool) -> Held | None:
@@ -85,8 +85,8 @@ def _acquire(path: str, *, by_file: bool) -> Held | None:
         by_file = by_file or not _flock(path, descriptor)
         if by_file and not is_new:
             who = _holder(descriptor)
-            if not _has_ended(who):
-                raise _locked(path, who, by_file=True)
+            if not has_ended(who):
+                raise locked(path, who, by_file=True)
             on_failure.close()  # Windows removes no file that is open
             _remove_stale(path, who)
             return None
@@ -149,7 +149,7 @@ def _flock(path: str, descriptor: int) -> bool:
         if error.errno in _NOT_SUPPORTED:
             return False
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise _locked(path, _holder(descriptor), by_file=False) from None
+            raise locked(path, _holder(descriptor), by_file=False) from None
         raise
     return True
 
@@ -169,13 +169,13 @@ def _remove_stale(path: str, who: dict[str, Any]) -> None:
     """
     removing = acquire(path + _REMOVING)
     try:
-        if _has_ended(_note_at(path)):
+        if has_ended(_note_at(path)):
             os.unlink(path)
     except FileNotFoundError:
         pass  # another process found that it is stale
     except PermissionError:
         if sys.platform == "win32":  # it is open: its holder is alive
-            raise _locked(path, who, by_file=True) from None
+            raise locked(path, who, by_file=True) from None
         raise
     finally:
         removing.release()
@@ -200,15 +200,19 @@ def _note_at(path: str) -> dict[str, Any]:
 
 
 def _note_holder(descriptor: int) -> None:
-    who = {
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, json.dumps(note_of_this_process()).encode())
+
+
+def note_of_this_process() -> dict[str, Any]:
+    """Return what a holder notes of itself: host, process, and since when."""
+    return {
         "host": platform.node(),
         "pid": os.getpid(),
         "processes": _processes(),
         "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    os.ftruncate(descriptor, 0)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    os.write(descriptor, json.dumps(who).encode())
 
 
 def _processes() -> str | None:
@@ -226,13 +230,13 @@ def _holder(descriptor: int) -> dict[str, Any]:
     """What a holder noted of itself; nothing where that cannot be read."""
     try:
         os.lseek(descriptor, 0, os.SEEK_SET)
-        who = json.loads(os.read(descriptor, _MAX_NOTE))
+        who = json.loads(os.read(descriptor, MAX_NOTE))
     except (OSError, ValueError, RecursionError):
         return {}
     return who if isinstance(who, dict) else {}
 
 
-def _has_ended(who: dict[str, Any]) -> bool:
+def has_ended(who: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that has ended.
 
     Of a process on another machine, or in another container, nothing can be known.
@@ -253,7 +257,11 @@ def _has_ended(who: dict[str, Any]) -> bool:
     return False
 
 
-def _locked(path: str, who: dict[str, Any], *, by_file: bool) -> LockedError:
+def locked(path: str, who: dict[str, Any], *, by_file: bool) -> LockedError:
+    """Return the error for a lock that another process holds, as far as it is known.
+
+    `by_file`: the lock is the file itself, which stays where its holder was killed.
+    """
     by = (
         f"process {who['pid']} on {who['host']}, since {who.get('since')}"
         if "pid" in who and "host" in who

@@ -31,6 +31,7 @@ from shardctl.stores.capabilities import (
     SyncsDirectories,
 )
 from shardctl.stores.plain import PlainDirectory
+from shardctl.stores.uploads import has_uploads
 
 
 def open_directory(store: Store, path: str) -> Directory:
@@ -177,6 +178,15 @@ def refuse_read_only(store: Store, path: str) -> None:
     """
     if isinstance(store, ReadOnly):
         raise store.refusal(path)
+
+
+def forget(store: Store) -> None:
+    """Look at a store afresh. Without `Uploads` it remembers nothing, or nothing is written there.
+
+    Call it before a decision that another program's change must not escape.
+    """
+    if has_uploads(store):
+        store.forget()
 
 
 def at_once(store: Store) -> int:

@@ -10,6 +10,7 @@ import pytest
 from shardctl.stores.base import Store
 from shardctl.stores.local import LocalStore
 from shardctl.stores.registry import open_store
+from shardctl.testing.bucket import MemoryBucket
 from shardctl.testing.memory import MemoryStore
 from shardctl.testing.suites.capabilities import (
     AppendsSuite,
@@ -29,6 +30,7 @@ from shardctl.testing.suites.fixtures import Fill
 from shardctl.testing.suites.reading import ReadableStoreSuite
 from shardctl.testing.suites.remote import ReadOnlySuite, RemoteSuite
 from shardctl.testing.suites.stores import StoreSuite
+from shardctl.testing.suites.uploads import CopiesPartsSuite, UploadsSuite
 from tests.support.web_server import WebServer, hub, use_hub, web
 
 
@@ -87,6 +89,20 @@ class TestMemoryStore(
     def root(self) -> str:
         """The path of that directory."""
         return "/models/mine"
+
+
+class TestMemoryBucket(StoreSuite, LocksSuite, UploadsSuite, CopiesPartsSuite):
+    """Objects in memory."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        """A store of an empty bucket."""
+        return MemoryBucket()
+
+    @pytest.fixture
+    def root(self) -> str:
+        """The path of a directory in it."""
+        return "models/mine"
 
 
 class TestWebStore(ReadableStoreSuite, ReadOnlySuite, RemoteSuite):

@@ -81,6 +81,7 @@ OUTSIDERS = {
     "huggingface_hub": ("stores.remote.hub",),
     "distributed": ("engine.dask",),
     "obstore": ("stores.remote.cloud",),
+    "botocore": ("stores.remote.s3",),
     "pytest": ("testing.suites",),
 }
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from shardctl.errors import MissingError, StorageError, UsageError
 from shardctl.model import Version
-from shardctl.stores.base import Entry
+from shardctl.stores.base import Entry, Store
 from shardctl.stores.faults import shown
 from shardctl.stores.remote.client import CHUNK_BYTES, Answer, TransientError
 from shardctl.stores.remote.extras import needed
 from shardctl.stores.remote.http import TRANSIENT
 from shardctl.stores.remote.reader import changed
+from shardctl.stores.remote.s3.store import S3Store
 from shardctl.stores.remote.store import RemoteStore
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _METADATA = re.compile(r"169\.254\.169\.254|metadata\.google")
 _STATUS = re.compile(r"status code: (\d{3})\b")
 
 
-def open_cloud(url: str) -> tuple[RemoteStore, str]:
+def open_cloud(url: str) -> tuple[Store, str]:
     """Return the store of a bucket or a container, and the path that a URL means."""
     scheme, _, rest = url.partition("://")
     bucket, *keys = rest.split("/")
@@ -49,7 +50,9 @@ def open_cloud(url: str) -> tuple[RemoteStore, str]:
             "environment and from the configuration of the cloud's own programs",
         )
     base = f"{scheme}://{bucket}"
-    return RemoteStore(base, CloudClient(base)), "/".join([base, *filter(None, keys)])
+    client = CloudClient(base)
+    store: Store = S3Store(base, client) if scheme == "s3" else RemoteStore(base, client)
+    return store, "/".join([base, *filter(None, keys)])
 
 
 @dataclass

@@ -36,10 +36,14 @@ class Patience:
 
 
 class Tries:
-    """The failures in a row of one read; `pause` waits, or raises when it is enough."""
+    """The failures in a row of one request; `pause` waits, or raises when it is enough.
 
-    def __init__(self, path: str, patience: Patience) -> None:
+    `doing` is what was to be done with the file, for the message: "read".
+    """
+
+    def __init__(self, path: str, patience: Patience, doing: str = "read") -> None:
         self._path = path
+        self._doing = doing
         self._patience = patience
         self._failures = 0
 
@@ -56,7 +60,7 @@ class Tries:
         if self._failures >= self._patience.tries:
             where = "" if offset is None else f" at byte {offset:,}"
             raise StorageError(
-                f"{shown(self._path)} cannot be read{where}: {error.reason} "
+                f"{shown(self._path)} cannot be {self._doing}{where}: {error.reason} "
                 f"({self._failures:,} tries in a row)",
                 hint="run the same command again when the server or the network is back: what is "
                 "finished is kept",
@@ -66,9 +70,11 @@ class Tries:
         time.sleep(self._patience.wait(self._failures, error.after))
 
 
-def retried(path: str, patience: Patience, ask: Callable[[], Result]) -> Result:
+def retried(
+    path: str, patience: Patience, ask: Callable[[], Result], doing: str = "read"
+) -> Result:
     """Return the result of `ask`, tried again as long as it raises TransientError."""
-    tries = Tries(path, patience)
+    tries = Tries(path, patience, doing)
     while True:
         try:
             return ask()

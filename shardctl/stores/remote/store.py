@@ -1,4 +1,4 @@
-"""A store whose files are those of a client: read-only, with few requests.
+"""A store whose files are those of a client, read with few requests.
 
 What a directory holds is asked once for each, and the first request for a file brings its version
 and its beginning along. From then on every answer must be of that version.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import NoReturn, TypeVar
+from typing import NoReturn, Self, TypeVar
 
 from shardctl.errors import InputError, MissingError, TargetError, UsageError
 from shardctl.model import Version
@@ -40,8 +40,8 @@ class _Seen:
     waiting: dict[str, RemoteReader] = field(default_factory=dict)
 
 
-class RemoteStore:
-    """A store of the files below `base`, a URL without a slash at its end."""
+class RemoteFiles:
+    """The files below `base`, a URL without a slash at its end, for those who read them."""
 
     def __init__(self, base: str, client: Client, patience: Patience | None = None) -> None:
         self.base = base
@@ -51,14 +51,14 @@ class RemoteStore:
         self._lock = Lock()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RemoteStore) and other.base == self.base
+        return isinstance(other, RemoteFiles) and other.base == self.base
 
     def __hash__(self) -> int:
         return hash(self.base)
 
-    def __reduce__(self) -> tuple[type[RemoteStore], tuple[str, Client, Patience]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[str, Client, Patience]]:
         # What was seen is left out: another process compares versions with those of its task.
-        return RemoteStore, (self.base, self._client, self._patience)
+        return type(self), (self.base, self._client, self._patience)
 
     @property
     def at_once(self) -> int:
@@ -139,34 +139,21 @@ class RemoteStore:
             self._seen.versions[path] = reader.version
         return reader
 
-    def refusal(self, path: str) -> UsageError:
-        """Return the error for a path here that something would be written to."""
-        scheme = self.base.partition("://")[0]
-        return UsageError(
-            f"{shown(path)} cannot be written: files of {scheme}:// are only read",
-            hint="choose a directory of this machine as the target, and upload it from there",
-            file=path,
-        )
+    def forget(self) -> None:
+        """Look at the place afresh from now on: another program may have changed it."""
+        with self._lock:
+            self._seen = _Seen()
 
-    def create(self, path: str, nbytes: int) -> Writer:  # noqa: ARG002 - nothing is created
-        """Raise TargetError."""
-        self._refuse(path)
-
-    def make_directory(self, path: str) -> None:
-        """Raise TargetError."""
-        self._refuse(path)
-
-    def rename(self, old: str, new: str) -> None:  # noqa: ARG002 - nothing is renamed
-        """Raise TargetError."""
-        self._refuse(new)
-
-    def remove(self, path: str) -> None:
-        """Raise TargetError."""
-        self._refuse(path)
-
-    def _refuse(self, path: str) -> NoReturn:
-        refusal = self.refusal(path)
-        raise TargetError(refusal.message, hint=refusal.hint, file=path)
+    def _changed(self, path: str) -> None:
+        """Forget what is known of a file, and of the directories that it lies in."""
+        path = path.rstrip("/")
+        with self._lock:
+            self._seen.versions.pop(path, None)
+            self._seen.waiting.pop(path, None)
+            self._seen.absent.discard(path)
+            for listed in [*self._seen.entries]:
+                if path == listed or path.startswith(f"{listed}/"):
+                    del self._seen.entries[listed]
 
     def _is_within(self, path: str) -> bool:
         return path == self.base or path.startswith(f"{self.base}/")
@@ -235,6 +222,39 @@ class RemoteStore:
             if path == self.base or self._entries(path) or self._found_in(path):
                 raise not_regular(path) from None
             raise
+
+
+class RemoteStore(RemoteFiles):
+    """A store in which nothing is written."""
+
+    def refusal(self, path: str) -> UsageError:
+        """Return the error for a path here that something would be written to."""
+        scheme = self.base.partition("://")[0]
+        return UsageError(
+            f"{shown(path)} cannot be written: files of {scheme}:// are only read",
+            hint="choose a directory of this machine as the target, and upload it from there",
+            file=path,
+        )
+
+    def create(self, path: str, nbytes: int) -> Writer:  # noqa: ARG002 - nothing is created
+        """Raise TargetError."""
+        self._refuse(path)
+
+    def make_directory(self, path: str) -> None:
+        """Raise TargetError."""
+        self._refuse(path)
+
+    def rename(self, old: str, new: str) -> None:  # noqa: ARG002 - nothing is renamed
+        """Raise TargetError."""
+        self._refuse(new)
+
+    def remove(self, path: str) -> None:
+        """Raise TargetError."""
+        self._refuse(path)
+
+    def _refuse(self, path: str) -> NoReturn:
+        refusal = self.refusal(path)
+        raise TargetError(refusal.message, hint=refusal.hint, file=path)
 
 
 def _missing(path: str) -> MissingError:

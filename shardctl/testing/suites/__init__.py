@@ -12,5 +12,8 @@ import pytest
 
 # Without this a failing assertion in a suite would not show its values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{each}" for each in ("reading", "stores", "capabilities", "remote", "formats"))
+    *(
+        f"{__name__}.{each}"
+        for each in ("reading", "stores", "capabilities", "remote", "uploads", "formats")
+    )
 )

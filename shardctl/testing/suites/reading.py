@@ -31,6 +31,7 @@ from shardctl.stores.capabilities import (
     SharesBlocks,
     SyncsDirectories,
 )
+from shardctl.stores.uploads import CopiesParts, Uploads
 from shardctl.testing.suites.fixtures import DATA, Fill, StoreFixtures, read
 
 #: Every capability, for those who go through all of them.
@@ -48,6 +49,8 @@ CAPABILITIES: tuple[type, ...] = (
     FollowsLinks,
     Remote,
     ReadOnly,
+    Uploads,
+    CopiesParts,
 )
 
 

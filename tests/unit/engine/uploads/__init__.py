@@ -1,0 +1,1 @@
+"""Runs into object stores."""
