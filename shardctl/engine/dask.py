@@ -230,7 +230,7 @@ def _connect(url: str) -> Any:
     except (OSError, ValueError) as error:  # a timeout is an OSError
         raise StorageError(
             f"no Dask scheduler answers at {url}: {escape(str(error))}",
-            hint="start one with `dask scheduler`, or correct the address",
+            hint="start the scheduler, or correct the address that `scheduler` has",
         ) from error
 
 

@@ -23,7 +23,7 @@ def executor_of(scheduler: str | None, jobs: int | None) -> Executor:
     if load is None or not _is_address(scheduler):
         raise UsageError(
             f"'{escape(_public(scheduler))}' is not the address of a scheduler",
-            hint="give that of a Dask scheduler, for example tcp://host:8786",
+            hint="give `scheduler` that of a Dask cluster, for example tcp://host:8786",
         )
     return load(scheduler, jobs)
 
