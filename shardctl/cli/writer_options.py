@@ -106,7 +106,7 @@ MergeTarget = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="Output directory, or .safetensors or .bin file, or s3:// URL",
+        help="Directory, .safetensors or .bin file, or s3:// URL",
         show_default=False,
     ),
 ]
@@ -286,7 +286,7 @@ ReadBack = Annotated[
     option(
         SAFETY,
         "--verify",
-        text="Compare SOURCE with its recorded SHA-256, and the result with SOURCE",
+        text="Check SOURCE's SHA-256, and compare the result with it",
     ),
 ]
 AcceptDamage = Annotated[

@@ -70,7 +70,7 @@ class LocalReader(Closing):
             except OSError as error:
                 raise read_failure(error, self.path, offset + done) from error
             if not count:
-                raise shorter(self.path, offset, len(memory))
+                raise shorter(self.path, offset + done, len(memory) - done)
             done += count
 
     def current(self) -> Version:

@@ -18,7 +18,15 @@ WRITER_KEYS = [
     "companions", "superseded", "not_carried", "damaged",
 ]  # fmt: skip
 SHARD_KEYS = ["name", "size", "data_size", "tensors", "sha256"]
-PLAN_KEYS = ["layout_version", "layout", "block_size", "options", "sources"]
+PLAN_KEYS = [
+    "layout_version",
+    "layout",
+    "block_size",
+    "options",
+    "settings",
+    "sources",
+    "companions",
+]
 
 
 @pytest.fixture
@@ -127,7 +135,7 @@ def test_a_dry_run_prints_the_plan_file(source: Path, tmp_path: Path, run_cli: R
     assert planned["done"] is False
     assert list(planned["plan"]) == PLAN_KEYS
     assert [list(entry) for entry in planned["plan"]["sources"]] == [
-        ["name", "size", "header_sha256"]
+        ["name", "size", "header_sha256", "content"]
     ]
     assert planned["plan"]["sources"][0]["name"] == "model.safetensors"
     assert not (tmp_path / "out").exists()
