@@ -44,7 +44,10 @@ def copies_in_page_cache(device: int) -> bool:
 
 @functools.cache
 def kinds(device: int) -> frozenset[str]:
-    """Return the types of filesystem that a device (`st_dev`) is mounted as; none if not known."""
+    """Return the types of filesystem that a device (`st_dev`) is mounted as; none if not known.
+
+    The answer is kept as long as the process lives.
+    """
     if sys.platform != "linux":
         return frozenset()
     wanted = f"{os.major(device)}:{os.minor(device)}"

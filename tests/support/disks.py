@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from shardctl.stores import mounts
+
 # <linux/fs.h> and fs/xfs/xfs_fs.h: stop the filesystem at once, without flushing its log; and who
 # knows that.
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, (2).to_bytes(4, "little")
@@ -39,6 +41,8 @@ class Disk:
 
     def mount(self) -> None:
         """Mount it, with its log replayed."""
+        # A device is taken to stay what it is as long as a process lives; this one is taken again.
+        mounts.kinds.cache_clear()
         program = _IN_USER_SPACE.get(self.kind)
         if program is None:
             self._call("mount", "-o", "loop", str(self.image), str(self.mounted))
