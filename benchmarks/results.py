@@ -8,15 +8,23 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.contenders import Contender, versions
 from benchmarks.disks import filesystem
 from benchmarks.measure import Sample, Scene, run
 
 SCHEMA_VERSION = 1
-#: The work whose time is that of starting, reading a header, and ending.
-STARTING = "start/inspect"
+
+
+class Ratio(NamedTuple):
+    """How many times as long as its limit something takes at the least.
+
+    `spread` is how many times as long the middle runs of both took as the least ones.
+    """
+
+    value: float
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -34,14 +42,12 @@ class Measured:
     floor: int
     samples: Mapping[str, Sequence[Sample]]
 
-    def ratio(self, starting: float = 0.0) -> float | None:
-        """Return the median of shardctl's ratios to the yardstick, without `starting` seconds."""
-        ratios = [
-            sample.ratio * max(1 - starting / sample.seconds, 0)
-            for sample in self.samples.get("shardctl", ())
-            if sample.ratio is not None
-        ]
-        return median(ratios) if ratios else None
+    def to_limit(self, limit: str) -> Ratio:
+        """Return the least time of shardctl by that of the contender `limit`; both were timed."""
+        ours = [sample.seconds for sample in self.samples["shardctl"]]
+        limits = [sample.seconds for sample in self.samples[limit]]
+        spread = median(ours) / min(ours) * median(limits) / min(limits)
+        return Ratio(min(ours) / min(limits), spread)
 
 
 @dataclass
@@ -51,18 +57,6 @@ class Results:
     machine: dict[str, Any]
     versions: dict[str, str]
     works: dict[str, Measured] = field(default_factory=dict)
-
-    @property
-    def starting(self) -> float:
-        """The seconds of a command that does next to nothing; 0 where it was not measured."""
-        work = self.works.get(STARTING)
-        return median(sample.seconds for sample in work.samples["shardctl"]) if work else 0.0
-
-    def ratio(self, work: str) -> float | None:
-        """Return the ratio of a work, without the time to start for works on a checkpoint."""
-        if work not in self.works:
-            return None
-        return self.works[work].ratio(0.0 if work.startswith("start/") else self.starting)
 
     def save(self, path: str) -> None:
         """Write them, whole or not at all."""

@@ -21,6 +21,7 @@ from shardctl.model import (
     contiguous_strides,
     whole_blocks,
 )
+from shardctl.storages import sources_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,22 +266,6 @@ class LayoutBuilder:
         if self._begin < self._end:
             self._pieces.append(Copy(Extent(self._path, self._begin, self._end - self._begin)))
             self._begin = self._end
-
-
-def sources_of(tensor: Tensor) -> Iterator[Tensor]:
-    """Yield the tensors whose bytes are in files that a tensor is made from; itself, if it is one.
-
-    Those of what is made have no names.
-    """
-    made = tensor.storage.made
-    match made:
-        case None:
-            yield tensor
-        case Cast():
-            yield from sources_of(made.tensor)
-        case Assembled():
-            for box in made.boxes:
-                yield from sources_of(box.tensor)
 
 
 def view_of(tensor: Tensor) -> Copy | Gather:

@@ -8,7 +8,6 @@ size passes through a float.
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 from shardctl.errors import UsageError
 
@@ -37,7 +36,8 @@ def parse_size(text: str) -> int:
     number, unit = match["number"], match["unit"]
     if unit is None and "." in number:
         raise UsageError(f"{text!a} has a fraction of a byte", hint=_ACCEPTED)
-    nbytes = int(Fraction(number) * (1 if unit is None else _unit_bytes(unit)))
+    whole, _, part = number.partition(".")
+    nbytes: int = int(whole + part) * (1 if unit is None else _unit_bytes(unit)) // 10 ** len(part)
     if nbytes < 1:
         raise UsageError(f"{text!a} is less than one byte", hint=_ACCEPTED)
     return nbytes

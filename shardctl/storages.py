@@ -1,4 +1,4 @@
-"""Which tensors share a storage, and which are tied."""
+"""Which tensors share a storage, which are tied, and which others one is made from."""
 
 from __future__ import annotations
 
@@ -167,3 +167,19 @@ def _unchecked(tensor: Tensor, done: Container[_Identity], own: set[_Identity]) 
             boxes = (Box(box.start, view) for view, box in zip(views, made.boxes, strict=True))
             plain = replace(storage, made=Assembled(made.grid, tuple(boxes)))
     return replace(tensor, storage=plain)
+
+
+def sources_of(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors whose bytes are in files that a tensor is made from; itself, if it is one.
+
+    Those of what is made have no names.
+    """
+    made = tensor.storage.made
+    match made:
+        case None:
+            yield tensor
+        case Cast():
+            yield from sources_of(made.tensor)
+        case Assembled():
+            for box in made.boxes:
+                yield from sources_of(box.tensor)

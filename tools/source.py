@@ -6,11 +6,10 @@ import re
 from functools import cache
 from pathlib import Path
 
-from typer.core import TyperGroup
-from typer.main import get_command
-
 from shardctl.cli.app import app
-from shardctl.cli.spec import Command, Option, program
+from shardctl.cli.everywhere import made
+from shardctl.cli.spec import Command, Option, describe
+from shardctl.cli.verbs import VERBS
 from tools import prose
 
 #: The word before a command that asks for its help, with what it does.
@@ -21,11 +20,7 @@ ROOT = Path(__file__).parents[1]
 @cache
 def commands() -> tuple[Command, ...]:
     """The program itself, then its commands in the order of the help."""
-    group = get_command(app)
-    if not isinstance(group, TyperGroup):
-        raise TypeError("the application has become a single command")
-    root, others = program(group)
-    return (root, *others)
+    return (describe(app), *(describe(made(name)) for name in VERBS))
 
 
 def details(option: Option) -> str:

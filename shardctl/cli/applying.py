@@ -39,10 +39,7 @@ def apply(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Write what a saved plan says, on any machine.
-
-    Example: shardctl apply plan.json --target out/
-    """
+    """Run `apply`."""
     from shardctl.cli import render
     from shardctl.cli.process import held
     from shardctl.cli.reporting import Reporter

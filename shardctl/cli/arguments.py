@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
@@ -113,7 +114,6 @@ def command(
     without: tuple[str, ...],
     size: Mapping[str, object],
     annotations: Mapping[str, Any],
-    doc: str,
 ) -> Callable[..., None]:
     """Return a function with the signature that Typer reads: the fields, less those in `without`.
 
@@ -128,7 +128,7 @@ def command(
         _check_size(ctx, arguments.max_shard_size)
         run(name, arguments)
 
-    hints = {**get_type_hints(WriterArguments, include_extras=True), **annotations}
+    hints = {**_hints(), **annotations}
     offered = [field for field in fields(WriterArguments) if field.name not in without]
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -149,9 +149,13 @@ def command(
         "ctx": typer.Context,
         **{field.name: hints[field.name] for field in offered},
     }
-    body.__doc__ = doc
     body.__name__ = name
     return body
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(WriterArguments, include_extras=True)
 
 
 def _one_of_a_group(

@@ -7,14 +7,17 @@ them: they belong to the classes of which all commands are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command
 
 from shardctl._version import __version__
 from shardctl.cli.exits import write_stdout
 from shardctl.cli.panels import OUTPUT
+from shardctl.cli.verbs import VERBS
 
 #: What Typer calls with the context, the option and its value.
 Act = Callable[[typer.Context, object, bool], None]
@@ -38,11 +41,36 @@ class Command(TyperCommand):
 
 
 class Program(TyperGroup):
-    """The program, which has these options alone."""
+    """The program, which has these options alone.
+
+    A command is made when it is asked for: making one reads all its options, which takes as long
+    as all the rest of a short help.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.params.extend(_options())
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - they are always the same
+        """Return the names of the commands."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Command | None:  # noqa: ARG002 - as above
+        """Return the command of that name; None where there is none."""
+        return made(cmd_name) if cmd_name in VERBS else None
+
+
+@cache
+def made(name: str) -> Command:
+    """Return a command of `VERBS` with all its options."""
+    single = typer.Typer(add_completion=False)
+    single.command(name, cls=Command, help=VERBS[name].help, add_help_option=False)(
+        VERBS[name].function(name)
+    )
+    command = get_command(single)
+    if not isinstance(command, Command):
+        raise TypeError("Typer has made a command of another class")
+    return command
 
 
 def _options() -> tuple[TyperOption, ...]:

@@ -57,18 +57,18 @@ def keywords_of(action: ExpertsName | None, path: str | None) -> TransformKeywor
 
 
 def _experts(action: ExpertsName | None, path: str | None) -> Asked | None:
+    if action is None and path is None:
+        return None
     from shardctl.errors import UsageError  # noqa: PLC0415 - `--help` needs none of this
     from shardctl.planning.expert_rules import parse_map  # noqa: PLC0415 - as above
     from shardctl.planning.request import Experts as Asked  # noqa: PLC0415 - as above
     from shardctl.text import escape  # noqa: PLC0415 - as above
 
     if action is None:
-        if path is not None:
-            raise UsageError(
-                "`experts_map` needs something to do",
-                hint="add --experts stack, or --experts split",
-            )
-        return None
+        raise UsageError(
+            "`experts_map` needs something to do",
+            hint="add --experts stack, or --experts split",
+        )
     if path is None:
         return Asked(action.value)
     try:

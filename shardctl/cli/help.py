@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-from typer.core import TyperCommand, TyperGroup
-
 from shardctl.cli import spec as tree
-from shardctl.cli.terminal.canvas import canvas, drawn
+from shardctl.cli.process import drawing
+from shardctl.cli.verbs import VERBS
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from typer.core import TyperCommand, TyperGroup
 
 #: Columns that rows are indented below their heading, and a text below its name where there is no
 #: room beside it.
@@ -47,31 +46,56 @@ VARIABLES = (
     ("TERM", "`dumb` makes everything plain text."),
 )
 
+#: A line or a text in parts, each with its style on a terminal, in the words of Rich.
+Parts = Sequence[tuple[str, str]]
 #: A heading, and names with their texts.
-Section = tuple[str, Sequence[tuple[Text, Text]]]
+Section = tuple[str, Sequence[tuple[Parts, Parts]]]
 
 
 def page(command: TyperCommand | TyperGroup, *, full: bool) -> str:
     """Return the help of a command, or of the program itself, laid out for stdout."""
+    if not drawing():
+        # Without Rich, whose import takes as long as all the rest.
+        lines = _lines(command, shutil.get_terminal_size().columns, full=full)
+        return "".join(f"{_plain(line).rstrip()}\n" for line in lines)
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    from shardctl.cli.terminal.canvas import canvas, drawn  # noqa: PLC0415 - see above
+
+    on = canvas()
+    drawing_of = drawn(
+        on,
+        *(Text.assemble(*line) for line in _lines(command, on.width, full=full)),
+        terminal=(sys.stdout is not None and sys.stdout.isatty()) or None,
+    )
+    return "\n".join(map(str.rstrip, drawing_of.split("\n")))
+
+
+def _lines(command: TyperCommand | TyperGroup, width: int, *, full: bool) -> Iterator[Parts]:
+    """Yield the lines of the help, each in at most `width` columns."""
     shown = tree.describe(command)
     sections = [
-        _program(command) if isinstance(command, TyperGroup) else _arguments(shown),
+        _arguments(shown) if shown.name else _program(),
         *_options(shown, full=full),
     ]
     if full:
-        sections += [_environment(shown), ("Exit codes", _plain(EXIT_CODES))]
-    width = max(name.cell_len for _, rows in sections for name, _ in rows)
-    parts: list[RenderableType] = [_usage(shown), f"\n{shown.summary}\n"]
+        sections += [_environment(shown), ("Exit codes", _unmarked(EXIT_CODES))]
+    widest = max(len(_plain(name)) for _, rows in sections for name, _ in rows)
+    yield from _wrapped(_usage(shown), width)
+    for text in ("", shown.summary, ""):
+        yield from _wrapped([(text, "")], width)
     for heading, rows in sections:
-        parts += [Text(f"{heading}:", "bold"), _Rows(rows, width), *([""] if full else [])]
-    parts += [Text.assemble((tree.EXAMPLE, "bold"), example) for example in shown.examples]
-    terminal = (sys.stdout is not None and sys.stdout.isatty()) or None
-    text = drawn(canvas(), *parts, _more(shown, full=full), terminal=terminal)
-    return "\n".join(map(str.rstrip, text.split("\n")))
+        yield [(f"{heading}:", "bold")]
+        yield from _rows(rows, widest, width)
+        if full:
+            yield []
+    for example in shown.examples:
+        yield from _wrapped([(tree.EXAMPLE, "bold"), (example, "")], width)
+    yield from _wrapped([(_more(shown, full=full), "")], width)
 
 
-def _usage(shown: tree.Command) -> Text:
-    return Text.assemble(("Usage: ", "bold"), (shown.path, "bold cyan"), f" {shown.synopsis()}")
+def _usage(shown: tree.Command) -> Parts:
+    return [("Usage: ", "bold"), (shown.path, "bold cyan"), (f" {shown.synopsis()}", "")]
 
 
 def _more(shown: tree.Command, *, full: bool) -> str:
@@ -83,14 +107,15 @@ def _more(shown: tree.Command, *, full: bool) -> str:
     return "`shardctl COMMAND -h` shows the main options of a command, `--help` shows all."
 
 
-def _program(group: TyperGroup) -> Section:
-    _, commands = tree.program(group)
-    return "Commands", [(Text(each.name, "bold cyan"), Text(each.summary)) for each in commands]
+def _program() -> Section:
+    return "Commands", [
+        ([(name, "bold cyan")], [(verb.summary, "")]) for name, verb in VERBS.items()
+    ]
 
 
 def _arguments(shown: tree.Command) -> Section:
     return "Arguments", [
-        (Text(argument.spelling, "bold yellow"), Text(argument.text))
+        ([(argument.spelling, "bold yellow")], [(argument.text, "")])
         for argument in shown.arguments
     ]
 
@@ -114,45 +139,64 @@ def _environment(shown: tree.Command) -> Section:
         if given is None or f"SHARDCTL_{name}_{option}" in given
     )
     text = f"Each option, e.g. {examples}; a switch is 1 or 0. The command line overrides it."
-    return "Environment", _plain(
+    return "Environment", _unmarked(
         [(f"SHARDCTL_{shown.name.upper() or 'COMMAND'}_OPTION", text), *VARIABLES]
     )
 
 
-def _plain(rows: Iterable[tuple[str, str]]) -> list[tuple[Text, Text]]:
-    return [(Text(name, "bold"), Text(text)) for name, text in rows]
+def _unmarked(rows: Iterable[tuple[str, str]]) -> list[tuple[Parts, Parts]]:
+    return [([(name, "bold")], [(text, "")]) for name, text in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Names and texts, side by side where there is room, else each text below its name."""
-
-    rows: Sequence[tuple[Text, Text]]
-    name_width: int
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        beside = options.max_width >= 2 * self.name_width
-        margin = INDENT + self.name_width + 2 if beside else 2 * INDENT
-        for name, text in self.rows:
-            first = Text.assemble(" " * INDENT, name)
-            lines = text.wrap(console, options.max_width - margin)
-            if beside:
-                first = Text.assemble(first, " " * (margin - first.cell_len), lines.pop(0))
-            yield first
-            yield from (Text.assemble(" " * margin, line) for line in lines)
+def _rows(rows: Iterable[tuple[Parts, Parts]], widest: int, width: int) -> Iterator[Parts]:
+    """Yield names and texts, side by side where there is room, else each text below its name."""
+    beside = width >= 2 * widest
+    margin = INDENT + widest + 2 if beside else 2 * INDENT
+    for name, text in rows:
+        first = [(" " * INDENT, ""), *name]
+        lines = list(_wrapped(text, width - margin))
+        if beside:
+            first = [*first, (" " * (margin - len(_plain(first))), ""), *lines.pop(0)]
+        yield first
+        yield from ([(" " * margin, ""), *line] for line in lines)
 
 
-def _spelling(option: tree.Option) -> Text:
-    flags = Text(", ").join(Text(flag, "bold cyan") for flag in option.spellings)
-    return flags if option.value is None else Text.assemble(flags, " ", (option.value, "yellow"))
+def _spelling(option: tree.Option) -> Parts:
+    flags = [part for flag in option.spellings for part in ((", ", ""), (flag, "bold cyan"))][1:]
+    return flags if option.value is None else [*flags, (" ", ""), (option.value, "yellow")]
 
 
-def _text(option: tree.Option, *, full: bool) -> Text:
+def _text(option: tree.Option, *, full: bool) -> Parts:
     """Return what an option does, and its default; in full also its details, below."""
-    text = Text(option.text)
+    text = [(option.text, "")]
     if option.default is not None:
         # The text of a switch with two spellings says what the first does.
-        text.append(" [default]" if option.negative else f" [default: {option.default}]", "dim")
+        default = " [default]" if option.negative else f" [default: {option.default}]"
+        text.append((default, "dim"))
     if full and option.details:
-        text.append(f"\n{option.details}")
+        text.append((f"\n{option.details}", ""))
     return text
+
+
+def _plain(parts: Parts) -> str:
+    return "".join(text for text, _ in parts)
+
+
+def _wrapped(parts: Parts, width: int) -> Iterator[Parts]:
+    """Yield a text in lines of at most `width` columns, of which each has its parts."""
+    plain, at = _plain(parts), 0
+    for paragraph in plain.split("\n"):
+        for line in textwrap.wrap(paragraph, max(width, 1), break_on_hyphens=False) or [""]:
+            at = plain.index(line, at)
+            yield _cut(parts, at, at + len(line))
+            at += len(line)
+
+
+def _cut(parts: Parts, begin: int, end: int) -> Parts:
+    """Return what of the parts is between two places of their text."""
+    taken = []
+    at = 0
+    for text, style in parts:
+        taken.append((text[max(begin - at, 0) : max(end - at, 0)], style))
+        at += len(text)
+    return taken

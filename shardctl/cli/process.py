@@ -164,6 +164,12 @@ def command_of(arguments: Sequence[str]) -> str:
     return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
+def drawing() -> bool:
+    """Whether stdout is to be drawn on: a terminal, or FORCE_COLOR."""
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return terminal or bool(os.environ.get("FORCE_COLOR"))
+
+
 def can_redraw() -> bool:
     """Whether stderr is a terminal on which lines can be drawn again; a log of CI is not."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and "CI" not in os.environ

@@ -12,6 +12,7 @@ from shardctl.cli import options as o
 from shardctl.cli import reader_options as r
 from shardctl.cli import selection_options as s
 from shardctl.cli.exits import WORK_TO_DO, log, write_stdout
+from shardctl.cli.process import drawing
 
 
 def inspect(
@@ -29,15 +30,11 @@ def inspect(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Show what a checkpoint holds, from its headers: files, dtypes, layers, tensors.
-
-    Example: shardctl inspect sharded/ --depth 3
-    """
-    from shardctl.cli import documents, render
+    """Run `inspect`."""
+    from shardctl.cli import render
     from shardctl.cli.progress import headers
     from shardctl.cli.reporting import Reporter
     from shardctl.cli.traffic import log_traffic
-    from shardctl.commands.documents import dump
     from shardctl.commands.pipeline import inspect_all
     from shardctl.stores.registry import open_store
 
@@ -67,8 +64,11 @@ def inspect(
     log_traffic(store, quiet=quiet)
     reporter.inspection(found)
     if json:
-        write_stdout(dump(documents.inspection(found, top=top)))
-    elif render.drawing():
+        from shardctl.cli.documents import inspection
+        from shardctl.commands.documents import dump
+
+        write_stdout(dump(inspection(found, top=top)))
+    elif drawing():
         write_stdout(render.inspection(found, depth=depth, top=top))
     else:
         write_stdout(render.inspection_rows(found, top=top))
@@ -94,17 +94,13 @@ def diff(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Show what differs between two checkpoints, byte for byte; exit with 1 if anything does.
-
-    Example: shardctl diff model.safetensors sharded/
-    """
-    from shardctl.cli import documents, render
+    """Run `diff`."""
+    from shardctl.cli import render
     from shardctl.cli.progress import headers
     from shardctl.cli.progress import observers as showing
     from shardctl.cli.traffic import log_traffic
     from shardctl.commands.diff import Side
     from shardctl.commands.diff import diff as compare
-    from shardctl.commands.documents import dump
     from shardctl.planning.keywords import transform_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
@@ -134,8 +130,11 @@ def diff(
         log(f"note: {note}", quiet=quiet)
     log_traffic(*(side.store for side in sides), quiet=quiet)
     if json:
-        write_stdout(dump(documents.difference(found)))
-    elif render.drawing():
+        from shardctl.cli.documents import difference
+        from shardctl.commands.documents import dump
+
+        write_stdout(dump(difference(found)))
+    elif drawing():
         write_stdout(render.difference(found, stats=stats))
     else:
         write_stdout(render.difference_rows(found, stats=stats))
@@ -168,17 +167,13 @@ def verify(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Check a checkpoint: headers, index, checksums, or against another one.
-
-    Example: shardctl verify sharded/ --deep
-    """
-    from shardctl.cli import documents, render
+    """Run `verify`."""
+    from shardctl.cli import render
     from shardctl.cli.progress import headers
     from shardctl.cli.progress import observers as showing
     from shardctl.cli.remedies import spelled_coverage, spelled_finding
     from shardctl.cli.reporting import Reporter
     from shardctl.cli.traffic import log_traffic
-    from shardctl.commands.documents import dump
     from shardctl.planning.keywords import transform_from
     from shardctl.stores.registry import open_store
     from shardctl.streams.pool import default_jobs
@@ -223,8 +218,11 @@ def verify(
     log_traffic(store, other_store, quiet=quiet)
     reporter.verdict(store, path, found, key, variant)
     if json:
-        write_stdout(dump(documents.verdict(path, found)))
-    elif render.drawing():
+        from shardctl.cli.documents import verdict
+        from shardctl.commands.documents import dump
+
+        write_stdout(dump(verdict(path, found)))
+    elif drawing():
         write_stdout(render.verdict(found, store, quiet=quiet))
     else:
         write_stdout(render.finding_rows(render.said(found, quiet=quiet)))
@@ -243,13 +241,8 @@ def index(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Write or repair the index, from the headers of the shards.
-
-    Example: shardctl index sharded/
-    """
-    from shardctl.cli import documents
+    """Run `index`."""
     from shardctl.cli.progress import headers
-    from shardctl.commands.documents import dump
     from shardctl.commands.index import reindex
     from shardctl.stores.registry import open_store
 
@@ -261,7 +254,10 @@ def index(
     for change in made.changes:
         log(f"{'would change' if check else 'changed'}: {change}", quiet=quiet)
     if json:
-        write_stdout(dump(documents.indexing(path, made, check=check)))
+        from shardctl.cli.documents import indexing
+        from shardctl.commands.documents import dump
+
+        write_stdout(dump(indexing(path, made, check=check)))
     elif not check:
         if not made.changes:
             log("up to date", quiet=quiet)
@@ -271,10 +267,7 @@ def index(
 
 
 def completion(shell: r.Shell) -> None:
-    """Print the completion script for a shell.
-
-    Example: shardctl completion bash
-    """
+    """Run `completion`."""
     from shardctl.cli.completion import script
 
     write_stdout(script(shell))

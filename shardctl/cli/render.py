@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -29,12 +27,6 @@ if TYPE_CHECKING:
     from shardctl.stores.base import Store
     from shardctl.streams.statistics import Distance, Statistics
     from shardctl.verify.run import Verdict
-
-
-def drawing() -> bool:
-    """Whether stdout is to be drawn on: a terminal, or FORCE_COLOR."""
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    return terminal or bool(os.environ.get("FORCE_COLOR"))
 
 
 def tabbed(rows: Iterable[Sequence[object]]) -> Iterator[str]:

@@ -112,16 +112,6 @@ class Command:
         return f"{names} [{choice}] [OPTIONS]" if choice else f"{names} [OPTIONS]"
 
 
-def program(group: TyperGroup) -> tuple[Command, tuple[Command, ...]]:
-    """Return the program itself, and its commands in the order in which they are listed."""
-    commands = tuple(
-        describe(command)
-        for command in group.commands.values()
-        if isinstance(command, TyperCommand)
-    )
-    return describe(group), commands
-
-
 def describe(command: TyperCommand | TyperGroup) -> Command:
     """Return one command, or the program itself, as a value."""
     name = "" if isinstance(command, TyperGroup) else command.name or ""

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from typer._click import exceptions as parser
+from typer.core import TyperGroup
 
 from shardctl.cli.meanings import ARGUMENTS, commands_meant, option_meant
 from shardctl.errors import UsageError
@@ -97,14 +98,13 @@ def _no_such_option(context: typer.Context, word: str) -> UsageError:
 
 def _no_such_command(context: typer.Context, word: str) -> UsageError:
     message = f"no such command '{word}'"
-    commands = _subcommands(context)
     if os.path.exists(word) or "://" in word:
         return UsageError(
             message,
             hint=f"a command comes first, for example `shardctl inspect {word}`; see "
             f"{_help(context)}",
         )
-    meant = commands_meant(word, list(commands))
+    meant = commands_meant(word, list(_commands(context)))
     if not meant:
         return UsageError(message, hint=f"{_help(context)} lists the commands")
     guesses = " or ".join(f"`shardctl {each}`" for each in meant)
@@ -222,13 +222,16 @@ def _options(command: object) -> list[str]:
     ]
 
 
-def _subcommands(context: typer.Context) -> dict[str, object]:
-    return dict(getattr(context.find_root().command, "commands", {}))
+def _commands(context: typer.Context) -> dict[str, object]:
+    program = context.find_root().command
+    if not isinstance(program, TyperGroup):
+        return {}
+    return {name: program.get_command(context, name) for name in program.list_commands(context)}
 
 
 def _commands_with(context: typer.Context, word: str) -> list[str]:
-    """Return the other commands that have an option."""
-    commands = _subcommands(context)
+    """Return the commands that have an option."""
+    commands = _commands(context)
     return [f"shardctl {name}" for name, each in commands.items() if word in _options(each)]
 
 

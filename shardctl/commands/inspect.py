@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 
 from shardctl.errors import MissingError, StorageError, TargetExistsError
 from shardctl.findings import Finding, as_error, in_one_line
-from shardctl.layout import sources_of
 from shardctl.model import Checkpoint, NonTensor, Tensor
 from shardctl.naming import STAGING
-from shardctl.source.distributed.assemble import slices_of
 from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
-from shardctl.storages import storage_units, tied_names
+from shardctl.storages import sources_of, storage_units, tied_names
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 
@@ -125,6 +123,8 @@ def inspect(
 
 
 def _slices(checkpoint: Checkpoint) -> str:
+    from shardctl.source.distributed.assemble import slices_of  # noqa: PLC0415 - few are such
+
     slices = slices_of(checkpoint.tensors)
     return (
         f"{plural(slices.tensors, 'tensor')} in {plural(slices.number, 'slice')} in "

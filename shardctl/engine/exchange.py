@@ -135,9 +135,10 @@ def carry_out(exchange: Exchange, at: Places, *, undone: bool = False) -> None:
     if not any(_has_name(file, at) for file in exchange.new):
         for file in exchange.old:
             _move_aside(file, at, undone=undone)
-        at.aside.sync()
-        at.target.sync()
-    for files in (exchange.new[:-1], exchange.new[-1:]):
+        if exchange.old:
+            at.aside.sync()
+            at.target.sync()
+    for files in filter(None, (exchange.new[:-1], exchange.new[-1:])):
         for file in files:
             _give_name(file, at, undone=undone)
         at.target.sync()

@@ -100,9 +100,15 @@ def _taken(ended: SimpleQueue[Future[Written]]) -> Iterator[Future[Written]]:
 
 
 def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
-    """Give tasks the threads that are left over where there are fewer large files than `jobs`."""
+    """Give large files the threads that are left over where there are fewer of them than `jobs`.
+
+    A small one is a single part.
+    """
     large = sum(task.layout.nbytes > PART_BYTES for task in tasks)
-    return [replace(task, threads=max(1, jobs // max(large, 1))) for task in tasks]
+    return [
+        replace(task, threads=max(1, jobs // large)) if task.layout.nbytes > PART_BYTES else task
+        for task in tasks
+    ]
 
 
 @contextmanager

@@ -171,11 +171,14 @@ class Journal:
         return found
 
     def begin(self, identity: RunIdentity, names: Collection[str]) -> None:
-        """Note what is about to be done, and make the directory of the staged files."""
+        """Make the directory of the staged files, and note what is about to be done.
+
+        The plan's durable rename makes the directory's name durable as well.
+        """
         if identity.shared:
             self._receipts.share()
-        self._write(PLAN, {**asdict(identity), "files": list(names)})
         self.staging.make_files()
+        self._write(PLAN, {**asdict(identity), "files": list(names)})
 
     def add(self, receipt: Receipt) -> None:
         """Note a finished file, durably, with what it is."""
@@ -225,13 +228,18 @@ class Journal:
         remove_workspaces(self.staging, known)
         self._receipts.clear()
         # The commit goes last: as long as anything of this run is left, the next run removes it.
-        for name in (PLAN, LINES, COMMIT):
-            self.staging.own.remove(f"{name}{FRESH}")
-        for name in (PLAN, OLD_RECORD, COMMITTING, COMMIT):
+        fresh = (f"{name}{FRESH}" for name in (PLAN, LINES, COMMIT))
+        left = [
+            name
+            for name in (*fresh, PLAN, OLD_RECORD, COMMITTING, COMMIT)
+            if self.staging.own.identity(name) is not None
+        ]
+        for name in left:
             self.staging.own.remove(name)
         # After a power cut a commit must not come back: until it is finished again, its files are
-        # not a source.
-        self.staging.own.sync()
+        # not a source. Where nothing was there, nothing can.
+        if left or names:
+            self.staging.own.sync()
 
     def _mark(self) -> str:
         identity = self.identity()

@@ -232,8 +232,7 @@ class _Run:
         homes = {tuple(name.split("/")[:-1]) for name in names}
         for parts in {home[:length] for home in homes for length in range(1, len(home) + 1)}:
             files.make(parts)
-        for directory in (files, self.journal.staging.own):
-            directory.sync()
+        files.sync()
 
     def _commit_of(self, receipts: tuple[Receipt, ...]) -> Commit:
         """Look at what is replaced, and by what."""

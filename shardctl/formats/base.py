@@ -18,6 +18,10 @@ if TYPE_CHECKING:  # the traits are needed for `--help`, which has no use for th
     from shardctl.stores.base import Reader
 
 
+#: Bytes of either end of a file that `FormatReader.recognise` is given.
+END_BYTES = 64
+
+
 class FormatReader(Protocol):
     """Reads the files of a format.
 

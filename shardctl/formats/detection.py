@@ -10,15 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shardctl.findings import Finding, Report
-from shardctl.formats.base import Format, FormatReader
-from shardctl.formats.foreign import Kind, foreign_kind
+from shardctl.formats.base import END_BYTES, Format, FormatReader
 from shardctl.formats.registry import formats, promised_by
-from shardctl.formats.sniff import SNIFFED_BYTES, UNKNOWN, broken, unknown
 from shardctl.model import File
 from shardctl.stores.base import Reader
-
-#: Bytes of either end of a file that `FormatReader.recognise` is given.
-_END_BYTES = 64
 
 
 def recognise_file(reader: Reader) -> FormatReader | None:
@@ -43,8 +38,9 @@ def read_file(reader: Reader, report: Report) -> File | None:
         report(_claimed_twice(reader.path, claims))
     if claims:
         return claims[0].reader.read(reader, report)
-    size = reader.version.size
-    report(unknown(reader.read(0, min(size, SNIFFED_BYTES)), reader.path, size, _foreign(reader)))
+    from shardctl.formats.unclaimed import unclaimed  # noqa: PLC0415 - only for the message
+
+    report(unclaimed(reader))
     return None
 
 
@@ -63,7 +59,7 @@ def _claims(reader: Reader) -> list[_Claim]:
     lie far away, is not read where the beginning is what the format's first reader asks for.
     """
     size = reader.version.size
-    length = min(size, _END_BYTES)
+    length = min(size, END_BYTES)
     head = reader.read(0, length)
     promised = promised_by(reader.path)
     if promised is not None and promised.load_readers:
@@ -96,19 +92,3 @@ def _claimed_twice(path: str, claims: Sequence[_Claim]) -> Finding:
         path,
         offset=0,
     )
-
-
-def kind_of(reader: Reader) -> Kind:
-    """Return what a file looks like that no format claims, with a next step."""
-    size = reader.version.size
-    head = reader.read(0, min(size, SNIFFED_BYTES))
-    return broken(head, reader.path, size) or _foreign(reader) or UNKNOWN
-
-
-def _foreign(reader: Reader) -> Kind | None:
-    from shardctl.formats.archives import archive_kind  # noqa: PLC0415 - only for a message
-
-    size = reader.version.size
-    head = reader.read(0, min(size, SNIFFED_BYTES))
-    length = min(size, _END_BYTES)
-    return archive_kind(reader, head) or foreign_kind(head, reader.read(size - length, length))

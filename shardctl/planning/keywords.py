@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, get_args
 
 from shardctl.errors import UsageError
-from shardctl.planning.cast import conversion_of
 from shardctl.planning.request import (
     Companions,
     Experts,
@@ -100,11 +99,14 @@ def transform_from(keywords: TransformKeywords) -> Transform:
     if experts is not None and not isinstance(experts, Experts):
         _check("experts", experts, get_args(ExpertsAction))
         experts = Experts(experts)
-    return Transform(
-        selection_from(keywords),
-        experts,
-        conversion_of(keywords.get("dtype"), _texts(keywords.get("keep_dtype", ()))),
-    )
+    selection = selection_from(keywords)
+    dtype, kept = keywords.get("dtype"), _texts(keywords.get("keep_dtype", ()))
+    conversion = None
+    if dtype is not None or kept:
+        from shardctl.planning.cast import conversion_of  # noqa: PLC0415 - few runs convert
+
+        conversion = conversion_of(dtype, kept)
+    return Transform(selection, experts, conversion)
 
 
 def _texts(given: str | Iterable[str]) -> tuple[str, ...]:

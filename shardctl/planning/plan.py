@@ -14,15 +14,11 @@ from dataclasses import dataclass, field
 
 from shardctl.errors import UsageError
 from shardctl.formats.registry import by_name
-from shardctl.layout import sources_of
 from shardctl.model import Assembled, Cast, Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS
 from shardctl.planning.carried import NotCarried, left_of, left_tensors
-from shardctl.planning.cast import convert
-from shardctl.planning.experts import arrange
 from shardctl.planning.files import filename, left_of_index, listing
 from shardctl.planning.groups import units_of
-from shardctl.planning.layers import grouped
 from shardctl.planning.metadata import FileMetadata, file_metadata, with_record
 from shardctl.planning.notes import large_groups, left_out, notes
 from shardctl.planning.packing import divide
@@ -30,7 +26,7 @@ from shardctl.planning.request import Limits, Measure, Request, options_of
 from shardctl.planning.select import select
 from shardctl.planning.ties import resolve_ties
 from shardctl.repeats import MOST_GROWTH
-from shardctl.storages import Unit, checked_once
+from shardctl.storages import Unit, checked_once, sources_of
 from shardctl.text import escape
 
 #: Increased whenever the same plan would give other bytes than before.
@@ -105,7 +101,10 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     chosen = select(checkpoint, request.selection)
     checkpoint = chosen.checkpoint
     done: list[str] = []
+    # What few runs ask for is imported for those alone.
     if request.experts is not None:
+        from shardctl.planning.experts import arrange  # noqa: PLC0415 - see above
+
         arranged = arrange(checkpoint, request.experts)
         checkpoint = arranged.checkpoint
         done.append(arranged.note)
@@ -122,6 +121,8 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
     if request.conversion is not None:
+        from shardctl.planning.cast import convert  # noqa: PLC0415 - see above
+
         converted = convert(tensors, request.conversion)
         tensors, record = converted.tensors, converted.record(request.conversion.dtype)
         checkpoint = with_record(checkpoint, written, record)
@@ -129,6 +130,8 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     metadata, unwritten = file_metadata(checkpoint, written, tensors, aliases)
     units = units_of(tensors, written, aliases)
     if request.group_by is not None:
+        from shardctl.planning.layers import grouped  # noqa: PLC0415 - see above
+
         units = grouped(units, request.group_by)
     shards = _pack(units, request, tensors, metadata, measure)
     oversize = _oversize(units, request.limits)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shardctl.errors import InputError, MissingError
-from shardctl.findings import Finding
-from shardctl.formats.detection import kind_of, recognise_file
+from shardctl.errors import MissingError
+from shardctl.formats.detection import recognise_file
 from shardctl.formats.foreign import Kind
 from shardctl.formats.registry import all_suffixes, standalone
+from shardctl.formats.unclaimed import kind_of
 from shardctl.naming import is_training_state
-from shardctl.source.candidates import Candidate
 from shardctl.stores.base import Entry, Store
 from shardctl.stores.elsewhere import hub_id
 from shardctl.text import escape, plural
@@ -87,11 +86,6 @@ _LAYOUTS = (
         "name the directory of one of its models in {}",
     ),
 )
-_RANK_FILE = re.compile(
-    r"(?:.*_world_size_(?P<size>[0-9]{1,9})_rank_|.*[._-]rank[._-]?)(?P<rank>[0-9]{1,9})"
-    r"(?:-of-(?P<count>[0-9]{1,9}))?",
-    re.DOTALL,
-)
 
 
 def missing(store: Store, source: str) -> MissingError:
@@ -113,42 +107,6 @@ def _near(store: Store, source: str, parent: str) -> str:
     names = [entry.name for entry in store.list(parent)][:_MOST_COMPARED]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
     return f"did you mean '{escape(store.join(parent, near[0]))}'? " if near else ""
-
-
-def lone_slice(stem: str, path: str) -> Iterator[Finding]:
-    """Yield the finding for a file whose name says that other ranks hold more of the model."""
-    match = _RANK_FILE.fullmatch(stem)
-    count = match and (match["size"] or match["count"])
-    if match is None or not count or int(count) < 2:
-        return
-    yield Finding(
-        "shard-set-incomplete",
-        "warning",
-        f"its name says that it is what rank {int(match['rank']):,} of {int(count):,} holds: its "
-        "tensors may be slices, and the other ranks' are not read",
-        "name the directory with the files of all ranks, or join them with the program that saved "
-        "them",
-        path,
-    )
-
-
-def slices(directory: str, found: Sequence[Candidate]) -> InputError | None:
-    """Return the error for files that are slices of one model, one for each rank; else None.
-
-    Ranks count from 0, so adapters of rank 8 and 16 are none.
-    """
-    ranks = [_RANK_FILE.fullmatch(candidate.stem) for candidate in found]
-    counted = all(match and (match["size"] or match["count"]) for match in ranks)
-    numbers = sorted(int(match["rank"]) for match in ranks if match)
-    if len(numbers) < len(found) or not (counted or numbers == list(range(len(found)))):
-        return None
-    names = _some([candidate.choice for candidate in found])
-    return InputError(
-        f"'{escape(directory)}' holds {plural(len(found), 'file')} of one model, sliced for as "
-        f"many ranks: {names}",
-        hint="join them with the program that saved them",
-        file=directory,
-    )
 
 
 def contents(store: Store, directory: str) -> Contents:

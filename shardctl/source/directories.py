@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from shardctl.errors import InputError, MissingError, ShardctlError, UsageError
 from shardctl.formats.registry import formats
-from shardctl.source.contents import contents
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 
@@ -77,6 +76,8 @@ def nothing_in(store: Store, directory: str) -> ShardctlError:
     if downloads:
         what, hint = downloads, "let the download finish, or start it again"
     else:
+        from shardctl.source.contents import contents  # noqa: PLC0415 - only for this message
+
         held = contents(store, directory)
         what, hint = f": {held.what}", held.hint
     return MissingError(

@@ -19,10 +19,10 @@ from shardctl.model import Checkpoint, Index
 from shardctl.naming import parse_index_name, parse_weights_name
 from shardctl.source.candidates import Candidate
 from shardctl.source.choice import Choice, choose, is_looked_for_first
-from shardctl.source.contents import lone_slice, missing, slices
 from shardctl.source.directories import nothing_in, real_directory
 from shardctl.source.distributed.find import Divided, Layout, divided_in, divided_with
 from shardctl.source.pipeline import refuse_index
+from shardctl.source.rank_names import lone_slice, slices
 from shardctl.source.sets import incomplete, set_findings
 from shardctl.source.survey import IndexFile, Survey, look_at
 from shardctl.stores.base import Store
@@ -116,6 +116,9 @@ def find_source(
     """
     kind = store.kind(source)
     if kind is None:
+        # Names and contents of other programs' files are known only to say what is there instead.
+        from shardctl.source.contents import missing  # noqa: PLC0415 - see above
+
         raise missing(store, source)
     if kind == "directory":
         return _in_directory(store, source, variant, or_any=or_any)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from shardctl.findings import Finding, ignore
 from shardctl.formats.detection import read_file, recognise_file
-from shardctl.formats.index import parse_index, too_large
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.model import Index
 from shardctl.naming import may_be_weights, parse_index_name
@@ -161,6 +160,8 @@ def look_at(store: Store, directory: str) -> Survey:
 
 
 def _read_index(store: Store, path: str) -> IndexFile:
+    from shardctl.formats.index import parse_index, too_large  # noqa: PLC0415 - many have no index
+
     kind = store.kind(path)
     if kind != "file":
         what = "a dangling link" if kind is None else "not a regular file"

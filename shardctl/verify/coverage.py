@@ -10,10 +10,10 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.findings import Finding
-from shardctl.layout import sources_of
 from shardctl.model import Checkpoint
 from shardctl.source.digests import Digest
 from shardctl.source.distributed.assemble import slices_of
+from shardctl.storages import sources_of
 from shardctl.text import escape, plural
 from shardctl.verify.subject import Subject
 

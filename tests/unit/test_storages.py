@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shardctl.layout import LayoutBuilder, pieces_of, sources_of
+from shardctl.layout import LayoutBuilder, pieces_of
 from shardctl.model import DTYPES, Assembled, Box, Cast, Extent, Storage, Tensor, made_tensor
-from shardctl.storages import by_file, checked_once, own_storage, tied_names
+from shardctl.storages import by_file, checked_once, own_storage, sources_of, tied_names
 from tests.support.tensors import floats
 
 F32 = DTYPES["F32"]

@@ -20,6 +20,7 @@ class Cursor:
 
     def __init__(self, data: bytes, start: int) -> None:
         self._data = data
+        self._size = len(data)
         self._at = start
 
     @property
@@ -33,29 +34,30 @@ class Cursor:
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
-        end = self._at + count
-        if end > len(self._data):
+        at = self._at
+        end = at + count
+        if end > self._size:
             raise self._cut_short()
-        data = self._data[self._at : end]
         self._at = end
-        return data
+        return self._data[at:end]
 
     def byte(self) -> int:
         """The next byte."""
         at = self._at
-        if at >= len(self._data):
+        if at >= self._size:
             raise self._cut_short()
         self._at = at + 1
         return self._data[at]
 
     def number(self, form: struct.Struct) -> int:
         """The next number, in the form of a struct of one value."""
-        try:
-            (value,) = form.unpack_from(self._data, self._at)
-        except struct.error:
-            raise self._cut_short() from None
-        self._at += form.size
-        return int(value)
+        at = self._at
+        end = at + form.size
+        if end > self._size:
+            raise self._cut_short()
+        self._at = end
+        value: int = form.unpack_from(self._data, at)[0]
+        return value
 
     def line(self) -> bytes:
         """The bytes up to the next line feed, which is skipped."""

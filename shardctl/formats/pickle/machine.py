@@ -9,25 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Table
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shardctl.formats.hazards import DO_NOT_LOAD
 from shardctl.formats.limits import (
-    KEY_WEIGHT,
     MAX_MARKS,
+    MAX_MEMO,
     MAX_NAME,
     MAX_OPCODES,
     MAX_STACK,
 )
-from shardctl.formats.pickle.keys import KeyRefusedError, NumberKey, key_of
-from shardctl.formats.pickle.objects import constructed, kind_of, takes_items
-from shardctl.formats.pickle.stack import Stack
+from shardctl.formats.pickle.containers import Containers
+from shardctl.formats.pickle.keys import KeyRefusedError
+from shardctl.formats.pickle.objects import constructed, kind_of
 from shardctl.formats.pickle.values import (
     Global,
-    Mapping,
     Opaque,
     PickleCutShortError,
     PickleFaultError,
-    Sequence,
     StorageRef,
 )
 from shardctl.text import escape
@@ -52,6 +51,17 @@ class Unpickled:
     storages: dict[str, StorageRef]
     refused: tuple[str, ...] = ()
     allocations: tuple[tuple[str, int], ...] = ()
+
+
+class Form(NamedTuple):
+    """A tensor's shape and strides, in elements; `strides` is None where it is contiguous.
+
+    `reach` is how many elements there are from the first to the last, both counted.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    reach: int
 
 
 class _FrameBeginsError(Exception):
@@ -81,12 +91,12 @@ class Dialect:
     allocates: Callable[[str, tuple[object, ...]], int]
 
 
-class Machine(Stack):
+class Machine(Containers):
     """The unpickling machine, symbolic: a stack, a memo, and one method an opcode."""
 
     def __init__(self, data: bytes, start: int, dialect: Dialect, limit: int) -> None:
         """`limit` is what the values may weigh; see `limits`."""
-        super().__init__(data, start)
+        super().__init__(data, start, limit)
         self._dialect = dialect
         self._calls = dialect.calls
         self._storage_of = dialect.storage_of
@@ -96,9 +106,9 @@ class Machine(Stack):
         self._allocations: dict[str, int] = {}
         #: What a dialect needs to remember of this pickle.
         self.notes: dict[object, object] = {}
-        self._spent = 0
+        #: Shapes with strides that a dialect has looked at, of which a checkpoint has few.
+        self.forms: dict[tuple[tuple[int, ...], tuple[int, ...]], Form] = {}
         self._frame_end = 0
-        self._limit = limit
 
     def run(self, table: Table[Step]) -> Unpickled:
         """Carry out the opcodes up to STOP.
@@ -111,6 +121,7 @@ class Machine(Stack):
             if (
                 len(self._stack) > MAX_STACK
                 or len(self._marks) > MAX_MARKS
+                or self.remembered > MAX_MEMO
                 or self._weight > self._limit
             ):
                 raise self.fault(
@@ -192,59 +203,6 @@ class Machine(Stack):
         """Note something that torch's `weights_only` refuses: an opcode, or a call."""
         self._refused.setdefault(what)
 
-    # filling containers
-
-    def set_items(self, values: list[object]) -> None:
-        target = self.top()
-        if len(values) % 2:
-            raise self.fault("a dict item without a value")
-        if isinstance(target, Mapping):
-            self.fill(target, values)
-        elif takes_items(target):
-            target.parts.extend(values)
-        else:
-            raise self.fault("items are set on something that is not a dict")
-
-    def fill(self, target: Mapping, values: list[object]) -> None:
-        """Set items of a dict: keys and values in turn. Raises KeyRefusedError."""
-        items = target.items
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            known = key if type(key) is str else self._counted_key(key)
-            if known in items and not isinstance(known, NumberKey | tuple):
-                shown = escape(known[:100]) if isinstance(known, str) else "…"
-                raise self.fault(f"duplicate key '{shown}' in one dict")
-            items[known] = value
-
-    def _counted_key(self, key: object) -> object:
-        self._weight += KEY_WEIGHT
-        if self._weight > self._limit:
-            raise self.fault("the pickle has more keys than any checkpoint of its size")
-        return key_of(key)
-
-    def spend(self, count: int) -> None:
-        """Note bytes that are read again.
-
-        A value that is recalled from the memo again and again is a bomb.
-        """
-        self._spent += count
-        if self._spent > len(self._data):
-            raise self.fault("a value is made of the same parts again and again")
-
-    def append(self, values: list[object]) -> None:
-        self._extend(values, "list")
-
-    def add(self, values: list[object]) -> None:
-        self._extend(values, "set")
-
-    def _extend(self, values: list[object], kind: str) -> None:
-        target = self.top()
-        if isinstance(target, Sequence) and target.kind == kind:
-            target.items.extend(values)
-        elif takes_items(target):
-            target.parts.extend(values)
-        else:
-            raise self.fault(f"values are added to something that is not a {kind}")
-
     # names and what would be built from them
 
     def find(self, module: str, name: str) -> None:
@@ -286,10 +244,14 @@ class Machine(Stack):
             self.make(self.unknown(cls, arguments + keywords))
 
     def reduce(self) -> None:
-        arguments, function = self.pop(), self.pop()
+        stack = self._stack
+        if len(stack) < 2 + (self._marks[-1] if self._marks else 0):
+            raise IndexError
+        arguments, function = stack.pop(), stack.pop()
         if not isinstance(arguments, tuple):
             raise self.fault("REDUCE without a tuple of arguments")
-        self.make(self.call(function, arguments))
+        stack.append(self.call(function, arguments))
+        self._weight += 1
 
     def call(self, function: object, arguments: tuple[object, ...]) -> object:
         """What calling a name gives; of one that is not known, an object that is only named."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shardctl.formats.limits import CONTAINER_WEIGHT, KEY_WEIGHT, MAX_MEMO
-from shardctl.formats.pickle.cursor import Cursor
+from shardctl.formats.limits import CONTAINER_WEIGHT, KEY_WEIGHT
+from shardctl.formats.pickle.cursor import U32, Cursor
 
-#: Shapes that are kept once. A pickle can choose ones that Python's hash does not distinguish.
-_MOST_SIZES = 1_000
+#: Reads a length, or the number of a place, from data at an offset.
+_LENGTH = U32.unpack_from
 
 
 class Stack(Cursor):
@@ -23,7 +23,6 @@ class Stack(Cursor):
         self._memo: list[object] = []
         self._far_memo: dict[int, object] = {}
         self._texts: dict[str, str] = {}
-        self._sizes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._weight = 0
 
     def make(self, value: object) -> None:
@@ -46,12 +45,6 @@ class Stack(Cursor):
     def shared_text(self, text: str) -> str:
         """One object for equal texts."""
         return self._texts.setdefault(text, text)
-
-    def shared_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        """One object for equal shapes, of which a checkpoint has few."""
-        if len(self._sizes) < _MOST_SIZES:
-            return self._sizes.setdefault(sizes, sizes)
-        return self._sizes.get(sizes, sizes)
 
     def pop(self) -> object:
         if self._marks and self._marks[-1] >= len(self._stack):
@@ -79,7 +72,17 @@ class Stack(Cursor):
         del self._stack[at:]
         return values
 
+    def make_tuple(self) -> None:
+        """TUPLE: what is above the last mark."""
+        at = self._marks.pop()
+        stack = self._stack
+        values = tuple(stack[at:])
+        del stack[at:]
+        self._weight += 1
+        stack.append(values)
+
     def several(self, count: int) -> None:
+        """TUPLE1 to TUPLE3: the last values."""
         stack = self._stack
         begin = len(stack) - count
         if begin < (self._marks[-1] if self._marks else 0):
@@ -89,9 +92,45 @@ class Stack(Cursor):
         self._weight += 1
         stack.append(values)
 
+    # What most opcodes of a checkpoint do has no call within it: there are thirty for each tensor.
+
+    def push_byte(self) -> None:
+        """Push the number in the next byte."""
+        at = self._at
+        if at >= self._size:
+            raise self._cut_short()
+        self._at = at + 1
+        self._stack.append(self._data[at])
+
+    def push_text(self) -> None:
+        """Push the text after its length in four bytes."""
+        at = self._at + 4
+        if at > self._size:
+            raise self._cut_short()
+        end = at + _LENGTH(self._data, at - 4)[0]
+        if end > self._size:
+            raise self._cut_short()
+        self._at = end
+        self._stack.append(self._data[at:end].decode("utf-8", "surrogatepass"))
+
     # the memo
 
+    def put_far(self) -> None:
+        """Fill the place whose number is in the next four bytes."""
+        at = self._at
+        end = at + 4
+        if end > self._size:
+            raise self._cut_short()
+        self._at = end
+        place, stack, memo = _LENGTH(self._data, at)[0], self._stack, self._memo
+        in_order = place == len(memo) and not self._far_memo
+        if in_order and len(stack) > (self._marks[-1] if self._marks else 0):
+            memo.append(stack[-1])
+        else:
+            self.put(place)
+
     def put(self, place: int) -> None:
+        """Fill a place with the value on top."""
         value, memo = self.top(), self._memo
         if place == len(memo):
             memo.append(value)
@@ -102,10 +141,26 @@ class Stack(Cursor):
         else:
             self._weight += KEY_WEIGHT
             self._far_memo[place] = value
-        if len(memo) + len(self._far_memo) > MAX_MEMO:
-            raise self.fault("the pickle remembers more values than any checkpoint's")
+
+    def get_far(self) -> None:
+        """Push what is in the place whose number is in the next four bytes."""
+        at = self._at
+        end = at + 4
+        if end > self._size:
+            raise self._cut_short()
+        self._at = end
+        self.get(_LENGTH(self._data, at)[0])
+
+    def get_near(self) -> None:
+        """Push what is in the place whose number is in the next byte."""
+        at = self._at
+        if at >= self._size:
+            raise self._cut_short()
+        self._at = at + 1
+        self.get(self._data[at])
 
     def get(self, place: int) -> None:
+        """Push what is in a place."""
         if place < len(self._memo):
             self._stack.append(self._memo[place])
         elif place in self._far_memo:
@@ -114,4 +169,10 @@ class Stack(Cursor):
             raise self.fault(f"memo place {place} was never filled")
 
     def memoize(self) -> None:
-        self.put(len(self._memo) + len(self._far_memo))
+        """Fill the next place."""
+        self.put(self.remembered)
+
+    @property
+    def remembered(self) -> int:
+        """How many places are filled."""
+        return len(self._memo) + len(self._far_memo)

@@ -33,7 +33,7 @@ from shardctl.formats.torch.names import apart, name_of
 from shardctl.formats.torch.parameters import TensorWithAttributes
 from shardctl.formats.torch.slices import part_of, slice_of
 from shardctl.formats.torch.unread import Held, Search
-from shardctl.formats.torch.views import reach
+from shardctl.formats.torch.within import tensor_within
 from shardctl.model import NonTensor, Storage, Tensor, Tree
 from shardctl.text import escape
 
@@ -48,7 +48,6 @@ ATTRIBUTES = "(attributes)"
 #: What a tensor is called whose storage is on a device without data.
 META = "torch.Tensor on the meta device"
 _STEPS_PER_BYTE, _MIN_STEPS = 4, 5_000_000
-_DAMAGED = "the file is damaged or was crafted: fetch or save it again"
 
 
 class TreeError(Exception):
@@ -264,30 +263,7 @@ class _Builder:
         if storage is None:
             self.lost.setdefault(view.storage.key, []).append(full)
             return None
-        bits = view.dtype.bits
-        # A legacy view of a storage begins inside it; the tensor is one of the whole then.
-        if 8 * view.storage.offset % bits:
-            message = (
-                f"the tensor begins within an element: at byte {view.storage.offset:,} of its "
-                "storage"
-            )
-            self._fault(message, full, storage)
-            return None
-        end = (view.offset + reach(view.shape, view.strides)) * bits // 8
-        if view.storage.offset + end > storage.extent.length or end > view.storage.nbytes:
-            message = (
-                f"the tensor reaches to byte {end:,} of a storage of {view.storage.nbytes:,} bytes"
-            )
-            self._fault(message, full, storage)
-            return None
-        offset = view.offset + 8 * view.storage.offset // bits
-        return Tensor(text, view.dtype, view.shape, storage, offset, view.strides)
-
-    def _fault(self, message: str, full: str, storage: Storage) -> None:
-        at = storage.extent.offset
-        self._report(
-            Finding("tensor-out-of-bounds", "error", message, _DAMAGED, self._path, full, at)
-        )
+        return tensor_within(storage, view, text, full, self._path, self._report)
 
 
 def _items(value: Mapping | Sequence | tuple[object, ...]) -> Iterable[tuple[object, object]]:

@@ -6,10 +6,13 @@ import math
 from typing import TypeGuard
 
 from shardctl.formats.limits import MAX_DIMS, MAX_SIZE
-from shardctl.formats.pickle.machine import Machine
+from shardctl.formats.pickle.machine import Form, Machine
 from shardctl.formats.pickle.values import Sequence, StorageRef, ViewRef
 from shardctl.formats.torch.types import torch_packing
 from shardctl.model import Dtype, contiguous_strides
+
+#: Shapes that are kept. A pickle can choose ones that Python's hash does not distinguish.
+_MOST_FORMS = 1_000
 
 
 def view_of(
@@ -37,11 +40,11 @@ def view_of(
         or len(shape) != len(strides)
     ):
         raise machine.fault("a tensor's offset, shape or strides are malformed")
-    if math.prod(filter(None, shape)) > MAX_SIZE:
-        raise machine.fault("a tensor has more elements than can be counted")
-    shape = machine.shared_sizes(shape)
-    plain = _unless_contiguous(shape, strides)
-    if offset + reach(shape, plain) > 8 * storage.nbytes // dtype.bits:
+    form = machine.forms.get((shape, strides))
+    if form is None:
+        form = _form(machine, shape, strides)
+    shape, plain, extent = form
+    if offset + extent > 8 * storage.nbytes // dtype.bits:
         machine.note_refused("a tensor that reaches beyond its storage")
     if dtype.bits < 8:
         packed = torch_packing(dtype)
@@ -51,6 +54,16 @@ def view_of(
             )
         return ViewRef(storage, dtype, offset * packed, (*shape[:-1], shape[-1] * packed), None)
     return ViewRef(storage, dtype, offset, shape, plain)
+
+
+def _form(machine: Machine, shape: tuple[int, ...], strides: tuple[int, ...]) -> Form:
+    if math.prod(filter(None, shape)) > MAX_SIZE:
+        raise machine.fault("a tensor has more elements than can be counted")
+    plain = _unless_contiguous(shape, strides)
+    form = Form(shape, plain, reach(shape, plain))
+    if len(machine.forms) < _MOST_FORMS:
+        machine.forms[shape, strides] = form
+    return form
 
 
 def reach(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> int:
@@ -69,7 +82,12 @@ def is_size(value: object) -> TypeGuard[int]:
 
 def are_sizes(value: object) -> TypeGuard[tuple[int, ...]]:
     """Whether a value is a shape or strides."""
-    return isinstance(value, tuple) and len(value) <= MAX_DIMS and all(map(is_size, value))
+    if not isinstance(value, tuple) or len(value) > MAX_DIMS:
+        return False
+    for size in value:  # noqa: SIM110 - `all` of a generator takes three times as long
+        if type(size) is not int or not 0 <= size <= MAX_SIZE:
+            return False
+    return True
 
 
 def _unless_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from shardctl.boxes import fault, is_lattice
 from shardctl.findings import Finding, Report
-from shardctl.layout import sources_of
 from shardctl.model import (
     Assembled,
     Box,
@@ -21,7 +20,7 @@ from shardctl.model import (
     Tree,
     made_tensor,
 )
-from shardctl.storages import own_storage
+from shardctl.storages import own_storage, sources_of
 from shardctl.text import escape, plural
 
 #: What to do about slices that do not fit together.

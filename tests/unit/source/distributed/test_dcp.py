@@ -12,10 +12,10 @@ from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 
 from shardctl.findings import Finding
-from shardctl.layout import sources_of
 from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
+from shardctl.storages import sources_of
 from shardctl.stores.local import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.dcp_files import Slice, Whole, put_dcp, saved
