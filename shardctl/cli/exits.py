@@ -76,15 +76,19 @@ def _as_ours(error: BaseException) -> ShardctlError:
 
 def say_error(error: ShardctlError, *, as_json: bool) -> None:
     """Print an error to stderr: a line with place and message, and a line with the hint."""
+    from shardctl.text import printable  # noqa: PLC0415 - only needed when something went wrong
+
     if as_json:
         print(json.dumps(as_document(error)), file=sys.stderr)
         return
-    places = [
-        place
-        for place in (error.file, error.tensor)
-        if place is not None and place not in error.message
+    # A short name is in almost any message, so only a quoted one counts. A name with a line break
+    # could say anything in the line after it.
+    tensor = None if error.tensor is None else printable(error.tensor)
+    named = [
+        *([error.file] if error.file is not None and error.file not in error.message else []),
+        *([tensor] if tensor is not None and f"'{tensor}'" not in error.message else []),
     ]
-    where = "".join(f"'{place}': " for place in places)
+    where = "".join(f"'{printable(name)}': " for name in named)
     at = "" if error.offset is None or "byte" in error.message else f" (at byte {error.offset:,})"
     text = f"error: {where}{spelled(error.message)}{at}\n  hint: {spelled(error.hint)}"
     print(_printable(text), file=sys.stderr)

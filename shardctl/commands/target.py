@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shardctl.errors import TargetExistsError, UsageError
-from shardctl.formats.registry import standalone, written_as
+from shardctl.formats.registry import all_suffixes, standalone, written_as
 from shardctl.model import Checkpoint
+from shardctl.naming import is_weights_or_index
 from shardctl.planning.request import LARGEST_BLOCK, WriteOptions
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
@@ -97,8 +98,9 @@ def reflink_of(route: Route, checkpoint: Checkpoint, options: WriteOptions) -> R
 def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     """Return what TARGET means. `one_file`: the result is a single file, so TARGET may be one.
 
-    Raises UsageError where a file is named for a result of several, and where a file without a
-    known suffix exists there, or where nothing can be written.
+    Raises UsageError where a file is named for a result of several, where a name is that of weights
+    that cannot be written as one file, where a file without a known suffix exists there, and where
+    nothing can be written.
     """
     refuse_read_only(store, text)
     kind = store.kind(text)
@@ -109,12 +111,15 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
             hint="remove the link, or make the directory that it leads to",
             file=text,
         )
-    if kind == "directory" or (kind is None and not named_as_file):
+    directory, name = store.split(text)
+    unwritten = not named_as_file and is_weights_or_index(name, all_suffixes())
+    if kind == "directory" or (kind is None and not named_as_file and not unwritten):
         return Target(text, None)
     if not named_as_file:
+        what = "has the name of a file that is not written alone" if unwritten else "is a file"
         suffixes = " or ".join(known.suffix for known in standalone())
         raise UsageError(
-            f"the target '{text}' is a file",
+            f"the target '{text}' {what}",
             hint=f"name a directory, or a file that ends in {suffixes}",
             file=text,
         )
@@ -124,7 +129,6 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
             hint="name a directory, or use `write(single=True)` for one file",
             file=text,
         )
-    directory, name = store.split(text)
     return Target(directory, name)
 
 

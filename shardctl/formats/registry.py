@@ -95,7 +95,7 @@ def promised_by(name: str) -> Format | None:
 
 def written_as(name: str) -> Format | None:
     """Return the format in which a file of that name is a checkpoint; None for any other suffix."""
-    return next((known for known in standalone() if name.endswith(known.suffix)), None)
+    return next((known for known in standalone() if name.endswith(known.suffixes)), None)
 
 
 @cache

@@ -120,8 +120,14 @@ def model_states(root: object) -> ModelStates:
         frozen=_shapes(entries.get("frozen_param_shapes")),
         shared=_pairs(entries.get("shared_params")),
     )
-    if len(states.shapes) != sum(map(len, states.groups)):
+    trained = states.shapes
+    if len(trained) != sum(map(len, states.groups)):
         raise ZeroFaultError("it lists a parameter in two groups")
+    for name, kept in states.shared.items():
+        if name in trained or name in states.frozen:
+            raise ZeroFaultError(f"it has values, and is said to be '{escape(kept)}'", name)
+        if kept in states.shared:
+            raise ZeroFaultError(f"it is said to be '{escape(kept)}', which is another", name)
     return states
 
 

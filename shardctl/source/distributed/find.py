@@ -159,20 +159,30 @@ def _of_ranks(store: Store, directory: str, names: Sequence[str]) -> Divided | N
         return None
     sizes = sorted({int(match["size"]) for match in matches})
     if len(sizes) > 1:
-        counts = " and ".join(map(str, sizes))
-        raise InputError(
-            f"'{escape(directory)}' holds the files of several saves, by {counts} processes",
-            hint="move one of them to another directory",
-            code="tensor-in-several-shards",
-            file=directory,
-        )
+        raise _several_saves(directory, f"by {' and '.join(map(str, sizes))} processes")
     if len(matches) == 1 and sizes[0] > 1:
         return None  # one file alone is looked at as it is, with a warning (`contents.lone_slice`)
-    by_rank = {int(match["rank"]): match[0] for match in matches}
+    by_rank = dict[int, str]()
+    for match in matches:
+        other = by_rank.setdefault(int(match["rank"]), match[0])
+        if other != match[0]:
+            both = f"'{escape(other)}' and '{escape(match[0])}'"
+            raise _several_saves(
+                directory, f"with two files of rank {int(match['rank']):,}: {both}"
+            )
     paths = tuple(store.join(directory, by_rank[rank]) for rank in sorted(by_rank))
     missing = missing_ranks((r for r in range(sizes[0]) if r not in by_rank), paths[0])
     findings = () if missing is None else (missing,)
     return Divided("ranks", paths, matches[0]["suffix"], findings=findings)
+
+
+def _several_saves(directory: str, which: str) -> InputError:
+    return InputError(
+        f"'{escape(directory)}' holds the files of several saves, {which}",
+        hint="move one of them to another directory",
+        code="tensor-in-several-shards",
+        file=directory,
+    )
 
 
 def _of_step(store: Store, directory: str, names: Sequence[str]) -> Divided | None:

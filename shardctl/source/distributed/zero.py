@@ -33,8 +33,9 @@ from shardctl.source.distributed.zero_parameters import RankPart, from_divided, 
 from shardctl.source.opened import Opened
 from shardctl.source.state_dict import summed
 from shardctl.stores.base import Store
-from shardctl.text import plural
+from shardctl.text import escape, plural
 
+_SAVE_ALL = "save the checkpoint again, with the parameters that are not trained"
 #: The types that parameters are trained in.
 _FLOATS = frozenset({"F32", "F64", "BF16", "F16"})
 
@@ -174,11 +175,15 @@ def _tree(step: _Step, report: Report) -> Tree:
     copies = {name: model.module[name] for name in model.states.shapes if name in model.module}
     if summed(MODULE, copies).nbytes:
         step.leave({MODULE: copies})
-    return _named(model, made)
+    return _named(model, made, report)
 
 
-def _named(model: _Model, made: Mapping[str, Tensor]) -> Tree:
-    """Return what was made, and the other entries of the module's state dict, in its order."""
+def _named(model: _Model, made: Mapping[str, Tensor], report: Report) -> Tree:
+    """Return what was made, and the other entries of the module's state dict, in its order.
+
+    A name of a parameter that was not saved has only what the module computed with: in stage 3 that
+    is without elements, and it is left out. Either goes to `report`.
+    """
     listed = {*model.states.shapes, *model.states.frozen}
     values: Tree = {name: value for name, value in model.module.items() if name not in listed}
     values |= made
@@ -186,6 +191,16 @@ def _named(model: _Model, made: Mapping[str, Tensor]) -> Tree:
         value = values.get(kept)
         if isinstance(value, Tensor):
             values[name] = replace(value, name=name)
+            continue
+        copy = values.get(name)
+        held = isinstance(copy, Tensor) and copy.elements > 0
+        if not held:
+            values.pop(name, None)
+        taken = "the copy that was computed with is taken" if held else "it is left out"
+        message = (
+            f"'{escape(name)}' has the values of '{escape(kept)}', which were not saved: {taken}"
+        )
+        report(Finding("tensor-empty", "warning", message, _SAVE_ALL, model.path, name))
     order = dict.fromkeys((*model.module, *values))
     return {name: values[name] for name in order if name in values}
 

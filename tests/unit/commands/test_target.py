@@ -52,7 +52,14 @@ def test_a_directory(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "container"), [("out/x.safetensors", "safetensors"), ("x.bin", "bin")]
+    ("text", "container"),
+    [
+        ("out/x.safetensors", "safetensors"),
+        ("x.bin", "bin"),
+        ("x.pt", "bin"),
+        ("x.pth", "bin"),
+        ("x.ckpt", "bin"),
+    ],
 )
 def test_a_file(text: str, container: str) -> None:
     """A weights suffix makes it a file in a directory."""
@@ -85,6 +92,21 @@ def test_any_other_file_is_refused() -> None:
     with pytest.raises(UsageError, match="is a file") as caught:
         resolve_target(store, "notes.txt", one_file=True)
     assert caught.value.file == "notes.txt"
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+@pytest.mark.parametrize(
+    "text", ["x.gguf", "out/x.onnx", "x.h5", "x.npz", "x.distcp", "x.safetensors.index.json"]
+)
+def test_a_name_of_weights_that_are_not_written_is_refused(text: str, one_file: bool) -> None:
+    """No directory gets the name of a file that the user hoped for; one that is there is meant."""
+    store = MemoryStore()
+    with pytest.raises(UsageError, match="has the name of a file") as caught:
+        resolve_target(store, text, one_file=one_file)
+    assert caught.value.file == text
+    assert "name a directory" in caught.value.hint
+    store.make_directory(text)
+    assert resolve_target(store, text, one_file=one_file).filename is None
 
 
 def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:

@@ -126,6 +126,10 @@ def test_what_a_file_of_the_model_says() -> None:
         ({"frozen_param_shapes": {"a": "x"}}, "its shape", "a"),
         ({"shared_params": [["a", "b"]]}, "shared parameters", None),
         ({"shared_params": {"a": Global("os.system")}}, "os.system where a name", None),
+        ({"param_shapes": {"a": (1,), "b": (1,)}, "shared_params": {"a": "b"}}, "has values", "a"),
+        ({"frozen_param_shapes": {"a": (1,)}, "shared_params": {"a": "b"}}, "has values", "a"),
+        ({"shared_params": {"x": "y", "y": "x"}}, "'y', which is another", "x"),
+        ({"shared_params": {"x": "y", "y": "a"}}, "'y', which is another", "x"),
         ({"ds_autoep_layers": [{}]}, "experts", None),
     ],
 )

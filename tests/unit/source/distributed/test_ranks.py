@@ -86,6 +86,15 @@ def test_files_of_several_saves_are_refused() -> None:
         find_source(store, "d")
 
 
+def test_two_files_of_one_rank_are_refused() -> None:
+    """Of a rank that has two files neither is taken, as the names do not say which one counts."""
+    store = MemoryStore()
+    put_ranks(store, {"a": torch.zeros(2)}, {"a": torch.zeros(2)})
+    put(store, "d/model_world_size_2_rank_01.pt", b"another")
+    with pytest.raises(InputError, match="several saves, with two files of rank 1"):
+        find_source(store, "d")
+
+
 def test_no_value_takes_the_place_of_another() -> None:
     """Of two tensors that would have one name, the second is an error."""
     store = MemoryStore()

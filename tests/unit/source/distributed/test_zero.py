@@ -81,6 +81,26 @@ def test_what_is_left_out_is_named() -> None:
     assert not any(name.startswith("optimizer_state_dict.single") for name in beside)
 
 
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_name_of_what_was_not_saved_is_said(stage: int) -> None:
+    """Where frozen parameters were not saved, another name of one has the module's copy at most."""
+    store, model = MemoryStore(), sample()
+    files = step(model, stage, 2)
+    copy = model.frozen["frozen.weight"]
+    for name, states in files.items():
+        if "model_states" in name:
+            states |= {"frozen_param_shapes": None, "frozen_param_fragments": None}
+            states["shared_params"] = {"head.weight": "frozen.weight"}
+            del states["module"]["frozen.weight"]
+            states["module"]["head.weight"] = copy if stage < 3 else torch.empty(0).bfloat16()
+    put_step(store, files)
+    checkpoint, findings = read(store)
+    assert [(each.code, each.tensor) for each in findings] == [("tensor-empty", "head.weight")]
+    expected = {name: value for name, value in model.whole().items() if name != "frozen.weight"}
+    del expected["head.weight"]
+    assert_equal(loaded(store, checkpoint), expected | ({"head.weight": copy} if stage < 3 else {}))
+
+
 def _changed(stage: int, change: Callable[[Files], object]) -> tuple[Checkpoint, list[Finding]]:
     """What is read of a step of two ranks of which something was changed."""
     store = MemoryStore()
