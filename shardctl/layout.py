@@ -156,7 +156,7 @@ class Layout:
 
     def paths(self) -> tuple[str, ...]:
         """The files that are read for it, each once."""
-        found = (path for piece in self.pieces for path in paths_of(piece))
+        found = (extent.path for piece in self.pieces for extent in extents_of(piece))
         return tuple(dict.fromkeys(found))
 
     def shareable(self, block: int) -> int:
@@ -165,16 +165,16 @@ class Layout:
         return sum(whole_blocks(offset, copy.extent, block)[1] for offset, copy in copies)
 
 
-def paths_of(piece: Piece) -> Iterator[str]:
-    """Yield the file that each range of source bytes in a piece is in; a check has none."""
+def extents_of(piece: Piece) -> Iterator[Extent]:
+    """Yield each range of source bytes that a piece is made from; a check has none."""
     match piece:
         case Copy() | Gather():
-            yield piece.extent.path
+            yield piece.extent
         case Assemble():
             for _, view in piece.boxes:
-                yield from paths_of(view)
+                yield from extents_of(view)
         case Convert():
-            yield from paths_of(piece.piece)
+            yield from extents_of(piece.piece)
 
 
 #: Bytes of a literal that is likely to occur many times.

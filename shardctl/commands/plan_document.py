@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from shardctl.commands.documents import writing
-from shardctl.commands.planned import planned_companions, planned_sources
+from shardctl.commands.planned import planned_beside, planned_companions, planned_sources
 from shardctl.commands.prepared import Prepared
 from shardctl.commands.work import Work
 from shardctl.engine.space import Room
 from shardctl.planning.plan import LAYOUT_VERSION
-from shardctl.planning.plan_file import settings_of
+from shardctl.planning.plan_file import PlannedFile, settings_of
 from shardctl.planning.request import options_of
 from shardctl.stores.base import Store
 
@@ -29,7 +30,8 @@ def plan_document(
     for part, component in zip(work.weights, document["components"], strict=True):
         component["document"]["plan"] = _plan(part.prepared, source_store)
         component["document"]["room"] = _room(part.prepared.room)
-    return {**document, "room": _room(work.room)}
+    beside = _companions(planned_beside(source_store, work))
+    return {**document, "plan": {"companions": beside}, "room": _room(work.room)}
 
 
 def _plan(prepared: Prepared, source_store: Store) -> dict[str, Any]:
@@ -50,11 +52,12 @@ def _plan(prepared: Prepared, source_store: Store) -> dict[str, Any]:
             }
             for each in read
         ],
-        "companions": [
-            {"name": each.name, "size": each.size, "content": list(each.content)}
-            for each in planned_companions(source_store, prepared)
-        ],
+        "companions": _companions(planned_companions(source_store, prepared)),
     }
+
+
+def _companions(files: Iterable[PlannedFile]) -> list[dict[str, Any]]:
+    return [{"name": each.name, "size": each.size, "content": list(each.content)} for each in files]
 
 
 def _room(room: Room) -> dict[str, Any]:

@@ -71,6 +71,13 @@ def planned_companions(store: Store, prepared: Prepared) -> Iterator[PlannedFile
         yield PlannedFile(name, version.size, "", _content(store, path, version))
 
 
+def planned_beside(store: Store, work: Work) -> Iterator[PlannedFile]:
+    """Yield the files of a pipeline that are in no component, in the same way."""
+    for part in work.parts:
+        if not part.has_weights:
+            yield from planned_companions(store, part.prepared)
+
+
 def _content(store: Store, path: str, version: Version) -> tuple[str, str]:
     sampled = sample_file(store, path, version.size)
     return (SERVER_VERSION, version.mark) if sampled is None else (SAMPLE, sampled)
@@ -141,6 +148,7 @@ def _check(plan: PlanFile, work: Work, source_store: Store) -> None:
         if prepared.plan.id != run.plan_id:
             raise _other_plan(run, prepared)
         _refuse_other(run.companions, planned_companions(source_store, prepared))
+    _refuse_other(plan.beside, planned_beside(source_store, work))
 
 
 def _refuse_other(planned: Iterable[PlannedFile], found: Iterable[PlannedFile]) -> None:

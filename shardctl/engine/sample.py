@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from shardctl.engine.sources import Sources
-from shardctl.layout import Copy, Gather, Layout
+from shardctl.layout import Layout, extents_of
 from shardctl.model import Extent
 from shardctl.stores.base import Store
 from shardctl.stores.capabilities import Remote
@@ -78,4 +78,4 @@ def _spread(extents: Sequence[Extent], blocks: int) -> Iterator[Extent]:
 
 
 def _extents(layout: Layout) -> Iterator[Extent]:
-    return (piece.extent for piece in layout.pieces if isinstance(piece, Copy | Gather))
+    return (extent for piece in layout.pieces for extent in extents_of(piece))

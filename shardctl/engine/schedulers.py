@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -22,7 +23,8 @@ def executor_of(scheduler: str | None, jobs: int | None) -> Executor:
     load = _LOADERS.get(scheduler.partition("://")[0].lower())
     if load is None or not _is_address(scheduler):
         raise UsageError(
-            f"'{escape(_public(scheduler))}' is not the address of a scheduler",
+            f"'{escape(_public(scheduler))}' is not the address of a scheduler: a scheme, a host "
+            "and a port, and nothing else",
             hint="give `scheduler` that of a Dask cluster, for example tcp://host:8786",
         )
     return load(scheduler, jobs)
@@ -49,7 +51,8 @@ def _is_address(url: str) -> bool:
 
 
 def _public(url: str) -> str:
-    """Return a URL without what may be a secret: a user and a password."""
+    """Return a URL without what may be a secret: a user and a password, or a token after it."""
+    url = re.split(r"[?#]", url, maxsplit=1)[0]
     scheme, _, rest = url.partition("://")
     secret, _, place = rest.rpartition("@")
     return f"{scheme}://{place}" if secret else url.rpartition("@")[2]

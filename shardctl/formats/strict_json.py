@@ -104,6 +104,10 @@ def _exceeds(counts: tuple[int, int, int], most: tuple[int, ...]) -> bool:
     return any(count > limit for count, limit in zip(counts, most, strict=True))
 
 
+class NumberError(ValueError):
+    """What is written as a number and is none that is wanted; the message says why."""
+
+
 def parse_object(
     text: str,
     *,
@@ -112,8 +116,8 @@ def parse_object(
 ) -> dict[str, object]:
     """Return the object that a JSON text is; those with duplicate keys are `DuplicateKeys`.
 
-    Raises InvalidJsonError for everything else; the two functions may raise ValueError for a number
-    that is not wanted.
+    Raises InvalidJsonError for everything else; the two functions may raise NumberError for a
+    number that is not wanted.
     """
     if text.startswith("\ufeff"):
         raise InvalidJsonError("begins with a byte order mark")
@@ -126,8 +130,10 @@ def parse_object(
         raise InvalidJsonError(message, position, place) from None
     except RecursionError:
         raise InvalidJsonError("is nested too deeply") from None
-    except ValueError as error:
+    except NumberError as error:
         raise InvalidJsonError(f"is not valid JSON: {error}") from None
+    except ValueError:  # Python's own, of an integer that would take it too long
+        raise InvalidJsonError("is not valid JSON: a number has too many digits") from None
     if not isinstance(root, dict):
         raise InvalidJsonError(f"is {kind(root)}, not an object")
     return root
@@ -150,7 +156,7 @@ def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not a JSON number")
+    raise NumberError(f"{name} is not a JSON number")
 
 
 #: Decodes a value within a text, for readers that find its beginning and end themselves.
@@ -167,7 +173,7 @@ def finite_float(text: str) -> float:
     """Parse a float; refuse what becomes infinite (1e999), which JSON cannot hold."""
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"the number {text[:_SHOWN]} is too large")
+        raise NumberError(f"the number {text[:_SHOWN]} is too large")
     return number
 
 

@@ -72,8 +72,9 @@ class PlanFile:
     """A plan that was saved.
 
     `source` and `target` are paths or URLs as they were given. `runs` are by the names of a
-    pipeline's components; without a pipeline there is one, named "". `options` ask for the same
-    bytes as the ones that the plan was made with, and for nothing to be replaced.
+    pipeline's components; without a pipeline there is one, named "". `beside` are the files of a
+    pipeline that are in no component. `options` ask for the same bytes as the ones that the plan
+    was made with, and for nothing to be replaced.
     """
 
     sources: tuple[str, ...]
@@ -81,6 +82,7 @@ class PlanFile:
     options: WriteOptions
     runs: Mapping[str, PlannedRun]
     is_pipeline: bool = False
+    beside: tuple[PlannedFile, ...] = ()
 
     def options_for(self, replace_what: Replace, *, replace_companions: bool) -> WriteOptions:
         """Return the options with what may be replaced in the target."""
@@ -176,7 +178,11 @@ def _plan_file(document: Mapping[str, Any]) -> PlanFile:
     first = next(iter(asked.values()), None)
     if first is None or any(each != first for each in asked.values()):
         raise keys.WrongError("has no components, or different settings for them")
-    return PlanFile((whole["source"],), whole["target"], first, runs, is_pipeline=True)
+    plan = keys.checked(whole["plan"], keys.BESIDE, " in 'plan'")
+    beside = tuple(_planned_file(each, keys.COMPANION, "") for each in plan["companions"])
+    return PlanFile(
+        (whole["source"],), whole["target"], first, runs, is_pipeline=True, beside=beside
+    )
 
 
 def _run(document: Mapping[str, Any], where: str) -> tuple[PlannedRun, WriteOptions]:

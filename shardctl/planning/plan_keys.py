@@ -98,7 +98,9 @@ RUN: Checks = {
     "damaged": is_texts,
     "plan": _is_object,
 }
-PIPELINE: Checks = {**_HEAD, "components": _is_list}
+PIPELINE: Checks = {**_HEAD, "components": _is_list, "plan": _is_object}
+#: What a pipeline's plan has besides those of its components.
+BESIDE: Checks = {"companions": _is_list}
 COMPONENT: Checks = {"name": _is_text, "document": _is_object}
 PLAN: Checks = {
     "layout_version": _is_count,

@@ -244,6 +244,21 @@ def test_a_pipeline(call: Call, saved: Saved, tmp_path: Path) -> None:
     assert "'vae' is in the plan, and not" in call("apply", plan, code=3)[1]
 
 
+@pytest.mark.parametrize("name", ["model_index.json", "scheduler/scheduler_config.json"])
+def test_a_file_of_a_pipeline_that_changed(
+    call: Call, saved: Saved, tmp_path: Path, name: str
+) -> None:
+    """What a pipeline has outside of its components is compared as well, and no file is written."""
+    source = written_pipeline(tmp_path / "p")
+    plan = saved("split", source, tmp_path / "out", "--max-shard-size", "200")
+    data = (source / name).read_text()
+    (source / name).write_text(data.replace("}", ' , "more": 1}', 1))
+    assert f"'{name}' has" in call("apply", plan, code=3)[1]
+    (source / name).write_text(data[:-1] + (" " if data[-1] != " " else "\n"))
+    assert f"'{name}' has other contents" in call("apply", plan, code=3)[1]
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_no_plan(call: Call, source: Path, tmp_path: Path) -> None:
     """A file that is missing, a directory, other JSON and a file of terabytes are errors of the
     input, at once.

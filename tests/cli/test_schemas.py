@@ -16,6 +16,7 @@ from referencing import Registry, Resource
 
 from shardctl.commands import work as preparing
 from shardctl.errors import Stopped
+from shardctl.formats.registry import writable
 from shardctl.stores.local import LocalStore
 from tests.support.pipelines import written_pipeline
 from tests.support.program import ROOT, Call, call_cli
@@ -237,6 +238,7 @@ def test_limits_in_a_plan(checkpoints: dict[str, Path], document: Document, tmp_
         ("--single", "--to", "bin", "--order", "natural", "--tied", "expand"),
         ("--include", "*", "--exclude", "a", "--add-prefix", "p.", "--rename", "^p=q"),
         ("--add-prefix", "p.", "--strip-prefix", ""),
+        *(("--to", known.name) for known in writable()),
     ):
         document("plan", "reshard", checkpoints["sharded"], target, *options, "-n")
     assert document(

@@ -112,11 +112,11 @@ def recover(
         sent = journal.receipts()
         lost = next((name for name in commit.new if name not in sent), None)
         if lost is not None:
-            raise _half_replaced(_lost(journal.final(lost), journal.home), directory)
+            raise _half_replaced(_lost(journal.final(lost), journal.home), directory, journal.home)
         try:
             written = _exchange(journal, commit, sent)
         except _UndoneError as error:
-            raise _half_replaced(error.reason, directory) from None
+            raise _half_replaced(error.reason, directory, journal.home) from None
         _complete(journal, commit, sent, written, keep)
     return commit
 
@@ -185,7 +185,7 @@ def _exchange(
     except ShardctlError as error:
         if not done and isinstance(error, TargetExistsError):
             raise _UndoneError(error) from error
-        raise _half_replaced(error, commit.directory) from error
+        raise _half_replaced(error, commit.directory, journal.home) from error
     _remove(journal, commit.old)
     return written
 
@@ -220,10 +220,13 @@ def _complete(
     return record
 
 
-def _half_replaced(error: ShardctlError, directory: str) -> ShardctlError:
+def _half_replaced(error: ShardctlError, directory: str, home: str) -> ShardctlError:
     """Add to what ended a commit that it is not finished, and the one way on."""
     error.message += f"; '{directory}' is half replaced"
-    if error.code not in ("target-changed", "half-done"):
+    if error.code == "half-done":
+        # It cannot be finished, and would be tried first by every run.
+        error.hint = f"remove '{home}', and run the command again with `replace=\"same\"`"
+    elif error.code != "target-changed":
         error.hint = COMPLETES
     return error
 

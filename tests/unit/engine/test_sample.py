@@ -10,7 +10,7 @@ import pytest
 
 from shardctl.engine.sample import BLOCK_BYTES, BLOCKS, sample, sampled
 from shardctl.engine.sources import Sources
-from shardctl.layout import Gather, Layout, LayoutBuilder
+from shardctl.layout import Assemble, Convert, Elements, Gather, Layout, LayoutBuilder
 from shardctl.model import Extent
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put
@@ -81,11 +81,30 @@ def test_a_changed_byte_changes_the_sample(at: int) -> None:
     assert digest(layout, bytes(data)) != before
 
 
-def test_gathered_elements_are_sampled() -> None:
-    """Bytes that are gathered from a view count as those that are copied."""
+def view(offset: int) -> Gather:
+    """Six bytes of the source, as two of the four columns of three rows."""
+    return Gather(Extent("s", offset, 6), 1, (3, 2), (1, 3))
+
+
+NESTED = Assemble(1, (3, 2), (((0, 0), view(2)),))
+GRID = Assemble(1, (3, 4), (((0, 0), view(20)), ((0, 2), NESTED)))
+
+
+@pytest.mark.parametrize(
+    ("piece", "offsets"),
+    [
+        (view(2), [2]),
+        (GRID, [20, 2]),
+        (Convert(view(2), "I8", "BF16"), [2]),
+        (Convert(GRID, "I8", "BF16"), [20, 2]),
+    ],
+    ids=["gathered", "assembled", "converted", "assembled and converted"],
+)
+def test_elements_of_every_kind_are_sampled(piece: Elements, offsets: list[int]) -> None:
+    """Source bytes that are gathered, assembled or converted count as those that are copied."""
     builder = LayoutBuilder()
-    builder.record(Gather(Extent("s", 2, 6), 1, (3, 2), (1, 3)))
-    assert list(sampled(builder.build())) == [Extent("s", 2, 6)]
+    builder.record(piece)
+    assert list(sampled(builder.build())) == [Extent("s", offset, 6) for offset in offsets]
 
 
 def test_sources_across_a_network_are_not_sampled() -> None:

@@ -34,6 +34,8 @@ def test_without_a_scheduler_there_are_threads() -> None:
         "tcp://:8786",
         "tcp://user:s3cr3t@host:8786",
         "s3cr3t@tcp://host:8786",
+        "tls://host:8786?token=s3cr3t",
+        "tls://host:8786/#s3cr3t",
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,13 @@ def test_numbers_that_cannot_be_written_again_can_be_refused() -> None:
     assert parse_object(text) == {"a": float("inf")}
     with pytest.raises(InvalidJsonError, match="1e999 is too large"):
         parse_object(text, parse_float=finite_float)
+
+
+@pytest.mark.parametrize("parse_int", [int, integer])
+def test_a_number_of_too_many_digits(parse_int: Callable[[str], float]) -> None:
+    """An integer that Python does not take is refused in words that fit a file."""
+    with pytest.raises(InvalidJsonError, match="a number has too many digits"):
+        parse_object(f'{{"a": {"9" * 10_000}}}', parse_int=parse_int)
 
 
 def test_minus_zero_can_be_kept_apart_from_integers() -> None:

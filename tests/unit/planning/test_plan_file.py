@@ -12,7 +12,7 @@ import pytest
 
 from shardctl.errors import FormatError
 from shardctl.planning.expert_rules import parse_map
-from shardctl.planning.plan_file import PlanFile, parse_plan_file, settings_of
+from shardctl.planning.plan_file import PlanFile, PlannedFile, parse_plan_file, settings_of
 from shardctl.planning.request import (
     Conversion,
     Experts,
@@ -157,7 +157,9 @@ def pipeline(**documents: dict[str, Any]) -> dict[str, Any]:
     )
     whole = document()
     components = [{"name": name, "document": each} for name, each in documents.items()]
-    return {**{key: whole[key] for key in kept.split()}, "components": components}
+    head = {key: whole[key] for key in kept.split()}
+    beside = [{"name": "model_index.json", "size": 2, "content": ["sample", DIGEST]}]
+    return {**head, "components": components, "plan": {"companions": beside}}
 
 
 def test_a_pipeline_comes_back() -> None:
@@ -168,6 +170,7 @@ def test_a_pipeline_comes_back() -> None:
         "unet": DIGEST,
         "vae": "1" * 64,
     }
+    assert plan.beside == (PlannedFile("model_index.json", 2, "", ("sample", DIGEST)),)
     other = document(WriteOptions(limits=None))
     for wrong in (pipeline(), pipeline(unet=document(), vae=other), pipeline(**{"": document()})):
         with pytest.raises(FormatError):

@@ -305,3 +305,24 @@ def test_a_run_may_have_no_new_file() -> None:
         UploadJournal(MemoryBucket(place), "t").end()
         assert files(place, "t") == {}
         assert state(place) == []
+
+
+@pytest.mark.parametrize("left", [64, 66, 68])
+def test_uploads_that_are_gone_have_a_way_on(left: int) -> None:
+    """Where a rule of the bucket aborted uploads of a commit, what the error advises ends whole."""
+    place = Place()
+    sample(place)
+    cut, store = Fragile(place), MemoryBucket(place)
+    cut.left = left
+    with pytest.raises(CutError):
+        run(cut, cut, "m", "t")
+    unlock(place)
+    place.uploads.clear()
+    again = replace(BY_250, replace="same")
+    with pytest.raises(StorageError, match="is gone") as caught:
+        run(store, store, "m", "t", again)
+    assert "remove 't/.shardctl', and run" in caught.value.hint
+    for key in [key for key in place.objects if key.startswith("t/.shardctl/")]:
+        store.remove(key)
+    run(store, store, "m", "t", again)
+    assert (INDEX in files(place, "t"), state(place)) == (True, [])
