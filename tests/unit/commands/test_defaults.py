@@ -142,8 +142,10 @@ def test_the_number_of_shards_is_that_of_the_files_with_tensors() -> None:
 
 
 def test_a_file_cannot_be_a_piece() -> None:
-    """A target with the suffix of files that mean nothing alone is a directory."""
-    assert request_for("x.distcp", WriteOptions(limits=Limits())).filename is None
+    """A target with the suffix of files that mean nothing alone is refused, and not a directory."""
+    with pytest.raises(UsageError, match="not written alone") as refused:
+        request_for("x.distcp", WriteOptions(limits=Limits()))
+    assert "name a directory" in str(refused.value.hint)
 
 
 def test_a_request_is_measured_in_its_format() -> None:
