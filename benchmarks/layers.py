@@ -14,7 +14,7 @@ from itertools import accumulate
 from math import prod
 
 from benchmarks.sources import ITEM_BYTES, shapes
-from shardctl.commands.defaults import measure_of
+from shardctl.commands.preparing.defaults import measure_of
 from shardctl.formats.registry import by_name, writer_of
 from shardctl.layout import Literal
 from shardctl.model import DTYPES, Checkpoint, Extent, File, Storage, Tensor, Version

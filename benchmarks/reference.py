@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from shardctl.engine.task import ShardTask, write
 from shardctl.formats.registry import writer_of
 from shardctl.model import DTYPES, Extent, Storage, Tensor
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 
 VOCABULARY, POSITIONS, HIDDEN, INTERMEDIATE, LAYERS = 28996, 512, 768, 3072, 12
 TOTAL_BYTES = 433_245_184

@@ -28,12 +28,12 @@ from typing import Any, Self
 from benchmarks.measure import run
 from benchmarks.scaling import KEPT, PLACES, WORKERS, Place, load, planned, seconds, shares
 from benchmarks.scenarios import Headers
-from shardctl.commands.defaults import measure_of
-from shardctl.engine.executors import Threads
-from shardctl.engine.guards import Surroundings
-from shardctl.engine.journal import RunIdentity
+from shardctl.commands.preparing.defaults import measure_of
+from shardctl.engine.commit.guards import Surroundings
+from shardctl.engine.journal.journal import RunIdentity
 from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.task import ShardTask
+from shardctl.engine.workers.executors import Threads
 from shardctl.formats.registry import by_name, writer_of
 from shardctl.layout import Copy, LayoutBuilder
 from shardctl.model import DTYPES, Checkpoint, Extent, File, Storage, Tensor, Version

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shardctl.commands.diff import Change, Difference
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
-    from shardctl.engine.receipts import Receipt
-    from shardctl.engine.shared import PartDone
+    from shardctl.engine.journal.receipts import Receipt
+    from shardctl.engine.shared.run import PartDone
     from shardctl.errors import (
         FormatError,
         InputError,
@@ -112,8 +112,8 @@ _HOMES = {
     "Coverage": "verify.coverage",
     "Finding": "findings",
     "Inspection": "commands.inspect",
-    "PartDone": "engine.shared",
-    "Receipt": "engine.receipts",
+    "PartDone": "engine.shared.run",
+    "Receipt": "engine.journal.receipts",
     "Reindexed": "commands.index",
     "Verdict": "verify.run",
 }

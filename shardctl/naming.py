@@ -36,7 +36,8 @@ MAX_SHARDS = 99_999
 
 #: Where a file's number is: nowhere; `model-1-of-2.bin` or `model_1-of-2.bin`;
 #: `model.bin-1-of-2.bin`; `model-1-of-2.fp16.bin`; `consolidated.00.pth` (counted from 0, without
-#: the count); in a "series", wherever the names of several files differ (`source.series`).
+#: the count); in a "series", wherever the names of several files differ
+#: (`source.directory.series`).
 NumberStyle = Literal["none", "shard", "after-suffix", "before-variant", "rank", "series"]
 
 #: What accelerate calls an index whose name says nothing about its shards.

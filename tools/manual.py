@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 from shardctl import __version__
-from shardctl.cli.help import EXIT_CODES, VARIABLES
+from shardctl.cli.guidance.help import EXIT_CODES, VARIABLES
 from shardctl.cli.spec import Command, Option
 from tools import prose, source
 

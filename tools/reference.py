@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from textwrap import fill
 
-from shardctl.cli.help import EXIT_CODES, VARIABLES
+from shardctl.cli.guidance.help import EXIT_CODES, VARIABLES
 from shardctl.cli.spec import Command, Option
 from tools import prose, source
 

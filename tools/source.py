@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 from shardctl.cli.app import app
-from shardctl.cli.everywhere import made
+from shardctl.cli.commands.verbs import VERBS
+from shardctl.cli.options.everywhere import made
 from shardctl.cli.spec import Command, Option, describe
-from shardctl.cli.verbs import VERBS
 from tools import prose
 
 #: The word before a command that asks for its help, with what it does.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shardctl.cli.reader_options import ShellName
+from shardctl.cli.options.readers import ShellName
 from shardctl.cli.spec import Argument, Command, Option
 from shardctl.formats.registry import all_suffixes, writable
 from shardctl.naming import KNOWN_STEMS

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from shardctl.api.settings import Location, run_options
 from shardctl.api.writing import Written, noted
-from shardctl.commands import sharing
-from shardctl.commands.planned import prepare_planned, read_plan_file
-from shardctl.commands.prepared import Prepared
-from shardctl.commands.records import records as records_of_user
-from shardctl.engine.shared import PartDone
+from shardctl.commands.preparing.prepared import Prepared
+from shardctl.commands.preparing.records import records as records_of_user
+from shardctl.commands.saved import sharing
+from shardctl.commands.saved.planned import prepare_planned, read_plan_file
+from shardctl.engine.shared.run import PartDone
 from shardctl.errors import UsageError
-from shardctl.planning.plan_file import PlannedRun
 from shardctl.planning.request import Replace
+from shardctl.planning.saved.plan_file import PlannedRun
 from shardctl.stores.base import Store
 from shardctl.stores.registry import open_store, open_together
 from shardctl.streams.progress import Observer, Silent

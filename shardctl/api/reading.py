@@ -10,7 +10,7 @@ from shardctl.commands import diff as comparison
 from shardctl.commands import inspect as inspection
 from shardctl.commands.numbers import with_statistics
 from shardctl.planning.keywords import TransformKeywords, transform_from
-from shardctl.source.pipeline import find_pipeline
+from shardctl.source.pipeline.components import find_pipeline
 from shardctl.stores.registry import open_store
 from shardctl.streams.progress import Observer
 from shardctl.verify import run as verifying

@@ -11,15 +11,15 @@ from shardctl.api.settings import Location, run_options
 from shardctl.commands import index as indexing
 from shardctl.commands import write as writing
 from shardctl.commands.documents import dump
-from shardctl.commands.plan_document import plan_document
-from shardctl.commands.prepared import Prepared
-from shardctl.commands.records import records as records_of_user
-from shardctl.commands.tree import Part
-from shardctl.commands.work import Work, prepare_all, refuse_unfinished
-from shardctl.engine.executors import Executor
-from shardctl.engine.receipts import Receipt
+from shardctl.commands.preparing.prepared import Prepared
+from shardctl.commands.preparing.records import records as records_of_user
+from shardctl.commands.preparing.tree import Part
+from shardctl.commands.preparing.work import Work, prepare_all, refuse_unfinished
+from shardctl.commands.saved.plan_document import plan_document
+from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.run import RunOptions
-from shardctl.engine.schedulers import executor_of
+from shardctl.engine.workers.executors import Executor
+from shardctl.engine.workers.schedulers import executor_of
 from shardctl.errors import UsageError
 from shardctl.planning.keywords import WriteKeywords, options_from
 from shardctl.planning.plan import Plan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shardctl.cli.everywhere import Program
+from shardctl.cli.options.everywhere import Program
 
 app = Program(
     name="shardctl",

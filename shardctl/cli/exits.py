@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 import typer
 
+from shardctl.cli.guidance.remedies import spelled
 from shardctl.cli.process import asked, command_of, debugging, discard, stoppable, stopped
-from shardctl.cli.remedies import spelled
 from shardctl.errors import ShardctlError, Stopped, StorageError, UsageError
 
 CLOSED_PIPE = 141
@@ -69,7 +69,7 @@ def _say_stopped(caught: Stopped, *, resumable: bool, as_json: bool) -> int:
 def _as_ours(error: BaseException) -> ShardctlError:
     if isinstance(error, ShardctlError):
         return error
-    from shardctl.cli.usage import explain  # noqa: PLC0415 - only needed when something went wrong
+    from shardctl.cli.guidance.usage import explain  # noqa: PLC0415 - only needed when something went wrong
 
     return explain(error) if isinstance(error, typer.TyperException) else _bug(error)
 

@@ -12,7 +12,7 @@ from inspect import cleandoc
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from shardctl.cli.panels import PANELS, SIZE_GROUP
+from shardctl.cli.options.panels import PANELS, SIZE_GROUP
 
 EXAMPLE = "Example: "
 

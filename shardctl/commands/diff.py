@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from shardctl.engine.interrupted import check_not_half_replaced
+from shardctl.engine.journal.interrupted import check_not_half_replaced
 from shardctl.findings import Finding, as_error, in_one_line
 from shardctl.model import Checkpoint, Tensor
 from shardctl.planning.request import UNCHANGED, Transform
-from shardctl.planning.transform import transformed
+from shardctl.planning.transform.compared import transformed
 from shardctl.repeats import compared_parts
 from shardctl.source.locate import find_source
 from shardctl.source.opened import Opened, unseen

@@ -14,12 +14,12 @@ from shardctl.stores.base import Copied
 from shardctl.stores.uploads import has_uploads
 
 if TYPE_CHECKING:
-    from shardctl.commands.prepared import Prepared
-    from shardctl.commands.sharing import Share
-    from shardctl.commands.tree import Part
-    from shardctl.commands.work import Work
-    from shardctl.engine.receipts import Receipt
-    from shardctl.engine.shared import PartDone
+    from shardctl.commands.preparing.prepared import Prepared
+    from shardctl.commands.preparing.tree import Part
+    from shardctl.commands.preparing.work import Work
+    from shardctl.commands.saved.sharing import Share
+    from shardctl.engine.journal.receipts import Receipt
+    from shardctl.engine.shared.run import PartDone
     from shardctl.planning.carried import NotCarried
     from shardctl.stores.base import Store
 

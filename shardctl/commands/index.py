@@ -6,21 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from shardctl.commands.shards import refuse_lost, refuse_other_tensors, shards_of
-from shardctl.commands.sums import stale_notes
-from shardctl.commands.target import unlocked_notes
-from shardctl.engine.interrupted import check_not_half_replaced
-from shardctl.engine.journal import LOCK
-from shardctl.engine.staging import Staging
+from shardctl.commands.target.resolve import unlocked_notes
+from shardctl.commands.target.sums import stale_notes
+from shardctl.engine.commit.staging import Staging
+from shardctl.engine.journal.interrupted import check_not_half_replaced
+from shardctl.engine.journal.journal import LOCK
 from shardctl.errors import InputError, TargetExistsError, UsageError
 from shardctl.findings import Finding, as_error, ignore
 from shardctl.formats.index import build_index, parse_index
 from shardctl.formats.registry import by_name
 from shardctl.model import Index
 from shardctl.naming import index_filename
-from shardctl.source.checksum_file import Sums, sums_around, sums_of
 from shardctl.source.locate import Located, find_source
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
+from shardctl.source.recorded.checksum_file import Sums, sums_around, sums_of
 from shardctl.storages import storage_units
 from shardctl.stores.atomic import put_beside
 from shardctl.stores.base import Store

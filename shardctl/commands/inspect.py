@@ -22,7 +22,7 @@ from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 
 if TYPE_CHECKING:
-    from shardctl.engine.interrupted import HowFar
+    from shardctl.engine.journal.interrupted import HowFar
     from shardctl.streams.statistics import Statistics
 
 #: Kinds of names that are compared with a filter that matches nothing, to guess what was meant.
@@ -142,7 +142,7 @@ def _unfinished(store: Store, source: str) -> HowFar | None:
     if store.kind(store.join(directory, STAGING)) is None:
         return None
     # Elsewhere nothing of the engine is needed, which takes time to import.
-    from shardctl.engine.interrupted import check_not_half_replaced, how_far  # noqa: PLC0415
+    from shardctl.engine.journal.interrupted import check_not_half_replaced, how_far  # noqa: PLC0415
 
     check_not_half_replaced(store, source)
     # A run of another user, whose state this one may not see, does not prevent reading.

@@ -9,8 +9,8 @@ from shardctl.commands.inspect import Inspection, inspect
 from shardctl.errors import InputError, MissingError
 from shardctl.findings import as_finding, in_one_line
 from shardctl.source.opened import Opened, unseen
-from shardctl.source.pipeline import Pipeline, about, find_pipeline
-from shardctl.source.pipeline_index import pipeline_findings
+from shardctl.source.pipeline.components import Pipeline, about, find_pipeline
+from shardctl.source.pipeline.model_index import pipeline_findings
 from shardctl.stores.base import Store
 
 

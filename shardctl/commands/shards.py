@@ -9,7 +9,7 @@ from shardctl.errors import InputError
 from shardctl.formats.registry import all_suffixes
 from shardctl.model import Index
 from shardctl.naming import parse_weights_name
-from shardctl.source.candidates import MOST_MISSING, missing_numbers
+from shardctl.source.directory.candidates import MOST_MISSING, missing_numbers
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from shardctl.commands.prepared import Prepared
-from shardctl.commands.recorded import refuse_damaged
-from shardctl.commands.tasks import tasks_of
+from shardctl.commands.preparing.prepared import Prepared
+from shardctl.commands.preparing.recorded import refuse_damaged
+from shardctl.commands.preparing.tasks import tasks_of
 from shardctl.engine.entry import execute, staged_in
-from shardctl.engine.executors import Executor, Threads
-from shardctl.engine.receipts import Receipt
-from shardctl.engine.records import Records
+from shardctl.engine.journal.receipts import Receipt
+from shardctl.engine.journal.records import Records
 from shardctl.engine.run import Job, RunOptions
+from shardctl.engine.workers.executors import Executor, Threads
 from shardctl.stores.base import Store
 from shardctl.stores.paths import below
 from shardctl.streams.progress import Observer

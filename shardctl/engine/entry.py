@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shardctl.engine import commit, run
-from shardctl.engine.executors import Executor
-from shardctl.engine.guards import refuse_foreign
-from shardctl.engine.journal import LOCK, Journal, RunIdentity
-from shardctl.engine.records import RunRecord
+from shardctl.engine import run
+from shardctl.engine.commit import commit
+from shardctl.engine.commit.guards import refuse_foreign
+from shardctl.engine.commit.staging import FILES, Staging
+from shardctl.engine.journal.journal import LOCK, Journal, RunIdentity
+from shardctl.engine.journal.records import RunRecord
 from shardctl.engine.run import Done, Job, RunOptions
-from shardctl.engine.staging import FILES, Staging
 from shardctl.engine.uploads import commit as upload_commit
 from shardctl.engine.uploads import run as upload_run
 from shardctl.engine.uploads.journal import UploadJournal
+from shardctl.engine.workers.executors import Executor
 from shardctl.naming import STAGING
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock
@@ -88,7 +89,7 @@ def recover(
     """Finish a commit that was interrupted in a target directory; None where there is none.
 
     `keep` is given the record while the commit can still be repeated. Raises as
-    `engine.commit.recover` and `engine.uploads.commit.recover` do.
+    `engine.commit.commit.recover` and `engine.uploads.commit.recover` do.
     """
     if has_uploads(target):
         found = upload_commit.recover(target, directory, keep)

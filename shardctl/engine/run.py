@@ -10,24 +10,24 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 
-from shardctl.engine import commit as commits
-from shardctl.engine import exchange
-from shardctl.engine.executors import Executor, carry_out
-from shardctl.engine.guards import (
+from shardctl.engine.commit import commit as commits
+from shardctl.engine.commit import exchange
+from shardctl.engine.commit.guards import (
     Surroundings,
     not_finished,
     refuse_changed,
     refuse_foreign,
 )
-from shardctl.engine.journal import Commit, Journal, RunIdentity
-from shardctl.engine.receipts import Receipt
-from shardctl.engine.records import RunRecord
-from shardctl.engine.resume import resume
+from shardctl.engine.commit.staging import Staging
+from shardctl.engine.commit.sums import stage_sums
+from shardctl.engine.journal.journal import Commit, Journal, RunIdentity
+from shardctl.engine.journal.receipts import Receipt
+from shardctl.engine.journal.records import RunRecord
+from shardctl.engine.journal.resume import resume
 from shardctl.engine.sources import source_changed
 from shardctl.engine.space import check_space
-from shardctl.engine.staging import Staging
-from shardctl.engine.sums import stage_sums
 from shardctl.engine.task import ShardTask
+from shardctl.engine.workers.executors import Executor, carry_out
 from shardctl.errors import ShardctlError
 from shardctl.model import Version
 from shardctl.stores.atomic import make_durably
@@ -52,7 +52,7 @@ class Job:
     permissions they get. `compare_kept`: the versions of the sources do not say whether they
     changed, so that finished files of an interrupted run are kept only where they have the bytes
     that would be written now. `staged` are names of files that other processes have staged
-    (`engine.shared`): the run only gives them their names, and ends where one is not finished.
+    (`engine.shared.run`): the run only gives them their names, and ends where one is not finished.
     """
 
     identity: RunIdentity

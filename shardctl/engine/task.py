@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from shardctl.checksums import crc32
 from shardctl.engine.damage import Damage, damage
+from shardctl.engine.journal.receipts import Receipt
+from shardctl.engine.journal.sample import sample
 from shardctl.engine.parts import Handled, Part, checksums, handle_parts
-from shardctl.engine.receipts import Receipt
-from shardctl.engine.sample import sample
 from shardctl.engine.sources import Sources
 from shardctl.errors import StorageError
 from shardctl.layout import Check, Copy, Elements, Layout, Literal

@@ -103,7 +103,7 @@ def transform_from(keywords: TransformKeywords) -> Transform:
     dtype, kept = keywords.get("dtype"), _texts(keywords.get("keep_dtype", ()))
     conversion = None
     if dtype is not None or kept:
-        from shardctl.planning.cast import conversion_of  # noqa: PLC0415 - few runs convert
+        from shardctl.planning.transform.cast import conversion_of  # noqa: PLC0415 - few runs convert
 
         conversion = conversion_of(dtype, kept)
     return Transform(selection, experts, conversion)

@@ -12,7 +12,7 @@ from shardctl.formats.registry import reserved_metadata
 from shardctl.formats.strict_json import object_of_texts
 from shardctl.model import Checkpoint, Index, Tensor
 from shardctl.planning.carried import NotCarried, left_pair
-from shardctl.planning.ties import aliases_by_kept
+from shardctl.planning.grouping.ties import aliases_by_kept
 from shardctl.text import escape, some
 
 #: The key in the metadata under which conversions are recorded.

@@ -18,13 +18,13 @@ from shardctl.model import Assembled, Cast, Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS
 from shardctl.planning.carried import NotCarried, left_of, left_tensors
 from shardctl.planning.files import filename, left_of_index, listing
-from shardctl.planning.groups import units_of
+from shardctl.planning.grouping.groups import units_of
+from shardctl.planning.grouping.packing import divide
+from shardctl.planning.grouping.ties import resolve_ties
 from shardctl.planning.metadata import FileMetadata, file_metadata, with_record
 from shardctl.planning.notes import large_groups, left_out, notes
-from shardctl.planning.packing import divide
 from shardctl.planning.request import Limits, Measure, Request, options_of
-from shardctl.planning.select import select
-from shardctl.planning.ties import resolve_ties
+from shardctl.planning.transform.select import select
 from shardctl.repeats import MOST_GROWTH
 from shardctl.storages import Unit, checked_once, sources_of
 from shardctl.text import escape
@@ -103,7 +103,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     done: list[str] = []
     # What few runs ask for is imported for those alone.
     if request.experts is not None:
-        from shardctl.planning.experts import arrange  # noqa: PLC0415 - see above
+        from shardctl.planning.transform.experts import arrange  # noqa: PLC0415 - see above
 
         arranged = arrange(checkpoint, request.experts)
         checkpoint = arranged.checkpoint
@@ -121,7 +121,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
     if request.conversion is not None:
-        from shardctl.planning.cast import convert  # noqa: PLC0415 - see above
+        from shardctl.planning.transform.cast import convert  # noqa: PLC0415 - see above
 
         converted = convert(tensors, request.conversion)
         tensors, record = converted.tensors, converted.record(request.conversion.dtype)
@@ -130,7 +130,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     metadata, unwritten = file_metadata(checkpoint, written, tensors, aliases)
     units = units_of(tensors, written, aliases)
     if request.group_by is not None:
-        from shardctl.planning.layers import grouped  # noqa: PLC0415 - see above
+        from shardctl.planning.grouping.layers import grouped  # noqa: PLC0415 - see above
 
         units = grouped(units, request.group_by)
     shards = _pack(units, request, tensors, metadata, measure)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 from shardctl.commands.inspect import Inspection, inspect_checkpoint
 from shardctl.commands.pipeline import Inspected
-from shardctl.commands.prepared import Prepared
-from shardctl.commands.work import Work
+from shardctl.commands.preparing.prepared import Prepared
+from shardctl.commands.preparing.work import Work
 from shardctl.errors import InputError, UsageError
 from shardctl.findings import Finding, ignore
 from shardctl.model import Tensor
 from shardctl.sizes import format_size
 from shardctl.source.locate import find_source
-from shardctl.source.pipeline import find_pipeline
+from shardctl.source.pipeline.components import find_pipeline
 from shardctl.source.read import read_checkpoint
 from shardctl.storages import by_file
 from shardctl.stores.base import Store

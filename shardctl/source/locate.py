@@ -17,14 +17,14 @@ from shardctl.findings import Finding, report_some
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.model import Checkpoint, Index
 from shardctl.naming import parse_index_name, parse_weights_name
-from shardctl.source.candidates import Candidate
-from shardctl.source.choice import Choice, choose, is_looked_for_first
-from shardctl.source.directories import nothing_in, real_directory
+from shardctl.source.directory.candidates import Candidate
+from shardctl.source.directory.choice import Choice, choose, is_looked_for_first
+from shardctl.source.directory.directories import nothing_in, real_directory
+from shardctl.source.directory.rank_names import lone_slice, slices
+from shardctl.source.directory.sets import incomplete, set_findings
+from shardctl.source.directory.survey import IndexFile, Survey, look_at
 from shardctl.source.distributed.find import Divided, Layout, divided_in, divided_with
-from shardctl.source.pipeline import refuse_index
-from shardctl.source.rank_names import lone_slice, slices
-from shardctl.source.sets import incomplete, set_findings
-from shardctl.source.survey import IndexFile, Survey, look_at
+from shardctl.source.pipeline.components import refuse_index
 from shardctl.stores.base import Store
 from shardctl.stores.paths import below
 from shardctl.text import escape
@@ -117,7 +117,7 @@ def find_source(
     kind = store.kind(source)
     if kind is None:
         # Names and contents of other programs' files are known only to say what is there instead.
-        from shardctl.source.contents import missing  # noqa: PLC0415 - see above
+        from shardctl.source.directory.contents import missing  # noqa: PLC0415 - see above
 
         raise missing(store, source)
     if kind == "directory":

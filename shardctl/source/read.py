@@ -11,7 +11,7 @@ from threading import Lock
 from shardctl.findings import Capped, Finding, Report, folded, report_all
 from shardctl.formats.detection import read_file
 from shardctl.model import Checkpoint, File, Tensor
-from shardctl.source.absent import absent
+from shardctl.source.directory.absent import absent
 from shardctl.source.distributed.slices import slice_findings
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, NamesOf, United, unite

@@ -1,7 +1,7 @@
 """What a store or a reader may not be able to do, and what happens then: a function for each.
 
 `Appends` is missing here: the journal keeps its receipts in another way without it
-(`engine.receipts`).
+(`engine.journal.receipts`).
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def open_store(location: str) -> tuple[Store, str]:
     """
     match = _SCHEME.match(location)
     if match is None:
-        from shardctl.stores.local import LocalStore  # noqa: PLC0415 - when it is asked for
+        from shardctl.stores.local.store import LocalStore  # noqa: PLC0415 - when it is asked for
 
         return LocalStore(), location
     loader = _loaders.get(match[1].lower())

@@ -10,9 +10,9 @@ executed. The bytes go straight between the files and the memory of the tensors.
 
 from __future__ import annotations
 
-from shardctl.torch.load import IncompatibleKeys, load_sharded_checkpoint
-from shardctl.torch.mismatch import MismatchError, PartlyLoadedError
-from shardctl.torch.save import save_sharded
+from shardctl.torch.loading.load import IncompatibleKeys, load_sharded_checkpoint
+from shardctl.torch.loading.mismatch import MismatchError, PartlyLoadedError
+from shardctl.torch.saving.save import save_sharded
 from shardctl.torch.state_dict import (
     StateDict,
     TensorSlice,

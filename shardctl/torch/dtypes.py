@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from shardctl.errors import InputError
-from shardctl.formats.torch.types import TORCH_DTYPES, TORCH_NAME_OF, torch_packing
+from shardctl.formats.torch.calls.types import TORCH_DTYPES, TORCH_NAME_OF, torch_packing
 from shardctl.model import Dtype, Tensor
 from shardctl.text import escape
 

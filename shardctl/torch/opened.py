@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shardctl.api.settings import Location
-from shardctl.engine.interrupted import check_not_half_replaced
+from shardctl.engine.journal.interrupted import check_not_half_replaced
 from shardctl.engine.sources import Sources
 from shardctl.findings import strict
 from shardctl.model import Checkpoint, Tensor

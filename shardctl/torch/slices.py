@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import SupportsIndex
 
-from shardctl.formats.torch.types import torch_packing
+from shardctl.formats.torch.calls.types import torch_packing
 from shardctl.model import DTYPES, Assembled, Box, Tensor, contiguous_strides, made_tensor
 from shardctl.torch.dtypes import torch_shape
 

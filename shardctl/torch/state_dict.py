@@ -13,7 +13,7 @@ from shardctl.api.settings import Location
 from shardctl.model import Tensor
 from shardctl.streams.pool import default_jobs
 from shardctl.torch.dtypes import torch_dtype, torch_shape
-from shardctl.torch.fill import Fill, Progress, fill
+from shardctl.torch.loading.fill import Fill, Progress, fill
 from shardctl.torch.opened import Opened, read_headers
 from shardctl.torch.slices import Index, part_of
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.engine.interrupted import how_far, unfinished
+from shardctl.engine.journal.interrupted import how_far, unfinished
 from shardctl.errors import StorageError, TargetExistsError
 from shardctl.findings import Finding, Severity, as_finding
 from shardctl.formats.detection import recognise_file
@@ -25,7 +25,7 @@ from shardctl.formats.hazards import (
 from shardctl.formats.registry import all_suffixes, by_name
 from shardctl.model import Checkpoint, Index, Tensor
 from shardctl.naming import is_training_state, parse_weights_name
-from shardctl.source.clients import one_file_client
+from shardctl.source.directory.clients import one_file_client
 from shardctl.source.locate import Located
 from shardctl.source.misnamed import misnamed_files
 from shardctl.storages import by_file, storage_units

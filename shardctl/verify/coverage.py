@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from shardctl.findings import Finding
 from shardctl.model import Checkpoint
-from shardctl.source.digests import Digest
 from shardctl.source.distributed.assemble import slices_of
+from shardctl.source.recorded.digests import Digest
 from shardctl.storages import sources_of
 from shardctl.text import escape, plural
 from shardctl.verify.subject import Subject

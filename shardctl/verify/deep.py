@@ -16,7 +16,7 @@ from shardctl.checksums import combine, crc32
 from shardctl.errors import ShardctlError
 from shardctl.findings import Finding, as_finding
 from shardctl.model import File, Storage, Tensor
-from shardctl.source.digests import Digest
+from shardctl.source.recorded.digests import Digest
 from shardctl.source.state_dict import flatten
 from shardctl.stores.base import Store
 from shardctl.streams.chunks import chunks

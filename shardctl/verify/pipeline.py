@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from shardctl.errors import UsageError
 from shardctl.findings import Finding
 from shardctl.planning.request import UNCHANGED
-from shardctl.source.pipeline import Component, Pipeline, find_pipeline
-from shardctl.source.pipeline_index import pipeline_findings
+from shardctl.source.pipeline.components import Component, Pipeline, find_pipeline
+from shardctl.source.pipeline.model_index import pipeline_findings
 from shardctl.stores.base import Store
 from shardctl.text import escape
 from shardctl.verify.coverage import Coverage, Unchecked

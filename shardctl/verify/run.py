@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from shardctl.engine.interrupted import check_not_half_replaced
+from shardctl.engine.journal.interrupted import check_not_half_replaced
 from shardctl.errors import UsageError
 from shardctl.findings import Capped, Finding, Report, report_all
 from shardctl.model import Tensor
 from shardctl.planning.request import UNCHANGED, Transform
-from shardctl.planning.transform import transformed
+from shardctl.planning.transform.compared import transformed
 from shardctl.source.locate import find_source
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.state_dict import NotNestedError

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from shardctl.engine.interrupted import check_not_half_replaced
+from shardctl.engine.journal.interrupted import check_not_half_replaced
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Capped, Finding, Report, as_finding, report_all
 from shardctl.model import Checkpoint, NonTensor, Tensor
-from shardctl.source.candidates import Candidate
-from shardctl.source.checksum_file import Sums, sums_for
-from shardctl.source.digests import Digest, recorded_digests
-from shardctl.source.loaders import NOTHING, loader_choices
+from shardctl.source.directory.candidates import Candidate
+from shardctl.source.directory.loaders import NOTHING, loader_choices
 from shardctl.source.locate import Located, each_checkpoint, find_source
 from shardctl.source.opened import Opened
 from shardctl.source.read import read_checkpoint
+from shardctl.source.recorded.checksum_file import Sums, sums_for
+from shardctl.source.recorded.digests import Digest, recorded_digests
 from shardctl.source.state_dict import unread_in
 from shardctl.stores.base import Store
 from shardctl.text import escape

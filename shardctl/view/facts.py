@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shardctl.commands.prepared import Prepared
-from shardctl.commands.work import Work
+from shardctl.commands.preparing.prepared import Prepared
+from shardctl.commands.preparing.work import Work
 from shardctl.sizes import format_size
 from shardctl.text import escape, plural
 

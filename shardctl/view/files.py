@@ -9,7 +9,7 @@ from typing import TypeVar
 from shardctl.formats.base import Format
 from shardctl.formats.registry import by_name
 from shardctl.model import Checkpoint
-from shardctl.planning.groups import units_of
+from shardctl.planning.grouping.groups import units_of
 from shardctl.planning.plan import Plan, Shard
 from shardctl.planning.request import Limits
 from shardctl.text import escape

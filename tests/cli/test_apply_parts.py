@@ -151,9 +151,9 @@ def test_a_run_by_parts_is_known(call: Call, source: Path, plan: Path, tmp_path:
 
 def test_an_unfinished_run_in_one_go_is_known_too(call: Call, source: Path) -> None:
     """So is one that was interrupted, beside a checkpoint that is there."""
-    from shardctl.engine.journal import Journal, RunIdentity
-    from shardctl.engine.staging import Staging
-    from shardctl.stores.local import LocalStore
+    from shardctl.engine.commit.staging import Staging
+    from shardctl.engine.journal.journal import Journal, RunIdentity
+    from shardctl.stores.local.store import LocalStore
 
     names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "config.json"]
     with Staging.make(LocalStore(), str(source)) as staging:

@@ -88,7 +88,7 @@ def test_in_the_way_is_4(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
 
 def test_another_run_at_work_is_4(source: Path, tmp_path: Path, run_cli: RunCli) -> None:
     """Two runs never write into one directory."""
-    from shardctl.stores.local import LocalStore
+    from shardctl.stores.local.store import LocalStore
 
     store = LocalStore()
     (tmp_path / "out" / ".shardctl").mkdir(parents=True)

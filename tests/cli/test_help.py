@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.cli.help import EXIT_CODES, MAIN, VARIABLES
+from shardctl.cli.guidance.help import EXIT_CODES, MAIN, VARIABLES
 from shardctl.cli.spec import Command
 from tests.support.program import run_cli
 from tests.support.safetensors_files import plain_directory

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.cli.help import EXIT_CODES
+from shardctl.cli.guidance.help import EXIT_CODES
 from shardctl.cli.spec import Command
 from tests.support.program import ROOT, call_cli
 from tests.support.safetensors_files import plain_directory, write_floats

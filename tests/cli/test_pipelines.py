@@ -10,12 +10,12 @@ import pytest
 
 from shardctl.checksums import format_checksums, parse_checksums
 from shardctl.commands import write as writing
-from shardctl.commands.work import prepare_all
-from shardctl.engine.journal import Journal
-from shardctl.engine.staging import Staging
+from shardctl.commands.preparing.work import prepare_all
+from shardctl.engine.commit.staging import Staging
+from shardctl.engine.journal.journal import Journal
 from shardctl.errors import Stopped
 from shardctl.planning.request import Limits, WriteOptions
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from tests.support.pipelines import written_pipeline
 from tests.support.program import Call
 

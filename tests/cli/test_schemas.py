@@ -14,10 +14,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from shardctl.commands import work as preparing
+from shardctl.commands.preparing import work as preparing
 from shardctl.errors import Stopped
 from shardctl.formats.registry import writable
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from tests.support.pipelines import written_pipeline
 from tests.support.program import ROOT, Call, call_cli
 from tests.support.safetensors_files import TENSOR_BYTES, plain_directory, write_floats

@@ -93,7 +93,7 @@ def test_ctrl_c_during_any_import(source: Path) -> None:
     modules = [line.removeprefix("import ") for line in said.splitlines()]
     assert code == 0
     # The first is needed to handle signals, the last by the command itself.
-    named = ("shardctl.cli.process", "typer", "shardctl.cli.reporting")
+    named = ("shardctl.cli.process", "typer", "shardctl.cli.commands.reporting")
     assert set(named) <= set(modules)
     for module in (*named, *modules[::STEP]):
         trap = INTERRUPTING.format(module=module, signum=int(signal.SIGINT))
@@ -105,7 +105,7 @@ def test_ctrl_c_during_any_import(source: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("module", ["typer", "shardctl.cli.reporting"])
+@pytest.mark.parametrize("module", ["typer", "shardctl.cli.commands.reporting"])
 @pytest.mark.parametrize(
     "signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name
 )
@@ -162,7 +162,7 @@ def test_ctrl_c_at_any_moment(source: Path, milliseconds: int) -> None:
         assert out.startswith("name\tdtype\t")
 
 
-@pytest.mark.parametrize("module", ["typer", "shardctl.cli.reporting"])
+@pytest.mark.parametrize("module", ["typer", "shardctl.cli.commands.reporting"])
 def test_ignored_signals_stay_ignored(source: Path, module: str) -> None:
     """What was ignored from the start, as by `nohup`, stops nothing."""
     for signum in (signal.SIGINT, signal.SIGHUP):

@@ -16,7 +16,7 @@ import pytest
 from benchmarks import charts, layers, remarks, report, results, run
 from benchmarks.measure import Sample
 from benchmarks.scenarios import WORKS
-from shardctl.commands.defaults import measure_of
+from shardctl.commands.preparing.defaults import measure_of
 from shardctl.planning.plan import make_plan
 from shardctl.planning.request import Limits
 from tests.support.program import ROOT

@@ -274,7 +274,7 @@ def test_a_worker_without_the_program(source: Path, tmp_path: Path, dask: Cluste
 
 def test_no_scheduler(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no scheduler answers the error has its address, and nothing is left."""
-    monkeypatch.setattr("shardctl.engine.dask._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("shardctl.engine.workers.dask._CONNECT_SECONDS", 1)
     with pytest.raises(StorageError, match="no Dask scheduler answers at tcp://127"):
         shardctl.write(source, tmp_path / "target", scheduler="tcp://127.0.0.1:9")
     assert not (tmp_path / "target").exists()

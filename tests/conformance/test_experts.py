@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shardctl.planning.expert_rules import KNOWN
+from shardctl.planning.transform.expert_rules import KNOWN
 from shardctl.torch import save_sharded
 from tests.support.program import call_cli
 from tests.support.state_dicts import assert_equal, load, result

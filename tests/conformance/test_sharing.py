@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.commands.prepare import prepare
+from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Copied
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.streams.progress import Silent
 from shardctl.verify.run import Thoroughness, verify
 from tests.support.disks import Disk, mounted_disk

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardctl.stores.base import Store
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.stores.registry import open_store
 from shardctl.testing.bucket import MemoryBucket
 from shardctl.testing.memory import MemoryStore

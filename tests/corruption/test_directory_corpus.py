@@ -13,7 +13,7 @@ from shardctl.findings import Finding, strict
 from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from tests.corruption.directory_cases import CASES, DirectoryCase
 
 STORE = LocalStore()

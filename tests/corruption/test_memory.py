@@ -11,7 +11,7 @@ import pytest
 
 from shardctl.formats import limits
 from shardctl.formats.detection import read_file
-from shardctl.formats.torch import tree
+from shardctl.formats.torch.tree import tree
 from shardctl.testing.builders import BytesReader
 from tests.corruption.hostile_pickles import TENSOR, text
 from tests.corruption.torch_cases import archive

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.verify.run import Thoroughness, verify
 from tests.corruption.pickle_structures import FILES, NAME, POSITIONS, pickled, structures
 

@@ -19,7 +19,7 @@ from shardctl.formats.detection import read_file
 from shardctl.formats.registry import formats
 from shardctl.model import File
 from shardctl.source.state_dict import flatten
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.testing.builders import BytesReader
 from shardctl.verify.run import Thoroughness, verify
 from tests.corruption.cases import Case, assert_strict

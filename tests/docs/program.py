@@ -100,12 +100,12 @@ def main() -> None:
     import rich.table
     import rich.tree
 
-    import shardctl.cli.applying
-    import shardctl.cli.documents
+    import shardctl.cli.commands.apply
+    import shardctl.cli.commands.readers
+    import shardctl.cli.commands.writers
+    import shardctl.cli.output.documents
+    import shardctl.cli.output.render
     import shardctl.cli.progress.observers
-    import shardctl.cli.readers
-    import shardctl.cli.render
-    import shardctl.cli.writers
     import shardctl.commands.write
     import shardctl.verify.run
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shardctl import errors
-from shardctl.cli.verbs import VERBS
+from shardctl.cli.commands.verbs import VERBS
 from tests.support.program import ROOT, run_cli
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])

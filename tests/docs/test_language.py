@@ -37,7 +37,7 @@ AVOIDED = {
 #: functions whose parameter is called as in the function of transformers that they stand in for.
 NAMING = {
     *("docs/style.md", "tests/docs/test_language.py", "LICENSE"),
-    *(f"shardctl/torch/{name}.py" for name in ("load", "save", "state_dict")),
+    *(f"shardctl/torch/{name}.py" for name in ("loading/load", "saving/save", "state_dict")),
 }
 TEXTS = (
     ".py",

@@ -172,7 +172,7 @@ def _traced(
     """A process that runs the program, with `what` done at a point, and what traces it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["__main__", "shardctl.commands.write", "shardctl.cli.render", __name__]
+        ["__main__", "shardctl.commands.write", "shardctl.cli.output.render", __name__]
     )
     theirs, ours = context.Pipe()
     child = context.Process(

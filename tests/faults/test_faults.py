@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.commands.prepare import prepare
+from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import TargetExistsError
 from shardctl.planning.request import Limits, WriteOptions
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.streams.progress import Silent
 from tests.faults.machinery import (
     STAGING,

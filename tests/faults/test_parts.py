@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.engine import shared
-from shardctl.stores.directories import LocalDirectory
-from shardctl.stores.local import LocalStore
+from shardctl.engine.shared import run as shared
+from shardctl.stores.local.directories import LocalDirectory
+from shardctl.stores.local.store import LocalStore
 from tests.faults.machinery import STAGING, digests, forget_records, run_here, tensors
 from tests.support.safetensors_files import write_safetensors
 

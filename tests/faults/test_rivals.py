@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.stores.directories import LocalDirectory
+from shardctl.stores.local.directories import LocalDirectory
 from tests.faults.machinery import STAGING, digests, forget_records, run_here, tensors
 from tests.support.safetensors_files import read_tensors, write_safetensors
 

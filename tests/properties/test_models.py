@@ -37,7 +37,7 @@ def directory() -> Iterator[Path]:
 def test_a_model_comes_back(seed: int, name: str, limit: int) -> None:
     """Into the memory of a model of the same structure, and in the place of one without data."""
     from shardctl.torch import load_sharded_checkpoint, save_sharded
-    from shardctl.torch.places import places_of
+    from shardctl.torch.loading.places import places_of
 
     model = random_model(seed)
     expected = model.state_dict()

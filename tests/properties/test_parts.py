@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardctl.commands.documents import dump
-from shardctl.commands.plan_document import plan_document
-from shardctl.commands.planned import prepare_planned
-from shardctl.commands.prepared import Prepared
-from shardctl.commands.sharing import Share, commit, write_share
-from shardctl.commands.work import prepare_all
+from shardctl.commands.preparing.prepared import Prepared
+from shardctl.commands.preparing.work import prepare_all
+from shardctl.commands.saved.plan_document import plan_document
+from shardctl.commands.saved.planned import prepare_planned
+from shardctl.commands.saved.sharing import Share, commit, write_share
 from shardctl.commands.write import write
-from shardctl.engine.records import NoRecords
+from shardctl.engine.journal.records import NoRecords
 from shardctl.engine.run import RunOptions
-from shardctl.engine.shared import PartDone
-from shardctl.planning.plan_file import parse_plan_file
+from shardctl.engine.shared.run import PartDone
 from shardctl.planning.request import Limits, WriteOptions
+from shardctl.planning.saved.plan_file import parse_plan_file
 from shardctl.streams.progress import Silent
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, weights

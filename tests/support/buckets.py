@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from shardctl.commands.prepare import prepare
-from shardctl.commands.prepared import Prepared
+from shardctl.commands.preparing.prepare import prepare
+from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.model import Version

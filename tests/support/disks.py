@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.stores import mounts
+from shardctl.stores.local import mounts
 
 # <linux/fs.h> and fs/xfs/xfs_fs.h: stop the filesystem at once, without flushing its log; and who
 # knows that.

@@ -73,13 +73,13 @@ OUTSIDERS = {
     "typer": ("cli",),
     "rich": ("cli",),
     "jinja2": ("report.page",),
-    "platformdirs": ("commands.records",),
+    "platformdirs": ("commands.preparing.records",),
     "safetensors": ("formats.safetensors.upstream",),
     "torch": ("formats.torch.upstream", "torch"),
     "numpy": ("streams",),
     "ml_dtypes": ("streams",),
     "huggingface_hub": ("stores.remote.hub",),
-    "distributed": ("engine.dask",),
+    "distributed": ("engine.workers.dask",),
     "obstore": ("stores.remote.cloud",),
     "botocore": ("stores.remote.s3",),
     "pytest": ("testing.suites",),
@@ -173,7 +173,7 @@ def test_the_package_does_not_import_its_testing(module: str) -> None:
 def test_verify_does_not_need_what_writes(module: str) -> None:
     """Of the engine, `verify` imports only what finds unfinished runs."""
     needed = {each for each in own_imports(modules()[module]) if layer_of(each) == "engine"}
-    assert needed <= {"engine.interrupted"}
+    assert needed <= {"engine.journal.interrupted"}
 
 
 def test_no_module_imports_itself_in_a_cycle() -> None:
@@ -236,7 +236,7 @@ FOREIGN = re.compile(r"`(?!shardctl )[a-z]\w* [^`]*`|^ --(repo-type|revision) \{
     "module", [name for name in modules() if layer_of(name) not in ("cli", "__main__")]
 )
 def test_only_the_command_line_spells_options(module: str) -> None:
-    """No text below the CLI spells an option or a command: `cli.remedies` adds them."""
+    """No text below the CLI spells an option or a command: `cli.guidance.remedies` adds them."""
     tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
     texts = [
         node.value

@@ -55,16 +55,15 @@ def stages(root: Path, module: str) -> list[tuple[str, ...]]:
 
 
 def _own(root: Path, unit: str, names: list[str]) -> set[str]:
-    """Return the test file of a module: `test_torch_zip_writer.py`, else `test_torch_zip.py`.
+    """Return the test file of a module, which lies where the module does: `zip/test_writer.py`.
 
-    Where a module of an inner package has none, those of that package: `test_pickle_*.py`.
+    Where it has none, those of the inner package that it is in.
     """
-    for end in range(len(names), 0, -1):
-        for begin in range(end):
-            path = f"{unit}/test_{'_'.join(names[begin:end])}.py"
-            if (root / path).is_file():
-                return {path}
-    return _files(root, f"{unit}/test_{names[0]}_*.py") if len(names) > 1 else set()
+    *inner, name = names
+    directory = "/".join([unit, *inner])
+    test = f"{directory}/test_{name}"
+    own = _files(root, f"{test}.py") | _files(root, f"{test}_*.py")
+    return own or (_files(root, directory) if inner and (root / directory).is_dir() else set())
 
 
 def _files(root: Path, pattern: str) -> set[str]:

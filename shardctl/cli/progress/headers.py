@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shardctl.cli.exits import as_document
-from shardctl.cli.options import ProgressName
+from shardctl.cli.options.shared import ProgressName
 from shardctl.cli.process import can_redraw
 from shardctl.sizes import format_size
 from shardctl.source.opened import Opened

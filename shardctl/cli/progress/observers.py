@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Self, TextIO
 
 from shardctl.cli.exits import as_document
-from shardctl.cli.options import ProgressName
+from shardctl.cli.options.shared import ProgressName
 from shardctl.cli.process import can_redraw
 from shardctl.cli.progress.tally import Clock, Tally, format_seconds
 from shardctl.sizes import format_size

@@ -13,8 +13,8 @@ from shardctl.cli.terminal.canvas import Canvas
 from shardctl.cli.terminal.numbers import numbers
 from shardctl.commands.inspect import Inspection
 from shardctl.commands.pipeline import Inspected
-from shardctl.commands.prepared import Prepared
-from shardctl.commands.work import Work
+from shardctl.commands.preparing.prepared import Prepared
+from shardctl.commands.preparing.work import Work
 from shardctl.sizes import format_size
 from shardctl.text import cells, escape, plural
 from shardctl.view.facts import facts

@@ -19,9 +19,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from shardctl.checksums import CHECKSUMS
-from shardctl.engine.interrupted import COMPLETES
-from shardctl.engine.journal import RunIdentity
-from shardctl.engine.records import RunRecord
+from shardctl.engine.journal.interrupted import COMPLETES
+from shardctl.engine.journal.journal import RunIdentity
+from shardctl.engine.journal.records import RunRecord
 from shardctl.engine.uploads.journal import Seen, UploadCommit, UploadJournal
 from shardctl.engine.uploads.send import Sent
 from shardctl.errors import ShardctlError, StorageError, TargetExistsError

@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from shardctl.engine.documents import document_bytes, not_ours, read_document
-from shardctl.engine.journal import (
+from shardctl.engine.journal.documents import document_bytes, not_ours, read_document
+from shardctl.engine.journal.journal import (
     COMMIT,
     LOCK,
     PLAN,
@@ -26,7 +26,7 @@ from shardctl.engine.journal import (
     identity_of,
     is_file_name,
 )
-from shardctl.engine.receipts import EACH, own_name, receipt_of
+from shardctl.engine.journal.receipts import EACH, own_name, receipt_of
 from shardctl.engine.uploads.send import Sent
 from shardctl.errors import MissingError
 from shardctl.model import Version

@@ -11,18 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from shardctl.engine.executors import Executor, Threads, carry_out
-from shardctl.engine.guards import refuse_changed, refuse_foreign
-from shardctl.engine.records import RunRecord
-from shardctl.engine.resume import is_of_sources
+from shardctl.engine.commit.guards import refuse_changed, refuse_foreign
+from shardctl.engine.commit.sums import changed_sums
+from shardctl.engine.journal.records import RunRecord
+from shardctl.engine.journal.resume import is_of_sources
 from shardctl.engine.run import Done, Job, RunOptions
 from shardctl.engine.sources import source_changed
-from shardctl.engine.sums import changed_sums
 from shardctl.engine.task import ShardTask
 from shardctl.engine.uploads import commit as commits
 from shardctl.engine.uploads.commit import plan_commit
 from shardctl.engine.uploads.journal import UploadJournal
 from shardctl.engine.uploads.send import Sent, send
+from shardctl.engine.workers.executors import Executor, Threads, carry_out
 from shardctl.errors import MissingError, ShardctlError, UsageError
 from shardctl.layout import LayoutBuilder
 from shardctl.stores.base import Store

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shardctl.engine.damage import damage
+from shardctl.engine.journal.receipts import Receipt
+from shardctl.engine.journal.sample import sample
 from shardctl.engine.parts import Outcome, summed_pieces
-from shardctl.engine.receipts import Receipt
-from shardctl.engine.sample import sample
 from shardctl.engine.sources import Sources
 from shardctl.engine.task import ShardTask, copied_checks
 from shardctl.engine.uploads.contents import contents

@@ -27,7 +27,7 @@ from shardctl.formats.pickle.values import (
     Opaque,
     Sequence,
 )
-from shardctl.formats.torch.types import TORCH_DTYPES
+from shardctl.formats.torch.calls.types import TORCH_DTYPES
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
 from shardctl.model import Dtype

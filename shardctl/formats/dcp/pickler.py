@@ -30,7 +30,7 @@ from shardctl.formats.pickle.writer import (
     TUPLE1,
     PickleWriter,
 )
-from shardctl.formats.torch.types import TORCH_NAME_OF
+from shardctl.formats.torch.calls.types import TORCH_NAME_OF
 
 _METADATA = "torch.distributed.checkpoint.metadata"
 _FILES = "torch.distributed.checkpoint.filesystem"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from shardctl.findings import Finding, Report, report_all
 from shardctl.formats.pickle.machine import Unpickled
-from shardctl.formats.torch.tree import object_of
+from shardctl.formats.torch.tree.tree import object_of
 from shardctl.formats.torch.zip.reader import TorchZipReader
 from shardctl.model import File, Tree
 from shardctl.stores.base import Reader

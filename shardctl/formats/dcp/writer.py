@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from shardctl.errors import UsageError
 from shardctl.formats.dcp.metadata import Chunk, Place, SavedTensor
 from shardctl.formats.dcp.pickler import pickle_metadata
+from shardctl.formats.torch.calls.types import torch_packing
 from shardctl.formats.torch.pickler import pickle_tensor
-from shardctl.formats.torch.types import torch_packing
 from shardctl.formats.torch.zip.layout import Record, append, measure
 from shardctl.formats.torch.zip.writer import records_of
 from shardctl.layout import Layout, LayoutBuilder

@@ -22,11 +22,11 @@ from shardctl.formats.pickle.values import (
     Sequence,
     StorageRef,
 )
+from shardctl.formats.torch.calls.storage_ids import UNTYPED
+from shardctl.formats.torch.calls.types import QUANTIZED_STORAGES
 from shardctl.formats.torch.findings import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import MAGIC, is_tar_header, looks_like_pickle
-from shardctl.formats.torch.storage_ids import UNTYPED
-from shardctl.formats.torch.tree import TreeError, TreeOf, build_tree
-from shardctl.formats.torch.types import QUANTIZED_STORAGES
+from shardctl.formats.torch.tree.tree import TreeError, TreeOf, build_tree
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
 from shardctl.model import Extent, File, Storage

@@ -24,7 +24,7 @@ from shardctl.formats.pickle.writer import (
     TUPLE,
     PickleWriter,
 )
-from shardctl.formats.torch.types import STORAGE_OF, TORCH_NAME_OF
+from shardctl.formats.torch.calls.types import STORAGE_OF, TORCH_NAME_OF
 from shardctl.model import Dtype
 
 

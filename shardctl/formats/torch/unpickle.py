@@ -11,8 +11,8 @@ from __future__ import annotations
 from shardctl.formats.limits import BYTES_PER_WEIGHT, weight_limit
 from shardctl.formats.pickle.machine import Machine, Unpickled
 from shardctl.formats.pickle.opcodes import TABLE
-from shardctl.formats.torch.calls import dialect
-from shardctl.formats.torch.storage_ids import storage_of_legacy, storage_of_zip
+from shardctl.formats.torch.calls.calls import dialect
+from shardctl.formats.torch.calls.storage_ids import storage_of_legacy, storage_of_zip
 
 ZIP, LEGACY = dialect(storage_of_zip), dialect(storage_of_legacy)
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch  # noqa: TID251 - the second opinion is torch's
 
 from shardctl.formats.base import Loaded, Upstream
-from shardctl.formats.torch.names import apart, key_text
-from shardctl.formats.torch.types import torch_packing
+from shardctl.formats.torch.calls.types import torch_packing
+from shardctl.formats.torch.tree.names import apart, key_text
 from shardctl.model import File, Tensor
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shardctl.formats.torch.types import (
+from shardctl.formats.torch.calls.types import (
     QUANTIZED_STORAGES,
     TENSOR_CLASSES,
     TORCH_NAME_OF,

@@ -24,7 +24,7 @@ from shardctl.formats.limits import MAX_PICKLE_BYTES
 from shardctl.formats.pickle.scan import imported_names
 from shardctl.formats.pickle.values import PickleFaultError
 from shardctl.model import Box, File, NonTensor, Tensor, Tree
-from shardctl.source.absent import absent
+from shardctl.source.directory.absent import absent
 from shardctl.source.distributed.assemble import NO_PLACE, SAVE_AGAIN, assemble, put
 from shardctl.source.distributed.data_files import DataFiles, fault
 from shardctl.source.opened import Opened

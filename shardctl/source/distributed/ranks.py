@@ -1,7 +1,8 @@
 """The state dicts of all ranks of a model that was trained in parts, one torch file for each.
 
-What is divided are DTensors, each with the part of one rank (`formats.torch.dtensor`). What is a
-plain tensor is the same in every rank, and the first one counts.
+What is divided are DTensors, each with the part of one rank
+(`formats.torch.distributed.dtensor`). What is a plain tensor is the same in every rank, and the
+first one counts.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from shardctl.findings import Finding, Report
 from shardctl.formats.detection import read_file
-from shardctl.formats.torch.slices import is_known
+from shardctl.formats.torch.distributed.slices import is_known
 from shardctl.model import Box, File, NonTensor, Slice, Tensor, Tree
-from shardctl.source.absent import absent
+from shardctl.source.directory.absent import absent
 from shardctl.source.distributed.assemble import NO_PLACE, SAVE_AGAIN, assemble, put
 from shardctl.source.opened import Opened
 from shardctl.source.state_dict import leaves

@@ -16,7 +16,7 @@ from shardctl.formats.detection import read_file
 from shardctl.formats.limits import MAX_SIZE
 from shardctl.formats.strict_json import Density, InvalidJsonError, parse_object, refuse_dense
 from shardctl.model import Box, Dtype, File, Tensor, Tree
-from shardctl.source.absent import absent
+from shardctl.source.directory.absent import absent
 from shardctl.source.distributed.assemble import SAVE_AGAIN, assemble
 from shardctl.source.distributed.find import is_slice
 from shardctl.source.opened import Opened

@@ -11,8 +11,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shardctl.findings import Finding, Report, report_all
-from shardctl.formats.torch.contents import Contents, read_contents
-from shardctl.formats.torch.zero import (
+from shardctl.formats.torch.distributed.zero import (
     DESCRIBED,
     DESCRIPTION,
     FROZEN,
@@ -25,8 +24,9 @@ from shardctl.formats.torch.zero import (
     model_states,
     optimizer_states,
 )
+from shardctl.formats.torch.tree.contents import Contents, read_contents
 from shardctl.model import File, NonTensor, Tensor, Tree
-from shardctl.source.absent import absent
+from shardctl.source.directory.absent import absent
 from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN, missing_ranks
 from shardctl.source.distributed.steps import StepFile, step_file
 from shardctl.source.distributed.zero_parameters import RankPart, from_divided, from_joined

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardctl.findings import Finding, Report
-from shardctl.formats.torch.zero import Shape
+from shardctl.formats.torch.distributed.zero import Shape
 from shardctl.model import DTYPES, Tensor
 from shardctl.source.distributed.assemble import SAVE_AGAIN
 from shardctl.source.distributed.flat import Vector, joined

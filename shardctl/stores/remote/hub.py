@@ -18,7 +18,7 @@ from shardctl.errors import MissingError, ShardctlError, StorageError, UsageErro
 from shardctl.model import Version
 from shardctl.stores.base import Entry
 from shardctl.stores.faults import shown
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.stores.remote.client import CHUNK_BYTES, Answer, TransientError
 from shardctl.stores.remote.extras import needed
 from shardctl.stores.remote.http import TRANSIENT, Http

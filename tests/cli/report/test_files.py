@@ -82,7 +82,7 @@ def test_a_failure_leaves_the_old_report(
 ) -> None:
     """Where the new report cannot be finished, the old one stays and nothing lies beside it."""
     from shardctl.errors import StorageError
-    from shardctl.stores.local import LocalStore
+    from shardctl.stores.local.store import LocalStore
 
     path = tmp_path / "r.html"
     call("inspect", source, "--report", path)

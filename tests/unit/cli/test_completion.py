@@ -8,7 +8,7 @@ import pytest
 
 from shardctl.cli import completion
 from shardctl.cli.completion import script
-from shardctl.cli.reader_options import ShellName
+from shardctl.cli.options.readers import ShellName
 from shardctl.errors import MissingError
 from tests.support.program import ROOT
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from shardctl.cli.options import ProgressName
+from shardctl.cli.options.shared import ProgressName
 from shardctl.cli.progress.bars import Bars
 from shardctl.cli.progress.observers import JsonEvents, PlainLines, shown
 from shardctl.cli.progress.tally import Tally, format_seconds

@@ -58,36 +58,52 @@ HEAVY = {
 #: Parts of our own that only work on data needs, by the line that has no use for them.
 OWN = {
     "--version": {
-        *("shardctl.commands", "shardctl.engine", "shardctl.formats", "shardctl.cli.help"),
-        *("shardctl.cli.applying", "shardctl.cli.readers", "shardctl.cli.writers"),
-        "shardctl.cli.options",
+        *("shardctl.commands", "shardctl.engine", "shardctl.formats", "shardctl.cli.guidance.help"),
+        *(
+            "shardctl.cli.commands.apply",
+            "shardctl.cli.commands.readers",
+            "shardctl.cli.commands.writers",
+        ),
+        "shardctl.cli.options.shared",
     },
     "--help": {
         *("shardctl.commands", "shardctl.engine", "shardctl.formats", "shardctl.model"),
-        *("shardctl.cli.applying", "shardctl.cli.readers", "shardctl.cli.writers"),
-        "shardctl.cli.options",
+        *(
+            "shardctl.cli.commands.apply",
+            "shardctl.cli.commands.readers",
+            "shardctl.cli.commands.writers",
+        ),
+        "shardctl.cli.options.shared",
     },
     # Help asks the registry which formats there are, and needs no more of them.
     "split --help": {
         *("shardctl.commands", "shardctl.engine", "shardctl.model", "shardctl.naming"),
         *("shardctl.formats.detection", "shardctl.formats.safetensors.reader"),
-        *("shardctl.cli.applying", "shardctl.cli.readers"),
+        *("shardctl.cli.commands.apply", "shardctl.cli.commands.readers"),
     },
     "inspect small.safetensors": {
         *("shardctl.commands.write", "shardctl.engine", "shardctl.planning", "shardctl.verify"),
         *("shardctl.view", "shardctl.report", "shardctl.layout"),
         *("shardctl.formats.safetensors.writer", "shardctl.formats.torch.zip"),
         *("shardctl.formats.torch.legacy", "shardctl.formats.pickle", "shardctl.formats.index"),
-        *("shardctl.formats.foreign", "shardctl.source.contents", "shardctl.stores.elsewhere"),
+        *(
+            "shardctl.formats.foreign",
+            "shardctl.source.directory.contents",
+            "shardctl.stores.elsewhere",
+        ),
         "shardctl.stores.remote",
-        *("shardctl.cli.documents", "shardctl.cli.terminal"),
-        *("shardctl.cli.applying", "shardctl.cli.writers"),
+        *("shardctl.cli.output.documents", "shardctl.cli.terminal"),
+        *("shardctl.cli.commands.apply", "shardctl.cli.commands.writers"),
     },
     "split small.safetensors small/out": {
-        *("shardctl.cli.applying", "shardctl.cli.readers", "shardctl.cli.terminal"),
-        *("shardctl.view", "shardctl.report", "shardctl.commands.planned"),
-        *("shardctl.planning.cast", "shardctl.planning.experts", "shardctl.planning.layers"),
-        *("shardctl.source.contents", "tomllib"),
+        *("shardctl.cli.commands.apply", "shardctl.cli.commands.readers", "shardctl.cli.terminal"),
+        *("shardctl.view", "shardctl.report", "shardctl.commands.saved.planned"),
+        *(
+            "shardctl.planning.transform.cast",
+            "shardctl.planning.transform.experts",
+            "shardctl.planning.grouping.layers",
+        ),
+        *("shardctl.source.directory.contents", "tomllib"),
         *("shardctl.stores.remote", "shardctl.verify", "shardctl.formats.torch.zip"),
         "shardctl.formats.pickle",
     },

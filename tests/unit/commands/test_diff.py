@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from shardctl.commands.diff import Difference, Side, diff
 from shardctl.errors import MissingError, UsageError
 from shardctl.planning.request import Conversion, Selection, Transform
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.streams.statistics import Distance
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, weights

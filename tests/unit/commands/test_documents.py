@@ -7,11 +7,11 @@ import json
 import pytest
 
 from shardctl.commands.documents import SCHEMA_VERSION, dump, writing
-from shardctl.commands.work import Work, prepare_all
+from shardctl.commands.preparing.work import Work, prepare_all
 from shardctl.commands.write import build_job, write
 from shardctl.engine.run import RunOptions
-from shardctl.planning import plan_file
 from shardctl.planning.request import Limits, WriteOptions
+from shardctl.planning.saved import plan_file
 from shardctl.streams.progress import Silent
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import sample

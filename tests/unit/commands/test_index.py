@@ -12,7 +12,7 @@ import pytest
 
 from shardctl.commands.index import make_index, reindex
 from shardctl.errors import InputError, ShardctlError, TargetExistsError, UsageError
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put, weights
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.commands import prepare as preparing
-from shardctl.commands.prepared import Prepared
+from shardctl.commands.preparing import prepare as preparing
+from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.write import build_job, write
-from shardctl.engine.executors import Threads
-from shardctl.engine.journal import Journal
-from shardctl.engine.records import StoredRecords
+from shardctl.engine.commit.staging import Staging
+from shardctl.engine.journal.journal import Journal
+from shardctl.engine.journal.records import StoredRecords
 from shardctl.engine.run import RunOptions, execute
-from shardctl.engine.staging import Staging
+from shardctl.engine.workers.executors import Threads
 from shardctl.errors import FormatError, InputError, SourceChangedError, TargetExistsError
 from shardctl.findings import strict
 from shardctl.formats.safetensors import reader as safetensors_reader
@@ -27,9 +27,9 @@ from shardctl.planning.request import Limits, WriteOptions
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.storages import named_tensors
-from shardctl.stores import mounts
 from shardctl.stores.base import Store
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local import mounts
+from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
 from tests.support.legacy_files import legacy

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.commands.prepare import prepare
+from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.write import build_job, write
-from shardctl.engine.executors import Executor, Threads
-from shardctl.engine.receipts import Receipt
+from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.run import RunOptions
 from shardctl.engine.task import ShardTask
 from shardctl.engine.task import write as write_file
+from shardctl.engine.workers.executors import Executor, Threads
 from shardctl.errors import FormatError
 from shardctl.layout import Check, Copy, Crc, Gather, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Copied, Store
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.streams.progress import CancelledError, Tick, Ticks
 from tests.support.memory_checkpoints import weights
 from tests.support.observers import Counting

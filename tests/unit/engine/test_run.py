@@ -10,22 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from shardctl.engine import exchange
-from shardctl.engine.executors import Threads
-from shardctl.engine.guards import Surroundings
-from shardctl.engine.interrupted import unfinished
-from shardctl.engine.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
-from shardctl.engine.nested import Nested
-from shardctl.engine.receipts import LINES, Receipt
+from shardctl.engine.commit import exchange
+from shardctl.engine.commit.guards import Surroundings
+from shardctl.engine.commit.nested import Nested
+from shardctl.engine.commit.staging import FILES, Staging
+from shardctl.engine.journal.interrupted import unfinished
+from shardctl.engine.journal.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
+from shardctl.engine.journal.receipts import LINES, Receipt
 from shardctl.engine.run import Job, RunOptions, execute
-from shardctl.engine.staging import FILES, Staging
 from shardctl.engine.task import ShardTask, write
+from shardctl.engine.workers.executors import Threads
 from shardctl.errors import LockedError, SourceChangedError, StorageError, TargetExistsError
 from shardctl.layout import Layout, LayoutBuilder, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.atomic import make_durably
 from shardctl.stores.base import Copied, Store
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.streams.progress import Ticks
 from shardctl.testing.memory import MemoryReader, MemoryStore
 from tests.support.memory_checkpoints import get, put

@@ -16,7 +16,7 @@ from shardctl.formats.safetensors.reader import SafetensorsReader
 from shardctl.formats.torch.zip.reader import TorchZipReader
 from shardctl.formats.torch.zip.writer import TorchZipWriter
 from shardctl.model import DTYPES, Extent, Storage, Tensor
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.testing.builders import BytesReader, materialise
 
 #: Bytes of each document; peaks in times of it.

@@ -15,13 +15,13 @@ from shardctl.cli.app import app
 from shardctl.cli.exits import run
 from shardctl.commands.index import reindex
 from shardctl.commands.inspect import inspect
-from shardctl.commands.prepare import prepare
+from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import UsageError
 from shardctl.formats.registry import register, unregister
 from shardctl.planning.request import Limits, WriteOptions
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.verify.run import Thoroughness, Verdict, verify
 from tests.support.observers import Counting
 from tests.toy.format import TOY

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from shardctl.commands.prepare import prepare
+from shardctl.commands.preparing.prepare import prepare
 from shardctl.errors import ShardctlError, UsageError
 from shardctl.findings import strict
 from shardctl.planning.request import Limits, WriteOptions

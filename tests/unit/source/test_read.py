@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from shardctl.errors import InputError, MissingError, ShardctlError, UsageError
 from shardctl.findings import Finding, noting, strict
 from shardctl.model import DTYPES, Extent, NonTensor, Storage, Tensor, Tree
-from shardctl.source.candidates import candidates
+from shardctl.source.directory.candidates import candidates
 from shardctl.source.locate import directory_checkpoints, find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.source.state_dict import flatten, select, state_dict_keys
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 
 STORE = LocalStore()
 A, B = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

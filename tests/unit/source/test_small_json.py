@@ -6,7 +6,7 @@ import pytest
 
 from shardctl.errors import FormatError, MissingError, StorageError
 from shardctl.formats.limits import MAX_CONFIG_BYTES
-from shardctl.source.clients import one_file_client
+from shardctl.source.directory.clients import one_file_client
 from shardctl.source.small_json import parsed, read_json
 from shardctl.testing.memory import MemoryReader, MemoryStore
 from tests.support.memory_checkpoints import put

@@ -16,7 +16,7 @@ from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.source.wanted import Wanted
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 
 STATE = {
     "model": {"w": torch.ones(3), "b": torch.zeros(2)},

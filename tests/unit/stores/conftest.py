@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.stores.local_calls import DATA
+from tests.unit.stores.local.local_calls import DATA
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from shardctl.errors import LockedError, StorageError, TargetExistsError
 from shardctl.stores import locking
-from tests.unit.stores.local_calls import STORE, failing, posix
+from tests.unit.stores.local.local_calls import STORE, failing, posix
 
 NUMBERS = ("ENOSYS", "EOPNOTSUPP", "ENOLCK", "EINVAL")
 

@@ -12,7 +12,7 @@ from shardctl.model import Extent
 from shardctl.stores import optional
 from shardctl.stores.optional import pieces, read_into
 from shardctl.testing.builders import BytesReader
-from tests.unit.stores.local_calls import DATA, STORE, failing
+from tests.unit.stores.local.local_calls import DATA, STORE, failing
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shardctl.stores.base import Store
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.stores.paths import below, directories_above
 from shardctl.testing.memory import MemoryStore
 

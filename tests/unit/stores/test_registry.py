@@ -6,7 +6,7 @@ import pytest
 
 from shardctl.errors import UsageError
 from shardctl.stores.base import Store
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.stores.registry import open_store, open_together, register
 from shardctl.testing.memory import MemoryStore
 

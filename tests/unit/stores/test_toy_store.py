@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from shardctl.commands.index import reindex
-from shardctl.commands.prepare import prepare
-from shardctl.commands.prepared import Prepared
+from shardctl.commands.preparing.prepare import prepare
+from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import SourceChangedError

@@ -100,7 +100,7 @@ def test_left_alone(text: str) -> None:
 
 def test_every_change_is_python() -> None:
     """Each change of a real module gives another module that can be parsed."""
-    text = (ROOT / "shardctl/planning/packing.py").read_text(encoding="utf-8")
+    text = (ROOT / "shardctl/planning/grouping/packing.py").read_text(encoding="utf-8")
     tree = ast.dump(ast.parse(text))
     for mutation in mutations(text):
         assert ast.dump(ast.parse(mutation.apply(text))) != tree, mutation
@@ -114,7 +114,7 @@ def test_place() -> None:
 
 def test_tests_of_a_module(tmp_path: Path) -> None:
     """The test file of a module comes first, then those of its package, then other suites."""
-    for name in ("test_torch_zip.py", "test_pickle_machine.py", "test_index.py"):
+    for name in ("torch/zip/test_reader.py", "pickle/test_machine.py", "test_index.py"):
         file = tmp_path / "tests/unit/formats" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
@@ -123,12 +123,12 @@ def test_tests_of_a_module(tmp_path: Path) -> None:
     (tmp_path / "tests/unit/test_sizes.py").touch()
 
     assert stages(tmp_path, "shardctl/formats/torch/zip/reader.py") == [
-        ("tests/unit/formats/test_torch_zip.py",),
-        ("tests/unit/formats/test_index.py", "tests/unit/formats/test_pickle_machine.py"),
+        ("tests/unit/formats/torch/zip/test_reader.py",),
+        ("tests/unit/formats/pickle/test_machine.py", "tests/unit/formats/test_index.py"),
         ("tests/conformance/test_formats.py",),
     ]
     assert stages(tmp_path, "shardctl/formats/pickle/opcodes.py")[0] == (
-        "tests/unit/formats/test_pickle_machine.py",
+        "tests/unit/formats/pickle/test_machine.py",
     )
     assert stages(tmp_path, "shardctl/sizes.py")[0] == ("tests/unit/test_sizes.py",)
 

@@ -86,7 +86,7 @@ def test_what_is_not_an_index(index: Any, error: type[Exception], weights: Any) 
 
 def test_a_slice_reads_only_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of a large tensor are read as one range, and a column without what lies between."""
-    from shardctl.stores.local_files import LocalReader
+    from shardctl.stores.local.files import LocalReader
     from shardctl.torch import open as open_state
 
     state = {"w": torch.arange(100 * 5000, dtype=torch.float32).view(100, 5000)}

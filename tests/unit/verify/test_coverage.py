@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.testing.builders import safetensors_bytes
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.coverage import NOT_READ, NOT_RECORDED, Unchecked

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shardctl.engine.exchange import Exchange, Named
-from shardctl.engine.journal import Commit, Journal, RunIdentity
-from shardctl.engine.staging import Staging
+from shardctl.engine.commit.exchange import Exchange, Named
+from shardctl.engine.commit.staging import Staging
+from shardctl.engine.journal.journal import Commit, Journal, RunIdentity
 from shardctl.errors import UsageError
 from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
 from shardctl.testing.memory import MemoryStore

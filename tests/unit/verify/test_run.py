@@ -17,11 +17,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from shardctl.engine.journal import COMMIT, PLAN
+from shardctl.engine.journal.journal import COMMIT, PLAN
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.planning.request import Conversion, Experts, Selection, Transform
-from shardctl.source import checksum_file
-from shardctl.stores.local import LocalStore
+from shardctl.source.recorded import checksum_file
+from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryReader, MemoryStore
 from shardctl.verify.coverage import Unchecked
 from shardctl.verify.run import Thoroughness, Verdict, verify

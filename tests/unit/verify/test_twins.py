@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from shardctl.errors import InputError
 from shardctl.findings import Finding
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.streams import elements
 from shardctl.streams.chunks import CHUNK_BYTES
 from shardctl.testing.memory import MemoryReader, MemoryStore

@@ -22,7 +22,7 @@ from shardctl.formats.torch.upstream import as_loaded, open_with_torch
 from shardctl.model import DTYPES, Checkpoint, Extent, File, Storage, Tensor, Version
 from shardctl.source.locate import Located
 from shardctl.source.opened import unseen
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.verify.run import Thoroughness, verify
 from shardctl.verify.subject import Subject, find_subjects
 from shardctl.verify.upstream import check_load

@@ -12,8 +12,8 @@ import pytest
 
 from shardctl.findings import Finding
 from shardctl.model import Extent
-from shardctl.stores import syscalls
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local import syscalls
+from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
 from tests.support.memory_checkpoints import put, weights

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardctl.commands.prepare import prepare
+from shardctl.commands.preparing.prepare import prepare
 from shardctl.formats.torch.format import TORCH
 from shardctl.model import DTYPES, Extent, Storage, Tensor
-from shardctl.planning.packing import pack
+from shardctl.planning.grouping.packing import pack
 from shardctl.planning.plan import Shard
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.storages import Unit

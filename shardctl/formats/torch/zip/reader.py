@@ -21,7 +21,7 @@ from shardctl.formats.pickle.values import PickleFaultError, StorageRef
 from shardctl.formats.sniff import called
 from shardctl.formats.torch.findings import Unloadable, location_findings
 from shardctl.formats.torch.sniff_pickle import looks_like_pickle
-from shardctl.formats.torch.tree import TreeError, TreeOf, build_tree
+from shardctl.formats.torch.tree.tree import TreeError, TreeOf, build_tree
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
 from shardctl.formats.torch.zip.marks import (

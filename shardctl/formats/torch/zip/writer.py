@@ -15,8 +15,8 @@ from typing import NamedTuple
 from shardctl.errors import UsageError
 from shardctl.formats.limits import MAX_SIZE
 from shardctl.formats.strict_json import is_unicode
+from shardctl.formats.torch.calls.types import STORAGE_OF, TORCH_NAME_OF, torch_packing
 from shardctl.formats.torch.pickler import View, pickle_state_dict
-from shardctl.formats.torch.types import STORAGE_OF, TORCH_NAME_OF, torch_packing
 from shardctl.formats.torch.zip.layout import ALIGNMENT, Record, lay_out, measure
 from shardctl.layout import Copy, Layout, pieces_of
 from shardctl.model import Extent, Tensor, contiguous_strides

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from shardctl.commands.prepare import prepare
+from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.write import write
-from shardctl.engine.interrupted import check_not_half_replaced, unfinished
-from shardctl.engine.journal import RunIdentity
+from shardctl.engine.journal.interrupted import check_not_half_replaced, unfinished
+from shardctl.engine.journal.journal import RunIdentity
 from shardctl.engine.run import RunOptions
 from shardctl.engine.uploads.commit import carry_out, plan_commit, recover
 from shardctl.engine.uploads.journal import UploadJournal

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shardctl.engine.journal import RunIdentity
-from shardctl.engine.receipts import Receipt
+from shardctl.engine.journal.journal import RunIdentity
+from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.uploads.journal import Seen, UploadCommit, UploadJournal
 from shardctl.engine.uploads.send import Sent
 from shardctl.errors import StorageError

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from shardctl.checksums import parse_checksums
-from shardctl.commands.prepare import prepare
+from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
 from shardctl.errors import LockedError, SourceChangedError, TargetExistsError, UsageError

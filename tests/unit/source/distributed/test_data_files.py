@@ -19,7 +19,7 @@ from shardctl.source.distributed.dcp import read_dcp
 from shardctl.source.locate import find_source
 from shardctl.source.opened import unseen
 from shardctl.source.read import read_checkpoint
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 
 _DATA = "__0_0.distcp"
 _W = torch.arange(12.0).reshape(3, 4)

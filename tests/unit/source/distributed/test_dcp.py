@@ -16,7 +16,7 @@ from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.storages import sources_of
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.dcp_files import Slice, Whole, put_dcp, saved
 from tests.support.memory_checkpoints import get, put, weights

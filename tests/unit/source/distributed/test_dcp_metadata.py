@@ -15,7 +15,7 @@ from shardctl.findings import Finding
 from shardctl.model import File
 from shardctl.source.distributed.dcp import read_dcp
 from shardctl.source.opened import unseen
-from shardctl.stores.local import LocalStore
+from shardctl.stores.local.store import LocalStore
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shardctl.findings import Finding
-from shardctl.formats.torch.types import TORCH_NAME_OF
+from shardctl.formats.torch.calls.types import TORCH_NAME_OF
 from shardctl.model import Checkpoint
 from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint

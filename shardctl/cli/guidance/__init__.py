@@ -1,0 +1,1 @@
+"""What helps with the command line: help, and what is said of a wrong one."""

@@ -1,0 +1,1 @@
+"""The arguments and options, and which command has which."""

@@ -1,0 +1,1 @@
+"""What a command prints: documents, rows, and what a terminal shows."""

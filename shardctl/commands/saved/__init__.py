@@ -1,0 +1,1 @@
+"""Plans that were saved: written, read again, and carried out by parts."""

@@ -1,0 +1,1 @@
+"""What carries out the tasks of a run: threads of this process, or workers elsewhere."""

@@ -1,0 +1,1 @@
+"""What torch's pickles call, understood without calling it."""

@@ -1,0 +1,1 @@
+"""From a pickle's inert values to named tensors, and what else is there."""

@@ -1,0 +1,1 @@
+"""Which tensors stay together, and how they are divided into files."""

@@ -1,0 +1,1 @@
+"""The plan file: what it holds, written and read back strictly."""

@@ -1,0 +1,1 @@
+"""Which tensors are written, under which names, and as what."""

@@ -1,0 +1,1 @@
+"""What lies in a directory, by its names, and which checkpoint of it is meant."""

@@ -1,0 +1,1 @@
+"""Pipelines: several models in one tree."""

@@ -1,0 +1,1 @@
+"""Checksums that are recorded beside the weights."""
