@@ -2,13 +2,16 @@
 
 A layout is cut into stretches of about `PART_BYTES`: many small pieces together, or a part of a
 large one. Stretches are handled in parallel and their results folded in order; the CRC-32 of a
-copy follows from those of its parts, as does that of source bytes that are only checked.
+copy follows from those of its parts, as does that of source bytes that are only checked. What
+follows the last source bytes comes afterwards, since all checksums may stand in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Self
 
 from shardctl.checksums import combine
 from shardctl.layout import Check, Copy, Crc, Elements, Layout, Literal
@@ -43,25 +46,38 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """The result for a part: how its bytes were copied, and their CRC-32 where it was taken."""
+    """The result for a part: how its bytes were copied, and their CRC-32 where it was taken.
+
+    `closed`: the checksum that follows it in the file was written as well.
+    """
 
     copied: Copied = _NOTHING
     crc32: int | None = None
+    closed: bool = False
 
 
 @dataclass(slots=True)
 class Outcome:
     """The result for a whole layout.
 
-    `crcs` are those of pieces, by number; None where not all bytes were summed.
+    `crcs` are those of pieces, by number; None where not all bytes were summed. `written` says of
+    each piece, by number, whether it is a checksum that is in the file already.
     """
 
+    written: bytearray  # a set would take a hundred bytes for each
     copied: Copied = _NOTHING
     crcs: dict[int, int | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, layout: Layout) -> Self:
+        """Return the result before anything was done."""
+        return cls(bytearray(len(layout.pieces)))
 
     def add(self, part: Part, handled: Handled) -> None:
         """Add the result for the next part of the file."""
         self.copied += handled.copied
+        if handled.closed:
+            self.written[part.number + 1] = True
         if isinstance(part.piece, Literal):
             return
         known = self.crcs.get(part.number, 0)
@@ -71,35 +87,47 @@ class Outcome:
         )
 
 
-def handle_parts(layout: Layout, threads: int, handle: Callable[[Part], Handled]) -> Outcome:
-    """Pass every piece but the checksums to `handle`, up to `threads` stretches at once.
+def handle_parts(
+    layout: Layout, threads: int, handle: Callable[[list[Part]], Iterable[Handled]]
+) -> Outcome:
+    """Pass every stretch to `handle`, up to `threads` at once; it returns a result for each part.
 
     Raises what `handle` raises. Whether source bytes have the checksums recorded for them, `damage`
     says afterwards.
     """
 
     def handle_stretch(stretch: list[Part]) -> list[tuple[Part, Handled]]:
-        return [(part, handle(part)) for part in stretch]
+        return list(zip(stretch, handle(stretch), strict=True))
 
-    outcome = Outcome()
+    outcome = Outcome.of(layout)
     for handled in in_order(threads, handle_stretch, stretches(layout)):
         for part, result in handled:
             outcome.add(part, result)
     return outcome
 
 
-def checksums(layout: Layout, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
-    """Yield the `Crc` pieces of a layout, each with its offset: four bytes, little-endian."""
-    for offset, piece in layout.placed():
-        if isinstance(piece, Crc):
-            yield offset, checksum(layout, outcome, piece)
+def rest(layout: Layout, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
+    """Yield the pieces that no stretch has, each with its offset, once all stretches were handled.
+
+    These are the `Crc` pieces, but for those that were written, and what follows the last source
+    bytes.
+    """
+    end = _end(layout)
+    for number, (offset, piece) in enumerate(layout.placed()):
+        if isinstance(piece, Crc) and not outcome.written[number]:
+            yield offset, checksum(layout, outcome.crcs, piece)
+        elif isinstance(piece, Literal) and number >= end:
+            yield offset, piece.data
 
 
-def checksum(layout: Layout, outcome: Outcome, piece: Crc) -> bytes:
-    """Return the bytes of one `Crc` piece, once all pieces that it is of were handled."""
+def checksum(layout: Layout, crcs: Mapping[int, int | None], piece: Crc) -> bytes:
+    """Return the bytes of one `Crc` piece, from the checksums of the pieces that it is of.
+
+    They are four, little-endian.
+    """
     crc = 0
     for number in range(piece.of, piece.of + piece.count):
-        crc = combine(crc, outcome.crcs[number] or 0, layout.pieces[number].nbytes)
+        crc = combine(crc, crcs[number] or 0, layout.pieces[number].nbytes)
     return crc.to_bytes(4, "little")
 
 
@@ -117,13 +145,23 @@ def stretches(layout: Layout) -> Iterator[list[Part]]:
         yield stretch
 
 
+def _end(layout: Layout) -> int:
+    """Return the number of the first piece after the last one that reads source bytes."""
+    end = len(layout.pieces)
+    while end and isinstance(layout.pieces[end - 1], Literal | Crc):
+        end -= 1
+    return end
+
+
 def _parts(layout: Layout) -> Iterator[Part]:
     summed = summed_pieces(layout)
-    for number, (offset, piece) in enumerate(layout.placed()):
+    for number, (offset, piece) in enumerate(islice(layout.placed(), _end(layout))):
         match piece:
             case Crc():
                 continue
             case Literal():
+                yield Part(number, offset, piece, bool(summed[number]))
+            case Copy() if offset // PART_BYTES == (offset + piece.nbytes - 1) // PART_BYTES:
                 yield Part(number, offset, piece, bool(summed[number]))
             case Copy():
                 for begin, end in _cuts(offset, piece.nbytes):

@@ -14,10 +14,11 @@ from shardctl.checksums import crc32
 from shardctl.engine.damage import Damage, damage
 from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.journal.sample import sample
-from shardctl.engine.parts import Handled, Part, checksums, handle_parts
+from shardctl.engine.parts import Handled, Part, checksum, handle_parts, rest
 from shardctl.engine.sources import Sources
+from shardctl.engine.together import Near, Together
 from shardctl.errors import StorageError
-from shardctl.layout import Check, Copy, Elements, Layout, Literal
+from shardctl.layout import Check, Copy, Crc, Elements, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
 from shardctl.stores.capabilities import Streams
@@ -25,6 +26,9 @@ from shardctl.stores.optional import drop_cache
 from shardctl.streams.chunks import chunks
 from shardctl.streams.elements import elements
 from shardctl.streams.progress import Tick, no_tick
+
+#: Bytes of the smallest blocks of filesystems: what is smaller cannot be shared with its source.
+LEAST_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,29 +98,43 @@ def _fill(
     """
     copied = copied_checks(task.layout) if sources.remote else {}
 
-    def put(part: Part) -> Handled:
+    def put(part: Part, together: Together, near: Near) -> Handled:
         match part.piece:
             case Literal(data):
-                writer.write(part.offset, data)
+                together.write(part.offset, data)
                 handled = Handled(Copied(buffered=len(data)))
             case Copy():
-                handled = _copy(part, part.piece, sources, writer)
+                handled = _copy(part, part.piece, sources, writer, together, near)
             case Check(extent):
                 known = part.number in copied
                 handled = Handled() if known else _summed(extent, sources)
             case _:
-                return _put(part, part.piece, sources, writer, tick)
+                return _put(part, part.piece, sources, together, tick)
         tick(part.piece.nbytes)
         return handled
 
-    outcome = handle_parts(task.layout, task.threads, put)
+    def put_all(stretch: list[Part]) -> list[Handled]:
+        found: list[Handled] = []
+        crcs: dict[int, int | None] = {}
+        near = Near()
+        with Together(writer) as together:
+            for part in stretch:
+                handled = put(part, together, near)
+                if part.piece.nbytes == task.layout.pieces[part.number].nbytes:
+                    crcs[part.number] = handled.crc32
+                    handled = _close(part, handled, task.layout, crcs, together, tick)
+                found.append(handled)
+        return found
+
+    outcome = handle_parts(task.layout, task.threads, put_all)
     for check, copy in copied.items():
         outcome.crcs[check] = outcome.crcs[copy]
     damaged = damage(task.layout, outcome, accept=task.accept_damage)
-    for offset, data in checksums(task.layout, outcome):
-        writer.write(offset, data)
-        outcome.copied += Copied(buffered=len(data))
-        tick(len(data))
+    with Together(writer) as together:
+        for offset, data in rest(task.layout, outcome):
+            together.write(offset, data)
+            outcome.copied += Copied(buffered=len(data))
+            tick(len(data))
     return outcome.copied, damaged
 
 
@@ -137,14 +155,45 @@ def copied_checks(layout: Layout) -> dict[int, int]:
     }
 
 
-def _copy(part: Part, piece: Copy, sources: Sources, writer: Writer) -> Handled:
+def _close(
+    part: Part,
+    handled: Handled,
+    layout: Layout,
+    crcs: Mapping[int, int | None],
+    together: Together,
+    tick: Tick,
+) -> Handled:
+    """Write the checksum that follows a piece, where all that it is of was summed in the stretch.
+
+    Other checksums are written when all stretches were handled.
+    """
+    number = part.number + 1
+    piece = layout.pieces[number] if number < len(layout.pieces) else None
+    if not isinstance(piece, Crc):
+        return handled
+    if any(crcs.get(each) is None for each in range(piece.of, piece.of + piece.count)):
+        return handled
+    data = checksum(layout, crcs, piece)
+    together.write(part.offset + part.piece.nbytes, data)
+    tick(len(data))
+    return Handled(handled.copied + Copied(buffered=len(data)), handled.crc32, closed=True)
+
+
+def _copy(
+    part: Part, piece: Copy, sources: Sources, writer: Writer, together: Together, near: Near
+) -> Handled:
     """Copy by the cheapest way. Where a checksum is needed, the bytes are read again for it.
 
     They are in memory by then, unless they came over a network: those are summed as they come in.
+    What is smaller than a block passes through memory, with its neighbours.
     """
     with sources.reader(piece.extent.path) as reader:
         if isinstance(reader, Streams):
             return _stream(part, piece, reader, writer)
+        if piece.nbytes < LEAST_BLOCK:
+            data = near.read(reader, piece.extent)
+            together.write(part.offset, data)
+            return Handled(Copied(buffered=len(data)), crc32(data))
         copied = writer.copy(part.offset, reader, piece.extent)
         seen = copied.buffered == piece.nbytes and piece.crc32 is not None
         return Handled(copied, _sum(reader, piece.extent) if part.summed or seen else None)
@@ -173,11 +222,11 @@ def _sum(reader: Reader, extent: Extent) -> int:
     return crc
 
 
-def _put(part: Part, piece: Elements, sources: Sources, writer: Writer, tick: Tick) -> Handled:
+def _put(part: Part, piece: Elements, sources: Sources, together: Together, tick: Tick) -> Handled:
     """Write elements that pass through memory, a few at a time."""
     crc, done = 0, 0
     for chunk in elements(sources.reader, piece):
-        writer.write(part.offset + done, chunk)
+        together.write(part.offset + done, chunk)
         crc = crc32(chunk, crc)
         done += len(chunk)
         tick(len(chunk))
@@ -193,10 +242,12 @@ def compare(task: ShardTask, target: Store, sources: Sources, tick: Tick) -> tup
     with target.open(task.staged) as written:
         written.will_stream()
         outcome = handle_parts(
-            task.layout, task.threads, lambda part: _compare_part(part, written, sources, tick)
+            task.layout,
+            task.threads,
+            lambda stretch: [_compare_part(part, written, sources, tick) for part in stretch],
         )
         damaged = damage(task.layout, outcome, accept=task.accept_damage)
-        for offset, data in checksums(task.layout, outcome):
+        for offset, data in rest(task.layout, outcome):
             _expect(written, offset, data)
     return damaged
 

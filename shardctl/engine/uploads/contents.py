@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from shardctl.checksums import crc32
-from shardctl.engine.parts import Handled, Outcome, Part, checksum, stretches
+from shardctl.engine.parts import Handled, Outcome, Part, checksum, rest, stretches
 from shardctl.engine.sources import Sources
 from shardctl.engine.task import copied_checks
 from shardctl.layout import Check, Copy, Crc, Layout, Literal
@@ -33,17 +33,25 @@ def contents(
     Each is a begin and an end in the file, in bytes; they are in order. `tick` is given the bytes
     that are yielded; `outcome` is what was found once all were. Raises what the sources raise.
     """
-    waiting = deque((offset, piece) for offset, piece in layout.placed() if isinstance(piece, Crc))
+    waiting = deque(
+        (offset, number, piece)
+        for number, (offset, piece) in enumerate(layout.placed())
+        if isinstance(piece, Crc)
+    )
     skipped = deque(left_out)
     checks = copied_checks(layout)
     wanted = frozenset(checks.values())
 
     def due(before: int) -> Iterator[bytes]:
         while waiting and waiting[0][0] < before:
-            data = checksum(layout, outcome, waiting.popleft()[1])
-            outcome.copied += Copied(buffered=len(data))
-            tick(len(data))
-            yield data
+            _, number, piece = waiting.popleft()
+            outcome.written[number] = True
+            yield counted(checksum(layout, outcome.crcs, piece))
+
+    def counted(data: bytes) -> bytes:
+        outcome.copied += Copied(buffered=len(data))
+        tick(len(data))
+        return data
 
     for stretch in stretches(layout):
         for part in stretch:
@@ -60,7 +68,8 @@ def contents(
             outcome.add(part, Handled(Copied(buffered=done), crc if summed and whole else None))
     for check, copy in checks.items():
         outcome.crcs[check] = outcome.crcs.get(copy)
-    yield from due(layout.nbytes + 1)
+    for _, data in rest(layout, outcome):
+        yield counted(data)
 
 
 def _is_summed(part: Part) -> bool:

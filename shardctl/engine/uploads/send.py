@@ -84,7 +84,7 @@ def _sent(
 ) -> Sent:
     layout = task.layout
     sha = hashlib.sha256() if task.digest else None
-    outcome = Outcome()
+    outcome = Outcome.of(task.layout)
 
     def put(item: tuple[PlannedPart, bytearray]) -> SentPart:
         part, data = item

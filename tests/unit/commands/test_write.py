@@ -15,6 +15,7 @@ import pytest
 from shardctl.commands.preparing import prepare as preparing
 from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.write import build_job, write
+from shardctl.engine import task
 from shardctl.engine.commit.staging import Staging
 from shardctl.engine.journal.journal import Journal
 from shardctl.engine.journal.records import StoredRecords
@@ -397,6 +398,7 @@ def test_a_bad_record_stays_visible_where_its_bytes_are_not_seen(
     source, target = str(tmp_path / "m.bin"), str(tmp_path / "s")
     Path(source).write_bytes(damaged_bin())
     monkeypatch.setattr(mounts, "copies_in_page_cache", lambda _: False)
+    monkeypatch.setattr(task, "LEAST_BLOCK", 1)
     with pytest.raises(InputError, match="CRC-32"):
         run(store, source, target, replace(BY_250, read_back=True))
     run(store, source, target, BY_250)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from shardctl.engine import parts
 from shardctl.engine.damage import damage
-from shardctl.engine.parts import Handled, Part, checksums, handle_parts, stretches
+from shardctl.engine.parts import Handled, Outcome, Part, handle_parts, rest, stretches
 from shardctl.errors import FormatError
 from shardctl.layout import Check, Copy, Layout, LayoutBuilder, Literal
 from shardctl.model import Extent
@@ -41,6 +43,11 @@ def read(part: Part) -> Handled:
     return Handled(Copied(kernel=extent.length), zlib.crc32(SOURCE[extent.offset : extent.end]))
 
 
+def each(handle: Callable[[Part], Handled]) -> Callable[[list[Part]], list[Handled]]:
+    """Handle the parts of a stretch one by one."""
+    return lambda stretch: list(map(handle, stretch))
+
+
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of seven bytes."""
@@ -52,9 +59,9 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_checksums_of_parts_make_those_of_runs(threads: int) -> None:
     """Whatever the cuts and the number of threads, a run's checksum is that of all its bytes."""
     layout = summed_layout([20, 1, 7, 100])
-    outcome = handle_parts(layout, threads, read)
+    outcome = handle_parts(layout, threads, each(read))
     assert outcome.copied == Copied(kernel=128, buffered=4)
-    for offset, data in checksums(layout, outcome):
+    for offset, data in rest(layout, outcome):
         run = next(piece for at, piece in layout.placed() if at + piece.nbytes == offset)
         assert isinstance(run, Copy)
         assert int.from_bytes(data, "little") == run.crc32
@@ -62,15 +69,17 @@ def test_checksums_of_parts_make_those_of_runs(threads: int) -> None:
 
 @given(st.lists(st.integers(1, 40), max_size=8))
 def test_parts_cover_the_file_once(lengths: list[int]) -> None:
-    """All parts in order are the pieces but the checksums, and no cut run crosses a multiple of the
-    size of a part.
+    """All parts in order are the pieces up to the last source bytes but the checksums, the rest is
+    what follows, and no cut run crosses a multiple of the size of a part.
     """
     layout = summed_layout(lengths)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "PART_BYTES", 7)
         groups = list(stretches(layout))
     found = [part for group in groups for part in group]
-    assert sum(part.piece.nbytes for part in found) == layout.nbytes - 4 * len(lengths)
+    assert sum(part.piece.nbytes for part in found) == (4 + sum(lengths) if lengths else 0)
+    after = dict(rest(layout, Outcome(bytearray(len(layout.pieces)), crcs=defaultdict(int))))
+    assert sum(map(len, after.values())) == (4 * len(lengths) or 4)
     copies = [(part.offset, part.piece) for part in found if isinstance(part.piece, Copy)]
     copied = b"".join(SOURCE[copy.extent.offset : copy.extent.end] for _, copy in copies)
     assert copied == SOURCE[: sum(lengths)]
@@ -82,10 +91,10 @@ def test_parts_cover_the_file_once(lengths: list[int]) -> None:
 def test_a_run_that_was_seen_whole_is_checked() -> None:
     """A recorded checksum is compared where every part of a run was summed, and only there."""
     layout = Layout((Copy(Extent("s", 0, 30), 1),), 30)
-    seen = handle_parts(layout, 1, read)
+    seen = handle_parts(layout, 1, each(read))
     with pytest.raises(FormatError, match="recorded 00000001"):
         damage(layout, seen, accept=False)
-    unseen = handle_parts(layout, 1, lambda part: read(part) if part.offset else Handled())
+    unseen = handle_parts(layout, 1, each(lambda part: read(part) if part.offset else Handled()))
     assert unseen.crcs == {0: None}
     assert damage(layout, unseen, accept=False) == ()
 
@@ -99,7 +108,7 @@ def test_checks_are_divided_into_parts(threads: int) -> None:
     layout = Layout((Literal(b"head"), sound, bad, Copy(Extent("s", 0, 9))), 13)
     groups = list(stretches(layout))
     assert max(sum(part.handled for part in group) for group in groups) <= 13
-    outcome = handle_parts(layout, threads, read)
+    outcome = handle_parts(layout, threads, each(read))
     assert outcome.copied.kernel + outcome.copied.buffered == 4 + 40 + 30 + 9
     (found,) = damage(layout, outcome, accept=True)
     assert (found.check, found.found) == (bad, zlib.crc32(SOURCE[50:80]))

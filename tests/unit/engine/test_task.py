@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from shardctl.engine import parts
+from shardctl.engine import task as tasks
 from shardctl.engine.sources import Sources
 from shardctl.engine.task import ShardTask, compare, digest, write
 from shardctl.errors import FormatError, SourceChangedError, StorageError
@@ -223,6 +224,7 @@ def test_reading_back_finds_a_bad_record_too(
     layout = Layout((Copy(Extent("s", 0, 10), 1),), 10)
     copy = MemoryWriter.copy
     monkeypatch.setattr(MemoryWriter, "copy", lambda *of: Copied(kernel=copy(*of).buffered))
+    monkeypatch.setattr(tasks, "LEAST_BLOCK", 1)
     write(task(store, layout), store, store, tick)
     store.remove("t")
     with pytest.raises(FormatError, match="CRC-32"):
