@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -103,8 +104,7 @@ def test_a_disk_that_fills_up_midway(tmp_path: Path, small_disk: Path) -> None:
     ) as stopped:
         _wait_for((target / STAGING / "plan.json.new").exists)
         (small_disk / "filler").write_bytes(bytes(1_600_000))
-        _signal_child(stopped.pid, signal.SIGCONT)
-        _, said = stopped.communicate()
+        said = _goes_on(stopped)
     assert stopped.returncode == 5, said
     assert "No space left" in said
     assert digests(target) == {}
@@ -271,8 +271,7 @@ def test_a_source_that_changes_while_it_is_read(source: Path, tmp_path: Path, ch
         else:
             fresh = write_safetensors(source / "fresh", tensors())
             fresh.replace(model)
-        _signal_child(stopped.pid, signal.SIGCONT)
-        _, said = stopped.communicate()
+        said = _goes_on(stopped)
     assert stopped.returncode == 3, said
     assert str(model) in said
     assert digests(target) == {}
@@ -328,14 +327,16 @@ def test_the_second_of_two_writers(source: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
         [*injected("ftruncate", "signal=STOP", shard), *program(*_split(source, target), "-q")],
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         env=environment(),
     ) as first:
         _wait_for(shard.exists)
         (child,) = _children(first.pid)
         refused = run_here(*_split(source, target)).expect(4)
         assert f"process {child}" in refused.stderr
-        _signal_child(first.pid, signal.SIGCONT)
-    assert first.returncode == 0
+        said = _goes_on(first)
+    assert first.returncode == 0, said
     assert read_tensors(target) == tensors()
 
 
@@ -516,6 +517,19 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 def _children(pid: int) -> list[int]:
     """The processes that strace runs."""
     return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _goes_on(stopped: subprocess.Popen[str]) -> str:
+    """Let a run that stops itself go on, and return what it said once it has ended.
+
+    It may get there only after it was told to go on, so it is told again.
+    """
+    while True:
+        for child in _children(stopped.pid):
+            os.kill(child, signal.SIGCONT)
+        with suppress(subprocess.TimeoutExpired):
+            _, said = stopped.communicate(timeout=0.5)
+            return said
 
 
 def _signal_child(pid: int, number: int) -> None:
