@@ -522,7 +522,7 @@ def _children(pid: int) -> list[int]:
 def _goes_on(stopped: subprocess.Popen[str]) -> str:
     """Let a run that stops itself go on, and return what it said once it has ended.
 
-    It may get there only after it was told to go on, so it is told again.
+    It may stop only after the first signal, so the signal is sent again and again.
     """
     while True:
         for child in _children(stopped.pid):
