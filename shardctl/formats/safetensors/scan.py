@@ -1,12 +1,13 @@
 """The usual safetensors header, sound in every way, read in one pass.
 
-What upstream and Python's `json` write is read here in half the time of the strict reader, without
-its values in memory. It reports nothing: for any other form it gives None, and the strict reader
-(`check`) reports what is wrong. Whatever is accepted here, that one reads alike.
+What upstream and Python's `json` write is read here in a third of the time of the strict reader,
+without its values in memory. It reports nothing: for any other form it gives None, and the strict
+reader (`check`) reports what is wrong. Whatever is accepted here, that one reads alike.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import NamedTuple
@@ -16,14 +17,20 @@ from shardctl.formats.safetensors.check import KNOWN_DTYPES, METADATA_KEY, bits_
 from shardctl.formats.strict_json import DECODER
 from shardctl.model import Dtype, Extent, Storage, Tensor, Tree
 
-# Numbers that fit 63 bits by their length alone, and names without escapes.
-_NUMBER = "(?:0|[1-9][0-9]{0,17})"
-_SHAPE = rf"\[(?:{_NUMBER}(?:, ?{_NUMBER}){{0,{MAX_DIMS - 1}}})?\]"
-_FORM = rf'"dtype": ?"[A-Z0-9_]+", ?"shape": ?{_SHAPE}'
-_ENTRY = re.compile(
-    rf'"([^"\\\x00-\x1f]*)": ?\{{({_FORM}), ?"data_offsets": ?\[({_NUMBER}), ?({_NUMBER})\]\}}'
-    r'(?:, ?(?=")|(?=\}))'
+_NUMBER = "(?:0|[1-9][0-9]{0,17})"  # fits 63 bits by its length alone
+_FORM = re.compile(
+    r'"dtype": ?"[A-Z0-9_]+", ?"shape": ?'
+    rf"\[(?:{_NUMBER}(?:, ?{_NUMBER}){{0,{MAX_DIMS - 1}}})?\]"
 )
+# A comma, and name (without escapes), form, begin and end of a tensor. Of these the form is checked
+# once for all that have it, and the numbers are compared with those that are due.
+_ENTRY = re.compile(
+    r', ?"([^"\\\x00-\x1f]*+)": ?\{("dtype": ?"[A-Z0-9_]++", ?"shape": ?\[[0-9, ]*+\]), ?'
+    r'"data_offsets": ?\[([0-9]++), ?([0-9]++)\]\}'
+)
+# Characters of a header that are taken apart together: what is made of them is not in memory for
+# all at once.
+_AT_A_TIME = 65_536
 # Pairs of strings, and not many of them: no more memory than what they say. An escape of four
 # digits may be a lone surrogate.
 _TEXT = r'"[^"\\\x00-\x1f]*+(?:\\["\\/bfnrt][^"\\\x00-\x1f]*+)*+"'
@@ -52,28 +59,32 @@ def scan(header: str, path: str, data_offset: int, size: int) -> tuple[Tree, dic
         return None
     metadata, at = head
     tree: Tree = {}
-    forms: dict[str, _Form] = {}
-    begin, expected, count = data_offset, "0", 0
-    for match in _ENTRY.finditer(header, at):
-        name, text, first, last = match.groups()
-        form = forms.get(text) or _form(text)
-        if match.start() != at or first != expected or form is None:
+    forms: dict[str, _Form | None] = {}
+    begin = count = 0
+    rest = ""
+    while not rest and at < len(header):
+        cut = header.find("},", at + _AT_A_TIME) + 1 or len(header)
+        # Nothing, then the four fields of an entry, nothing, the fields of the next one, and so on.
+        *pieces, rest = _ENTRY.split(f",{header[at:cut]}")
+        names, texts = pieces[1::5], pieces[2::5]
+        forms.update((text, _form(text)) for text in set(texts).difference(forms))
+        found = [form for form in map(forms.get, texts) if form is not None]
+        bounds = list(itertools.accumulate((form.nbytes for form in found), initial=begin))
+        marks = list(map(str, bounds))
+        if any(pieces[::5]) or pieces[3::5] != marks[:-1] or pieces[4::5] != marks[1:]:
             return None
-        forms[text] = form
-        tree[name] = Tensor(
-            name, form.dtype, form.shape, Storage(Extent(path, begin, form.nbytes), name)
-        )
-        begin += form.nbytes
-        if begin - data_offset != int(last):
-            return None
-        expected = last
-        at = match.end()
-        count += 1
+        for name, form, offset in zip(names, found, bounds, strict=False):
+            storage = Storage(Extent(path, data_offset + offset, form.nbytes), name)
+            tree[name] = Tensor(name, form.dtype, form.shape, storage)
+        begin = bounds[-1]
+        count += len(names)
+        at = cut + 1
     sound = (
-        begin == size
+        at > len(header)
+        and data_offset + begin == size
         and len(tree) == count
         and METADATA_KEY not in tree
-        and _END.fullmatch(header, at)
+        and _END.fullmatch(rest)
     )
     return (tree, metadata) if sound else None
 
@@ -91,6 +102,8 @@ def _metadata(header: str) -> tuple[dict[str, str], int] | None:
 
 def _form(text: str) -> _Form | None:
     """Return the form in a header's text; None for one whose tensors do not have whole bytes."""
+    if not _FORM.fullmatch(text):
+        return None
     fields = json.loads(f"{{{text}}}")
     dtype, shape = KNOWN_DTYPES.get(fields["dtype"]), tuple(fields["shape"])
     bits = None if dtype is None else bits_of(dtype, shape)
