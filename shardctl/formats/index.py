@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from shardctl.findings import Finding, Severity, report_some
 from shardctl.formats.base import Format
+from shardctl.formats.index_scan import scan_index
 from shardctl.formats.limits import INDEX_PER_VALUE, MAX_INDEX_BYTES, MAX_JSON_DEPTH
 from shardctl.formats.registry import all_suffixes, promised_by
 from shardctl.formats.sniff import SNIFFED_BYTES, answer, impostor
@@ -51,7 +52,7 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
         text = decode(data)
         refuse_dense(text, _DENSITY)
         # What is read is written again by `build_index`, which cannot write infinity.
-        root = parse_object(text, parse_float=finite_float)
+        root = scan_index(text) or parse_object(text, parse_float=finite_float)
     except InvalidJsonError as error:
         place = f" ({error.place})" if error.place else ""
         report(_finding("index-invalid", f"the index {error.message}{place}", path))
@@ -62,12 +63,21 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
     if not isinstance(weight_map, dict) or not weight_map:
         report(_without_weight_map(data, root, path))
         return None
-    report_some(_written_on_windows(weight_map, path), report)
-    weight_map = _with_plain_names(weight_map)
-    unsafe = _unsafe_names(weight_map, path)
-    report_some(_wrong_entries(weight_map, unsafe, path), report)
-    report_some(_of_another_format(weight_map, unsafe, path), report)
-    usable = _usable(weight_map, unsafe)
+    others = [name for name, shard in weight_map.items() if not isinstance(shard, str)]
+    listed: dict[str, str] = weight_map
+    if others:
+        listed = {name: shard for name, shard in weight_map.items() if isinstance(shard, str)}
+    # Of a million tensors there are a few hundred shards: what follows looks at each once.
+    plain = {shard: plain_shard_name(shard) for shard in dict.fromkeys(listed.values())}
+    shards = dict.fromkeys(plain.values())
+    report_some(_written_on_windows(plain, path), report)
+    unsafe = _unsafe_names(shards, path)
+    report_some(_wrong_entries(others, unsafe, path), report)
+    report_some(_of_another_format(shards, unsafe, path), report)
+    usable = listed
+    if unsafe or list(shards) != list(plain):
+        safe = {shard: name for shard, name in plain.items() if name not in unsafe}
+        usable = {tensor: safe[shard] for tensor, shard in listed.items() if shard in safe}
     unusable = tuple(name for name in weight_map if name not in usable) if unsafe else ()
     return Index(path, metadata, usable, unusable)
 
@@ -130,19 +140,7 @@ def _is_flat(root: Mapping[str, object]) -> bool:
     )
 
 
-def _with_plain_names(weight_map: Mapping[str, object]) -> dict[str, object]:
-    names = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
-    plain = {name: plain_shard_name(name) for name in names}
-    if all(name == plain[name] for name in plain):
-        return dict(weight_map)
-    return {
-        tensor: plain[shard] if isinstance(shard, str) else shard
-        for tensor, shard in weight_map.items()
-    }
-
-
-def _written_on_windows(weight_map: Mapping[str, object], path: str) -> Iterator[Finding]:
-    shards = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
+def _written_on_windows(shards: Iterable[str], path: str) -> Iterator[Finding]:
     first = next(
         (
             shard
@@ -160,13 +158,12 @@ def _written_on_windows(weight_map: Mapping[str, object], path: str) -> Iterator
 
 
 def _of_another_format(
-    weight_map: Mapping[str, object], unsafe: Mapping[str, str], path: str
+    shards: Iterable[str], unsafe: Mapping[str, str], path: str
 ) -> Iterator[Finding]:
     """Yield a warning for files of a format that the index's name does not promise."""
     expected = _expected(path)
     if expected is None or expected.lists_any_suffix:
         return
-    shards = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
     for shard in shards:
         found = promised_by(shard)
         if shard not in unsafe and found is not expected and found is not None:
@@ -215,12 +212,11 @@ def _metadata(root: dict[str, object], path: str, report: _Report) -> dict[str, 
 
 
 def _wrong_entries(
-    weight_map: Mapping[str, object], unsafe: Mapping[str, str], path: str
+    others: Iterable[str], unsafe: Mapping[str, str], path: str
 ) -> Iterator[Finding]:
-    for name, shard in weight_map.items():
-        if not isinstance(shard, str):
-            message = f"'{escape(name)}' is not mapped to the name of a shard"
-            yield _finding("index-invalid", message, path, tensor=name)
+    for name in others:
+        message = f"'{escape(name)}' is not mapped to the name of a shard"
+        yield _finding("index-invalid", message, path, tensor=name)
     for shard, reason in unsafe.items():
         hint = f"do not load this checkpoint unless you know where it comes from; {_REPAIR}"
         yield Finding(
@@ -228,27 +224,12 @@ def _wrong_entries(
         )
 
 
-def _usable(weight_map: Mapping[str, object], unsafe: Mapping[str, str]) -> dict[str, str]:
-    # One string for each shard: a map of a million tensors has a few hundred of them.
-    shards = {
-        shard: shard
-        for shard in weight_map.values()
-        if isinstance(shard, str) and shard not in unsafe
-    }
-    return {
-        name: shards[shard]
-        for name, shard in weight_map.items()
-        if isinstance(shard, str) and shard not in unsafe
-    }
-
-
-def _unsafe_names(weight_map: Mapping[str, object], path: str) -> dict[str, str]:
-    """Return each unsafe name of a shard, once, with the reason."""
-    names = dict.fromkeys(shard for shard in weight_map.values() if isinstance(shard, str))
+def _unsafe_names(shards: Iterable[str], path: str) -> dict[str, str]:
+    """Return each unsafe name of a shard, with the reason."""
     expected = _expected(path)
-    other = _other_format(expected, names)
+    other = _other_format(expected, shards)
     reasons = {
-        name: check_shard_name(name) or _check_format(name, expected, other) for name in names
+        name: check_shard_name(name) or _check_format(name, expected, other) for name in shards
     }
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
