@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -34,8 +35,9 @@ def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     Two files share no storage.
     """
     files: dict[str, list[Tensor]] = {}
-    for tensor in tensors:
-        files.setdefault(tensor.storage.extent.path, []).append(tensor)
+    # Those of a file mostly follow one another.
+    for path, some in itertools.groupby(tensors, lambda tensor: tensor.storage.extent.path):
+        files.setdefault(path, []).extend(some)
     yield from files.values()
 
 
@@ -61,20 +63,27 @@ def shared_storages(tensors: Iterable[Tensor]) -> dict[tuple[str, str], list[Ten
 
     Most storages are of one tensor, and so nothing is kept for those.
     """
-    held = tuple(tensors)
-    seen: dict[str, set[str]] = {}
     groups: dict[tuple[str, str], list[Tensor]] = {}
-    for tensor in held:
-        keys = seen.setdefault(tensor.storage.extent.path, set())
-        if tensor.storage.key in keys:
-            groups[tensor.storage.identity] = []
-        keys.add(tensor.storage.key)
-    if groups:
+    for held in by_file(tensors):
+        if len({tensor.storage.key for tensor in held}) == len(held):
+            continue
+        some: dict[str, list[Tensor]] = {}
         for tensor in held:
-            group = groups.get(tensor.storage.identity)
-            if group is not None:
-                group.append(tensor)
+            some.setdefault(tensor.storage.key, []).append(tensor)
+        groups.update(
+            (group[0].storage.identity, group) for group in some.values() if len(group) > 1
+        )
     return groups
+
+
+def used_bytes(tensors: Sequence[Tensor]) -> int:
+    """Return the bytes that tensors use of their storages: what is written of them."""
+    groups = shared_storages(tensors)
+    alone: Iterable[Tensor] = tensors
+    if groups:
+        alone = (tensor for tensor in tensors if tensor.storage.identity not in groups)
+    shared = sum(used_extent(group).length for group in groups.values())
+    return shared + sum(tensor.span.length for tensor in alone)
 
 
 def used_extent(tensors: Sequence[Tensor]) -> Extent:

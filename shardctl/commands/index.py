@@ -21,7 +21,7 @@ from shardctl.source.locate import Located, find_source
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
 from shardctl.source.recorded.checksum_file import Sums, sums_around, sums_of
-from shardctl.storages import storage_units
+from shardctl.storages import used_bytes
 from shardctl.stores.atomic import put_beside
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock, refuse_read_only
@@ -115,7 +115,7 @@ def make_index(
     stale = _stale(store, located, path)
     refuse_lost(located, held, checkpoint.aliases)
     refuse_other_tensors(stale, held, checkpoint.aliases)
-    total = sum(unit.nbytes for unit in storage_units(checkpoint.tensors))
+    total = used_bytes(checkpoint.tensors)
     kept = {} if located.index is None else located.index.metadata
     data = build_index({**kept, **checkpoint.aliases, "total_size": total}, held)
     old = _contents(store, path)

@@ -17,7 +17,7 @@ from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
-from shardctl.storages import sources_of, storage_units, tied_names
+from shardctl.storages import sources_of, tied_names, used_bytes
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 
@@ -255,7 +255,7 @@ def _files(checkpoint: Checkpoint, names: Mapping[str, str]) -> tuple[FileSums, 
             name=names[file.path],
             size=file.version.size,
             tensors=len(by_path[file.path]),
-            data_size=sum(unit.nbytes for unit in storage_units(by_path[file.path])),
+            data_size=used_bytes(by_path[file.path]),
         )
         for file in checkpoint.files
     )

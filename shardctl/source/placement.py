@@ -50,7 +50,8 @@ def misplaced(
     listed = index.weight_map
     # In the usual case, without a difference, no second map of every tensor is made.
     placed = sum(
-        listed.get(tensor.name) == shard for shard, tensors in held.items() for tensor in tensors
+        [listed.get(tensor.name) for tensor in tensors].count(shard)
+        for shard, tensors in held.items()
     )
     if placed == len(listed) == sum(map(len, held.values())):
         return

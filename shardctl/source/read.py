@@ -256,6 +256,10 @@ def _unite(
     Of several with one name the one counts that is in its `home`, else the first.
     """
     for part in parts:
+        own = {tensor.name: tensor for tensor in part.chosen.tensors}
+        if len(own) == len(part.chosen.tensors) and tensors.keys().isdisjoint(own):
+            tensors.update(own)
+            continue
         for tensor in part.chosen.tensors:
             first = tensors.setdefault(tensor.name, tensor)
             if first is tensor:

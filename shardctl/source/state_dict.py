@@ -95,7 +95,7 @@ def look(tree: Tree, path: str, key: str | None) -> Selection:
     what is asked for.
     """
     if key is None:
-        return flatten(tree)
+        return _all_tensors(tree) or flatten(tree)
     node = _at(tree, path, key)
     chosen = _direct(node)
     _refuse_only_nested(chosen, state_dict_keys(node) if chosen.non_tensors else [], path, key)
@@ -103,7 +103,7 @@ def look(tree: Tree, path: str, key: str | None) -> Selection:
 
 
 def _direct(node: Tree) -> Selection:
-    return Selection(
+    return _all_tensors(node) or Selection(
         tensors=tuple(
             _named(name, value) for name, value in node.items() if isinstance(value, Tensor)
         ),
@@ -111,6 +111,14 @@ def _direct(node: Tree) -> Selection:
             _opaque(name, value) for name, value in node.items() if not isinstance(value, Tensor)
         ),
     )
+
+
+def _all_tensors(node: Tree) -> Selection | None:
+    """Return the tensors of a dict that holds nothing else, all under their names; else None."""
+    if set(map(type, node.values())) != {Tensor}:
+        return None
+    tensors = tuple(value for value in node.values() if isinstance(value, Tensor))
+    return Selection(tensors) if [tensor.name for tensor in tensors] == list(node) else None
 
 
 def _refuse_training_state(node: Tree, path: str, key: str | None) -> None:
@@ -178,6 +186,8 @@ def leaves(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor]]:
 
 def unread_in(tree: Tree) -> Iterator[NonTensor]:
     """Yield the tensors that are not read, and what holds such, with their dotted names."""
+    if _all_tensors(tree) is not None:
+        return
     for keys, value in _walk(tree):
         if isinstance(value, NonTensor) and value.unread:
             yield replace(value, name=".".join(keys))

@@ -7,7 +7,7 @@ Breaches of the rules of a format, an index or a set are reported while they are
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from shardctl.naming import is_training_state, parse_weights_name
 from shardctl.source.directory.clients import one_file_client
 from shardctl.source.locate import Located
 from shardctl.source.misnamed import misnamed_files
-from shardctl.storages import by_file, storage_units
+from shardctl.storages import shared_storages, used_bytes
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 from shardctl.verify.subject import Subject
@@ -102,7 +102,7 @@ def total_size(subject: Subject) -> Iterator[Finding]:
     if index.unusable or subject.located.unlisted or _without_metadata(subject.located):
         return
     stated = index.metadata.get("total_size")
-    written, whole, each = _sums(subject.checkpoint.tensors)
+    written, whole, each = _sums(subject.tensors.values())
     if isinstance(stated, float) and stated.is_integer():
         stated = int(stated)
     if "total_size" not in index.metadata:
@@ -127,21 +127,23 @@ def _without_metadata(located: Located) -> bool:
 
 def _lists_all(index: Index, checkpoint: Checkpoint) -> bool:
     """Whether an index lists the tensors that there are, and no others but tied names."""
-    listed = index.weight_map
-    held = {tensor.name for tensor in checkpoint.tensors}
-    return len(held) == sum(name in listed for name in held) and all(
-        name in held or name in checkpoint.aliases for name in listed
-    )
+    listed, tensors = index.weight_map, checkpoint.tensors
+    # No name is both a tensor's and only recorded.
+    tied = sum(alias in listed for alias in checkpoint.aliases)
+    held = sum(tensor.name in listed for tensor in tensors)
+    return held == len(tensors) and len(listed) == held + tied
 
 
-def _sums(tensors: Iterable[Tensor]) -> tuple[int, int, int]:
+def _sums(files: Iterable[Sequence[Tensor]]) -> tuple[int, int, int]:
     """Return the bytes of what is written of storages, of whole storages, and of every tensor."""
     written = whole = each = 0
-    for held in by_file(tensors):
-        for unit in storage_units(held):
-            written += unit.nbytes
-            whole += unit.tensors[0].storage.extent.length
-            each += sum(tensor.nbytes for tensor in unit.tensors)
+    for held in files:
+        written += used_bytes(held)
+        whole += sum(tensor.storage.extent.length for tensor in held)
+        # A storage that several share was counted with each of them.
+        for group in shared_storages(held).values():
+            whole -= (len(group) - 1) * group[0].storage.extent.length
+        each += sum(tensor.nbytes for tensor in held)
     return written, whole, each
 
 

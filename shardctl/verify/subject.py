@@ -18,6 +18,7 @@ from shardctl.source.read import read_checkpoint
 from shardctl.source.recorded.checksum_file import Sums, sums_for
 from shardctl.source.recorded.digests import Digest, recorded_digests
 from shardctl.source.state_dict import unread_in
+from shardctl.storages import by_file
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
@@ -61,8 +62,8 @@ class Subject:
     def tensors(self) -> Mapping[str, list[Tensor]]:
         """The tensors of each file, by its path."""
         held: dict[str, list[Tensor]] = {file.path: [] for file in self.checkpoint.files}
-        for tensor in self.checkpoint.tensors:
-            held[tensor.storage.extent.path].append(tensor)
+        for tensors in by_file(self.checkpoint.tensors):
+            held[tensors[0].storage.extent.path].extend(tensors)
         return held
 
     def may_hold(self) -> Callable[[str], bool]:

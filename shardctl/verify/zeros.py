@@ -38,22 +38,24 @@ def hole(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | None:
     if not found:
         return None
     ends = [extent.end for extent in found]
-    hit: list[tuple[Extent, Extent, Tensor]] = []
+    hit: list[Tensor] = []
+    first, last = ends[-1], 0
     for tensor in _stored(tensors):
         span = tensor.span
-        at = bisect_right(ends, span.offset)
-        if at < len(found) and found[at].offset < span.end:
-            hit.append((span, found[at], tensor))
+        begin, end = span.offset, span.end
+        at = bisect_right(ends, begin)
+        if at < len(found) and found[at].offset < end:
+            hit.append(tensor)
+            first = min(first, max(begin, found[at].offset))
+            last = max(last, end)
     if not hit:
         return None
-    first = min(max(span.offset, hole.offset) for span, hole, _ in hit)
-    last = max(span.end for span, _, _ in hit)
     nbytes = sum(max(0, min(each.end, last) - max(each.offset, first)) for each in found)
     message = (
         f"{nbytes:,} bytes were never written (holes in the file): "
         f"{plural(len(hit), 'tensor')} read as zeros there"
     )
-    return _finding(file, first, (tensor for *_, tensor in hit), message)
+    return _finding(file, first, hit, message)
 
 
 def zero_tail(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | None:
