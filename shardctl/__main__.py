@@ -6,15 +6,16 @@ import gc
 import os
 import sys
 
-#: New objects that make up for old ones before cyclic garbage is looked for (Python's own: 700).
-#: What is imported, and the headers of a large checkpoint, are up to millions of objects that live
-#: on, and no garbage.
-_NEW_OBJECTS = 100_000
+#: New objects that make up for old ones before cyclic garbage is looked for among them (Python's
+#: own: 700), and how often that is done before it is looked for among older ones (Python's own:
+#: 10). What is imported, and the headers of a large checkpoint, are up to millions of objects that
+#: live on, and no garbage.
+_NEW_OBJECTS, _TIMES = 100_000, 1_000
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
+    gc.set_threshold(_NEW_OBJECTS, _TIMES)
     try:
         from shardctl.cli import process
 
