@@ -256,10 +256,11 @@ def _unite(
     Of several with one name the one counts that is in its `home`, else the first.
     """
     for part in parts:
-        own = {tensor.name: tensor for tensor in part.chosen.tensors}
-        if len(own) == len(part.chosen.tensors) and tensors.keys().isdisjoint(own):
-            tensors.update(own)
-            continue
+        tensors.update((tensor.name, tensor) for tensor in part.chosen.tensors)
+    if len(tensors) == sum(len(part.chosen.tensors) for part in parts):
+        return
+    tensors.clear()
+    for part in parts:
         for tensor in part.chosen.tensors:
             first = tensors.setdefault(tensor.name, tensor)
             if first is tensor:

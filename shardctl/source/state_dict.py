@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.formats.hazards import hint_for
@@ -117,7 +118,7 @@ def _all_tensors(node: Tree) -> Selection | None:
     """Return the tensors of a dict that holds nothing else, all under their names; else None."""
     if set(map(type, node.values())) != {Tensor}:
         return None
-    tensors = tuple(value for value in node.values() if isinstance(value, Tensor))
+    tensors = cast("tuple[Tensor, ...]", tuple(node.values()))
     return Selection(tensors) if [tensor.name for tensor in tensors] == list(node) else None
 
 
@@ -186,7 +187,7 @@ def leaves(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor]]:
 
 def unread_in(tree: Tree) -> Iterator[NonTensor]:
     """Yield the tensors that are not read, and what holds such, with their dotted names."""
-    if _all_tensors(tree) is not None:
+    if set(map(type, tree.values())) <= {Tensor}:
         return
     for keys, value in _walk(tree):
         if isinstance(value, NonTensor) and value.unread:

@@ -97,7 +97,7 @@ def total_size(subject: Subject) -> Iterator[Finding]:
     checkpoint = subject.checkpoint
     index = checkpoint.index
     # What is wrong with the index otherwise is the reason for a wrong total, or for none.
-    if index is None or checkpoint.incomplete or not _lists_all(index, checkpoint):
+    if index is None or checkpoint.incomplete:
         return
     if index.unusable or subject.located.unlisted or _without_metadata(subject.located):
         return
@@ -115,6 +115,8 @@ def total_size(subject: Subject) -> Iterator[Finding]:
             f"the index says total_size {reprlib.repr(stated)}, and the tensors have {written:,} "
             "bytes"
         )
+    if not _lists_all(index, checkpoint):  # said already, and the reason for a wrong total
+        return
     hint = "`reindex` corrects it from the shards' headers"
     yield Finding("index-total-size", "error", message, hint, file=index.path)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from shardctl.findings import Finding
 from shardctl.model import Extent, File, Tensor
@@ -39,10 +40,11 @@ def hole(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | None:
         return None
     ends = [extent.end for extent in found]
     hit: list[Tensor] = []
-    first, last = ends[-1], 0
+    first, last = ends[-1], 0  # of what reads as zeros
     for tensor in _stored(tensors):
         span = tensor.span
-        begin, end = span.offset, span.end
+        begin = span.offset
+        end = begin + span.length
         at = bisect_right(ends, begin)
         if at < len(found) and found[at].offset < end:
             hit.append(tensor)
@@ -73,7 +75,7 @@ def zero_tail(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | 
     ]
     if end - begin < _RUN_BYTES or len({tensor.span.offset for tensor in zeros}) < 2:
         return None
-    first = min(zeros, key=lambda tensor: tensor.span.offset)
+    first = min(zeros, key=attrgetter("begin"))
     offset = max(begin, first.span.offset)
     message = (
         f"the last {end - offset:,} bytes of the tensors are zeros: "
@@ -104,5 +106,5 @@ def _run_before(store: Store, extent: Extent) -> int:
 
 
 def _finding(file: File, offset: int, tensors: Iterable[Tensor], message: str) -> Finding:
-    first = min(tensors, key=lambda tensor: tensor.span.offset)
+    first = min(tensors, key=attrgetter("begin"))
     return Finding("tensor-zero-run", "warning", message, _HINT, file.path, first.name, offset)
