@@ -27,13 +27,14 @@ def units_of(
     `aliases` gives for each name that is only recorded the name that is kept: what continues such a
     name belongs to the kept tensor. A unit counts the bytes of all that is in it.
     """
+    aliases = aliases or {}
+    # Before there are units, since sorting a million names takes as much memory for a while.
+    owners = owners_of([*(tensor.name for tensor in tensors), *aliases])
     units = (
         storage_units(tensors)
         if written.shares_storages
         else [Unit((tensor,), tensor.nbytes) for tensor in tensors]
     )
-    aliases = aliases or {}
-    owners = owners_of([*(tensor.name for tensor in tensors), *aliases])
     return _joined(units, owners, aliases) if owners else units
 
 
@@ -44,11 +45,13 @@ def owners_of(names: Iterable[str]) -> dict[str, str]:
     The time is that of sorting the names.
     """
     ordered = sorted(names, key=_dots_first)
+    # What continues a name follows it at once, since nothing is sorted before a dot.
+    if not any(map(str.startswith, ordered[1:], (f"{name}." for name in ordered))):
+        return {}
     modules = _modules_among(ordered)
     owners: dict[str, str] = {}
     owner, beginning = "", None
     for name in ordered:
-        # What continues a name follows it at once, since nothing is sorted before a dot.
         if beginning is not None and name.startswith(beginning):
             owners[name] = owner
         elif name not in modules:
