@@ -151,6 +151,11 @@ class Tensor:
         return bits // 8 if bits % 8 == 0 else self.dtype.nbytes(self.elements)
 
     @property
+    def begin(self) -> int:
+        """The offset of the tensor's first element in its file, in bytes."""
+        return self.span.offset if self.offset else self.storage.extent.offset
+
+    @property
     def span(self) -> Extent:
         """The range of its file's bytes from the tensor's first element to its last."""
         if self.strides is None:

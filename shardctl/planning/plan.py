@@ -34,6 +34,9 @@ LAYOUT_VERSION = 1
 
 #: Views may take this many bytes in any case, without a word from the user.
 LEAST_GROWN = 1024 * 1024
+#: What many tensors have in common in a digest: dtype, shape and strides.
+_Form = tuple[str, tuple[int, ...], tuple[int, ...] | None]
+_quote = json.encoder.encode_basestring_ascii
 #: Tensors that a digest takes in at a time: their text need not all be in memory at once.
 _TENSORS_AT_A_TIME = 10_000
 
@@ -261,7 +264,7 @@ def _row(tensor: Tensor, number: Mapping[str, int]) -> list[object]:
     """Return what a tensor is, and where its bytes are; `number` is that of each file."""
     made = tensor.storage.made
     place = number[tensor.storage.extent.path]
-    row = [tensor.name, place, tensor.span.offset, tensor.dtype.name, tensor.shape, tensor.strides]
+    row = [tensor.name, place, tensor.begin, tensor.dtype.name, tensor.shape, tensor.strides]
     match made:
         case Assembled():
             return [*row, made.grid, [[box.start, _row(box.tensor, number)] for box in made.boxes]]
@@ -269,6 +272,21 @@ def _row(tensor: Tensor, number: Mapping[str, int]) -> list[object]:
             return [*row, _row(made.tensor, number)]
         case None:
             return row
+
+
+def _row_text(tensor: Tensor, number: Mapping[str, int], forms: dict[_Form, str]) -> str:
+    """Return the JSON text of a tensor's row; `forms` keeps what many tensors have in common."""
+    storage = tensor.storage
+    if storage.made is not None:
+        return _compact(_row(tensor, number))
+    form = tensor.dtype.name, tensor.shape, tensor.strides
+    rest = forms.get(form) or forms.setdefault(form, _compact(form)[1:])
+    place = number[storage.extent.path]
+    return f"[{_quote(tensor.name)},{place},{tensor.begin},{rest}"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _plan_id(
@@ -307,13 +325,10 @@ def _plan_id(
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.removesuffix("]}").encode())
+    forms: dict[_Form, str] = {}
     for begin in range(0, len(checkpoint.tensors), _TENSORS_AT_A_TIME):
-        rows = [
-            _row(tensor, number)
-            for tensor in checkpoint.tensors[begin : begin + _TENSORS_AT_A_TIME]
-        ]
-        digest.update(
-            f"{',' if begin else ''}{json.dumps(rows, separators=(',', ':'))[1:-1]}".encode()
-        )
+        some = checkpoint.tensors[begin : begin + _TENSORS_AT_A_TIME]
+        rows = ",".join([_row_text(tensor, number, forms) for tensor in some])
+        digest.update(f"{',' if begin else ''}{rows}".encode())
     digest.update(b"]}")
     return digest.hexdigest()

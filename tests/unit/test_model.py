@@ -91,6 +91,16 @@ def test_the_span_reaches_from_the_first_element_to_the_last() -> None:
     assert view((0, 2), (1, 3)).span == Extent("f", 64, 0)
 
 
+@pytest.mark.parametrize(
+    ("strides", "offset"), [(None, 0), (None, 3), ((1, 2), 0), ((1, 2), 3), ((0, 0), 1)]
+)
+def test_a_tensor_begins_where_its_span_does(strides: tuple[int, ...] | None, offset: int) -> None:
+    """The first byte of a tensor is that of its span, and of an empty one that of its storage."""
+    tensor = view((2, 2), strides, offset)
+    assert tensor.begin == tensor.span.offset == 64 + 4 * offset
+    assert view((0, 2)).begin == 64
+
+
 def test_a_span_beyond_the_storage_is_refused() -> None:
     """A view that its storage does not hold raises ValueError."""
     with pytest.raises(ValueError, match="outside"):

@@ -83,7 +83,7 @@ def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
         "shape": list(tensor.shape),
         "nbytes": tensor.nbytes,
         "file": found.file_names[tensor.storage.extent.path],
-        "offset": tensor.span.offset,
+        "offset": tensor.begin,
         "tied_to": found.tied_to.get(tensor.name),
     }
     if found.statistics is None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from shardctl.errors import UsageError
 from shardctl.formats.limits import MAX_HEADER_BYTES
@@ -22,7 +23,7 @@ _ALIGNMENT = 8
 
 # Escapes just what serde_json does: quote, backslash and control characters, with lower-case hex
 # digits.
-_quote = json.JSONEncoder(ensure_ascii=False).encode
+_quote = json.encoder.encode_basestring
 
 
 class SafetensorsWriter:
@@ -64,27 +65,28 @@ class _Planned:
 
 
 def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None) -> _Planned:
-    for tensor in tensors:
-        _refuse_unwritable(tensor)
-    ordered = sorted(tensors, key=_order) if block is None else tensors
+    _refuse_unwritable(tensors)
+    ordered = _in_order(tensors) if block is None else tensors
     members = [_metadata_member(metadata)] if metadata else []
     begin = 0
-    shapes: dict[tuple[int, ...], str] = {}
+    # What a header says of many tensors alike, with the bytes of each.
+    forms: dict[tuple[str, tuple[int, ...]], tuple[str, int]] = {}
     for tensor in ordered:
-        end = begin + tensor.nbytes
-        shape = shapes.get(tensor.shape) or shapes.setdefault(
-            tensor.shape, str(list(tensor.shape)).replace(" ", "")
-        )
-        members.append(
-            f'{_quote(tensor.name)}:{{"dtype":"{tensor.dtype.name}","shape":{shape},'
-            f'"data_offsets":[{begin},{end}]}}'
-        )
+        kind = tensor.dtype.name, tensor.shape
+        form, nbytes = forms.get(kind) or forms.setdefault(kind, (_form(tensor), tensor.nbytes))
+        end = begin + nbytes
+        members.append(f"{_quote(tensor.name)}{form}[{begin},{end}]}}")
         begin = end
     text = "{" + ",".join(members) + "}"
     header = (
         _encode(text, _ALIGNMENT, 0) if block is None else _encode(text, *_phase(ordered, block))
     )
     return _Planned(header, ordered, len(header) + begin)
+
+
+def _form(tensor: Tensor) -> str:
+    shape = ",".join(map(str, tensor.shape))
+    return f':{{"dtype":"{tensor.dtype.name}","shape":[{shape}],"data_offsets":'
 
 
 def _phase(tensors: Sequence[Tensor], block: int) -> tuple[int, int]:
@@ -108,16 +110,28 @@ def _can_share(tensor: Tensor) -> bool:
     return tensor.strides is None and tensor.storage.made is None
 
 
-def _order(tensor: Tensor) -> tuple[int, str]:
-    """Return upstream's sorting key: wide types first, so that each is aligned; then the name.
+def _in_order(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return tensors in upstream's order: wide types first, so that each is aligned; then by name.
 
     Code points sort as their UTF-8 does.
     """
-    return (-(tensor.dtype.rank or 0), tensor.name)
+    ordered = sorted(tensors, key=attrgetter("name"))
+    if len({tensor.dtype.rank for tensor in ordered}) > 1:
+        ordered.sort(key=lambda tensor: tensor.dtype.rank or 0, reverse=True)
+    return ordered
 
 
-def _refuse_unwritable(tensor: Tensor) -> None:
-    """Raise UsageError for a tensor that the format cannot hold."""
+def _refuse_unwritable(tensors: Sequence[Tensor]) -> None:
+    """Raise UsageError for the first tensor that the format cannot hold."""
+    names = [tensor.name for tensor in tensors]
+    plain = all(tensor.strides is None and tensor.dtype.rank is not None for tensor in tensors)
+    if plain and METADATA_KEY not in names and is_unicode("".join(names)):
+        return
+    for tensor in tensors:
+        _refuse(tensor)
+
+
+def _refuse(tensor: Tensor) -> None:
     dtype = tensor.dtype
     if dtype.rank is None:
         message = f"safetensors has no type for {dtype.name}"
