@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from shardctl.commands.documents import SCHEMA_VERSION
+from shardctl.commands.documents import SCHEMA_VERSION, Texts
 
 if TYPE_CHECKING:
     from shardctl.commands.diff import Difference
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def inspection(found: Inspected, *, top: int | None = None) -> dict[str, Any]:
     """Return what `inspect --json` prints: every tensor, or the `top` largest of each component.
 
-    `tensors` is an iterator, for `dump`.
+    `tensors` are texts, for `dump`.
     """
     if found.pipeline is None:
         return _inspection(found.parts[0][1], top)
@@ -61,7 +62,7 @@ def _inspection(found: Inspection, top: int | None) -> dict[str, Any]:
             }
             for file in found.files
         ],
-        "tensors": (_tensor(tensor, found) for tensor in tensors),
+        "tensors": Texts(_tensors(tensors, found)),
         "non_tensors": [
             {
                 "name": value.name,
@@ -76,19 +77,31 @@ def _inspection(found: Inspection, top: int | None) -> dict[str, Any]:
     }
 
 
-def _tensor(tensor: Tensor, found: Inspection) -> dict[str, Any]:
-    document = {
-        "name": tensor.name,
+def _tensors(tensors: Iterable[Tensor], found: Inspection) -> Iterator[str]:
+    """Yield the JSON text of each tensor; what many have in common is made into text once."""
+    quote = json.encoder.encode_basestring_ascii
+    forms: dict[tuple[str, tuple[int, ...], str], str] = {}
+    for tensor in tensors:
+        kind = tensor.dtype.name, tensor.shape, tensor.storage.extent.path
+        form = forms.get(kind) or forms.setdefault(kind, json.dumps(_form(tensor, found))[1:-1])
+        tied_to = found.tied_to.get(tensor.name)
+        text = (
+            f'"name": {quote(tensor.name)}, {form}, "offset": {tensor.begin}, '
+            f'"tied_to": {"null" if tied_to is None else quote(tied_to)}'
+        )
+        if found.statistics is not None:
+            statistics = json.dumps(_statistics(found.statistics[tensor.name]))
+            text = f'{text}, "statistics": {statistics}'
+        yield f"{{{text}}}"
+
+
+def _form(tensor: Tensor, found: Inspection) -> dict[str, Any]:
+    return {
         "dtype": tensor.dtype.name,
         "shape": list(tensor.shape),
         "nbytes": tensor.nbytes,
         "file": found.file_names[tensor.storage.extent.path],
-        "offset": tensor.begin,
-        "tied_to": found.tied_to.get(tensor.name),
     }
-    if found.statistics is None:
-        return document
-    return {**document, "statistics": _statistics(found.statistics[tensor.name])}
 
 
 def _statistics(numbers: Statistics | None) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from shardctl.commands.documents import SCHEMA_VERSION, dump, writing
+from shardctl.commands.documents import SCHEMA_VERSION, Texts, dump, writing
 from shardctl.commands.preparing.work import Work, prepare_all
 from shardctl.commands.write import build_job, write
 from shardctl.engine.run import RunOptions
@@ -52,10 +52,12 @@ def test_one_document_is_one_line() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 3000])
 def test_a_long_list_is_written_as_any_other(count: int) -> None:
-    """An iterator gives the very bytes that a list of its values would."""
+    """An iterator, and one of texts, gives the very bytes that a list of its values would."""
     values = [{"a": number} for number in range(count)]
     text = "".join(dump({"first": 1, "many": iter(values), "last": None}))
     assert text == json.dumps({"first": 1, "many": values, "last": None}) + "\n"
+    texts = Texts(json.dumps(value) for value in values)
+    assert "".join(dump({"first": 1, "many": texts, "last": None})) == text
 
 
 def test_what_a_writer_did(store: MemoryStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from shardctl.cli.output import documents
@@ -44,7 +46,7 @@ def test_inspect(store: MemoryStore) -> None:
         None,
     )
     assert list(document["files"][0]) == ["name", "size", "tensors", "data_size"]
-    first = next(document["tensors"])
+    first = json.loads(next(document["tensors"].values))
     assert list(first) == ["name", "dtype", "shape", "nbytes", "file", "offset", "tied_to"]
     with store.open("m/model.safetensors") as reader:
         assert reader.read(first["offset"], first["nbytes"]) == b"\1" * 100
