@@ -166,11 +166,12 @@ def inspect_checkpoint(
     if globs:
         checkpoint = _matching(checkpoint, globs)
     names = located.names(store)
-    by_name = {tensor.name: tensor for tensor in checkpoint.tensors}
+    kept = frozenset(checkpoint.aliases.values())
+    by_name = {tensor.name: tensor for tensor in checkpoint.tensors if tensor.name in kept}
     aliases = tuple(
-        replace(by_name[kept], name=alias)
-        for alias, kept in checkpoint.aliases.items()
-        if kept in by_name
+        replace(by_name[name], name=alias)
+        for alias, name in checkpoint.aliases.items()
+        if name in by_name
     )
     return Inspection(
         source=source,
@@ -248,7 +249,8 @@ def _nearest(text: str, names: Sequence[str]) -> list[str]:
 def _files(checkpoint: Checkpoint, names: Mapping[str, str]) -> tuple[FileSums, ...]:
     by_path: dict[str, list[Tensor]] = {file.path: [] for file in checkpoint.files}
     for tensor in checkpoint.tensors:
-        for source in sources_of(tensor):
+        # Most are their own source.
+        for source in (tensor,) if tensor.storage.made is None else sources_of(tensor):
             by_path[source.storage.extent.path].append(source)
     return tuple(
         FileSums(

@@ -7,7 +7,6 @@ shard.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -123,17 +122,14 @@ def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -
     quote = json.encoder.encode_basestring_ascii
     shards = {shard: quote(shard) for shard in weight_map.values()}
     names = sorted(weight_map)
-    # Its buffer becomes the bytes that are returned: they are in memory but once.
-    written = io.BytesIO()
-    written.write(head.removesuffix("}\n}").encode())
+    parts = [head.removesuffix("}\n}").encode()]
     for begin in range(0, len(names), _NAMES_AT_A_TIME):
         lines = [
             f"    {quote(name)}: {shards[weight_map[name]]}"
             for name in names[begin : begin + _NAMES_AT_A_TIME]
         ]
-        written.write((",\n" if begin else "\n").encode() + ",\n".join(lines).encode())
-    written.write(b"\n  }\n}\n")
-    return written.getvalue()
+        parts.append((",\n" if begin else "\n").encode() + ",\n".join(lines).encode())
+    return b"".join((*parts, b"\n  }\n}\n"))
 
 
 def _is_flat(root: Mapping[str, object]) -> bool:
