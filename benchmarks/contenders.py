@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from shardctl._version import __version__
 
@@ -104,7 +106,20 @@ PEERS: dict[str, tuple[str, ...]] = {
     "consolidate_safetensors_files": ("safetensors", "torch"),
     "load, cast, save": ("safetensors", "torch"),
     "load, select, save": ("safetensors", "torch"),
+    "boto3": ("boto3", "huggingface_hub", "safetensors", "torch"),
 }
+#: Packages of the servers that are asked, and of shardctl's own ways to ask them.
+_REMOTE = ("moto", "obstore")
+
+
+class Meter(Protocol):
+    """What counts a run from outside of its process, for example at the server that it asks."""
+
+    def begin(self) -> None:
+        """Count from here on."""
+
+    def end(self) -> Mapping[str, int]:
+        """Return what was counted, as fields of a sample."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +130,9 @@ class Contender:
     `syncs` makes its result durable by itself; for others that is done for it, within the time. One
     that `reports` prints its own seconds and memory, as JSON: those of the process would be mostly
     imports. `cold` is the directory whose files are dropped from the page cache before each run;
-    none where it is empty. One with no work is timed once in a round, for all works.
+    none where it is empty. `result` is where the result is, if not in that directory itself: a path
+    below `{target}`, or a URL. What a `meter` counts takes the place of what the system counts. One
+    with no work is timed once in a round, for all works.
     """
 
     work: str
@@ -125,6 +142,8 @@ class Contender:
     syncs: bool = False
     reports: bool = False
     cold: str = ""
+    result: str = "{target}"
+    meter: Meter | None = None
 
     def command_to(self, target: str) -> list[str]:
         """Return the command that writes into a directory."""
@@ -196,7 +215,9 @@ def missing(name: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Return the versions of what is compared, by package."""
-    packages = sorted({"typer", *(package for needed in PEERS.values() for package in needed)})
+    packages = sorted(
+        {"typer", *_REMOTE, *(package for needed in PEERS.values() for package in needed)}
+    )
     found = {"shardctl": __version__}
     for package in packages:
         try:

@@ -31,6 +31,9 @@ class Sample:
     from the disk, and `dirtied` was changed in the page cache, to be written. `room` is what the
     filesystem has less afterwards. `mapped` are the bytes of files that are still mapped in the
     memory of a process which reports them.
+
+    Of works that ask a server: bytes that the client `received` and `sent`, with the headers of
+    HTTP, its `requests`, and the most room that its files took on the `disk` meanwhile.
     """
 
     seconds: float
@@ -42,6 +45,10 @@ class Sample:
     room: int | None = None
     ratio: float | None = None
     mapped: int | None = None
+    received: int | None = None
+    sent: int | None = None
+    requests: int | None = None
+    disk: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,18 +164,24 @@ def time_once(
     target = os.path.join(directory, "out")
     if not contender.name.startswith("cp"):
         os.mkdir(target)
+    result = contender.result.replace("{target}", target)
     before = used_bytes(directory)
+    if contender.meter is not None:
+        contender.meter.begin()
     begun = time.perf_counter()
     try:
         sample = run(contender.command_to(target), reports=contender.reports)
-        if not contender.syncs:
-            sync_files(target)
+        if not contender.syncs and os.path.isdir(result):
+            sync_files(result)
         if not contender.reports:
             sample = replace(sample, seconds=time.perf_counter() - begun)
-        os.sync()
-        sample = replace(sample, room=used_bytes(directory) - before)
+        if contender.meter is not None:
+            sample = Sample(sample.seconds, sample.peak, **contender.meter.end())
+        else:
+            os.sync()
+            sample = replace(sample, room=used_bytes(directory) - before)
         if check is not None:
-            check(target)
+            check(result)
     finally:
         shutil.rmtree(target, ignore_errors=True)
         # The next work must neither wait for this nor be charged for it.

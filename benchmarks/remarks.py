@@ -20,6 +20,21 @@ files of its writer for the hub; `f32-to-bf16` casts one file, and `half-of-the-
 32 layers. `cp` and the bare loop copy what is read; `dcp_to_torch_save` writes a `.bin`. Results
 are compared with the source, but for the cast.""",
     ),
+    "remote": (
+        "Checkpoints of other machines",
+        """One safetensors file of $size in a bucket, and the same in a repository of the hub. The
+server is a simulator in another process of this machine: the S3 of moto, and a hub that only lists
+files and sends ranges of them. There is no network between, and moto reads a whole object for each
+range, so the seconds say nothing but which of two took longer. Bytes, requests and room on the disk
+are what they are elsewhere, too.
+
+`inspect` shows names, dtypes and shapes; `split` writes about five shards, to $filesystem or to
+another bucket. The peers are what is done today: `boto3` downloads, or `huggingface_hub` does by
+`snapshot_download`; then the file is listed by `safe_open`, or loaded and saved by
+`save_torch_state_dict`; and `boto3` uploads. Received and sent are the client's bytes, counted by
+the server at its sockets, with the headers of HTTP; the disk at the peak is the most that the
+client's files took.""",
+    ),
     "python": (
         "Models in memory",
         """On $filesystem, a Llama of $size in bfloat16, saved and loaded from Python, each time in
@@ -131,6 +146,12 @@ page cache already.""",
         "Deep check of a `.bin`",
         """Memory: zlib-ng's CRC-32 is quicker than the page cache is read; all of it takes 0.4 s,
 with the start.""",
+    ),
+    "remote/split-s3-to-s3": (
+        "From bucket to bucket",
+        """What cannot be copied by the server, since a part of an upload has 5 MiB at least: the
+  beginning of each file and the ends of ranges are read and sent, some 5 MB a file here. With
+  shards of 5 GB that is 0.1 % of the bytes.""",
     ),
     "xfs/*": (
         "Sharing blocks",

@@ -102,7 +102,8 @@ def table(works: Mapping[str, Measured]) -> str:
             "seconds (min / median / max)",
             "times (min / median / max)",
         ),
-        *("peak memory", "mapped", "read", "written", "disk used", "rounds"),
+        *("peak memory", "mapped", "read", "written", "disk used"),
+        *("received", "sent", "requests", "disk at the peak", "rounds"),
     )
     sizes = {measured.nbytes for measured in works.values()}
     rows = [
@@ -134,6 +135,10 @@ def row(name: str, samples: Sequence[Sample], yardstick: str | None) -> tuple[st
         _middle([sample.read for sample in samples]),
         _middle([sample.written for sample in samples]),
         _middle([sample.room for sample in samples]),
+        _middle([sample.received for sample in samples]),
+        _middle([sample.sent for sample in samples]),
+        _middle([sample.requests for sample in samples], str),
+        _middle([sample.disk for sample in samples]),
         str(len(samples)),
     )
 
@@ -143,10 +148,10 @@ def spread(values: Sequence[float]) -> str:
     return " / ".join(f"{value:.2f}" for value in (min(values), median(values), max(values)))
 
 
-def _middle(values: Sequence[int | None]) -> str:
+def _middle(values: Sequence[int | None], show: Callable[[int], str] = format_size) -> str:
     known = [value for value in values if value is not None]
     # Room that others gave free meanwhile is none that was won.
-    return format_size(max(round(median(known)), 0)) if known else _NO_FIGURE
+    return show(max(round(median(known)), 0)) if known else _NO_FIGURE
 
 
 def charts(results: Results) -> dict[str, str]:

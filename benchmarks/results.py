@@ -42,6 +42,17 @@ class Measured:
     floor: int
     samples: Mapping[str, Sequence[Sample]]
 
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON, of each sample what was measured."""
+        samples = {
+            by: [
+                {name: value for name, value in asdict(each).items() if value is not None}
+                for each in taken
+            ]
+            for by, taken in self.samples.items()
+        }
+        return {**asdict(self), "samples": samples}
+
     def to_limit(self, limit: str) -> Ratio:
         """Return the least time of shardctl by that of the contender `limit`; both were timed."""
         ours = [sample.seconds for sample in self.samples["shardctl"]]
@@ -68,7 +79,7 @@ class Results:
         # A line for each work: short enough to be compared, and whole where only one was measured
         # again.
         works = ",\n".join(
-            f"{json.dumps(name)}: {json.dumps(asdict(self.works[name]))}"
+            f"{json.dumps(name)}: {json.dumps(self.works[name].document())}"
             for name in sorted(self.works)
         )
         with open(f"{path}.new", "w", encoding="utf-8") as file:
@@ -129,7 +140,8 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_bytes": memory,
         "system": platform.system(),
-        "kernel": platform.release(),
+        # Without what a distributor adds, which changes with each image of one machine.
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
     }
 

@@ -13,6 +13,7 @@ figures of the others, and a run that is stopped keeps what it has finished.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -73,6 +74,10 @@ class Bench:
     def _stage(self, stage: Stage, chosen: Sequence[str]) -> None:
         if stage.name == "xfs" and not self.xfs:
             say("xfs was not measured: --no-xfs")
+            return
+        absent = [package for package in stage.needs if importlib.util.find_spec(package) is None]
+        if absent:
+            say(f"{stage.name} was not measured: not installed: {', '.join(absent)}")
             return
         needed = round(stage.copies * self.size) + stage.extra
         with disks.work_directory(self.parent) as directory:

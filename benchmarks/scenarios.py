@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from benchmarks import reshaping
+from benchmarks import remote, reshaping
 from benchmarks.contenders import Contender, bare_typer, copy, model_way, quiet, shardctl
 from benchmarks.measure import Scene, run
 from benchmarks.rewriting import COLD, READINGS, REWRITINGS, SIZE_PARTS, cold, disk, sizes, xfs
@@ -180,6 +180,15 @@ STAGES = (
     # written.
     Stage(
         "reshape", tuple(f"reshape/{name}" for name in reshaping.PEERS), reshaping.scenes, copies=6
+    ),
+    # What is served, what the server keeps of it, and of what is written; and what a client keeps.
+    Stage(
+        "remote",
+        tuple(f"remote/{name}" for name in remote.WORKS),
+        remote.scenes,
+        extra=8 * remote.MOST_BYTES,
+        rounds_of=lambda rounds: min(rounds, 2),
+        needs=remote.NEEDED,
     ),
     # A model in two formats, and what is written.
     Stage("python", tuple(f"python/{name}" for name in PYTHON), _python, copies=3),

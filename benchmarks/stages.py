@@ -23,7 +23,8 @@ class Stage:
     """Works that are measured in one directory.
 
     It must have room for `copies` of the size and `extra` bytes. `scenes` makes one scene after
-    another; `rounds_of` says how many rounds it takes where N are asked for.
+    another; `rounds_of` says how many rounds it takes where N are asked for. Without one of the
+    packages that it `needs` it is left out.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Stage:
     copies: float = 0
     extra: int = 64 * 1024 * 1024
     rounds_of: Callable[[int], int] = lambda rounds: rounds
+    needs: tuple[str, ...] = ()

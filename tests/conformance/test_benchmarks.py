@@ -20,6 +20,7 @@ from shardctl.commands.preparing.defaults import measure_of
 from shardctl.planning.plan import make_plan
 from shardctl.planning.request import Limits
 from tests.support.program import ROOT
+from tests.support.s3_server import needs_cloud
 
 KEPT = ROOT / "benchmarks" / "results.json"
 
@@ -138,6 +139,47 @@ def test_what_several_processes_saved_is_timed(tmp_path: Path) -> None:
     if sys.platform == "linux" and kept.works["cold/split-safetensors"].filesystem == "ext4":
         assert cold.fetched is not None
         assert cold.fetched > 4_000_000
+
+
+@pytest.mark.slow
+@needs_cloud
+def test_a_server_counts_what_it_is_asked_for(tmp_path: Path) -> None:
+    """Remote works have the bytes, requests and disk of each client: whoever downloads everything
+    receives the whole, and shardctl keeps nothing beside its result.
+    """
+    options = ("--size", "30MB", "--runs", "1", "--peer-runs", "1", "--only", "remote/*")
+    subprocess.run(bench(tmp_path, *options), capture_output=True, check=True, cwd=ROOT)
+    kept = results.load(str(tmp_path / "kept.json"))
+    assert sorted(kept.works) == sorted(matching(WORKS, "remote/*"))
+    for name, work in kept.works.items():
+        (ours,), (theirs,) = work.samples.values()
+        most = {"inspect": 0.02, "split-s3-to-s3": 0.99}
+        part = next((most[each] for each in most if each in name), 1.02)
+        for sample, least, limit in ((ours, 0, part), (theirs, work.nbytes, 1.02)):
+            assert sample.received is not None
+            assert least <= sample.received <= limit * work.nbytes
+            assert sample.requests is not None
+            assert sample.requests > 0
+        assert (ours.disk, theirs.disk) != (None, None)
+        # Blocks of the disk are larger than the last bytes of a file.
+        result = 1.05 * work.nbytes if name.endswith("to-disk") else 0
+        assert (ours.disk or 0) <= result
+        assert (theirs.disk or 0) >= work.nbytes
+    page = (tmp_path / "docs" / report.PAGE).read_text(encoding="utf-8")
+    assert "disk at the peak" in page
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_stage_without_its_packages_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Where the S3 server is not installed the remote works are skipped with the reason, and
+    nothing fails.
+    """
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    places = ("--results", str(tmp_path / "kept.json"), "--docs", str(tmp_path))
+    assert run.main(["--only", "remote/*", "--peer-runs", "0", *places]) == 0
+    assert "remote was not measured: not installed: moto, boto3, obstore" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
