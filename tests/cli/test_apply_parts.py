@@ -109,8 +109,9 @@ def test_more_parts_than_shards(
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", "1/2/3", "", "²/3"])
 def test_what_is_not_a_part(call: Call, plan: Path, part: str) -> None:
-    """Anything but I/N with I from 1 to N is a usage error."""
-    assert "I/N" in call("apply", plan, f"--part={part}", code=2)[1]
+    """Anything but I/N with I from 1 to N is a usage error, which says how parts are counted."""
+    _, err = call("apply", plan, f"--part={part}", code=2)
+    assert f"--part: '{part}' is not I/N: parts are counted from 1 to N" in err
 
 
 def test_a_part_is_no_commit(call: Call, plan: Path) -> None:

@@ -1,6 +1,7 @@
 """Errors for command lines that cannot be parsed, in our own words, each with what to type instead.
 
-The parser's texts are never shown: the class of its error says what went wrong.
+The parser's texts are never shown: the class of its error says what went wrong. What a function of
+ours says about a value is shown.
 """
 
 from __future__ import annotations
@@ -140,6 +141,8 @@ def _bad_value(context: typer.Context, parameter: Parameter, said: str) -> Usage
     message = f"{place} takes {_expected(parameter, choices)}"
     if match is not None:
         message += f", not '{value}'"
+    elif hasattr(parameter.type, "func"):
+        message = f"{place}: {said.rstrip('.')}"
     near = _nearest(value.lower(), choices)
     if correct:
         hint = correct

@@ -8,6 +8,7 @@ import typer
 
 from shardctl.cli.options.panels import SAFETY, WHAT, WHERE
 from shardctl.cli.options.shared import decision, option
+from shardctl.text import escape
 
 #: Digits that the number of parts is shorter than: there are fewer shards.
 _DIGITS = 10
@@ -18,7 +19,9 @@ def part(text: str) -> str:
     number, slash, count = text.partition("/")
     fits = slash and _is_number(number) and _is_number(count)
     if not fits or not 1 <= int(number) <= int(count):
-        raise typer.BadParameter(f"{text!r} is not I/N, with I from 1 to N.")
+        raise typer.BadParameter(
+            f"'{escape(text)}' is not I/N: parts are counted from 1 to N, for example 1/2 and 2/2."
+        )
     return text
 
 
