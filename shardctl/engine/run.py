@@ -6,7 +6,7 @@ next run finishes it (`commit`). See `journal` for what is on disk in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ from shardctl.engine.commit.sums import stage_sums
 from shardctl.engine.journal.journal import Commit, Journal, RunIdentity
 from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.journal.records import RunRecord
-from shardctl.engine.journal.resume import resume
+from shardctl.engine.journal.resume import Resumed, resume
 from shardctl.engine.sources import source_changed
 from shardctl.engine.space import check_space
 from shardctl.engine.task import ShardTask
@@ -173,16 +173,17 @@ class _Run:
     def _stage(self, executor: Executor) -> tuple[Receipt, ...]:
         """Write the files under their staged names; return the receipts of all, in order."""
         tasks, observe = self.job.tasks, self.observe
-        done = {}
+        found = Resumed({})
         if self.job.staged:
-            self._check_staged(self.journal.receipts())
+            self._check_staged(Resumed(self.journal.receipts()))
         if self.options.restart or self.journal.identity() is None:
             self.journal.end()
         else:
-            done = resume(
+            found = resume(
                 tasks, self.source, self.target, self.journal, compare=self.job.compare_kept
             )
-        self._check_staged(done)
+        self._check_staged(found)
+        done = {**found.kept}
         todo = [task for task in tasks if task.filename not in done]
         self._check_space(todo)
         names = [*(task.filename for task in tasks), *self.job.checksums]
@@ -210,15 +211,16 @@ class _Run:
                 raise source_changed(path)
         return tuple(done[task.filename] for task in tasks)
 
-    def _check_staged(self, done: Collection[str]) -> None:
+    def _check_staged(self, found: Resumed) -> None:
         """Raise TargetError where a file is not finished that other processes write."""
         missing = [
             task.filename
             for task in self.job.tasks
-            if task.filename in self.job.staged and task.filename not in done
+            if task.filename in self.job.staged and task.filename not in found.kept
         ]
         if missing:
-            raise not_finished(missing, len(self.job.staged), self.job.directory)
+            count = len(self.job.staged)
+            raise not_finished(missing, count, self.job.directory, outdated=found.outdated)
 
     def _check_space(self, todo: Sequence[ShardTask]) -> None:
         job = self.job

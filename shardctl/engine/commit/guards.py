@@ -136,9 +136,23 @@ def refuse_foreign(
     raise TargetExistsError(message, hint=hint, code="half-done", file=journal.home)
 
 
-def not_finished(missing: Sequence[str], count: int, directory: str) -> TargetError:
-    """Return the error for files of a shared run, of `count` in all, that are not staged yet."""
+def not_finished(
+    missing: Sequence[str], count: int, directory: str, *, outdated: bool
+) -> TargetError:
+    """Return the error for files of a shared run, of `count` in all, that are not staged yet.
+
+    Where they are `outdated`, they were: the source is another one since.
+    """
     shown = ", ".join(map(escape, missing[:_SHOWN])) + (", …" if len(missing) > _SHOWN else "")
+    if outdated:
+        return TargetError(
+            f"the contents of the source changed since parts of it were written to '{directory}': "
+            f"what they wrote is discarded, and 0 of {plural(count, 'shard')} are done",
+            hint="find out what wrote to the source; if it is as you want it, run all parts again, "
+            "with `apply_part`",
+            code="parts-missing",
+            file=directory,
+        )
     return TargetError(
         f"{count - len(missing):,} of {plural(count, 'shard')} are done in '{directory}'; "
         f"missing: {shown}",

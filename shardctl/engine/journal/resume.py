@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from shardctl.engine.journal.journal import Journal
 from shardctl.engine.journal.receipts import Receipt
@@ -13,6 +14,17 @@ from shardctl.stores.base import Store
 from shardctl.streams.progress import no_tick
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What of an interrupted run goes on: the receipts of the files that are kept, by name.
+
+    `outdated`: none is, since the sources were written again after the files were made of them.
+    """
+
+    kept: Mapping[str, Receipt]
+    outdated: bool = False
+
+
 def resume(
     tasks: Sequence[ShardTask],
     source: Store,
@@ -20,8 +32,8 @@ def resume(
     journal: Journal,
     *,
     compare: bool = False,
-) -> dict[str, Receipt]:
-    """Return the receipts of the files that can be kept, by name; discard everything else.
+) -> Resumed:
+    """Return which files can be kept; discard everything else.
 
     With `compare` every byte is compared with the sources, whatever the tasks ask for.
     Raises SourceChangedError, FormatError for damage that a comparison finds in a source, and
@@ -33,12 +45,15 @@ def resume(
         for name, receipt in journal.receipts().items()
         if name in wanted and _is_whole(receipt, wanted[name], source, target, compare=compare)
     }
-    if not all(is_of_sources(receipt, wanted[name], source) for name, receipt in kept.items()):
-        # The sources were written since, though their versions do not show it. A file whose own
-        # sample is the same may differ elsewhere.
+    outdated = not all(
+        is_of_sources(receipt, wanted[name], source) for name, receipt in kept.items()
+    )
+    if outdated:
+        # Though their versions do not show it. A file whose own sample is the same may differ
+        # elsewhere.
         kept = {}
     journal.keep(kept.keys())
-    return kept
+    return Resumed(kept, outdated)
 
 
 def still_holds(receipt: Receipt, task: ShardTask, source: Store, target: Store) -> bool:

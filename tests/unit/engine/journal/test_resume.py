@@ -44,7 +44,7 @@ def kept(store: MemoryStore, tasks: tuple[ShardTask, ...], *, read_back: bool = 
     """The names that the next run keeps."""
     asked = [replace(task, read_back=read_back) for task in tasks]
     with Staging.make(store, "t") as staging:
-        return set(resume(asked, store, store, Journal(staging)))
+        return set(resume(asked, store, store, Journal(staging)).kept)
 
 
 def overwrite(store: MemoryStore, path: str, offset: int, data: bytes) -> None:

@@ -212,7 +212,7 @@ def other_sample(root: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [forget_receipt, forget_file, other_file, torn_receipt, other_runs_receipt, other_sample],
+    [forget_receipt, forget_file, other_file, torn_receipt, other_runs_receipt],
 )
 def test_receipts_and_files_belong_together(root: Path, damage: Callable[[Path], None]) -> None:
     """A file without its receipt, and the reverse, are not committed; the part that is repeated
@@ -255,6 +255,27 @@ def test_a_source_that_changes_is_noticed(root: Path) -> None:
         part(root, "c", work=before)
     said = part(root, *SHARDS)
     assert len(said.written) == len(SHARDS)
+
+
+def written_again(root: Path) -> None:
+    """Other contents of the source."""
+    (root / "s").write_bytes(BYTES[::-1])
+
+
+@pytest.mark.parametrize("change", [written_again, other_sample])
+def test_a_commit_says_that_the_source_changed(root: Path, change: Callable[[Path], None]) -> None:
+    """Shards of other contents than the source has now are not committed, and the error does not
+    only say that they are missing; what it advises ends whole.
+    """
+    part(root, *SHARDS)
+    change(root)
+    with pytest.raises(TargetError, match="contents of the source changed") as caught:
+        commit(root)
+    assert "0 of 4 shards are done" in caught.value.message
+    assert "`apply_part`" in (caught.value.hint or "")
+    assert len(part(root, *SHARDS).written) == len(SHARDS)
+    commit(root)
+    assert (root / "t" / "a").read_bytes() == (root / "s").read_bytes()
 
 
 # other runs
