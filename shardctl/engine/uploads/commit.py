@@ -10,7 +10,8 @@ the order is another than on a disk:
 
 A commit is written down before its first step, and every step can be repeated: from there on it
 only goes forward, and the next run into the same directory finishes it. Each file is replaced or
-removed only in the version that was seen.
+removed only in the version that was seen; one that another program has removed by then leaves a
+free name, under which nothing can be lost.
 """
 
 from __future__ import annotations
@@ -162,8 +163,14 @@ def _exchange(
     written: dict[str, Version] = {}
 
     def appear(name: str) -> tuple[str, Version]:
-        each = sent[name]
-        version = store.complete_upload(each.upload, each.parts, replaced.get(name))
+        each, seen = sent[name], replaced.get(name)
+        try:
+            version = store.complete_upload(each.upload, each.parts, seen)
+        except TargetExistsError:
+            store.forget()
+            if seen is None or store.kind(each.upload.path) is not None:
+                raise
+            version = store.complete_upload(each.upload, each.parts, None)
         if version.size != each.receipt.nbytes:
             raise _cut_short(each.upload.path, each.receipt.nbytes, version.size)
         return name, version

@@ -267,6 +267,39 @@ def test_a_rival_in_between_is_named_and_kept() -> None:
     assert state(place) == []
 
 
+OLD = "t/model-00001-of-00003.safetensors"
+
+
+def test_a_file_to_replace_that_is_gone_is_not_missed() -> None:
+    """Where another program removes a file that a commit replaces, the new one gets the free name:
+    in the run that began it, and in the one that completes it.
+    """
+
+    class Removing(MemoryBucket):
+        """A bucket in which an old shard is removed just before it is replaced."""
+
+        def complete_upload(
+            self, upload: Upload, parts: Sequence[SentPart], replaces: Version | None
+        ) -> Version:
+            """Remove it, where it is not the new one."""
+            there = self.place.objects.get(OLD)
+            if there is not None and there.version == replaces:
+                del self.place.objects[OLD]
+            return super().complete_upload(upload, parts, replaces)
+
+    place = Place()
+    store = Removing(place)
+    run(store, store, *same_names(place))
+    assert (files(place, "t"), state(place)) == (expected(same_names), [])
+
+    place = Place()
+    half = half_replaced(place)
+    waiting = [upload.path for upload, _ in place.uploads.values()]
+    assert [place.objects.pop(path) for path in waiting if path in place.objects]
+    assert recover(half, "t") is not None
+    assert (files(place, "t"), state(place)) == (expected(same_names), [])
+
+
 def test_an_old_file_that_changed_stays() -> None:
     """What was written again since it was seen is not removed as an old file."""
     place = Place()
