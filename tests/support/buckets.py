@@ -129,8 +129,10 @@ def state(place: Place) -> list[str]:
 def loaded(found: Files) -> Files | None:
     """The files that a loader takes; None where it finds nothing to load.
 
-    It takes the single file, else the index, and then what that names.
+    It takes the single file, else the index, and then what that names; or a distributed checkpoint.
     """
+    if ".metadata" in found:
+        return {name: data for name, data in found.items() if name != "config.json"}
     if "model.safetensors" in found:
         return {"model.safetensors": found["model.safetensors"]}
     if INDEX not in found:

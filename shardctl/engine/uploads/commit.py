@@ -26,6 +26,7 @@ from shardctl.engine.journal.records import RunRecord
 from shardctl.engine.uploads.journal import Seen, UploadCommit, UploadJournal
 from shardctl.engine.uploads.send import Sent
 from shardctl.errors import ShardctlError, StorageError, TargetExistsError
+from shardctl.formats.registry import formats
 from shardctl.model import Version
 from shardctl.naming import is_index
 from shardctl.stores.optional import at_once, lock
@@ -56,7 +57,7 @@ def plan_commit(
             if name not in removed:
                 raise _conflict(path)
     mixed = any(name in seen for name in new[:-1] if name.rpartition("/")[2] != CHECKSUMS)
-    first = [name for name in seen if mixed and is_index(name)]
+    first = [name for name in seen if mixed and _lists_a_set(name)]
     return UploadCommit(
         identity=identity,
         directory=journal.directory,
@@ -65,11 +66,16 @@ def plan_commit(
         replaced=tuple(seen[name] for name in new if name in seen and name not in first),
         old=tuple(
             seen[name]
-            for name in sorted(seen, key=lambda name: not is_index(name))
+            for name in sorted(seen, key=lambda name: not _lists_a_set(name))
             if name not in new and name not in first
         ),
         replaced_source=tuple(replaced_source),
     )
+
+
+def _lists_a_set(name: str) -> bool:
+    """Whether loaders find the files of a set by a file of this name: an index, in any format."""
+    return is_index(name) or name.rpartition("/")[2] in {known.listed_by for known in formats()}
 
 
 def carry_out(

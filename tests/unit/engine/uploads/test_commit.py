@@ -87,7 +87,15 @@ def one_by_one(place: Place) -> tuple[str, str, WriteOptions]:
     return "t", "t", replace(BY_250, replace="same")
 
 
-SCENARIOS = [fresh, merged, same_names, other_names, in_place, one_by_one]
+def distributed(place: Place) -> tuple[str, str, WriteOptions]:
+    """A distributed checkpoint that replaces another one, whose files have the same names."""
+    sample(place)
+    fill(place, "o/model.safetensors", weights(OTHER))
+    run(MemoryBucket(place), MemoryBucket(place), "o", "t", replace(BY_250, format="dcp"))
+    return "m", "t", replace(BY_250, format="dcp", replace="same")
+
+
+SCENARIOS = [fresh, merged, same_names, other_names, in_place, one_by_one, distributed]
 Scenario = Callable[[Place], tuple[str, str, WriteOptions]]
 
 
@@ -125,7 +133,7 @@ def test_killed_before_each_request(scenario: Scenario) -> None:
         assert there in (None, before, loaded(whole)), number
         if there is None and before is not None:
             # Only where names are the same there is a moment without a set; it is known as such.
-            assert scenario is same_names
+            assert scenario in (same_names, distributed)
             with pytest.raises(InputError, match="half replaced"):
                 check_not_half_replaced(MemoryBucket(place), "t")
         assert attempt(place, asked, 1_000), number
