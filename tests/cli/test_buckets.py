@@ -147,6 +147,26 @@ def test_a_conversion_has_the_bytes_that_it_has_on_a_disk(
     assert bucket.objects("new/") == local(call, tmp_path / "local", *asked)
 
 
+def test_a_distributed_checkpoint(bucket: Bucket, model: Path, tmp_path: Path, call: Call) -> None:
+    """It has the bytes that it has on a disk, replaces one of the same names, also the one that is
+    read, and is read again.
+    """
+    target = f"{bucket.url}/dcp"
+    for source, size in ((model, "9MB"), (target, "13MB")):
+        asked = ("reshard", source, "--to", "dcp", "--max-shard-size", size, "--replace")
+        # A run in place removes what the second one would read.
+        expected = local(call, tmp_path / f"local-{size}", *asked)
+        out, _ = call(*asked[:2], target, *asked[2:])
+        assert out == f"{target}\n"
+        assert bucket.objects("dcp/") == expected
+        assert ".metadata" in expected
+    call("verify", target, "--against", model, "--deep")
+    call("merge", target, tmp_path / "back.safetensors", "--to", "safetensors")
+    assert (tmp_path / "back.safetensors").read_bytes() == (
+        model / "model.safetensors"
+    ).read_bytes()
+
+
 def test_the_server_copies_from_bucket_to_bucket(
     bucket: Bucket, model: Path, tmp_path: Path, call: Call
 ) -> None:

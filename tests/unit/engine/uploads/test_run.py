@@ -10,6 +10,7 @@ from shardctl.checksums import parse_checksums
 from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
+from shardctl.engine.workers.executors import Threads
 from shardctl.errors import LockedError, SourceChangedError, TargetExistsError, UsageError
 from shardctl.stores.uploads import SentPart, Upload
 from shardctl.testing.bucket import MemoryBucket
@@ -189,6 +190,22 @@ def test_the_second_of_two_writers(place: Place) -> None:
     with store.lock("t/.shardctl/lock"), pytest.raises(LockedError):
         write(store, store, prepared, RunOptions(jobs=1), Counting())
     assert files(place, "t") == {}
+
+
+def test_other_workers_are_refused(place: Place) -> None:
+    """A cluster's workers return receipts, and no uploads: they are refused before anything is
+    written, and never started.
+    """
+    store = MemoryBucket(place)
+    prepared = prepare(store, "m", store, "t", BY_250, finish=True)
+
+    def cluster(jobs: int) -> Threads:
+        raise AssertionError(jobs)
+
+    with pytest.raises(UsageError, match="no cluster") as caught:
+        write(store, store, prepared, RunOptions(jobs=1), Counting(), cluster)
+    assert "`scheduler`" in (caught.value.hint or "")
+    assert (files(place, "t"), state(place)) == ({}, [])
 
 
 def test_what_cannot_be_read_back(place: Place) -> None:
