@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -277,8 +278,36 @@ def test_a_plan_of_a_url_is_applied(server: WebServer, repository: Path, tmp_pat
     run_cli("apply", plan, "--commit")
     assert contents(tmp_path / "target") == contents(tmp_path / "expected")
     local = ("--source", repository / "org" / "model", "--target", tmp_path / "local")
-    run_cli("apply", plan, *local)
+    applied = run_cli("apply", plan, *local)
+    note = "made from a URL, and is applied to files: of 13 files it was compared with the sizes"
+    assert f"{note} and headers alone" in applied.stderr
     assert contents(tmp_path / "local") == contents(tmp_path / "expected")
+
+
+@pytest.mark.usefixtures("server")
+def test_a_copy_with_recorded_digests_is_compared_with_them(
+    repository: Path, tmp_path: Path
+) -> None:
+    """Where the hub's library has noted the SHA-256 of what it downloaded, it is that of the plan,
+    or the copy is refused; a plan of the copy says that the hub's versions are none of it.
+    """
+    plan, copy = tmp_path / "plan.json", tmp_path / "copy"
+    arguments = ("split", "hf://org/model", tmp_path / "target", "--num-shards", "3")
+    plan.write_text(run_cli(*arguments, "--dry-run", "--json").stdout)
+    shutil.copytree(repository / "org" / "model", copy)
+    records = copy / ".cache" / "huggingface" / "download"
+    records.mkdir(parents=True)
+    for number in (1, 2):
+        digest = hashlib.sha256((copy / shard(number)).read_bytes()).hexdigest()
+        (records / f"{shard(number)}.metadata").write_text(f"commit\n{digest}\n0\n")
+    local = ("apply", plan, "--source", copy, "--target", tmp_path / "local")
+    assert "and with the SHA-256 recorded for 2 of them" in run_cli(*local).stderr
+    (records / f"{shard(2)}.metadata").write_text(f"commit\n{'0' * 64}\n0\n")
+    refused = run_cli(*local, "--replace", code=3)
+    assert f"'{shard(2)}' has other contents" in refused.stderr
+    plan.write_text(run_cli("split", copy, tmp_path / "b", "--dry-run", "--json").stdout)
+    applied = run_cli("apply", plan, "--source", "hf://org/model")
+    assert "made from files, and is applied to a URL" in applied.stderr
 
 
 @pytest.mark.parametrize("source", ["hf://org/model", "web"])

@@ -7,13 +7,15 @@ another machine sees it through another mount, or has a copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 
 from shardctl.commands.preparing.prepare import Expect
 from shardctl.commands.preparing.prepared import Prepared
+from shardctl.commands.preparing.tree import Part
 from shardctl.commands.preparing.work import Work, prepare_all
 from shardctl.engine.journal.records import Records
 from shardctl.engine.journal.sample import sample_file
@@ -29,9 +31,12 @@ from shardctl.planning.saved.plan_file import (
 )
 from shardctl.planning.saved.plan_keys import SAMPLE, SERVER_VERSION
 from shardctl.source.locate import Located
+from shardctl.source.recorded.checksum_file import sums_for
+from shardctl.source.recorded.digests import is_sha256, recorded_digests
 from shardctl.stores.base import Store
+from shardctl.stores.capabilities import Remote
 from shardctl.stores.paths import below
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 
 def read_plan_file(store: Store, path: str) -> PlanFile:
@@ -135,7 +140,7 @@ def prepare_planned(
         expected=partial(_expected, plan, source_store),
     )
     _check(plan, work, source_store)
-    return work
+    return replace(work, parts=tuple(_noted(plan, part, source_store) for part in work.parts))
 
 
 def _check(plan: PlanFile, work: Work, source_store: Store) -> None:
@@ -149,6 +154,57 @@ def _check(plan: PlanFile, work: Work, source_store: Store) -> None:
             raise _other_plan(run, prepared)
         _refuse_other(run.companions, planned_companions(source_store, prepared))
     _refuse_other(plan.beside, planned_beside(source_store, work))
+
+
+def _noted(plan: PlanFile, part: Part, store: Store) -> Part:
+    """Return a run with the note on what could not be compared with the plan.
+
+    A plan knows the contents of a file by samples, or by the version that a server gave it: of a
+    file that was read on a server, and of a local copy of it, neither is the other's. Where both a
+    server and a copy have a SHA-256, these are compared. Raises SourceChangedError.
+    """
+    if not part.has_weights:
+        return part
+    run, prepared = plan.runs[part.name], part.prepared
+    remote = isinstance(store, Remote)
+    kind = SERVER_VERSION if remote else SAMPLE
+    others = {
+        each.name: each.content[1]
+        for each in (*run.sources, *run.companions)
+        if each.content[0] != kind
+    }
+    if not others:
+        return part
+    equal = 0 if remote else _equal_digests(others, prepared, store)
+    was, now = ("files", "a URL") if remote else ("a URL", "files")
+    note = (
+        f"the plan was made from {was}, and is applied to {now}: of "
+        f"{plural(len(others), 'file')} it was compared with the sizes and headers"
+        + (f", and with the SHA-256 recorded for {equal:,} of them" if equal else " alone")
+    )
+    return replace(part, prepared=replace(prepared, notes=(note, *prepared.notes)))
+
+
+def _equal_digests(marks: Mapping[str, str], prepared: Prepared, store: Store) -> int:
+    """Return of how many files the SHA-256 recorded here is the mark that a server gave them.
+
+    `marks` are by name. Raises SourceChangedError where one is another.
+    """
+    located = prepared.located
+    names = located.names(store)
+    files = {file.path: names[file.path] for file in prepared.checkpoint.files}
+    files |= {below(store, located.directory, name): name for name in prepared.companions}
+    sums = sums_for(store, located.directory, files.values())
+    found = recorded_digests(store, located.directory, files, sums)
+    equal = 0
+    for path, name in files.items():
+        mark = marks.get(name, "")
+        if is_sha256(mark) and found[path]:
+            other = next((each for each in found[path] if each.sha256 != mark), None)
+            if other is not None:
+                raise _changed(name, f"has other contents: so says {other.where}")
+            equal += 1
+    return equal
 
 
 def _refuse_other(planned: Iterable[PlannedFile], found: Iterable[PlannedFile]) -> None:

@@ -37,6 +37,11 @@ class Digest:
     where: str
 
 
+def is_sha256(text: str) -> bool:
+    """Whether a text has the form of a SHA-256 in lower-case hexadecimal."""
+    return _SHA256.fullmatch(text) is not None
+
+
 def recorded_digests(
     store: Store, directory: str, files: Mapping[str, str], sums: Iterable[Sums]
 ) -> Mapping[str, tuple[Digest, ...]]:
@@ -69,7 +74,7 @@ def _blob_name(store: Store, path: str) -> str | None:
     """Return the name of a blob of the hub's cache, where that is a SHA-256."""
     blob = followed(store, path)
     name = store.split(blob)[1]
-    return name if is_blob(store, blob) and _SHA256.fullmatch(name) else None
+    return name if is_blob(store, blob) and is_sha256(name) else None
 
 
 def _etag(store: Store, path: str) -> str | None:
@@ -92,4 +97,4 @@ def _etag_of(store: Store, record: str) -> str | None:
         text = reader.read(0, min(reader.version.size, _RECORD_BYTES))
     lines = text.decode("utf-8", "replace").split("\n")
     etag = lines[1].strip().strip('"') if len(lines) > 1 else ""
-    return etag if _SHA256.fullmatch(etag) else None
+    return etag if is_sha256(etag) else None
