@@ -12,12 +12,12 @@ from shardctl.engine import run
 from shardctl.engine.commit import commit
 from shardctl.engine.commit.guards import refuse_foreign
 from shardctl.engine.commit.staging import FILES, Staging
-from shardctl.engine.journal.journal import LOCK, Journal, RunIdentity
+from shardctl.engine.journal.journal import LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.journal.records import RunRecord
 from shardctl.engine.run import Done, Job, RunOptions
 from shardctl.engine.uploads import commit as upload_commit
 from shardctl.engine.uploads import run as upload_run
-from shardctl.engine.uploads.journal import UploadJournal
+from shardctl.engine.uploads.journal import UploadCommit, UploadJournal
 from shardctl.engine.workers.executors import Executor
 from shardctl.naming import STAGING
 from shardctl.stores.base import Store
@@ -30,10 +30,11 @@ from shardctl.streams.progress import Observer
 class Recovered:
     """A replacement that was interrupted, and is complete now.
 
-    `replaced_source` are the names that its run had read and replaced; `loads_from` is the one that
-    makes the new set visible.
+    `identity` is that of its run, `replaced_source` are the names that the run had read and
+    replaced; `loads_from` is the one that makes the new set visible.
     """
 
+    identity: RunIdentity
     replaced_source: tuple[str, ...]
     loads_from: str
 
@@ -92,7 +93,10 @@ def recover(
     `engine.commit.commit.recover` and `engine.uploads.commit.recover` do.
     """
     if has_uploads(target):
-        found = upload_commit.recover(target, directory, keep)
-        return None if found is None else Recovered(found.replaced_source, found.loads_from)
-    done = commit.recover(target, directory, keep)
-    return None if done is None else Recovered(done[0].replaced_source, done[0].loads_from)
+        found: UploadCommit | Commit | None = upload_commit.recover(target, directory, keep)
+    else:
+        done = commit.recover(target, directory, keep)
+        found = None if done is None else done[0]
+    if found is None:
+        return None
+    return Recovered(found.identity, found.replaced_source, found.loads_from)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from shardctl.engine.commit import exchange
 from tests.cli.test_apply import files
 from tests.support.pipelines import written_pipeline
 from tests.support.program import Call, environment
@@ -222,6 +223,65 @@ def test_only_a_commit_leaves_no_record(
     call("apply", plan, "--commit")
     _, err = call("apply", plan)
     assert "the target was compared with the source" in err
+
+
+class KilledError(BaseException):
+    """The process is gone."""
+
+
+def killed(call: Call, step: str, *arguments: object) -> None:
+    """Kill a command in its commit, before a step."""
+
+    def kill(*_: object, **__: object) -> None:
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exchange, step, kill)
+        with pytest.raises(KilledError):
+            call(*arguments)
+
+
+def in_place(call: Call, source: Path, plan: Path, count: int) -> Path:
+    """Make a plan that replaces its own source."""
+    arguments = ("split", source, source, "--num-shards", count, "--replace")
+    plan.write_text(call(*arguments, "--dry-run", "--json")[0])
+    return plan
+
+
+@pytest.mark.parametrize("step", ["_give_name", "remove_old"])
+def test_in_place_a_commit_that_was_killed_is_completed(
+    call: Call, source: Path, tmp_path: Path, step: str
+) -> None:
+    """The next command says that the result is complete, though the source of the plan is gone;
+    the one after it finds another source, as after any plan in place.
+    """
+    plan = in_place(call, source, tmp_path / "plan.json", SHARDS)
+    call("apply", plan, "--part", "1/1", "--replace")
+    again = ("apply", plan, "--replace", "--commit")
+    killed(call, step, *again)
+    out, err = call(*again)
+    assert "completed the replacement that an interrupted run had started" in err
+    assert err.endswith("up to date\n")
+    assert out == f"{source / 'model.safetensors.index.json'}\n"
+    call("verify", source)
+    assert not (source / "model.safetensors").exists()
+    assert "is not the one" in call(*again, code=3)[1]
+
+
+def test_in_place_only_the_same_plan_is_completed(call: Call, source: Path, tmp_path: Path) -> None:
+    """A command that completes the replacement of another plan still needs its own source, and so
+    does one whose run in one go knew the source by inodes.
+    """
+    first = in_place(call, source, tmp_path / "first.json", SHARDS)
+    second = in_place(call, source, tmp_path / "second.json", 2)
+    call("apply", first, "--part", "1/1", "--replace")
+    killed(call, "remove_old", "apply", first, "--commit", "--replace")
+    assert "is not the one" in call("apply", second, "--replace", code=3)[1]
+    assert len(list(source.glob("model-*"))) == SHARDS
+    third = in_place(call, source, tmp_path / "third.json", 2)
+    killed(call, "remove_old", "apply", third, "--replace")
+    assert "is not the one" in call("apply", third, "--replace", code=3)[1]
+    call("verify", source)
 
 
 # processes

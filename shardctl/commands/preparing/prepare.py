@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 
 from shardctl.commands.preparing.defaults import complete, measure_of
@@ -25,6 +26,7 @@ from shardctl.engine.journal.interrupted import (
     half_replaced,
     is_half_replaced,
 )
+from shardctl.engine.journal.journal import RunIdentity
 from shardctl.engine.journal.records import NoRecords, Records
 from shardctl.errors import TargetExistsError
 from shardctl.findings import accepting, noting
@@ -37,11 +39,12 @@ from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Store
 
-#: Called with what was read; raises where something else was expected.
-Expect = Callable[[Located, Checkpoint], None]
+#: Called with what was read, and with the run whose interrupted replacement of the target was
+#: completed just before; raises where something else was expected.
+Expect = Callable[[Located, Checkpoint, RunIdentity | None], None]
 
 
-def anything(_: Located, __: Checkpoint) -> None:
+def anything(_: Located, __: Checkpoint, ___: RunIdentity | None) -> None:
     """Expect nothing."""
 
 
@@ -90,7 +93,8 @@ def prepare(
         drop_non_tensors=options.drop_non_tensors,
     )
     located = located.completed(checkpoint)
-    expect(located, checkpoint)
+    earlier = None if completed is None else completed.identity
+    expect(located, checkpoint, earlier)
     notes.extend(f"accepted damage: {what}" for what in accepted)
     notes.extend(misnamed_notes(checkpoint.files))
     route = Route(source_store, located, target_store, place)
@@ -103,7 +107,8 @@ def prepare(
         more_sources=tuple(more_sources),
         apart=frozenset(apart),
     )
-    return _planned(read, target, options, records, compare=compare)
+    prepared = _planned(read, target, options, records, compare=compare)
+    return replace(prepared, completed=earlier)
 
 
 def prepare_held(

@@ -40,7 +40,8 @@ class Prepared:
     `accepted` is what is wrong with files of the source whose tensors are whole. `more_sources`
     were joined with `source`. `compare_kept`: files of an interrupted run are compared with the
     source before they are kept. `recorded` are digests of files of the source that are
-    compared first.
+    compared first. `completed` is the run whose interrupted replacement of the target was
+    completed before.
     """
 
     source: str
@@ -65,6 +66,7 @@ class Prepared:
     more_sources: tuple[str, ...] = ()
     compare_kept: bool = False
     recorded: Recorded = field(default_factory=dict)
+    completed: RunIdentity | None = None
 
     @property
     def up_to_date(self) -> bool:

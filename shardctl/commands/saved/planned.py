@@ -17,6 +17,8 @@ from shardctl.commands.preparing.prepare import Expect
 from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.preparing.tree import Part
 from shardctl.commands.preparing.work import Work, prepare_all
+from shardctl.commands.target.resolve import Route
+from shardctl.engine.journal.journal import RunIdentity
 from shardctl.engine.journal.records import Records
 from shardctl.engine.journal.sample import sample_file
 from shardctl.errors import FormatError, SourceChangedError, UsageError
@@ -99,7 +101,15 @@ def _expected(plan: PlanFile, store: Store, component: str) -> Expect:
     return partial(_expect, run, store)
 
 
-def _expect(run: PlannedRun, store: Store, located: Located, checkpoint: Checkpoint) -> None:
+def _expect(
+    run: PlannedRun,
+    store: Store,
+    located: Located,
+    checkpoint: Checkpoint,
+    completed: RunIdentity | None = None,
+) -> None:
+    if _is_of_plan(completed, run):
+        return  # in place its own source is gone by now: `_check` looks at it
     names = located.names(store)
     headers = [
         PlannedFile(names[file.path], file.version.size, file.header_sha256, ("", ""))
@@ -107,6 +117,24 @@ def _expect(run: PlannedRun, store: Store, located: Located, checkpoint: Checkpo
     ]
     _refuse_other(run.sources, headers)
     _refuse_other(run.sources, planned_sources(store, located, checkpoint))
+
+
+def known_contents(run: PlannedRun) -> dict[str, Version]:
+    """Return what a plan says of the contents of its files, by name, as a shared run knows them."""
+    return {
+        file.name: Version(file.size, f"{file.header_sha256} {' '.join(file.content)}".strip())
+        for file in (*run.sources, *run.companions)
+    }
+
+
+def _is_of_plan(completed: RunIdentity | None, run: PlannedRun) -> bool:
+    """Whether a run was one of the plan's, by parts: only such a one knows contents, as a plan."""
+    return (
+        completed is not None
+        and completed.shared
+        and completed.plan_id == run.plan_id
+        and completed.sources == known_contents(run)
+    )
 
 
 def prepare_planned(
@@ -139,17 +167,22 @@ def prepare_planned(
         more_sources=more,
         expected=partial(_expected, plan, source_store),
     )
-    _check(plan, work, source_store)
+    _check(plan, work, source_store, target_store)
     return replace(work, parts=tuple(_noted(plan, part, source_store) for part in work.parts))
 
 
-def _check(plan: PlanFile, work: Work, source_store: Store) -> None:
+def _check(plan: PlanFile, work: Work, source_store: Store, target_store: Store) -> None:
     """Raise SourceChangedError or UsageError where what was prepared is not what was planned."""
     missing = sorted(plan.runs.keys() - {part.name for part in work.weights})
     if missing:
         raise _changed(missing[0], "is in the plan, and not in the source")
     for part in work.weights:
         run, prepared = plan.runs[part.name], part.prepared
+        if _is_of_plan(prepared.completed, run):
+            route = Route(source_store, prepared.located, target_store, prepared.target)
+            if route.in_place and prepared.up_to_date:
+                continue  # what was read is the plan's own result, which was just completed
+            _expect(run, source_store, prepared.located, prepared.checkpoint)
         if prepared.plan.id != run.plan_id:
             raise _other_plan(run, prepared)
         _refuse_other(run.companions, planned_companions(source_store, prepared))

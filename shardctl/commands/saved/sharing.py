@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.preparing.recorded import refuse_damaged
 from shardctl.commands.preparing.work import Work
+from shardctl.commands.saved.planned import known_contents
 from shardctl.commands.write import build_job, write
 from shardctl.engine.journal.journal import RunIdentity
 from shardctl.engine.journal.receipts import Receipt
@@ -15,7 +16,6 @@ from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.shared.run import PartDone, shared_run, shares, write_part
 from shardctl.engine.workers.executors import Executor, Threads
 from shardctl.errors import UsageError
-from shardctl.model import Version
 from shardctl.planning.saved.plan_file import PlannedRun
 from shardctl.stores.base import Store
 from shardctl.stores.uploads import has_uploads
@@ -63,10 +63,7 @@ def shared_job(target_store: Store, prepared: Prepared, planned: PlannedRun) -> 
     Its sources are known by what the plan says of their contents: inodes and times are those of one
     machine.
     """
-    sources = {
-        file.name: Version(file.size, f"{file.header_sha256} {' '.join(file.content)}".strip())
-        for file in (*planned.sources, *planned.companions)
-    }
+    sources = known_contents(planned)
     identity = RunIdentity(prepared.plan.id, prepared.identity.options, sources, shared=True)
     return replace(
         build_job(target_store, prepared),

@@ -149,9 +149,10 @@ def complete(
         sha256={receipt.filename: receipt.sha256 for receipt in commit.receipts if receipt.sha256},
     )
     damaged = any(receipt.damaged for receipt in commit.receipts)
-    if keep is not None and not damaged and not identity.shared:
+    if keep is not None and not damaged:
         # Without a record the next run checks the sources again. A shared run knows the sources by
-        # samples, which prove nothing later.
+        # samples, which prove nothing later, but of a set that was replaced in place what was
+        # written proves all.
         keep(record)
     journal.end()
     return record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shardctl.engine.entry import Recovered, recover, staged_in
+from shardctl.engine.uploads.journal import UploadJournal
 from shardctl.testing.bucket import MemoryBucket
 from shardctl.testing.memory import MemoryStore
 from shardctl.testing.place import Place
@@ -44,6 +45,8 @@ def test_a_replacement_in_a_bucket_is_completed() -> None:
         with pytest.raises(CutError):
             run(store, store, "m", "t", BY_250)
         unlock(place)
-    assert recover(MemoryBucket(place), "t") == Recovered((), INDEX)
+    commit = UploadJournal(MemoryBucket(place), "t").commit()
+    assert commit is not None
+    assert recover(MemoryBucket(place), "t") == Recovered(commit.identity, (), INDEX)
     assert INDEX in files(place, "t")
     assert state(place) == []
