@@ -52,7 +52,7 @@ class Counted(MemoryBucket):
         return super().begin_upload(path)
 
 
-def interrupted(place: Place, left: int = 12) -> list[str]:
+def interrupted(place: Place, left: int = 20) -> list[str]:
     """Interrupt a split after so many requests; the files that are uploaded whole."""
     store = Fragile(place)
     store.left = left
