@@ -7,20 +7,12 @@ torch's pickles call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Sequence as Table
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from shardctl.formats.hazards import DO_NOT_LOAD
-from shardctl.formats.limits import (
-    MAX_MARKS,
-    MAX_MEMO,
-    MAX_NAME,
-    MAX_OPCODES,
-    MAX_STACK,
-)
+from shardctl.formats.limits import MAX_NAME
 from shardctl.formats.pickle.containers import Containers
-from shardctl.formats.pickle.keys import KeyRefusedError
 from shardctl.formats.pickle.objects import constructed, kind_of
 from shardctl.formats.pickle.values import (
     Global,
@@ -30,10 +22,6 @@ from shardctl.formats.pickle.values import (
     StorageRef,
 )
 from shardctl.text import escape
-
-STOP = ord(".")
-#: Opcodes between two looks at how large everything has become: none makes more than a few values.
-_UNWATCHED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +52,7 @@ class Form(NamedTuple):
     reach: int
 
 
-class _FrameBeginsError(Exception):
+class FrameBeginsError(Exception):
     """A frame begins: the opcodes up to its end are watched for that end."""
 
 
@@ -110,62 +98,6 @@ class Machine(Containers):
         self.forms: dict[tuple[tuple[int, ...], tuple[int, ...]], Form] = {}
         self._frame_end = 0
 
-    def run(self, table: Table[Step]) -> Unpickled:
-        """Carry out the opcodes up to STOP.
-
-        `table` has a step for each byte. Raises PickleFaultError.
-        """
-        for _ in range(0, MAX_OPCODES, _UNWATCHED):
-            if self._reaches_stop(table):
-                break
-            if (
-                len(self._stack) > MAX_STACK
-                or len(self._marks) > MAX_MARKS
-                or self.remembered > MAX_MEMO
-                or self._weight > self._limit
-            ):
-                raise self.fault(
-                    "the pickle nests deeper, or makes more values, than any checkpoint of its size"
-                )
-        else:
-            raise self.fault("the pickle has more opcodes than any checkpoint's")
-        if len(self._stack) != 1 or self._marks:
-            raise self.fault(f"STOP with {len(self._stack)} values on the stack instead of one")
-        return Unpickled(
-            self._stack[0],
-            self._at,
-            tuple(self._globals),
-            self._storages,
-            tuple(self._refused),
-            tuple(self._allocations.items()),
-        )
-
-    def _reaches_stop(self, table: Table[Step]) -> bool:
-        """Carry out some opcodes; whether STOP was among them, and the last."""
-        data = self._data
-        end = self._frame_end or len(data)
-        try:
-            for _ in range(_UNWATCHED):
-                at = self._at
-                if at >= end:
-                    end = self._frame_over(at)
-                self._at = at + 1
-                code = data[at]
-                if code == STOP:
-                    if self._frame_end not in (0, at + 1):
-                        raise self._frame_fault("a frame does not end where the pickle ends")
-                    return True
-                table[code](self)
-        except _FrameBeginsError:
-            pass
-        except IndexError:
-            raise self.fault("a value is taken from an empty stack") from None
-        except KeyRefusedError as error:
-            raise self.fault(str(error)) from None
-        except (UnicodeError, ValueError) as error:
-            raise self.fault(f"an argument is malformed ({error})") from None
-        return False
-
     def begin_frame(self, length: int) -> None:
         """FRAME: the opcodes of so many bytes.
 
@@ -173,23 +105,23 @@ class Machine(Containers):
         """
         end = self._at + length
         if self._frame_end:
-            raise self._frame_fault("a frame lies within another frame")
+            raise self.frame_fault("a frame lies within another frame")
         if end > len(self._data):
             raise PickleCutShortError("a frame reaches past the pickle's end", self.offset)
         self._frame_end = end
-        raise _FrameBeginsError
+        raise FrameBeginsError
 
-    def _frame_over(self, at: int) -> int:
+    def frame_over(self, at: int) -> int:
         """At the end of a frame or of the bytes: the next end to watch for."""
         size = len(self._data)
         if self._frame_end and at > self._frame_end:
-            raise self._frame_fault("an argument crosses the end of a frame")
+            raise self.frame_fault("an argument crosses the end of a frame")
         if at >= size:
             raise PickleCutShortError("the pickle ends without STOP", at)
         self._frame_end = 0
         return size
 
-    def _frame_fault(self, message: str) -> PickleFaultError:
+    def frame_fault(self, message: str) -> PickleFaultError:
         """Unpicklers read such a pickle differently, so it may run what is not seen here."""
         return PickleFaultError(message, self.offset, DO_NOT_LOAD)
 
@@ -245,7 +177,7 @@ class Machine(Containers):
 
     def reduce(self) -> None:
         stack = self._stack
-        if len(stack) < 2 + (self._marks[-1] if self._marks else 0):
+        if len(stack) < 2 + self._marks[-1]:
             raise IndexError
         arguments, function = stack.pop(), stack.pop()
         if not isinstance(arguments, tuple):

@@ -9,8 +9,8 @@ A name to import becomes a `Global`; what would be built from any but the few kn
 from __future__ import annotations
 
 from shardctl.formats.limits import BYTES_PER_WEIGHT, weight_limit
-from shardctl.formats.pickle.machine import Machine, Unpickled
-from shardctl.formats.pickle.opcodes import TABLE
+from shardctl.formats.pickle.interpreter import Interpreter
+from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.torch.calls.calls import dialect
 from shardctl.formats.torch.calls.storage_ids import storage_of_legacy, storage_of_zip
 
@@ -30,4 +30,4 @@ def unpickle(
     what is not a valid pickle, or beyond the caps.
     """
     limit = weight_limit(len(data), bytes_per_weight)
-    return Machine(data, start, LEGACY if legacy else ZIP, limit).run(TABLE)
+    return Interpreter(data, start, LEGACY if legacy else ZIP, limit).run()
