@@ -33,7 +33,8 @@ from shardctl.formats.torch.zip.structure import (
 from shardctl.stores.base import Reader
 from shardctl.text import escape
 
-_CENTRAL_FORM = struct.Struct("<4xHHHHHHIIIHHHHHII")
+#: Signature, flags, method, CRC-32, both sizes, the lengths of what follows, disk, and offset.
+_CENTRAL_FORM = struct.Struct("<4s4xHH4xIIIHHHH6xI")
 _MAX_COMMENT = 0xFFFF
 _ENCRYPTED = 0x1
 _STORED, _DEFLATED = 0, 8
@@ -137,52 +138,35 @@ def _truncated(size: int) -> ZipFaultError:
 
 def entries_of(raw: bytes, begin: int, count: int) -> Iterator[Entry]:
     """The entries of a directory of bytes `raw` that begins at an offset; raises ZipFaultError."""
-    at = 0
+    at, size = 0, len(raw)
     for _ in range(count):
-        if raw[at : at + 4] != CENTRAL or at + CENTRAL_BYTES > len(raw):
+        name_at = at + CENTRAL_BYTES
+        if name_at > size or not raw.startswith(CENTRAL, at):
             raise ZipFaultError(
                 "zip-invalid", "the directory has fewer entries than it says", begin + at
             )
-        fields = _CENTRAL_FORM.unpack_from(raw, at)
         (
-            _,
-            _,
-            flags,
-            method,
-            _,
-            _,
-            crc32,
-            packed,
-            nbytes,
-            name_length,
-            extra_length,
-            comment,
-            disk,
-            _,
-            _,
-            offset,
-        ) = fields
-        name_at = at + CENTRAL_BYTES
+            _, flags, method, crc32, packed, nbytes,
+            name_length, extra_length, comment, disk, offset,
+        ) = _CENTRAL_FORM.unpack_from(raw, at)  # fmt: skip
         extra_at = name_at + name_length
         end = extra_at + extra_length
-        if end > len(raw) or comment or disk:
+        if end > size or comment or disk:
             raise ZipFaultError(
                 "zip-invalid", "a directory entry is damaged, or has a comment", begin + at
             )
-        name = raw[name_at:extra_at]
-        wide = zip64_values(raw[extra_at:end], begin + at)
+        name, where = raw[name_at:extra_at], begin + at
+        wide = zip64_values(raw[extra_at:end], where) if extra_length else []
         if IN_ZIP64 in (nbytes, packed, offset):
             nbytes, packed, offset = (
-                next_value(wide, begin + at) if value == IN_ZIP64 else value
+                next_value(wide, where) if value == IN_ZIP64 else value
                 for value in (nbytes, packed, offset)
             )
-        entry = Entry(
-            name, _decoded(name, begin + at), flags, method, crc32, nbytes, offset, begin + at
-        )
+        entry = Entry(name, _decoded(name, where), flags, method, crc32, nbytes, offset, where)
         _check_entry(entry, packed, begin)
         yield entry
         at = end
-    if at != len(raw):
+    if at != size:
         raise ZipFaultError("zip-invalid", "the directory has more bytes than entries", begin + at)
 
 

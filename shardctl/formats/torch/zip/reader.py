@@ -99,15 +99,17 @@ class _Reading:
         data = self._pickle(pickle, records)
         digest = hashlib.sha256(data)
         digest.update(raw)
+        del raw  # some hundred bytes for each tensor, as is what goes later
         small = self._small_records(records)
         result = self._unpickled(data, pickle, small)
+        del data
         if result is None:
             return None
         storages, lost, every = self._storages(result.storages, records)
         self._warn_of_absent_crcs(storages)
         report_all(computed_offsets(reader, records, small, result.storages), self._report)
         report_all(location_findings(result.storages.values(), reader.path), self._report)
-        del directory, raw, records, data  # some hundred bytes for each tensor
+        del directory, records
         tree = self._tree(result, storages, lost, pickle)
         if tree is None:
             return None

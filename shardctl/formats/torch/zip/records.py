@@ -8,41 +8,23 @@ APPNOTE 6.3.10; the files of torch.
 
 from __future__ import annotations
 
-import itertools
-import struct
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from shardctl.formats.hazards import DO_NOT_LOAD
-from shardctl.formats.torch.zip.central import (
-    Entry,
-    Names,
-    entries_of,
-    find_directory,
-    shown,
-)
+from shardctl.formats.torch.zip.central import Names, entries_of, find_directory
+from shardctl.formats.torch.zip.local import Local, Nearby
 from shardctl.formats.torch.zip.structure import (
     AMBIGUOUS,
-    DESCRIPTOR,
-    HAS_DESCRIPTOR,
-    IN_ZIP64,
-    LOCAL,
-    LOCAL_BYTES,
     TORCHSCRIPT,
     TORCHSCRIPT_HINT,
     ZipFaultError,
-    next_value,
-    zip64_values,
 )
 from shardctl.model import Extent
 from shardctl.stores.base import Reader
-from shardctl.stores.capabilities import Announces
 from shardctl.text import escape
-
-_LOCAL_FORM = struct.Struct("<4xHHHHHIIIHH")
-_DESCRIPTOR_FORMS = (struct.Struct("<4sIII"), struct.Struct("<4sIQQ"))
 
 
 class ZipRecord(NamedTuple):
@@ -122,94 +104,48 @@ def read_directory(reader: Reader) -> tuple[Directory, bytes]:
     raw = reader.read(begin, nbytes)
     if b"/constants.pkl" in raw and b"/code/" in raw:
         raise ZipFaultError("zip-invalid", TORCHSCRIPT, 0, TORCHSCRIPT_HINT)
-    if isinstance(reader, Announces):
-        reader.will_read([entry.at for entry in entries_of(raw, begin, count)])
     names = Names()
     directory = Directory(reader.path)
-    headers, ends = array("Q"), array("Q")
+    headers, flags = array("Q"), array("H")
     for entry in entries_of(raw, begin, count):
         names.add(entry)
-        data = _data_offset(reader, entry, begin)
-        end = data + entry.nbytes
-        directory.add(entry.text, data, entry.nbytes, entry.crc32)
+        directory.add(entry.text, entry.at, entry.nbytes, entry.crc32)
         headers.append(entry.at)
-        ends.append(end + _descriptor_bytes(reader, entry, end))
-    _refuse_gaps(directory, headers, ends, begin)
+        flags.append(entry.flags)
+    _locate(reader, directory, headers, flags, begin)
     return directory, raw
 
 
-def _refuse_gaps(directory: Directory, headers: array[int], ends: array[int], begin: int) -> None:
-    """Raise ZipFaultError unless the records follow one another from byte 0 to the directory."""
+def _locate(
+    reader: Reader, directory: Directory, headers: array[int], flags: array[int], limit: int
+) -> None:
+    """Set the offset of each record's data, whose header it is so far.
+
+    Raises ZipFaultError unless the records are what the directory says, and follow one another from
+    byte 0 to the directory, which is at `limit`.
+    """
+    names, lengths, crcs = list(directory.places), directory.lengths, directory.crcs
+    order = sorted(range(len(headers)), key=headers.__getitem__)
+    near = Nearby(reader, array("Q", map(headers.__getitem__, order)))
     at = 0
-    for place in sorted(range(len(headers)), key=headers.__getitem__):
+    for number, place in enumerate(order):
         header = headers[place]
+        near.approach(number)
+        record = Local(names[place], header, flags[place], lengths[place], crcs[place])
+        data, end = record.extent(near, limit)
         if header != at:
             what = "unknown bytes before" if header > at else "another record overlaps"
-            name = escape(next(itertools.islice(directory.places, place, None)))
-            raise ZipFaultError(
-                "zip-ambiguous", f"{what} the record '{name}'", min(at, header), AMBIGUOUS
-            )
-        at = ends[place]
-    if at != begin:
+            message = f"{what} the record '{escape(record.name)}'"
+            raise ZipFaultError("zip-ambiguous", message, min(at, header), AMBIGUOUS)
+        directory.offsets[place] = data
+        at = end
+    if at != limit:
         raise ZipFaultError(
             "zip-ambiguous",
             "unknown bytes between the last record and the directory",
             at,
             AMBIGUOUS,
         )
-
-
-def _data_offset(reader: Reader, entry: Entry, limit: int) -> int:
-    """Where a record's data begins; its local header is compared with the directory."""
-    head = reader.read(entry.at, min(LOCAL_BYTES + len(entry.name), limit - entry.at))
-    if len(head) < LOCAL_BYTES or not head.startswith(LOCAL):
-        raise ZipFaultError(
-            "zip-invalid", f"the record '{shown(entry)}' has no local header", entry.at
-        )
-    _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length = (
-        _LOCAL_FORM.unpack_from(head)
-    )
-    if name_length != len(entry.name) or head[LOCAL_BYTES:] != entry.name:
-        raise ZipFaultError(
-            "zip-ambiguous", f"the record '{shown(entry)}' has another name", entry.at, AMBIGUOUS
-        )
-    extra_at = entry.at + LOCAL_BYTES + name_length
-    data: int = extra_at + extra_length
-    if flags != entry.flags or method != entry.method:
-        message = f"the record '{shown(entry)}' has other flags than in the directory"
-        raise ZipFaultError("zip-ambiguous", message, entry.at, AMBIGUOUS)
-    if data + entry.nbytes > limit:
-        raise ZipFaultError(
-            "zip-invalid", f"the record '{shown(entry)}' does not fit into the file", entry.at
-        )
-    wide = zip64_values(reader.read(extra_at, extra_length), extra_at)
-    if flags & HAS_DESCRIPTOR:
-        # Torch leaves all three 0 and puts a large record's size into the zip64 field only.
-        sizes = (0, entry.nbytes, IN_ZIP64)
-        agrees = crc32 in (0, entry.crc32) and packed in sizes and nbytes in sizes
-    else:
-        actual = [
-            next_value(wide, extra_at) if value == IN_ZIP64 else value for value in (nbytes, packed)
-        ]
-        agrees = crc32 == entry.crc32 and actual == [entry.nbytes, entry.nbytes]
-    if not agrees:
-        message = f"the record '{shown(entry)}' has another size or checksum than in the directory"
-        raise ZipFaultError("zip-ambiguous", message, entry.at, AMBIGUOUS)
-    return data
-
-
-def _descriptor_bytes(reader: Reader, entry: Entry, at: int) -> int:
-    """Bytes of the data descriptor after a record, which is compared with the directory, or 0."""
-    if not entry.flags & HAS_DESCRIPTOR:
-        return 0
-    data = reader.read(at, min(_DESCRIPTOR_FORMS[-1].size, entry.where - at))
-    for form in _DESCRIPTOR_FORMS:
-        if form.size <= len(data):
-            found = form.unpack_from(data)
-            if found == (DESCRIPTOR, entry.crc32, entry.nbytes, entry.nbytes):
-                return form.size
-    message = f"the descriptor after the record '{shown(entry)}' contradicts the directory"
-    raise ZipFaultError("zip-ambiguous", message, at, AMBIGUOUS)
 
 
 def top_directory(directory: Directory) -> str:

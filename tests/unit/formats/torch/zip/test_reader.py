@@ -265,6 +265,22 @@ def test_no_tensor_bytes_are_read() -> None:
     )
 
 
+def test_headers_of_small_tensors_are_read_together() -> None:
+    """What is around many small tensors takes a few reads, and the bytes of larger ones none."""
+    sizes = [3] * 500 + [2_000] * 3 + [1_000] * 500
+    data = _save({f"w{number}": torch.zeros(size) for number, size in enumerate(sizes)})
+    reader = BytesReader(_PATH, data)
+    file = TorchZipReader().read(reader, strict)
+    assert file is not None
+    assert len(reader.ranges) < 50
+    for number in (500, 501, 502):
+        extent = _tensor(file.tree, f"w{number}").storage.extent
+        assert all(
+            offset + length <= extent.offset or offset >= extent.end
+            for offset, length in reader.ranges
+        )
+
+
 def test_absent_checksums_warn() -> None:
     """A zip whose checksums are all 0 is read, with a warning and records without checksums."""
     data = bytearray(_save({"a": torch.arange(3.0)}))
