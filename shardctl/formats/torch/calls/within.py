@@ -17,22 +17,20 @@ def tensor_within(
 
     `full` is its name with those of the dictionaries around it, `path` that of the file.
     """
-    bits = view.dtype.bits
+    bits, begin = view.dtype.bits, view.storage.offset
     # A legacy view of a storage begins inside it; the tensor is one of the whole then.
-    if 8 * view.storage.offset % bits:
-        message = (
-            f"the tensor begins within an element: at byte {view.storage.offset:,} of its storage"
-        )
+    if begin and 8 * begin % bits:
+        message = f"the tensor begins within an element: at byte {begin:,} of its storage"
         report(_fault(message, path, full, storage))
         return None
     end = (view.offset + reach(view.shape, view.strides)) * bits // 8
-    if view.storage.offset + end > storage.extent.length or end > view.storage.nbytes:
+    if begin + end > storage.extent.length or end > view.storage.nbytes:
         message = (
             f"the tensor reaches to byte {end:,} of a storage of {view.storage.nbytes:,} bytes"
         )
         report(_fault(message, path, full, storage))
         return None
-    offset = view.offset + 8 * view.storage.offset // bits
+    offset = view.offset + 8 * begin // bits
     return Tensor(name, view.dtype, view.shape, storage, offset, view.strides)
 
 

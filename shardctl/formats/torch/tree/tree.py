@@ -152,7 +152,7 @@ class _Builder:
         self._seen.add(id(value))
         tree: Tree = {}
         for key, item in _items(value):
-            text = name_of(key, value)
+            text = key if type(key) is str else name_of(key, value)
             self._count(len(name) + len(text), again=again)
             if text in tree:
                 text = apart(tree, text, key)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from shardctl.findings import Finding
 from shardctl.formats.pickle.values import StorageRef
-from shardctl.formats.torch.zip.records import Records, ZipRecord
+from shardctl.formats.torch.zip.records import Records
 from shardctl.formats.torch.zip.structure import (
     AMBIGUOUS,
     DAMAGED,
@@ -96,30 +96,31 @@ def computed_offsets(
     if version is None or version.data < b"1":
         return
     step = _DEFAULT_ALIGNMENT if alignment is None else int(alignment.data)
-    named = ((key, records.get(f"data/{key}")) for key in storages)
-    if step < 1 or not _is_computed(named, step, f"{records.top}/data/"):
+    if step < 1 or not _is_computed(records, storages, step):
         message = "the storages are not where '.format_version' says: torch may read other bytes"
         hint = "write the file again with `write`, in the layout that torch computes"
         yield Finding("zip-ambiguous", "warning", message, hint, reader.path, offset=version.offset)
 
 
-def _is_computed(named: Iterable[tuple[str, ZipRecord | None]], step: int, directory: str) -> bool:
+def _is_computed(records: Records, keys: Iterable[str], step: int) -> bool:
     """Whether storages follow one another as `_get_offset` in `_load` counts: all in bytes."""
+    offsets, lengths = records.directory.offsets, records.directory.lengths
+    fixed = LOCAL_BYTES + len(f"{records.top}/data/".encode()) + _PADDING_BYTES
     cursor: int | None = None
-    for key, record in named:
-        if record is None:
+    for key in keys:
+        place = records.place(f"data/{key}")
+        if place is None:
             continue  # reported as missing
-        nbytes = record.extent.length
-        name_bytes = len(directory.encode()) + len(key.encode())
+        nbytes = lengths[place]
         if cursor is None:
             if key != "0":
                 return False
-            begin = header = record.extent.offset
+            begin = header = offsets[place]
         else:
             header = cursor
-            fixed = LOCAL_BYTES + name_bytes + _PADDING_BYTES + _zip64_bytes(nbytes, cursor)
-            begin = cursor + fixed + (-(cursor + fixed)) % step
-        if begin != record.extent.offset:
+            begin = cursor + fixed + len(key.encode()) + _zip64_bytes(nbytes, cursor)
+            begin += -begin % step
+        if begin != offsets[place]:
             return False
         cursor = begin + nbytes
         if nbytes:

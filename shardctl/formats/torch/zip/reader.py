@@ -232,15 +232,16 @@ class _Reading:
                 lost[key] = self._error("zip-invalid", message, 0, hint)
                 continue
             storage = named[place] = self._storage(directory, place, key, filled_later=True)
-            if storage.extent.length != ref.nbytes:
-                message = (
-                    f"the storage '{escape(key)}' should have {ref.nbytes:,} bytes, and its record "
-                    f"has {storage.extent.length:,}"
-                )
-                at = storage.extent.offset
-                lost[key] = self._error("tensor-size-mismatch", message, at, DAMAGED)
-            else:
+            length = storage.extent.length
+            if length == ref.nbytes:
                 found[key] = storage
+                continue
+            message = (
+                f"the storage '{escape(key)}' should have {ref.nbytes:,} bytes, and its record "
+                f"has {length:,}"
+            )
+            at = storage.extent.offset
+            lost[key] = self._error("tensor-size-mismatch", message, at, DAMAGED)
         every = (
             storage or self._unnamed(directory, place, name)
             for place, (name, storage) in enumerate(zip(records, named, strict=True))

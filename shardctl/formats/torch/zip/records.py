@@ -155,7 +155,7 @@ def top_directory(directory: Directory) -> str:
             "zip-invalid", "the zip is empty", 0, "name a file that torch.save wrote"
         )
     for name, place in directory.places.items():
-        if "\\" in name or name.startswith("/") or ".." in name.split("/"):
+        if "\\" in name or name.startswith("/") or (".." in name and ".." in name.split("/")):
             message = f"the record '{escape(name)}' leads out of the file's directory"
             at = directory.offsets[place]
             raise ZipFaultError("zip-ambiguous", message, at, DO_NOT_LOAD)
