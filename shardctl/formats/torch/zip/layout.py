@@ -58,9 +58,10 @@ class Record:
     @property
     def nbytes(self) -> int:
         """Bytes of the record's data."""
-        if isinstance(self.data, bytes):
-            return len(self.data)
-        return sum(piece.nbytes for piece in self.data)
+        data = self.data
+        if isinstance(data, bytes):
+            return len(data)
+        return data[0].nbytes if len(data) == 1 else sum(piece.nbytes for piece in data)
 
     @property
     def extent(self) -> Extent | None:
@@ -75,12 +76,12 @@ def measure(records: Iterable[Record], block: int | None = None, begin: int = 0)
     """Exact bytes of the zip that `lay_out` or `append` would give."""
     at = central = 0
     for record in records:
-        place = at
-        at += len(_local_header(record, place, block, begin)) + record.nbytes
-        if record.nbytes:
-            at += len(DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(record.nbytes, place))
-        extra = _zip64_extra(record.nbytes, record.nbytes, place)
-        central += CENTRAL_BYTES + len(record.name) + len(extra)
+        nbytes, place = record.nbytes, at
+        name = len(record.name)
+        at += LOCAL_BYTES + name + len(_local_extra(record, nbytes, place, block, begin)) + nbytes
+        if nbytes:
+            at += len(DESCRIPTOR) + _CRC_BYTES + len(_descriptor_sizes(nbytes, place))
+        central += CENTRAL_BYTES + name + len(_zip64_extra(nbytes, nbytes, place))
     return at + central + END64_BYTES + LOCATOR_BYTES + END_BYTES
 
 
@@ -100,14 +101,14 @@ def append(builder: LayoutBuilder, records: Iterable[Record], block: int | None 
     first = builder.nbytes
     count = 0
     for record in records:
-        at = builder.nbytes - first
-        builder.literal(_local_header(record, at, block, first))
+        nbytes, at = record.nbytes, builder.nbytes - first
+        builder.literal(_local_header(record, nbytes, at, block, first))
         crc = _append_data(builder, record)
-        if record.nbytes:
+        if nbytes:
             builder.literal(DESCRIPTOR)
             _append_crc(builder, crc)
-            builder.literal(_descriptor_sizes(record.nbytes, at))
-        _append_central(central, record, at, crc)
+            builder.literal(_descriptor_sizes(nbytes, at))
+        _append_central(central, record, nbytes, at, crc)
         count += 1
     begin = builder.nbytes - first
     builder.join(central)
@@ -137,28 +138,33 @@ def _append_crc(builder: LayoutBuilder, crc: bytes | Crc) -> None:
         builder.literal(crc)
 
 
-def _local_header(record: Record, at: int, block: int | None, begin: int) -> bytes:
-    zip64 = _zip64_extra(record.nbytes, 0, at)  # torch leaves the compressed size at 0 here
-    fixed = LOCAL_BYTES + len(record.name) + len(zip64) + 4
-    modulus, remainder = _place(record, block, begin)
-    padding = (remainder - at - fixed) % modulus
-    extra = zip64 + b"FB" + struct.pack("<H", padding) + b"Z" * padding
+def _local_header(record: Record, nbytes: int, at: int, block: int | None, begin: int) -> bytes:
+    extra = _local_extra(record, nbytes, at, block, begin)
     head = struct.pack(
-        "<HHHHHIIIHH", 0, _flags(record), 0, 0, 0, 0, 0, 0, len(record.name), len(extra)
+        "<HHHHHIIIHH", 0, _flags(nbytes), 0, 0, 0, 0, 0, 0, len(record.name), len(extra)
     )
     return LOCAL + head + record.name + extra
 
 
-def _place(record: Record, block: int | None, begin: int) -> tuple[int, int]:
+def _local_extra(record: Record, nbytes: int, at: int, block: int | None, begin: int) -> bytes:
+    """The extra fields of a local header: the zip64 field, and what pads up to the data."""
+    zip64 = _zip64_extra(nbytes, 0, at)  # torch leaves the compressed size at 0 here
+    fixed = LOCAL_BYTES + len(record.name) + len(zip64) + 4
+    modulus, remainder = _place(record, nbytes, block, begin)
+    padding = (remainder - at - fixed) % modulus
+    return zip64 + b"FB" + struct.pack("<H", padding) + b"Z" * padding
+
+
+def _place(record: Record, nbytes: int, block: int | None, begin: int) -> tuple[int, int]:
     """The modulus and remainder of the offset in the zip at which a record's data must begin."""
-    extent = record.extent
-    if block is not None and extent is not None and record.nbytes >= _WORTH_SHARING:
+    extent = record.extent if block is not None and nbytes >= _WORTH_SHARING else None
+    if block is not None and extent is not None:
         return block, (extent.offset - begin) % block
     return ALIGNMENT, 0
 
 
-def _flags(record: Record) -> int:
-    return UTF8 | (HAS_DESCRIPTOR if record.nbytes else 0)
+def _flags(nbytes: int) -> int:
+    return UTF8 | (HAS_DESCRIPTOR if nbytes else 0)
 
 
 def _zip64_extra(nbytes: int, packed: int, at: int) -> bytes:
@@ -179,11 +185,12 @@ def _descriptor_sizes(nbytes: int, at: int) -> bytes:
     return struct.pack("<QQ" if nbytes >= IN_ZIP64 or at >= IN_ZIP64 else "<II", nbytes, nbytes)
 
 
-def _append_central(builder: LayoutBuilder, record: Record, at: int, crc: bytes | Crc) -> None:
-    nbytes = record.nbytes
+def _append_central(
+    builder: LayoutBuilder, record: Record, nbytes: int, at: int, crc: bytes | Crc
+) -> None:
     extra = _zip64_extra(nbytes, nbytes, at)
     size = min(nbytes, IN_ZIP64)
-    builder.literal(CENTRAL + struct.pack("<HHHHHH", 0, 0, _flags(record), 0, 0, 0))
+    builder.literal(CENTRAL + struct.pack("<HHHHHH", 0, 0, _flags(nbytes), 0, 0, 0))
     _append_crc(builder, crc)
     builder.literal(
         struct.pack(
