@@ -186,7 +186,7 @@ class LayoutBuilder:
     """Appends pieces, and joins neighbouring literals and copies, so that a file has few pieces."""
 
     _pieces: list[Piece] = field(default_factory=list)
-    _pending: list[bytes] = field(default_factory=list)
+    _pending: bytearray = field(default_factory=bytearray)
     # The copy that the next may join: its file, and its begin and end there, in bytes.
     _path: str = ""
     _begin: int = 0
@@ -200,7 +200,7 @@ class LayoutBuilder:
         """Append known bytes."""
         if data:
             self._flush_copy()
-            self._pending.append(data)
+            self._pending += data
             self.nbytes += len(data)
 
     def copy(self, extent: Extent) -> None:
@@ -255,7 +255,7 @@ class LayoutBuilder:
     def _flush(self) -> None:
         self._flush_copy()
         if self._pending:
-            data = b"".join(self._pending)
+            data = bytes(self._pending)
             self._pending.clear()
             piece = Literal(data)
             if len(data) <= _SHORT:
