@@ -1,6 +1,6 @@
 """Carry out the opcodes of a pickle: each by the table, the most frequent ones in place.
 
-Torch writes thirty opcodes for each tensor, most of them of eight kinds. Those have no call here;
+Torch writes thirty opcodes for each tensor, most of them of a few kinds. Those have no call here;
 what they mean is as in `opcodes`, which also has the cases that are wrong.
 """
 
@@ -17,7 +17,9 @@ _UNWATCHED = 1000
 _STOP = ord(".")
 _MARK, _LONG_BINPUT, _BINGET, _BININT1 = b"(rhK"
 _TUPLE, _TUPLE2, _BINUNICODE = b"t\x86X"
-#: Bytes of the arguments of those, without the text of BINUNICODE, at most.
+#: What opcodes push that have no argument.
+_CONSTANTS: dict[int, object] = {ord("N"): None, 0x88: True, 0x89: False, ord(")"): ()}
+#: Bytes of the arguments of those above, without the text of BINUNICODE, at most.
 _ARGUMENT_BYTES = 4
 
 
@@ -139,6 +141,10 @@ class Interpreter(Machine):
                     self._at = at = after
                     push(data[begin:after].decode("utf-8", "surrogatepass"))
                     continue
+            elif code in _CONSTANTS:
+                push(_CONSTANTS[code])
+                at += 1
+                continue
             elif code == _STOP:
                 self._at = at
                 return done
