@@ -173,7 +173,7 @@ def flatten(tree: Tree) -> Selection:
     return Selection(
         tensors=tuple(_named(name, value) for name, value in leaves if isinstance(value, Tensor)),
         non_tensors=tuple(
-            replace(value, name=name) for name, value in leaves if isinstance(value, NonTensor)
+            _opaque(name, value) for name, value in leaves if isinstance(value, NonTensor)
         ),
     )
 
@@ -281,7 +281,9 @@ def _named(name: str, tensor: Tensor) -> Tensor:
 
 
 def _opaque(name: str, value: Tensor | NonTensor | Tree) -> NonTensor:
-    return replace(value, name=name) if isinstance(value, NonTensor) else NonTensor(name, "dict")
+    if not isinstance(value, NonTensor):
+        return NonTensor(name, "dict")
+    return value if value.name == name else replace(value, name=name)
 
 
 def _said(path: str, key: str | None, what: str) -> str:

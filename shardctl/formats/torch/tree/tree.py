@@ -17,6 +17,7 @@ from shardctl.formats.limits import (
     MIN_NAME_CHARACTERS,
     NAME_CHARACTERS_PER_BYTE,
 )
+from shardctl.formats.pickle.keys import NumberKey
 from shardctl.formats.pickle.machine import Unpickled
 from shardctl.formats.pickle.objects import kind_of
 from shardctl.formats.pickle.values import (
@@ -222,7 +223,7 @@ class _Builder:
 
     def _with_key(self, key: object, node: Node, text: str) -> Node:
         """The node; where its key holds a tensor, an entry that is not read."""
-        if isinstance(key, str | int) or not self.search.below(key).tensors:
+        if isinstance(key, str | int | NumberKey) or not self.search.below(key).tensors:
             return node
         return NonTensor(text, "torch.Tensor as a key", unread=True)
 
