@@ -45,7 +45,7 @@ class Nearby:
         self._reader = reader
         self._headers = headers
         self._begin, self._data = 0, b""
-        # A reader that fetches small ranges at once is told all of them, and read piece by piece.
+        # A reader that fetches small ranges at once gets all of them, and is read piece by piece.
         self._alone = isinstance(reader, Announces)
         if isinstance(reader, Announces):
             reader.will_read(headers)
