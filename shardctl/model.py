@@ -9,7 +9,7 @@ same, and making one takes a fifth of the time.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -296,7 +296,7 @@ class File:
     unsafe_globals: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     allocations: tuple[tuple[str, int], ...] = ()
-    records: tuple[Storage, ...] = ()
+    records: Sequence[Storage] = ()
     beside: tuple[NonTensor, ...] = ()
 
 

@@ -21,7 +21,7 @@ from shardctl.errors import StorageError
 from shardctl.layout import Check, Copy, Crc, Elements, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
-from shardctl.stores.capabilities import Streams
+from shardctl.stores.capabilities import Streams, streams
 from shardctl.stores.optional import drop_cache
 from shardctl.streams.chunks import chunks
 from shardctl.streams.elements import elements
@@ -188,7 +188,7 @@ def _copy(
     What is smaller than a block passes through memory, with its neighbours.
     """
     with sources.reader(piece.extent.path) as reader:
-        if isinstance(reader, Streams):
+        if streams(reader):
             return _stream(part, piece, reader, writer)
         if piece.nbytes < LEAST_BLOCK:
             data = near.read(reader, piece.extent)

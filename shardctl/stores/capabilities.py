@@ -1,7 +1,8 @@
 """What only some stores, or their readers, can do: each is a small protocol.
 
-They have a capability when they have the method. Callers ask with `isinstance(store, Locks)`, and
-`stores.optional` says what is done without.
+They have a capability when their class has the method. Callers ask with `isinstance(store, Locks)`,
+and `stores.optional` says what is done without. What is asked for each of many small ranges has a
+function here, which asks the class: Python remembers that answer, so that it costs next to nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from shardctl.errors import UsageError
 from shardctl.model import Extent
@@ -147,6 +148,11 @@ class InMemory(Protocol):
         """Return exactly `length` bytes from `offset`, valid while the reader is open."""
 
 
+def is_in_memory(reader: Reader) -> TypeGuard[InMemory]:
+    """Whether a reader is `InMemory`."""
+    return issubclass(type(reader), InMemory)
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """What went over a network: requests that were sent, and bytes that came back.
@@ -191,9 +197,19 @@ class Announces(Protocol):
         """Fetch a few hundred bytes around each of these offsets, for the reads that follow."""
 
 
+def announces(reader: Reader) -> TypeGuard[Announces]:
+    """Whether a reader has `Announces`."""
+    return issubclass(type(reader), Announces)
+
+
 @runtime_checkable
 class Streams(Protocol):
     """A reader of a range in one go: a request for each buffer would take much longer."""
 
     def stream(self, extent: Extent) -> Iterator[bytes]:
         """Yield the bytes of a range in order, in chunks of any size; raises as `read` does."""
+
+
+def streams(reader: Reader) -> TypeGuard[Streams]:
+    """Whether a reader has `Streams`."""
+    return issubclass(type(reader), Streams)

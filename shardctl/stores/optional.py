@@ -17,7 +17,6 @@ from shardctl.stores.capabilities import (
     DropsCaches,
     FindsHoles,
     FollowsLinks,
-    InMemory,
     KeepsModes,
     KnowsFreeSpace,
     Leases,
@@ -29,6 +28,7 @@ from shardctl.stores.capabilities import (
     RemovesDirectories,
     SharesBlocks,
     SyncsDirectories,
+    is_in_memory,
 )
 from shardctl.stores.plain import PlainDirectory
 from shardctl.stores.uploads import has_uploads
@@ -166,7 +166,7 @@ def pieces(reader: Reader, extent: Extent, most: int) -> Iterator[bytes | memory
 
     They are copies, except of a reader that is `InMemory`.
     """
-    read = reader.view if isinstance(reader, InMemory) else reader.read
+    read = reader.view if is_in_memory(reader) else reader.read
     for offset in range(extent.offset, extent.end, most):
         yield read(offset, min(most, extent.end - offset))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shardctl.model import Extent
 from shardctl.stores.base import Reader
-from shardctl.stores.capabilities import Streams
+from shardctl.stores.capabilities import streams
 from shardctl.stores.optional import pieces
 
 #: Bytes that are summed or compared at a time: enough for a system call to cost nothing, few enough
@@ -23,6 +23,6 @@ def chunks(reader: Reader, extent: Extent) -> Iterator[bytes | memoryview]:
 
     Over a network they come in as they are sent, in one answer.
     """
-    if isinstance(reader, Streams):
+    if streams(reader):
         return reader.stream(extent)
     return pieces(reader, extent, CHUNK_BYTES)

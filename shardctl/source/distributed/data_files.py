@@ -17,6 +17,7 @@ from shardctl.formats.dcp.values import read_value
 from shardctl.formats.detection import read_file
 from shardctl.model import Extent, File, NonTensor, Storage, Tensor, Tree
 from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN
+from shardctl.source.distributed.records import SliceRecords
 from shardctl.source.distributed.window import Window
 from shardctl.source.opened import Opened
 from shardctl.stores.base import Reader, Store
@@ -48,9 +49,9 @@ class _Data:
     Also its records with checksums, and what loading its pickles would import or allocate.
     """
 
+    records: SliceRecords
     found: dict[object, Tensor] = field(default_factory=dict)
     values: dict[str, NonTensor] = field(default_factory=dict)
-    records: list[Storage] = field(default_factory=list)
     unsafe: dict[str, None] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
     allocations: list[tuple[str, int]] = field(default_factory=list)
@@ -65,7 +66,7 @@ class _Data:
             unsafe_globals=tuple(self.unsafe),
             refused=tuple(self.refused),
             allocations=tuple(self.allocations),
-            records=tuple(self.records),
+            records=self.records,
         )
 
 
@@ -96,7 +97,7 @@ class DataFiles:
                 continue
             with self._store.open(path) as reader:
                 self._opened(path, reader.version.size, number, len(wanted))
-                data = self._data[filename] = _Data()
+                data = self._data[filename] = _Data(SliceRecords(path))
                 self._read_parts(reader, parts, data)
                 self.files.append(data.as_file(reader))
         self._report_unlisted(wanted)
@@ -210,9 +211,7 @@ class DataFiles:
         data.unsafe |= dict.fromkeys(file.unsafe_globals)
         data.refused |= dict.fromkeys(file.refused)
         data.allocations += file.allocations
-        data.records += [
-            _moved(record, place.offset, f"{entry.name}/{record.key}") for record in file.records
-        ]
+        data.records.add(entry.name, file.records, place.offset)
         if errors and not isinstance(_only(file.tree), Tensor | NonTensor):
             return None  # what is missing was said
         key = f"{entry.name} at {place.offset}"

@@ -21,7 +21,7 @@ from shardctl.formats.torch.zip.structure import (
     zip64_values,
 )
 from shardctl.stores.base import Reader
-from shardctl.stores.capabilities import Announces
+from shardctl.stores.capabilities import announces
 from shardctl.text import escape
 
 #: Flags, method, CRC-32, both sizes, and the lengths of the name and of the extra fields.
@@ -46,8 +46,8 @@ class Nearby:
         self._headers = headers
         self._begin, self._data = 0, b""
         # A reader that fetches small ranges at once gets all of them, and is read piece by piece.
-        self._alone = isinstance(reader, Announces)
-        if isinstance(reader, Announces):
+        self._alone = announces(reader)
+        if announces(reader):
             reader.will_read(headers)
 
     def approach(self, number: int) -> None:
