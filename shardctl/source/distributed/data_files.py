@@ -15,6 +15,7 @@ from shardctl.formats.dcp.format import DCP
 from shardctl.formats.dcp.metadata import Chunk, Place, Saved, SavedTensor, SavedValue
 from shardctl.formats.dcp.values import read_value
 from shardctl.formats.detection import read_file
+from shardctl.formats.torch.zip.alike import Alike
 from shardctl.model import Extent, File, NonTensor, Storage, Tensor, Tree
 from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN
 from shardctl.source.distributed.records import SliceRecords
@@ -46,7 +47,8 @@ class _Part:
 class _Data:
     """What was found in a data file: slices by tensor, position and shape, and values by name.
 
-    Also its records with checksums, and what loading its pickles would import or allocate.
+    Also its records with checksums, what loading its pickles would import or allocate, and by what
+    slices are recognised that are like others of the file.
     """
 
     records: SliceRecords
@@ -55,6 +57,7 @@ class _Data:
     unsafe: dict[str, None] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
     allocations: list[tuple[str, int]] = field(default_factory=list)
+    alike: Alike = field(default_factory=Alike)
 
     def as_file(self, reader: Reader) -> File:
         """Return the data file, in which no tensors are listed."""
@@ -192,27 +195,29 @@ class DataFiles:
 
         None where it cannot be read, which is reported.
         """
-        errors = 0
+        said: list[str] = []
 
         def shifted(finding: Finding) -> None:
-            nonlocal errors
-            errors += finding.severity == "error"
+            said.append(finding.severity)
             offset = None if finding.offset is None else finding.offset + place.offset
             self._report(replace(finding, offset=offset, tensor=entry.name))
 
         window = Window(reader, place.offset, place.length)
-        file = (
-            read_value(window, shifted, entry.name)
-            if isinstance(entry, SavedValue)
-            else read_file(window, shifted)
-        )
+        if isinstance(entry, SavedValue):
+            file = read_value(window, shifted, entry.name)
+        else:
+            file = data.alike.find(window)
+            if file is None:
+                file = read_file(window, shifted)
+                if file is not None and not said:
+                    data.alike.learn(window, file)
         if file is None:
             return None
         data.unsafe |= dict.fromkeys(file.unsafe_globals)
         data.refused |= dict.fromkeys(file.refused)
         data.allocations += file.allocations
         data.records.add(entry.name, file.records, place.offset)
-        if errors and not isinstance(_only(file.tree), Tensor | NonTensor):
+        if "error" in said and not isinstance(_only(file.tree), Tensor | NonTensor):
             return None  # what is missing was said
         key = f"{entry.name} at {place.offset}"
         return {
