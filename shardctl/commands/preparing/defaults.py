@@ -26,10 +26,7 @@ def complete(
     """
     named, suffix = options.format, target.format
     if named is not None and suffix is not None and named != suffix:
-        raise UsageError(
-            f"`format` {named} contradicts the target's suffix",
-            hint="leave out `format`, or give the target the other suffix",
-        )
+        raise _contradicts(named, target)
     written = by_name(named or suffix or _format_of(checkpoint))
     limits = options.limits
     if limits is None and options.group_by is not None:
@@ -93,6 +90,20 @@ def _check_no_name(written: Format, options: WriteOptions, located: Located) -> 
                 f"format '{written.name}' have fixed names",
                 hint=f"leave out `{setting}`: the target says which directory the files go to",
             )
+
+
+def _contradicts(named: str, target: Target) -> UsageError:
+    """Return the error for a format that is not that of the target's suffix."""
+    if by_name(named).listed_by is None:
+        return UsageError(
+            f"`format` {named} contradicts the target's suffix",
+            hint="leave out `format`, or give the target the other suffix",
+        )
+    return UsageError(
+        f"`format` {named} writes a directory, and '{escape(target.filename or '')}' is the name "
+        f"of a {target.format} file",
+        hint="name a directory, or leave out `format`",
+    )
 
 
 def _check_name_part(setting: str, text: str | None) -> None:

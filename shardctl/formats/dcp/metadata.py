@@ -27,7 +27,7 @@ from shardctl.formats.pickle.values import (
     Opaque,
     Sequence,
 )
-from shardctl.formats.torch.calls.types import TORCH_DTYPES
+from shardctl.formats.torch.calls.types import TORCH_DTYPES, torch_packing
 from shardctl.formats.torch.unpickle import unpickle
 from shardctl.formats.torch.weights_only import unsafe
 from shardctl.model import Dtype
@@ -191,6 +191,7 @@ def _entry(
     if not _is(value, _TENSOR):
         raise DcpFaultError("an entry is neither a tensor nor bytes", name)
     fields = _fields(value, _TENSOR)
+    dtype = _dtype(fields.get("properties"), name)
     shape = _sizes(fields.get("size"), name)
     chunks = fields.get("chunks")
     if not isinstance(chunks, Sequence) or len(chunks.items) > most_chunks:
@@ -198,12 +199,18 @@ def _entry(
     return SavedTensor(
         name,
         keys,
-        _dtype(fields.get("properties"), name),
-        shape,
+        dtype,
+        _unpacked(shape, dtype),
         tuple(
-            _chunk(name, number, chunk, shape, places) for number, chunk in enumerate(chunks.items)
+            _chunk(name, number, chunk, shape, dtype, places)
+            for number, chunk in enumerate(chunks.items)
         ),
     )
+
+
+def _unpacked(sizes: tuple[int, ...], dtype: Dtype) -> tuple[int, ...]:
+    """Return a shape or position in elements, of which torch counts those of F4 in pairs."""
+    return (*sizes[:-1], sizes[-1] * torch_packing(dtype)) if sizes else sizes
 
 
 def _path(name: str, path: object) -> tuple[str, ...]:
@@ -215,7 +222,15 @@ def _path(name: str, path: object) -> tuple[str, ...]:
     return (name,)
 
 
-def _chunk(name: str, number: int, chunk: object, shape: tuple[int, ...], places: _Places) -> Chunk:
+def _chunk(
+    name: str,
+    number: int,
+    chunk: object,
+    shape: tuple[int, ...],
+    dtype: Dtype,
+    places: _Places,
+) -> Chunk:
+    """Return a slice of a tensor; `shape` is the tensor's, as torch counts its elements."""
     fields = _fields(chunk, _CHUNK)
     start, size = _sizes(fields.get("offsets"), name), _sizes(fields.get("sizes"), name)
     ends = [begin + length for begin, length in zip(start, size, strict=False)]
@@ -224,7 +239,7 @@ def _chunk(name: str, number: int, chunk: object, shape: tuple[int, ...], places
     if math.prod(size) and any(end > most for end, most in zip(ends, shape, strict=True)):
         raise DcpFaultError("a slice reaches beyond the tensor", name)
     place = places.get((name, start)) or places.get((name, number))
-    return Chunk(start, size, place)
+    return Chunk(_unpacked(start, dtype), _unpacked(size, dtype), place)
 
 
 def _places(listed: object) -> Iterator[tuple[tuple[str, object], Place]]:

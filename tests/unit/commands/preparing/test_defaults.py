@@ -111,6 +111,13 @@ def test_to_and_suffix_must_agree() -> None:
         request_for("x.bin", WriteOptions(limits=Limits(), format="safetensors"))
 
 
+def test_a_format_of_several_files_needs_a_directory() -> None:
+    """A target with a suffix is one file: the error names a directory as the way on."""
+    with pytest.raises(UsageError, match=r"writes a directory, and 'x\.safetensors'") as caught:
+        request_for("x.safetensors", WriteOptions(limits=Limits(), format="dcp"))
+    assert "name a directory" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", "a\0b"])
 def test_names_must_be_parts_of_names(name: str) -> None:
     """--name and --variant that lead elsewhere, or that no file can have, are usage errors."""

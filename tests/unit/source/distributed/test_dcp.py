@@ -59,6 +59,31 @@ def test_slices_become_one_tensor() -> None:
     ]
 
 
+def test_elements_that_torch_counts_in_pairs() -> None:
+    """Shapes of F4 in the metadata are in torch's pairs, those of the tensor in elements."""
+    store = MemoryStore()
+    pairs = torch.arange(32, dtype=torch.uint8).reshape(4, 8).view(torch.float4_e2m1fn_x2)
+    scalar = torch.tensor(7, dtype=torch.uint8).view(torch.float4_e2m1fn_x2).reshape(1)
+    dtype = torch.float4_e2m1fn_x2
+    put_dcp(
+        store,
+        "d",
+        {
+            "a": Whole((4, 8), (Slice((0, 0), pairs),), dtype),
+            "b": Whole((1,), (Slice((0,), scalar),), dtype),
+        },
+    )
+    checkpoint, findings = read(store)
+    assert not findings
+    tensors = {tensor.name: tensor for tensor in checkpoint.tensors}
+    assert {name: (t.dtype.name, t.shape) for name, t in tensors.items()} == {
+        "a": ("F4", (4, 16)),
+        "b": ("F4", (2,)),
+    }
+    span = tensors["a"].span
+    assert get(store, span.path)[span.offset : span.end] == bytes(range(32))
+
+
 def test_slices_of_one_shape_are_told_apart() -> None:
     """In a safetensors data file, where all slices have one place, each name has its own bytes."""
     from safetensors.torch import save
