@@ -25,6 +25,8 @@ RUNS = [
     {"stage": 2, "parameter_alignment": True},
     {"stage": 3, "sub_group_size": 40, "stage3_param_persistence_threshold": 0},
     {"stage": 3},
+    {"stage": 1, "precision": "fp16"},
+    {"stage": 3, "precision": "fp16"},
 ]
 
 

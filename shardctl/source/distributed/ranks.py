@@ -2,7 +2,8 @@
 
 What is divided are DTensors, each with the part of one rank
 (`formats.torch.distributed.dtensor`). What is a plain tensor is the same in every rank, and the
-first one counts.
+first one counts. Nothing in the files says of which step of training they are: that such tensors
+have the same checksums is all that can be compared.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from shardctl.source.distributed.assemble import NO_PLACE, SAVE_AGAIN, assemble,
 from shardctl.source.opened import Opened
 from shardctl.source.state_dict import leaves
 from shardctl.stores.base import Store
-from shardctl.text import escape
+from shardctl.text import escape, plural
+
+_ONE_SAVE = "make sure that all files are of one save: copy them, or save the checkpoint, again"
 
 
 @dataclass(slots=True)
@@ -67,17 +70,43 @@ def read_ranks(store: Store, paths: Sequence[str], report: Report, opened: Opene
 
 def _add(file: File, entries: dict[tuple[str, ...], _Entry]) -> Iterator[Finding]:
     """Add what one rank has to the entries; yield what does not fit to the ranks before."""
+    unlike: dict[str, str] = {}
     for keys, value in leaves(file.tree):
         entry = entries.setdefault(keys, _Entry(value, file.path))
         wrong = _difference(entry.value, value, entry.path)
+        pairs: list[tuple[object, object]] = [(entry.value, value)]
         if isinstance(value, Slice):
             wrong = value.wrong or wrong
-            for box in value.boxes:
-                entry.boxes.setdefault((box.start, box.tensor.shape), box)
+            pairs = [
+                (entry.boxes.setdefault((box.start, box.tensor.shape), box).tensor, box.tensor)
+                for box in value.boxes
+            ]
+        name = ".".join(keys)
         if wrong:
             entry.whole = False
-            name = ".".join(keys)
             yield Finding("tensor-slices", "error", wrong, SAVE_AGAIN, file.path, name)
+        elif any(_has_other_values(first, other) for first, other in pairs):
+            unlike[name] = entry.path
+    if unlike:
+        name, path = next(iter(unlike.items()))
+        message = (
+            f"{plural(len(unlike), 'tensor')} that should be the same in every rank "
+            f"{'has' if len(unlike) == 1 else 'have'} other values, the first is "
+            f"'{escape(name)}': those in '{escape(path)}' are taken"
+        )
+        yield Finding("tensor-slices", "warning", message, _ONE_SAVE, file.path, name)
+
+
+def _has_other_values(first: object, other: object) -> bool:
+    """Whether the checksums of two whole storages show that their tensors are not the same."""
+    if first is other or not isinstance(first, Tensor) or not isinstance(other, Tensor):
+        return False
+    sums = [
+        (each.storage.crc32, each.dtype, each.shape, each.strides)
+        for each in (first, other)
+        if each.storage.crc32 is not None and each.span == each.storage.extent
+    ]
+    return len(sums) == 2 and sums[0][0] != sums[1][0] and sums[0][1:] == sums[1][1:]
 
 
 def _difference(first: Tensor | NonTensor, value: Tensor | NonTensor, path: str) -> str:

@@ -9,7 +9,7 @@ from typing import overload
 
 from shardctl.model import Extent, Storage
 
-#: What stands for a checksum that was not recorded.
+#: A checksum that was not recorded.
 _ABSENT = -1
 
 

@@ -140,6 +140,15 @@ def _incomplete(step: _Step, names: Sequence[StepFile]) -> Iterator[Finding]:
             )
             yield Finding("tensor-slices", "error", message, SAVE_AGAIN, step.parts[other].path)
             return
+    timed = [model for model in step.models.values() if model.states.step is not None]
+    for model in timed:
+        if model.states.step != timed[0].states.step:
+            message = (
+                f"it was saved after {model.states.step:,} steps of training, and "
+                f"'{escape(timed[0].path)}' after {timed[0].states.step:,}"
+            )
+            yield Finding("tensor-slices", "error", message, COPY_AGAIN, model.path)
+            return
     ranks = {name.rank for name in names if name.optimizer}
     models = {name.rank for name in names if not name.optimizer}
     if said.one_by_one and any(model.states.frozen for model in step.models.values()):

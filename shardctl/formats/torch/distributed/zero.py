@@ -66,11 +66,13 @@ class ModelStates:
 
     `groups` are the shapes of those that are trained, by name, in the order of the vectors;
     `frozen` those of the others. `shared` are names of parameters with the one that has the values.
+    `step` is how many steps the model was trained for, where the file says so.
     """
 
     groups: tuple[dict[str, Shape], ...]
     frozen: dict[str, Shape]
     shared: dict[str, str]
+    step: int | None = None
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -119,6 +121,7 @@ def model_states(root: object) -> ModelStates:
         groups=tuple(map(_shapes, groups)),
         frozen=_shapes(entries.get("frozen_param_shapes")),
         shared=_pairs(entries.get("shared_params")),
+        step=steps if type(steps := entries.get("global_steps")) is int else None,
     )
     trained = states.shapes
     if len(trained) != sum(map(len, states.groups)):

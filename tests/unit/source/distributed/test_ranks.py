@@ -50,6 +50,21 @@ def test_plain_tensors_are_those_of_the_first_rank() -> None:
     assert [each.name for each in checkpoint.non_tensors] == ["step"]
 
 
+def test_files_of_two_saves_show_in_what_should_be_equal() -> None:
+    """A whole tensor whose checksum differs between ranks is a warning; the first one counts."""
+    store = MemoryStore()
+    same = {"a": torch.zeros(2), "view": torch.arange(4)[1:]}
+    put_ranks(store, same, {**same, "a": torch.ones(2)}, {**same, "b": torch.ones(1)})
+    checkpoint, (finding,) = read(store)
+    assert (finding.severity, finding.file, finding.tensor) == (
+        "warning",
+        "d/model_world_size_3_rank_1.pt",
+        "a",
+    )
+    assert "1 tensor that should be the same in every rank has other values" in finding.message
+    assert checkpoint.tensors[0].storage.extent.path == "d/model_world_size_3_rank_0.pt"
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

@@ -172,6 +172,7 @@ def cut(vector: torch.Tensor) -> torch.Tensor:
         ),
         (2, lambda f: _state(f).update(zero_stage=1), "tensor-slices", None, "rank 1 says stage 1"),
         (2, lambda f: _state(f).update(partition_count=3), "tensor-slices", None, "3 ranks"),
+        (3, lambda f: f[model_file(3, 1)].update(global_steps=3), "tensor-slices", None, "3 steps"),
         (2, lambda f: f.pop(optimizer_file(1)), "shard-set-incomplete", None, "rank 1"),
         (3, lambda f: f.pop(model_file(3, 1)), "shard-set-incomplete", None, "rank 1"),
         (3, lambda f: f.pop(model_file(3)), "shard-set-incomplete", None, "rank 0"),
