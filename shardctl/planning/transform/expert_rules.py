@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from shardctl.errors import UsageError
 from shardctl.planning.request import ExpertRule
@@ -46,6 +46,14 @@ KNOWN = (
     # deepseek_v4
     *_family("ffn.experts", "w1", "w3", down="w2"),
 )
+#: Stacked names that families with other names of single experts have in memory, too: they are
+#: split by the rules above.
+_OF_SEVERAL = ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")
+
+
+def are_of_several_families(names: Iterable[str]) -> bool:
+    """Whether stacked tensors are among those that transformers 5 names alike in memory."""
+    return any(before_end(name, end) is not None for name in names for end in _OF_SEVERAL)
 
 
 def as_part(name: str, rule: ExpertRule) -> tuple[str, int, int] | None:

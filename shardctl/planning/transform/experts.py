@@ -13,7 +13,12 @@ from dataclasses import dataclass, replace
 from shardctl.errors import UsageError
 from shardctl.model import Checkpoint, Tensor
 from shardctl.planning.request import Experts
-from shardctl.planning.transform.expert_rules import KNOWN, OTHER_RULES, SEE_NAMES
+from shardctl.planning.transform.expert_rules import (
+    KNOWN,
+    OTHER_RULES,
+    SEE_NAMES,
+    are_of_several_families,
+)
 from shardctl.planning.transform.split_experts import split
 from shardctl.planning.transform.stack_experts import stack
 from shardctl.storages import tied_names
@@ -55,10 +60,13 @@ def arrange(checkpoint: Checkpoint, experts: Experts) -> Arranged:
     _refuse_equal_names(tensors)
     count = sum(len(made) for made in at_first.values())
     done = "stacks" if experts.action == "stack" else "splits"
-    return Arranged(
-        replace(checkpoint, tensors=tuple(tensors)),
-        f"{done} {plural(len(before), 'tensor')} of experts into {count:,}",
-    )
+    note = f"{done} {plural(len(before), 'tensor')} of experts into {count:,}"
+    if experts.action == "split" and experts.rules is None and are_of_several_families(before):
+        note += (
+            ", named as in Qwen-MoE and DeepSeek; Mixtral, MiniMax and Phi-3.5-MoE have other "
+            "names, which need `experts_map`"
+        )
+    return Arranged(replace(checkpoint, tensors=tuple(tensors)), note)
 
 
 def _refuse_bound(checkpoint: Checkpoint, names: set[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from shardctl.errors import UsageError
 from shardctl.model import Extent, Storage, Tensor
 from shardctl.planning.plan import make_plan
-from shardctl.planning.request import Experts, Limits, Request
+from shardctl.planning.request import ExpertRule, Experts, Limits, Request
 from shardctl.planning.transform.experts import arrange
 from tests.support.tensors import F32, checkpoint_of, floats
 
@@ -40,7 +40,7 @@ def test_stacked_and_split_again() -> None:
     ]
     assert stacked.note == "stacks 9 tensors of experts into 2"
     again = arrange(stacked.checkpoint, SPLIT)
-    assert again.note == "splits 2 tensors of experts into 9"
+    assert again.note.startswith("splits 2 tensors of experts into 9, named as in Qwen-MoE")
     assert {(t.name, t.dtype, t.shape) for t in again.checkpoint.tensors} == {
         (t.name, t.dtype, t.shape) for t in source.tensors
     }
@@ -90,6 +90,19 @@ def test_a_name_that_is_taken_is_refused() -> None:
     taken = floats("h.0.mlp.experts.down_proj", 1)
     with pytest.raises(UsageError, match="name of another tensor"):
         arrange(checkpoint_of(*layer(), taken), STACK)
+
+
+def test_names_of_several_families_are_said_to_be() -> None:
+    """Splitting `mlp.experts` by its usual names says whose they are; a map says so itself."""
+    stacked = arrange(checkpoint_of(*layer()), STACK).checkpoint
+    assert arrange(stacked, SPLIT).note.endswith("other names, which need `experts_map`")
+    rules = (
+        ExpertRule("mlp.experts.gate_up_proj", ("moe.*.w1.weight", "moe.*.w3.weight")),
+        ExpertRule("mlp.experts.down_proj", ("moe.*.w2.weight",)),
+    )
+    mapped = arrange(stacked, Experts("split", rules))
+    assert mapped.note == "splits 2 tensors of experts into 9"
+    assert mapped.checkpoint.tensors[0].name == "h.0.moe.0.w1.weight"
 
 
 def test_a_plan_says_what_it_does() -> None:
