@@ -129,7 +129,8 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         converted = convert(tensors, request.conversion)
         tensors, record = converted.tensors, converted.record(request.conversion.dtype)
         checkpoint = with_record(checkpoint, written, record)
-        done += [f"converts {record}"] if record else []
+        nothing = f"nothing: all floating-point tensors are {request.conversion.dtype}, or kept"
+        done.append(f"converts {record or nothing}")
     metadata, unwritten = file_metadata(checkpoint, written, tensors, aliases)
     units = units_of(tensors, written, aliases)
     if request.group_by is not None:

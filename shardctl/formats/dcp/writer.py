@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from shardctl.errors import UsageError
 from shardctl.formats.dcp.metadata import Chunk, Place, SavedTensor
 from shardctl.formats.dcp.pickler import pickle_metadata
+from shardctl.formats.strict_json import is_unicode
 from shardctl.formats.torch.calls.types import torch_packing
 from shardctl.formats.torch.pickler import pickle_tensor
 from shardctl.formats.torch.zip.layout import Record, append, measure
@@ -73,10 +74,18 @@ def _saved(tensor: Tensor, place: Place) -> SavedTensor:
 
 
 def _ranges(tensors: Sequence[Tensor], block: int | None) -> Iterator[tuple[int, int]]:
-    """Yield where the file of torch.save of each tensor begins in the data file, and its length."""
+    """Yield where the file of torch.save of each tensor begins in the data file, and its length.
+
+    In a compact file that depends on type and shape alone, of which a checkpoint has few; a name
+    that torch cannot have is refused here.
+    """
     begin = 0
+    lengths: dict[object, int] = {}
     for tensor in tensors:
-        length = measure(_records(tensor, block), block, begin)
+        kind = (tensor.dtype, tensor.shape, is_unicode(tensor.name))
+        length = lengths.get(kind) if block is None else None
+        if length is None:
+            length = lengths[kind] = measure(_records(tensor, block), block, begin)
         yield begin, length
         begin += length
 

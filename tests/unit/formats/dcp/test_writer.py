@@ -32,6 +32,8 @@ TENSORS = [
     tensor("empty", 0, 0),
     tensor("view", 7, 100, (2,)),
     tensor("c", 200_003, 200_000),
+    tensor("another of the shape of b", 300_001, 3),
+    tensor("view of the shape of b", 11, 3, (2,)),
 ]
 
 
@@ -80,7 +82,9 @@ def test_checksums_go_along_or_are_checked() -> None:
     assert [piece.crc32 for piece in pieces if isinstance(piece, Copy)] == [
         each.storage.crc32 for each in TENSORS if each.strides is None and each.elements
     ]
-    assert [piece.tensor for piece in pieces if isinstance(piece, Check)] == ["view"]
+    assert [piece.tensor for piece in pieces if isinstance(piece, Check)] == [
+        each.name for each in TENSORS if each.strides is not None
+    ]
 
 
 @pytest.mark.parametrize("dtype", ["F4", "F6_E2M3"])
@@ -91,6 +95,12 @@ def test_types_that_torch_lacks_or_counts_in_pairs_are_refused(dtype: str) -> No
     with pytest.raises(UsageError) as caught:
         DcpWriter().measure([odd], {})
     assert caught.value.tensor == "w"
+
+
+def test_a_name_that_torch_cannot_have_is_refused() -> None:
+    """Also where a tensor of the same type and shape was measured before."""
+    with pytest.raises(UsageError, match="not valid Unicode"):
+        DcpWriter().measure([tensor("b", 0, 3), tensor("b\udcff", 3, 3)], {})
 
 
 def test_files_are_numbered_like_processes() -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from shardctl.errors import UsageError
 from shardctl.model import DTYPES, Cast, Tensor
-from shardctl.planning.request import Conversion
+from shardctl.planning.plan import make_plan
+from shardctl.planning.request import Conversion, Limits, Request
 from shardctl.planning.transform.cast import conversion_of, convert, parse_dtype
-from tests.support.tensors import floats
+from tests.support.tensors import checkpoint_of, floats
 
 BF16 = Conversion("BF16")
 
@@ -111,3 +112,21 @@ def test_keeping_needs_a_conversion() -> None:
     assert conversion_of("bf16", ["a"]) == Conversion("BF16", ("a",))
     with pytest.raises(UsageError, match="needs a conversion"):
         conversion_of(None, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("conversion", "note"),
+    [
+        (Conversion("F32"), "converts nothing: all floating-point tensors are F32, or kept"),
+        (
+            Conversion("BF16", ("*",)),
+            "converts nothing: all floating-point tensors are BF16, or kept",
+        ),
+        (BF16, "converts 1 tensor from F32 to BF16"),
+    ],
+)
+def test_a_plan_says_what_is_converted(conversion: Conversion, note: str) -> None:
+    """Also that nothing is: a type that was asked for would be looked for in vain."""
+    asked = Request(Limits(num_shards=1), "bin", ".bin", "m", conversion=conversion)
+    made = make_plan(checkpoint_of(floats("a", 1)), asked, lambda held, _: len(held))
+    assert made.notes == (note,)
