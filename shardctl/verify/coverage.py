@@ -174,6 +174,11 @@ def _unchecked(
         if each.subject.located.distributed == "slices":
             reason = "neither names nor contents say how many there are"
             yield Unchecked("whether the last files are missing", reason)
+        if each.subject.located.distributed:
+            files = slices_of(each.subject.checkpoint.tensors).files
+            if files > 1:
+                reason = "not all of them say of which they are"
+                yield Unchecked(f"whether the {files:,} files are of one save", reason)
         yield from _unread(each.subject.checkpoint)
 
 

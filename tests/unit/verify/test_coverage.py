@@ -16,6 +16,7 @@ from shardctl.testing.builders import safetensors_bytes
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.coverage import NOT_READ, NOT_RECORDED, Unchecked
 from shardctl.verify.run import Thoroughness, Verdict, verify
+from tests.support.dcp_files import Slice, Whole, put_dcp
 from tests.support.memory_checkpoints import put, weights
 
 TENSORS = {"a": b"1" * 10, "b": b"2" * 10}
@@ -112,6 +113,16 @@ def test_what_could_not_be_read_is_unchecked(store: MemoryStore) -> None:
         "tensors of 1 file, the first is 'i/pytorch_model-00001-of-00002.bin'",
         "missing, or not read whole",
     )
+
+
+def test_files_of_several_saves_may_fit_together(store: MemoryStore) -> None:
+    """That files of processes are of one save is not checked, where there are several."""
+    halves = [Slice((0, 0), torch.zeros(2, 3)), Slice((2, 0), torch.ones(2, 3), rank=1)]
+    put_dcp(store, "d", {"a": Whole((4, 3), tuple(halves))})
+    unchecked = look(store, "d", deep=True).coverage.unchecked
+    assert [each.what for each in unchecked] == ["whether the 2 files are of one save"]
+    put_dcp(store, "e", {"a": Whole((2, 3), (halves[0],))})
+    assert look(store, "e", deep=True).coverage.unchecked == ()
 
 
 def test_loading_says_so(tmp_path: Path) -> None:
