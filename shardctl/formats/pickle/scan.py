@@ -28,7 +28,7 @@ _FIXED = {
     **dict.fromkeys(b"Jjr\x84", 4),
     **dict.fromkeys(b"G\x95", 8),
 }  # fmt: skip
-_LINES = dict.fromkeys(b"ILFpgSVPci", 1)
+_LINES = frozenset(b"ILFpgSVPci")
 #: The form of the length that comes before the argument.
 _COUNTED = {
     **dict.fromkeys(b"XB", U32),

@@ -15,6 +15,7 @@ from shardctl.commands.target.resolve import Route
 from shardctl.commands.write import write
 from shardctl.engine.journal.records import RunRecord, StoredRecords
 from shardctl.engine.run import RunOptions
+from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
 from shardctl.model import Version
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.streams.progress import Silent
@@ -167,5 +168,5 @@ def test_checksums_that_were_asked_for_must_be_right(listed: str) -> None:
 def test_a_list_of_checksums_that_is_too_large_is_left_alone() -> None:
     """A `SHA256SUMS` that is not read stops no run that did not ask for checksums."""
     store, found, _ = written()
-    put(store, "t/SHA256SUMS", bytes(65 << 20))
+    put(store, "t/SHA256SUMS", bytes(MAX_CHECKSUMS_BYTES + 1))
     assert found.by_contents() is not None

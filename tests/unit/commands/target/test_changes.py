@@ -65,6 +65,14 @@ def test_over_another_checkpoint(store: MemoryStore) -> None:
     assert changes.superseded == ("model.safetensors", "config.json")
 
 
+def test_a_signed_list_is_left_alone(store: MemoryStore) -> None:
+    """A `SHA256SUMS` with a signature beside it does not change, and is named."""
+    put(store, "t/SHA256SUMS.asc", b"signed")
+    found = ready(store, "t", replace(ONE, replace="same"))
+    assert (found.changes.sums, found.changes.foreign_sums) == ({}, ("SHA256SUMS",))
+    assert any("SHA256SUMS" in note for note in found.notes)
+
+
 def test_a_selection_does_not_replace_its_source(store: MemoryStore) -> None:
     """Tensors that are left out would be gone with the source: no option allows that in place."""
     options = replace(

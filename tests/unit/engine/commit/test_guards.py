@@ -127,6 +127,8 @@ def test_a_changed_target_is_refused(store: MemoryStore) -> None:
     assert (caught.value.code, caught.value.file) == ("target-changed", "t/own.bin")
     assert "run the command again" in caught.value.hint
     put(store, "t/config.json", b"other")
+    with pytest.raises(TargetExistsError, match=r"^'t/config\.json' \(and 1 more\) changed"):
+        refuse_changed(store, "t", found)
     put(store, "t/z.safetensors", b"")
     with pytest.raises(TargetExistsError, match=r"^'t/config\.json' \(and 2 more\) changed"):
         refuse_changed(store, "t", found)

@@ -43,6 +43,16 @@ def test_it_is_made_once(store: MemoryStore) -> None:
             assert not found.made
 
 
+def test_a_new_one_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target is synced after the staging directory was made in it, and only then."""
+    synced: list[str] = []
+    monkeypatch.setattr(LocalDirectory, "sync", lambda self: synced.append(self.path))
+    for expected in ([str(tmp_path)], []):
+        synced.clear()
+        with Staging.make(LocalStore(), str(tmp_path)):
+            assert synced == expected
+
+
 @pytest.mark.parametrize("how", [Staging.find, Staging.make])
 def test_a_directory_of_another_user_is_refused(
     how: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

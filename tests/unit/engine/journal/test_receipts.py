@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from shardctl.engine.journal import receipts
 from shardctl.engine.journal.receipts import (
     EACH,
     LINES,
@@ -16,7 +17,6 @@ from shardctl.engine.journal.receipts import (
     receipt_of,
 )
 from shardctl.errors import StorageError
-from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.stores.base import Copied, Identity
 from shardctl.testing.bucket import MemoryBucket
 from shardctl.testing.memory import MemoryReader, MemoryStore
@@ -77,15 +77,16 @@ def test_what_lacks_a_field_is_no_receipt(missing: str) -> None:
 )
 def test_what_is_no_receipt_is_skipped(store: MemoryStore, line: bytes) -> None:
     """A torn or crafted line proves nothing about a file, and hides no other receipt."""
-    receipts = Receipts(store, "s")
-    receipts.add(PLAIN, SEEN)
+    noted = Receipts(store, "s")
+    noted.add(PLAIN, SEEN)
     store.append(f"s/{LINES}", b"\n" + line)
-    receipts.add(FULL, SEEN)
-    assert set(receipts.all()) == {"a", "sub/b"}
+    noted.add(FULL, SEEN)
+    assert set(noted.all()) == {"a", "sub/b"}
 
 
-def test_a_file_of_receipts_is_read_up_to_a_bound() -> None:
+def test_a_file_of_receipts_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """However large a file of receipts came with a directory, no more than the bound is read."""
+    monkeypatch.setattr(receipts, "MAX_JOURNAL_BYTES", 1_000)
     asked: list[int] = []
 
     class Asked(MemoryReader):
@@ -98,9 +99,9 @@ def test_a_file_of_receipts_is_read_up_to_a_bound() -> None:
             return Asked(path, self._at(path))
 
     store = Counting()
-    put(store, f"s/{LINES}", bytes(MAX_JOURNAL_BYTES + 1))
+    put(store, f"s/{LINES}", bytes(1_001))
     assert Receipts(store, "s").all() == {}
-    assert asked == [MAX_JOURNAL_BYTES]
+    assert asked == [1_000]
 
 
 def test_names_of_own_files_do_not_collide() -> None:
@@ -112,16 +113,32 @@ def test_names_of_own_files_do_not_collide() -> None:
 
 def test_publishing_replaces_what_was_there(store: MemoryStore) -> None:
     """A published receipt replaces an older one of its file in one step, and leaves no draft."""
-    receipts = Receipts(store, "s")
-    receipts.share()
+    noted = Receipts(store, "s")
+    noted.share()
     put(store, "s/mine", b"a draft that a killed process left")
     for run in ("r1", "r2"):
-        receipts.publish(Noted(FULL, SEEN, run), "s/mine")
-    assert receipts.all() == {"sub/b": Noted(FULL, SEEN, "r2")}
+        noted.publish(Noted(FULL, SEEN, run), "s/mine")
+    assert noted.all() == {"sub/b": Noted(FULL, SEEN, "r2")}
     assert json.loads(get(store, f"s/{EACH}/sub%2Fb"))["run"] == "r2"
     assert store.kind("s/mine") is None
-    receipts.forget("sub/b")
-    assert receipts.all() == {}
+    noted.forget("sub/b")
+    assert noted.all() == {}
+
+
+def test_a_receipt_of_its_own_is_durable() -> None:
+    """The directory of the receipts is synced after each that is published there."""
+    synced: list[tuple[str, int]] = []
+
+    class Synced(MemoryStore):
+        def sync_directory(self, path: str) -> None:
+            synced.append((path, len(self.list(path))))
+
+    store = Synced()
+    noted = Receipts(store, "s")
+    noted.share()
+    for number, receipt in enumerate((PLAIN, FULL), 1):
+        noted.publish(Noted(receipt, SEEN, "r"), "s/mine")
+        assert synced[-1] == (f"s/{EACH}", number)
 
 
 def test_publishing_into_an_ended_run_fails(store: MemoryStore) -> None:
@@ -133,27 +150,27 @@ def test_publishing_into_an_ended_run_fails(store: MemoryStore) -> None:
 
 def test_keeping_some_forgets_the_others(store: MemoryStore) -> None:
     """After `keep` only receipts of those names are left, wherever they were noted."""
-    receipts = Receipts(store, "s")
-    receipts.share()
+    noted = Receipts(store, "s")
+    noted.share()
     for name in ("a", "b"):
-        receipts.add(Receipt(name, 1, None, Copied()), SEEN)
+        noted.add(Receipt(name, 1, None, Copied()), SEEN)
     for name in ("c/d", "e"):
-        receipts.publish(Noted(Receipt(name, 1, None, Copied()), SEEN, "r"), "s/mine")
-    receipts.keep(["b", "c/d"])
-    assert set(receipts.all()) == {"b", "c/d"}
+        noted.publish(Noted(Receipt(name, 1, None, Copied()), SEEN, "r"), "s/mine")
+    noted.keep(["b", "c/d"])
+    assert set(noted.all()) == {"b", "c/d"}
     lines = get(store, f"s/{LINES}")
     assert b'"a"' not in lines
-    receipts.keep(["c/d", "b"])
+    noted.keep(["c/d", "b"])
     assert get(store, f"s/{LINES}") == lines
 
 
 def test_clearing_leaves_nothing(store: MemoryStore) -> None:
     """After `clear` neither receipts nor their files are left; twice is not an error."""
-    receipts = Receipts(store, "s")
-    receipts.share()
-    receipts.add(PLAIN, SEEN)
-    receipts.publish(Noted(FULL, SEEN, "r"), "s/mine")
-    receipts.clear()
-    receipts.clear()
+    noted = Receipts(store, "s")
+    noted.share()
+    noted.add(PLAIN, SEEN)
+    noted.publish(Noted(FULL, SEEN, "r"), "s/mine")
+    noted.clear()
+    noted.clear()
     assert store.list("s") == []
-    assert receipts.all() == {}
+    assert noted.all() == {}

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from shardctl.engine.journal import records as module
 from shardctl.engine.journal.records import Forgetting, NoRecords, RunRecord, StoredRecords
-from shardctl.formats.limits import MAX_JOURNAL_BYTES
 from shardctl.model import Version
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put
@@ -102,12 +102,18 @@ def test_what_is_not_json_proves_nothing(
 
 @pytest.mark.parametrize(("more", "found"), [(0, True), (1, False)])
 def test_a_record_is_read_up_to_a_bound(
-    store: MemoryStore, records: StoredRecords, more: int, *, found: bool
+    store: MemoryStore,
+    records: StoredRecords,
+    monkeypatch: pytest.MonkeyPatch,
+    more: int,
+    *,
+    found: bool,
 ) -> None:
     """A record of the most bytes is read, and one byte more is not."""
+    monkeypatch.setattr(module, "MAX_JOURNAL_BYTES", 10_000)
     records.keep("t", RECORD)
     path = only_file(store)
-    put(store, path, get(store, path).ljust(MAX_JOURNAL_BYTES + more))
+    put(store, path, get(store, path).ljust(10_000 + more))
     assert (records.find("t") == RECORD) is found
 
 

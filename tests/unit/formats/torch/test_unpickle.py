@@ -123,35 +123,3 @@ def test_torch_tensors(protocol: int) -> None:
     assert turned.storage.key == row.storage.key == "0"
     assert {key: ref.nbytes for key, ref in result.storages.items()} == {"0": 48}
     assert unsafe(result.globals) == ()
-
-
-def test_the_allow_list_is_that_of_torch() -> None:
-    """Nothing is called safe that torch's `weights_only` refuses, and nothing unsafe that it
-    allows.
-    """
-    from torch._weights_only_unpickler import _get_allowed_globals
-
-    from shardctl.formats.torch.weights_only import _ALLOWED
-
-    theirs = set(_get_allowed_globals())
-    python2 = {
-        name.replace("builtins.", "__builtin__.") for name in theirs if name.startswith("builtins.")
-    }
-    assert set(_ALLOWED) == theirs | python2
-
-
-def test_the_refused_opcodes_are_those_of_torch() -> None:
-    """Of the opcodes that are read, those are noted that torch's `weights_only` does not know."""
-    from torch._weights_only_unpickler import Unpickler
-
-    from shardctl.formats.pickle.opcodes import _REFUSED, _STEPS
-
-    theirs = {}
-    for opcode in pickletools.opcodes:
-        code = opcode.code.encode("latin-1")
-        try:
-            Unpickler(io.BytesIO(b"\x80\x02" + code + bytes(16))).load()
-        except Exception as error:  # of any class: the stack is empty
-            if f"Unsupported operand {code[0]}" in str(error):
-                theirs[ord(code)] = opcode.name
-    assert {code: name for code, name in theirs.items() if code in _STEPS} == _REFUSED

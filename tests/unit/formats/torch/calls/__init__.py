@@ -1,0 +1,1 @@
+"""Tests of `shardctl.formats.torch.calls`."""
