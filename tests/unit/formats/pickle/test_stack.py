@@ -165,8 +165,9 @@ def test_what_is_made_is_weighed() -> None:
     """A value weighs 1, a container 4, also one that a call gave and that counted as 1 before."""
     stack = filled("pushed is not made")
     stack.make(1)
-    assert stack._weight == 1
+    assert (stack._weight, stack.top()) == (1, 1)
     stack.make_container([])
+    assert stack.top() == []
     assert stack._weight == 1 + CONTAINER_WEIGHT
     stack.several(1)
     stack.mark()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from shardctl.formats.limits import CONTAINER_WEIGHT
+from shardctl.formats.pickle.machine import Machine
+from shardctl.formats.pickle.opcodes import TABLE
 from shardctl.formats.pickle.values import (
     EmptyTensor,
     Mapping,
@@ -11,7 +14,7 @@ from shardctl.formats.pickle.values import (
     PickleFaultError,
     ViewRef,
 )
-from shardctl.formats.torch.unpickle import unpickle
+from shardctl.formats.torch.unpickle import ZIP, unpickle
 from shardctl.model import DTYPES
 from tests.corruption.hostile_pickles import TENSOR, number, numbers, text
 
@@ -35,6 +38,17 @@ def test_dicts_of_known_classes_are_dicts(kind: str) -> None:
         assert isinstance(found, Mapping)
         assert found.kind == kind.replace(" ", ".")
         assert isinstance(found.items["w"], ViewRef)
+
+
+@pytest.mark.parametrize("how", [b")R", b")\x81"])
+@pytest.mark.parametrize(
+    "name", [b"collections\nOrderedDict", b"collections\ndefaultdict", b"m\nC"]
+)
+def test_what_a_call_makes_weighs_as_much_as_a_dict(name: bytes, how: bytes) -> None:
+    """A container that a call gives costs as much as one of an opcode."""
+    running = Machine(b"c" + name + b"\n" + how + b".", 0, ZIP, 1_000)
+    running.run(TABLE)
+    assert running._weight == 1 + CONTAINER_WEIGHT
 
 
 def test_a_factory_of_a_defaultdict_is_never_called() -> None:

@@ -84,7 +84,12 @@ def test_flags_that_say_nothing() -> None:
     for flags in (b"N", b"}"):
         made = rebuilt("_rebuild_tensor_v2", persid(), WHERE, b"\x89", b"}", flags)
         assert isinstance(made.root, ViewRef)
-    flood = b"}(" + b"".join(text(str(n)) + b"N" for n in range(MAX_FLAGS + 1)) + b"u"
+    most, flood = (
+        b"}(" + b"".join(text(str(n)) + b"N" for n in range(count)) + b"u"
+        for count in (MAX_FLAGS, MAX_FLAGS + 1)
+    )
+    many = rebuilt("_rebuild_tensor_v2", persid(), WHERE, b"\x89", b"}", most)
+    assert isinstance(many.root, Opaque)
     for flags in (b"]", b"K\x01", flood):
         with pytest.raises(PickleFaultError, match="flags are malformed"):
             rebuilt("_rebuild_tensor_v2", persid(), WHERE, b"\x89", b"}", flags)

@@ -108,6 +108,12 @@ def test_pairs_of_four_bits() -> None:
             view(0, shape, strides, dtype=F4)
 
 
+def test_whole_bytes_are_viewed_in_any_way() -> None:
+    """From 8 bits on, views may be strided, or have no dimension."""
+    assert view(1, (3, 2), (1, 3), dtype=DTYPES["U8"]).strides == (1, 3)
+    assert view(1, (), (), dtype=DTYPES["F8_E8M0"]).shape == ()
+
+
 def test_forms_are_remembered_up_to_a_bound() -> None:
     """A pickle of a million shapes does not fill the memory, and a form that is known is shared."""
     looking = machine()
