@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-import torch
 
-from shardctl.errors import InputError, MissingError, UsageError
+from shardctl.errors import InputError, MissingError
 from shardctl.source.locate import find_source
 from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
-from tests.support.memory_checkpoints import put, weights
+from tests.support.memory_checkpoints import put
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
 
@@ -60,44 +57,6 @@ def test_a_data_file_of_a_distributed_checkpoint_is_not_read_alone() -> None:
     with pytest.raises(InputError, match="slices of tensors") as caught:
         find_source(store, "d/__0_0.distcp")
     assert "the hidden file .metadata" in caught.value.hint
-
-
-def test_files_of_ranks_are_slices() -> None:
-    """The files that ranks wrote are slices of one model, not checkpoints to choose from."""
-    out = io.BytesIO()
-    torch.save({"a": torch.zeros(2)}, out)
-    error = error_of(*(f"weights_rank_{rank}.pt" for rank in "01"), data=out.getvalue())
-    assert "2 files of one model, sliced for as many ranks" in error.message
-    assert "the program that saved them" in error.hint
-
-
-def test_adapters_of_several_ranks_are_no_slices() -> None:
-    """The rank of an adapter is a size, so such files are checkpoints to choose from."""
-    store = MemoryStore()
-    for rank in (8, 16):
-        put(store, f"d/lora_rank_{rank}.pt", weights({"a": b"1"}, "bin"))
-    with pytest.raises(UsageError, match="2 checkpoints, and nothing says which one is meant"):
-        find_source(store, "d")
-    error = error_of("x_rank_0.pt", "x_rank_1.pt", data=weights({"a": b"1"}, "bin"))
-    assert "2 files of one model, sliced" in error.message
-
-
-@pytest.mark.parametrize("source", ["d", "d/model_world_size_8_rank_3.pt"])
-def test_the_file_of_one_rank_is_a_slice(source: str) -> None:
-    """A file of one rank among several is called a slice, alone in a directory and by its name."""
-    store = MemoryStore()
-    put(store, "d/model_world_size_8_rank_3.pt", weights({"a": b"1"}, "bin"))
-    (found,) = find_source(store, source).findings
-    assert (found.code, found.severity) == ("shard-set-incomplete", "warning")
-    assert "what rank 3 of 8 holds" in found.message
-
-
-@pytest.mark.parametrize("name", ["model_world_size_1_rank_0.pt", "lora_rank_16.pt", "rank.pt"])
-def test_the_only_rank_has_everything(name: str) -> None:
-    """The file of an only rank is whole, and a rank without their number is only a name."""
-    store = MemoryStore()
-    put(store, name, weights({"a": b"1"}, "bin"))
-    assert find_source(store, name).findings == ()
 
 
 def test_the_files_of_a_directory_are_counted() -> None:

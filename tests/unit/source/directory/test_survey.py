@@ -5,20 +5,13 @@ the number of names.
 from __future__ import annotations
 
 import json
-import os
 import time
 import tracemalloc
 from pathlib import Path
 
-import pytest
-
-from shardctl.checksums import CHECKSUMS
-from shardctl.errors import FormatError
-from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
 from shardctl.source.directory.candidates import candidates
 from shardctl.source.directory.survey import look_at
 from shardctl.source.locate import each_checkpoint
-from shardctl.source.recorded.checksum_file import read_checksums
 from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, weights
@@ -109,15 +102,3 @@ def test_a_hundred_thousand_names_are_quick() -> None:
     assert found[-1].index == own
     assert found[-1].files == tuple(names[:-1])
     assert found[-1].unlisted == (names[-1],)
-
-
-def test_checksums_that_are_too_large_are_not_read(tmp_path: Path) -> None:
-    """A sparse file of 3 GiB costs nothing: it is refused by its size."""
-    path = tmp_path / CHECKSUMS
-    path.touch()
-    os.truncate(path, 3 << 30)
-    with pytest.raises(FormatError, match="more than 16,777,216 are not read") as caught:
-        read_checksums(STORE, str(tmp_path))
-    assert (caught.value.code, caught.value.file) == ("digest-unread", str(path))
-    os.truncate(path, MAX_CHECKSUMS_BYTES)
-    assert read_checksums(STORE, str(tmp_path)) == {}

@@ -54,7 +54,9 @@ def test_a_text_keeps_its_name() -> None:
 
 def test_every_name_is_new() -> None:
     """Names that are taken are counted past."""
-    tree: dict[str, Any] = {"1": 0, "1 (2)": 0, "1 (3)": 0}
+    tree: dict[str, Any] = {"1": 0, "1 (2)": 0}
+    assert apart(tree, "1", key_of(1)) == "1 (3)"
+    tree["1 (3)"] = 0
     found = apart(tree, "1", key_of(1))
     assert found == "1 (4)"
     assert isinstance(found, MadeName)

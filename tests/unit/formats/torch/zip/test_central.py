@@ -118,6 +118,7 @@ def test_full_numbers_need_the_long_record(full: dict[str, Any]) -> None:
     [
         (b"", "without the zip's directory", "file-truncated"),
         (end()[:-1], "without the zip's directory", "file-truncated"),
+        (bytes(99) + end()[:-1], "without the zip's directory", "file-truncated"),
         (bytes(1_000), "without the zip's directory", "file-truncated"),
         (end() + b"x", "trailing data after the end record", "zip-ambiguous"),
         (end() + bytes(0xFFFF), "trailing data after the end record", "zip-ambiguous"),
@@ -187,6 +188,14 @@ def test_the_number_of_entries_is_exact(count: int, words: str) -> None:
         listed(Record("a/b", b"xyz"), count=count)
     with pytest.raises(ZipFaultError, match="more bytes than entries"):
         listed(Record("a/b", b"xyz"), more=b"x")
+
+
+def test_an_entry_that_is_cut_off() -> None:
+    """An entry of one byte too few is none."""
+    with pytest.raises(ZipFaultError, match="fewer entries"):
+        list(entries_of(b"PK\1\2" + bytes(41), 0, 1))
+    (entry,) = entries_of(b"PK\1\2" + bytes(42), 0, 1)
+    assert entry.name == b""
 
 
 @pytest.mark.parametrize(

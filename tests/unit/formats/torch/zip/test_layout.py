@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from shardctl.formats.torch.zip.layout import Record, append, lay_out, measure
-from shardctl.layout import Copy, Crc, LayoutBuilder
+from shardctl.layout import Copy, Crc, LayoutBuilder, Literal
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.testing.builders import materialise
 
@@ -136,3 +136,40 @@ def test_both_end_records_say_the_same() -> None:
     assert begin + nbytes == len(data) - 22 - 20 - 56
     (where,) = struct.unpack_from("<Q", data, len(data) - 22 - 12)
     assert where == begin + nbytes
+
+
+def test_descriptors_are_wide_from_4_gib_on() -> None:
+    """Sizes have 64 bits after a record that is as large, or that begins as late."""
+    large = 0xFFFFFFFF
+    for nbytes, wide in ((large, True), (large - 200, False)):
+        first = Record(b"t/data/0", (Copy(Extent("s", 0, nbytes)),), 1)
+        second = Record(b"t/data/1", (Copy(Extent("s", 0, 3)),), 1)
+        literals = [
+            piece.data for piece in lay_out([first, second]).pieces if isinstance(piece, Literal)
+        ]
+        form = "<4sIQQ" if wide else "<4sIII"
+        for literal, length in zip(literals[1:], (nbytes, 3), strict=False):
+            assert literal.startswith(struct.pack(form, b"PK\7\x08", 1, length, length))
+    small = Record(b"t/data/1", (Copy(Extent("s", 0, 3)),), 1)
+    late = Record(b"t/data/0", (Copy(Extent("s", 0, large - 80)),), 1)
+    literals = [piece.data for piece in lay_out([late, small]).pieces if isinstance(piece, Literal)]
+    assert literals[2].startswith(struct.pack("<4sIQQ", b"PK\7\x08", 1, 3, 3))
+    place = struct.pack("<HHQ", 1, 8, large)
+    assert [place in literal for literal in literals[:3]] == [False, True, False]
+    assert any(place in literal for literal in literals[3:])
+
+
+def test_every_byte_of_a_small_zip() -> None:
+    """One record: header, padding, data, descriptor, directory and both ends, as torch has them."""
+    crc = zlib.crc32(b"x")
+    local = struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 0, 0x808, 0, 0, 0, 0, 0, 0, 3, 31)
+    padding = b"FB" + struct.pack("<H", 27) + b"Z" * 27
+    descriptor = struct.pack("<4sIII", b"PK\7\x08", crc, 1, 1)
+    central = struct.pack(
+        "<4sHHHHHHIIIHHHHHII", b"PK\1\2", 0, 0, 0x808, 0, 0, 0, crc, 1, 1, 3, 0, 0, 0, 0, 0, 0
+    )
+    end64 = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 0x031E, 45, 0, 0, 1, 1, 49, 81)
+    ends = struct.pack("<4sIQI", b"PK\6\7", 0, 130, 1)
+    ends += struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1, 1, 49, 81, 0)
+    expected = local + b"t/a" + padding + b"x" + descriptor + central + b"t/a" + end64 + ends
+    assert written([known(b"t/a", b"x")]) == expected

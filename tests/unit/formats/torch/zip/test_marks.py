@@ -54,8 +54,9 @@ def test_other_versions_are_refused(version: bytes) -> None:
 
 def test_a_file_without_a_version_is_refused() -> None:
     """Torch does not load it."""
-    with pytest.raises(ZipFaultError, match="no record 'version'"):
+    with pytest.raises(ZipFaultError, match="no record 'version'") as caught:
         check_marks({})
+    assert caught.value.offset == 0
 
 
 @pytest.mark.parametrize(
@@ -132,15 +133,18 @@ def test_where_torch_computes_the_records() -> None:
 
 def test_large_records_have_longer_headers() -> None:
     """From 4 GiB on descriptors are longer, and headers have a field for sizes or offsets."""
-    big = 0xFFFFFFFF
-    small_end = 256 + big - 1 + 16
-    begin = -(-(small_end + 48 + 12) // 64) * 64
-    assert computed([("0", 256, big - 1), ("1", begin, 8)])
-    large_end = 256 + big + 24
-    begin = -(-(large_end + 48 + 12) // 64) * 64
-    assert computed([("0", 256, big), ("1", begin, 8)])
-    both = -(-(large_end + 48 + 28) // 64) * 64
-    assert computed([("0", 256, big), ("1", both, big)])
+    full, header = 0xFFFFFFFF, 30 + 14 + 4
+    for nbytes, descriptor in ((full - 1, 16), (full, 24)):
+        second = 256 + nbytes + descriptor + header + 12
+        assert computed([("0", 256, nbytes), ("1", second, 8)], alignment=b"1")
+        large = second + 16
+        assert computed([("0", 256, nbytes), ("1", large, full)], alignment=b"1")
+    # A header that begins just below 4 GiB, and one that begins there.
+    for begin, extra, descriptor in ((full - 1, 0, 16), (full, 12, 24)):
+        second = begin + header + extra
+        third = second + 8 + descriptor + header + 12
+        places = [("0", 256, begin - 256 - 16), ("1", second, 8), ("2", third, 8)]
+        assert computed(places, alignment=b"1")
 
 
 def test_torch_begins_with_storage_0() -> None:

@@ -52,6 +52,9 @@ def test_records_below_a_directory() -> None:
     assert found is not None
     assert (found.extent, found.crc32) == (Extent("x.bin", 10, 5), 7)
     assert records.get("t/a") is None
+    assert (records.place("a"), records.place("b")) == (0, None)
+    assert "a" in records
+    assert "b" not in records
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -149,8 +152,10 @@ def test_the_top_directory_is_one() -> None:
     with pytest.raises(ZipFaultError, match="but in t, u") as caught:
         top_directory(read(pack([A, Entry("u/x", b"")])))
     assert "torch.save" in caught.value.hint
-    with pytest.raises(ZipFaultError, match="the zip is empty"):
+    assert caught.value.offset == 0
+    with pytest.raises(ZipFaultError, match="the zip is empty") as caught:
         top_directory(Directory("x.bin"))
+    assert caught.value.offset == 0
 
 
 @pytest.mark.parametrize("name", ["t/../x", "../x", "/t/x", "t\\x", "t/..", "t/a/../b"])

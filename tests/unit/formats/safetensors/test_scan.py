@@ -1,0 +1,125 @@
+"""The quick reader takes sound headers only, and reads them as the strict one does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shardctl.findings import Finding
+from shardctl.formats.limits import MAX_DIMS
+from shardctl.formats.safetensors.check import METADATA_KEY, HeaderCheck
+from shardctl.formats.safetensors.findings import FileFindings
+from shardctl.formats.safetensors.scan import scan
+from shardctl.formats.strict_json import InvalidJsonError, parse_object
+from shardctl.model import Extent, Tree
+
+
+def entry(
+    begin: int = 0, end: int = 4, dtype: str = "F32", shape: str = "[1]", name: str = "a"
+) -> str:
+    """The entry of a tensor."""
+    return f'"{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{begin},{end}]}}'
+
+
+def scanned(header: str, nbytes: int = 4) -> tuple[Tree, dict[str, str]] | None:
+    """What is read of a header of a file whose tensors begin at byte 100."""
+    return scan(header, "m", 100, 100 + nbytes)
+
+
+def strict(header: str, nbytes: int) -> tuple[Tree, dict[str, str]] | None:
+    """What the strict reader reads; None where it finds anything."""
+    found: list[Finding] = []
+    check = HeaderCheck("m", 100, 100 + nbytes, FileFindings("m", found.append))
+    try:
+        root = parse_object(header)
+    except InvalidJsonError:
+        return None
+    check.keys(root)
+    metadata = check.metadata(root.pop(METADATA_KEY)) if METADATA_KEY in root else {}
+    tensors: Tree = {tensor.name: tensor for tensor in check.tensors(root)}
+    return None if found else (tensors, metadata)
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_the_forms_of_both_writers_are_read(separators: tuple[str, str]) -> None:
+    """What upstream writes, and what Python's `json` does, with metadata and padding."""
+    root = {
+        METADATA_KEY: {"format": "pt", 'a"b': ""},
+        "x.y": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+        "ż": {"dtype": "F8_E4M3", "shape": [], "data_offsets": [24, 25]},
+        "": {"dtype": "I64", "shape": [0], "data_offsets": [25, 25]},
+    }
+    header = json.dumps(root, separators=separators, ensure_ascii=False) + "  \n"
+    found = scanned(header, 25)
+    assert found is not None
+    assert found == strict(header, 25)
+    tree, metadata = found
+    assert metadata == {"format": "pt", 'a"b': ""}
+    extents = [tensor.storage.extent for tensor in tree.values()]  # type: ignore[union-attr]
+    assert extents == [Extent("m", 100, 24), Extent("m", 124, 1), Extent("m", 125, 0)]
+
+
+@pytest.mark.parametrize(
+    ("header", "nbytes"),
+    [
+        ("", 0),
+        ("[]", 0),
+        ("{}", 1),
+        ("{} x", 0),
+        (" {}", 0),
+        ("{" + entry() + "}", 3),
+        ("{" + entry() + "}", 5),
+        ("{" + entry() + "} }", 4),
+        ("{" + entry() + "," + entry() + "}", 4),
+        ("{" + entry() + "," + entry(4, 8) + "}", 8),
+        ("{" + entry() + "," + entry(5, 9, name="b") + "}", 9),
+        ("{" + entry() + "," + entry(3, 7, name="b") + "}", 7),
+        ("{" + entry(1, 5) + "}", 5),
+        ("{" + entry(0, 5) + "}", 5),
+        ("{" + entry(dtype="F33") + "}", 4),
+        ("{" + entry(dtype="f32") + "}", 4),
+        ("{" + entry(shape="[01]") + "}", 4),
+        ("{" + entry(shape="[-1]") + "}", 4),
+        ("{" + entry(shape="[1.0]") + "}", 4),
+        ("{" + entry(0, 1, "F4", "[1]") + "}", 1),
+        ("{" + entry(shape="[" + "9" * 18 + ",100]") + "}", 4),
+        ("{" + entry(name=METADATA_KEY) + "}", 4),
+        ("{" + entry(name="a\\n") + "}", 4),
+        ("{" + entry() + ",}", 4),
+        (f'{{"{METADATA_KEY}":{{"a":1}},{entry()}}}', 4),
+        (f'{{"{METADATA_KEY}":null,{entry()}}}', 4),
+        (f'{{"{METADATA_KEY}":{{"a":"b","a":"c"}},{entry()}}}', 4),
+        (f'{{"{METADATA_KEY}":{{"a":"\\ud800"}},{entry()}}}', 4),
+        ("{" + entry().replace("}", ',"more":1}') + "}", 4),
+    ],
+)
+def test_any_other_header_is_left_to_the_strict_reader(header: str, nbytes: int) -> None:
+    """Where anything is odd nothing is read here, so that nothing sound is made of it."""
+    assert scanned(header, nbytes) is None
+
+
+@pytest.mark.parametrize(("dims", "read"), [(MAX_DIMS, True), (MAX_DIMS + 1, False)])
+def test_shapes_of_so_many_dimensions_are_read(dims: int, *, read: bool) -> None:
+    """The longest shape is read, and a longer one is not."""
+    shape = "[" + ",".join(["1"] * dims) + "]"
+    assert (scanned("{" + entry(shape=shape) + "}") is not None) is read
+
+
+_PARTS = st.sampled_from(
+    [
+        "{", "}", ",", ", ", ":", entry(), entry(name="b"), entry(4, 8, name="c"),
+        entry(0, 0, "U8", "[0]", "d"), f'"{METADATA_KEY}":{{"k":"v"}}', " ", "0", "[1]",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(_PARTS, max_size=6), st.integers(0, 8))
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_accepted_the_strict_reader_reads_alike(parts: list[str], nbytes: int) -> None:
+    """No header is read here that the strict reader would refuse, or read as anything else."""
+    for header in ("".join(parts), "{" + ",".join(parts) + "}"):
+        found = scanned(header, nbytes)
+        assert found is None or found == strict(header, nbytes)
