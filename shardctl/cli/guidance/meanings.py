@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("--force", "-f", "--overwrite", "--clobber", "--yes", "-y"), ("--replace",)),
     **dict.fromkeys(
-        ("--size", "--shard-size", "--max-size", "--chunk-size", "-s", "--split-max-size"),
+        ("--size", "--shard-size", "--max-size", "--chunk-size", "--split-max-size"),
         ("--max-shard-size",),
     ),
     **dict.fromkeys(
@@ -25,7 +25,8 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
         ("--threads", "--workers", "--num-workers", "--num-threads", "--parallel", "--processes"),
         ("--jobs",),
     ),
-    **dict.fromkeys(("--silent", "-s"), ("--quiet",)),
+    "-s": ("--max-shard-size", "--quiet"),
+    "--silent": ("--quiet",),
     **dict.fromkeys(("--no-progress", "--progress-bar", "--no-bar"), ("--progress",)),
     **dict.fromkeys(("--diff", "--compare", "--with", "--reference"), ("--against",)),
     **dict.fromkeys(
