@@ -1,4 +1,4 @@
-"""The pickle machine: frames, numbers and texts of old protocols, keys, calls, and its notes."""
+"""The pickle machine reads frames as every unpickler does, and calls nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import struct
 
 import pytest
 
+from shardctl.formats.limits import MAX_NAME
+from shardctl.formats.pickle.machine import Machine
+from shardctl.formats.pickle.opcodes import TABLE
 from shardctl.formats.pickle.values import (
     PickleCutShortError,
     PickleFaultError,
 )
-from shardctl.formats.torch.unpickle import unpickle
+from shardctl.formats.torch.unpickle import ZIP, unpickle
 
 
 def frame(body: bytes, length: int | None = None) -> bytes:
@@ -42,3 +45,44 @@ def test_frames_that_unpicklers_read_differently(data: bytes) -> None:
         unpickle(data)
     if not isinstance(caught.value, PickleCutShortError):  # there the rest of the file is missing
         assert "save" not in caught.value.hint
+
+
+def run(data: bytes, limit: int = 1_000_000) -> object:
+    """The root of a pickle whose values may weigh so much."""
+    return Machine(data, 0, ZIP, limit).run(TABLE).root
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b".", "STOP with 0 values"),
+        (b"NN.", "STOP with 2 values"),
+        (b"N(.", "STOP with 1 values"),
+        (b"N", "ends without STOP"),
+        (b"c\nb\n.", "the name to import is empty"),
+        (b"ca\n\n.", "the name to import is empty"),
+        (b"NN\x93.", "the name to import is not text"),
+        (b"cm\nC\nN\x81.", "without a tuple of arguments"),
+        (b"cm\nC\nNR.", "REDUCE without a tuple of arguments"),
+        (b"N)R.", "NoneType is called, which is not a function"),
+    ],
+)
+def test_pickles_that_are_not_whole(data: bytes, words: str) -> None:
+    """One value is left at STOP, and only names are imported and called."""
+    with pytest.raises(PickleFaultError, match=words):
+        run(data)
+
+
+def test_names_have_a_length() -> None:
+    """Module and name together may have so many characters as the limit, and no more."""
+    run(b"c" + b"m" * (MAX_NAME - 1) + b"\nn\n.")
+    with pytest.raises(PickleFaultError, match="too long"):
+        run(b"c" + b"m" * MAX_NAME + b"\nn\n.")
+
+
+def test_a_pickle_weighs_no_more_than_its_limit() -> None:
+    """Thousands of values of a byte each are refused soon, however long the pickle goes on."""
+    data = b"(" + b"]" * 3_000 + b"t."
+    with pytest.raises(PickleFaultError, match="makes more values, than any checkpoint"):
+        run(data, limit=1_000)
+    assert run(data, limit=20_000) is not None
