@@ -48,6 +48,7 @@ def test_a_line_without_an_end_is_cut_short() -> None:
     """What comes before the current position ends no line."""
     with pytest.raises(PickleCutShortError):
         Cursor(b"a\nbc", 2).line()
+    assert Cursor(b"\n", 0).line() == b""
 
 
 def test_a_huge_length_takes_no_memory() -> None:

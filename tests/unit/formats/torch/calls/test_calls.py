@@ -82,6 +82,15 @@ def test_bytes_of_protocol_2() -> None:
         root(call("_codecs encode", text("\u017c"), text("latin1")))
 
 
+def test_a_text_encoded_again_and_again_is_refused() -> None:
+    """One long text from the memo, made bytes many times, is a bomb."""
+    one = b"c_codecs\nencode\nq\x000" + text("a" * 1_000) + b"q\x010" + text("latin1") + b"q\x020"
+    again = b"h\x00h\x01h\x02\x86R0"
+    assert root(one + again + b"N") is None
+    with pytest.raises(PickleFaultError, match="again and again"):
+        root(one + again * 10 + b"N")
+
+
 def test_a_size_is_a_tuple_of_sizes() -> None:
     """`torch.Size` takes one tuple of numbers that are not negative."""
     assert root(call("torch Size", numbers((2, 3)))) == (2, 3)
