@@ -193,7 +193,8 @@ def _copy(
         if piece.nbytes < LEAST_BLOCK:
             data = near.read(reader, piece.extent)
             together.write(part.offset, data)
-            return Handled(Copied(buffered=len(data)), crc32(data))
+            summed = part.summed or piece.crc32 is not None
+            return Handled(Copied(buffered=len(data)), crc32(data) if summed else None)
         copied = writer.copy(part.offset, reader, piece.extent)
         seen = copied.buffered == piece.nbytes and piece.crc32 is not None
         return Handled(copied, _sum(reader, piece.extent) if part.summed or seen else None)

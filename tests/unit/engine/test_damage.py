@@ -25,7 +25,7 @@ LAYOUT = Layout(
 
 def summed(crcs: dict[int, int]) -> Outcome:
     """What was summed of the pieces, by their numbers."""
-    outcome = Outcome()
+    outcome = Outcome.of(LAYOUT)
     outcome.crcs.update(crcs)
     return outcome
 

@@ -7,8 +7,7 @@ import struct
 import pytest
 
 from shardctl.formats.limits import MAX_NAME
-from shardctl.formats.pickle.machine import Machine
-from shardctl.formats.pickle.opcodes import TABLE
+from shardctl.formats.pickle.interpreter import Interpreter
 from shardctl.formats.pickle.values import (
     PickleCutShortError,
     PickleFaultError,
@@ -49,7 +48,7 @@ def test_frames_that_unpicklers_read_differently(data: bytes) -> None:
 
 def run(data: bytes, limit: int = 1_000_000) -> object:
     """The root of a pickle whose values may weigh so much."""
-    return Machine(data, 0, ZIP, limit).run(TABLE).root
+    return Interpreter(data, 0, ZIP, limit).run().root
 
 
 @pytest.mark.parametrize(

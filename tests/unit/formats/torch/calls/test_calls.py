@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shardctl.formats.limits import CONTAINER_WEIGHT
-from shardctl.formats.pickle.machine import Machine
-from shardctl.formats.pickle.opcodes import TABLE
+from shardctl.formats.pickle.interpreter import Interpreter
 from shardctl.formats.pickle.values import (
     EmptyTensor,
     Mapping,
@@ -46,8 +45,8 @@ def test_dicts_of_known_classes_are_dicts(kind: str) -> None:
 )
 def test_what_a_call_makes_weighs_as_much_as_a_dict(name: bytes, how: bytes) -> None:
     """A container that a call gives costs as much as one of an opcode."""
-    running = Machine(b"c" + name + b"\n" + how + b".", 0, ZIP, 1_000)
-    running.run(TABLE)
+    running = Interpreter(b"c" + name + b"\n" + how + b".", 0, ZIP, 1_000)
+    running.run()
     assert running._weight == 1 + CONTAINER_WEIGHT
 
 
