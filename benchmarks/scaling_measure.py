@@ -155,10 +155,14 @@ class SlowPlace:
 
 @dataclass
 class _SlowWriter:
-    """A writer that takes its time to copy."""
+    """A writer that takes its time to copy; what is small is written, and not copied."""
 
     inner: MemoryWriter
     place: SlowPlace
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        self.place.move(len(data) / _SCALE)
+        self.inner.write(offset, data)
 
     def copy(self, offset: int, source: Reader, extent: Extent) -> Copied:
         self.place.move(extent.length / _SCALE)

@@ -27,7 +27,7 @@ from shardctl.streams.chunks import chunks
 from shardctl.streams.elements import elements
 from shardctl.streams.progress import Tick, no_tick
 
-#: Bytes of the smallest blocks of filesystems: what is smaller cannot be shared with its source.
+#: Bytes of a page, and of most filesystems' blocks: what is smaller is not shared with its source.
 LEAST_BLOCK = 4096
 
 

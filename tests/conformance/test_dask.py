@@ -28,7 +28,7 @@ pytestmark = [
     ),
 ]
 #: What makes a worker seem to have another version, and none.
-OLDER = "from shardctl.engine import distant\ndistant.__version__ = '0.0.1'\n"
+OLDER = "from shardctl.engine.workers import distant\ndistant.__version__ = '0.0.1'\n"
 MISSING = """
 import sys
 for name in [name for name in sys.modules if name.partition(".")[0] == "shardctl"]:

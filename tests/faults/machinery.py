@@ -59,7 +59,7 @@ needs_root = pytest.mark.skipif(
 )
 
 
-def tensors(count: int = 6, nbytes: int = 700) -> dict[str, bytes]:
+def tensors(count: int = 6, nbytes: int = 3_000) -> dict[str, bytes]:
     """Named bytes, each tensor's own."""
     return {
         f"layer.{number}.weight": bytes([number + 1]) * (nbytes + number) for number in range(count)

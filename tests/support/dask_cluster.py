@@ -19,7 +19,7 @@ PATIENCE = 90.0
 #: number of its process; it goes on ticking, so that it notices when it is cancelled.
 _HOLDING = """
 import os, pathlib, time
-from shardctl.engine import dask
+from shardctl.engine.workers import dask
 
 tick, here = dask._WorkerTick.__call__, pathlib.Path({directory!r})
 

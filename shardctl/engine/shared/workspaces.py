@@ -55,8 +55,7 @@ def workspace(staging: Staging, names: Collection[str]) -> Iterator[Workspace]:
             with suppress(ShardctlError):
                 _empty(room.directory, names, keep=_OWN[:2])
             held.close()
-            with suppress(ShardctlError):
-                _remove(staging, room.token, names)
+            _remove_empty(staging, room.token)
 
 
 def _make(staging: Staging, held: ExitStack) -> Workspace:
@@ -85,10 +84,9 @@ def remove_abandoned(staging: Staging, names: Collection[str]) -> None:
     if not can_lease(staging.store):
         return
     for token in _tokens(staging):
-        with suppress(ShardctlError):
-            with lease(staging.store, staging.path(PARTS, token, LEASE)):
-                _remove_files(staging, token, names)
-            _remove(staging, token, names)
+        with suppress(ShardctlError), lease(staging.store, staging.path(PARTS, token, LEASE)):
+            _remove_files(staging, token, names)
+        _remove_empty(staging, token)
 
 
 def remove_workspaces(staging: Staging, names: Collection[str]) -> None:
@@ -111,6 +109,15 @@ def _tokens(staging: Staging) -> list[str]:
 def _remove_files(staging: Staging, token: str, names: Collection[str]) -> None:
     with _opened(staging, token) as (_, directory):
         _empty(directory, names, keep=_OWN[:2])
+
+
+def _remove_empty(staging: Staging, token: str) -> None:
+    """Remove the directory of a workspace that was emptied.
+
+    Its process may have made it a moment ago, and hold the lease by now: then it is not empty.
+    """
+    with suppress(ShardctlError), _opened(staging, token) as (parts, _):
+        parts.remove_subdirectory(token)
 
 
 def _remove(staging: Staging, token: str, names: Collection[str]) -> None:

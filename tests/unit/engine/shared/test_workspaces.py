@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from shardctl.engine.commit.staging import Staging
+from shardctl.engine.shared import workspaces
 from shardctl.engine.shared.workspaces import remove_abandoned, remove_workspaces, workspace
 from shardctl.errors import ShardctlError
+from shardctl.stores.base import Store
 from shardctl.stores.local.store import LocalStore
+from shardctl.stores.optional import lease
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put
 from tests.support.program import environment
@@ -25,6 +29,7 @@ NAMES = ("a", "b")
 AT_WORK = """
 import sys, time
 from shardctl.engine.commit.staging import Staging
+from shardctl.engine.shared import workspaces
 from shardctl.engine.shared.workspaces import workspace
 from shardctl.stores.local.store import LocalStore
 with Staging.make(LocalStore(), sys.argv[1]) as staging, workspace(staging, ["a"]) as room:
@@ -109,6 +114,25 @@ def test_a_killed_process_leaves_what_the_next_removes(staging: Staging, tmp_pat
             process.wait()
     remove_abandoned(staging, NAMES)
     assert parts(tmp_path) == []
+
+
+def test_a_process_that_takes_over_in_between_keeps_its_files(
+    staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workspace that was looked at before its process had the lease is not removed after it."""
+    directory = tmp_path / ".shardctl" / "parts" / ("0" * 16)
+    directory.mkdir(parents=True)
+
+    @contextmanager
+    def lease_of_a_look(store: Store, path: str) -> Iterator[None]:
+        with lease(store, path):
+            yield
+        (directory / "lease").write_text("its own")
+        (directory / "a").write_bytes(b"half")
+
+    monkeypatch.setattr(workspaces, "lease", lease_of_a_look)
+    remove_abandoned(staging, NAMES)
+    assert sorted(os.listdir(directory)) == ["a", "lease"]
 
 
 def test_a_process_of_another_machine_is_left_alone(staging: Staging, tmp_path: Path) -> None:
