@@ -106,6 +106,7 @@ def test_runs_add_to_what_is_kept(tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_models_are_timed_without_their_imports(tmp_path: Path) -> None:
     """A way to save or load a model reports its seconds and its memory above the model itself."""
     options = ("--size", "5MB", "--runs", "1", "--only", "python/save-bin", "--only")

@@ -17,7 +17,17 @@ from tests.faults.machinery import needs_strace
 pytestmark = [pytest.mark.faults, needs_strace]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+#: Those that are run each time; the others are slow together.
+_ALWAYS = ("split", "in place, three to two")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in _ALWAYS else [pytest.mark.slow])
+        for name in SCENARIOS
+    ],
+)
 def test_killed_before_any_change(
     name: str, memory_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

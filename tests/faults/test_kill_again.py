@@ -15,7 +15,7 @@ import pytest
 from tests.faults.killing import INDEX, SCENARIOS, kill_everywhere
 from tests.faults.machinery import STAGING, Point, needs_strace, run_held, run_killed
 
-pytestmark = [pytest.mark.faults, needs_strace]
+pytestmark = [pytest.mark.faults, pytest.mark.slow, needs_strace]
 
 
 @dataclass(frozen=True, slots=True)
