@@ -23,10 +23,7 @@ _ALWAYS = ("split", "in place, three to two")
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in _ALWAYS else [pytest.mark.slow])
-        for name in SCENARIOS
-    ],
+    [pytest.param(name, marks=[] if name in _ALWAYS else [pytest.mark.slow]) for name in SCENARIOS],
 )
 def test_killed_before_any_change(
     name: str, memory_path: Path, record_property: Callable[[str, object], None]
