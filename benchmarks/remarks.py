@@ -107,7 +107,7 @@ LIMITS: Mapping[str, tuple[str, str]] = {
     ),
     "python/save-*": (
         "Saving a model",
-        """The page cache and the disk. Bytes are written from the tensors' own memory, 4 MiB with
+        """The page cache and the disk. Bytes are written from the tensors' own memory, 128 KiB with
   each call, while the disk writes already. Of processor time it takes no more than a bare loop of
   `pwrite` over the same memory, in one thread or in two, and a sync.""",
     ),
@@ -121,17 +121,19 @@ LIMITS: Mapping[str, tuple[str, str]] = {
     ),
     "size/*": (
         "Small checkpoints",
-        """What a run costs whatever its size: about 0.1 s to start, and as much for the journal,
-  its syncs and the renames. From about a gigabyte on it does not show.""",
+        """What a run costs whatever its size: 0.15 s, of which half are Python and the imports, and
+  the rest the headers, the journal, its syncs and the renames. From a gigabyte on it takes no
+  longer than `cp`.""",
     ),
     "disk/split-*": (
         "Writing",
-        """The page cache and the disk. Of the 2.1 s of a merge with one thread, 1.75 s passed in
-  `copy_file_range` while the disk wrote already, and 0.3 s in waiting for it (`strace -f -c -w`);
-  `cp` copied for 1.1 s and then waited 0.9 s for the sync. The disk is the bimodal part of this
-  machine: the yardstick takes between 2 and 12 s for the same bytes, shardctl between 2 and 4.5 s.
-  Beside the yardstick's quickest round shardctl's median is 0.9 to 1.1 times as long where it
-  writes several files, and 1.2 to 1.3 times where it writes one, or safetensors become `.bin`.""",
+        """The page cache and the disk. What begins at the same place within a page in source and
+  target is copied by the kernel, as in the bare loop; the rest, as in most merges, passes through
+  buffers of 128 KiB, on both cores; CRC-32s of records are compared on the way. The disk is the
+  bimodal part of this machine: the yardstick takes between 0.9 and 5.7 s for the same bytes,
+  shardctl between 0.7 and 2.4 s. Beside the yardstick's quickest round shardctl's is 0.7 to 1.2
+  times as long, and beside that of the bare loop 1.1 to 1.8 times: least where it writes several
+  files, most where it writes one.""",
     ),
     "disk/safetensors-to-bin": (
         "CRC-32",
@@ -145,7 +147,7 @@ page cache already.""",
     ),
     "disk/verify-deep-bin": (
         "Deep check of a `.bin`",
-        """Memory: zlib-ng's CRC-32 is quicker than the page cache is read; all of it takes 0.4 s,
+        """Memory: zlib-ng's CRC-32 is quicker than the page cache is read; all of it takes 0.3 s,
 with the start.""",
     ),
     "remote/split-s3-to-s3": (
@@ -156,8 +158,8 @@ with the start.""",
     ),
     "xfs/*": (
         "Sharing blocks",
-        """Starting. Of the 0.11 s of a split of safetensors, 0.08 s pass before the first header is
-  read; a `.bin` also has its pickle read, and the edges of its 291 records copied, in 0.04 s. These
+        """Starting. Of the 0.15 s of a split of safetensors, half pass before the first header is
+  read; a `.bin` also has its pickle read, and the edges of its 291 records copied, in 0.06 s. These
   times hardly grow with the bytes, and `cp` moves some 4 GB/s from the page cache here: of more
   bytes they are a smaller part.""",
     ),

@@ -6,6 +6,7 @@ DeepSpeed is the group `training` of pyproject.toml.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,9 @@ def main(directory: str, options: str) -> None:
         engine.backward(engine(torch.randint(0, 11, (4,))))
         engine.step()
     engine.save_checkpoint(directory, client_state={"epoch": 1})
+    torch.distributed.barrier()
+    # Threads of gloo that still run would abort the process where it ends by itself.
+    os._exit(0)
 
 
 def consolidate(directory: str, target: str) -> None:

@@ -118,9 +118,11 @@ def _bad_parameter(context: typer.Context, error: parser.BadParameter) -> UsageE
     if parameter is not None and not isinstance(error, parser.MissingParameter):
         return _bad_value(context, parameter, error.message)
     name = "an argument" if parameter is None else _spelling(parameter)
-    return UsageError(
-        f"{name} is missing", hint=f"type `{_pattern(context)}`; see {_help(context)}"
-    )
+    arguments = _arguments(context)
+    # Of `SOURCE... TARGET` the parser takes a single word for TARGET, and misses the other.
+    several = parameter is not None and parameter.nargs == -1 and len(arguments) > 1
+    message = f"{' and '.join(arguments)} are needed" if several else f"{name} is missing"
+    return UsageError(message, hint=f"type `{_pattern(context)}`; see {_help(context)}")
 
 
 def _bad_usage(context: typer.Context, name: str) -> UsageError:
