@@ -7,7 +7,7 @@ for. Sources are compared with those when they are opened and again when the las
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shardctl.checksums import crc32
@@ -18,13 +18,13 @@ from shardctl.engine.parts import Handled, Part, checksum, handle_parts, rest
 from shardctl.engine.sources import Sources
 from shardctl.engine.together import Near, Together
 from shardctl.errors import StorageError
-from shardctl.layout import Check, Copy, Crc, Elements, Layout, Literal
+from shardctl.layout import Check, Copy, Crc, Layout, Literal
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader, Store, Writer
-from shardctl.stores.capabilities import Streams, streams
+from shardctl.stores.capabilities import streams
 from shardctl.stores.optional import drop_cache
 from shardctl.streams.chunks import chunks
-from shardctl.streams.elements import elements
+from shardctl.streams.elements import Chunk, elements
 from shardctl.streams.progress import Tick, no_tick
 
 #: Bytes of a page, and of most filesystems' blocks: what is smaller is not shared with its source.
@@ -109,7 +109,7 @@ def _fill(
                 known = part.number in copied
                 handled = Handled() if known else _summed(extent, sources)
             case _:
-                return _put(part, part.piece, sources, together, tick)
+                return _put(part, elements(sources.reader, part.piece), together, tick)
         tick(part.piece.nbytes)
         return handled
 
@@ -189,7 +189,7 @@ def _copy(
     """
     with sources.reader(piece.extent.path) as reader:
         if streams(reader):
-            return _stream(part, piece, reader, writer)
+            return _put(part, reader.stream(piece.extent), together, no_tick)
         if piece.nbytes < LEAST_BLOCK:
             data = near.read(reader, piece.extent)
             together.write(part.offset, data)
@@ -198,16 +198,6 @@ def _copy(
         copied = writer.copy(part.offset, reader, piece.extent)
         seen = copied.buffered == piece.nbytes and piece.crc32 is not None
         return Handled(copied, _sum(reader, piece.extent) if part.summed or seen else None)
-
-
-def _stream(part: Part, piece: Copy, reader: Streams, writer: Writer) -> Handled:
-    """Write and sum the bytes of a range as they come in."""
-    crc, done = 0, 0
-    for chunk in reader.stream(piece.extent):
-        writer.write(part.offset + done, chunk)
-        crc = crc32(chunk, crc)
-        done += len(chunk)
-    return Handled(Copied(buffered=done), crc)
 
 
 def _summed(extent: Extent, sources: Sources) -> Handled:
@@ -223,10 +213,10 @@ def _sum(reader: Reader, extent: Extent) -> int:
     return crc
 
 
-def _put(part: Part, piece: Elements, sources: Sources, together: Together, tick: Tick) -> Handled:
-    """Write elements that pass through memory, a few at a time."""
+def _put(part: Part, passing: Iterable[Chunk], together: Together, tick: Tick) -> Handled:
+    """Write and sum bytes that pass through memory, a few at a time."""
     crc, done = 0, 0
-    for chunk in elements(sources.reader, piece):
+    for chunk in passing:
         together.write(part.offset + done, chunk)
         crc = crc32(chunk, crc)
         done += len(chunk)

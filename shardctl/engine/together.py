@@ -11,12 +11,10 @@ from typing import Self
 
 from shardctl.model import Extent
 from shardctl.stores.base import Reader, Writer
-from shardctl.stores.capabilities import InMemory
+from shardctl.stores.capabilities import is_in_memory
 
 #: Bytes that are held at most, and those of a piece that is written on its own.
 _MOST_BYTES = 128 * 1024
-
-
 #: Bytes that are read ahead, and those between ranges that are near each other.
 _AHEAD_BYTES = 64 * 1024
 _NEAR_BYTES = 4096
@@ -79,7 +77,7 @@ class Near:
         if not same or ahead + extent.length > 0:
             length = extent.length
             # What is in memory already is not read twice, and may be several pieces of it.
-            if same and ahead <= _NEAR_BYTES and not isinstance(reader, InMemory):
+            if same and ahead <= _NEAR_BYTES and not is_in_memory(reader):
                 length = max(length, min(_AHEAD_BYTES, reader.version.size - extent.offset))
             self._path, self._begin = extent.path, extent.offset
             self._data, begin = reader.read(extent.offset, length), 0

@@ -17,13 +17,13 @@ from shardctl.errors import (
     InputError,
     LockedError,
     MissingError,
-    SourceChangedError,
     StorageError,
     TargetExistsError,
 )
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Entry, EntryKind, Reader
 from shardctl.stores.closing import Closing
+from shardctl.stores.faults import shorter
 
 _CLOCK = itertools.count()
 
@@ -62,12 +62,7 @@ class MemoryReader(_Handle):
         """Return exactly `length` bytes from `offset`; raises SourceChangedError."""
         data = bytes(self._file.data[offset : offset + length])
         if len(data) < length:
-            raise SourceChangedError(
-                f"'{self.path}' ends before byte {offset + length:,}",
-                hint="run the same command again",
-                file=self.path,
-                offset=offset + len(data),
-            )
+            raise shorter(self.path, offset + len(data), length - len(data))
         return data
 
     def current(self) -> Version:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import RLock
 
-from shardctl.errors import SourceChangedError
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Reader
 from shardctl.stores.closing import Closing
+from shardctl.stores.faults import shorter
 from shardctl.stores.uploads import SentPart, Upload
 
 #: Numbers for versions, uploads and parts.
@@ -56,12 +56,7 @@ class BucketReader(Closing):
         """Return exactly `length` bytes from `offset`; raises SourceChangedError."""
         data = self._data[offset : offset + length]
         if len(data) < length:
-            raise SourceChangedError(
-                f"'{self.path}' ends before byte {offset + length:,}",
-                hint="run the same command again",
-                file=self.path,
-                offset=offset + len(data),
-            )
+            raise shorter(self.path, offset + len(data), length - len(data))
         return data
 
     def current(self) -> Version:
