@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
@@ -15,8 +13,8 @@ from shardctl.planning.keywords import WriteKeywords, options_from
 from shardctl.planning.request import Selection, WriteOptions
 from tests.support.observers import Counting
 from tests.support.pipelines import written_pipeline
-from tests.support.program import ROOT
 from tests.support.safetensors_files import read_tensors, write_floats, write_safetensors
+from tests.support.typed import said_of
 
 TENSORS = {f"layer.{number}.weight": bytes([number]) * 400 for number in range(6)}
 
@@ -280,22 +278,11 @@ REFUSED = (
 
 def test_programs_are_typed(tmp_path: Path) -> None:
     """The type checker knows the functions, their settings and their results."""
-    (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "program.py"]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"MYPYPATH": str(ROOT), "MYPY_CACHE_DIR": str(tmp_path)},
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("program.py")]
-    assert [line.partition(": ")[2].split("  [")[0] for line in lines] == [
+    assert said_of(PROGRAM, tmp_path, "--strict", "--config-file=") == [
         'note: Revealed type is "shardctl.api.writing.Written"',
         'note: Revealed type is "bool"',
         REFUSED,
-    ], done.stdout
+    ]
 
 
 def test_statistics_of_tensors(tmp_path: Path) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.program import ROOT
+from tests.support.typed import said_of
 
 pytest.importorskip("torch")
 
@@ -50,19 +48,9 @@ REFUSED = (
 
 def test_programs_are_typed(tmp_path: Path) -> None:
     """The type checker knows the functions, their settings and their results."""
-    (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "mypy.ini").write_text(CONFIG)
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "program.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"MYPYPATH": str(ROOT), "MYPY_CACHE_DIR": str(tmp_path)},
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("program.py")]
-    assert [line.partition(": ")[2].split("  [")[0] for line in lines] == [
+    assert said_of(PROGRAM, tmp_path) == [
         'note: Revealed type is "int"',
         'note: Revealed type is "typing.Mapping[str, str]"',
         REFUSED,
-    ], done.stdout
+    ]

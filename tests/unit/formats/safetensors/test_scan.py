@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -123,3 +125,97 @@ def test_whatever_is_accepted_the_strict_reader_reads_alike(parts: list[str], nb
     for header in ("".join(parts), "{" + ",".join(parts) + "}"):
         found = scanned(header, nbytes)
         assert found is None or found == strict(header, nbytes)
+
+
+TENSORS = 3_000  # a header of several pieces
+NBYTES = 6
+
+
+def long_header(tensors: int = TENSORS) -> str:
+    """A header of so many tensors of two types."""
+    entries = {
+        f"layers.{number}.weight": {
+            "dtype": ("F16", "U8")[number % 2],
+            "shape": [3, 1] if number % 2 == 0 else [2, 3],
+            "data_offsets": list(bounds),
+        }
+        for number, bounds in enumerate(pairwise(range(0, NBYTES * (tensors + 1), NBYTES)))
+    }
+    return json.dumps({"__metadata__": {"format": "pt"}, **entries}, separators=(",", ":"))
+
+
+def scanned_long(header: str) -> tuple[Tree, dict[str, str]] | None:
+    """What is read of a header of all these tensors."""
+    return scanned(header, NBYTES * TENSORS)
+
+
+def test_a_long_header_is_read_as_strictly() -> None:
+    """A header of many pieces gives the tensors that the strict reader gives, in order."""
+    found = scanned_long(long_header())
+    assert found is not None
+    tree, metadata = found
+    assert metadata == {"format": "pt"}
+    expected = strict(long_header(), NBYTES * TENSORS)
+    assert expected is not None
+    assert list(tree.items()) == list(expected[0].items())
+
+
+@pytest.mark.parametrize("spaced", ["  ", " \n", "\t"])
+def test_padding_is_accepted(spaced: str) -> None:
+    """White space after the object is padding."""
+    assert scanned_long(long_header() + spaced) is not None
+
+
+def test_what_follows_an_object_that_ends_early_is_not_left_out() -> None:
+    """No header is accepted of which the rest was not read, wherever its object ends."""
+    header = long_header()
+    pieces = header.split("},")
+    for at in range(1, len(pieces), 29):
+        assert scanned_long("},".join(pieces[:at]) + "}}," + "},".join(pieces[at:])) is None
+    assert scanned_long(header + ',"x":1}') is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"layers.1.weight"', '"layers.0.weight"'),
+        ('"layers.2999.weight"', '"layers.0.weight"'),
+        ('"layers.2999.weight"', '"__metadata__"'),
+        ('"layers.2999.weight"', '"\\u0041"'),
+        ("[17982,17988]", "[017982,17988]"),
+        ("[17982,17988]", "[17982,17989]"),
+        ("[17982,17988]", "[17983,17988]"),
+        ("[17982,17988]", "[17982,+17988]"),
+        ("[3,1]", "[03,1]"),
+        ("[3,1]", "[3,,1]"),
+        ("[3,1]", "[3,1,]"),
+        ("[3,1]", "[ 3,1]"),
+        ('"U8"', '"u8"'),
+        ('"U8"', '"U9"'),
+        ("},", "} ,"),
+        ("},", "},,"),
+        ("}}", "},}"),
+        ("}}", "}"),
+        ("}}", "}}}"),
+    ],
+)
+def test_any_other_form_is_left_to_the_strict_reader(old: str, new: str) -> None:
+    """A header in which one thing is otherwise, first or last of its kind, is not accepted."""
+    header = long_header()
+    assert scanned_long(header.replace(old, new, 1)) is None
+    before, _, after = header.rpartition(old)
+    assert scanned_long(before + new + after) is None
+
+
+def test_changed_headers_are_accepted_as_the_strict_reader_accepts_them() -> None:
+    """Where a changed character leaves a header acceptable, the strict reader finds no fault."""
+    random = Random(1)
+    header = long_header(200)
+    for _ in range(2_000):
+        at = random.randrange(len(header))
+        changed = header[:at] + random.choice('{}[]",: 0129aU\\') + header[at + 1 :]
+        found = scanned(changed, NBYTES * 200)
+        if found is not None:
+            expected = strict(changed, NBYTES * 200)
+            assert expected is not None
+            assert list(found[0].items()) == list(expected[0].items())
