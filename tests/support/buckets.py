@@ -37,9 +37,15 @@ class Fragile(MemoryBucket):
     left = 1_000_000
 
     def _count(self) -> None:
-        if self.left == 0:
-            raise CutError
-        self.left -= 1
+        with self.place.guard:  # parts are sent by several threads
+            if self.left == 0:
+                raise CutError
+            self.left -= 1
+
+    def cut(self) -> None:
+        """Let the next change fail."""
+        with self.place.guard:
+            self.left = 0
 
     def begin_upload(self, path: str) -> Upload:
         """Begin an upload, if there still is power."""
