@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shardctl.commands.index import Reindexed
     from shardctl.commands.inspect import Inspection
     from shardctl.engine.journal.receipts import Receipt
-    from shardctl.engine.shared.run import PartDone
+    from shardctl.engine.shared.share import PartDone
     from shardctl.errors import (
         FormatError,
         InputError,
@@ -112,7 +112,7 @@ _HOMES = {
     "Coverage": "verify.coverage",
     "Finding": "findings",
     "Inspection": "commands.inspect",
-    "PartDone": "engine.shared.run",
+    "PartDone": "engine.shared.share",
     "Receipt": "engine.journal.receipts",
     "Reindexed": "commands.index",
     "Verdict": "verify.run",

@@ -11,7 +11,7 @@ from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.preparing.records import records as records_of_user
 from shardctl.commands.saved import sharing
 from shardctl.commands.saved.planned import prepare_planned, read_plan_file
-from shardctl.engine.shared.run import PartDone
+from shardctl.engine.shared.share import PartDone
 from shardctl.errors import UsageError
 from shardctl.planning.request import Replace
 from shardctl.planning.saved.plan_file import PlannedRun

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shardctl.commands.preparing.work import Work
     from shardctl.commands.saved.sharing import Share
     from shardctl.engine.journal.receipts import Receipt
-    from shardctl.engine.shared.run import PartDone
+    from shardctl.engine.shared.share import PartDone
     from shardctl.planning.carried import NotCarried
     from shardctl.stores.base import Store
 

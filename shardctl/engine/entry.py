@@ -5,7 +5,7 @@ In most stores they are staged, and renamed; in one with `Uploads` they are uplo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from shardctl.engine import run
@@ -15,7 +15,10 @@ from shardctl.engine.commit.staging import FILES, Staging
 from shardctl.engine.journal.journal import LOCK, Commit, Journal, RunIdentity
 from shardctl.engine.journal.records import RunRecord
 from shardctl.engine.run import Done, Job, RunOptions
+from shardctl.engine.shared import run as shared
+from shardctl.engine.shared.share import PartDone
 from shardctl.engine.uploads import commit as upload_commit
+from shardctl.engine.uploads import part as upload_part
 from shardctl.engine.uploads import run as upload_run
 from shardctl.engine.uploads.journal import UploadCommit, UploadJournal
 from shardctl.engine.workers.executors import Executor
@@ -60,6 +63,29 @@ def execute(
     if has_uploads(target):
         return upload_run.execute(job, source, target, options, executor, observe, keep)
     return run.execute(job, source, target, options, executor, observe, keep)
+
+
+def write_part(
+    job: Job,
+    mine: Collection[str],
+    source: Store,
+    target: Store,
+    options: RunOptions,
+    executor: Executor,
+    observe: Observer,
+) -> PartDone:
+    """Write the files `mine` of a shared job, as `engine.shared.run.write_part` does."""
+    if has_uploads(target):
+        return upload_part.write_part(job, mine, source, target, options, executor, observe)
+    return shared.write_part(job, mine, source, target, options, executor, observe)
+
+
+def shared_run(target: Store, directory: str) -> RunIdentity | None:
+    """Return the shared run that is unfinished in a target directory; None where there is none."""
+    if has_uploads(target):
+        identity = UploadJournal(target, directory).identity()
+        return identity if identity is not None and identity.shared else None
+    return shared.shared_run(target, directory)
 
 
 def refuse_other_run(

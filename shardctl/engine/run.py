@@ -26,7 +26,7 @@ from shardctl.engine.journal.records import RunRecord
 from shardctl.engine.journal.resume import Resumed, resume
 from shardctl.engine.sources import source_changed
 from shardctl.engine.space import check_space
-from shardctl.engine.task import ShardTask
+from shardctl.engine.task import ShardTask, write
 from shardctl.engine.workers.executors import Executor, carry_out
 from shardctl.errors import ShardctlError
 from shardctl.model import Version
@@ -205,7 +205,9 @@ class _Run:
             done[receipt.filename] = receipt
             observe.finished(receipt.filename, receipt.nbytes, kept=False)
 
-        carry_out(todo, self.source, self.target, executor, self.options.jobs, observe, accept)
+        carry_out(
+            write, todo, self.source, self.target, executor, self.options.jobs, observe, accept
+        )
         for path, version in self.job.sources.items():
             if self.source.version(path) != version:
                 raise source_changed(path)

@@ -92,6 +92,13 @@ class Uploads(Protocol):
     def put(self, path: str, data: bytes) -> None:
         """Write a small file in one step, over one of the same name."""
 
+    def put_new(self, path: str, data: bytes) -> bool:
+        """Write a small file in one step under a free name; return whether it was free.
+
+        Of several that do so at once one succeeds, unless the server knows no condition: then all
+        do, and the last one's file is there.
+        """
+
     def remove_version(self, path: str, version: Version) -> bool:
         """Remove a file of this version; return whether no other file has the name now."""
 

@@ -218,6 +218,14 @@ class MemoryBucket:
         self.forget()
         self.place.objects[key_of(path)] = StoredObject(data)
 
+    def put_new(self, path: str, data: bytes) -> bool:
+        """Write a small object in one step under a free name; return whether it was free."""
+        with self.place.guard:
+            free = key_of(path) not in self.place.objects
+            if free:
+                self.put(path, data)
+            return free
+
     def remove_version(self, path: str, version: Version) -> bool:
         """Remove an object of this version; return whether none is there now."""
         with self.place.guard:

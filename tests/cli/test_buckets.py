@@ -364,3 +364,62 @@ def test_other_urls_are_only_read(model: Path, call: Call, url: str) -> None:
     """Of all URLs only those of s3:// are targets."""
     _, err = call("split", model, url, code=2)
     assert "only read" in err
+
+
+@pytest.fixture
+def plan(bucket: Bucket, model: Path, tmp_path: Path, call: Call) -> Path:
+    """A saved plan of a split into a bucket, in twelve shards."""
+    path = tmp_path / "plan.json"
+    asked = ("split", model, f"{bucket.url}/t", "--num-shards", "12", "--checksums")
+    path.write_text(call(*asked, "--dry-run", "--json")[0])
+    return path
+
+
+def test_parts_write_into_a_bucket(
+    bucket: Bucket, model: Path, tmp_path: Path, call: Call, plan: Path
+) -> None:
+    """Parts at once, one of them twice, and a commit have the objects of one run; before it no
+    file appears, and what is missing is said.
+    """
+    call("apply", plan, "--part", "3/3")
+    assert "by parts of the plan" in call("inspect", f"{bucket.url}/t", code=3)[1]
+    _, err = call("apply", plan, "--commit", code=4)
+    assert "4 of 12 shards are done" in err
+    assert "`shardctl apply PLAN --part I/N`" in err
+    running = [start("apply", plan, "--part", f"{number}/3") for number in (1, 2, 1)]
+    said = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], said
+    assert not [name for name in bucket.objects("t/") if not name.startswith(".shardctl/")]
+    assert len(bucket.uploads()) == 12
+    out, _ = call("apply", plan, "--commit")
+    assert out == f"{bucket.url}/t/{INDEX}\n"
+    asked = ("split", model, "--num-shards", "12", "--checksums")
+    assert bucket.objects("t/") == local(call, tmp_path / "local", *asked)
+    assert bucket.uploads() == []
+    for again in (("--part", "1/3"), ("--commit",), ()):
+        assert "up to date" in call("apply", plan, *again)[1]
+
+
+def test_parts_may_be_killed_in_a_bucket(
+    bucket: Bucket, model: Path, tmp_path: Path, call: Call, plan: Path
+) -> None:
+    """Killed parts and a killed commit are run again, and nothing of them is left."""
+    chance = random.Random(5)
+    begun = time.monotonic()
+    start("apply", plan, "--part", "1/2").communicate()
+    took = time.monotonic() - begun
+    for number in (2, 2, 1):
+        process = start("apply", plan, "--part", f"{number}/2")
+        time.sleep(took * chance.uniform(0.5, 1.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    call("apply", plan, "--part", "1/2")
+    call("apply", plan, "--part", "2/2")
+    process = start("apply", plan, "--commit")
+    time.sleep(took * chance.uniform(0.5, 1.0))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    call("apply", plan, "--commit")
+    asked = ("split", model, "--num-shards", "12", "--checksums")
+    assert bucket.objects("t/") == local(call, tmp_path / "local", *asked)
+    assert bucket.uploads() == []

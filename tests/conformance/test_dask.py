@@ -16,10 +16,13 @@ import pytest
 
 import shardctl
 from shardctl.errors import StorageError, UsageError
+from shardctl.stores.registry import open_store
+from shardctl.stores.uploads import has_uploads
 from shardctl.testing.builders import safetensors_bytes
 from tests.support.dask_cluster import Cluster, cluster, wait_for
 from tests.support.observers import Counting
 from tests.support.program import RunCli, environment
+from tests.support.s3_server import SETTINGS, make_bucket, needs_cloud, s3_server
 
 pytestmark = [
     pytest.mark.skipif(
@@ -76,7 +79,7 @@ def files_in(directory: Path) -> dict[str, bytes]:
     }
 
 
-def split(source: Path, target: Path, dask: Cluster, *more: str) -> list[str]:
+def split(source: Path, target: Path | str, dask: Cluster, *more: str) -> list[str]:
     """The arguments of a split into four shards on the cluster."""
     return [
         *("split", str(source), str(target), "--num-shards", "4"),
@@ -278,3 +281,76 @@ def test_no_scheduler(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(StorageError, match="no Dask scheduler answers at tcp://127"):
         shardctl.write(source, tmp_path / "target", scheduler="tcp://127.0.0.1:9")
     assert not (tmp_path / "target").exists()
+
+
+@pytest.fixture
+def bucket(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The URL of a bucket on a server of moto, which the command and the workers reach."""
+    directory = tmp_path_factory.mktemp("moto")
+    with s3_server(directory) as url:
+        for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": url}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("XDG_STATE_HOME", str(directory / "state"))
+        make_bucket(f"{url}/models")
+        yield "s3://models/t"
+
+
+def uploads(url: str) -> list[str]:
+    """The names of what is being uploaded."""
+    store, path = open_store(url)
+    assert has_uploads(store)
+    return sorted(upload.path.rpartition("/")[2] for upload in store.uploads(path))
+
+
+def objects_in(url: str) -> dict[str, bytes]:
+    """Every object of a directory in a bucket."""
+    store, path = open_store(url)
+    found: dict[str, bytes] = {}
+    for entry in store.list(path):
+        with store.open(store.join(path, entry.name)) as reader:
+            found[entry.name] = reader.read(0, reader.version.size)
+    return found
+
+
+@needs_cloud
+def test_workers_upload(source: Path, tmp_path: Path, dask: Cluster, bucket: str) -> None:
+    """Workers write into a bucket what threads write on a disk, also where one is killed within a
+    file; no upload is left.
+    """
+    dask.add(2)
+    dask.close_gate()
+    with start(split(source, bucket, dask)) as running:
+        wait_for(lambda: len(dask.held()) == 2)
+        assert len(uploads(bucket)) == 2
+        victim, *_ = dask.held()
+        victim.kill()
+        victim.wait()
+        dask.open_gate()
+        out, said = running.communicate(timeout=120)
+    assert running.returncode == 0, said
+    assert out == f"{bucket}/model.safetensors.index.json\n"
+    assert objects_in(bucket) == locally(source, tmp_path)
+    assert uploads(bucket) == []
+
+
+@needs_cloud
+def test_a_run_into_a_bucket_is_stopped(
+    source: Path, tmp_path: Path, dask: Cluster, bucket: str
+) -> None:
+    """Ctrl-C ends the uploads of the workers; the same command goes on from what is whole."""
+    dask.add(2)
+    dask.close_gate()
+    with start(split(source, bucket, dask)) as running:
+        wait_for(lambda: len(dask.held()) == 2)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    wait_for(lambda: uploads(bucket) == [])
+    dask.open_gate()
+    with start(split(source, bucket, dask)) as running:
+        _, said = running.communicate(timeout=120)
+    assert running.returncode == 0, said
+    assert objects_in(bucket) == locally(source, tmp_path)
+    assert uploads(bucket) == []

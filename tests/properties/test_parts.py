@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,10 +18,11 @@ from shardctl.commands.saved.sharing import Share, commit, write_share
 from shardctl.commands.write import write
 from shardctl.engine.journal.records import NoRecords
 from shardctl.engine.run import RunOptions
-from shardctl.engine.shared.run import PartDone
+from shardctl.engine.shared.share import PartDone
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.planning.saved.plan_file import parse_plan_file
 from shardctl.streams.progress import Silent
+from shardctl.testing.bucket import MemoryBucket
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put, weights
 from tests.support.pipelines import tree
@@ -47,7 +49,26 @@ def options(draw: st.DrawFn) -> WriteOptions:
     )
 
 
-@settings(max_examples=60, deadline=None)
+def lose_files(store: MemoryStore, chance: random.Random) -> None:
+    """Lose some of the files that wait for their names."""
+    for entry in store.list("t/.shardctl/files"):
+        if chance.random() < 0.3:
+            store.remove(f"t/.shardctl/files/{entry.name}")
+
+
+def lose_uploads(store: MemoryBucket, chance: random.Random) -> None:
+    """Lose some of the uploads, and some of their receipts."""
+    for upload in store.uploads("t"):
+        if chance.random() < 0.3:
+            store.abort_upload(upload)
+    receipts = "t/.shardctl/receipts"
+    for entry in store.list(receipts) if store.kind(receipts) == "directory" else ():
+        if chance.random() < 0.3:
+            store.remove(f"{receipts}/{entry.name}")
+
+
+@pytest.mark.parametrize("made", [MemoryStore, MemoryBucket])
+@settings(max_examples=40, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 300), min_size=6, max_size=12),
     asked=options(),
@@ -56,12 +77,17 @@ def options(draw: st.DrawFn) -> WriteOptions:
     chance=st.randoms(use_true_random=False),
 )
 def test_parts_are_one_run(
-    sizes: list[int], asked: WriteOptions, count: int, order: list[int], chance: random.Random
+    made: type[MemoryStore | MemoryBucket],
+    sizes: list[int],
+    asked: WriteOptions,
+    count: int,
+    order: list[int],
+    chance: random.Random,
 ) -> None:
     """Whatever is asked for, and whatever gets lost between parts, a plan that is read back and
     carried out by parts gives the files of one run, and leaves nothing else.
     """
-    store = MemoryStore()
+    store = made()
     tensors = {f"l.{n}.w": bytes([n]) * size for n, size in enumerate(sizes)}
     put(store, "m/model.safetensors", weights(tensors))
     put(store, "m/config.json", b"{}")
@@ -84,10 +110,12 @@ def test_parts_are_one_run(
 
     for number in (number for number in order if number <= count):
         part(number)
-        for entry in store.list("t/.shardctl/files"):
-            if chance.random() < 0.3:
-                store.remove(f"t/.shardctl/files/{entry.name}")
+        if isinstance(store, MemoryBucket):
+            lose_uploads(store, chance)
+        else:
+            lose_files(store, chance)
     done = [part(number) for number in range(1, count + 1)]
     assert done[-1].missing == ()
     commit(store, store, prepared(), ONE, Silent(), planned=run)
     assert tree(store, "t") == tree(store, "expected")
+    assert not isinstance(store, MemoryBucket) or store.uploads("") == []

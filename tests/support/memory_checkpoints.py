@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from shardctl.formats.registry import writer_of
 from shardctl.model import DTYPES, Extent, Storage, Tensor
+from shardctl.stores.base import Store
 from shardctl.testing.builders import materialise
 from shardctl.testing.memory import MemoryStore
 
 
-def put(store: MemoryStore, path: str, data: bytes) -> None:
+def put(store: Store, path: str, data: bytes) -> None:
     """Give a file this content, whatever was there."""
     directory, _ = store.split(path)
     if directory:
@@ -21,7 +22,7 @@ def put(store: MemoryStore, path: str, data: bytes) -> None:
         writer.sync()
 
 
-def get(store: MemoryStore, path: str) -> bytes:
+def get(store: Store, path: str) -> bytes:
     """All bytes of a file."""
     with store.open(path) as reader:
         return reader.read(0, reader.version.size)

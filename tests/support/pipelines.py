@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from shardctl.stores.base import Store
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put, weights
 
@@ -53,7 +54,7 @@ def written_pipeline(directory: Path) -> Path:
     return directory
 
 
-def tree(store: MemoryStore, directory: str) -> dict[str, bytes]:
+def tree(store: Store, directory: str) -> dict[str, bytes]:
     """All files below a directory, by their names from there on."""
     found: dict[str, bytes] = {}
     for entry in store.list(directory):

@@ -13,7 +13,7 @@ from shardctl.text import escape, plural
 if TYPE_CHECKING:
     from shardctl.commands.preparing.prepared import Prepared
     from shardctl.commands.saved.sharing import Share
-    from shardctl.engine.shared.run import PartDone
+    from shardctl.engine.shared.share import PartDone
 
 #: Names of missing shards that a message lists.
 _MOST_MISSING = 10

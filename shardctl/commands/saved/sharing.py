@@ -9,18 +9,17 @@ from shardctl.commands.preparing.recorded import refuse_damaged
 from shardctl.commands.preparing.work import Work
 from shardctl.commands.saved.planned import known_contents
 from shardctl.commands.write import build_job, write
+from shardctl.engine.entry import execute, shared_run, write_part
 from shardctl.engine.journal.journal import RunIdentity
 from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.journal.records import NoRecords, Records
-from shardctl.engine.run import Job, RunOptions, execute
-from shardctl.engine.shared.run import PartDone, shared_run, shares, write_part
+from shardctl.engine.run import Job, RunOptions
+from shardctl.engine.shared.share import PartDone, shares
 from shardctl.engine.workers.executors import Executor, Threads
 from shardctl.errors import UsageError
 from shardctl.planning.saved.plan_file import PlannedRun
 from shardctl.stores.base import Store
-from shardctl.stores.uploads import has_uploads
 from shardctl.streams.progress import Observer
-from shardctl.text import escape
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +43,6 @@ def refuse_pipeline(work: Work) -> None:
             "a plan of a pipeline cannot be written by parts",
             hint="apply it whole, or make a plan for each component of the pipeline",
             file=work.source,
-        )
-
-
-def refuse_uploads(target_store: Store, target: str) -> None:
-    """Raise UsageError where a plan is to be written by parts into an object store."""
-    if has_uploads(target_store):
-        raise UsageError(
-            f"a plan cannot be written by parts into '{escape(target)}'",
-            hint="apply it whole, or write the parts to a filesystem that every process sees",
-            file=target,
         )
 
 
@@ -83,8 +72,7 @@ def write_share(
     *,
     planned: PlannedRun,
 ) -> PartDone:
-    """Write one part; raises as `engine.shared.run.write_part`, and as `refuse_uploads`."""
-    refuse_uploads(target_store, prepared.target_text)
+    """Write one part; raises as `engine.shared.run.write_part`."""
     job = shared_job(target_store, prepared, planned)
     mine = share.names(prepared)
     return write_part(job, mine, source_store, target_store, run, executor, observe)
@@ -104,10 +92,8 @@ def commit(
     """Give the files of all parts their names, the index last, and write what lies beside them.
 
     Raises TargetError (`parts-missing`) where a shard is not finished, or is not what its receipt
-    says, and otherwise as `refuse_uploads` and `engine.run.execute`. A record of an earlier run is
-    forgotten.
+    says, and otherwise as `engine.entry.execute`. A record of an earlier run is forgotten.
     """
-    refuse_uploads(target_store, prepared.target_text)
     refuse_damaged(source_store, prepared.recorded, run.jobs)
     job = shared_job(target_store, prepared, planned)
     done = execute(job, source_store, target_store, run, executor, observe)
@@ -129,8 +115,7 @@ def write_whole(
     """Write all of a plan: what its parts have left to do, where it was begun by parts."""
     ends = (source_store, target_store, prepared)
     job = shared_job(target_store, prepared, planned)
-    apart = run.restart or has_uploads(target_store)
-    if apart or shared_run(target_store, job.directory) != job.identity:
+    if run.restart or shared_run(target_store, job.directory) != job.identity:
         return write(*ends, run, observe, executor, records)
     write_share(*ends, Share(1, 1), run, observe, executor, planned=planned)
     return commit(*ends, run, observe, executor, records, planned=planned)

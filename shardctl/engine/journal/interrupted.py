@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -77,18 +78,25 @@ def how_far(store: Store, directory: str) -> HowFar | None:
 
     Raises as `Staging.find` does, and StorageError for a journal that cannot be read.
     """
+    if has_uploads(store):
+        uploads = UploadJournal(store, directory)
+        return _how_far(uploads, uploads.is_noted())
     staging = Staging.find(store, directory)
     if staging is None:
         return None
     with staging:
         journal = Journal(staging)
-        identity = journal.identity()
-        if identity is None or journal.has_commit():
-            return None
-        suffixes = tuple(all_suffixes())
-        shards = {name for name in journal.names() if "/" not in name and name.endswith(suffixes)}
-        done = len(journal.receipts().keys() & shards)
-        return HowFar(done, len(shards), identity.plan_id if identity.shared else None)
+        return _how_far(journal, journal.receipts().__contains__)
+
+
+def _how_far(journal: Journal | UploadJournal, is_done: Callable[[str], bool]) -> HowFar | None:
+    identity = journal.identity()
+    if identity is None or journal.has_commit():
+        return None
+    suffixes = tuple(all_suffixes())
+    shards = {name for name in journal.names() if "/" not in name and name.endswith(suffixes)}
+    done = sum(map(is_done, shards))
+    return HowFar(done, len(shards), identity.plan_id if identity.shared else None)
 
 
 def is_half_replaced(store: Store, directory: str) -> bool:

@@ -11,10 +11,9 @@ difference whose file it is.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from shardctl.engine.commit.guards import refuse_changed, refuse_foreign
 from shardctl.engine.commit.staging import FILES, PARTS, Staging
@@ -22,9 +21,10 @@ from shardctl.engine.journal.journal import LOCK, Journal, RunIdentity
 from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.journal.resume import still_holds
 from shardctl.engine.run import Job, RunOptions
+from shardctl.engine.shared.share import PartDone, ended
 from shardctl.engine.shared.workspaces import RECEIPT, Workspace, remove_abandoned, workspace
 from shardctl.engine.space import check_space
-from shardctl.engine.task import ShardTask
+from shardctl.engine.task import ShardTask, write
 from shardctl.engine.workers.executors import Executor, carry_out
 from shardctl.errors import LockedError, ShardctlError, StorageError, TargetExistsError
 from shardctl.stores.atomic import make_durably
@@ -37,41 +37,6 @@ from shardctl.streams.progress import Observer
 _LOCK_SECONDS, _RECEIPT_SECONDS, _LOOK_SECONDS = 10.0, 10.0, 0.05
 #: How often a part that begins may find that another has just removed the empty directory.
 _MOST_REMOVED = 20
-
-
-PartState = Literal["written", "kept", "done", "missing"]
-
-
-@dataclass(frozen=True, slots=True)
-class PartDone:
-    """What a part did: `written` now, `kept` from before; `missing` are still to be done by any."""
-
-    written: tuple[Receipt, ...]
-    kept: tuple[Receipt, ...]
-    missing: tuple[str, ...]
-
-    def states(self, names: Iterable[str]) -> dict[str, PartState]:
-        """Return what has become of each of the run's files; "done" are those of other parts."""
-        states: dict[str, PartState] = dict.fromkeys(names, "done")
-        states |= dict.fromkeys(self.missing, "missing")
-        states |= dict.fromkeys((receipt.filename for receipt in self.kept), "kept")
-        return states | dict.fromkeys((receipt.filename for receipt in self.written), "written")
-
-
-def shares(sizes: Sequence[int], count: int) -> list[list[int]]:
-    """Return the numbers of the files in each of `count` parts, of about equal bytes.
-
-    The largest file goes first, each to the part that has the least (Graham's LPT rule), so that no
-    part has more than 4/3 of what the best division would give it. Of equals the first is taken:
-    every process finds the same.
-    """
-    parts: list[list[int]] = [[] for _ in range(count)]
-    loads = [0] * count
-    for number in sorted(range(len(sizes)), key=lambda number: -sizes[number]):
-        least = loads.index(min(loads))
-        parts[least].append(number)
-        loads[least] += sizes[number]
-    return [sorted(part) for part in parts]
 
 
 def write_part(
@@ -94,7 +59,7 @@ def write_part(
     names = [task.filename for task in job.tasks if task.filename in job.staged]
     staging = Staging.find(target, job.directory)
     if staging is None:
-        raise _ended(job.directory)
+        raise ended(job.directory)
     with staging:
         try:
             with workspace(staging, names) as room:
@@ -103,7 +68,7 @@ def write_part(
                 return part.write(mine, options, executor, observe)
         except StorageError as error:
             if Journal(staging).identity() != job.identity:
-                raise _ended(job.directory) from error
+                raise ended(job.directory) from error
             raise
         finally:
             staging.remove_empty(PARTS)
@@ -199,7 +164,7 @@ class _Part:
             observe.finished(name, receipt.nbytes, kept=False)
 
         own = [replace(task, staged=self.room.path(task.filename)) for task in todo]
-        carry_out(own, self.source, self.target, executor, options.jobs, observe, accept)
+        carry_out(write, own, self.source, self.target, executor, options.jobs, observe, accept)
         done = self.journal.receipts()
         return PartDone(
             tuple(written[task.filename] for task in todo),
@@ -236,7 +201,7 @@ class _Part:
         moved = False
         while name not in self.journal.receipts():
             if self.journal.identity() != self.job.identity or self.journal.has_commit():
-                raise _ended(self.job.directory)
+                raise ended(self.job.directory)
             if not moved:
                 with staging.own.make_subdirectory(FILES) as files:
                     if time.monotonic() > deadline:
@@ -251,17 +216,8 @@ class _Part:
             if not self.journal.publish(receipt, self.room.path(RECEIPT)):
                 # Another process took it for left over, and puts its own there.
                 if time.monotonic() > deadline:
-                    raise _ended(self.job.directory)
+                    raise ended(self.job.directory)
                 time.sleep(_LOOK_SECONDS)
-
-
-def _ended(directory: str) -> TargetExistsError:
-    return TargetExistsError(
-        f"the run in '{directory}' was finished or discarded while this part wrote to it",
-        hint="run the part again: it says what is to be done",
-        code="target-changed",
-        file=directory,
-    )
 
 
 def shared_run(target: Store, directory: str) -> RunIdentity | None:

@@ -116,7 +116,7 @@ def recover(
         if commit is None:
             return None
         refuse_foreign_commit(journal, commit)
-        sent = journal.receipts()
+        sent = journal.receipts(commit.identity)
         lost = next((name for name in commit.new if name not in sent), None)
         if lost is not None:
             raise _half_replaced(_lost(journal.final(lost), journal.home), directory, journal.home)

@@ -8,14 +8,15 @@
 
 Each is written in one step. An upload to a name of the run is its own, unless it was there when the
 run began: those that have no receipt are aborted, as nothing is known of their parts. What is found
-here is believed only of uploads to the names of this very directory.
+here is believed only of uploads to the names of this very directory, and a receipt only of the run
+that it was written for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from shardctl.engine.journal.documents import document_bytes, not_ours, read_document
 from shardctl.engine.journal.journal import (
@@ -31,8 +32,10 @@ from shardctl.engine.uploads.send import Sent
 from shardctl.errors import MissingError
 from shardctl.model import Version
 from shardctl.naming import STAGING
+from shardctl.stores.optional import at_once
 from shardctl.stores.paths import below
 from shardctl.stores.uploads import SentPart, Upload, UploadStore
+from shardctl.streams.pool import in_order
 
 Parsed = TypeVar("Parsed")
 
@@ -69,13 +72,26 @@ class UploadCommit:
         return self.new[-1] if self.new else ""
 
 
+class _Plan(NamedTuple):
+    """What a run does: which it is, the names of its files, and the ids of others' uploads."""
+
+    identity: RunIdentity
+    names: tuple[str, ...]
+    foreign: tuple[str, ...]
+
+
 class UploadJournal:
-    """The journal of runs into one directory. Only the holder of the lock writes to it."""
+    """The journal of runs into one directory.
+
+    Only the holder of the lock writes to it, but for the receipts of a run that several processes
+    share.
+    """
 
     def __init__(self, store: UploadStore, directory: str) -> None:
         self.store = store
         self.directory = directory
         self.home = store.join(directory, STAGING)
+        self._marked: tuple[RunIdentity, str] | None = None
 
     @property
     def lock(self) -> str:
@@ -92,12 +108,13 @@ class UploadJournal:
 
     def identity(self) -> RunIdentity | None:
         """Return the identity of the unfinished run, or None."""
-        return self._read(PLAN, identity_of) if self.exists() else None
+        plan = self._plan()
+        return None if plan is None else plan.identity
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the files that the unfinished run was to write."""
-        names = self._read(PLAN, lambda document: document["files"]) if self.exists() else None
-        return tuple(name for name in names or () if self._is_name(name))
+        plan = self._plan()
+        return () if plan is None else plan.names
 
     def has_commit(self) -> bool:
         """Whether a commit was begun."""
@@ -115,43 +132,88 @@ class UploadJournal:
         return commit
 
     def begin(self, identity: RunIdentity, names: Collection[str]) -> None:
-        """Note what is about to be done, before anything is uploaded."""
-        paths = set(map(self.final, names))
-        kept = {each.upload.id for each in self.receipts().values()}
-        foreign = [
-            upload.id
-            for upload in self.store.uploads(self.directory)
-            if upload.path in paths and upload.id not in kept
-        ]
-        self._write(PLAN, {**asdict(identity), "files": list(names), "foreign": foreign})
+        """Note what is about to be done, before anything is uploaded.
 
-    def add(self, sent: Sent) -> None:
+        What was noted of the uploads of others, for the same run, stays.
+        """
+        plan = self._plan()
+        if plan is None or plan.identity != identity:
+            plan = _Plan(identity, (), ())
+        paths = {self.final(name) for name in names if name not in plan.names}
+        foreign = [each.id for each in self.store.uploads(self.directory) if each.path in paths]
+        document = {"files": list(names), "foreign": [*plan.foreign, *foreign]}
+        self._write(PLAN, {**asdict(identity), **document})
+
+    def add(self, sent: Sent, run: RunIdentity) -> None:
         """Note a file that is uploaded."""
-        parts = [[part.number, part.nbytes, part.mark] for part in sent.parts]
-        document = {"receipt": asdict(sent.receipt), "upload": asdict(sent.upload), "parts": parts}
-        self._write(_receipt_name(sent.receipt.filename), document)
+        self._write(_receipt_name(sent.receipt.filename), _document(sent, self._mark(run)))
 
-    def receipts(self) -> dict[str, Sent]:
-        """Return what was uploaded, by file name."""
+    def publish(self, sent: Sent, run: RunIdentity) -> bool:
+        """Note a file of a shared run, unless another process has noted it; return which is so."""
+        path = self._path(_receipt_name(sent.receipt.filename))
+        return self.store.put_new(path, document_bytes(_document(sent, self._mark(run)))) or (
+            # The answer to a first try may have been lost.
+            self.receipt(sent.receipt.filename, run) == sent
+        )
+
+    def forget(self, sent: Sent, run: RunIdentity) -> None:
+        """Forget a file of a shared run, where it is still the one that is noted."""
+        if self.receipt(sent.receipt.filename, run) == sent:
+            self.discard(sent.receipt.filename)
+
+    def discard(self, name: str) -> None:
+        """Remove the receipt of a file, whichever run's it is."""
+        self.store.remove(self._path(_receipt_name(name)))
+
+    def receipt(self, name: str, run: RunIdentity) -> Sent | None:
+        """Return how a file of a run was uploaded; None where that is not noted."""
+        home = self.store.join(self.home, EACH)
+        try:
+            found = read_document(self.store, home, own_name(name), _noted)
+        except MissingError:
+            return None
+        if found is None or found[1] != self._mark(run) or not self._is_own(found[0]):
+            return None
+        return found[0]
+
+    def receipts(self, run: RunIdentity | None = None) -> dict[str, Sent]:
+        """Return what was uploaded by a run, by file name; by the unfinished one if none is given.
+
+        Each is an object, and several are read at once.
+        """
+        run = self.identity() if run is None else run
+        if run is None:
+            return {}
+        mark = self._mark(run)
+
+        def read(name: str) -> Sent | None:
+            try:
+                found = self._read(f"{EACH}/{name}", _noted)
+            except MissingError:
+                return None
+            of_run = found is not None and found[1] == mark and self._is_own(found[0])
+            return found[0] if found is not None and of_run else None
+
+        found = in_order(at_once(self.store), read, self._noted_names())
+        return {sent.receipt.filename: sent for sent in found if sent is not None}
+
+    def is_noted(self) -> Callable[[str], bool]:
+        """Return what says of a file's name whether there is a receipt; none is read for it."""
+        names = frozenset(self._noted_names())
+        return lambda name: own_name(name) in names
+
+    def _noted_names(self) -> list[str]:
         home = self.store.join(self.home, EACH)
         if not self.exists() or self.store.kind(home) != "directory":
-            return {}
-        found: dict[str, Sent] = {}
-        for entry in self.store.list(home):
-            try:
-                sent = self._read(f"{EACH}/{entry.name}", _sent)
-            except MissingError:
-                continue
-            if sent is not None and self._is_own(sent):
-                found[sent.receipt.filename] = sent
-        return found
+            return []
+        return [entry.name for entry in self.store.list(home)]
 
     def keep(self, names: Collection[str]) -> None:
         """Continue with these uploads; abort the others of the run, and forget them."""
         every = self.receipts()
         for name in every:
             if name not in names:
-                self.store.remove(self._path(_receipt_name(name)))
+                self.discard(name)
         self._abort({every[name].upload.id for name in names if name in every})
 
     def begin_commit(self, commit: UploadCommit) -> None:
@@ -171,21 +233,31 @@ class UploadJournal:
         # without either, the next run removes.
         for name in (PLAN, COMMIT):
             self.store.remove(self._path(name))
-        home = self._path(EACH)
-        if self.store.kind(home) == "directory":
-            for entry in self.store.list(home):
-                self.store.remove(self.store.join(home, entry.name))
+        for name in self._noted_names():
+            self.store.remove(self._path(f"{EACH}/{name}"))
 
     def _abort(self, kept: Collection[str]) -> None:
         """Abort the uploads of the run, but for those of the ids `kept`."""
-        plan = self._read(PLAN, lambda document: (document["files"], document["foreign"]))
+        plan = self._plan()
         if plan is None:
             return
-        names, foreign = plan
-        paths = {self.final(name) for name in names if self._is_name(name)}
+        paths = set(map(self.final, plan.names))
         for upload in self.store.uploads(self.directory):
-            if upload.path in paths and upload.id not in {*foreign, *kept}:
+            if upload.path in paths and upload.id not in {*plan.foreign, *kept}:
                 self.store.abort_upload(upload)
+
+    def _plan(self) -> _Plan | None:
+        return self._read(PLAN, self._plan_of) if self.exists() else None
+
+    def _plan_of(self, document: Mapping[str, Any]) -> _Plan:
+        names = tuple(name for name in document["files"] if self._is_name(name))
+        return _Plan(identity_of(document), names, tuple(document["foreign"]))
+
+    def _mark(self, run: RunIdentity) -> str:
+        """Return the mark of a run: it is the same for each receipt, and covers every source."""
+        if self._marked is None or self._marked[0] is not run:
+            self._marked = run, run.mark
+        return self._marked[1]
 
     def _is_name(self, name: object) -> bool:
         return is_file_name(self.store, name)
@@ -210,9 +282,20 @@ def _receipt_name(filename: str) -> str:
     return f"{EACH}/{own_name(filename)}"
 
 
-def _sent(document: Mapping[str, Any]) -> Sent:
+def _document(sent: Sent, mark: str) -> dict[str, Any]:
+    return {
+        "run": mark,
+        "receipt": asdict(sent.receipt),
+        "upload": asdict(sent.upload),
+        "parts": [[part.number, part.nbytes, part.mark] for part in sent.parts],
+    }
+
+
+def _noted(document: Mapping[str, Any]) -> tuple[Sent, str]:
+    """Return a file that is uploaded, and the mark of the run that noted it."""
     parts = tuple(SentPart(number, nbytes, mark) for number, nbytes, mark in document["parts"])
-    return Sent(receipt_of(document["receipt"]), Upload(**document["upload"]), parts)
+    receipt, upload = receipt_of(document["receipt"]), Upload(**document["upload"])
+    return Sent(receipt, upload, parts), document["run"]
 
 
 def _commit(document: Mapping[str, Any]) -> UploadCommit:

@@ -6,29 +6,28 @@ finishes it (`engine.uploads.commit`). See `engine.uploads.journal` for what is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from shardctl.engine.commit.guards import refuse_changed, refuse_foreign
+from shardctl.engine.commit.guards import not_finished, refuse_changed, refuse_foreign
 from shardctl.engine.commit.sums import changed_sums
 from shardctl.engine.journal.records import RunRecord
-from shardctl.engine.journal.resume import is_of_sources
 from shardctl.engine.run import Done, Job, RunOptions
 from shardctl.engine.sources import source_changed
 from shardctl.engine.task import ShardTask
 from shardctl.engine.uploads import commit as commits
 from shardctl.engine.uploads.commit import plan_commit
 from shardctl.engine.uploads.journal import UploadJournal
+from shardctl.engine.uploads.resume import Resumed, resume
 from shardctl.engine.uploads.send import Sent, send
-from shardctl.engine.workers.executors import Executor, Threads, carry_out
-from shardctl.errors import MissingError, ShardctlError, UsageError
+from shardctl.engine.workers.executors import Executor, carry_out
+from shardctl.errors import ShardctlError
 from shardctl.layout import LayoutBuilder
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock
-from shardctl.stores.uploads import UploadStore, has_uploads
-from shardctl.streams.progress import Observer, Ticks, no_tick
+from shardctl.stores.uploads import UploadStore
+from shardctl.streams.progress import Observer, no_tick
 
 
 def execute(
@@ -47,10 +46,10 @@ def execute(
     FormatError; then no file has appeared or gone, unless the commit had begun, which the next run
     finishes.
     """
-    senders, journal = _uploading(executor), UploadJournal(target, job.directory)
+    journal = UploadJournal(target, job.directory)
     with ExitStack() as held, lock(target, journal.lock):
         target.forget()
-        return _Run(job, source, journal, options, observe, keep, held).go(senders)
+        return _Run(job, source, journal, options, observe, keep, held).go(executor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +67,13 @@ class _Run:
     keep: Callable[[RunRecord], object] | None
     held: ExitStack
 
-    def go(self, senders: Callable[[int], _Senders]) -> Done:
+    def go(self, executor: Executor) -> Done:
         """Upload the files and commit them."""
         job, journal = self.job, self.journal
         refuse_foreign(job.directory, job.identity, journal, restart=self.options.restart)
         try:
             refuse_changed(journal.store, job.directory, job.surroundings)
-            sent = self._upload(senders)
+            sent = self._upload(executor)
             sums = self._sums(sent)
             new = [*sums, *(task.filename for task in job.tasks)]
             removed = {*job.superseded, *job.checksums}
@@ -90,15 +89,10 @@ class _Run:
             _tidy(journal)
             raise
 
-    def _upload(self, senders: Callable[[int], _Senders]) -> dict[str, Sent]:
+    def _upload(self, executor: Executor) -> dict[str, Sent]:
         """Upload every file; return them by name."""
         tasks, observe, journal = self.job.tasks, self.observe, self.journal
-        done: dict[str, Sent] = {}
-        if self.options.restart or journal.identity() is None:
-            journal.end()
-        else:
-            done = self._resumed()
-            journal.keep(done.keys())
+        done = dict(self._resumed().kept)
         names = [*(task.filename for task in tasks), *self.job.checksums]
         journal.begin(self.job.identity, names)
         sizes = {task.filename: task.layout.nbytes for task in tasks}
@@ -107,48 +101,44 @@ class _Run:
             observe.finished(name, each.receipt.nbytes, kept=True)
 
         def accept(sent: Sent) -> None:
-            journal.add(sent)
+            journal.add(sent, self.job.identity)
             done[sent.receipt.filename] = sent
             observe.finished(sent.receipt.filename, sent.receipt.nbytes, kept=False)
 
         todo = [task for task in tasks if task.filename not in done]
         jobs = self.options.jobs
-        carry_out(todo, self.source, journal.store, senders, jobs, observe, accept)
+        carry_out(send, todo, self.source, journal.store, executor, jobs, observe, accept)
         for path, version in self.job.sources.items():
             if self.source.version(path) != version:
                 raise source_changed(path)
         return done
 
-    def _resumed(self) -> dict[str, Sent]:
-        """Return the uploads of an interrupted run that can be completed, by file name."""
-        if self.job.compare_kept:
-            return {}  # what is uploaded cannot be read, and so not be compared
-        found = self.journal.receipts()
-        kept = {
-            task.filename: found[task.filename]
-            for task in self.job.tasks
-            if task.filename in found and self._is_whole(task, found[task.filename])
-        }
-        tasks = {task.filename: task for task in self.job.tasks}
-        if not all(
-            is_of_sources(each.receipt, tasks[name], self.source) for name, each in kept.items()
-        ):
-            # The sources were written since, though their versions do not show it.
-            return {}
-        return kept
+    def _resumed(self) -> Resumed:
+        """Return the uploads of an interrupted run, or of its parts, and discard everything else.
 
-    def _is_whole(self, task: ShardTask, sent: Sent) -> bool:
-        """Whether an upload has all the parts that were noted, and is what the task asks for."""
-        receipt = sent.receipt
-        if receipt.nbytes != task.layout.nbytes or (receipt.damaged and not task.accept_damage):
-            return False
-        if task.digest and receipt.sha256 is None:
-            return False
-        try:
-            parts = self.journal.store.sent_parts(sent.upload)
-        except MissingError:
-            return False
-        return parts == sent.parts and sum(part.nbytes for part in parts) == receipt.nbytes
+        Raises TargetError where a file is not uploaded that other processes write.
+        """
+        job, journal = self.job, self.journal
+        if job.staged:
+            is_noted = journal.is_noted()
+            self._refuse_missing([name for name in job.staged if not is_noted(name)])
+        found = Resumed({})
+        if self.options.restart or journal.identity() is None:
+            journal.end()
+        elif job.compare_kept:
+            journal.keep(())  # what is uploaded cannot be read, and so not be compared
+        else:
+            found = resume(job.tasks, journal.receipts(), self.source, journal.store)
+            if not job.staged or found.outdated:
+                # What parts of a shared run may still be sending is aborted when the run ends.
+                journal.keep(found.kept.keys())
+        self._refuse_missing(job.staged - found.kept.keys(), outdated=found.outdated)
+        return found
+
+    def _refuse_missing(self, names: Collection[str], *, outdated: bool = False) -> None:
+        if names:
+            count = len(self.job.staged)
+            raise not_finished(sorted(names), count, self.job.directory, outdated=outdated)
 
     def _sums(self, sent: Mapping[str, Sent]) -> dict[str, Sent]:
         """Upload each `SHA256SUMS` that changes and has lines; return them by name."""
@@ -159,35 +149,8 @@ class _Run:
             layout.literal(data)
             task = ShardTask(name, self.journal.final(name), layout.build(), {})
             done[name] = send(task, self.source, self.journal.store, no_tick)
-            self.journal.add(done[name])
+            self.journal.add(done[name], self.job.identity)
         return done
-
-
-class _Senders(ThreadPoolExecutor):
-    """Threads of this process that upload files."""
-
-    def __init__(self, jobs: int) -> None:
-        super().__init__(max_workers=jobs, thread_name_prefix="shard")
-        self.ticks = Ticks()
-
-    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Sent]:
-        """Upload the file of a task, whole; raises TypeError for a store without uploads."""
-        if not has_uploads(target):
-            raise TypeError(f"{target!r} has no uploads")
-        return self.submit(send, task, source, target, self.ticks.of(task.filename))
-
-
-def _uploading(executor: Executor) -> Callable[[int], _Senders]:
-    """Return what makes threads that upload; raises UsageError for other workers.
-
-    What they would return is not the receipt alone, but the parts of an upload as well.
-    """
-    if executor is not Threads:
-        raise UsageError(
-            "only this machine can write into a bucket yet, and no cluster",
-            hint="leave out `scheduler`",
-        )
-    return _Senders
 
 
 def _tidy(journal: UploadJournal) -> None:
@@ -196,9 +159,11 @@ def _tidy(journal: UploadJournal) -> None:
     Where nothing is, no trace is left. A commit that has begun stays: the next run finishes it.
     """
     with suppress(ShardctlError):
-        if journal.has_commit():
+        identity = journal.identity()
+        # What other processes write is for them to finish.
+        if journal.has_commit() or (identity is not None and identity.shared):
             return
-        kept = journal.receipts() if journal.identity() is not None else {}
+        kept = journal.receipts() if identity is not None else {}
         if kept:
             journal.keep(kept.keys())
         else:

@@ -23,7 +23,7 @@ from shardctl.errors import ShardctlError
 from shardctl.layout import Copy, Layout
 from shardctl.model import Extent
 from shardctl.stores.base import Copied, Store
-from shardctl.stores.uploads import CopiesParts, SentPart, Upload, UploadStore
+from shardctl.stores.uploads import CopiesParts, SentPart, Upload, UploadStore, has_uploads
 from shardctl.streams.elements import Chunk
 from shardctl.streams.pool import in_order
 from shardctl.streams.progress import Tick
@@ -45,12 +45,15 @@ class RefusedError(Exception):
     """The server does not copy a range that it was thought to reach."""
 
 
-def send(task: ShardTask, source: Store, target: UploadStore, tick: Tick) -> Sent:
+def send(task: ShardTask, source: Store, target: Store, tick: Tick) -> Sent:
     """Upload the file of a task whose `staged` is its final path.
 
-    Raises SourceChangedError, FormatError, StorageError, and what `tick` raises; the upload is
-    aborted then.
+    Raises SourceChangedError, FormatError, StorageError, MissingError where another process has
+    aborted the upload, and what `tick` raises; the upload is aborted then. TypeError is for a store
+    without uploads.
     """
+    if not has_uploads(target):
+        raise TypeError(f"{target!r} has no uploads")
     try:
         return _send(task, source, target, tick, _reachable(task, source, target))
     except RefusedError:

@@ -28,10 +28,9 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.task import ShardTask
-from shardctl.engine.workers.distant import Order, Program, Written, carry_out
-from shardctl.engine.workers.executors import Executor
+from shardctl.engine.workers.distant import Order, Program, Tried, carry_out
+from shardctl.engine.workers.executors import Executor, Write, Written
 from shardctl.errors import ShardctlError, StorageError, UsageError
 from shardctl.stores.base import Store
 from shardctl.stores.remote.extras import needed
@@ -72,10 +71,11 @@ class _Asked:
     `done` are the bytes that were counted, `sent` is Dask's future, which keeps the task alive.
     """
 
+    write: Write[Any]
     task: ShardTask
     source: Store
     target: Store
-    future: Future[Receipt] = field(default_factory=Future)
+    future: Future[Any] = field(default_factory=Future)
     done: int = 0
     sent: Any = None
 
@@ -96,8 +96,10 @@ class DaskWorkers:
         self._client = _connect(url)
         self._client.subscribe_topic(_TOPIC, self._hear)
 
-    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Receipt]:
-        asked = _Asked(task, source, target)
+    def write(
+        self, write: Write[Written], task: ShardTask, source: Store, target: Store
+    ) -> Future[Written]:
+        asked = _Asked(write, task, source, target)
         with self._lock:
             self._waiting.append(asked)
         self._submit()
@@ -122,7 +124,7 @@ class DaskWorkers:
         """Send tasks, as far as there is room."""
         while (asked := self._next()) is not None:
             key = f"shardctl-{asked.task.filename}-{self._run}"
-            order = Order.of(asked.task, asked.source, asked.target)
+            order = Order.of(asked.write, asked.task, asked.source, asked.target)
             try:
                 call = pickle.dumps(_Call(order, self._run, asked.task.filename))
                 asked.sent = self._client.submit(pickle.loads, call, key=key, pure=False)
@@ -141,7 +143,7 @@ class DaskWorkers:
 
     def _answered(self, asked: _Asked, sent: Any) -> None:
         """Accept what a worker has written. Called by a thread of the client."""
-        result: Receipt | BaseException
+        result: object
         try:
             if sent.status in ("finished", "error"):
                 result = self._accept(asked, sent.result())
@@ -158,23 +160,24 @@ class DaskWorkers:
             hint="start the cluster, and run the command again: finished files are kept",
         )
 
-    def _accept(self, asked: _Asked, written: Written) -> Receipt:
+    def _accept(self, asked: _Asked, tried: Tried) -> object:
         target, task = asked.target, asked.task
         with self._lock:
             if self._closed:
                 raise CancelledError
-        if not _is_seen(target, written.path):
-            raise StorageError(
-                f"the worker {written.worker} wrote '{written.path}', which this machine does not "
-                "see",
-                hint="mount the same filesystem at the same path on every machine",
-                file=written.path,
-            )
-        target.rename(written.path, task.staged)
+        if tried.path is not None:
+            if not _is_seen(target, tried.path):
+                raise StorageError(
+                    f"the worker {tried.worker} wrote '{tried.path}', which this machine does not "
+                    "see",
+                    hint="mount the same filesystem at the same path on every machine",
+                    file=tried.path,
+                )
+            target.rename(tried.path, task.staged)
         self._count(asked, task.layout.nbytes)
-        return written.receipt
+        return tried.written
 
-    def _end(self, asked: _Asked, result: Receipt | BaseException) -> None:
+    def _end(self, asked: _Asked, result: object) -> None:
         with self._lock:
             self._asked.pop(asked.task.filename, None)
         if isinstance(result, BaseException):
@@ -252,11 +255,11 @@ class _Call:
     run: str
     filename: str
 
-    def __reduce__(self) -> tuple[Callable[..., Written], tuple[Order, str, str]]:
+    def __reduce__(self) -> tuple[Callable[..., Tried], tuple[Order, str, str]]:
         return _work, (self.order, self.run, self.filename)
 
 
-def _work(order: Order, run: str, filename: str) -> Written:
+def _work(order: Order, run: str, filename: str) -> Tried:
     """Carry out an order on a worker.
 
     Raises what `carry_out` does, and any other error as a ShardctlError: not all can be sent back.

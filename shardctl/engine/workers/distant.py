@@ -3,7 +3,8 @@
 The machine must have the same program, and see the same files. The same task may run there again
 after another worker was killed or lost sight of, which may even be at work still. So each try
 writes a file of another name, and removes it if it fails; the process that holds the lock of the
-run gives the one that it accepts its staged name, and removes the others.
+run gives the one that it accepts its staged name, and removes the others. In an object store each
+try is a separate upload, and none has a name.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from __future__ import annotations
 import pickle
 import platform
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shardctl._version import __version__
-from shardctl.engine.journal.receipts import Receipt
-from shardctl.engine.task import ShardTask, write
+from shardctl.engine.task import ShardTask
+from shardctl.engine.workers.executors import Write, Written
 from shardctl.errors import MissingError, SourceChangedError, StorageError, UsageError
 from shardctl.layout import Check
 from shardctl.naming import try_name
 from shardctl.stores.base import Store
+from shardctl.stores.uploads import has_uploads
 from shardctl.streams.progress import Tick
 
 _MOUNT = "mount the same filesystem at the same path on every machine that runs workers"
@@ -41,11 +43,14 @@ class Program(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A file that a worker wrote, and where: its receipt, and the path in the target store."""
+class Tried:
+    """What a worker wrote: what it returned, and the path of the file that is to be renamed.
 
-    path: str
-    receipt: Receipt
+    The path is that in the target store; None where the file is uploaded, and has no name yet.
+    """
+
+    path: str | None
+    written: Any
     worker: str
 
 
@@ -57,19 +62,21 @@ class Order:
     content: bytes
 
     @classmethod
-    def of(cls, task: ShardTask, source: Store, target: Store) -> Order:
+    def of(cls, write: Write[Written], task: ShardTask, source: Store, target: Store) -> Order:
         """Return the order for a task, with the versions of the sources that it reads only."""
         layout = task.layout
         checked = (piece.extent.path for piece in layout.pieces if isinstance(piece, Check))
         sources = {path: task.sources[path] for path in {*layout.paths(), *checked}}
-        return cls(Program.here(), pickle.dumps((replace(task, sources=sources), source, target)))
+        own = replace(task, sources=sources)
+        return cls(Program.here(), pickle.dumps((write, own, source, target)))
 
 
-def carry_out(order: Order, worker: str, tick: Tick) -> Written:
+def carry_out(order: Order, worker: str, tick: Tick) -> Tried:
     """Write the file of an order, durably, under a new name beside its staged name.
 
     `worker` names this one in errors. Raises UsageError where the versions differ, StorageError
-    where the files are not seen here, and what `write` raises; then the file is gone again.
+    where the files are not seen here, and what the order's function raises; then the file is gone
+    again.
     """
     worker = f"{worker} on {platform.node()}"
     here = Program.here()
@@ -78,13 +85,18 @@ def carry_out(order: Order, worker: str, tick: Tick) -> Written:
             f"the worker {worker} has {here}, and the machine that planned has {order.program}",
             hint="install the same versions on both, and start the workers again",
         )
+    write: Write[object]
     task: ShardTask
-    task, source, target = pickle.loads(order.content)  # noqa: S301 - from the run's own machine
-    directory = target.split(task.staged)[0]
+    source: Store
+    target: Store
+    # S301: it comes from the run's own machine.
+    write, task, source, target = pickle.loads(order.content)  # noqa: S301
     _look(task, source, target, worker)
-    path = target.join(directory, try_name())
+    if has_uploads(target):
+        return Tried(None, write(task, source, target, tick), worker)
+    path = target.join(target.split(task.staged)[0], try_name())
     try:
-        return Written(path, write(replace(task, staged=path), source, target, tick), worker)
+        return Tried(path, write(replace(task, staged=path), source, target, tick), worker)
     except BaseException:
         target.remove(path)
         raise
@@ -93,7 +105,8 @@ def carry_out(order: Order, worker: str, tick: Tick) -> Written:
 def _look(task: ShardTask, source: Store, target: Store, worker: str) -> None:
     """Compare what is seen here with what was seen where the run was planned."""
     directory = target.split(task.staged)[0]
-    if target.kind(directory) != "directory":
+    # In an object store there are no directories, but those that something lies in.
+    if not has_uploads(target) and target.kind(directory) != "directory":
         raise StorageError(
             f"the worker {worker} does not see the target: there is no '{directory}'",
             hint=_MOUNT,

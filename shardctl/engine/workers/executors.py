@@ -12,18 +12,20 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
-from shardctl.engine.journal.receipts import Receipt
-from shardctl.engine.task import ShardTask, write
+from shardctl.engine.task import ShardTask
 from shardctl.errors import Stopped
 from shardctl.stores.base import Store
 from shardctl.streams.chunks import PART_BYTES
-from shardctl.streams.progress import TICK_SECONDS, Observer, Ticks
+from shardctl.streams.progress import TICK_SECONDS, Observer, Tick, Ticks
 
 #: What is known of a file that was written: its receipt, or more than that.
 Written = TypeVar("Written")
+#: Writes the file of a task, whole, under its staged name: a function of a module, which can be
+#: pickled.
+Write = Callable[[ShardTask, Store, Store, Tick], Written]
 
 
-class Workers(Protocol[Written]):
+class Workers(Protocol):
     """What writes the files of a run.
 
     Tasks, stores, receipts and errors can be pickled, so workers may be threads, processes or other
@@ -33,15 +35,17 @@ class Workers(Protocol[Written]):
     @property
     def ticks(self) -> Ticks: ...
 
-    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Written]:
-        """Have a worker write the file of a task, whole, under its staged name."""
+    def write(
+        self, write: Write[Written], task: ShardTask, source: Store, target: Store
+    ) -> Future[Written]:
+        """Have a worker write the file of a task."""
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """Release the workers; with `wait`, after what was begun has ended."""
 
 
 #: Makes workers for so many files at once.
-Executor = Callable[[int], Workers[Receipt]]
+Executor = Callable[[int], Workers]
 
 
 class Threads(ThreadPoolExecutor):
@@ -51,27 +55,30 @@ class Threads(ThreadPoolExecutor):
         super().__init__(max_workers=jobs, thread_name_prefix="shard")
         self.ticks = Ticks()
 
-    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Receipt]:
+    def write(
+        self, write: Write[Written], task: ShardTask, source: Store, target: Store
+    ) -> Future[Written]:
         return self.submit(write, task, source, target, self.ticks.of(task.filename))
 
 
 def carry_out(
+    write: Write[Written],
     tasks: Sequence[ShardTask],
     source: Store,
     target: Store,
-    executor: Callable[[int], Workers[Written]],
+    executor: Executor,
     jobs: int,
     observe: Observer,
     accept: Callable[[Written], object],
 ) -> None:
-    """Have workers write the file of each task, and `accept` each receipt, on this thread.
+    """Have workers `write` the file of each task, and `accept` what each returns, on this thread.
 
     `observe` is shown the bytes. Where a task fails, its error is raised, after those files were
     accepted that are finished by then; workers end what they have begun, or give it up.
     """
     with _shut_down(executor(jobs)) as workers:
         order = {
-            workers.write(task, source, target): number
+            workers.write(write, task, source, target): number
             for number, task in enumerate(_spread(tasks, jobs))
         }
         # `concurrent.futures.wait` would look at every file for each one that is finished.
@@ -112,7 +119,7 @@ def _spread(tasks: Sequence[ShardTask], jobs: int) -> list[ShardTask]:
 
 
 @contextmanager
-def _shut_down(workers: Workers[Written]) -> Iterator[Workers[Written]]:
+def _shut_down(workers: Workers) -> Iterator[Workers]:
     # An interrupted run does not wait for a sync that may take long: its process ends, and the
     # journal is in order.
     wait_for_tasks = True

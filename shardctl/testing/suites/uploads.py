@@ -140,6 +140,19 @@ class UploadsSuite(_Uploading):
             assert read(uploads, path) == data
             assert uploads.kind(path) == "file"
 
+    def test_put_new(self, uploads: UploadStore, root: str) -> None:
+        """A small file is written under a free name only, also by one of several at once."""
+        path = uploads.join(root, "sub", "state")
+        assert uploads.put_new(path, b"one")
+        assert not uploads.put_new(path, b"two")
+        assert read(uploads, path) == b"one"
+        other = uploads.join(root, "sub", "other")
+        datas = [bytes([number]) for number in range(8)]
+        with ThreadPoolExecutor(8) as threads:
+            done = list(threads.map(lambda data: uploads.put_new(other, data), datas))
+        assert done.count(True) == 1
+        assert read(uploads, other) == datas[done.index(True)]
+
     def test_remove_version(self, uploads: UploadStore, path: str, fill: Fill) -> None:
         """A file is removed only in the version that was seen; one that is gone is fine."""
         seen = uploads.version(path)

@@ -16,8 +16,7 @@ from shardctl.commands.write import build_job, write
 from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.run import RunOptions
 from shardctl.engine.task import ShardTask
-from shardctl.engine.task import write as write_file
-from shardctl.engine.workers.executors import Executor, Threads
+from shardctl.engine.workers.executors import Executor, Threads, Write, Written
 from shardctl.errors import FormatError
 from shardctl.layout import Check, Copy, Crc, Gather, Layout, Literal
 from shardctl.model import Extent, Version
@@ -43,8 +42,10 @@ class Processes(ProcessPoolExecutor):
         self._manager = context.Manager()
         self.ticks = Ticks(self._manager.Queue(), self._manager.Event())
 
-    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Receipt]:
-        return self.submit(write_file, task, source, target, self.ticks.of(task.filename))
+    def write(
+        self, write: Write[Written], task: ShardTask, source: Store, target: Store
+    ) -> Future[Written]:
+        return self.submit(write, task, source, target, self.ticks.of(task.filename))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         super().shutdown(wait, cancel_futures=cancel_futures)

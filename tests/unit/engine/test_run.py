@@ -16,10 +16,10 @@ from shardctl.engine.commit.nested import Nested
 from shardctl.engine.commit.staging import FILES, Staging
 from shardctl.engine.journal.interrupted import unfinished
 from shardctl.engine.journal.journal import COMMIT, LOCK, PLAN, Commit, Journal, RunIdentity
-from shardctl.engine.journal.receipts import LINES, Receipt
+from shardctl.engine.journal.receipts import LINES
 from shardctl.engine.run import Job, RunOptions, execute
-from shardctl.engine.task import ShardTask, write
-from shardctl.engine.workers.executors import Threads
+from shardctl.engine.task import ShardTask
+from shardctl.engine.workers.executors import Threads, Write, Written
 from shardctl.errors import LockedError, SourceChangedError, StorageError, TargetExistsError
 from shardctl.layout import Layout, LayoutBuilder, Literal
 from shardctl.model import Extent, Version
@@ -113,9 +113,11 @@ class AtOnce:
     def __init__(self) -> None:
         self.ticks = Ticks()
 
-    def write(self, task: ShardTask, source: Store, target: Store) -> Future[Receipt]:
+    def write(
+        self, write: Write[Written], task: ShardTask, source: Store, target: Store
+    ) -> Future[Written]:
         """Carry it out here and now."""
-        future: Future[Receipt] = Future()
+        future: Future[Written] = Future()
         future.set_result(write(task, source, target, self.ticks.of(task.filename)))
         return future
 

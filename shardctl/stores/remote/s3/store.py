@@ -15,7 +15,7 @@ from shardctl.stores.remote.client import Client
 from shardctl.stores.remote.reader import RemoteReader
 from shardctl.stores.remote.retry import Patience
 from shardctl.stores.remote.s3.locks import held
-from shardctl.stores.remote.s3.service import S3Service
+from shardctl.stores.remote.s3.service import S3Service, UnmetError
 from shardctl.stores.remote.s3.uploads import LIMITS, S3Uploads
 from shardctl.stores.remote.s3.writer import S3Writer, taken
 from shardctl.stores.remote.store import RemoteFiles
@@ -128,6 +128,16 @@ class S3Store(RemoteFiles):
         """Write a small object in one step."""
         self._uploads.put(path, data)
         self._changed(path)
+
+    def put_new(self, path: str, data: bytes) -> bool:
+        """Write a small object in one step under a free name; return whether it was free."""
+        try:
+            self._uploads.put(path, data, None)
+        except UnmetError:
+            return False
+        finally:
+            self._changed(path)
+        return True
 
     def remove_version(self, path: str, version: Version) -> bool:
         """Remove an object of this version; return whether no other has the name now."""

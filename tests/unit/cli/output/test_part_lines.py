@@ -9,7 +9,7 @@ from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.saved.sharing import Share
 from shardctl.engine.journal.receipts import Receipt
-from shardctl.engine.shared.run import PartDone
+from shardctl.engine.shared.share import PartDone
 from shardctl.planning.request import Limits, WriteOptions
 from shardctl.stores.base import Copied
 from shardctl.testing.memory import MemoryStore

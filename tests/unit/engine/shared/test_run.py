@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections.abc import Callable
@@ -12,8 +11,6 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shardctl.engine.commit.guards import Surroundings
 from shardctl.engine.commit.staging import Staging
@@ -21,7 +18,8 @@ from shardctl.engine.journal.interrupted import how_far
 from shardctl.engine.journal.journal import COMMITTING, LOCK, Journal, RunIdentity
 from shardctl.engine.run import Job, RunOptions, execute
 from shardctl.engine.shared import run as shared
-from shardctl.engine.shared.run import PartDone, shared_run, shares, write_part
+from shardctl.engine.shared.run import shared_run, write_part
+from shardctl.engine.shared.share import PartDone
 from shardctl.engine.task import ShardTask
 from shardctl.engine.workers import executors
 from shardctl.engine.workers.executors import Threads
@@ -87,27 +85,6 @@ def check(root: Path) -> None:
 def staged(root: Path, *names: str) -> Path:
     """A path in the staging directory."""
     return root.joinpath("t", ".shardctl", *names)
-
-
-# shares
-
-
-@given(st.lists(st.integers(0, 1000)), st.integers(1, 9))
-def test_shares_are_balanced(sizes: list[int], count: int) -> None:
-    """Every file is in one part, in order, and no part has more than the mean and one file."""
-    parts = shares(sizes, count)
-    assert len(parts) == count
-    assert sorted(itertools.chain(*parts)) == list(range(len(sizes)))
-    assert all(one == sorted(one) for one in parts)
-    loads = [sum(sizes[number] for number in one) for one in parts]
-    assert max(loads) <= sum(sizes) / count + max(sizes, default=0)
-    assert shares(sizes, count) == parts
-
-
-def test_large_files_are_spread() -> None:
-    """The largest files go to different parts, and small ones fill up."""
-    assert shares([5, 1, 5, 1, 2], 2) == [[0, 4], [1, 2, 3]]
-    assert shares([1], 3) == [[0], [], []]
 
 
 # parts, and the commit

@@ -159,13 +159,25 @@ def test_killed_again_while_it_is_completed(scenario: Scenario) -> None:
             assert state(place) == [], (number, again)
 
 
+class IndexRemoved(Fragile):
+    """A bucket that fails before the next change once the old index is removed."""
+
+    def remove_version(self, path: str, version: Version) -> bool:
+        """Remove an object; the index takes the rest of the power."""
+        done = super().remove_version(path, version)
+        if path == f"t/{INDEX}":
+            self.cut()
+        return done
+
+
 def half_replaced(place: Place) -> MemoryBucket:
     """A target in which a replacement was killed after its first step, and its store."""
-    asked = same_names(place)
-    number = 0
-    while INDEX in files(place, "t"):
-        attempt(place, asked, number)
-        number += 1
+    source, target, options = same_names(place)
+    store = IndexRemoved(place)
+    with pytest.raises(CutError):
+        run(store, store, source, target, options)
+    unlock(place)
+    assert INDEX not in files(place, "t")
     return MemoryBucket(place)
 
 

@@ -45,7 +45,7 @@ def test_what_is_noted_is_read_again(journal: UploadJournal) -> None:
     journal.begin(IDENTITY, ["a", "sub/b"])
     both = [sent(journal, name) for name in ("a", "sub/b")]
     for each in both:
-        journal.add(each)
+        journal.add(each, IDENTITY)
     journal.begin_commit(COMMIT)
     journal.store.forget()
     assert journal.identity() == IDENTITY
@@ -70,8 +70,8 @@ def test_keeping_some(journal: UploadJournal) -> None:
     foreign = journal.store.begin_upload("t/a")
     journal.begin(IDENTITY, ["a", "b", "c"])
     kept, dropped, unknown = (sent(journal, name) for name in ("a", "b", "c"))
-    journal.add(kept)
-    journal.add(dropped)
+    journal.add(kept, IDENTITY)
+    journal.add(dropped, IDENTITY)
     elsewhere = journal.store.begin_upload("t/other")
     journal.keep({"a"})
     assert journal.receipts() == {"a": kept}
@@ -96,7 +96,7 @@ def copied(journal: UploadJournal, directory: str) -> UploadJournal:
 def test_a_receipt_of_another_directory_is_not_believed(journal: UploadJournal) -> None:
     """One that was copied with the objects of a directory names uploads to other files."""
     journal.begin(IDENTITY, ["a"])
-    journal.add(sent(journal, "a"))
+    journal.add(sent(journal, "a"), IDENTITY)
     other = copied(journal, "u")
     assert other.receipts() == {}
     other.end()
@@ -133,7 +133,7 @@ def test_a_name_that_leads_elsewhere(journal: UploadJournal, name: str) -> None:
     )
     with pytest.raises(StorageError, match="not a journal"):
         journal.commit()
-    journal.add(sent(journal, name or "x"))
+    journal.add(sent(journal, name or "x"), IDENTITY)
     assert set(journal.receipts()) <= {"x"}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -10,8 +12,10 @@ from shardctl.checksums import parse_checksums
 from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.write import write
 from shardctl.engine.run import RunOptions
-from shardctl.engine.workers.executors import Threads
+from shardctl.engine.task import ShardTask
+from shardctl.engine.workers.executors import Threads, Write, Written
 from shardctl.errors import LockedError, SourceChangedError, TargetExistsError, UsageError
+from shardctl.stores.base import Store
 from shardctl.stores.uploads import SentPart, Upload
 from shardctl.testing.bucket import MemoryBucket
 from shardctl.testing.memory import MemoryStore
@@ -201,20 +205,26 @@ def test_the_second_of_two_writers(place: Place) -> None:
     assert files(place, "t") == {}
 
 
-def test_other_workers_are_refused(place: Place) -> None:
-    """A cluster's workers return receipts, and no uploads: they are refused before anything is
-    written, and never started.
-    """
+def test_any_workers_upload(place: Place) -> None:
+    """Workers are given the function that uploads, and their uploads are completed."""
     store = MemoryBucket(place)
     prepared = prepare(store, "m", store, "t", BY_250, finish=True)
+    asked: list[str] = []
 
-    def cluster(jobs: int) -> Threads:
-        raise AssertionError(jobs)
+    class Elsewhere(Threads):
+        """Workers that get what they do as bytes."""
 
-    with pytest.raises(UsageError, match="no cluster") as caught:
-        write(store, store, prepared, RunOptions(jobs=1), Counting(), cluster)
-    assert "`scheduler`" in (caught.value.hint or "")
-    assert (files(place, "t"), state(place)) == ({}, [])
+        def write(
+            self, write: Write[Written], task: ShardTask, source: Store, target: Store
+        ) -> Future[Written]:
+            """Take it apart, and put it together."""
+            asked.append(task.filename)
+            sent: Write[Written] = pickle.loads(pickle.dumps(write))
+            return super().write(sent, pickle.loads(pickle.dumps(task)), source, target)
+
+    write(store, store, prepared, RunOptions(jobs=2), Counting(), Elsewhere)
+    assert sorted(asked) == sorted(files(place, "t"))
+    assert state(place) == []
 
 
 def test_what_cannot_be_read_back(place: Place) -> None:

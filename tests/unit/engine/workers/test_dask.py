@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from shardctl.engine.journal.receipts import Receipt
-from shardctl.engine.task import ShardTask
+from shardctl.engine.task import ShardTask, write
 from shardctl.engine.workers import dask
 from shardctl.engine.workers.dask import DaskWorkers
-from shardctl.engine.workers.distant import Written
+from shardctl.engine.workers.distant import Tried
 from shardctl.errors import ShardctlError, StorageError, UsageError
 from shardctl.layout import Layout, Literal
 from shardctl.stores.base import Copied
@@ -96,16 +96,16 @@ def task(directory: Path, name: str = "f", nbytes: int = 100) -> ShardTask:
     return ShardTask(name, str(directory / name), Layout((Literal(bytes(nbytes)),), nbytes), {})
 
 
-def written(directory: Path, name: str = "f", nbytes: int = 100) -> Written:
+def written(directory: Path, name: str = "f", nbytes: int = 100) -> Tried:
     """What a worker reports, whose file is there."""
     path = directory / f"~{name}"
     path.write_bytes(bytes(nbytes))
-    return Written(str(path), Receipt(name, nbytes, None, Copied()), "w1")
+    return Tried(str(path), Receipt(name, nbytes, None, Copied()), "w1")
 
 
 def asked(workers: DaskWorkers, directory: Path, name: str = "f") -> Future[Receipt]:
     """Ask for a file."""
-    return workers.write(task(directory, name), STORE, STORE)
+    return workers.write(write, task(directory, name), STORE, STORE)
 
 
 def test_an_accepted_file_has_its_staged_name(tmp_path: Path, client: Client) -> None:
@@ -205,7 +205,7 @@ def test_a_file_that_is_not_seen_is_an_error(
     monkeypatch.setattr(dask, "_SEEN_SECONDS", 0)
     future = asked(DaskWorkers(URL, None), tmp_path)
     report = written(tmp_path)
-    os.remove(report.path)
+    os.remove(str(report.path))
     client.sent[0].end("finished", report)
     with pytest.raises(StorageError, match=r"the worker w1 wrote .* this machine does not see"):
         future.result()

@@ -13,9 +13,9 @@ import pytest
 
 from shardctl.commands.preparing.prepare import prepare
 from shardctl.commands.write import build_job
-from shardctl.engine.task import ShardTask
+from shardctl.engine.task import ShardTask, write
 from shardctl.engine.workers import distant
-from shardctl.engine.workers.distant import Order, Program, Written, carry_out
+from shardctl.engine.workers.distant import Order, Program, Tried, carry_out
 from shardctl.errors import ShardctlError, SourceChangedError, StorageError, UsageError
 from shardctl.naming import is_try_name
 from shardctl.planning.request import Limits, WriteOptions
@@ -41,9 +41,9 @@ def tasks(tmp_path: Path) -> tuple[ShardTask, ...]:
     return found
 
 
-def sent(task: ShardTask) -> Written:
+def sent(task: ShardTask) -> Tried:
     """Carry out a task as a worker does."""
-    return carry_out(Order.of(task, STORE, STORE), "w1", no_tick)
+    return carry_out(Order.of(write, task, STORE, STORE), "w1", no_tick)
 
 
 def left(task: ShardTask) -> list[str]:
@@ -55,17 +55,17 @@ def test_each_try_has_a_file_of_its_own(tasks: tuple[ShardTask, ...]) -> None:
     """One task on several workers gives as many whole files, and none has the staged name."""
     at_once = threading.Barrier(4, timeout=60)
 
-    def work(_: int) -> Written:
+    def work(_: int) -> Tried:
         at_once.wait()
         return sent(tasks[0])
 
     with ThreadPoolExecutor(4) as pool:
         written = list(pool.map(work, range(4)))
-    assert sorted(os.path.basename(each.path) for each in written) == left(tasks[0])
+    assert sorted(os.path.basename(str(each.path)) for each in written) == left(tasks[0])
     assert all(is_try_name(name) for name in left(tasks[0]))
-    assert len({Path(each.path).read_bytes() for each in written}) == 1
-    assert {each.receipt for each in written} == {written[0].receipt}
-    assert written[0].receipt.filename == tasks[0].filename
+    assert len({Path(str(each.path)).read_bytes() for each in written}) == 1
+    assert {each.written for each in written} == {written[0].written}
+    assert written[0].written.filename == tasks[0].filename
 
 
 def test_an_order_has_the_sources_of_its_task_only(tasks: tuple[ShardTask, ...]) -> None:
@@ -76,8 +76,8 @@ def test_an_order_has_the_sources_of_its_task_only(tasks: tuple[ShardTask, ...])
         for path in tasks[0].sources
     }
     padded = replace(tasks[0], sources={**other, **tasks[0].sources})
-    assert Order.of(padded, STORE, STORE) == Order.of(tasks[0], STORE, STORE)
-    assert all(sent(task).receipt.nbytes == task.layout.nbytes for task in tasks)
+    assert Order.of(write, padded, STORE, STORE) == Order.of(write, tasks[0], STORE, STORE)
+    assert all(sent(task).written.nbytes == task.layout.nbytes for task in tasks)
 
 
 def test_a_try_that_fails_leaves_nothing(tasks: tuple[ShardTask, ...]) -> None:
@@ -88,7 +88,7 @@ def test_a_try_that_fails_leaves_nothing(tasks: tuple[ShardTask, ...]) -> None:
         raise CancelledError
 
     with pytest.raises(CancelledError):
-        carry_out(Order.of(tasks[0], STORE, STORE), "w1", cancelled)
+        carry_out(Order.of(write, tasks[0], STORE, STORE), "w1", cancelled)
     assert left(tasks[0]) == []
 
 
@@ -135,7 +135,7 @@ def test_other_versions_are_refused_unread(
     tasks: tuple[ShardTask, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker of another version names both, before it unpickles what it may not know."""
-    order = replace(Order.of(tasks[0], STORE, STORE), content=b"not a pickle")
+    order = replace(Order.of(write, tasks[0], STORE, STORE), content=b"not a pickle")
     monkeypatch.setattr(distant, "__version__", "0.0.1")
     with pytest.raises(UsageError) as caught:
         carry_out(order, "w1", no_tick)
