@@ -19,7 +19,7 @@ from threading import Lock
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from shardctl._version import __version__
-from shardctl.stores.remote.client import CHUNK_BYTES, TransientError
+from shardctl.stores.remote.client import CHUNK_BYTES, TOO_EARLY, TransientError
 
 #: Seconds without a byte after which a connection counts as broken.
 _TIMEOUT = 30
@@ -67,6 +67,11 @@ class Http:
     def __reduce__(self) -> tuple[type[Http], tuple[()]]:
         return Http, ()
 
+    def __del__(self) -> None:
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.close()
+
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str]) -> Iterator[Response]:
         """Send GET, and follow redirects, without secrets where they lead to another server.
@@ -105,6 +110,10 @@ class Http:
             except (OSError, http.client.HTTPException) as error:
                 raise _broken(error) from error
             if not data:
+                if answer.length:
+                    raise TransientError(TOO_EARLY)
+                # Of a body whose length is known the library does not see that it has ended.
+                answer.close()
                 return
             with self._lock:
                 self.nbytes += len(data)
@@ -167,8 +176,7 @@ class Http:
         """Keep a connection whose answer was read to its end, and that the server leaves open."""
         with self._lock:
             idle = self._idle.setdefault((parts.scheme, parts.netloc), [])
-            whole = answer.isclosed() and not answer.length
-            if whole and connection.sock is not None and len(idle) < _MOST_IDLE:
+            if answer.isclosed() and connection.sock is not None and len(idle) < _MOST_IDLE:
                 idle.append(connection)
                 return
         with suppress(OSError):
