@@ -259,9 +259,10 @@ class Slice(NonTensor):
     wrong: str = ""
 
 
-#: What a file holds: tensors and opaque values in nested dictionaries. A safetensors file has one
-#: level.
+#: Tensors and opaque values in nested dictionaries.
 Tree = dict[str, "Tensor | NonTensor | Tree"]
+#: What a file holds: a tree, or tensors on one level (`columns.OneLevel`).
+Root = Mapping[str, "Tensor | NonTensor | Tree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +290,7 @@ class File:
     path: str
     format: str
     version: Version
-    tree: Tree
+    tree: Root
     metadata: Mapping[str, str] = field(default_factory=dict)
     header_sha256: str = ""
     data_offset: int = 0
@@ -329,7 +330,7 @@ class Checkpoint:
 
     format: str
     files: tuple[File, ...]
-    tensors: tuple[Tensor, ...]
+    tensors: Sequence[Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
     tensor_metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from shardctl.columns import Columns, Tensors, sizes_of
 from shardctl.model import Assembled, Box, Cast, Checkpoint, Extent, Storage, Tensor
 
 #: What two tensors have in common when they share a storage.
@@ -29,16 +30,30 @@ class Unit(NamedTuple):
         return max(self.tensors, key=lambda tensor: tensor.nbytes).name
 
 
-def by_file(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+def by_file(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
     """Yield the tensors of one file at a time, files in the order of their first tensors.
 
     Two files share no storage.
     """
+    if isinstance(tensors, Tensors):
+        parts: dict[str, list[Columns]] = {}
+        for part in filter(len, tensors.parts):
+            parts.setdefault(part.path, []).append(part)
+        yield from map(Tensors, parts.values())
+        return
     files: dict[str, list[Tensor]] = {}
     # Those of a file mostly follow one another.
     for path, some in itertools.groupby(tensors, lambda tensor: tensor.storage.extent.path):
         files.setdefault(path, []).extend(some)
     yield from files.values()
+
+
+def tensors_by_path(tensors: Iterable[Tensor]) -> dict[str, Sequence[Tensor]]:
+    """Return the tensors of each file by its path; what is made counts by its first source."""
+    return {
+        held.parts[0].path if isinstance(held, Tensors) else held[0].storage.extent.path: held
+        for held in by_file(tensors)
+    }
 
 
 def storage_units(tensors: Sequence[Tensor]) -> list[Unit]:
@@ -65,7 +80,7 @@ def shared_storages(tensors: Iterable[Tensor]) -> dict[tuple[str, str], list[Ten
     """
     groups: dict[tuple[str, str], list[Tensor]] = {}
     for held in by_file(tensors):
-        if len({tensor.storage.key for tensor in held}) == len(held):
+        if _share_nothing(held):
             continue
         some: dict[str, list[Tensor]] = {}
         for tensor in held:
@@ -76,8 +91,15 @@ def shared_storages(tensors: Iterable[Tensor]) -> dict[tuple[str, str], list[Ten
     return groups
 
 
+def _share_nothing(held: Sequence[Tensor]) -> bool:
+    """Whether no two tensors of one file view one storage."""
+    return isinstance(held, Tensors) or len({tensor.storage.key for tensor in held}) == len(held)
+
+
 def used_bytes(tensors: Sequence[Tensor]) -> int:
     """Return the bytes that tensors use of their storages: what is written of them."""
+    if isinstance(tensors, Tensors):
+        return sum(sizes_of(tensors))
     groups = shared_storages(tensors)
     alone: Iterable[Tensor] = tensors
     if groups:
@@ -115,7 +137,7 @@ def named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def tied_names(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
     """Yield the names of each set of tied tensors."""
     for held in by_file(tensors):
-        if len({tensor.storage.key for tensor in held}) == len(held):
+        if _share_nothing(held):
             continue
         names: dict[object, list[str]] = {}
         for tensor in held:
@@ -138,7 +160,7 @@ def own_storage(tensor: Tensor) -> Tensor:
     return Tensor(tensor.name, tensor.dtype, tensor.shape, part, 0, tensor.strides)
 
 
-def checked_once(files: Iterable[Sequence[Tensor]]) -> Iterator[tuple[Tensor, ...]]:
+def checked_once(files: Iterable[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
     """Yield the tensors of each file to write, with each checksum left to the first that needs it.
 
     Parts of one storage can go to many files, and its checksum can only be compared with all of its
@@ -146,6 +168,9 @@ def checked_once(files: Iterable[Sequence[Tensor]]) -> Iterator[tuple[Tensor, ..
     """
     done: set[_Identity] = set()
     for tensors in files:
+        if isinstance(tensors, Tensors):  # for which no checksum is recorded
+            yield tensors
+            continue
         own: set[_Identity] = set()
         yield tuple(_unchecked(tensor, done, own) for tensor in tensors)
         done |= own

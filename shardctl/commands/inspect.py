@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from shardctl.columns import Tensors, forms_of, names_of
 from shardctl.errors import MissingError, StorageError, TargetExistsError
 from shardctl.findings import Finding, as_error, in_one_line
 from shardctl.model import Checkpoint, NonTensor, Tensor
@@ -17,7 +19,7 @@ from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
-from shardctl.storages import sources_of, tied_names, used_bytes
+from shardctl.storages import sources_of, tensors_by_path, tied_names, used_bytes
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 
@@ -58,7 +60,7 @@ class Inspection:
     checkpoint: Checkpoint
     index_name: str | None
     files: tuple[FileSums, ...]
-    tensors: tuple[Tensor, ...]
+    tensors: Sequence[Tensor]
     tied_to: Mapping[str, str]
     file_names: Mapping[str, str]
     notes: tuple[str, ...]
@@ -79,7 +81,8 @@ class Inspection:
     @property
     def total_parameters(self) -> int:
         """Elements of all tensors, tied ones counted once."""
-        return sum(tensor.elements for tensor in self.tensors if tensor.name not in self.tied_to)
+        forms = zip(names_of(self.tensors), forms_of(self.tensors), strict=True)
+        return sum(math.prod(form.shape) for name, form in forms if name not in self.tied_to)
 
 
 def inspect(
@@ -178,7 +181,7 @@ def inspect_checkpoint(
         checkpoint=checkpoint,
         index_name=None if located.index_path is None else store.split(located.index_path)[1],
         files=_files(checkpoint, names),
-        tensors=checkpoint.tensors + aliases,
+        tensors=(*checkpoint.tensors, *aliases) if aliases else checkpoint.tensors,
         tied_to=_tied(checkpoint),
         file_names=names,
         notes=notes,
@@ -247,11 +250,7 @@ def _nearest(text: str, names: Sequence[str]) -> list[str]:
 
 
 def _files(checkpoint: Checkpoint, names: Mapping[str, str]) -> tuple[FileSums, ...]:
-    by_path: dict[str, list[Tensor]] = {file.path: [] for file in checkpoint.files}
-    for tensor in checkpoint.tensors:
-        # Most are their own source.
-        for source in (tensor,) if tensor.storage.made is None else sources_of(tensor):
-            by_path[source.storage.extent.path].append(source)
+    by_path = _by_path(checkpoint)
     return tuple(
         FileSums(
             name=names[file.path],
@@ -261,6 +260,19 @@ def _files(checkpoint: Checkpoint, names: Mapping[str, str]) -> tuple[FileSums, 
         )
         for file in checkpoint.files
     )
+
+
+def _by_path(checkpoint: Checkpoint) -> dict[str, Sequence[Tensor]]:
+    """Return what each file holds of the tensors, by its path."""
+    if isinstance(checkpoint.tensors, Tensors):
+        none: dict[str, Sequence[Tensor]] = {file.path: () for file in checkpoint.files}
+        return none | tensors_by_path(checkpoint.tensors)
+    by_path: dict[str, list[Tensor]] = {file.path: [] for file in checkpoint.files}
+    for tensor in checkpoint.tensors:
+        # Most are their own source.
+        for source in (tensor,) if tensor.storage.made is None else sources_of(tensor):
+            by_path[source.storage.extent.path].append(source)
+    return dict(by_path)
 
 
 def _tied(checkpoint: Checkpoint) -> dict[str, str]:

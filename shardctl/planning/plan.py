@@ -49,7 +49,7 @@ class Shard:
     """
 
     filename: str
-    tensors: tuple[Tensor, ...]
+    tensors: Sequence[Tensor]
     size: int
     data_size: int
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -247,7 +247,7 @@ def _shard(
     request: Request,
     number: int,
     count: int,
-    held: tuple[tuple[Tensor, ...], int],
+    held: tuple[Sequence[Tensor], int],
     metadata: FileMetadata,
     measure: Measure,
 ) -> Shard:

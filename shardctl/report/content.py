@@ -14,12 +14,11 @@ from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.preparing.work import Work
 from shardctl.errors import InputError, UsageError
 from shardctl.findings import Finding, ignore
-from shardctl.model import Tensor
 from shardctl.sizes import format_size
 from shardctl.source.locate import find_source
 from shardctl.source.pipeline.components import find_pipeline
 from shardctl.source.read import read_checkpoint
-from shardctl.storages import by_file
+from shardctl.storages import tensors_by_path
 from shardctl.stores.base import Store
 from shardctl.text import MOST_COLUMNS, elide, escape
 from shardctl.verify.run import Verdict
@@ -93,9 +92,7 @@ def of_inspected(found: Inspected) -> Content:
 def of_inspection(found: Inspection) -> Content:
     """Return what `inspect` shows."""
     checkpoint = found.checkpoint
-    held: dict[str, Sequence[Tensor]] = {
-        tensors[0].storage.extent.path: tensors for tensors in by_file(checkpoint.tensors)
-    }
+    held = tensors_by_path(checkpoint.tensors)
     files = tuple(
         FileContent.of(
             found.file_names[file.path],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from shardctl.columns import names_of
 from shardctl.findings import Finding
 from shardctl.formats.strict_json import object_of_texts, texts_of_object
 from shardctl.model import Tensor
@@ -24,7 +25,7 @@ class NamesOf:
 
     @cached_property
     def _names(self) -> frozenset[str]:
-        return frozenset(tensor.name for tensor in self._tensors)
+        return frozenset(names_of(self._tensors))
 
 
 class FilePairs(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 
+from shardctl.columns import names_of
 from shardctl.findings import Finding
 from shardctl.formats.registry import all_suffixes, reserved_metadata
 from shardctl.model import Index, Tensor
@@ -15,12 +16,12 @@ _REPAIR = "write the index again from the shards' headers with `reindex`"
 
 
 def recorded_aliases(
-    index: Index | None, files: Sequence[FilePairs], tensors: Mapping[str, Tensor]
+    index: Index | None, files: Sequence[FilePairs], tensors: Container[str]
 ) -> dict[str, str]:
     """Return the names recorded as tied to a tensor, as the hub records them: `dropped: kept`.
 
     They are recorded in the index, or in the file that holds the tensor: a pair of texts in any
-    other file's metadata is not such a record.
+    other file's metadata is not such a record. `tensors` are the names of all tensors.
     """
     reserved = reserved_metadata()
     recorded: list[tuple[Mapping[str, object], Container[str]]] = [
@@ -36,6 +37,21 @@ def recorded_aliases(
     }
 
 
+def as_listed(index: Index, held: Mapping[str, Sequence[Tensor]]) -> bool:
+    """Whether an index lists the tensors that its shards hold, each once, and no others.
+
+    `held` are the tensors of each shard. No map of every tensor is made for that.
+    """
+    listed = index.weight_map
+    if sum(map(len, held.values())) != len(listed):
+        return False
+    return all(_is_listed(names_of(tensors), shard, listed) for shard, tensors in held.items())
+
+
+def _is_listed(names: Sequence[str], shard: str, listed: Mapping[str, str]) -> bool:
+    return len(set(names)) == len(names) and set(map(listed.get, names)) <= {shard}
+
+
 def misplaced(
     index: Index,
     held: Mapping[str, Sequence[Tensor]],
@@ -48,14 +64,7 @@ def misplaced(
     wrong with them is the cause.
     """
     listed = index.weight_map
-    # In the usual case, without a difference, no second map of every tensor is made.
-    placed = sum(
-        [listed.get(tensor.name) for tensor in tensors].count(shard)
-        for shard, tensors in held.items()
-    )
-    if placed == len(listed) == sum(map(len, held.values())):
-        return
-    holds = {shard: {tensor.name for tensor in tensors} for shard, tensors in held.items()}
+    holds = {shard: set(names_of(tensors)) for shard, tensors in held.items()}
     homes = {tensor: shard for shard, names in reversed(holds.items()) for tensor in names}
     if homes and not any(
         tensor in homes or tensor in aliases or shard not in holds or shard in incomplete

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
 
+from shardctl.columns import joined, names_of
 from shardctl.findings import Capped, Finding, Report, folded, report_all
 from shardctl.formats.detection import read_file
 from shardctl.model import Checkpoint, File, Tensor
@@ -16,7 +17,7 @@ from shardctl.source.distributed.slices import slice_findings
 from shardctl.source.locate import Located
 from shardctl.source.metadata import FilePairs, NamesOf, United, unite
 from shardctl.source.opened import Opened, unseen
-from shardctl.source.placement import misplaced, overlaid, recorded_aliases, twice
+from shardctl.source.placement import as_listed, misplaced, overlaid, recorded_aliases, twice
 from shardctl.source.state_dict import Selection
 from shardctl.source.wanted import Wanted
 from shardctl.stores.base import Store
@@ -82,24 +83,29 @@ def _read(
     report_all(_mixed_formats(parts), report)
     if located.distributed is None:
         report_all(slice_findings(part.file for part in parts), report)
-    tensors: dict[str, Tensor] = {}
-    report_all(folded(_unite(parts, tensors, _decider(store, located))), report)
+    shards = {} if located.index is None else located.names(store)
+    held = {shards.get(part.path, part.path): part.chosen.tensors for part in parts}
+    placed = located.index is not None and as_listed(located.index, held)
+    if located.index is not None and placed:
+        tensors: Sequence[Tensor] = joined(held.values())
+        names: Container[str] = located.index.weight_map
+    else:
+        tensors, names, found = _unite(parts, _decider(store, located))
+        report_all(folded(found), report)
     united = United()
     pairs = [
         FilePairs(part.path, part.file.metadata, NamesOf(part.chosen.tensors)) for part in parts
     ]
     report_all(unite(pairs, united), report)
     metadata = united.pairs
-    aliases = recorded_aliases(located.index, pairs, tensors)
-    if located.index is not None:
-        shards = located.names(store)
-        held = {shards[part.path]: part.chosen.tensors for part in parts}
+    aliases = recorded_aliases(located.index, pairs, names)
+    if located.index is not None and not placed:
         broken = {shards[path] for path in incomplete}
         report_all(folded(misplaced(located.index, held, broken, aliases)), report)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=(*(part.file for part in parts), *data),
-        tensors=tuple(tensors.values()),
+        tensors=tensors,
         metadata={name: value for name, value in metadata.items() if name not in aliases},
         tensor_metadata=united.of_tensors,
         aliases=aliases,
@@ -249,17 +255,27 @@ def _decider(store: Store, located: Located) -> Callable[[str], str | None]:
 
 
 def _unite(
-    parts: Sequence[_Part], tensors: dict[str, Tensor], home: Callable[[str], str | None]
-) -> Iterator[Finding]:
-    """Fill `tensors` by name, in source order.
+    parts: Sequence[_Part], home: Callable[[str], str | None]
+) -> tuple[Sequence[Tensor], Container[str], Iterable[Finding]]:
+    """Return the tensors in source order, their names, and what is wrong with them.
 
     Of several with one name the one counts that is in its `home`, else the first.
     """
+    names: set[str] = set()
     for part in parts:
-        tensors.update((tensor.name, tensor) for tensor in part.chosen.tensors)
-    if len(tensors) == sum(len(part.chosen.tensors) for part in parts):
-        return
-    tensors.clear()
+        names.update(names_of(part.chosen.tensors))
+    every = joined(part.chosen.tensors for part in parts)
+    if len(names) == len(every):
+        return every, names, ()
+    tensors: dict[str, Tensor] = {}
+    found = list(_overlaid(parts, tensors, home))
+    return tuple(tensors.values()), names, found
+
+
+def _overlaid(
+    parts: Sequence[_Part], tensors: dict[str, Tensor], home: Callable[[str], str | None]
+) -> Iterator[Finding]:
+    """Fill `tensors` by name, where several have one name."""
     for part in parts:
         for tensor in part.chosen.tensors:
             first = tensors.setdefault(tensor.name, tensor)

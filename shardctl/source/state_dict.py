@@ -6,13 +6,14 @@ are dropped only on request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+from shardctl.columns import OneLevel
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.formats.hazards import hint_for
-from shardctl.model import MadeName, NonTensor, Tensor, Tree
+from shardctl.model import MadeName, NonTensor, Root, Tensor, Tree
 from shardctl.text import escape
 
 _SHOWN = 10
@@ -37,12 +38,12 @@ class Selection:
     nested one, the bytes of its tensors.
     """
 
-    tensors: tuple[Tensor, ...]
+    tensors: Sequence[Tensor]
     non_tensors: tuple[NonTensor, ...] = ()
     beside: tuple[NonTensor, ...] = ()
 
 
-def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) -> Selection:
+def select(tree: Root, path: str, key: str | None, *, drop_non_tensors: bool) -> Selection:
     """Return the state dict at `key` (None: the root) of the file at `path`.
 
     With `drop_non_tensors` other values are left out. `key` may lead to a single tensor too, which
@@ -50,6 +51,8 @@ def select(tree: Tree, path: str, key: str | None, *, drop_non_tensors: bool) ->
     where `key` does not exist, UsageError where it has two meanings, and InputError for a value
     that is not a tensor and where there are only nested state dicts.
     """
+    if key is None and isinstance(tree, OneLevel):
+        return Selection(tree.tensors)  # nothing that is refused below is in such a file
     node = tree if key is None else _at(tree, path, key)
     chosen = _direct(node)
     if key is not None:
@@ -89,7 +92,7 @@ def not_nested(source: str) -> str:
     return f"'{escape(source)}' is not nested: all of it is compared"
 
 
-def look(tree: Tree, path: str, key: str | None) -> Selection:
+def look(tree: Root, path: str, key: str | None) -> Selection:
     """What is at `key`, to look at it: nothing is refused but a key that leads to no tensors.
 
     Without a key everything in the file is taken, with dotted names. Raises as `select` does for
@@ -103,7 +106,7 @@ def look(tree: Tree, path: str, key: str | None) -> Selection:
     return chosen
 
 
-def _direct(node: Tree) -> Selection:
+def _direct(node: Root) -> Selection:
     return _all_tensors(node) or Selection(
         tensors=tuple(
             _named(name, value) for name, value in node.items() if isinstance(value, Tensor)
@@ -114,15 +117,17 @@ def _direct(node: Tree) -> Selection:
     )
 
 
-def _all_tensors(node: Tree) -> Selection | None:
+def _all_tensors(node: Root) -> Selection | None:
     """Return the tensors of a dict that holds nothing else, all under their names; else None."""
+    if isinstance(node, OneLevel):
+        return Selection(node.tensors)
     if set(map(type, node.values())) != {Tensor}:
         return None
     tensors = cast("tuple[Tensor, ...]", tuple(node.values()))
     return Selection(tensors) if [tensor.name for tensor in tensors] == list(node) else None
 
 
-def _refuse_training_state(node: Tree, path: str, key: str | None) -> None:
+def _refuse_training_state(node: Root, path: str, key: str | None) -> None:
     for entries, what in _TRAINING_STATE:
         if entries <= node.keys() and not any(isinstance(node[entry], Tensor) for entry in entries):
             hint = "name the model's weights: training state is kept beside them, as it is"
@@ -140,7 +145,7 @@ def _refuse_only_nested(chosen: Selection, nested: list[str], path: str, key: st
         )
 
 
-def _refuse_unwritable(chosen: Selection, node: Tree, path: str, key: str | None) -> None:
+def _refuse_unwritable(chosen: Selection, node: Root, path: str, key: str | None) -> None:
     """Raise InputError for what would be lost or changed silently.
 
     That is: unread tensors, and keys that are not text.
@@ -167,7 +172,7 @@ def _refuse_unwritable(chosen: Selection, node: Tree, path: str, key: str | None
         )
 
 
-def flatten(tree: Tree) -> Selection:
+def flatten(tree: Root) -> Selection:
     """Select everything in a file, nested names joined with dots: to be shown, not written."""
     leaves = [(".".join(keys), value) for keys, value in _walk(tree) if not isinstance(value, dict)]
     return Selection(
@@ -178,23 +183,23 @@ def flatten(tree: Tree) -> Selection:
     )
 
 
-def leaves(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor]]:
+def leaves(tree: Root) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor]]:
     """Yield every value that is not a dictionary with its path of keys, in order."""
     for keys, value in _walk(tree):
         if not isinstance(value, dict):
             yield keys, value
 
 
-def unread_in(tree: Tree) -> Iterator[NonTensor]:
+def unread_in(tree: Root) -> Iterator[NonTensor]:
     """Yield the tensors that are not read, and what holds such, with their dotted names."""
-    if set(map(type, tree.values())) <= {Tensor}:
+    if isinstance(tree, OneLevel) or set(map(type, tree.values())) <= {Tensor}:
         return
     for keys, value in _walk(tree):
         if isinstance(value, NonTensor) and value.unread:
             yield replace(value, name=".".join(keys))
 
 
-def state_dict_keys(tree: Tree) -> list[str]:
+def state_dict_keys(tree: Root) -> list[str]:
     """Return the keys below the root that hold state dicts: dictionaries with tensors in them."""
     return [
         ".".join(keys)
@@ -203,10 +208,10 @@ def state_dict_keys(tree: Tree) -> list[str]:
     ]
 
 
-def _walk(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor | Tree]]:
+def _walk(tree: Root) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor | Tree]]:
     """Yield every value with its path of keys, in order, at any depth."""
     stack: list[tuple[tuple[str, ...], Tensor | NonTensor | Tree]] = [
-        ((key,), value) for key, value in reversed(tree.items())
+        ((key,), value) for key, value in reversed(list(tree.items()))
     ]
     while stack:
         keys, value = stack.pop()
@@ -215,7 +220,7 @@ def _walk(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tensor | NonTensor | Tr
             stack.extend(((*keys, key), item) for key, item in reversed(value.items()))
 
 
-def _at(tree: Tree, path: str, key: str) -> Tree:
+def _at(tree: Root, path: str, key: str) -> Tree:
     literal, dotted = _step(tree, key), _descend(tree, key)
     if literal is not None and dotted is not None and "." in key:
         raise UsageError(
@@ -235,12 +240,12 @@ def _at(tree: Tree, path: str, key: str) -> Tree:
     return node
 
 
-def _beside(tree: Tree, key: str) -> Iterator[NonTensor]:
+def _beside(tree: Root, key: str) -> Iterator[NonTensor]:
     """Yield what lies beside the value at a key, on each level that leads to it."""
-    node: Tensor | NonTensor | Tree = tree
+    node: Tensor | NonTensor | Root = tree
     above = ""
     for part in [key] if _step(tree, key) is not None else key.split("."):
-        if not isinstance(node, dict):
+        if not isinstance(node, Mapping):
             return
         for name, value in node.items():
             if name != part:
@@ -259,14 +264,15 @@ def summed(name: str, value: Tensor | NonTensor | Tree) -> NonTensor:
     return NonTensor(name, kind, storages=len(held), nbytes=nbytes)
 
 
-def _descend(tree: Tree, key: str) -> Tree | None:
-    node: Tree | None = tree
-    for part in key.split("."):
+def _descend(tree: Root, key: str) -> Tree | None:
+    first, *others = key.split(".")
+    node = _step(tree, first)
+    for part in others:
         node = None if node is None else _step(node, part)
     return node
 
 
-def _step(tree: Tree, name: str) -> Tree | None:
+def _step(tree: Root, name: str) -> Tree | None:
     """What is below a name: a dict, or a single value as a dict of one entry."""
     value = tree.get(name)
     if isinstance(value, dict):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from shardctl.checksums import CHECKSUMS
+from shardctl.columns import Tensors, forms_of, names_of
 from shardctl.engine.journal.interrupted import how_far, unfinished
 from shardctl.errors import StorageError, TargetExistsError
 from shardctl.findings import Finding, Severity, as_finding
@@ -132,7 +133,7 @@ def _lists_all(index: Index, checkpoint: Checkpoint) -> bool:
     listed, tensors = index.weight_map, checkpoint.tensors
     # No name is both a tensor's and only recorded.
     tied = sum(alias in listed for alias in checkpoint.aliases)
-    held = sum(tensor.name in listed for tensor in tensors)
+    held = sum(map(listed.__contains__, names_of(tensors)))
     return held == len(tensors) and len(listed) == held + tied
 
 
@@ -140,7 +141,12 @@ def _sums(files: Iterable[Sequence[Tensor]]) -> tuple[int, int, int]:
     """Return the bytes of what is written of storages, of whole storages, and of every tensor."""
     written = whole = each = 0
     for held in files:
-        written += used_bytes(held)
+        used = used_bytes(held)
+        written += used
+        if isinstance(held, Tensors):
+            whole += used
+            each += used
+            continue
         whole += sum(tensor.storage.extent.length for tensor in held)
         # A storage that several share was counted with each of them.
         for group in shared_storages(held).values():
@@ -178,17 +184,18 @@ def metadata_missing(subject: Subject) -> Iterator[Finding]:
 def empty_tensors(subject: Subject) -> Iterator[Finding]:
     """Tensors of shape [0], as ZeRO-3 leaves them where a rank holds nothing of them."""
     tensors = subject.checkpoint.tensors
-    empty = [tensor for tensor in tensors if tensor.shape == (0,)]
+    empty = [number for number, form in enumerate(forms_of(tensors)) if form.shape == (0,)]
     if empty:
+        first = tensors[empty[0]]
         yield Finding(
             "tensor-empty",
             "warning",
             f"{len(empty):,} of {plural(len(tensors), 'tensor')} have shape [0], the first is "
-            f"'{escape(empty[0].name)}': their elements were not saved",
+            f"'{escape(first.name)}': their elements were not saved",
             "where the model was trained with DeepSpeed ZeRO-3, gather the parameters before "
             "they are saved",
-            file=empty[0].storage.extent.path,
-            tensor=empty[0].name,
+            file=first.storage.extent.path,
+            tensor=first.name,
         )
 
 

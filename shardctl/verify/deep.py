@@ -151,7 +151,7 @@ def _read(store: Store, reading: Reading, other: Other | None, tick: Tick) -> _R
 
 
 def _findings(
-    store: Store, tensors: list[Tensor], done: list[_Read], wanted: Sequence[Digest]
+    store: Store, tensors: Sequence[Tensor], done: list[_Read], wanted: Sequence[Digest]
 ) -> list[Finding]:
     """Return what is wrong with one file, after all its readings."""
     errors = [read.error for read in done if read.error is not None]

@@ -18,7 +18,7 @@ from shardctl.source.read import read_checkpoint
 from shardctl.source.recorded.checksum_file import Sums, sums_for
 from shardctl.source.recorded.digests import Digest, recorded_digests
 from shardctl.source.state_dict import unread_in
-from shardctl.storages import by_file
+from shardctl.storages import tensors_by_path
 from shardctl.stores.base import Store
 from shardctl.text import escape
 
@@ -59,12 +59,10 @@ class Subject:
         return [(file.path, value) for file in files for value in unread_in(file.tree)]
 
     @cached_property
-    def tensors(self) -> Mapping[str, list[Tensor]]:
+    def tensors(self) -> Mapping[str, Sequence[Tensor]]:
         """The tensors of each file, by its path."""
-        held: dict[str, list[Tensor]] = {file.path: [] for file in self.checkpoint.files}
-        for tensors in by_file(self.checkpoint.tensors):
-            held[tensors[0].storage.extent.path].extend(tensors)
-        return held
+        none: dict[str, Sequence[Tensor]] = {file.path: () for file in self.checkpoint.files}
+        return none | tensors_by_path(self.checkpoint.tensors)
 
     def may_hold(self) -> Callable[[str], bool]:
         """Return whether a tensor of a name may be in a file that could not be read whole.

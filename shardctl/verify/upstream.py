@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from shardctl.errors import UsageError
 from shardctl.findings import Finding
@@ -29,7 +29,7 @@ def check_load(subject: Subject, key: str | None) -> Iterator[tuple[int, list[Fi
 
 
 def _check_file(
-    store: Store, file: File, tensors: list[Tensor], key: str | None
+    store: Store, file: File, tensors: Sequence[Tensor], key: str | None
 ) -> tuple[int, list[Finding]]:
     open_upstream = _loader_of(file.format)
     try:

@@ -8,10 +8,12 @@ warnings, and none where a checksum vouches for the bytes.
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
+from operator import attrgetter, itemgetter
 
+from shardctl.columns import Tensors, names_of, spans_of
 from shardctl.findings import Finding
 from shardctl.model import Extent, File, Tensor
 from shardctl.stores.base import Store
@@ -39,25 +41,25 @@ def hole(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | None:
     if not found:
         return None
     ends = [extent.end for extent in found]
-    hit: list[Tensor] = []
-    first, last = ends[-1], 0  # of what reads as zeros
-    for tensor in _stored(tensors):
-        span = tensor.span
-        begin = span.offset
-        end = begin + span.length
-        at = bisect_right(ends, begin)
-        if at < len(found) and found[at].offset < end:
-            hit.append(tensor)
-            first = min(first, max(begin, found[at].offset))
-            last = max(last, end)
+    begins = [*(extent.offset for extent in found), math.inf]
+    stored = _stored(tensors)
+    hit = [
+        (begin, begin + length, name)
+        for name, (begin, length) in zip(names_of(stored), spans_of(stored), strict=True)
+        if begins[bisect_right(ends, begin)] < begin + length
+    ]
     if not hit:
         return None
+    foremost, _, name = min(hit, key=itemgetter(0))
+    # What reads as zeros.
+    first = max(foremost, found[bisect_right(ends, foremost)].offset)
+    last = max(end for _, end, _ in hit)
     nbytes = sum(max(0, min(each.end, last) - max(each.offset, first)) for each in found)
     message = (
         f"{nbytes:,} bytes were never written (holes in the file): "
         f"{plural(len(hit), 'tensor')} read as zeros there"
     )
-    return _finding(file, first, hit, message)
+    return _finding(file, first, name, message)
 
 
 def zero_tail(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | None:
@@ -81,11 +83,13 @@ def zero_tail(store: Store, file: File, tensors: Sequence[Tensor]) -> Finding | 
         f"the last {end - offset:,} bytes of the tensors are zeros: "
         f"{plural(len(zeros), 'tensor')} in whole or in part"
     )
-    return _finding(file, offset, zeros, message)
+    return _finding(file, offset, first.name, message)
 
 
-def _stored(tensors: Sequence[Tensor]) -> list[Tensor]:
+def _stored(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     """Return the tensors whose bytes are in a file as they are."""
+    if isinstance(tensors, Tensors):
+        return tensors
     return [tensor for tensor in tensors if tensor.storage.made is None]
 
 
@@ -105,6 +109,5 @@ def _run_before(store: Store, extent: Extent) -> int:
     return end
 
 
-def _finding(file: File, offset: int, tensors: Iterable[Tensor], message: str) -> Finding:
-    first = min(tensors, key=attrgetter("begin"))
-    return Finding("tensor-zero-run", "warning", message, _HINT, file.path, first.name, offset)
+def _finding(file: File, offset: int, tensor: str, message: str) -> Finding:
+    return Finding("tensor-zero-run", "warning", message, _HINT, file.path, tensor, offset)

@@ -25,6 +25,7 @@ LAYERS = (
     "_version",
     "errors",
     "model",
+    "columns",
     "boxes",
     "text",
     "chains",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from shardctl.columns import Form, rows_of
 from shardctl.commands.documents import SCHEMA_VERSION, Texts
 
 if TYPE_CHECKING:
@@ -81,26 +82,28 @@ def _tensors(tensors: Iterable[Tensor], found: Inspection) -> Iterator[str]:
     """Yield the JSON text of each tensor; what many have in common is made into text once."""
     quote = json.encoder.encode_basestring_ascii
     forms: dict[tuple[str, tuple[int, ...], str], str] = {}
-    for tensor in tensors:
-        kind = tensor.dtype.name, tensor.shape, tensor.storage.extent.path
-        form = forms.get(kind) or forms.setdefault(kind, json.dumps(_form(tensor, found))[1:-1])
-        tied_to = found.tied_to.get(tensor.name)
+    for name, form, path, begin in rows_of(tensors):
+        kind = form.dtype.name, form.shape, path
+        common = forms.get(kind)
+        if common is None:
+            common = forms[kind] = json.dumps(_form(form, found.file_names[path]))[1:-1]
+        tied_to = found.tied_to.get(name)
         text = (
-            f'"name": {quote(tensor.name)}, {form}, "offset": {tensor.begin}, '
+            f'"name": {quote(name)}, {common}, "offset": {begin}, '
             f'"tied_to": {"null" if tied_to is None else quote(tied_to)}'
         )
         if found.statistics is not None:
-            statistics = json.dumps(_statistics(found.statistics[tensor.name]))
+            statistics = json.dumps(_statistics(found.statistics[name]))
             text = f'{text}, "statistics": {statistics}'
         yield f"{{{text}}}"
 
 
-def _form(tensor: Tensor, found: Inspection) -> dict[str, Any]:
+def _form(form: Form, file: str) -> dict[str, Any]:
     return {
-        "dtype": tensor.dtype.name,
-        "shape": list(tensor.shape),
-        "nbytes": tensor.nbytes,
-        "file": found.file_names[tensor.storage.extent.path],
+        "dtype": form.dtype.name,
+        "shape": list(form.shape),
+        "nbytes": form.nbytes,
+        "file": file,
     }
 
 

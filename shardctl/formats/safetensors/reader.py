@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 
+from shardctl.columns import Columns, OneLevel, Tensors
 from shardctl.findings import Report
 from shardctl.formats.limits import (
     HEADER_PER_CONTAINER,
@@ -32,7 +33,7 @@ from shardctl.formats.strict_json import (
     refuse_dense,
     refuse_lone_surrogates,
 )
-from shardctl.model import File, Tree
+from shardctl.model import File
 from shardctl.stores.base import Reader
 from shardctl.text import plural
 
@@ -107,7 +108,7 @@ def _read(reader: Reader, findings: FileFindings) -> File | None:
 
 def _check(
     text: str, reader: Reader, data_offset: int, findings: FileFindings
-) -> tuple[Tree, dict[str, str]]:
+) -> tuple[OneLevel, dict[str, str]]:
     """Return the usable tensors and metadata of a header that may be unsound.
 
     Raises InvalidJsonError where it is not a JSON object, or too dense.
@@ -124,7 +125,9 @@ def _check(
     check = HeaderCheck(reader.path, data_offset, reader.version.size, findings)
     check.keys(root)
     metadata = check.metadata(root.pop(METADATA_KEY)) if METADATA_KEY in root else {}
-    return {tensor.name: tensor for tensor in check.tensors(root)}, metadata
+    # Of several with one name the last counts.
+    tensors = {tensor.name: tensor for tensor in check.tensors(root)}
+    return OneLevel(Tensors([Columns.of(reader.path, tensors.values())])), metadata
 
 
 def _is_read(length: int, size: int) -> bool:

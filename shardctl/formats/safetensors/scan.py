@@ -10,12 +10,12 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from typing import NamedTuple
+from array import array
 
+from shardctl.columns import Columns, Form, OneLevel, Tensors
 from shardctl.formats.limits import FEW_JSON_VALUES, MAX_DIMS
 from shardctl.formats.safetensors.check import KNOWN_DTYPES, METADATA_KEY, bits_of
 from shardctl.formats.strict_json import DECODER
-from shardctl.model import Dtype, Extent, Storage, Tensor, Tree
 
 _NUMBER = "(?:0|[1-9][0-9]{0,17})"  # fits 63 bits by its length alone
 _FORM = re.compile(
@@ -41,15 +41,9 @@ _METADATA = re.compile(
 _END = re.compile(r"\}[ \t\r\n]*")
 
 
-class _Form(NamedTuple):
-    """What many tensors have in common; `nbytes` is the length of the data of each."""
-
-    dtype: Dtype
-    shape: tuple[int, ...]
-    nbytes: int
-
-
-def scan(header: str, path: str, data_offset: int, size: int) -> tuple[Tree, dict[str, str]] | None:
+def scan(
+    header: str, path: str, data_offset: int, size: int
+) -> tuple[OneLevel, dict[str, str]] | None:
     """Return the tensors and the metadata of a header without a fault; None for any other.
 
     `path` and `size` (bytes) are the file's; `data_offset` is where its tensor bytes begin.
@@ -58,35 +52,38 @@ def scan(header: str, path: str, data_offset: int, size: int) -> tuple[Tree, dic
     if head is None:
         return None
     metadata, at = head
-    tree: Tree = {}
-    forms: dict[str, _Form | None] = {}
-    begin = count = 0
+    names: list[str] = []
+    held: list[Form] = []
+    offsets = array("q")
+    forms: dict[str, Form | None] = {}
+    begin = 0
     rest = ""
     while not rest and at < len(header):
         cut = header.find("},", at + _AT_A_TIME) + 1 or len(header)
         # Nothing, then the four fields of an entry, nothing, the fields of the next one, and so on.
         *pieces, rest = _ENTRY.split(f",{header[at:cut]}")
-        names, texts = pieces[1::5], pieces[2::5]
+        texts = pieces[2::5]
         forms.update((text, _form(text)) for text in set(texts).difference(forms))
         found = [form for form in map(forms.get, texts) if form is not None]
-        bounds = list(itertools.accumulate((form.nbytes for form in found), initial=begin))
+        bounds = list(itertools.accumulate([form.nbytes for form in found], initial=begin))
         marks = list(map(str, bounds))
         if any(pieces[::5]) or pieces[3::5] != marks[:-1] or pieces[4::5] != marks[1:]:
             return None
-        for name, form, offset in zip(names, found, bounds, strict=False):
-            storage = Storage(Extent(path, data_offset + offset, form.nbytes), name)
-            tree[name] = Tensor(name, form.dtype, form.shape, storage)
-        begin = bounds[-1]
-        count += len(names)
+        begin = bounds.pop()
+        if data_offset + begin > size:
+            return None
+        names += pieces[1::5]
+        held += found
+        offsets.extend([data_offset + bound for bound in bounds])
         at = cut + 1
     sound = (
         at > len(header)
         and data_offset + begin == size
-        and len(tree) == count
-        and METADATA_KEY not in tree
         and _END.fullmatch(rest)
+        and len(distinct := set(names)) == len(names)
+        and METADATA_KEY not in distinct
     )
-    return (tree, metadata) if sound else None
+    return (OneLevel(Tensors([Columns(path, names, held, offsets)])), metadata) if sound else None
 
 
 def _metadata(header: str) -> tuple[dict[str, str], int] | None:
@@ -100,11 +97,11 @@ def _metadata(header: str) -> tuple[dict[str, str], int] | None:
     return (pairs, found.end()) if type(pairs) is dict else None
 
 
-def _form(text: str) -> _Form | None:
+def _form(text: str) -> Form | None:
     """Return the form in a header's text; None for one whose tensors do not have whole bytes."""
     if not _FORM.fullmatch(text):
         return None
     fields = json.loads(f"{{{text}}}")
     dtype, shape = KNOWN_DTYPES.get(fields["dtype"]), tuple(fields["shape"])
     bits = None if dtype is None else bits_of(dtype, shape)
-    return None if dtype is None or bits is None or bits % 8 else _Form(dtype, shape, bits // 8)
+    return None if dtype is None or bits is None or bits % 8 else Form(dtype, shape, bits // 8)

@@ -16,7 +16,7 @@ from shardctl.formats.dcp.metadata import Chunk, Place, Saved, SavedTensor, Save
 from shardctl.formats.dcp.values import read_value
 from shardctl.formats.detection import read_file
 from shardctl.formats.torch.zip.alike import Alike
-from shardctl.model import Extent, File, NonTensor, Storage, Tensor, Tree
+from shardctl.model import Extent, File, NonTensor, Root, Storage, Tensor, Tree
 from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN
 from shardctl.source.distributed.records import SliceRecords
 from shardctl.source.distributed.window import Window
@@ -244,7 +244,7 @@ def _rank(filename: str) -> str:
     return "an unknown rank" if named is None else f"rank {int(named['rank']):,}"
 
 
-def _only(tree: Tree) -> object:
+def _only(tree: Root) -> object:
     """Return the one entry of a tree; None where there are others or none."""
     return next(iter(tree.values())) if len(tree) == 1 else None
 

@@ -25,7 +25,7 @@ from shardctl.formats.torch.distributed.zero import (
     optimizer_states,
 )
 from shardctl.formats.torch.tree.contents import Contents, read_contents
-from shardctl.model import File, NonTensor, Tensor, Tree
+from shardctl.model import File, NonTensor, Root, Tensor, Tree
 from shardctl.source.directory.absent import absent
 from shardctl.source.distributed.assemble import COPY_AGAIN, SAVE_AGAIN, missing_ranks
 from shardctl.source.distributed.steps import StepFile, step_file
@@ -268,7 +268,7 @@ def _frozen_fault(name: str, model: _Model, wrong: str) -> Finding:
     return Finding("tensor-slices", "error", message, SAVE_AGAIN, model.path, name)
 
 
-def _below(tree: Tree, name: str) -> Tree:
+def _below(tree: Root, name: str) -> Tree:
     """Return the entries of a dict or list of a file; none where there is no such thing."""
     value = tree.get(name)
     return value if isinstance(value, dict) else {}

@@ -16,7 +16,7 @@ import pytest
 from shardctl.findings import Finding
 from shardctl.formats.base import FormatReader, FormatWriter
 from shardctl.layout import Check, Copy
-from shardctl.model import DTYPES, Extent, File, Storage, Tensor, Tree
+from shardctl.model import DTYPES, Extent, File, Root, Storage, Tensor
 from shardctl.testing.builders import BytesReader, materialise
 
 #: Bytes at either end of a file that `recognise` is given.
@@ -181,7 +181,7 @@ def read(reader: FormatReader, data: bytes) -> tuple[File | None, list[Finding]]
     return file, findings
 
 
-def tensors_in(tree: Tree) -> Iterator[Tensor]:
+def tensors_in(tree: Root) -> Iterator[Tensor]:
     """Yield the tensors in nested dictionaries."""
     for value in tree.values():
         if isinstance(value, Tensor):

@@ -16,7 +16,7 @@ from shardctl.formats.safetensors.check import METADATA_KEY, HeaderCheck
 from shardctl.formats.safetensors.findings import FileFindings
 from shardctl.formats.safetensors.scan import scan
 from shardctl.formats.strict_json import InvalidJsonError, parse_object
-from shardctl.model import Extent, Tree
+from shardctl.model import Extent, Root, Tree
 
 
 def entry(
@@ -26,12 +26,12 @@ def entry(
     return f'"{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{begin},{end}]}}'
 
 
-def scanned(header: str, nbytes: int = 4) -> tuple[Tree, dict[str, str]] | None:
+def scanned(header: str, nbytes: int = 4) -> tuple[Root, dict[str, str]] | None:
     """What is read of a header of a file whose tensors begin at byte 100."""
     return scan(header, "m", 100, 100 + nbytes)
 
 
-def strict(header: str, nbytes: int) -> tuple[Tree, dict[str, str]] | None:
+def strict(header: str, nbytes: int) -> tuple[Root, dict[str, str]] | None:
     """What the strict reader reads; None where it finds anything."""
     found: list[Finding] = []
     check = HeaderCheck("m", 100, 100 + nbytes, FileFindings("m", found.append))
@@ -144,7 +144,7 @@ def long_header(tensors: int = TENSORS) -> str:
     return json.dumps({"__metadata__": {"format": "pt"}, **entries}, separators=(",", ":"))
 
 
-def scanned_long(header: str) -> tuple[Tree, dict[str, str]] | None:
+def scanned_long(header: str) -> tuple[Root, dict[str, str]] | None:
     """What is read of a header of all these tensors."""
     return scanned(header, NBYTES * TENSORS)
 

@@ -20,7 +20,7 @@ import torch
 from shardctl.findings import Finding, strict
 from shardctl.formats.hazards import hint_for
 from shardctl.formats.torch.zip.reader import TorchZipReader
-from shardctl.model import File, NonTensor, Tensor, Tree
+from shardctl.model import File, NonTensor, Root, Tensor
 from shardctl.source.state_dict import flatten, state_dict_keys
 from shardctl.testing.builders import BytesReader
 from tests.support.state_dicts import COMMON_DTYPES, bits, random_state_dict, random_tensor
@@ -46,7 +46,7 @@ def _read(data: bytes) -> File:
     return file
 
 
-def _tensor(tree: Tree, name: str) -> Tensor:
+def _tensor(tree: Root, name: str) -> Tensor:
     value = tree[name]
     assert isinstance(value, Tensor)
     return value

@@ -41,7 +41,7 @@ def _save(value: object) -> bytes:
 def _tensors(data: bytes) -> tuple[Tensor, ...]:
     file = TorchZipReader().read(BytesReader(_SOURCE, data), strict)
     assert file is not None
-    return flatten(file.tree).tensors
+    return tuple(flatten(file.tree).tensors)
 
 
 def _rewrite(value: Mapping[str, torch.Tensor]) -> bytes:
