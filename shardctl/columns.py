@@ -113,7 +113,8 @@ class Tensors(Sequence[Tensor]):
     def __getitem__(self, index: slice) -> Sequence[Tensor]: ...
     def __getitem__(self, index: int | slice) -> Tensor | Sequence[Tensor]:
         if isinstance(index, slice):
-            return tuple(self)[index]
+            numbers = range(len(self))[index]
+            return self.taken([numbers]) if numbers.step == 1 else tuple(self)[index]
         number = range(len(self))[index]
         part = bisect.bisect_right(self._begins, number) - 1
         return self.parts[part].tensors[number - self._begins[part]]

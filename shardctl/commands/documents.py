@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shardctl.columns import names_of
 from shardctl.stores.base import Copied
 from shardctl.stores.uploads import has_uploads
 
@@ -139,7 +140,7 @@ def _writing(
                 "name": shard.filename,
                 "size": shard.size,
                 "data_size": shard.data_size,
-                "tensors": [tensor.name for tensor in shard.tensors],
+                "tensors": names_of(shard.tensors),
                 "sha256": digests.get(shard.filename),
             }
             for shard in plan.shards

@@ -7,6 +7,7 @@ shard.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -120,15 +121,17 @@ def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -
     if not weight_map:
         return f"{head}\n".encode()
     quote = json.encoder.encode_basestring_ascii
-    shards = {shard: quote(shard) for shard in weight_map.values()}
+    ends = {shard: f": {quote(shard)}" for shard in set(weight_map.values())}
     names = sorted(weight_map)
     parts = [head.removesuffix("}\n}").encode()]
     for begin in range(0, len(names), _NAMES_AT_A_TIME):
-        lines = [
-            f"    {quote(name)}: {shards[weight_map[name]]}"
-            for name in names[begin : begin + _NAMES_AT_A_TIME]
-        ]
-        parts.append((",\n" if begin else "\n").encode() + ",\n".join(lines).encode())
+        some = names[begin : begin + _NAMES_AT_A_TIME]
+        # Names that follow one another are mostly in one shard.
+        lines = ",\n    ".join(
+            f"{ends[shard]},\n    ".join(map(quote, held)) + ends[shard]
+            for shard, held in itertools.groupby(some, weight_map.__getitem__)
+        )
+        parts.append(f"{',' if begin else ''}\n    {lines}".encode())
     return b"".join((*parts, b"\n  }\n}\n"))
 
 

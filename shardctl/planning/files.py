@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from shardctl.columns import names_of
 from shardctl.formats.index import build_index
 from shardctl.formats.registry import by_name
 from shardctl.model import Checkpoint, Tensor
@@ -43,7 +44,9 @@ def listing(
     if len(files) == 1:
         return None
     metadata = {**_kept(checkpoint), **aliases, "total_size": total_size}
-    weight_map = {tensor.name: name for name, tensors in files.items() for tensor in tensors}
+    weight_map: dict[str, str] = {}
+    for name, tensors in files.items():
+        weight_map.update(dict.fromkeys(names_of(tensors), name))
     name = index_filename(
         request.stem, request.suffix, request.variant, variant_first=request.variant_first
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shardctl.columns import names_of
 from shardctl.errors import UsageError
 from shardctl.formats.base import Format
 from shardctl.formats.registry import reserved_metadata
@@ -38,9 +39,9 @@ class FileMetadata:
             return self.common
         own = dict(self.common)
         for key, texts in self.of_tensors.items():
-            own[key] = object_of_texts({each.name: texts[each.name] for each in tensors})
-        for tensor in tensors:
-            own.update(dict.fromkeys(self.aliases.get(tensor.name, ()), tensor.name))
+            own[key] = object_of_texts({name: texts[name] for name in names_of(tensors)})
+        for name in names_of(tensors) if self.aliases else ():
+            own.update(dict.fromkeys(self.aliases.get(name, ()), name))
         return own
 
 
@@ -65,7 +66,7 @@ def file_metadata(
     partial = sorted(
         key
         for key, texts in of_tensors.items()
-        if not all(tensor.name in texts for tensor in tensors)
+        if not all(map(texts.__contains__, names_of(tensors)))
     )
     common = {key: text for key, text in checkpoint.metadata.items() if key not in of_tensors}
     made = FileMetadata(
@@ -91,7 +92,7 @@ def _refuse_loss(checkpoint: Checkpoint, written: Format) -> None:
         for key, text in checkpoint.metadata.items()
         if "." in key and text.startswith("{") and key not in checkpoint.tensor_metadata
     ]
-    modules = {_module(tensor.name) for tensor in checkpoint.tensors} if described else set()
+    modules = {_module(name) for name in names_of(checkpoint.tensors)} if described else set()
     needed = [f"'{escape(key)}'" for key in described if _module(key) in modules]
     if needed:
         raise UsageError(

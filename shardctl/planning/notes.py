@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from shardctl.columns import Tensors
 from shardctl.formats.base import Format
 from shardctl.model import Checkpoint, Tensor
 from shardctl.storages import Unit
@@ -21,7 +22,7 @@ def notes(
     `tensors` are all that will be written; `aliases` gives for each name that is only recorded the
     name that is kept.
     """
-    if not written.shares_storages:
+    if not (written.shares_storages or isinstance(tensors, Tensors)):
         grown = [t for t in tensors if t.strides is not None and t.nbytes > t.span.length]
         if grown:
             more = sum(t.nbytes - t.span.length for t in grown)

@@ -6,39 +6,31 @@ same order; what it must not divide is in `groups`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shardctl.errors import UsageError
 from shardctl.formats.registry import by_name
-from shardctl.model import Assembled, Cast, Checkpoint, Tensor
+from shardctl.model import Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS
 from shardctl.planning.carried import NotCarried, left_of, left_tensors
+from shardctl.planning.digest import plan_id
 from shardctl.planning.files import filename, left_of_index, listing
 from shardctl.planning.grouping.groups import units_of
 from shardctl.planning.grouping.packing import divide
 from shardctl.planning.grouping.ties import resolve_ties
+from shardctl.planning.grouping.units import Units
 from shardctl.planning.metadata import FileMetadata, file_metadata, with_record
 from shardctl.planning.notes import large_groups, left_out, notes
-from shardctl.planning.request import Limits, Measure, Request, options_of
+from shardctl.planning.request import Limits, Measure, Request
 from shardctl.planning.transform.select import select
 from shardctl.repeats import MOST_GROWTH
 from shardctl.storages import Unit, checked_once, sources_of
 from shardctl.text import escape
 
-#: Increased whenever the same plan would give other bytes than before.
-LAYOUT_VERSION = 1
-
 #: Views may take this many bytes in any case, without a word from the user.
 LEAST_GROWN = 1024 * 1024
-#: What many tensors have in common in a digest: dtype, shape and strides.
-_Form = tuple[str, tuple[int, ...], tuple[int, ...] | None]
-_quote = json.encoder.encode_basestring_ascii
-#: Tensors that a digest takes in at a time: their text need not all be in memory at once.
-_TENSORS_AT_A_TIME = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +128,15 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
     if request.group_by is not None:
         from shardctl.planning.grouping.layers import grouped  # noqa: PLC0415 - see above
 
-        units = grouped(units, request.group_by)
-    shards = _pack(units, request, tensors, metadata, measure)
+        units = Units(tensors, grouped(list(units), request.group_by))
+    shards = _pack(units, request, metadata, measure)
     oversize = _oversize(units, request.limits)
-    del units  # of a million tensors they take 150 MB, and the index as much as that
     total = sum(shard.data_size for shard in shards)
     held = {shard.filename: shard.tensors for shard in shards}
+    own = {shard.filename: shard.metadata for shard in shards}
     listed, index = listing(checkpoint, request, held, total, aliases) or (None, None)
     return Plan(
-        id=_plan_id(checkpoint, request, metadata.common, shards, index),
+        id=plan_id(checkpoint, request, metadata.common, own, index),
         request=request,
         shards=shards,
         index_filename=listed,
@@ -190,9 +182,8 @@ def _refuse_growth(tensors: Sequence[Tensor]) -> None:
 
 
 def _pack(
-    units: list[Unit],
+    units: Units,
     request: Request,
-    tensors: Sequence[Tensor],
     metadata: FileMetadata,
     measure: Measure,
 ) -> tuple[Shard, ...]:
@@ -202,8 +193,8 @@ def _pack(
             f"the plan has {len(packed):,} shards; at most {MAX_SHARDS:,} can be numbered",
             hint="choose a larger `max_shard_size`",
         )
-    sizes = [sum(unit.nbytes for unit in units) for units in packed]
-    files = checked_once(_in_order(packed, tensors))
+    sizes = map(units.nbytes, packed)
+    files = checked_once(map(units.held, packed))
     return tuple(
         _shard(request, number, len(packed), held, metadata, measure)
         for number, held in enumerate(zip(files, sizes, strict=True), start=1)
@@ -227,22 +218,6 @@ def _natural_part(part: str) -> tuple[int, int, str]:
     return 0, len(digits), digits
 
 
-def _in_order(
-    packed: Sequence[Sequence[Unit]], tensors: Sequence[Tensor]
-) -> Iterator[list[Tensor]]:
-    """Yield the tensors of each shard, in the order of all.
-
-    Those of one unit need not be neighbours.
-    """
-    position: dict[str, int] = {}
-    for units in packed:
-        some = [tensor for unit in units for tensor in unit.tensors]
-        if len(some) > len(units):
-            position = position or {tensor.name: place for place, tensor in enumerate(tensors)}
-            some.sort(key=lambda tensor: position[tensor.name])
-        yield some
-
-
 def _shard(
     request: Request,
     number: int,
@@ -256,80 +231,8 @@ def _shard(
     return Shard(filename(request, number, count), tensors, measure(tensors, own), nbytes, own)
 
 
-def _oversize(units: Iterable[Unit], limits: Limits) -> list[Unit]:
+def _oversize(units: Units, limits: Limits) -> list[Unit]:
     limit = limits.max_shard_bytes
-    return [] if limit is None else [unit for unit in units if unit.nbytes > limit]
-
-
-def _row(tensor: Tensor, number: Mapping[str, int]) -> list[object]:
-    """Return what a tensor is, and where its bytes are; `number` is that of each file."""
-    made = tensor.storage.made
-    place = number[tensor.storage.extent.path]
-    row = [tensor.name, place, tensor.begin, tensor.dtype.name, tensor.shape, tensor.strides]
-    match made:
-        case Assembled():
-            return [*row, made.grid, [[box.start, _row(box.tensor, number)] for box in made.boxes]]
-        case Cast():
-            return [*row, _row(made.tensor, number)]
-        case None:
-            return row
-
-
-def _row_text(tensor: Tensor, number: Mapping[str, int], forms: dict[_Form, str]) -> str:
-    """Return the JSON text of a tensor's row; `forms` keeps what many tensors have in common."""
-    storage = tensor.storage
-    if storage.made is not None:
-        return _compact(_row(tensor, number))
-    form = tensor.dtype.name, tensor.shape, tensor.strides
-    rest = forms.get(form) or forms.setdefault(form, _compact(form)[1:])
-    place = number[storage.extent.path]
-    return f"[{_quote(tensor.name)},{place},{tensor.begin},{rest}"
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
-
-def _plan_id(
-    checkpoint: Checkpoint,
-    request: Request,
-    common: Mapping[str, str],
-    shards: Sequence[Shard],
-    index: bytes | None,
-) -> str:
-    """Return a digest of all that determines the bytes.
-
-    These are options, layout version, and the sources' names, sizes and headers. One file can hold
-    several state dicts with equal names (`model` and `ema`), so the places of tensors count too.
-    `common` is the metadata of every file; that of a single file, or what else one of several has,
-    counts as well.
-    """
-    single = len(shards) == 1
-    own = {} if single else {shard.filename: dict(shard.metadata) for shard in shards}
-    own = {name: metadata for name, metadata in own.items() if metadata != common}
-    filenames = [shard.filename for shard in shards]
-    number = {file.path: place for place, file in enumerate(checkpoint.files)}
-    document = {
-        "layout_version": LAYOUT_VERSION,
-        "options": options_of(request),
-        "block_size": request.block,
-        "sources": [
-            [file.path.replace("\\", "/").rsplit("/", 1)[-1], file.version.size, file.header_sha256]
-            for file in checkpoint.files
-        ],
-        # The last key, so that the list can be written into it piece by piece.
-        "tensors": [],
-        "metadata": dict(shards[0].metadata if single else common),
-        **({"shard_metadata": own} if own else {}),
-        "filenames": filenames,
-        "index": None if index is None else hashlib.sha256(index).hexdigest(),
-    }
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(text.removesuffix("]}").encode())
-    forms: dict[_Form, str] = {}
-    for begin in range(0, len(checkpoint.tensors), _TENSORS_AT_A_TIME):
-        some = checkpoint.tensors[begin : begin + _TENSORS_AT_A_TIME]
-        rows = ",".join([_row_text(tensor, number, forms) for tensor in some])
-        digest.update(f"{',' if begin else ''}{rows}".encode())
-    digest.update(b"]}")
-    return digest.hexdigest()
+    if limit is None:
+        return []
+    return [units[number] for number, nbytes in enumerate(units.sizes) if nbytes > limit]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shardctl.columns import names_of
 from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.preparing.work import Work
 from shardctl.sizes import format_size
@@ -27,10 +28,12 @@ def _renamed(work: Work) -> Iterator[str]:
 
 
 def _new_names(prepared: Prepared) -> Iterator[str]:
-    source = prepared.checkpoint
-    before = {*(tensor.name for tensor in source.tensors), *source.aliases}
-    written = (tensor.name for shard in prepared.plan.shards for tensor in shard.tensors)
-    return (name for name in written if name not in before)
+    source, request = prepared.checkpoint, prepared.plan.request
+    if not request.selection and request.experts is None:  # nothing else renames
+        return
+    before = {*names_of(source.tensors), *source.aliases}
+    for shard in prepared.plan.shards:
+        yield from (name for name in names_of(shard.tensors) if name not in before)
 
 
 def _room(work: Work) -> str:

@@ -10,7 +10,7 @@ from shardctl.commands.preparing.prepared import Prepared
 from shardctl.commands.preparing.work import Work
 from shardctl.commands.saved.planned import planned_beside, planned_companions, planned_sources
 from shardctl.engine.space import Room
-from shardctl.planning.plan import LAYOUT_VERSION
+from shardctl.planning.digest import LAYOUT_VERSION
 from shardctl.planning.request import options_of
 from shardctl.planning.saved.plan_file import PlannedFile, settings_of
 from shardctl.stores.base import Store

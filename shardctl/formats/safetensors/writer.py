@@ -6,12 +6,13 @@ replaced by a sorted one.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from operator import attrgetter
+from collections.abc import Iterator, Mapping, Sequence
 
+from shardctl.columns import Form, Tensors, forms_of, names_of, spans_of
 from shardctl.errors import UsageError
 from shardctl.formats.limits import MAX_HEADER_BYTES
 from shardctl.formats.safetensors.check import LENGTH_BYTES, METADATA_KEY
@@ -32,8 +33,31 @@ class SafetensorsWriter:
     def measure(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
     ) -> int:
-        """Return the exact bytes of the file that `lay_out` gives; raises what it raises."""
-        return _plan(tensors, metadata, block).nbytes
+        """Return the exact bytes of the file that `lay_out` gives; raises what it raises.
+
+        The text of the header is not made for that.
+        """
+        _refuse_unwritable(tensors)
+        names, forms = names_of(tensors), forms_of(tensors)
+        sizes = [form.nbytes for form in forms]
+        if block is None and len(set(sizes)) > 1:
+            order = _order(names, [form.dtype.rank for form in forms])
+            sizes = [sizes[number] for number in order]
+        bounds = [0, *itertools.accumulate(sizes)]
+        kinds = dict(zip(map(id, forms), forms, strict=True))
+        alike = Counter(map(id, forms))
+        lengths = (
+            len(_metadata_member(metadata).encode()) + 1 if metadata else 0,
+            _quoted_bytes(names),
+            sum(count * len(_member(kinds[kind])) for kind, count in alike.items()),
+            # Each bound but the outer ones ends a tensor, and begins the next.
+            2 * _digits(bounds) - len(f"{bounds[0]}{bounds[-1]}"),
+            len("[,]},") * len(names),
+        )
+        # The last member has no comma.
+        length = len("{}") + max(sum(lengths) - 1, 0)
+        phase = (_ALIGNMENT, 0) if block is None else _phase(tensors, block)
+        return LENGTH_BYTES + _padded(length, *phase) + bounds[-1]
 
     def lay_out(
         self, tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None = None
@@ -42,10 +66,12 @@ class SafetensorsWriter:
 
         Raises UsageError for a tensor or a header that the format cannot hold.
         """
-        planned = _plan(tensors, metadata, block)
+        _refuse_unwritable(tensors)
+        ordered = _in_order(tensors) if block is None else tuple(tensors)
+        phase = (_ALIGNMENT, 0) if block is None else _phase(ordered, block)
         builder = LayoutBuilder()
-        builder.literal(planned.header)
-        for tensor in planned.tensors:
+        builder.literal(_header(ordered, metadata, *phase))
+        for tensor in ordered:
             for piece in pieces_of(tensor):
                 if isinstance(piece, Copy):
                     builder.copy(piece.extent)
@@ -55,38 +81,46 @@ class SafetensorsWriter:
         return builder.build()
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A file to write: the bytes up to the first tensor, and the tensors in file order."""
+def _header(
+    ordered: Sequence[Tensor], metadata: Mapping[str, str], modulus: int, remainder: int
+) -> bytes:
+    """Return the bytes up to the first tensor, whose offset has a remainder by the modulus.
 
-    header: bytes
-    tensors: Sequence[Tensor]
-    nbytes: int
-
-
-def _plan(tensors: Sequence[Tensor], metadata: Mapping[str, str], block: int | None) -> _Planned:
-    _refuse_unwritable(tensors)
-    ordered = _in_order(tensors) if block is None else tensors
+    `ordered` are the tensors in file order.
+    """
     members = [_metadata_member(metadata)] if metadata else []
     begin = 0
-    # What a header says of many tensors alike, with the bytes of each.
-    forms: dict[tuple[str, tuple[int, ...]], tuple[str, int]] = {}
-    for tensor in ordered:
-        kind = tensor.dtype.name, tensor.shape
-        form, nbytes = forms.get(kind) or forms.setdefault(kind, (_form(tensor), tensor.nbytes))
-        end = begin + nbytes
-        members.append(f"{_quote(tensor.name)}{form}[{begin},{end}]}}")
+    texts: dict[int, str] = {}
+    forms = forms_of(ordered)
+    for tensor, form in zip(ordered, forms, strict=True):
+        text = texts.get(id(form)) or texts.setdefault(id(form), _member(form))
+        end = begin + form.nbytes
+        members.append(f"{_quote(tensor.name)}{text}[{begin},{end}]}}")
         begin = end
-    text = "{" + ",".join(members) + "}"
-    header = (
-        _encode(text, _ALIGNMENT, 0) if block is None else _encode(text, *_phase(ordered, block))
-    )
-    return _Planned(header, ordered, len(header) + begin)
+    header = ("{" + ",".join(members) + "}").encode()
+    length = _padded(len(header), modulus, remainder)
+    return length.to_bytes(LENGTH_BYTES, "little") + header.ljust(length)
 
 
-def _form(tensor: Tensor) -> str:
-    shape = ",".join(map(str, tensor.shape))
-    return f':{{"dtype":"{tensor.dtype.name}","shape":[{shape}],"data_offsets":'
+def _member(form: Form) -> str:
+    """Return what a header says of many tensors alike, between the name and the bounds."""
+    shape = ",".join(map(str, form.shape))
+    return f':{{"dtype":"{form.dtype.name}","shape":[{shape}],"data_offsets":'
+
+
+def _quoted_bytes(names: Sequence[str]) -> int:
+    """Return the bytes of the quoted names together; characters are quoted one by one."""
+    text = _quote("".join(names))
+    return len(text.encode()) + len('""') * (len(names) - 1)
+
+
+def _digits(bounds: Sequence[int]) -> int:
+    """Return how many digits ascending numbers have together; 0 has one."""
+    digits, least = len(bounds), 10
+    while least <= bounds[-1]:
+        digits += len(bounds) - bisect.bisect_left(bounds, least)
+        least *= 10
+    return digits
 
 
 def _phase(tensors: Sequence[Tensor], block: int) -> tuple[int, int]:
@@ -98,37 +132,60 @@ def _phase(tensors: Sequence[Tensor], block: int) -> tuple[int, int]:
     """
     shared: Counter[int] = Counter()
     begin = 0
-    for tensor in tensors:
-        if _can_share(tensor) and tensor.nbytes >= block:
-            shared[(tensor.span.offset - begin) % block] += tensor.nbytes
-        begin += tensor.nbytes
+    for offset, nbytes in _places(tensors):
+        if offset is not None and nbytes >= block:
+            shared[(offset - begin) % block] += nbytes
+        begin += nbytes
     # The first of several equal ones is taken: Counter keeps the order of insertion.
     return (block, shared.most_common(1)[0][0]) if shared else (_ALIGNMENT, 0)
 
 
-def _can_share(tensor: Tensor) -> bool:
-    return tensor.strides is None and tensor.storage.made is None
+def _places(tensors: Sequence[Tensor]) -> Iterator[tuple[int | None, int]]:
+    """Yield where the bytes of each tensor begin in the source, and how many there are.
 
-
-def _in_order(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Return tensors in upstream's order: wide types first, so that each is aligned; then by name.
-
-    Code points sort as their UTF-8 does.
+    None where they are not there as they are to be written.
     """
-    ordered = sorted(tensors, key=attrgetter("name"))
-    if len({tensor.dtype.rank for tensor in ordered}) > 1:
-        ordered.sort(key=lambda tensor: tensor.dtype.rank or 0, reverse=True)
-    return ordered
+    if isinstance(tensors, Tensors):
+        yield from spans_of(tensors)
+        return
+    for tensor in tensors:
+        can_share = tensor.strides is None and tensor.storage.made is None
+        yield tensor.span.offset if can_share else None, tensor.nbytes
+
+
+def _in_order(tensors: Sequence[Tensor]) -> list[Tensor]:
+    held = tuple(tensors)
+    ranks = [tensor.dtype.rank for tensor in held]
+    return [held[number] for number in _order(names_of(held), ranks)]
+
+
+def _order(names: Sequence[str], ranks: Sequence[int | None]) -> list[int]:
+    """Return the numbers of tensors in upstream's order.
+
+    Wide types come first, so that each is aligned; then it goes by name. Code points sort as their
+    UTF-8 does.
+    """
+    order = sorted(range(len(names)), key=names.__getitem__)
+    if len(set(ranks)) > 1:
+        order.sort(key=lambda number: ranks[number] or 0, reverse=True)
+    return order
 
 
 def _refuse_unwritable(tensors: Sequence[Tensor]) -> None:
     """Raise UsageError for the first tensor that the format cannot hold."""
-    names = [tensor.name for tensor in tensors]
-    plain = all(tensor.strides is None and tensor.dtype.rank is not None for tensor in tensors)
-    if plain and METADATA_KEY not in names and is_unicode("".join(names)):
+    names = names_of(tensors)
+    if _are_plain(tensors) and METADATA_KEY not in names and is_unicode("".join(names)):
         return
     for tensor in tensors:
         _refuse(tensor)
+
+
+def _are_plain(tensors: Sequence[Tensor]) -> bool:
+    """Whether no tensor is strided, or of a type that the format does not have."""
+    if isinstance(tensors, Tensors):
+        dtypes = {id(form.dtype): form.dtype for form in forms_of(tensors)}
+        return all(dtype.rank is not None for dtype in dtypes.values())
+    return all(tensor.strides is None and tensor.dtype.rank is not None for tensor in tensors)
 
 
 def _refuse(tensor: Tensor) -> None:
@@ -168,17 +225,16 @@ def _metadata_member(metadata: Mapping[str, str]) -> str:
     return f'"{METADATA_KEY}":{{{pairs}}}'
 
 
-def _encode(text: str, modulus: int, remainder: int) -> bytes:
-    """Return the length and the header, padded with spaces.
+def _padded(length: int, modulus: int, remainder: int) -> int:
+    """Return the bytes of a header of some length when it is padded with spaces.
 
-    The data's offset then has that remainder by the modulus.
+    The data's offset then has that remainder by the modulus. Raises UsageError for one that is too
+    large.
     """
-    header = text.encode()
-    header += b" " * ((remainder - LENGTH_BYTES - len(header)) % modulus)
-    if len(header) > MAX_HEADER_BYTES:
+    padded = length + (remainder - LENGTH_BYTES - length) % modulus
+    if padded > MAX_HEADER_BYTES:
         message = (
-            f"the header would take {len(header):,} bytes; readers refuse more than "
-            f"{MAX_HEADER_BYTES:,}"
+            f"the header would take {padded:,} bytes; readers refuse more than {MAX_HEADER_BYTES:,}"
         )
         raise UsageError(message, hint="write several shards, for example with `num_shards` 2")
-    return len(header).to_bytes(LENGTH_BYTES, "little") + header
+    return padded

@@ -8,20 +8,24 @@ one shard holds of it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from shardctl.columns import Tensors, names_of
 from shardctl.formats.base import Format
 from shardctl.model import Tensor
+from shardctl.planning.grouping.units import Units
 from shardctl.storages import Unit, storage_units
 
+_BEFORE_A_DOT = re.compile(r"[\x00-\x2d]")
 #: What follows a module's name in that of a tensor: the number of a layer, or a parameter.
 _OF_A_MODULE = re.compile(r"\.[0-9]+(?:\.|\Z)|\.(?:weight|bias)\Z")
 
 
 def units_of(
     tensors: Sequence[Tensor], written: Format, aliases: Mapping[str, str] | None = None
-) -> list[Unit]:
+) -> Units:
     """Return what packing cannot divide in a format, in order of first appearance.
 
     `aliases` gives for each name that is only recorded the name that is kept: what continues such a
@@ -29,13 +33,11 @@ def units_of(
     """
     aliases = aliases or {}
     # Before there are units, since sorting a million names takes as much memory for a while.
-    owners = owners_of([*(tensor.name for tensor in tensors), *aliases])
-    units = (
-        storage_units(tensors)
-        if written.shares_storages
-        else [Unit((tensor,), tensor.nbytes) for tensor in tensors]
-    )
-    return _joined(units, owners, aliases) if owners else units
+    owners = owners_of([*names_of(tensors), *aliases])
+    # What is kept as columns shares no storage.
+    shares = written.shares_storages and not isinstance(tensors, Tensors)
+    units = Units(tensors, storage_units(tensors) if shares else None)
+    return Units(tensors, _joined(units, owners, aliases)) if owners else units
 
 
 def owners_of(names: Iterable[str]) -> dict[str, str]:
@@ -44,9 +46,14 @@ def owners_of(names: Iterable[str]) -> dict[str, str]:
     Names that continue no other are left out, and so are those that continue a module's name only.
     The time is that of sorting the names.
     """
-    ordered = sorted(names, key=_dots_first)
+    ordered = list(names)
+    # A key takes time, and is only of use for names with a character that is sorted before a dot.
+    ordered.sort(key=_dots_first if _BEFORE_A_DOT.search("".join(ordered)) else None)
     # What continues a name follows it at once, since nothing is sorted before a dot.
-    if not any(map(str.startswith, ordered[1:], (f"{name}." for name in ordered))):
+    following = itertools.compress(
+        itertools.pairwise(ordered), map(str.startswith, ordered[1:], ordered)
+    )
+    if not any(name.startswith(f"{before}.") for before, name in following):
         return {}
     modules = _modules_among(ordered)
     owners: dict[str, str] = {}

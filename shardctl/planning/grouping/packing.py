@@ -12,67 +12,80 @@ from collections.abc import Callable, Sequence
 
 from shardctl.errors import UsageError
 from shardctl.model import Tensor
+from shardctl.planning.grouping.units import Stretches, Units
 from shardctl.planning.request import Limits
 from shardctl.storages import Unit
 from shardctl.text import escape, plural
 
 
 def divide(
-    units: list[Unit], limits: Limits, measure: Callable[[Sequence[Tensor]], int]
-) -> list[list[Unit]]:
-    """Divide units into shards by the limits; `measure` gives the exact bytes of a file."""
+    units: Units, limits: Limits, measure: Callable[[Sequence[Tensor]], int]
+) -> list[Stretches]:
+    """Divide units into shards by the limits; `measure` gives the exact bytes of a file.
+
+    Raises UsageError where that cannot be done.
+    """
+    every = range(len(units))
     if limits.num_shards is not None:
         count = max(min(limits.num_shards, len(units)), 1) if limits.or_fewer else limits.num_shards
-        return [list(units)] if count == 1 else balance(units, count)
+        return [[every]] if count == 1 else balance(units.sizes, count)
     if not units:
-        return [[]]
+        return [[every]]
     if limits.each_group:
-        return [[unit] for unit in units]
+        return [[every[number : number + 1]] for number in every]
     if limits.max_shard_bytes is None:
-        return [units]
+        return [[every]]
     if limits.strict:
         return pack_strict(units, limits.max_shard_bytes, measure)
-    return pack(units, limits.max_shard_bytes)
+    return pack(units.sizes, limits.max_shard_bytes)
 
 
-def pack(units: Sequence[Unit], limit: int) -> list[list[Unit]]:
+def pack(sizes: Sequence[int], limit: int) -> list[Stretches]:
     """Pack as the hub does: fill shards in order; a unit over the limit gets its own shard at once.
 
-    The shard that is being filled stays open past such a unit, so it may come after it.
+    `sizes` are the bytes of the units. The shard that is being filled stays open past a unit over
+    the limit, so it may come after it.
     """
-    shards: list[list[Unit]] = []
-    current: list[Unit] = []
-    size = 0
-    for unit in units:
-        if unit.nbytes > limit:
-            shards.append([unit])
-            continue
-        if size + unit.nbytes > limit:
-            shards.append(current)
-            current, size = [], 0
-        current.append(unit)
-        size += unit.nbytes
+    sums = [0, *itertools.accumulate(sizes)]
+    shards: list[Stretches] = []
+    current: list[range] = []
+    begin = used = 0
+    over = [number for number, nbytes in enumerate(sizes) if nbytes > limit]
+    for large in (*over, len(sizes)):
+        # None of the units up to this one is over the limit.
+        while begin < large:
+            end = min(_reach(sums, begin, limit - used), large)
+            if begin < end:
+                current.append(range(begin, end))
+                used += sums[end] - sums[begin]
+                begin = end
+            if begin < large:
+                shards.append(current)
+                current, used = [], 0
+        if large < len(sizes):
+            shards.append([range(large, large + 1)])
+            begin = large + 1
     if current:
         shards.append(current)
     return shards
 
 
 def pack_strict(
-    units: Sequence[Unit], limit: int, measure: Callable[[Sequence[Tensor]], int]
-) -> list[list[Unit]]:
+    units: Units, limit: int, measure: Callable[[Sequence[Tensor]], int]
+) -> list[Stretches]:
     """Fill shards in order, so that no file, header included, is larger than `limit` bytes.
 
     A file's exact size is known only as a whole, so each shard's end is guessed from what the last
     one's header took for each unit, and found from there in growing steps: a handful of
     measurements a shard.
     """
-    sums = [0, *itertools.accumulate(unit.nbytes for unit in units)]
-    shards: list[list[Unit]] = []
+    sums = [0, *itertools.accumulate(units.sizes)]
+    shards: list[Stretches] = []
     begin = overhead = 0
     while begin < len(units):
 
         def size(end: int, begin: int = begin) -> int:
-            return measure([tensor for unit in units[begin:end] for tensor in unit.tensors])
+            return measure(units.held([range(begin, end)]))
 
         most = _reach(sums, begin, limit)
         if most == begin or size(begin + 1) > limit:
@@ -85,7 +98,7 @@ def pack_strict(
         )
         end = _last_fitting(lambda end: size(end) <= limit, begin + 1, most, begin + max(guess, 1))
         overhead = (size(end) - (sums[end] - sums[begin])) // (end - begin)
-        shards.append(list(units[begin:end]))
+        shards.append([range(begin, end)])
         begin = end
     return shards
 
@@ -131,25 +144,26 @@ def _cannot_fit(unit: Unit, limit: int, measure: Callable[[Sequence[Tensor]], in
     )
 
 
-def balance(units: Sequence[Unit], count: int) -> list[list[Unit]]:
+def balance(sizes: Sequence[int], count: int) -> list[Stretches]:
     """Fill exactly `count` shards, in order, so that the largest is as small as possible.
 
-    The others are near the average. Raises UsageError where there are fewer units than shards.
+    `sizes` are the bytes of the units. The others are near the average.
+    Raises UsageError where there are fewer units than shards.
     """
-    if count > len(units):
+    if count > len(sizes):
         raise UsageError(
-            f"{plural(len(units), 'tensor')} (those that stay together counted once) cannot fill "
+            f"{plural(len(sizes), 'tensor')} (those that stay together counted once) cannot fill "
             f"{count} shards",
-            hint=f"choose `num_shards` {max(len(units), 1)} or fewer",
+            hint=f"choose `num_shards` {max(len(sizes), 1)} or fewer",
         )
-    sums = [0, *itertools.accumulate(unit.nbytes for unit in units)]
+    sums = [0, *itertools.accumulate(sizes)]
     capacity = _least_capacity(sums, count)
     needed = _shards_needed(sums, capacity)
-    shards: list[list[Unit]] = []
+    shards: list[Stretches] = []
     begin = 0
     for left in range(count, 0, -1):
         end = _balanced_end(sums, needed, begin, left, capacity)
-        shards.append(list(units[begin:end]))
+        shards.append([range(begin, end)])
         begin = end
     return shards
 

@@ -8,7 +8,7 @@ Llama the hub's rule keeps `lm_head.weight`, and they make random embeddings or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
 
@@ -51,7 +51,7 @@ class _Rank(IntEnum):
 
 def resolve_ties(
     checkpoint: Checkpoint, target: Format, tied: Tied
-) -> tuple[list[Tensor], dict[str, str]]:
+) -> tuple[Sequence[Tensor], dict[str, str]]:
     """Return the tensors to write, in source order, and the names that are only recorded.
 
     These are given as `alias: kept name`.
@@ -77,7 +77,7 @@ def resolve_ties(
     return (every if shared else [own_storage(tensor) for tensor in every]), {}
 
 
-def _with_recorded_names(checkpoint: Checkpoint) -> tuple[list[Tensor], dict[str, str]]:
+def _with_recorded_names(checkpoint: Checkpoint) -> tuple[Sequence[Tensor], dict[str, str]]:
     # A name that means something else in the metadata cannot be recorded there, so it gets a copy
     # of the bytes.
     reserved = {
@@ -97,11 +97,13 @@ def _with_recorded_names(checkpoint: Checkpoint) -> tuple[list[Tensor], dict[str
             if name not in reserved:
                 aliases[name] = renamed.get(kept, kept)
     dropped = {name for name, kept in aliases.items() if name != kept} - set(renamed)
-    tensors = [
-        replace(tensor, name=renamed[tensor.name]) if tensor.name in renamed else tensor
-        for tensor in checkpoint.tensors
-        if tensor.name not in dropped
-    ]
+    tensors = checkpoint.tensors
+    if renamed or dropped:
+        tensors = [
+            replace(tensor, name=renamed[tensor.name]) if tensor.name in renamed else tensor
+            for tensor in tensors
+            if tensor.name not in dropped
+        ]
     return tensors, {name: kept for name, kept in aliases.items() if name != kept}
 
 

@@ -23,8 +23,8 @@ from shardctl.formats.strict_json import (
     parse_object,
     refuse_dense,
 )
+from shardctl.planning.digest import LAYOUT_VERSION
 from shardctl.planning.keywords import WriteKeywords, options_from
-from shardctl.planning.plan import LAYOUT_VERSION
 from shardctl.planning.request import (
     LARGEST_BLOCK,
     Experts,

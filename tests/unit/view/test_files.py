@@ -12,7 +12,6 @@ from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.planning.grouping.packing import pack
 from shardctl.planning.plan import Shard
 from shardctl.planning.request import Limits, WriteOptions
-from shardctl.storages import Unit
 from shardctl.testing.memory import MemoryStore
 from shardctl.view.files import (
     Bars,
@@ -59,8 +58,8 @@ def test_endings_are_those_of_the_packing() -> None:
     its own.
     """
     sizes = [("a", 2), ("big\n", 9), ("b", 2), ("c", 2), ("d", 3), ("e", 4)]
-    units = [Unit((t,), t.nbytes) for t in shard(*sizes).tensors]
-    packed = [shard(*((u.tensors[0].name, u.nbytes) for u in units)) for units in pack(units, 5)]
+    shards = pack([nbytes for _, nbytes in sizes], 5)
+    packed = [shard(*(sizes[number] for some in each for number in some)) for each in shards]
     assert [[t.name for t in one.tensors] for one in packed] == [
         ["big\n"],
         ["a", "b"],

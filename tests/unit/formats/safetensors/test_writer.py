@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors import deserialize
 from safetensors.torch import load, save, save_file
 
+from shardctl.columns import Columns, Form, Tensors
 from shardctl.errors import UsageError
 from shardctl.formats.safetensors import writer as module
 from shardctl.formats.safetensors.writer import SafetensorsWriter
@@ -143,6 +144,33 @@ def test_shareable_reads_as_ever(
 
 def _bytes_at(name: str, path: str, offset: int, length: int) -> Tensor:
     return Tensor(name, DTYPES["U8"], (length,), Storage(Extent(path, offset, length), name))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            texts.filter(lambda name: name != "__metadata__"),
+            st.sampled_from(("BOOL", "F32", "I64", "BF16")),
+            st.integers(0, 3000),
+        ),
+        unique_by=lambda each: each[0],
+        max_size=12,
+    ),
+    metadata_pairs,
+    st.none() | st.just(512),
+)
+def test_columns_are_written_as_their_tensors(
+    drawn: list[tuple[str, str, int]], metadata: dict[str, str], block: int | None
+) -> None:
+    """The size and the pieces of a file are those for the objects, and the size is exact."""
+    forms = [Form(DTYPES[dtype], (size,), DTYPES[dtype].nbytes(size)) for _, dtype, size in drawn]
+    bounds = [*itertools.accumulate((form.nbytes for form in forms), initial=8)]
+    names = [name for name, _, _ in drawn]
+    tensors = Tensors([Columns(PATH, names, forms, bounds[:-1])])
+    layout = WRITER.lay_out(tuple(tensors), metadata, block)
+    assert WRITER.measure(tensors, metadata, block) == layout.nbytes
+    assert WRITER.measure(tuple(tensors), metadata, block) == layout.nbytes
+    assert WRITER.lay_out(tensors, metadata, block) == layout
 
 
 def test_shareable_keeps_the_place_of_most_bytes() -> None:

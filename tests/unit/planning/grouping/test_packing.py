@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from shardctl.errors import UsageError
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.planning.grouping.packing import balance, divide, pack, pack_strict
+from shardctl.planning.grouping.units import Stretches, Units
 from shardctl.planning.request import Limits
 from shardctl.storages import Unit, storage_units, used_extent
 
@@ -36,17 +37,31 @@ def storages(sizes: Sequence[int]) -> list[Storage]:
     ]
 
 
-def units_of(sizes: Sequence[int]) -> list[Unit]:
+def units_of(sizes: Sequence[int]) -> Units:
     """A unit of one tensor for each size."""
-    return [
-        Unit((byte_tensor(f"t{number}", storage),), storage.extent.length)
-        for number, storage in enumerate(storages(sizes))
-    ]
+    return Units(
+        [byte_tensor(f"t{number}", storage) for number, storage in enumerate(storages(sizes))]
+    )
 
 
-def sizes_of(shards: Sequence[Sequence[Unit]]) -> list[list[int]]:
+def sizes_in(shards: Sequence[Stretches], sizes: Sequence[int]) -> list[list[int]]:
     """What the shards hold, as sizes."""
-    return [[unit.nbytes for unit in shard] for shard in shards]
+    return [[sizes[number] for some in shard for number in some] for shard in shards]
+
+
+def packed(sizes: Sequence[int], limit: int) -> list[list[int]]:
+    """The shards that sizes are packed into, as sizes."""
+    return sizes_in(pack(sizes, limit), sizes)
+
+
+def balanced(sizes: Sequence[int], count: int) -> list[list[int]]:
+    """The shards of a balanced set, as sizes."""
+    return sizes_in(balance(sizes, count), sizes)
+
+
+def divided(units: Units, limits: Limits) -> list[list[int]]:
+    """The shards that units are divided into, as sizes."""
+    return sizes_in(divide(units, limits, measure), units.sizes)
 
 
 def hub_shards(tensors: Sequence[Tensor], limit: int) -> list[set[str]]:
@@ -69,10 +84,7 @@ class TestPack:
         """Every random list of tensors is packed as huggingface_hub packs it."""
         units = units_of(sizes)
         tensors = [unit.tensors[0] for unit in units]
-        ours = [
-            {tensor.name for unit in shard for tensor in unit.tensors}
-            for shard in pack(units, limit)
-        ]
+        ours = [{tensor.name for tensor in units.held(shard)} for shard in pack(sizes, limit)]
         assert ours == hub_shards(tensors, limit)
 
     @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.data(), st.integers(1, 60))
@@ -84,19 +96,19 @@ class TestPack:
         """
         owners = data.draw(st.lists(st.sampled_from(storages(sizes)), min_size=1, max_size=30))
         tensors = [byte_tensor(f"t{number}", storage) for number, storage in enumerate(owners)]
-        shards = pack(storage_units(tensors), limit)
-        ours = [{tensor.name for unit in shard for tensor in unit.tensors} for shard in shards]
+        units = Units(tensors, storage_units(tensors))
+        ours = [{tensor.name for tensor in units.held(each)} for each in pack(units.sizes, limit)]
         assert ours == hub_shards(tensors, limit)
 
     def test_oversize_goes_first_and_leaves_the_open_shard_open(self) -> None:
         """A tensor over the limit becomes a shard at once, while the one that is being filled goes
         on after it.
         """
-        assert sizes_of(pack(units_of([2, 7, 2, 2, 1]), 5)) == [[7], [2, 2], [2, 1]]
+        assert packed([2, 7, 2, 2, 1], 5) == [[7], [2, 2], [2, 1]]
 
     def test_equal_to_the_limit_fits(self) -> None:
         """A shard may be exactly as large as the limit."""
-        assert sizes_of(pack(units_of([2, 3, 5, 1]), 5)) == [[2, 3], [5], [1]]
+        assert packed([2, 3, 5, 1], 5) == [[2, 3], [5], [1]]
 
 
 class TestStorageUnits:
@@ -175,7 +187,7 @@ class TestBalance:
         as can be.
         """
         count = data.draw(st.integers(1, len(sizes)))
-        shards = sizes_of(balance(units_of(sizes), count))
+        shards = balanced(sizes, count)
         assert len(shards) == count
         assert all(shards)
         assert [size for shard in shards for size in shard] == sizes
@@ -187,20 +199,20 @@ class TestBalance:
         neighbours.
         """
         count = data.draw(st.integers(1, len(sizes)))
-        shards = sizes_of(balance(units_of(sizes), count))
+        shards = balanced(sizes, count)
         assert len(shards) == count
         assert all(shards)
         assert [size for shard in shards for size in shard] == sizes
 
     def test_equal_tensors_are_spread_evenly(self) -> None:
         """The shards of equal tensors differ by one tensor at most."""
-        counts = [len(shard) for shard in balance(units_of([7] * 100), 8)]
+        counts = [len(shard) for shard in balanced([7] * 100, 8)]
         assert max(counts) - min(counts) <= 1
 
     def test_fewer_tensors_than_shards_is_a_usage_error(self) -> None:
         """A number of shards that cannot be filled is refused, with the number that can."""
         with pytest.raises(UsageError, match="2 tensors") as caught:
-            balance(units_of([1, 1]), 3)
+            balance([1, 1], 3)
         assert "`num_shards` 2" in caught.value.hint
 
 
@@ -225,11 +237,13 @@ class TestPackStrict:
         """
         units = units_of(sizes)
         shards = pack_strict(units, limit, measure)
-        assert [unit for shard in shards for unit in shard] == units
+        assert [number for shard in shards for some in shard for number in some] == list(
+            range(len(sizes))
+        )
         for shard, following in itertools.zip_longest(shards, shards[1:]):
-            assert measure([unit.tensors[0] for unit in shard]) <= limit
+            assert measure(units.held(shard)) <= limit
             if following:
-                assert measure([unit.tensors[0] for unit in [*shard, following[0]]]) > limit
+                assert measure(units.held([*shard, following[0][:1]])) > limit
 
     def test_a_tensor_fits_with_its_header_or_not_at_all(self) -> None:
         """A file may be as large as the limit; a tensor that fits without its header only is
@@ -237,7 +251,7 @@ class TestPackStrict:
         """
         units = units_of([10])
         exact = measure(units[0].tensors)
-        assert pack_strict(units, exact, measure) == [units]
+        assert pack_strict(units, exact, measure) == [[range(1)]]
         for limit in (exact - 1, 10):
             with pytest.raises(UsageError, match="'t0'"):
                 pack_strict(units, limit, measure)
@@ -276,10 +290,11 @@ class TestPackStrict:
         """A unit of several tensors that cannot fit is named by its largest, with the number of the
         others.
         """
-        small, large = units_of([10, 500])
-        unit = Unit((*small.tensors, *large.tensors), 510)
+        units = units_of([10, 500])
+        tensors = units.held([range(2)])
+        joined = Units(tensors, [Unit(tuple(tensors), 510)])
         with pytest.raises(UsageError, match=r"'t1', with what cannot .* \(1 tensor\), needs"):
-            pack_strict([unit], 100, measure)
+            pack_strict(joined, 100, measure)
 
 
 class TestDivide:
@@ -287,20 +302,19 @@ class TestDivide:
 
     def test_no_limit_is_one_shard(self) -> None:
         """Without a limit everything is in one shard."""
-        assert sizes_of(divide(units_of([1, 2, 3]), Limits(), measure)) == [[1, 2, 3]]
+        assert divided(units_of([1, 2, 3]), Limits()) == [[1, 2, 3]]
 
     def test_no_tensors_are_one_empty_shard(self) -> None:
         """A checkpoint without tensors is still one file."""
-        assert divide([], Limits(max_shard_bytes=5), measure) == [[]]
+        assert divided(units_of([]), Limits(max_shard_bytes=5)) == [[]]
 
     def test_each_limit_has_its_rule(self) -> None:
         """A size packs as the hub does, a strict size by whole files, a count evenly."""
         units = units_of([40, 40, 40, 40])
-        assert sizes_of(divide(units, Limits(max_shard_bytes=80), measure)) == [[40, 40], [40, 40]]
-        assert (
-            sizes_of(divide(units, Limits(max_shard_bytes=80, strict=True), measure)) == [[40]] * 4
-        )
-        assert sizes_of(divide(units, Limits(num_shards=3), measure)) == [[40], [40], [40, 40]]
+        assert divided(units, Limits(max_shard_bytes=80)) == [[40, 40], [40, 40]]
+        assert divided(units, Limits(max_shard_bytes=80, strict=True)) == [[40]] * 4
+        assert divided(units, Limits(num_shards=3)) == [[40], [40], [40, 40]]
+        assert divided(units, Limits(each_group=True)) == [[40]] * 4
 
     @pytest.mark.parametrize(("sizes", "shards"), [([], 1), ([5], 1), ([5, 5], 2), ([5] * 9, 3)])
     def test_a_count_may_be_fewer(self, sizes: list[int], shards: int) -> None:
