@@ -11,18 +11,24 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, overload
+from typing import Final, overload
 
 from shardctl.model import Dtype, Extent, Storage, Tensor
 
 
-class Form(NamedTuple):
-    """What many tensors have in common; `nbytes` are the bytes of each."""
+@dataclass(slots=True, eq=False)
+class Form:
+    """What many tensors have in common; `nbytes` are the bytes of each.
 
-    dtype: Dtype
-    shape: tuple[int, ...]
-    nbytes: int
+    Two are equal if they are one object, which takes no time to see: those of a file are one where
+    they are alike.
+    """
+
+    dtype: Final[Dtype]
+    shape: Final[tuple[int, ...]]
+    nbytes: Final[int]
 
 
 class Columns:
@@ -68,10 +74,10 @@ class Columns:
         if self._made is None:
             path = self.path
             self._made = tuple(
-                Tensor(name, dtype, shape, Storage(Extent(path, offset, nbytes), name))
-                for name, (dtype, shape, nbytes), offset in zip(
-                    self.names, self.forms, self.offsets, strict=True
+                Tensor(
+                    name, form.dtype, form.shape, Storage(Extent(path, offset, form.nbytes), name)
                 )
+                for name, form, offset in zip(self.names, self.forms, self.offsets, strict=True)
             )
         return self._made
 
@@ -176,7 +182,7 @@ def names_of(tensors: Iterable[Tensor]) -> list[str]:
 
 
 def forms_of(tensors: Iterable[Tensor]) -> list[Form]:
-    """Return the form of each tensor; equal ones are one object, mostly.
+    """Return the form of each tensor; those of a file are one object where they are alike.
 
     Raises ValueError for a tensor whose elements do not fill whole bytes.
     """

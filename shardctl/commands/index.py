@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from shardctl.columns import rows_of
 from shardctl.commands.shards import refuse_lost, refuse_other_tensors, shards_of
 from shardctl.commands.target.resolve import unlocked_notes
 from shardctl.commands.target.sums import stale_notes
@@ -13,7 +14,7 @@ from shardctl.engine.journal.interrupted import check_not_half_replaced
 from shardctl.engine.journal.journal import LOCK
 from shardctl.errors import InputError, TargetExistsError, UsageError
 from shardctl.findings import Finding, as_error, ignore
-from shardctl.formats.index import build_index, parse_index
+from shardctl.formats.index import build_index, by_shard, parse_index
 from shardctl.formats.registry import by_name
 from shardctl.model import Index
 from shardctl.naming import index_filename
@@ -111,13 +112,13 @@ def make_index(
     path = located.index_path or store.join(
         located.directory, index_filename(located.stem, suffix, located.variant)
     )
-    held = {tensor.name: names[tensor.storage.extent.path] for tensor in checkpoint.tensors}
+    held = {name: names[path] for name, _, path, _ in rows_of(checkpoint.tensors)}
     stale = _stale(store, located, path)
     refuse_lost(located, held, checkpoint.aliases)
     refuse_other_tensors(stale, held, checkpoint.aliases)
     total = used_bytes(checkpoint.tensors)
     kept = {} if located.index is None else located.index.metadata
-    data = build_index({**kept, **checkpoint.aliases, "total_size": total}, held)
+    data = build_index({**kept, **checkpoint.aliases, "total_size": total}, by_shard(held))
     old = _contents(store, path)
     known = located.index or stale
     changes = tuple(_changes(known, old, data, held, total, checkpoint.aliases))

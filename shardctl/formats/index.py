@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from shardctl.findings import Finding, Severity, report_some
 from shardctl.formats.base import Format
@@ -110,29 +110,45 @@ def too_large(size: int, path: str) -> Finding | None:
     )
 
 
-def build_index(metadata: Mapping[str, object], weight_map: Mapping[str, str]) -> bytes:
+def build_index(metadata: Mapping[str, object], shards: Mapping[str, Sequence[str]]) -> bytes:
     """Return the index file's bytes, equal to those of transformers, accelerate and diffusers.
 
-    They are those of `json.dumps(…, indent=2, sort_keys=True)`, which takes seconds for a million
-    names.
+    `shards` has the names of the tensors in each shard; no name is in two. The bytes are those of
+    `json.dumps(…, indent=2, sort_keys=True)`, which takes seconds for a million names.
     """
     document = {"metadata": dict(metadata), "weight_map": {}}
     head = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
-    if not weight_map:
+    names = list(itertools.chain.from_iterable(shards.values()))
+    if not names:
         return f"{head}\n".encode()
     quote = json.encoder.encode_basestring_ascii
-    ends = {shard: f": {quote(shard)}" for shard in set(weight_map.values())}
-    names = sorted(weight_map)
-    parts = [head.removesuffix("}\n}").encode()]
-    for begin in range(0, len(names), _NAMES_AT_A_TIME):
-        some = names[begin : begin + _NAMES_AT_A_TIME]
+    # What follows each name.
+    ends = list(
+        itertools.chain.from_iterable(
+            itertools.repeat(f": {quote(shard)}", len(held)) for shard, held in shards.items()
+        )
+    )
+    order = sorted(range(len(names)), key=names.__getitem__)
+    data = bytearray(head.removesuffix("}\n}").encode())
+    for begin in range(0, len(order), _NAMES_AT_A_TIME):
+        some = order[begin : begin + _NAMES_AT_A_TIME]
         # Names that follow one another are mostly in one shard.
         lines = ",\n    ".join(
-            f"{ends[shard]},\n    ".join(map(quote, held)) + ends[shard]
-            for shard, held in itertools.groupby(some, weight_map.__getitem__)
+            f"{end},\n    ".join(map(quote, map(names.__getitem__, held))) + end
+            for end, held in itertools.groupby(some, ends.__getitem__)
         )
-        parts.append(f"{',' if begin else ''}\n    {lines}".encode())
-    return b"".join((*parts, b"\n  }\n}\n"))
+        data += f"{',' if begin else ''}\n    {lines}".encode()
+    del names, ends, order  # before there is all of the text once more
+    data += b"\n  }\n}\n"
+    return bytes(data)
+
+
+def by_shard(weight_map: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names of the tensors in each shard."""
+    shards: dict[str, list[str]] = {}
+    for name, shard in weight_map.items():
+        shards.setdefault(shard, []).append(name)
+    return shards
 
 
 def _is_flat(root: Mapping[str, object]) -> bool:

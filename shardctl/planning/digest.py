@@ -45,9 +45,8 @@ def _row_texts(
 
 def _column_texts(columns: Columns, place: int) -> list[str]:
     """Return the same for tensors of the file whose number is `place`."""
-    kinds = {id(form): form for form in columns.forms}
-    rest = {key: _compact((form.dtype.name, form.shape, None))[1:] for key, form in kinds.items()}
-    names, forms = map(_quote, columns.names), map(rest.__getitem__, map(id, columns.forms))
+    rest = {form: _compact((form.dtype.name, form.shape, None))[1:] for form in set(columns.forms)}
+    names, forms = map(_quote, columns.names), map(rest.__getitem__, columns.forms)
     return [
         f"[{name},{place},{begin},{form}"
         for name, begin, form in zip(names, columns.offsets, forms, strict=True)

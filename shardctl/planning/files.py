@@ -44,13 +44,10 @@ def listing(
     if len(files) == 1:
         return None
     metadata = {**_kept(checkpoint), **aliases, "total_size": total_size}
-    weight_map: dict[str, str] = {}
-    for name, tensors in files.items():
-        weight_map.update(dict.fromkeys(names_of(tensors), name))
     name = index_filename(
         request.stem, request.suffix, request.variant, variant_first=request.variant_first
     )
-    return name, build_index(metadata, weight_map)
+    return name, build_index(metadata, {name: names_of(some) for name, some in files.items()})
 
 
 def _kept(checkpoint: Checkpoint) -> dict[str, object]:

@@ -40,16 +40,15 @@ class SafetensorsWriter:
         _refuse_unwritable(tensors)
         names, forms = names_of(tensors), forms_of(tensors)
         sizes = [form.nbytes for form in forms]
-        if block is None and len(set(sizes)) > 1:
+        alike = Counter(forms)
+        if block is None and len({form.nbytes for form in alike}) > 1:
             order = _order(names, [form.dtype.rank for form in forms])
             sizes = [sizes[number] for number in order]
         bounds = [0, *itertools.accumulate(sizes)]
-        kinds = dict(zip(map(id, forms), forms, strict=True))
-        alike = Counter(map(id, forms))
         lengths = (
             len(_metadata_member(metadata).encode()) + 1 if metadata else 0,
             _quoted_bytes(names),
-            sum(count * len(_member(kinds[kind])) for kind, count in alike.items()),
+            sum(count * len(_member(form)) for form, count in alike.items()),
             # Each bound but the outer ones ends a tensor, and begins the next.
             2 * _digits(bounds) - len(f"{bounds[0]}{bounds[-1]}"),
             len("[,]},") * len(names),
@@ -90,10 +89,10 @@ def _header(
     """
     members = [_metadata_member(metadata)] if metadata else []
     begin = 0
-    texts: dict[int, str] = {}
     forms = forms_of(ordered)
+    texts = {form: _member(form) for form in set(forms)}
     for tensor, form in zip(ordered, forms, strict=True):
-        text = texts.get(id(form)) or texts.setdefault(id(form), _member(form))
+        text = texts[form]
         end = begin + form.nbytes
         members.append(f"{_quote(tensor.name)}{text}[{begin},{end}]}}")
         begin = end
@@ -183,8 +182,7 @@ def _refuse_unwritable(tensors: Sequence[Tensor]) -> None:
 def _are_plain(tensors: Sequence[Tensor]) -> bool:
     """Whether no tensor is strided, or of a type that the format does not have."""
     if isinstance(tensors, Tensors):
-        dtypes = {id(form.dtype): form.dtype for form in forms_of(tensors)}
-        return all(dtype.rank is not None for dtype in dtypes.values())
+        return all(form.dtype.rank is not None for form in set(forms_of(tensors)))
     return all(tensor.strides is None and tensor.dtype.rank is not None for tensor in tensors)
 
 
