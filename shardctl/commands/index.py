@@ -14,7 +14,7 @@ from shardctl.engine.journal.interrupted import check_not_half_replaced
 from shardctl.engine.journal.journal import LOCK
 from shardctl.errors import InputError, TargetExistsError, UsageError
 from shardctl.findings import Finding, as_error, ignore
-from shardctl.formats.index import build_index, by_shard, parse_index
+from shardctl.formats.index import build_index, parse_index
 from shardctl.formats.registry import by_name
 from shardctl.model import Index
 from shardctl.naming import index_filename
@@ -27,6 +27,7 @@ from shardctl.stores.atomic import put_beside
 from shardctl.stores.base import Store
 from shardctl.stores.optional import lock, refuse_read_only
 from shardctl.text import escape, plural
+from shardctl.weight_map import names_by_shard
 
 #: Suffix of an index that could not be read.
 BACKUP = ".bak"
@@ -118,7 +119,7 @@ def make_index(
     refuse_other_tensors(stale, held, checkpoint.aliases)
     total = used_bytes(checkpoint.tensors)
     kept = {} if located.index is None else located.index.metadata
-    data = build_index({**kept, **checkpoint.aliases, "total_size": total}, by_shard(held))
+    data = build_index({**kept, **checkpoint.aliases, "total_size": total}, names_by_shard(held))
     old = _contents(store, path)
     known = located.index or stale
     changes = tuple(_changes(known, old, data, held, total, checkpoint.aliases))

@@ -30,6 +30,7 @@ from shardctl.formats.strict_json import (
 from shardctl.model import Index
 from shardctl.naming import PLAIN_INDEX, check_shard_name, parse_index_name, plain_shard_name
 from shardctl.text import escape
+from shardctl.weight_map import WeightMap, shards_of
 
 _REPAIR = "write the index again from the shards' headers with `reindex`"
 _DENSITY = Density(INDEX_PER_VALUE, INDEX_PER_VALUE, INDEX_PER_VALUE)
@@ -61,15 +62,17 @@ def parse_index(data: bytes, path: str, report: _Report) -> Index | None:
     report_some(_duplicates(root, path), report)
     metadata = _metadata(root, path, report)
     weight_map = root if _is_flat(root) else root.get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
+    if not isinstance(weight_map, dict | WeightMap) or not weight_map:
         report(_without_weight_map(data, root, path))
         return None
-    others = [name for name, shard in weight_map.items() if not isinstance(shard, str)]
-    listed: dict[str, str] = weight_map
+    others: list[str] = []
+    listed: Mapping[str, str] = weight_map
+    if isinstance(weight_map, dict):
+        others = [name for name, shard in weight_map.items() if not isinstance(shard, str)]
     if others:
         listed = {name: shard for name, shard in weight_map.items() if isinstance(shard, str)}
     # Of a million tensors there are a few hundred shards: what follows looks at each once.
-    plain = {shard: plain_shard_name(shard) for shard in dict.fromkeys(listed.values())}
+    plain = {shard: plain_shard_name(shard) for shard in shards_of(listed)}
     shards = dict.fromkeys(plain.values())
     report_some(_written_on_windows(plain, path), report)
     unsafe = _unsafe_names(shards, path)
@@ -141,14 +144,6 @@ def build_index(metadata: Mapping[str, object], shards: Mapping[str, Sequence[st
     del names, ends, order  # before there is all of the text once more
     data += b"\n  }\n}\n"
     return bytes(data)
-
-
-def by_shard(weight_map: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the names of the tensors in each shard."""
-    shards: dict[str, list[str]] = {}
-    for name, shard in weight_map.items():
-        shards.setdefault(shard, []).append(name)
-    return shards
 
 
 def _is_flat(root: Mapping[str, object]) -> bool:

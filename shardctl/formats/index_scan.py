@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from shardctl.formats.strict_json import DECODER, InvalidJsonError, finite_float, parse_object
+from shardctl.weight_map import WeightMap
 
 # A quote after a backslash ends no key of that name.
 _BEGIN = re.compile(r'(?<!\\)"weight_map"[ \t\r\n]*:[ \t\r\n]*\{')
@@ -20,7 +21,7 @@ _AT_A_TIME = 65_536
 def scan_index(text: str) -> dict[str, object] | None:
     """Return the object that an index is; None for one of another form.
 
-    Equal names of shards are one string.
+    Its weight map is a `WeightMap`; equal names of shards are one string.
     """
     begin = _BEGIN.search(text)
     end = text.rfind("}", 0, max(text.rfind("}"), 0))
@@ -38,13 +39,13 @@ def scan_index(text: str) -> dict[str, object] | None:
     return root
 
 
-def _members(text: str, begin: int, end: int) -> dict[str, str] | None:
+def _members(text: str, begin: int, end: int) -> WeightMap | None:
     """Return the members that a part of a text is, if their values are strings; else None.
 
     Raises ValueError and RecursionError for what is not JSON.
     """
-    keys: list[str] = []
-    values: list[str] = []
+    names: list[str] = []
+    shards: list[str] = []
     one_each: dict[str, str] = {}
     while begin < end:
         # Pieces that are members of an object, each by itself, are so together.
@@ -54,8 +55,7 @@ def _members(text: str, begin: int, end: int) -> dict[str, str] | None:
             return None
         some = members.values()
         one_each.update((value, value) for value in set(some).difference(one_each))
-        keys += members
-        values += map(one_each.__getitem__, some)
+        names += members
+        shards += map(one_each.__getitem__, some)
         begin = cut + 1
-    found = dict(zip(keys, values, strict=True))
-    return found if len(found) == len(keys) else None
+    return WeightMap(names, shards) if len(set(names)) == len(names) else None

@@ -28,6 +28,7 @@ from shardctl.source.pipeline.components import refuse_index
 from shardctl.stores.base import Store
 from shardctl.stores.paths import below
 from shardctl.text import escape
+from shardctl.weight_map import shards_of
 
 _SHOWN_CHOICES = 10
 
@@ -85,15 +86,19 @@ class Located:
         """
         if len(self.directories) > 1:
             return {path: path for path in self.files}
-        listed = () if self.index is None else dict.fromkeys(self.index.weight_map.values())
+        listed = () if self.index is None else shards_of(self.index.weight_map)
         return {path: store.split(path)[1] for path in (*self.files, *self.unlisted)} | {
             below(store, self.directory, name): name for name in listed
         }
 
     def completed(self, checkpoint: Checkpoint) -> Located:
-        """Return this with the files that only the metadata of a distributed checkpoint names."""
+        """Return this with what the headers say.
+
+        That is the index as it was found to be, and the files that only the metadata of a
+        distributed checkpoint names.
+        """
         if self.distributed is None:
-            return self
+            return replace(self, index=checkpoint.index or self.index)
         paths = (*self.files, *(file.path for file in checkpoint.files))
         return replace(self, files=tuple(dict.fromkeys(paths)))
 
@@ -261,7 +266,7 @@ def _of_candidate(
     store, directory = survey.store, survey.directory
     read = IndexFile(None, ()) if candidate.stale else survey.index_of(candidate)
     names: Sequence[str] = (
-        candidate.files if read.index is None else sorted(set(read.index.weight_map.values()))
+        candidate.files if read.index is None else sorted(shards_of(read.index.weight_map))
     )
     unlisted = tuple(store.join(directory, name) for name in candidate.unlisted)
     findings = list(read.findings)

@@ -11,6 +11,7 @@ from shardctl.model import Index, Tensor
 from shardctl.naming import parse_weights_name
 from shardctl.source.metadata import FilePairs
 from shardctl.text import escape, plural
+from shardctl.weight_map import names_by_shard
 
 _REPAIR = "write the index again from the shards' headers with `reindex`"
 
@@ -33,7 +34,7 @@ def recorded_aliases(
         name: kept
         for metadata, held in reversed(recorded)
         for name, kept in metadata.items()
-        if name not in reserved and name not in tensors and isinstance(kept, str) and kept in held
+        if isinstance(kept, str) and name not in reserved and name not in tensors and kept in held
     }
 
 
@@ -42,14 +43,15 @@ def as_listed(index: Index, held: Mapping[str, Sequence[Tensor]]) -> bool:
 
     `held` are the tensors of each shard. No map of every tensor is made for that.
     """
-    listed = index.weight_map
-    if sum(map(len, held.values())) != len(listed):
+    if sum(map(len, held.values())) != len(index.weight_map):
         return False
-    return all(_is_listed(names_of(tensors), shard, listed) for shard, tensors in held.items())
+    listed = names_by_shard(index.weight_map)
+    return all(_same(listed.get(shard, ()), tensors) for shard, tensors in held.items())
 
 
-def _is_listed(names: Sequence[str], shard: str, listed: Mapping[str, str]) -> bool:
-    return len(set(names)) == len(names) and set(map(listed.get, names)) <= {shard}
+def _same(listed: Sequence[str], tensors: Sequence[Tensor]) -> bool:
+    names = set(names_of(tensors))
+    return len(names) == len(tensors) == len(listed) and names.issuperset(listed)
 
 
 def misplaced(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from shardctl.source.wanted import Wanted
 from shardctl.stores.base import Store
 from shardctl.stores.optional import at_once
 from shardctl.text import escape, plural
+from shardctl.weight_map import names_by_shard, weight_map_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,14 @@ def _read(
         report_all(slice_findings(part.file for part in parts), report)
     shards = {} if located.index is None else located.names(store)
     held = {shards.get(part.path, part.path): part.chosen.tensors for part in parts}
-    placed = located.index is not None and as_listed(located.index, held)
-    if located.index is not None and placed:
+    index = located.index
+    placed = index is not None and as_listed(index, held)
+    if index is not None and placed:
         tensors: Sequence[Tensor] = joined(held.values())
-        names: Container[str] = located.index.weight_map
+        # The index then has the very names of the tensors, which take as much memory as all else.
+        own = weight_map_of({shard: names_of(some) for shard, some in held.items()})
+        index = replace(index, weight_map=own)
+        names: Container[str] = index.weight_map
     else:
         tensors, names, found = _unite(parts, _decider(store, located))
         report_all(folded(found), report)
@@ -98,10 +102,10 @@ def _read(
     ]
     report_all(unite(pairs, united), report)
     metadata = united.pairs
-    aliases = recorded_aliases(located.index, pairs, names)
-    if located.index is not None and not placed:
+    aliases = recorded_aliases(index, pairs, names)
+    if index is not None and not placed:
         broken = {shards[path] for path in incomplete}
-        report_all(folded(misplaced(located.index, held, broken, aliases)), report)
+        report_all(folded(misplaced(index, held, broken, aliases)), report)
     return Checkpoint(
         format=parts[0].file.format if parts else located.format,
         files=(*(part.file for part in parts), *data),
@@ -109,7 +113,7 @@ def _read(
         metadata={name: value for name, value in metadata.items() if name not in aliases},
         tensor_metadata=united.of_tensors,
         aliases=aliases,
-        index=located.index,
+        index=index,
         non_tensors=tuple(opaque for part in parts for opaque in part.chosen.non_tensors),
         beside=(
             *(other for part in parts for other in part.chosen.beside),
@@ -208,7 +212,7 @@ class _Losses:
 
     def added_to(self, finding: Finding, path: str) -> Finding:
         """Return an error of a file with the number of tensors that are lost with it."""
-        tensors = self._listed[self._names[path]] if finding.severity == "error" else 0
+        tensors = self._listed.get(self._names[path], 0) if finding.severity == "error" else 0
         if not tensors:
             return finding
         lost = f"the index lists {plural(tensors, 'tensor')} in it"
@@ -221,7 +225,8 @@ class _Losses:
     @cached_property
     def _listed(self) -> Mapping[str, int]:
         index = self.located.index
-        return Counter(() if index is None else index.weight_map.values())
+        listed = {} if index is None else names_by_shard(index.weight_map)
+        return {shard: len(names) for shard, names in listed.items()}
 
 
 def _without_tensors(parts: Sequence[_Part], incomplete: Container[str]) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ LAYERS = (
     "errors",
     "model",
     "columns",
+    "weight_map",
     "boxes",
     "text",
     "chains",

@@ -14,6 +14,7 @@ from shardctl.source.directory.candidates import Candidate, candidates
 from shardctl.source.state_dict import look
 from shardctl.stores.base import Store
 from shardctl.stores.paths import below
+from shardctl.weight_map import shards_of
 
 #: Files of any name that are opened in one directory to see whether they are weights.
 _MOST_OPENED = 100
@@ -150,7 +151,7 @@ def look_at(store: Store, directory: str) -> Survey:
         read = _read_index(store, store.join(directory, name))
         if alone:
             only = (name, read)
-        return None if read.index is None else set(read.index.weight_map.values())
+        return None if read.index is None else set(shards_of(read.index.weight_map))
 
     def exists(name: str) -> bool:
         return store.kind(below(store, directory, name)) is not None

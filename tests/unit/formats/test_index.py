@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardctl.findings import Finding
-from shardctl.formats.index import build_index, by_shard, parse_index, too_large
+from shardctl.formats.index import build_index, parse_index, too_large
 from shardctl.formats.limits import MAX_INDEX_BYTES
+from shardctl.weight_map import names_by_shard
 
 _PATH = "models/model.safetensors.index.json"
 _METADATA = st.dictionaries(
@@ -43,16 +44,16 @@ def test_the_bytes_are_those_of_transformers(
         json.dumps({"metadata": metadata, "weight_map": weight_map}, indent=2, sort_keys=True)
         + "\n"
     )
-    assert build_index(metadata, by_shard(weight_map)) == theirs.encode()
+    assert build_index(metadata, names_by_shard(weight_map)) == theirs.encode()
 
 
 def test_many_names_are_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many names are made into text together, the bytes are the same."""
     weight_map = {f"layer.{number}": "model-00001-of-00001.safetensors" for number in range(10)}
-    whole = build_index({"total_size": 1}, by_shard(weight_map))
+    whole = build_index({"total_size": 1}, names_by_shard(weight_map))
     for together in (1, 3, 10):
         monkeypatch.setattr("shardctl.formats.index._NAMES_AT_A_TIME", together)
-        assert build_index({"total_size": 1}, by_shard(weight_map)) == whole
+        assert build_index({"total_size": 1}, names_by_shard(weight_map)) == whole
 
 
 @given(_METADATA, _WEIGHT_MAP)
@@ -60,7 +61,7 @@ def test_what_is_built_is_read_back(
     metadata: dict[str, object], weight_map: dict[str, str]
 ) -> None:
     """An index that was built is read back without a finding, and unchanged."""
-    index = parse_index(build_index(metadata, by_shard(weight_map)), _PATH, _refuse)
+    index = parse_index(build_index(metadata, names_by_shard(weight_map)), _PATH, _refuse)
     assert index is not None
     assert index.metadata == metadata
     assert index.weight_map == weight_map
@@ -84,7 +85,7 @@ def test_transformers_writes_the_same(tmp_path_factory: pytest.TempPathFactory) 
     data = (directory / "model.safetensors.index.json").read_bytes()
     index = parse_index(data, _PATH, _refuse)
     assert index is not None
-    assert build_index(index.metadata, by_shard(index.weight_map)) == data
+    assert build_index(index.metadata, names_by_shard(index.weight_map)) == data
 
 
 def test_a_large_index_is_read_whole() -> None:
@@ -94,7 +95,7 @@ def test_a_large_index_is_read_whole() -> None:
         for i in range(222_747)
     ]
     shards = [f"model-{i % 163 + 1:05d}-of-00163.safetensors" for i in range(len(names))]
-    data = build_index({"total_size": 1}, by_shard(dict(zip(names, shards, strict=True))))
+    data = build_index({"total_size": 1}, names_by_shard(dict(zip(names, shards, strict=True))))
     assert len(data) > 17_000_000
     index = parse_index(data, _PATH, _refuse)
     assert index is not None
