@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -169,13 +169,7 @@ def inspect_checkpoint(
     if globs:
         checkpoint = _matching(checkpoint, globs)
     names = located.names(store)
-    kept = frozenset(checkpoint.aliases.values())
-    by_name = {tensor.name: tensor for tensor in checkpoint.tensors if tensor.name in kept}
-    aliases = tuple(
-        replace(by_name[name], name=alias)
-        for alias, name in checkpoint.aliases.items()
-        if name in by_name
-    )
+    aliases = tuple(_aliases(checkpoint)) if checkpoint.aliases else ()
     return Inspection(
         source=source,
         checkpoint=checkpoint,
@@ -189,13 +183,21 @@ def inspect_checkpoint(
     )
 
 
+def _aliases(checkpoint: Checkpoint) -> Iterator[Tensor]:
+    kept = frozenset(checkpoint.aliases.values())
+    by_name = {tensor.name: tensor for tensor in checkpoint.tensors if tensor.name in kept}
+    for alias, name in checkpoint.aliases.items():
+        if name in by_name:
+            yield replace(by_name[name], name=alias)
+
+
 def _matching(checkpoint: Checkpoint, globs: Sequence[str]) -> Checkpoint:
     """Return the checkpoint with only the entries that match a GLOB.
 
     What is recorded as tied to one of them comes along.
     """
     names = [
-        *(tensor.name for tensor in checkpoint.tensors),
+        *names_of(checkpoint.tensors),
         *checkpoint.aliases,
         *(value.name for value in checkpoint.non_tensors if value.unread),
     ]
