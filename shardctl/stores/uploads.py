@@ -68,7 +68,10 @@ class Uploads(Protocol):
     def send_part(
         self, upload: Upload, number: int, data: bytes | bytearray | memoryview
     ) -> SentPart:
-        """Send a part; one of the same number is replaced. Any number of threads may do so."""
+        """Send a part; one of the same number is replaced. Any number of threads may do so.
+
+        Raises StorageError, also where the upload is gone.
+        """
 
     def sent_parts(self, upload: Upload) -> tuple[SentPart, ...]:
         """Return the parts that the store has, in order; raises MissingError without the upload."""
@@ -118,7 +121,7 @@ class CopiesParts(Protocol):
     ) -> SentPart | None:
         """Let a range of a file of this version be a part; None where the server refuses to.
 
-        Raises SourceChangedError where the file is of another version.
+        Raises SourceChangedError where the file is of another version, and as `send_part`.
         """
 
 

@@ -161,7 +161,10 @@ class MemoryBucket:
         if len(data) > self._limits.most or number > self._limits.count:
             raise _failed(upload.path, "has a part that is too large, or too many")
         sent = SentPart(number, len(data), str(next(MARKS)))
-        self._parts(upload)[number] = (sent, bytes(data))
+        try:
+            self._parts(upload)[number] = (sent, bytes(data))
+        except MissingError as gone:
+            raise StorageError(gone.message, hint=gone.hint, file=upload.path) from None
         return sent
 
     def sent_parts(self, upload: Upload) -> tuple[SentPart, ...]:

@@ -100,7 +100,7 @@ class S3Store(RemoteFiles):
     def send_part(
         self, upload: Upload, number: int, data: bytes | bytearray | memoryview
     ) -> SentPart:
-        """Send a part; raises MissingError where the upload is gone."""
+        """Send a part; raises StorageError, also where the upload is gone."""
         return self._uploads.send(upload, number, data)
 
     def sent_parts(self, upload: Upload) -> tuple[SentPart, ...]:

@@ -10,7 +10,7 @@ import hashlib
 import os
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from shardctl.errors import MissingError, SourceChangedError, StorageError, TargetExistsError
@@ -32,6 +32,8 @@ LIMITS = PartLimits(least=5 * 1024**2, most=_MOST_COPIED, count=10_000)
 #: The name of the token in an object's metadata (`x-amz-meta-shardctl`).
 _TOKEN = "shardctl"  # noqa: S105 - no secret
 
+Gone = TypeVar("Gone", StorageError, MissingError)
+
 
 class S3Uploads:
     """The uploads of one bucket; `base` is its URL, which all paths begin with."""
@@ -47,7 +49,10 @@ class S3Uploads:
         return Upload(path, made["UploadId"], token)
 
     def send(self, upload: Upload, number: int, data: bytes | bytearray | memoryview) -> SentPart:
-        """Send a part, with its MD5: the server refuses what arrives otherwise."""
+        """Send a part, with its MD5: the server refuses what arrives otherwise.
+
+        Raises StorageError, also where the upload is gone.
+        """
         digest = hashlib.md5(data, usedforsecurity=False).digest()
         try:
             sent = self._call(
@@ -59,7 +64,7 @@ class S3Uploads:
                 ContentMD5=b64encode(digest).decode("ascii"),
             )
         except AbsentError:
-            raise _gone(upload) from None
+            raise _gone(StorageError, upload) from None
         self._service.count(sent=len(data))
         return SentPart(number, len(data), _quoted(sent["ETag"]))
 
@@ -68,7 +73,7 @@ class S3Uploads:
     ) -> SentPart | None:
         """Let a range of an object of this version be a part; None where the server refuses.
 
-        Raises SourceChangedError.
+        Raises SourceChangedError, and as `send`.
         """
         bucket, _, key = extent.path.partition("://")[2].partition("/")
         try:
@@ -85,7 +90,7 @@ class S3Uploads:
             raise changed(extent.path) from None
         except AbsentError as error:
             if "NoSuchUpload" in error.message:
-                raise _gone(upload) from None
+                raise _gone(StorageError, upload) from None
             raise SourceChangedError(
                 f"{shown(extent.path)} is gone",
                 hint="find out which program removed it, and run the same command again",
@@ -108,7 +113,7 @@ class S3Uploads:
                 )
             )
         except AbsentError:
-            raise _gone(upload) from None
+            raise _gone(MissingError, upload) from None
         return tuple(
             SentPart(part["PartNumber"], part["Size"], _quoted(part["ETag"]))
             for page in pages
@@ -284,8 +289,8 @@ def _quoted(mark: str) -> str:
     return f'"{mark.strip(chr(34))}"'
 
 
-def _gone(upload: Upload) -> MissingError:
-    return MissingError(
+def _gone(kind: type[Gone], upload: Upload) -> Gone:
+    return kind(
         f"the upload of {shown(upload.path)} is gone",
         hint="another program aborted it: run the same command again",
         file=upload.path,

@@ -9,7 +9,8 @@ from threading import Thread
 
 import pytest
 
-from shardctl.errors import StorageError, UsageError
+from shardctl.errors import MissingError, StorageError, UsageError
+from shardctl.model import Extent, Version
 from shardctl.stores.remote.retry import Patience
 from shardctl.stores.remote.s3.service import (
     AbsentError,
@@ -18,6 +19,8 @@ from shardctl.stores.remote.s3.service import (
     UnmetError,
     UnsupportedError,
 )
+from shardctl.stores.remote.s3.uploads import S3Uploads
+from shardctl.stores.uploads import Upload
 from tests.support.s3_server import SECRET, SETTINGS, needs_cloud
 
 pytestmark = needs_cloud
@@ -52,6 +55,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", '"x"')
         self.end_headers()
         self.wfile.write(data)
+
+    def do_GET(self) -> None:
+        """Answer a question in the same way."""
+        self.do_PUT()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -175,3 +182,16 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="needs botocore") as caught:
         put(S3Service("bucket", QUICK))
     assert "shardctl[cloud]" in caught.value.hint
+
+
+def test_an_upload_that_another_program_aborted(server: Answers) -> None:
+    """Parts that cannot be sent are a failure to write; parts that are looked for are missing."""
+    server.status, server.code = 404, "NoSuchUpload"
+    uploads, upload = S3Uploads("s3://bucket", S3Service("bucket", QUICK)), Upload(PATH, "1")
+    with pytest.raises(StorageError, match="is gone") as caught:
+        uploads.send(upload, 1, b"data")
+    assert "run the same command again" in caught.value.hint
+    with pytest.raises(StorageError, match="is gone"):
+        uploads.copy(upload, 1, Extent("s3://bucket/b", 0, 1), Version(1, "x"))
+    with pytest.raises(MissingError, match="is gone"):
+        uploads.parts(upload)
