@@ -20,7 +20,8 @@ from shardctl.engine.shared.share import PartDone
 from shardctl.engine.uploads import commit as upload_commit
 from shardctl.engine.uploads import part as upload_part
 from shardctl.engine.uploads import run as upload_run
-from shardctl.engine.uploads.journal import UploadCommit, UploadJournal
+from shardctl.engine.uploads.documents import UploadCommit
+from shardctl.engine.uploads.journal import UploadJournal
 from shardctl.engine.workers.executors import Executor
 from shardctl.naming import STAGING
 from shardctl.stores.base import Store

@@ -15,6 +15,7 @@ from shardctl.formats.strict_json import (
     parse_object,
     refuse_dense,
 )
+from shardctl.model import Version
 from shardctl.stores.base import Store
 
 JOURNAL_VERSION = 2
@@ -51,19 +52,31 @@ def read_document(
 
     Raises StorageError for one that this version of shardctl did not write.
     """
+    return read_version(store, home, name, parse)[0]
+
+
+def read_version(
+    store: Store, home: str, name: str, parse: Callable[[Mapping[str, Any]], Parsed]
+) -> tuple[Parsed | None, Version | None]:
+    """Return as `read_document` does, and with it the version of what was read.
+
+    The version is None where there is no file of that name; an empty one has a version, and no
+    document.
+    """
     path = store.join(home, name)
     if store.kind(path) != "file":
-        return None
+        return None, None
     with store.open(path) as reader:
-        if reader.version.size > MAX_JOURNAL_BYTES:
+        version = reader.version
+        if version.size > MAX_JOURNAL_BYTES:
             raise not_ours(path, home)
-        data = reader.read(0, reader.version.size)
+        data = reader.read(0, version.size)
     if not data:
-        return None
+        return None, version
     try:
         document = document_of(data)
         if document["journal_version"] == JOURNAL_VERSION:
-            return parse(document)
+            return parse(document), version
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise not_ours(path, home)

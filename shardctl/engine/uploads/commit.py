@@ -23,7 +23,8 @@ from shardctl.checksums import CHECKSUMS
 from shardctl.engine.journal.interrupted import COMPLETES
 from shardctl.engine.journal.journal import RunIdentity
 from shardctl.engine.journal.records import RunRecord
-from shardctl.engine.uploads.journal import Seen, UploadCommit, UploadJournal
+from shardctl.engine.uploads.documents import Seen, UploadCommit
+from shardctl.engine.uploads.journal import UploadJournal
 from shardctl.engine.uploads.send import Sent
 from shardctl.errors import ShardctlError, StorageError, TargetExistsError
 from shardctl.formats.registry import formats
@@ -137,7 +138,10 @@ def _remove_leftovers(journal: UploadJournal) -> None:
         return
     # Where it cannot be locked, a run is at work, or nothing can be removed.
     with suppress(ShardctlError), lock(journal.store, journal.lock):
-        journal.end()
+        journal.store.forget()
+        # Another process may have begun a run between the look and the lock.
+        if journal.identity() is None and not journal.has_commit():
+            journal.end()
 
 
 def refuse_foreign_commit(journal: UploadJournal, commit: UploadCommit) -> None:

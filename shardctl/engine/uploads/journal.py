@@ -15,10 +15,16 @@ that it was written for.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from shardctl.engine.journal.documents import document_bytes, not_ours, read_document
+from shardctl.engine.journal.documents import (
+    document_bytes,
+    not_ours,
+    read_document,
+    read_version,
+)
 from shardctl.engine.journal.journal import (
     COMMIT,
     LOCK,
@@ -27,49 +33,23 @@ from shardctl.engine.journal.journal import (
     identity_of,
     is_file_name,
 )
-from shardctl.engine.journal.receipts import EACH, own_name, receipt_of
+from shardctl.engine.journal.receipts import EACH, own_name
+from shardctl.engine.uploads.documents import (
+    UploadCommit,
+    commit_of,
+    noted_of,
+    receipt_document,
+)
 from shardctl.engine.uploads.send import Sent
 from shardctl.errors import MissingError
 from shardctl.model import Version
 from shardctl.naming import STAGING
 from shardctl.stores.optional import at_once
 from shardctl.stores.paths import below
-from shardctl.stores.uploads import SentPart, Upload, UploadStore
+from shardctl.stores.uploads import UploadStore
 from shardctl.streams.pool import in_order
 
 Parsed = TypeVar("Parsed")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A file in or below the target directory, and its version when it was seen."""
-
-    name: str
-    version: Version
-
-
-@dataclass(frozen=True, slots=True)
-class UploadCommit:
-    """What is replaced, by what.
-
-    `first` are removed before any new file appears. `new` are the names of the files that appear,
-    the one that makes the set visible last; `replaced` are the versions of those that they replace
-    in one step. `old` are removed at the end. `directory` is the path of the target,
-    `replaced_source` are the names in it that the run has read and replaces.
-    """
-
-    identity: RunIdentity
-    directory: str
-    first: tuple[Seen, ...]
-    new: tuple[str, ...]
-    replaced: tuple[Seen, ...]
-    old: tuple[Seen, ...]
-    replaced_source: tuple[str, ...] = ()
-
-    @property
-    def loads_from(self) -> str:
-        """The name that makes the set visible: the index, or the one file; "" without new files."""
-        return self.new[-1] if self.new else ""
 
 
 class _Plan(NamedTuple):
@@ -122,7 +102,7 @@ class UploadJournal:
 
     def commit(self) -> UploadCommit | None:
         """Return the commit that was begun, or None."""
-        commit = self._read(COMMIT, _commit) if self.exists() else None
+        commit = self._read(COMMIT, commit_of) if self.exists() else None
         if commit is None:
             return None
         seen = (*commit.first, *commit.replaced, *commit.old)
@@ -146,35 +126,30 @@ class UploadJournal:
 
     def add(self, sent: Sent, run: RunIdentity) -> None:
         """Note a file that is uploaded."""
-        self._write(_receipt_name(sent.receipt.filename), _document(sent, self._mark(run)))
+        self._write(_receipt_name(sent.receipt.filename), receipt_document(sent, self._mark(run)))
 
     def publish(self, sent: Sent, run: RunIdentity) -> bool:
         """Note a file of a shared run, unless another process has noted it; return which is so."""
         path = self._path(_receipt_name(sent.receipt.filename))
-        return self.store.put_new(path, document_bytes(_document(sent, self._mark(run)))) or (
+        return self.store.put_new(
+            path, document_bytes(receipt_document(sent, self._mark(run)))
+        ) or (
             # The answer to a first try may have been lost.
             self.receipt(sent.receipt.filename, run) == sent
         )
 
-    def forget(self, sent: Sent, run: RunIdentity) -> None:
-        """Forget a file of a shared run, where it is still the one that is noted."""
-        if self.receipt(sent.receipt.filename, run) == sent:
-            self.discard(sent.receipt.filename)
+    def forget(self, name: str, run: RunIdentity, sent: Sent | None) -> None:
+        """Forget a file where `sent` is what is noted of it; None is the receipt of another run.
 
-    def discard(self, name: str) -> None:
-        """Remove the receipt of a file, whichever run's it is."""
-        self.store.remove(self._path(_receipt_name(name)))
+        What another process notes meanwhile stays.
+        """
+        noted, version = self._noted(own_name(name), run)
+        if noted == sent and version is not None:
+            self.store.remove_version(self._path(_receipt_name(name)), version)
 
     def receipt(self, name: str, run: RunIdentity) -> Sent | None:
         """Return how a file of a run was uploaded; None where that is not noted."""
-        home = self.store.join(self.home, EACH)
-        try:
-            found = read_document(self.store, home, own_name(name), _noted)
-        except MissingError:
-            return None
-        if found is None or found[1] != self._mark(run) or not self._is_own(found[0]):
-            return None
-        return found[0]
+        return self._noted(own_name(name), run)[0]
 
     def receipts(self, run: RunIdentity | None = None) -> dict[str, Sent]:
         """Return what was uploaded by a run, by file name; by the unfinished one if none is given.
@@ -184,18 +159,9 @@ class UploadJournal:
         run = self.identity() if run is None else run
         if run is None:
             return {}
-        mark = self._mark(run)
-
-        def read(name: str) -> Sent | None:
-            try:
-                found = self._read(f"{EACH}/{name}", _noted)
-            except MissingError:
-                return None
-            of_run = found is not None and found[1] == mark and self._is_own(found[0])
-            return found[0] if found is not None and of_run else None
-
+        read = partial(self._noted, run=run)
         found = in_order(at_once(self.store), read, self._noted_names())
-        return {sent.receipt.filename: sent for sent in found if sent is not None}
+        return {sent.receipt.filename: sent for sent, _ in found if sent is not None}
 
     def is_noted(self) -> Callable[[str], bool]:
         """Return what says of a file's name whether there is a receipt; none is read for it."""
@@ -208,12 +174,26 @@ class UploadJournal:
             return []
         return [entry.name for entry in self.store.list(home)]
 
+    def _noted(self, own: str, run: RunIdentity) -> tuple[Sent | None, Version | None]:
+        """Return what the receipt of this name says of a file of a run, and its version.
+
+        Nothing is said by one of another run; the version is None where there is none.
+        """
+        home = self.store.join(self.home, EACH)
+        try:
+            found, version = read_version(self.store, home, own, noted_of)
+        except MissingError:  # another process has removed it since it was listed
+            return None, None
+        if found is None or found[1] != self._mark(run) or not self._is_own(found[0]):
+            return None, version
+        return found[0], version
+
     def keep(self, names: Collection[str]) -> None:
         """Continue with these uploads; abort the others of the run, and forget them."""
         every = self.receipts()
         for name in every:
             if name not in names:
-                self.discard(name)
+                self.store.remove(self._path(_receipt_name(name)))
         self._abort({every[name].upload.id for name in names if name in every})
 
     def begin_commit(self, commit: UploadCommit) -> None:
@@ -270,9 +250,10 @@ class UploadJournal:
         return below(self.store, self.home, name)
 
     def _read(self, name: str, parse: Callable[[Mapping[str, Any]], Parsed]) -> Parsed | None:
-        directory, _, last = name.rpartition("/")
-        home = below(self.store, self.home, directory) if directory else self.home
-        return read_document(self.store, home, last, parse)
+        try:
+            return read_document(self.store, self.home, name, parse)
+        except MissingError:  # another process has ended the run since it was listed
+            return None
 
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         self.store.put(self._path(name), document_bytes(document))
@@ -280,35 +261,3 @@ class UploadJournal:
 
 def _receipt_name(filename: str) -> str:
     return f"{EACH}/{own_name(filename)}"
-
-
-def _document(sent: Sent, mark: str) -> dict[str, Any]:
-    return {
-        "run": mark,
-        "receipt": asdict(sent.receipt),
-        "upload": asdict(sent.upload),
-        "parts": [[part.number, part.nbytes, part.mark] for part in sent.parts],
-    }
-
-
-def _noted(document: Mapping[str, Any]) -> tuple[Sent, str]:
-    """Return a file that is uploaded, and the mark of the run that noted it."""
-    parts = tuple(SentPart(number, nbytes, mark) for number, nbytes, mark in document["parts"])
-    receipt, upload = receipt_of(document["receipt"]), Upload(**document["upload"])
-    return Sent(receipt, upload, parts), document["run"]
-
-
-def _commit(document: Mapping[str, Any]) -> UploadCommit:
-    return UploadCommit(
-        identity=identity_of(document["identity"]),
-        directory=document["directory"],
-        first=_seen(document["first"]),
-        new=tuple(document["new"]),
-        replaced=_seen(document["replaced"]),
-        old=_seen(document["old"]),
-        replaced_source=tuple(document["replaced_source"]),
-    )
-
-
-def _seen(documents: list[Mapping[str, Any]]) -> tuple[Seen, ...]:
-    return tuple(Seen(each["name"], Version(**each["version"])) for each in documents)

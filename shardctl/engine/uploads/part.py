@@ -9,9 +9,10 @@ aborted when the run ends.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 
 from shardctl.engine.commit.guards import refuse_changed, refuse_foreign
 from shardctl.engine.journal.receipts import Receipt
@@ -19,13 +20,14 @@ from shardctl.engine.run import Job, RunOptions
 from shardctl.engine.shared.share import PartDone, ended
 from shardctl.engine.task import ShardTask
 from shardctl.engine.uploads.journal import UploadJournal
-from shardctl.engine.uploads.resume import resume
+from shardctl.engine.uploads.resume import holds
 from shardctl.engine.uploads.send import Sent, send
 from shardctl.engine.workers.executors import Executor, carry_out
 from shardctl.errors import LockedError, ShardctlError
 from shardctl.stores.base import Store
-from shardctl.stores.optional import lock
-from shardctl.stores.uploads import UploadStore
+from shardctl.stores.optional import at_once, lock
+from shardctl.stores.uploads import Upload, UploadStore
+from shardctl.streams.pool import in_order
 from shardctl.streams.progress import Observer
 
 #: Seconds for which a part waits for the lock of another that begins the run, and between two
@@ -86,13 +88,36 @@ def _begin(job: Job, journal: UploadJournal, *, restart: bool) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
+@contextmanager
+def _held(journal: UploadJournal) -> Iterator[None]:
+    """Hold the lock of the target, after a wait for another process if need be."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(lock(journal.store, journal.lock))
+                break
+            except LockedError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOOK_SECONDS)
+        journal.store.forget()
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One process's part of a run, at work."""
+    """One process's part of a run, at work.
+
+    `begun` are the uploads that this process began, in the order of that, and `offered` are the ids
+    of those that a commit may take.
+    """
 
     job: Job
     source: Store
     journal: UploadJournal
+    begun: list[Upload] = field(default_factory=list)
+    offered: set[str] = field(default_factory=set)
 
     def is_wanted(self) -> bool:
         """Whether the run is still to be finished by its parts."""
@@ -119,52 +144,107 @@ class _Part:
             observe.finished(receipt.filename, receipt.nbytes, kept=False)
 
         todo = [task for task in tasks if task.filename not in kept]
-        carry_out(send, todo, self.source, journal.store, executor, options.jobs, observe, accept)
-        journal.store.forget()
-        is_noted = journal.is_noted()
+        upload = partial(send, begun=self.begun.append)
+        try:
+            carry_out(
+                upload, todo, self.source, journal.store, executor, options.jobs, observe, accept
+            )
+        except BaseException:
+            # Nothing waits for what a signal has stopped, and a failure of one file ends the part
+            # while others are whole.
+            self._abort([each for each in self.begun if each.id not in self.offered])
+            raise
         return PartDone(
             tuple(written[task.filename] for task in todo if task.filename in written),
             tuple(sent.receipt for sent in kept.values()),
-            tuple(
-                task.filename
-                for task in job.tasks
-                if task.filename in job.staged and not is_noted(task.filename)
-            ),
+            self._missing(),
         )
+
+    def _missing(self) -> tuple[str, ...]:
+        """Return the names of the files that no process has noted."""
+        self.journal.store.forget()
+        is_noted, job = self.journal.is_noted(), self.job
+        names = (task.filename for task in job.tasks if task.filename in job.staged)
+        missing = tuple(name for name in names if not is_noted(name))
+        # A run that was finished meanwhile has no receipts any more.
+        if missing and not self.is_wanted():
+            raise ended(job.directory)
+        return missing
 
     def _kept(self, tasks: Collection[ShardTask]) -> dict[str, Sent]:
         """Return the uploads that are whole; forget, and abort, those that do not hold any more."""
-        journal, run = self.journal, self.job.identity
-        is_noted = journal.is_noted()
-        kept: dict[str, Sent] = {}
-        for task in tasks:
-            sent = journal.receipt(task.filename, run) if is_noted(task.filename) else None
-            if sent is None:
-                continue
-            if resume([task], {task.filename: sent}, self.source, journal.store).kept:
-                kept[task.filename] = sent
-            else:
-                journal.forget(sent, run)
-                journal.store.abort_upload(sent.upload)
+        is_noted = self.journal.is_noted()
+        noted = [task for task in tasks if is_noted(task.filename)]
+        kept = self._holding(noted)
+        others = [task for task in noted if task.filename not in kept]
+        if others:
+            # Not while a commit is at work: it completes uploads, and needs their receipts until
+            # all are.
+            with _held(self.journal):
+                if not self.is_wanted():
+                    raise ended(self.job.directory)
+                kept |= self._holding(others)
+                self._drop([task.filename for task in others if task.filename not in kept])
         return kept
+
+    def _holding(self, tasks: Collection[ShardTask]) -> dict[str, Sent]:
+        """Return which of the files are uploaded whole, and noted as such."""
+        journal = self.journal
+
+        def look(task: ShardTask) -> Sent | None:
+            sent = journal.receipt(task.filename, self.job.identity)
+            if sent is None or not holds(task, sent, self.source, journal.store):
+                return None
+            return sent
+
+        found = in_order(at_once(journal.store), look, tasks)
+        return {sent.receipt.filename: sent for sent in found if sent is not None}
+
+    def _drop(self, names: Collection[str]) -> None:
+        """Forget, and abort, uploads of the run."""
+        journal, run = self.journal, self.job.identity
+        for name in names:
+            sent = journal.receipt(name, run)
+            journal.forget(name, run, sent)
+            if sent is not None:
+                journal.store.abort_upload(sent.upload)
 
     def _publish(self, sent: Sent) -> bool:
         """Note a file that is uploaded; false where another process was first.
 
         An upload that is not noted is aborted.
         """
-        journal, run = self.journal, self.job.identity
-        noted = False
-        try:
-            for _ in range(_TRIES):
-                if not self.is_wanted():
-                    break
-                noted = journal.publish(sent, run)
-                if noted or journal.receipt(sent.receipt.filename, run) is not None:
-                    return noted
-                journal.discard(sent.receipt.filename)
-            raise ended(self.job.directory)
-        finally:
-            if not noted:
-                with suppress(ShardctlError):
-                    journal.store.abort_upload(sent.upload)
+        journal, run, name = self.journal, self.job.identity, sent.receipt.filename
+        for _ in range(_TRIES):
+            if not self.is_wanted():
+                break
+            # From here on, also where the answer does not arrive.
+            self.offered.add(sent.upload.id)
+            if journal.publish(sent, run):
+                if not self._is_over():
+                    return True
+                journal.forget(name, run, sent)
+                break
+            if journal.receipt(name, run) is not None:
+                self._abort([sent.upload])
+                return False
+            journal.forget(name, run, None)
+        self._abort([sent.upload])
+        raise ended(self.job.directory)
+
+    def _is_over(self) -> bool:
+        """Whether the run has ended, so that no commit takes a receipt of it any more.
+
+        A commit that is at work takes it.
+        """
+        journal = self.journal
+        journal.store.forget()
+        if journal.identity() == self.job.identity:
+            return False
+        journal.store.forget()
+        return not journal.has_commit()
+
+    def _abort(self, uploads: Collection[Upload]) -> None:
+        for upload in uploads:
+            with suppress(ShardctlError):
+                self.journal.store.abort_upload(upload)

@@ -49,6 +49,14 @@ def resume(
     return Resumed(whole)
 
 
+def holds(task: ShardTask, sent: Sent, source: Store, target: UploadStore) -> bool:
+    """Whether an upload can be completed: it is whole, and of the task's sources.
+
+    Raises as `resume`.
+    """
+    return _is_whole(task, sent, target) and is_of_sources(sent.receipt, task, source)
+
+
 def _is_whole(task: ShardTask, sent: Sent, target: UploadStore) -> bool:
     """Whether an upload has all the parts that were noted, and is what the task asks for."""
     receipt = sent.receipt

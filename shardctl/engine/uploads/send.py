@@ -45,19 +45,25 @@ class RefusedError(Exception):
     """The server does not copy a range that it was thought to reach."""
 
 
-def send(task: ShardTask, source: Store, target: Store, tick: Tick) -> Sent:
+def send(
+    task: ShardTask,
+    source: Store,
+    target: Store,
+    tick: Tick,
+    begun: Callable[[Upload], object] = lambda _: None,
+) -> Sent:
     """Upload the file of a task whose `staged` is its final path.
 
-    Raises SourceChangedError, FormatError, StorageError, MissingError where another process has
-    aborted the upload, and what `tick` raises; the upload is aborted then. TypeError is for a store
-    without uploads.
+    `begun` is called with each upload before anything is sent. Raises SourceChangedError,
+    FormatError, StorageError, also where another process has aborted the upload, and what `tick`
+    raises; the upload is aborted then. TypeError is for a store without uploads.
     """
     if not has_uploads(target):
         raise TypeError(f"{target!r} has no uploads")
     try:
-        return _send(task, source, target, tick, _reachable(task, source, target))
+        return _send(task, source, target, tick, begun, _reachable(task, source, target))
     except RefusedError:
-        return _send(task, source, target, tick, lambda _: False)
+        return _send(task, source, target, tick, begun, lambda _: False)
 
 
 def _send(
@@ -65,11 +71,13 @@ def _send(
     source: Store,
     target: UploadStore,
     tick: Tick,
+    begun: Callable[[Upload], object],
     is_copied: Callable[[int], bool],
 ) -> Sent:
     planned = plan_parts(task.layout, target.part_limits, is_copied)
     upload = target.begin_upload(task.staged)
     try:
+        begun(upload)
         return _sent(task, planned, upload, source, target, tick)
     except BaseException:
         with suppress(ShardctlError):

@@ -6,7 +6,8 @@ import pytest
 
 from shardctl.engine.journal.journal import RunIdentity
 from shardctl.engine.journal.receipts import Receipt
-from shardctl.engine.uploads.journal import Seen, UploadCommit, UploadJournal
+from shardctl.engine.uploads.documents import Seen, UploadCommit
+from shardctl.engine.uploads.journal import UploadJournal
 from shardctl.engine.uploads.send import Sent
 from shardctl.errors import StorageError
 from shardctl.model import Version

@@ -8,76 +8,34 @@ from threading import Barrier
 
 import pytest
 
-from shardctl.engine.commit.guards import Surroundings
-from shardctl.engine.entry import execute, recover, shared_run, write_part
+from shardctl.engine.entry import recover, shared_run
 from shardctl.engine.journal.interrupted import how_far
-from shardctl.engine.journal.journal import RunIdentity
-from shardctl.engine.run import Job, RunOptions
 from shardctl.engine.shared.share import PartDone
-from shardctl.engine.task import ShardTask
 from shardctl.engine.uploads import part as parts
 from shardctl.engine.uploads.journal import UploadJournal
-from shardctl.engine.workers.executors import Threads
 from shardctl.errors import LockedError, StorageError, TargetError, TargetExistsError
-from shardctl.layout import LayoutBuilder
-from shardctl.model import Extent, Version
 from shardctl.stores.uploads import SentPart, Upload
-from shardctl.streams.progress import Silent
 from shardctl.testing.bucket import MemoryBucket
 from shardctl.testing.place import Place
 from tests.support.buckets import CutError, Fragile, files, fill, state, unlock
-
-ONE, RESTART = RunOptions(jobs=1), RunOptions(jobs=1, restart=True)
-SHARDS = ("a", "b", "c", "d")
-INDEX = "index"
-BYTES = b"what the source holds"
-EXPECTED = {name: BYTES[number:] for number, name in enumerate((*SHARDS, INDEX))}
+from tests.support.shared_uploads import (
+    BYTES,
+    EXPECTED,
+    INDEX,
+    RESTART,
+    SHARDS,
+    check,
+    commit,
+    job,
+    part,
+    with_source,
+)
 
 
 @pytest.fixture
 def place() -> Place:
     """A bucket with the source `s`."""
-    place = Place()
-    fill(place, "s", BYTES)
-    return place
-
-
-def job(place: Place, plan_id: str = "id") -> Job:
-    """A job that writes the source, one byte further on in each shard, and a file after them."""
-    store = MemoryBucket(place)
-    sources = {"s": store.version("s")}
-    tasks = []
-    for number, name in enumerate((*SHARDS, INDEX)):
-        builder = LayoutBuilder()
-        builder.copy(Extent("s", number, len(BYTES) - number))
-        tasks.append(ShardTask(name, f"t/{name}", builder.build(), sources))
-    around = Surroundings.of(store, "t", [*SHARDS, INDEX], weights=True)
-    identity = RunIdentity(plan_id, {}, {"s": Version(len(BYTES), "its contents")}, shared=True)
-    return Job(identity, "t", tuple(tasks), sources, around, staged=frozenset(SHARDS))
-
-
-def part(
-    place: Place,
-    *mine: str,
-    store: MemoryBucket | None = None,
-    work: Job | None = None,
-    options: RunOptions = ONE,
-) -> PartDone:
-    """Upload these shards."""
-    store = store or MemoryBucket(place)
-    return write_part(work or job(place), mine, store, store, options, Threads, Silent())
-
-
-def commit(place: Place, store: MemoryBucket | None = None, work: Job | None = None) -> None:
-    """Let all files appear."""
-    store = store or MemoryBucket(place)
-    execute(work or job(place), store, store, ONE, Threads, Silent())
-
-
-def check(place: Place) -> None:
-    """The target holds what one run would have written, and nothing else is left."""
-    assert files(place, "t") == EXPECTED
-    assert state(place) == []
+    return with_source()
 
 
 @pytest.mark.parametrize("order", [("ab", "cd"), ("cd", "ab"), ("d", "c", "b", "a"), ("abcd",)])
@@ -137,8 +95,7 @@ def test_a_part_may_be_cut_off_anywhere(place: Place) -> None:
     """Whenever the power fails, the parts and the commit can be run again, and end whole."""
     whole = False
     for left in range(200):
-        place = Place()
-        fill(place, "s", BYTES)
+        place = with_source()
         store = Fragile(place)
         store.left = left
         try:
