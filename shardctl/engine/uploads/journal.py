@@ -53,11 +53,15 @@ Parsed = TypeVar("Parsed")
 
 
 class _Plan(NamedTuple):
-    """What a run does: which it is, the names of its files, and the ids of others' uploads."""
+    """What a run does: which it is, the names of its files, and the ids of others' uploads.
+
+    `discarded`: it is not to be finished, and what is left of it is being removed.
+    """
 
     identity: RunIdentity
     names: tuple[str, ...]
     foreign: tuple[str, ...]
+    discarded: bool = False
 
 
 class UploadJournal:
@@ -89,12 +93,12 @@ class UploadJournal:
     def identity(self) -> RunIdentity | None:
         """Return the identity of the unfinished run, or None."""
         plan = self._plan()
-        return None if plan is None else plan.identity
+        return None if plan is None or plan.discarded else plan.identity
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the files that the unfinished run was to write."""
         plan = self._plan()
-        return () if plan is None else plan.names
+        return () if plan is None or plan.discarded else plan.names
 
     def has_commit(self) -> bool:
         """Whether a commit was begun."""
@@ -121,8 +125,7 @@ class UploadJournal:
             plan = _Plan(identity, (), ())
         paths = {self.final(name) for name in names if name not in plan.names}
         foreign = [each.id for each in self.store.uploads(self.directory) if each.path in paths]
-        document = {"files": list(names), "foreign": [*plan.foreign, *foreign]}
-        self._write(PLAN, {**asdict(identity), **document})
+        self._write_plan(_Plan(identity, tuple(names), (*plan.foreign, *foreign)))
 
     def add(self, sent: Sent, run: RunIdentity) -> None:
         """Note a file that is uploaded."""
@@ -208,6 +211,10 @@ class UploadJournal:
         """Forget the run: abort its uploads, and remove what the journal says of it."""
         if not self.exists():
             return
+        plan = self._plan()
+        if plan is not None and plan.identity.shared and not self.has_commit():
+            # Its parts may be at work. What they finish after this they abort themselves.
+            self._write_plan(plan._replace(discarded=True))
         self._abort(())
         # A commit that is still there can be repeated, which takes the receipts. What is left
         # without either, the next run removes.
@@ -231,7 +238,12 @@ class UploadJournal:
 
     def _plan_of(self, document: Mapping[str, Any]) -> _Plan:
         names = tuple(name for name in document["files"] if self._is_name(name))
-        return _Plan(identity_of(document), names, tuple(document["foreign"]))
+        discarded = document.get("discarded") is True
+        return _Plan(identity_of(document), names, tuple(document["foreign"]), discarded)
+
+    def _write_plan(self, plan: _Plan) -> None:
+        document = {"files": plan.names, "foreign": plan.foreign, "discarded": plan.discarded}
+        self._write(PLAN, {**asdict(plan.identity), **document})
 
     def _mark(self, run: RunIdentity) -> str:
         """Return the mark of a run: it is the same for each receipt, and covers every source."""

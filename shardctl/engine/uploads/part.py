@@ -218,13 +218,15 @@ class _Part:
         for _ in range(_TRIES):
             if not self.is_wanted():
                 break
-            # From here on, also where the answer does not arrive.
-            self.offered.add(sent.upload.id)
-            if journal.publish(sent, run):
-                if not self._is_over():
-                    return True
-                journal.forget(name, run, sent)
-                break
+            # A server that knows no condition would replace what a commit may have taken by now.
+            if journal.receipt(name, run) is None:
+                # From here on, also where the answer does not arrive.
+                self.offered.add(sent.upload.id)
+                if journal.publish(sent, run):
+                    if not self._is_over():
+                        return True
+                    journal.forget(name, run, sent)
+                    break
             if journal.receipt(name, run) is not None:
                 self._abort([sent.upload])
                 return False

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from threading import Event
 
 import pytest
 
 from shardctl.engine.entry import recover
+from shardctl.engine.journal.interrupted import how_far
 from shardctl.engine.run import RunOptions
 from shardctl.engine.uploads import part as parts
 from shardctl.engine.uploads.journal import UploadJournal
-from shardctl.errors import LockedError, Stopped, StorageError, TargetExistsError
+from shardctl.errors import LockedError, Stopped, StorageError, TargetError, TargetExistsError
 from shardctl.model import Version
 from shardctl.stores.uploads import SentPart, Upload
 from shardctl.streams.progress import Silent
 from shardctl.testing.bucket import MemoryBucket
 from shardctl.testing.place import BucketReader, Place
 from tests.support.buckets import CutError, Fragile, files, fill, state, unlock
-from tests.support.shared_uploads import INDEX, SHARDS, check, commit, job, part, with_source
+from tests.support.shared_uploads import (
+    INDEX,
+    RESTART,
+    SHARDS,
+    check,
+    commit,
+    job,
+    part,
+    with_source,
+)
 
 RECEIPT = "t/.shardctl/receipts/a"
 
@@ -67,6 +77,14 @@ class Meeting(MemoryBucket):
         if self._meet("open", path):
             self.forget()
         return super().open(path)
+
+    def uploads(self, directory: str) -> Sequence[Upload]:
+        """Return the uploads that have not ended."""
+        met = self._meet("uploads", directory)
+        found = super().uploads(directory)
+        if met:
+            self.after()
+        return found
 
     def put_new(self, path: str, data: bytes) -> bool:
         """Write an object under a free name."""
@@ -204,6 +222,66 @@ def test_a_run_that_begins_is_not_left_over(place: Place) -> None:
     fill(place, RECEIPT, b"{}")
     assert recover(store, "t") is None
     assert [each.filename for each in part(place, "a").kept] == ["a"]
+
+
+def test_a_part_of_a_run_that_is_being_discarded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a part uploads while `restart` discards its run is not taken for another program's."""
+    monkeypatch.setattr(parts, "_LOCK_SECONDS", 0.1)
+    part(place, "a")
+    store, other = Meeting(place), job(place, "other")
+
+    def go_on() -> None:
+        with suppress(TargetError):
+            part(place, "b")
+
+    store.when, store.after = ("uploads", "t"), go_on
+    part(place, *SHARDS, store=store, work=other, options=RESTART)
+    commit(place, work=other)
+    check(place)
+
+
+def test_a_run_that_was_being_discarded(place: Place) -> None:
+    """Where `restart` was killed in the middle, the next run removes what is left."""
+    part(place, "a", "b")
+    store = Fragile(place)
+    store.left = 4  # the lock, the mark, one upload, and another
+    with pytest.raises(CutError):
+        part(place, "a", store=store, work=job(place, "other"), options=RESTART)
+    unlock(place)
+    assert how_far(MemoryBucket(place), "t") is None
+    recover(MemoryBucket(place), "t")
+    assert state(place) == []
+
+
+class Unconditional(MemoryBucket):
+    """A bucket whose server knows no condition, and where another process notes `a` first."""
+
+    met = False
+
+    def send_part(
+        self, upload: Upload, number: int, data: bytes | bytearray | memoryview
+    ) -> SentPart:
+        """Send a part, after the other process."""
+        if not self.met:
+            self.met = True
+            part(self.place, "a")
+        return super().send_part(upload, number, data)
+
+    def put_new(self, path: str, data: bytes) -> bool:
+        """Write an object over any other."""
+        self.put(path, data)
+        return True
+
+
+def test_a_server_without_conditions(place: Place) -> None:
+    """What another process has noted is not replaced there either."""
+    assert part(place, "a", store=Unconditional(place)).written == ()
+    assert [upload.path for upload, _ in place.uploads.values()] == ["t/a"]
+    part(place, *SHARDS)
+    commit(place)
+    check(place)
 
 
 class Waiting(MemoryBucket):
