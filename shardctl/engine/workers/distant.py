@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import pickle
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -92,13 +94,24 @@ def carry_out(order: Order, worker: str, tick: Tick) -> Tried:
     # S301: it comes from the run's own machine.
     write, task, source, target = pickle.loads(order.content)  # noqa: S301
     _look(task, source, target, worker)
-    if has_uploads(target):
-        return Tried(None, write(task, source, target, tick), worker)
-    path = target.join(target.split(task.staged)[0], try_name())
+    with _named(worker):
+        if has_uploads(target):
+            return Tried(None, write(task, source, target, tick), worker)
+        path = target.join(target.split(task.staged)[0], try_name())
+        try:
+            return Tried(path, write(replace(task, staged=path), source, target, tick), worker)
+        except BaseException:
+            target.remove(path)
+            raise
+
+
+@contextmanager
+def _named(worker: str) -> Iterator[None]:
+    """Name the worker in an error: its disk, its network and its credentials are its own."""
     try:
-        return Tried(path, write(replace(task, staged=path), source, target, tick), worker)
-    except BaseException:
-        target.remove(path)
+        yield
+    except StorageError as error:
+        error.message += f" (the worker {worker})"
         raise
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import platform
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +91,19 @@ def test_a_try_that_fails_leaves_nothing(tasks: tuple[ShardTask, ...]) -> None:
 
     with pytest.raises(CancelledError):
         carry_out(Order.of(write, tasks[0], STORE, STORE), "w1", cancelled)
+    assert left(tasks[0]) == []
+
+
+def test_a_worker_that_cannot_write_is_named(tasks: tuple[ShardTask, ...]) -> None:
+    """An error of the disk, the network or the credentials says on which machine it was."""
+
+    def full(_: int) -> None:
+        raise StorageError("'a' cannot be written: no room", hint="make room")
+
+    with pytest.raises(StorageError) as caught:
+        carry_out(Order.of(write, tasks[0], STORE, STORE), "w1", full)
+    arrived = str(pickle.loads(pickle.dumps(caught.value)))
+    assert arrived == f"'a' cannot be written: no room (the worker w1 on {platform.node()})"
     assert left(tasks[0]) == []
 
 
