@@ -36,6 +36,14 @@ def keeps_inodes(device: int) -> bool:
     return kinds(device) <= _KEEP_INODES
 
 
+def allocates_late(device: int) -> bool:
+    """Whether a filesystem finds a place for each page as it is written, and another for all later.
+
+    To have it find one place for a whole range beforehand takes less time in all.
+    """
+    return kinds(device) == {"ext4"}
+
+
 def copies_in_page_cache(device: int) -> bool:
     """Whether a copy inside the kernel moves pages of memory, as far as the system says so."""
     found = kinds(device)

@@ -10,7 +10,7 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 if sys.platform != "win32":
     import fcntl
@@ -25,6 +25,8 @@ _FICLONERANGE = 0x4020940D
 #: From linux/fs.h, for sync_file_range: start to write; wait for what is being written, write the
 #: rest, wait for it.
 _SYNC_WRITE, _SYNC_WAIT = 2, 1 | 2 | 4
+#: From linux/falloc.h, for fallocate: blocks beyond the end of the file do not make it longer.
+_KEEP_SIZE = 1
 #: Directories can be opened and synced (not on Windows).
 DIRECTORIES_SYNC = hasattr(os, "O_DIRECTORY")
 
@@ -195,6 +197,17 @@ def holes(descriptor: int) -> Iterator[tuple[int, int]]:
             yield begin, end - begin
 
 
+def reserve(descriptor: int, offset: int, length: int) -> None:
+    """Have the filesystem choose where bytes will be that are about to be written.
+
+    A hint, which changes neither bytes nor size: where it is refused, for whatever reason, writing
+    will say so, with the byte concerned. (`os.posix_fallocate` writes zeros where it is refused.)
+    """
+    # Elsewhere it does not exist, or takes other numbers.
+    if sys.platform == "linux" and sys.maxsize > 2**32:
+        _call("fallocate", "int", "int64", "int64")(descriptor, _KEEP_SIZE, offset, length)
+
+
 def start_writing(descriptor: int, offset: int, length: int) -> None:
     """Start to write back what was just written, so that the disk does not idle until the sync."""
     _sync_range(descriptor, offset, length, _SYNC_WRITE)
@@ -212,14 +225,22 @@ def _sync_range(descriptor: int, offset: int, length: int, flags: int) -> None:
     """Call `sync_file_range`, which Python's library lacks; do nothing on systems without it."""
     if sys.platform != "linux":
         return
+    call = _call("sync_file_range", "int64", "int64", "uint")
+    number = call(descriptor, offset, length, flags)
+    if number and number not in UNSUPPORTED:
+        raise OSError(number, os.strerror(number))
+
+
+def _call(name: str, *kinds: str) -> Callable[..., int]:
+    """Return a function of the C library that takes an open file and numbers of these C types.
+
+    It gives the number of the error; 0 for none.
+    """
     import ctypes  # noqa: PLC0415 - only large files need it
 
-    call = ctypes.CDLL(None, use_errno=True).sync_file_range
-    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    if call(descriptor, offset, length, flags):
-        number = ctypes.get_errno()
-        if number not in UNSUPPORTED:
-            raise OSError(number, os.strerror(number))
+    function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    function.argtypes = (ctypes.c_int, *(getattr(ctypes, f"c_{kind}") for kind in kinds))
+    return lambda *numbers: ctypes.get_errno() if function(*numbers) else 0
 
 
 def will_stream(descriptor: int) -> None:

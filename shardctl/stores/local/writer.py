@@ -24,8 +24,8 @@ from shardctl.stores.optional import pieces
 #: Linux looks for memory in one piece for the page cache, and where much memory is in use it moves
 #: pages to make room: with 256 KiB and more, calls took up to three times as long by turns.
 _CALL_BYTES = 128 * 1024
-#: Pieces of at least so many bytes are written back early (a call for each small piece costs more
-#: than it gains).
+#: Pieces of at least so many bytes get their place beforehand, and are written back early (a call
+#: for each small piece costs more than it gains).
 _WORTH_WRITING = 1024 * 1024
 #: Bytes of one file that may wait for the disk while more are written: it never idles, and memory
 #: does not fill up.
@@ -44,6 +44,7 @@ class LocalWriter:
         self._sync_failure: StorageError | None = None
         self._block: int | None = None
         self._in_page_cache = False
+        self._late = False
         self._started: deque[tuple[int, int]] = deque()
         self._ahead = 0
         self._lock = Lock()
@@ -56,6 +57,7 @@ class LocalWriter:
                 self._block = syscalls.block_of(self._descriptor.number)
                 device = os.fstat(self._descriptor.number).st_dev
                 self._in_page_cache = mounts.copies_in_page_cache(device)
+                self._late = mounts.allocates_late(device)
         except BaseException:
             self._descriptor.close()
             with contextlib.suppress(OSError):
@@ -97,6 +99,8 @@ class LocalWriter:
         # tmpfs).
         if not isinstance(source, LocalReader):
             return self._copy_pieces(offset, source, extent)
+        if self._late and extent.length >= _WORTH_WRITING:
+            syscalls.reserve(self._descriptor.number, offset, extent.length)
         kernel = 0
         if not self._by_single_pages(offset - extent.offset):
             kernel = self._copy_in_kernel(offset, source, extent)

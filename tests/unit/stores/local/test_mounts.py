@@ -54,6 +54,14 @@ def test_the_type_says_where_copies_are_made(numbers: tuple[int, int], *, local:
     assert mounts.copies_in_page_cache(os.makedev(*numbers)) is local
 
 
+@pytest.mark.parametrize(
+    ("numbers", "late"), [((8, 1), True), ((0, 60), False), ((7, 4), False), ((0, 99), False)]
+)
+def test_the_type_says_when_a_place_is_found(numbers: tuple[int, int], *, late: bool) -> None:
+    """Only of ext4 it is known that finding it beforehand is quicker; btrfs would not compress."""
+    assert mounts.allocates_late(os.makedev(*numbers)) is late
+
+
 def test_an_unlisted_device_keeps_them() -> None:
     """A btrfs subvolume has a device number of which the list knows nothing."""
     assert mounts.keeps_inodes(os.makedev(0, 99))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,35 @@ def test_write_back_is_waited_for_in_order(tmp_path: Path, monkeypatch: pytest.M
         for at, data in ((0, b"abcd"), (4, b"abcd"), (8, b"abc"), (12, b"abcd")):
             writer.write(at, data)
     assert calls == [("start", 0, 4), ("start", 4, 4), ("start", 12, 4), ("wait", 0, 4)]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_large_pieces_get_their_place_beforehand(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    """Where that is quicker: those that are copied, and not those that share their blocks."""
+    calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(syscalls, "reserve", lambda _, at, n: calls.append((at, n)))
+    monkeypatch.setattr(syscalls, "share_range", lambda *_: False)
+    monkeypatch.setattr(mounts, "allocates_late", lambda _: late)
+    monkeypatch.setattr(module, "_WORTH_WRITING", 100)
+    with LocalReader(path) as reader, LocalWriter(str(tmp_path / "f"), 1000) as writer:
+        writer.copy(0, reader, Extent(path, 0, 99))
+        writer.copy(99, reader, Extent(path, 0, 200))
+        monkeypatch.setattr(writer, "_share", lambda _, __, extent: (0, extent.length))
+        writer.copy(500, reader, Extent(path, 0, 200))
+    assert calls == [(99, 200)] * late
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fallocate")
+def test_a_place_changes_nothing_else(tmp_path: Path) -> None:
+    """Neither bytes nor the size, and no error is raised where the system refuses it."""
+    path = tmp_path / "f"
+    path.write_bytes(b"abc")
+    with path.open("r+b") as file:
+        syscalls.reserve(file.fileno(), 0, 100_000)
+    assert path.read_bytes() == b"abc"
+    syscalls.reserve(-1, 0, 1)
 
 
 def test_bytes_of_another_store_are_copied(tmp_path: Path) -> None:
