@@ -35,8 +35,8 @@ from shardctl.streams.progress import Observer
 #: Seconds for which a part waits for the lock of another that begins the run, for the receipt of
 #: another that has moved the same file, and between two looks.
 _LOCK_SECONDS, _RECEIPT_SECONDS, _LOOK_SECONDS = 10.0, 10.0, 0.05
-#: How often a part that begins may find that another has just removed the empty directory.
-_MOST_REMOVED = 20
+#: How often a part that begins may meet another one in its first steps.
+_MOST_MET = 20
 
 
 def write_part(
@@ -82,7 +82,7 @@ def begin(job: Job, source: Store, target: Store, *, restart: bool) -> None:
     Several may begin at once: the one that gets the lock does it, and the others wait.
     """
     deadline = time.monotonic() + _LOCK_SECONDS
-    removed = 0
+    met = 0
     homes = {source.split(path)[0] for task in job.tasks for path in task.layout.paths()}
     while True:
         made = make_durably(target, job.directory)
@@ -96,11 +96,12 @@ def begin(job: Job, source: Store, target: Store, *, restart: bool) -> None:
                 finally:
                     staging.remove()  # unless something is noted in it
         except ShardctlError as error:
-            # Until the run is noted, another process may find the directory empty, and remove it.
-            gone = isinstance(error.__cause__, FileNotFoundError)
-            removed += gone
-            waits = time.monotonic() < deadline if isinstance(error, LockedError) else gone
-            if not waits or removed == _MOST_REMOVED:
+            # Until the run is noted, another process may find the directory empty, and remove it;
+            # where locks do not keep the two apart, it may note the run at the same moment.
+            meets = isinstance(error.__cause__, FileNotFoundError | FileExistsError)
+            met += meets
+            waits = time.monotonic() < deadline if isinstance(error, LockedError) else meets
+            if not waits or met == _MOST_MET:
                 with suppress(ShardctlError):
                     for directory in made:
                         remove_directory(target, directory)

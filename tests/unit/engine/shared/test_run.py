@@ -25,12 +25,14 @@ from shardctl.engine.workers import executors
 from shardctl.engine.workers.executors import Threads
 from shardctl.errors import (
     LockedError,
+    ShardctlError,
     SourceChangedError,
     TargetError,
     TargetExistsError,
 )
 from shardctl.layout import LayoutBuilder
 from shardctl.model import Extent, Version
+from shardctl.stores.faults import writing
 from shardctl.stores.local.store import LocalStore
 from shardctl.streams.progress import Silent
 
@@ -338,6 +340,31 @@ def test_a_run_that_is_at_work_is_waited_for(root: Path, monkeypatch: pytest.Mon
     ):
         part(root, "a")
     part(root, "a")
+
+
+@pytest.mark.parametrize("error", [FileExistsError, FileNotFoundError])
+def test_parts_that_begin_at_one_moment(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    """Where locks do not keep them apart, the one that finds the other's file tries again."""
+    begin, met = Journal.begin, [error] * 3
+
+    def meeting(journal: Journal, *arguments: object) -> None:
+        if met:
+            with writing("plan.json.new"):
+                raise met.pop()
+        begin(journal, *arguments)  # type: ignore[arg-type] # those of the method
+
+    monkeypatch.setattr(Journal, "begin", meeting)
+    part(root, *SHARDS)
+    assert met == []
+    commit(root)
+    check(root)
+    met += [error] * 30
+    for path in (root / "t").iterdir():
+        path.unlink()
+    with pytest.raises(ShardctlError):
+        part(root, *SHARDS)
 
 
 def test_one_commit_at_a_time(root: Path) -> None:
