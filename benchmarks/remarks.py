@@ -132,10 +132,11 @@ LIMITS: Mapping[str, tuple[str, str]] = {
   buffers of 128 KiB, on both cores; CRC-32s of records are compared on the way. Two threads that
   write one file take turns, since the kernel holds it for each call; ext4 is asked beforehand for
   the place of each large piece, which saves a third of the processor time. The disk is the
-  bimodal part of this machine: the yardstick takes between 0.9 and 5.7 s for the same bytes,
-  shardctl between 0.7 and 2.4 s. Beside the yardstick's quickest round shardctl's is 0.7 to 1.2
-  times as long, and beside that of the bare loop 1.1 to 1.8 times: least where it writes several
-  files, most where it writes one.""",
+  bimodal part of this machine: the yardstick takes between 1.1 and 3.5 s for the same bytes,
+  shardctl between 0.9 and 2.5 s. Beside the yardstick's quickest round shardctl's is 0.8 to 1.0
+  times as long. Beside that of the bare loop it is 1.1 to 1.2 times as long where bytes are only
+  copied or summed once, and 1.3 to 1.7 times where the CRC-32s of a `.bin` are compared: its bytes
+  pass through memory, and the loop's do not.""",
     ),
     "disk/safetensors-to-bin": (
         "CRC-32",
@@ -160,7 +161,7 @@ with the start.""",
     ),
     "xfs/*": (
         "Sharing blocks",
-        """Starting. Of the 0.15 s of a split of safetensors, half pass before the first header is
+        """Starting. Of the 0.17 s of a split of safetensors, half pass before the first header is
   read; a `.bin` also has its pickle read, and the edges of its 291 records copied, in 0.06 s. These
   times hardly grow with the bytes, and `cp` moves some 4 GB/s from the page cache here: of more
   bytes they are a smaller part.""",
