@@ -48,9 +48,15 @@ def by_file(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
     yield from files.values()
 
 
-def tensors_by_path(tensors: Iterable[Tensor]) -> dict[str, Sequence[Tensor]]:
-    """Return the tensors of each file by its path; what is made counts by its first source."""
-    return {
+def tensors_by_path(
+    tensors: Iterable[Tensor], paths: Iterable[str] = ()
+) -> dict[str, Sequence[Tensor]]:
+    """Return the tensors of each file by its path; what is made counts by its first source.
+
+    Of files whose `paths` are given there may be none.
+    """
+    none: dict[str, Sequence[Tensor]] = dict.fromkeys(paths, ())
+    return none | {
         held.parts[0].path if isinstance(held, Tensors) else held[0].storage.extent.path: held
         for held in by_file(tensors)
     }

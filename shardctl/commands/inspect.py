@@ -266,15 +266,12 @@ def _files(checkpoint: Checkpoint, names: Mapping[str, str]) -> tuple[FileSums, 
 
 def _by_path(checkpoint: Checkpoint) -> dict[str, Sequence[Tensor]]:
     """Return what each file holds of the tensors, by its path."""
-    if isinstance(checkpoint.tensors, Tensors):
-        none: dict[str, Sequence[Tensor]] = {file.path: () for file in checkpoint.files}
-        return none | tensors_by_path(checkpoint.tensors)
-    by_path: dict[str, list[Tensor]] = {file.path: [] for file in checkpoint.files}
-    for tensor in checkpoint.tensors:
+    held = checkpoint.tensors
+    if not isinstance(held, Tensors):  # nothing of which is made
         # Most are their own source.
-        for source in (tensor,) if tensor.storage.made is None else sources_of(tensor):
-            by_path[source.storage.extent.path].append(source)
-    return dict(by_path)
+        sources = ((t,) if t.storage.made is None else sources_of(t) for t in held)
+        held = [source for some in sources for source in some]
+    return tensors_by_path(held, (file.path for file in checkpoint.files))
 
 
 def _tied(checkpoint: Checkpoint) -> dict[str, str]:

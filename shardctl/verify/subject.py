@@ -61,8 +61,8 @@ class Subject:
     @cached_property
     def tensors(self) -> Mapping[str, Sequence[Tensor]]:
         """The tensors of each file, by its path."""
-        none: dict[str, Sequence[Tensor]] = {file.path: () for file in self.checkpoint.files}
-        return none | tensors_by_path(self.checkpoint.tensors)
+        paths = (file.path for file in self.checkpoint.files)
+        return tensors_by_path(self.checkpoint.tensors, paths)
 
     def may_hold(self) -> Callable[[str], bool]:
         """Return whether a tensor of a name may be in a file that could not be read whole.

@@ -99,6 +99,14 @@ def start(arguments: list[str], cwd: Path | None = None) -> subprocess.Popen[str
     )
 
 
+def kill_one(dask: Cluster) -> None:
+    """Kill a worker that is held within a file, and let the others go on."""
+    victim, *_ = dask.held()
+    victim.kill()
+    victim.wait()
+    dask.open_gate()
+
+
 def locally(source: Path, tmp_path: Path, **options: bool) -> dict[str, bytes]:
     """What threads write."""
     shardctl.write(source, tmp_path / "local", num_shards=4, record=False, **options)  # type: ignore[arg-type]
@@ -153,10 +161,7 @@ def test_a_worker_is_killed(source: Path, tmp_path: Path, dask: Cluster) -> None
         wait_for(lambda: len(dask.held()) == 2)
         tries = list((tmp_path / "target" / ".shardctl" / "files").iterdir())
         assert len(tries) == 2
-        victim, *_ = dask.held()
-        victim.kill()
-        victim.wait()
-        dask.open_gate()
+        kill_one(dask)
         out, said = running.communicate(timeout=120)
     assert running.returncode == 0, said
     assert out == f"{tmp_path / 'target' / 'model.safetensors.index.json'}\n"
@@ -324,10 +329,7 @@ def test_workers_upload(source: Path, tmp_path: Path, dask: Cluster, bucket: str
     with start(split(source, bucket, dask)) as running:
         wait_for(lambda: len(dask.held()) == 2)
         assert len(uploads(bucket)) == 2
-        victim, *_ = dask.held()
-        victim.kill()
-        victim.wait()
-        dask.open_gate()
+        kill_one(dask)
         out, said = running.communicate(timeout=120)
     assert running.returncode == 0, said
     assert out == f"{bucket}/model.safetensors.index.json\n"

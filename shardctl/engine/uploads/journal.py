@@ -104,6 +104,11 @@ class UploadJournal:
         """Whether a commit was begun."""
         return self.exists() and self.store.kind(self.store.join(self.home, COMMIT)) == "file"
 
+    def awaits(self, run: RunIdentity) -> bool:
+        """Whether a run is noted here, and its commit not begun; looked at afresh."""
+        self.store.forget()
+        return self.identity() == run and not self.has_commit()
+
     def commit(self) -> UploadCommit | None:
         """Return the commit that was begun, or None."""
         commit = self._read(COMMIT, commit_of) if self.exists() else None
@@ -129,16 +134,16 @@ class UploadJournal:
 
     def add(self, sent: Sent, run: RunIdentity) -> None:
         """Note a file that is uploaded."""
-        self._write(_receipt_name(sent.receipt.filename), receipt_document(sent, self._mark(run)))
+        document = document_bytes(receipt_document(sent, self._mark(run)))
+        self.store.put(self._receipt_path(sent.receipt.filename), document)
 
     def publish(self, sent: Sent, run: RunIdentity) -> bool:
         """Note a file of a shared run, unless another process has noted it; return which is so."""
-        path = self._path(_receipt_name(sent.receipt.filename))
-        return self.store.put_new(
-            path, document_bytes(receipt_document(sent, self._mark(run)))
-        ) or (
-            # The answer to a first try may have been lost.
-            self.receipt(sent.receipt.filename, run) == sent
+        name = sent.receipt.filename
+        document = document_bytes(receipt_document(sent, self._mark(run)))
+        # The answer to a first try may have been lost.
+        return self.store.put_new(self._receipt_path(name), document) or (
+            self.receipt(name, run) == sent
         )
 
     def forget(self, name: str, run: RunIdentity, sent: Sent | None) -> None:
@@ -148,7 +153,7 @@ class UploadJournal:
         """
         noted, version = self._noted(own_name(name), run)
         if noted == sent and version is not None:
-            self.store.remove_version(self._path(_receipt_name(name)), version)
+            self.store.remove_version(self._receipt_path(name), version)
 
     def receipt(self, name: str, run: RunIdentity) -> Sent | None:
         """Return how a file of a run was uploaded; None where that is not noted."""
@@ -172,7 +177,7 @@ class UploadJournal:
         return lambda name: own_name(name) in names
 
     def _noted_names(self) -> list[str]:
-        home = self.store.join(self.home, EACH)
+        home = self._path(EACH)
         if not self.exists() or self.store.kind(home) != "directory":
             return []
         return [entry.name for entry in self.store.list(home)]
@@ -182,9 +187,8 @@ class UploadJournal:
 
         Nothing is said by one of another run; the version is None where there is none.
         """
-        home = self.store.join(self.home, EACH)
         try:
-            found, version = read_version(self.store, home, own, noted_of)
+            found, version = read_version(self.store, self._path(EACH), own, noted_of)
         except MissingError:  # another process has removed it since it was listed
             return None, None
         if found is None or found[1] != self._mark(run) or not self._is_own(found[0]):
@@ -196,7 +200,7 @@ class UploadJournal:
         every = self.receipts()
         for name in every:
             if name not in names:
-                self.store.remove(self._path(_receipt_name(name)))
+                self.store.remove(self._receipt_path(name))
         self._abort({every[name].upload.id for name in names if name in every})
 
     def begin_commit(self, commit: UploadCommit) -> None:
@@ -261,6 +265,9 @@ class UploadJournal:
     def _path(self, name: str) -> str:
         return below(self.store, self.home, name)
 
+    def _receipt_path(self, filename: str) -> str:
+        return self._path(f"{EACH}/{own_name(filename)}")
+
     def _read(self, name: str, parse: Callable[[Mapping[str, Any]], Parsed]) -> Parsed | None:
         try:
             return read_document(self.store, self.home, name, parse)
@@ -269,7 +276,3 @@ class UploadJournal:
 
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         self.store.put(self._path(name), document_bytes(document))
-
-
-def _receipt_name(filename: str) -> str:
-    return f"{EACH}/{own_name(filename)}"

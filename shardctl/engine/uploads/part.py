@@ -68,11 +68,7 @@ def _begin(job: Job, journal: UploadJournal, *, restart: bool) -> None:
     """
     deadline = time.monotonic() + _LOCK_SECONDS
     store = journal.store
-    while True:
-        store.forget()
-        if journal.identity() == job.identity and not journal.has_commit():
-            refuse_changed(store, job.directory, job.surroundings)
-            return
+    while not journal.awaits(job.identity):
         try:
             with lock(store, journal.lock):
                 store.forget()
@@ -86,6 +82,7 @@ def _begin(job: Job, journal: UploadJournal, *, restart: bool) -> None:
             if time.monotonic() > deadline:
                 raise
         time.sleep(_LOOK_SECONDS)
+    refuse_changed(store, job.directory, job.surroundings)
 
 
 @contextmanager
@@ -121,8 +118,7 @@ class _Part:
 
     def is_wanted(self) -> bool:
         """Whether the run is still to be finished by its parts."""
-        self.journal.store.forget()
-        return self.journal.identity() == self.job.identity and not self.journal.has_commit()
+        return self.journal.awaits(self.job.identity)
 
     def write(
         self, mine: Collection[str], options: RunOptions, executor: Executor, observe: Observer
