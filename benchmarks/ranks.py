@@ -8,6 +8,7 @@ checkpoint, SLICES the safetensors files that torch's writer for the hub leaves 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -44,7 +45,9 @@ def main(hidden: str, dcp: str, sliced: str) -> None:
     torch.distributed.checkpoint.save(state, checkpoint_id=dcp)
     writer = torch.distributed.checkpoint.HuggingFaceStorageWriter(sliced, save_distributed=True)
     torch.distributed.checkpoint.save(state, storage_writer=writer)
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    # Threads of the group can abort an interpreter that is taken down.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_several_processes_load_their_slices(tmp_path: Path) -> None:
     torch.save(layers.state_dict(), tmp_path / "whole.pt")
     options = ("--to", "dcp", "--num-shards", "2", "--add-prefix", "model.", "-q")
     call_cli("reshard", tmp_path / "whole.pt", tmp_path / "dcp", *options)
-    run_processes("tests.support.distributed_loading", tmp_path, 2)
+    run_processes("tests.support.distributed_loading", 2, tmp_path)
 
 
 def test_a_state_dict_in_memory_is_saved(tmp_path: Path) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.support.program import ROOT, RunCli, call_cli
+from tests.support.processes import run_processes
+from tests.support.program import RunCli, call_cli
 from tests.support.state_dicts import assert_equal, load, result
 from tests.support.zero_files import Trained, optimizer_file, sample, step
 
@@ -133,8 +130,9 @@ def test_deepspeed_puts_the_same_together(
     """
     if importlib.util.find_spec("deepspeed") is None:
         pytest.skip("needs deepspeed, of the group `training`")
-    _run(processes, "train", tmp_path / "run", json.dumps(options))
-    _run(1, "consolidate", tmp_path / "run", tmp_path / "theirs.pt")
+    program = "tests.support.deepspeed_run"
+    run_processes(program, processes, "train", tmp_path / "run", json.dumps(options))
+    run_processes(program, 1, "consolidate", tmp_path / "run", tmp_path / "theirs.pt")
     call_cli("merge", tmp_path / "run", tmp_path / "ours.bin", "-q")
     ours, theirs = load(tmp_path / "ours.bin"), torch.load(tmp_path / "theirs.pt")
     kept = {name for name in ours if name in theirs or not name.startswith("frozen.")}
@@ -142,30 +140,3 @@ def test_deepspeed_puts_the_same_together(
     assert {"frozen.weight", "frozen.bias"} < ours.keys()
     assert ours["head.weight"].data_ptr() == ours["embed.weight"].data_ptr()
     assert "no problems found" in run_cli("verify", tmp_path / "run", "--deep").stderr
-
-
-def _run(processes: int, *arguments: object) -> None:
-    """Run the program of `deepspeed_run` in so many processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-W", "ignore", "-m", "tests.support.deepspeed_run"]
-    running = [
-        subprocess.Popen(
-            [*command, *map(str, arguments)],
-            env={
-                **os.environ,
-                "DS_ACCELERATOR": "cpu",
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "OMP_NUM_THREADS": "1",
-                "WORLD_SIZE": str(processes),
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-            },
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-        )
-        for rank in range(processes)
-    ]
-    assert [process.wait(timeout=300) for process in running] == [0] * processes

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import join_group, leave_group
+
 
 def main(directory: str, options: str) -> None:
     """Train for two steps, and save; `options` are those of ZeRO, as JSON.
@@ -47,6 +49,7 @@ def main(directory: str, options: str) -> None:
     zero = json.loads(options)
     precision = zero.pop("precision", "bf16")
     type(get_accelerator()).is_fp16_supported = lambda _: True
+    join_group()
     deepspeed.init_distributed("gloo")
     torch.manual_seed(0)
     model = Model()
@@ -67,9 +70,7 @@ def main(directory: str, options: str) -> None:
         engine.backward(engine(torch.randint(0, 11, (4,))))
         engine.step()
     engine.save_checkpoint(directory, client_state={"epoch": 1})
-    torch.distributed.barrier()
-    # Threads of gloo that still run would abort the process where it ends by itself.
-    os._exit(0)
+    leave_group()
 
 
 def consolidate(directory: str, target: str) -> None:
@@ -81,4 +82,5 @@ def consolidate(directory: str, target: str) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["DS_ACCELERATOR"] = "cpu"
     {"train": main, "consolidate": consolidate}[sys.argv[1]](*sys.argv[2:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.support.processes import run_processes
+from tests.support.processes import join_group, leave_group, run_processes
 
 #: How many elements the tensors of `whole` have along each dimension.
 SHAPES = {
@@ -22,10 +22,10 @@ SHAPES = {
 
 def save_distributed(directory: Path, processes: int) -> None:
     """Save the tensors of `whole` from so many processes, in every way that torch has."""
-    run_processes("tests.support.distributed", directory, processes)
+    run_processes("tests.support.distributed", processes, directory)
 
 
-def _main(directory: Path) -> None:
+def _save(directory: Path) -> None:
     import torch
     import torch.distributed as dist
     import torch.distributed.checkpoint as dcp
@@ -34,7 +34,6 @@ def _main(directory: Path) -> None:
     from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
     from torch.distributed.tensor.placement_types import _StridedShard
 
-    dist.init_process_group("gloo")
     processes = dist.get_world_size()
     torch.manual_seed(0)
     whole = {name: torch.randn(shape) for name, shape in SHAPES.items()}
@@ -101,7 +100,6 @@ def _main(directory: Path) -> None:
     sums = {"a.weight": DTensor.from_local(more["strided.weight"], flat, [Partial()])}
     torch.save(sums, directory / "sums" / name)
     _save_fsdp1(directory, name)
-    dist.destroy_process_group()
 
 
 def _save_fsdp1(directory: Path, name: str) -> None:
@@ -124,4 +122,6 @@ def _save_fsdp1(directory: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    join_group()
+    _save(Path(sys.argv[1]))
+    leave_group()

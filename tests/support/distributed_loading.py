@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.support.processes import join_group, leave_group
 
-def _main(directory: Path) -> None:
+
+def _load(directory: Path) -> None:
     import torch
     import torch.distributed as dist
     import torch.distributed.checkpoint as dcp
@@ -14,7 +16,6 @@ def _main(directory: Path) -> None:
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import DTensor
 
-    dist.init_process_group("gloo")
     whole = torch.load(directory / "whole.pt")
     with torch.device("meta"):
         model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Linear(7, 1))
@@ -27,8 +28,9 @@ def _main(directory: Path) -> None:
     for name, parameter in model.named_parameters():
         assert isinstance(parameter, DTensor)
         assert torch.equal(parameter.full_tensor(), whole[name]), name
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    join_group()
+    _load(Path(sys.argv[1]))
+    leave_group()

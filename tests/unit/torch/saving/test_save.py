@@ -183,7 +183,7 @@ def test_what_is_not_plain_data_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_distributed_tensor_is_refused_by_name(tmp_path: Path) -> None:
     """A DTensor is a part of a tensor."""
     script = """
-import sys, torch
+import os, sys, torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_tensor, Shard
@@ -195,7 +195,8 @@ weight = torch.nn.Parameter(distribute_tensor(torch.ones(4, 4), mesh, [Shard(0)]
 try:
     save_sharded({"part": weight}, sys.argv[1])
 except shardctl.InputError as error:
-    print(error.message)
+    print(error.message, flush=True)
+os._exit(0)  # threads of the group can abort an interpreter that is taken down
 """
     command = [sys.executable, "-c", script, str(tmp_path / "model")]
     done = subprocess.run(
