@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.program import environment
+from tests.support.servers import PATIENCE, announced
 
-#: Seconds until something must have happened.
-PATIENCE = 90.0
 #: What every worker runs first. At each tick it waits while there is a gate, and says so with the
 #: number of its process; it goes on ticking, so that it notices when it is cancelled.
 _HOLDING = """
@@ -51,7 +49,7 @@ class Cluster:
     url: str
     directory: Path
     scheduler: subprocess.Popen[bytes]
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[subprocess.Popen[bytes]]
 
     def add(self, count: int = 1, preload: str = "") -> None:
         """Start workers, and wait until they have joined.
@@ -101,19 +99,15 @@ def cluster(directory: Path, preload: str = "", **settings: str) -> Iterator[Clu
     directory.mkdir()
     script = directory / "preload.py"
     script.write_text(preload)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     names = {f"DASK_DISTRIBUTED__SCHEDULER__{name.upper()}": of for name, of in settings.items()}
-    place = ("--host", "127.0.0.1", "--port", port, "--no-dashboard", "--preload", str(script))
+    place = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--preload", str(script))
     log = directory / "scheduler"
     scheduler = _start(log, ("distributed.cli.dask_scheduler", *place), names)
-    found = Cluster(f"tcp://127.0.0.1:{port}", directory, scheduler)
+    workers: list[subprocess.Popen[bytes]] = []
     try:
-        wait_for(lambda: "Scheduler at:" in log.read_text())
-        yield found
+        yield Cluster(announced(scheduler, log, r"tcp://\S+(?=\n)"), directory, scheduler, workers)
     finally:
-        for process in (*found.workers, scheduler):
+        for process in (*workers, scheduler):
             process.kill()
             process.wait()
 

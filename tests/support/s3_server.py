@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.support.servers import announced
 
 SECRET = "s3cr3t" * 3
 #: Made-up credentials, and no others.
@@ -35,20 +35,12 @@ needs_cloud = pytest.mark.skipif(
 @contextmanager
 def s3_server(directory: Path) -> Iterator[str]:
     """Start a server of moto, and yield its URL; its log is in `directory`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     log = directory / "log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        for _ in range(300):
-            assert process.poll() is None, log.read_text()
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        yield announced(process, log, r"http://127\S+(?=\n)")
     finally:
         process.kill()
         process.wait()
