@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from shardctl.engine.journal.interrupted import check_not_half_replaced
+from shardctl.engine.sources import Sources
 from shardctl.findings import Finding, as_error, in_one_line
 from shardctl.model import Checkpoint, Tensor
 from shardctl.planning.request import UNCHANGED, Transform
@@ -78,6 +80,11 @@ class _Pair:
     a: Tensor
     b: Tensor
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return self.a.nbytes + self.b.nbytes
+
 
 def diff(
     a: Side,
@@ -94,15 +101,20 @@ def diff(
 
     `transform` makes of B what a writer would: A may be such a copy. `stats` also says how far
     apart the numbers of tensors are. What of either cannot be read is a note. Raises MissingError
-    where there is no checkpoint, UsageError for an ambiguous one, and as `transformed` does.
+    where there is no checkpoint, UsageError for an ambiguous one, SourceChangedError where a file
+    changed since its header was read, and as `transformed` does.
     """
     notes: list[str] = []
     ours, theirs = _read_both(a, b, key, notes, opened)
     chosen = transformed(theirs, transform)
     mine, its = named_tensors(ours), named_tensors(chosen.checkpoint)
     pairs = [_Pair(name, mine[name], its[name]) for name in mine if name in its]
-    compared = _compare(a, b, pairs, stats=stats, jobs=jobs, observe=observe)
-    changes = {change.name: change for change in compared if change is not None}
+    with Sources.of(a.store, ours) as one, Sources.of(b.store, theirs) as other:
+        compare = partial(_compared, one, other, stats=stats)
+        compared = observed(jobs, compare, pairs, lambda pair: pair.nbytes, observe, b.source)
+        changes = {change.name: change for change in compared if change is not None}
+        one.check_unchanged()
+        other.check_unchanged()
     every = [*mine, *(name for name in its if name not in mine)]
     listed = (_change(name, mine, its, changes) for name in every)
     return Difference(
@@ -161,25 +173,7 @@ def _change(
     return changes.get(name)
 
 
-def _compare(
-    a: Side,
-    b: Side,
-    pairs: Sequence[_Pair],
-    *,
-    stats: bool,
-    jobs: int,
-    observe: Observer | None,
-) -> Iterator[Change | None]:
-    """Yield the change of each pair of tensors, None where they are equal."""
-
-    def compare(pair: _Pair, tick: Tick) -> Change | None:
-        return _compared(a.store, b.store, pair, tick, stats=stats)
-
-    total = sum(pair.a.nbytes + pair.b.nbytes for pair in pairs)
-    return observed(jobs, compare, pairs, observe, (b.source, total))
-
-
-def _compared(a: Store, b: Store, pair: _Pair, tick: Tick, *, stats: bool) -> Change | None:
+def _compared(a: Sources, b: Sources, pair: _Pair, tick: Tick, *, stats: bool) -> Change | None:
     ours, theirs = pair.a, pair.b
     if ours.shape != theirs.shape:
         return Change(pair.name, "shape", ours, theirs)
@@ -190,10 +184,10 @@ def _compared(a: Store, b: Store, pair: _Pair, tick: Tick, *, stats: bool) -> Ch
     return Change(pair.name, "bytes" if same_type else "dtype", ours, theirs, found)
 
 
-def _equal(a: Store, b: Store, pair: _Pair, tick: Tick) -> bool:
+def _equal(a: Sources, b: Sources, pair: _Pair, tick: Tick) -> bool:
     ours, theirs = compared_parts(pair.a, pair.b)
     equal = True
-    for mine, its in in_step(elements_of(a.open, ours), elements_of(b.open, theirs)):
+    for mine, its in in_step(elements_of(a.reader, ours), elements_of(b.reader, theirs)):
         equal = equal and mine == its
         tick(2 * len(mine))
         if not equal:
@@ -201,12 +195,12 @@ def _equal(a: Store, b: Store, pair: _Pair, tick: Tick) -> bool:
     return equal
 
 
-def _distance(a: Store, b: Store, pair: _Pair) -> Distance | None:
+def _distance(a: Sources, b: Sources, pair: _Pair) -> Distance | None:
     if not (has_statistics(pair.a.dtype.name) and has_statistics(pair.b.dtype.name)):
         return None
     return distance(
-        elements_of(a.open, pair.a),
+        elements_of(a.reader, pair.a),
         pair.a.dtype.name,
-        elements_of(b.open, pair.b),
+        elements_of(b.reader, pair.b),
         pair.b.dtype.name,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from shardctl.commands.inspect import Inspection
+from shardctl.engine.sources import Sources
 from shardctl.model import Tensor
 from shardctl.stores.base import Store
 from shardctl.streams.elements import Chunk, elements_of
@@ -24,8 +25,8 @@ def with_statistics(
 ) -> Inspection:
     """Return an inspection with the statistics of some of its tensors; no others are read.
 
-    Tied tensors are read once. Raises UsageError where numpy is not installed, and what reading
-    raises.
+    Tied tensors are read once. Raises UsageError where numpy is not installed, SourceChangedError,
+    and what reading raises.
     """
     names: dict[str, list[str]] = {}
     distinct: dict[str, Tensor] = {}
@@ -37,11 +38,17 @@ def with_statistics(
         first: tensor for first, tensor in distinct.items() if has_statistics(tensor.dtype.name)
     }
 
-    def sum_up(tensor: Tensor, tick: Tick) -> Statistics:
-        return statistics(_ticked(elements_of(store.open, tensor), tick), tensor.dtype.name)
+    with Sources.of(store, found.checkpoint) as sources:
 
-    whole = (found.source, sum(tensor.nbytes for tensor in summed.values()))
-    made = dict(zip(summed, observed(jobs, sum_up, summed.values(), observe, whole), strict=True))
+        def sum_up(tensor: Tensor, tick: Tick) -> Statistics:
+            chunks = _ticked(elements_of(sources.reader, tensor), tick)
+            return statistics(chunks, tensor.dtype.name)
+
+        each = observed(
+            jobs, sum_up, summed.values(), lambda tensor: tensor.nbytes, observe, found.source
+        )
+        made = dict(zip(summed, each, strict=True))
+        sources.check_unchanged()
     known = {name: made.get(first) for first, tied in names.items() for name in tied}
     return replace(found, statistics=known)
 

@@ -1,4 +1,4 @@
-"""The source files of one task: opened when first needed, compared with the plan, few at a time."""
+"""Files that are read from: opened when first needed, few at a time, and as they were seen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Self
 
 from shardctl.errors import SourceChangedError
-from shardctl.model import Version
+from shardctl.model import Checkpoint, Version
 from shardctl.stores.base import Reader, Store
 from shardctl.stores.capabilities import Remote
 
@@ -39,6 +39,11 @@ class Sources:
         self._versions = versions
         self._open: dict[str, _Open] = {}  # the least recently used first
         self._lock = Lock()
+
+    @classmethod
+    def of(cls, store: Store, checkpoint: Checkpoint) -> Self:
+        """Return the files of a checkpoint, in the versions whose headers were read."""
+        return cls(store, {file.path: file.version for file in checkpoint.files})
 
     @property
     def remote(self) -> bool:

@@ -29,7 +29,7 @@ class Opened:
 
     def sources(self) -> Sources:
         """Return the files, to be read in the versions whose headers were read."""
-        return Sources(self.store, {file.path: file.version for file in self.checkpoint.files})
+        return Sources.of(self.store, self.checkpoint)
 
 
 def read_headers(location: Location, key: str | None, variant: str | None = None) -> Opened:

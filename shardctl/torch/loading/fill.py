@@ -18,7 +18,7 @@ from shardctl.model import Extent, Tensor
 from shardctl.stores.optional import read_into
 from shardctl.streams.chunks import PART_BYTES
 from shardctl.streams.elements import elements_of
-from shardctl.streams.pool import in_order
+from shardctl.streams.pool import batches, in_order
 from shardctl.torch.dtypes import torch_dtype
 from shardctl.torch.saving.memory import writable_memory
 
@@ -105,12 +105,13 @@ def fill(sources: Sources, fills: Sequence[Fill], jobs: int, progress: Progress)
     for part in parts:
         progress.waiting[part.number] += 1
 
-    def read(part: _Part) -> None:
-        progress.begin(part.number)
-        _read(sources, fills[part.number], part)
-        progress.end(part.number)
+    def read(batch: Sequence[_Part]) -> None:
+        for part in batch:
+            progress.begin(part.number)
+            _read(sources, fills[part.number], part)
+            progress.end(part.number)
 
-    for _ in in_order(jobs, read, parts):
+    for _ in in_order(jobs, read, batches(parts, lambda part: part.extent.length)):
         pass
     sources.check_unchanged()
 

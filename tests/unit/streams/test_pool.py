@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Generator
 
 import pytest
 
-from shardctl.streams.pool import default_jobs, in_order, observed
+from shardctl.streams.pool import BATCH_BYTES, batches, default_jobs, in_order, observed
 from shardctl.streams.progress import Tick
 from tests.support.observers import Counting
 
@@ -38,6 +39,13 @@ def test_items_are_taken_as_there_is_room(jobs: int) -> None:
     results.close()
 
 
+@pytest.mark.parametrize(("jobs", "items"), [(1, 3), (2, 1), (2, 0)])
+def test_no_thread_is_started_for_what_needs_none(jobs: int, items: int) -> None:
+    """One job, or one item, is work for the thread that asks for it."""
+    threads = in_order(jobs, lambda _: threading.get_ident(), range(items))
+    assert list(threads) == [threading.get_ident()] * items
+
+
 def test_a_failure_ends_it() -> None:
     """What the work raises is raised where its result is due, after the results before it."""
 
@@ -60,5 +68,17 @@ def test_what_is_read_is_shown() -> None:
         return -number
 
     observer = Counting()
-    assert list(observed(2, read, range(5), observer, ("m", 10))) == [0, -1, -2, -3, -4]
+    assert list(observed(2, read, range(5), int, observer, "m")) == [0, -1, -2, -3, -4]
     assert observer.sizes == observer.advanced == observer.done == {"m": 10}
+
+
+def test_small_items_are_handled_together() -> None:
+    """Groups have the items in order, none is empty, and a large item is one by itself."""
+    few = [BATCH_BYTES // 3] * 5
+    assert list(map(len, batches(few, int))) == [2, 2, 1]
+    mixed = [0, 2 * BATCH_BYTES, 1, BATCH_BYTES, 5]
+    assert list(batches(mixed, int)) == [[0], [2 * BATCH_BYTES], [1], [BATCH_BYTES], [5]]
+    assert list(batches([], int)) == []
+    empty = list(map(len, batches([0] * 1000, int)))
+    assert sum(empty) == 1000
+    assert 1 < len(empty) < 10
