@@ -1,4 +1,4 @@
-"""Servers that tests start choose a free port of their own, and say in their log which it is."""
+"""Servers that tests start choose a free port themselves, and say in their log which it is."""
 
 from __future__ import annotations
 

@@ -45,8 +45,7 @@ def plan_commit(
     """Look at the files that are replaced or removed, and put all steps in order.
 
     `new` are the names of the files that appear, the one that makes the set visible last; there may
-    be none. Raises
-    TargetExistsError where a new name is taken by a file that is not to be removed.
+    be none. Raises TargetExistsError where a new name is taken by a file that is not to be removed.
     """
     store = journal.store
     store.forget()
@@ -115,6 +114,8 @@ def recover(
         target.forget()
         commit = journal.commit()
         if commit is None:
+            # Another process has finished it. An empty object, which no run writes, says nothing.
+            journal.withdraw_commit()
             return None
         refuse_foreign_commit(journal, commit)
         sent = journal.receipts(commit.identity)

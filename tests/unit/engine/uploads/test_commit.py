@@ -379,3 +379,15 @@ def test_uploads_that_are_gone_have_a_way_on(left: int) -> None:
         store.remove(key)
     run(store, store, "m", "t", again)
     assert (INDEX in files(place, "t"), state(place)) == (True, [])
+
+
+def test_an_empty_commit_is_none() -> None:
+    """An object without bytes in its place, which no run writes, holds up no part."""
+    place = Place()
+    journal = UploadJournal(MemoryBucket(place), "t")
+    identity = RunIdentity("id", {}, {}, shared=True)
+    journal.begin(identity, ["a"])
+    place.objects["t/.shardctl/commit.json"] = StoredObject(b"")
+    assert not journal.awaits(identity)
+    assert recover(MemoryBucket(place), "t") is None
+    assert journal.awaits(identity)
