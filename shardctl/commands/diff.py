@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from shardctl.engine.journal.interrupted import check_not_half_replaced
+from shardctl.engine.found import find_checkpoint
 from shardctl.engine.sources import Sources
 from shardctl.findings import Finding, as_error, in_one_line
 from shardctl.model import Checkpoint, Tensor
 from shardctl.planning.request import UNCHANGED, Transform
 from shardctl.planning.transform.compared import transformed
 from shardctl.repeats import compared_parts
-from shardctl.source.locate import find_source
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
 from shardctl.source.state_dict import NotNestedError, not_nested
@@ -147,8 +146,7 @@ def _read_both(
 
 def _read(side: Side, key: str | None, notes: list[str], opened: Opened) -> Checkpoint:
     findings: list[Finding] = []
-    check_not_half_replaced(side.store, side.source)
-    located = find_source(side.store, side.source, whole_set=False)
+    located = find_checkpoint(side.store, side.source, whole_set=False)
     checkpoint = read_checkpoint(
         side.store, located, findings.append, key, nested=True, opened=opened
     )

@@ -10,7 +10,7 @@ from shardctl.commands.shards import refuse_lost, refuse_other_tensors, shards_o
 from shardctl.commands.target.resolve import unlocked_notes
 from shardctl.commands.target.sums import stale_notes
 from shardctl.engine.commit.staging import Staging
-from shardctl.engine.journal.interrupted import check_not_half_replaced
+from shardctl.engine.found import find_checkpoint
 from shardctl.engine.journal.journal import LOCK
 from shardctl.errors import InputError, TargetExistsError, UsageError
 from shardctl.findings import Finding, as_error, ignore
@@ -18,7 +18,7 @@ from shardctl.formats.index import build_index, parse_index
 from shardctl.formats.registry import by_name
 from shardctl.model import Index
 from shardctl.naming import index_filename
-from shardctl.source.locate import Located, find_source
+from shardctl.source.locate import Located
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
 from shardctl.source.recorded.checksum_file import Sums, sums_around, sums_of
@@ -72,7 +72,7 @@ def make_index(
     which no index can describe; InputError where shards are missing, contradict each other or hold
     no tensors.
     """
-    located = find_source(store, source, variant=variant)
+    located = find_checkpoint(store, source, variant=variant)
     if located.distributed is not None:
         raise UsageError(
             f"'{located.root}' holds slices of tensors that several processes saved, and an index "
@@ -224,7 +224,6 @@ def reindex(
     `variant` chooses one of several sets in a directory.
     `opened` is called for each file whose header is read.
     """
-    check_not_half_replaced(store, source)
     made = make_index(store, source, opened, variant)
     if check or not made.changes:
         return made
@@ -234,7 +233,6 @@ def reindex(
         try:
             with lock(store, staging.path(LOCK)):
                 # Another run may have replaced the shards since their headers were read.
-                check_not_half_replaced(store, source)
                 made = make_index(store, source, variant=variant)
                 if made.changes:
                     write_index(store, made)

@@ -6,16 +6,15 @@ import fnmatch
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shardctl.columns import Tensors, forms_of, names_of
-from shardctl.errors import MissingError, StorageError, TargetExistsError
+from shardctl.engine.found import find_checkpoint, unfinished_run
+from shardctl.errors import MissingError
 from shardctl.findings import Finding, as_error, in_one_line
 from shardctl.model import Checkpoint, NonTensor, Tensor
-from shardctl.naming import STAGING
-from shardctl.source.locate import Located, find_source
+from shardctl.source.locate import Located
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
@@ -24,7 +23,6 @@ from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 
 if TYPE_CHECKING:
-    from shardctl.engine.journal.interrupted import HowFar
     from shardctl.streams.statistics import Statistics
 
 #: Kinds of names that are compared with a filter that matches nothing, to guess what was meant.
@@ -102,19 +100,13 @@ def inspect(
     interrupted.
     """
     findings: list[Finding] = []
-    unfinished = _unfinished(store, source)
-    try:
-        located = find_source(store, source, whole_set=False, variant=variant)
-    except MissingError as error:
-        if unfinished is None:
-            raise
-        message = f"'{escape(source)}' holds no checkpoint yet, but {unfinished.message}"
-        raise MissingError(message, hint=unfinished.hint, file=source) from error
+    located = find_checkpoint(store, source, whole_set=False, variant=variant)
     checkpoint = read_checkpoint(store, located, findings.append, key, nested=True, opened=opened)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors and not checkpoint.tensors:
         raise as_error(errors[0])
     notes = [in_one_line(finding) for finding in findings if finding not in errors]
+    unfinished = unfinished_run(store, source)
     if unfinished is not None:
         notes.append(f"the directory also holds {unfinished.message}; {unfinished.hint}")
     notes.extend(misnamed_notes(checkpoint.files))
@@ -133,25 +125,6 @@ def _slices(checkpoint: Checkpoint) -> str:
         f"{plural(slices.tensors, 'tensor')} in {plural(slices.number, 'slice')} in "
         f"{plural(slices.files, 'file')}, as several processes saved them"
     )
-
-
-def _unfinished(store: Store, source: str) -> HowFar | None:
-    """Return how far an unfinished run into a directory came, where that is SOURCE.
-
-    Raises InputError where a replacement was interrupted there, or beside the file.
-    """
-    is_directory = store.kind(source) == "directory"
-    directory = source if is_directory else store.split(source)[0]
-    if store.kind(store.join(directory, STAGING)) is None:
-        return None
-    # Elsewhere nothing of the engine is needed, which takes time to import.
-    from shardctl.engine.journal.interrupted import check_not_half_replaced, how_far  # noqa: PLC0415
-
-    check_not_half_replaced(store, source)
-    # A run of another user, whose state this one may not see, does not prevent reading.
-    with suppress(TargetExistsError, StorageError):
-        return how_far(store, directory) if is_directory else None
-    return None
 
 
 def inspect_checkpoint(

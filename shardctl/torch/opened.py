@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shardctl.api.settings import Location
-from shardctl.engine.journal.interrupted import check_not_half_replaced
+from shardctl.engine.found import find_checkpoint
 from shardctl.engine.sources import Sources
 from shardctl.findings import strict
 from shardctl.model import Checkpoint, Tensor
-from shardctl.source.locate import find_source
 from shardctl.source.read import read_checkpoint
 from shardctl.storages import named_tensors
 from shardctl.stores.base import Store
@@ -40,8 +39,7 @@ def read_headers(location: Location, key: str | None, variant: str | None = None
     where a directory has several checkpoints.
     """
     store, path = open_store(os.fspath(location))
-    check_not_half_replaced(store, path)
-    located = find_source(store, path, variant=variant)
+    located = find_checkpoint(store, path, variant=variant)
     checkpoint = read_checkpoint(store, located, strict, key, drop_non_tensors=True)
     tensors = named_tensors(checkpoint)
     names = located.completed(checkpoint).names(store)

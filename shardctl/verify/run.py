@@ -7,13 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from shardctl.engine.journal.interrupted import check_not_half_replaced
+from shardctl.engine.found import find_checkpoint
 from shardctl.errors import UsageError
 from shardctl.findings import Capped, Finding, Report, report_all
 from shardctl.model import Tensor
 from shardctl.planning.request import UNCHANGED, Transform
 from shardctl.planning.transform.compared import transformed
-from shardctl.source.locate import find_source
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.state_dict import NotNestedError
 from shardctl.storages import named_tensors
@@ -205,8 +204,7 @@ def _oppose(
 
     `either`: the key led somewhere in the first one, so this one need not be nested.
     """
-    check_not_half_replaced(store, other)
-    located = find_source(store, other, whole_set=False)
+    located = find_checkpoint(store, other, whole_set=False)
     try:
         opposite = read_subject(store, located, how.key, report, opened)
     except NotNestedError:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from shardctl.engine.found import find_checkpoint
 from shardctl.engine.journal.interrupted import check_not_half_replaced
 from shardctl.errors import InputError, MissingError, UsageError
 from shardctl.findings import Capped, Finding, Report, as_finding, report_all
@@ -139,7 +140,7 @@ def read_subject(
 def _locate(store: Store, source: str, variant: str | None, report: Report) -> Iterator[Located]:
     """Yield what SOURCE means, first; of a directory, what other loaders take of it as well."""
     try:
-        located = find_source(store, source, whole_set=False, variant=variant)
+        located = find_checkpoint(store, source, whole_set=False, variant=variant)
     except UsageError as error:
         if error.code != "folder-ambiguous":
             raise

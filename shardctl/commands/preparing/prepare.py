@@ -21,6 +21,7 @@ from shardctl.commands.target.resolve import (
     resolve_target,
 )
 from shardctl.engine.entry import Recovered, recover
+from shardctl.engine.found import find_checkpoint
 from shardctl.engine.journal.interrupted import (
     check_not_half_replaced,
     half_replaced,
@@ -34,7 +35,7 @@ from shardctl.model import Checkpoint
 from shardctl.planning.plan import make_plan
 from shardctl.planning.request import WriteOptions
 from shardctl.source.joined import join_files
-from shardctl.source.locate import Located, find_source
+from shardctl.source.locate import Located
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.read import read_checkpoint
 from shardctl.stores.base import Store
@@ -201,6 +202,5 @@ def _locate(
         if name in completed.replaced_source and source_store.same(directory, target.directory):
             # The replacement that was just completed removed it: what it held is in the new files.
             source = target_store.join(target.directory, completed.loads_from)
-    check_not_half_replaced(source_store, source)
     # The variant to write is the one to read, where the source has it.
-    return find_source(source_store, source, variant=variant, or_any=True)
+    return find_checkpoint(source_store, source, variant=variant, or_any=True)

@@ -129,7 +129,8 @@ def _quoted(directory: str) -> str:
 def _counted(store: Store, directory: str, entries: Sequence[Entry]) -> Contents:
     """Return the kinds of the files, the most frequent first, and the directories."""
     files = [entry.name for entry in entries if "directory" not in (entry.kind, entry.target)]
-    inner = [entry.name for entry in entries if "directory" in (entry.kind, entry.target)]
+    directories = [entry.name for entry in entries if "directory" in (entry.kind, entry.target)]
+    inner = [name for name in directories if not name.startswith(".")]
     training = [name for name in files if is_training_state(name)]
     looked_at = [name for name in files if _worth_a_look(name) and name not in training]
     kinds: dict[Kind, list[str]] = {}
@@ -145,6 +146,8 @@ def _counted(store: Store, directory: str, entries: Sequence[Entry]) -> Contents
     if inner:
         noun = "directory" if len(inner) == 1 else "directories"
         listed.append(f"{len(inner):,} {noun}")
+    if not listed:
+        listed.append("nothing but hidden directories")
     hint = by_number[0].hint if by_number else _where_to_look(inner)
     return Contents(f"it has {', '.join(listed)}", hint)
 

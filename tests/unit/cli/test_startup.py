@@ -82,7 +82,8 @@ OWN = {
         *("shardctl.cli.commands.apply", "shardctl.cli.commands.readers"),
     },
     "inspect small.safetensors": {
-        *("shardctl.commands.write", "shardctl.engine", "shardctl.planning", "shardctl.verify"),
+        *("shardctl.commands.write", "shardctl.engine.journal", "shardctl.engine.run"),
+        *("shardctl.planning", "shardctl.verify"),
         *("shardctl.view", "shardctl.report", "shardctl.layout"),
         *("shardctl.formats.safetensors.writer", "shardctl.formats.torch.zip"),
         *("shardctl.formats.torch.legacy", "shardctl.formats.pickle", "shardctl.formats.index"),

@@ -40,6 +40,7 @@ def error_of(*names: str, data: bytes = b"?") -> InputError:
         (("data.pkl", "data/0", "version"), "unpacked file of the format", "zip -0 -r d.bin d"),
         (("optimizer.pt", "rng_state.pth"), "training state (optimizer.pt, rng_state.pth)", "name"),
         (("a/b",), "1 directory", "one of its directories (a)"),
+        ((".git/b",), "nothing but hidden directories", "name a directory with"),
     ],
 )
 def test_layouts_of_directories(names: tuple[str, ...], what: str, hint: str) -> None:
