@@ -3,7 +3,7 @@
 Most tensors of a large checkpoint are alike: each has a whole buffer for itself, and there are few
 dtypes and shapes. Such tensors are kept here in a name and 24 bytes each, and what is asked of all
 of them (`names_of`, `forms_of`, …) is answered from the columns. They are a sequence of `Tensor`
-all the same: those are made once one of them is looked at.
+all the same: each is made when it is looked at, and not kept.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Columns:
     them has, its form, and where it begins in the file, in bytes. They are not changed.
     """
 
-    __slots__ = ("_made", "forms", "names", "offsets", "path")
+    __slots__ = ("forms", "names", "offsets", "path")
 
     def __init__(
         self, path: str, names: Sequence[str], forms: Sequence[Form], offsets: Sequence[int]
@@ -47,20 +47,17 @@ class Columns:
         self.names = names
         self.forms = forms
         self.offsets = offsets
-        self._made: tuple[Tensor, ...] | None = None
 
     @classmethod
     def of(cls, path: str, tensors: Iterable[Tensor]) -> Columns:
         """Return the columns of tensors that are as this class says, in their order."""
         held = list(tensors)
-        columns = cls(
+        return cls(
             path,
             [tensor.name for tensor in held],
             forms_of(held),
             [tensor.storage.extent.offset for tensor in held],
         )
-        columns._made = tuple(held)
-        return columns
 
     def __reduce__(self) -> tuple[object, ...]:
         return Columns, (self.path, self.names, self.forms, self.offsets)
@@ -68,27 +65,23 @@ class Columns:
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """The tensors; they are made when they are first asked for."""
-        if self._made is None:
-            path = self.path
-            self._made = tuple(
-                Tensor(
-                    name, form.dtype, form.shape, Storage(Extent(path, offset, form.nbytes), name)
-                )
-                for name, form, offset in zip(self.names, self.forms, self.offsets, strict=True)
-            )
-        return self._made
+    def __iter__(self) -> Iterator[Tensor]:
+        return map(self._tensor, self.names, self.forms, self.offsets)
+
+    def __getitem__(self, number: int) -> Tensor:
+        return self._tensor(self.names[number], self.forms[number], self.offsets[number])
+
+    def _tensor(self, name: str, form: Form, offset: int) -> Tensor:
+        return Tensor(
+            name, form.dtype, form.shape, Storage(Extent(self.path, offset, form.nbytes), name)
+        )
 
     def part(self, begin: int, end: int) -> Columns:
         """Return the tensors whose numbers are from `begin` to before `end`."""
         if begin == 0 and end == len(self.names):
             return self
         some = slice(begin, end)
-        part = Columns(self.path, self.names[some], self.forms[some], self.offsets[some])
-        part._made = None if self._made is None else self._made[some]
-        return part
+        return Columns(self.path, self.names[some], self.forms[some], self.offsets[some])
 
 
 class Tensors(Sequence[Tensor]):
@@ -111,7 +104,7 @@ class Tensors(Sequence[Tensor]):
         return self._begins[-1]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return itertools.chain.from_iterable(part.tensors for part in self.parts)
+        return itertools.chain.from_iterable(self.parts)
 
     @overload
     def __getitem__(self, index: int) -> Tensor: ...
@@ -123,7 +116,7 @@ class Tensors(Sequence[Tensor]):
             return self.taken([numbers]) if numbers.step == 1 else tuple(self)[index]
         number = range(len(self))[index]
         part = bisect.bisect_right(self._begins, number) - 1
-        return self.parts[part].tensors[number - self._begins[part]]
+        return self.parts[part][number - self._begins[part]]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tensors | tuple):
@@ -158,11 +151,11 @@ class OneLevel(Mapping[str, Tensor]):
         self.tensors = tensors
 
     @cached_property
-    def _by_name(self) -> dict[str, Tensor]:
-        return {tensor.name: tensor for tensor in self.tensors}
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self)}
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._by_name[name]
+        return self.tensors[self._numbers[name]]
 
     def __iter__(self) -> Iterator[str]:
         return iter(names_of(self.tensors))
@@ -171,7 +164,7 @@ class OneLevel(Mapping[str, Tensor]):
         return len(self.tensors)
 
     def __repr__(self) -> str:
-        return repr(self._by_name)
+        return repr(dict(self))
 
 
 def names_of(tensors: Iterable[Tensor]) -> list[str]:

@@ -231,9 +231,9 @@ class LayoutBuilder:
             self._checked.add(storage.identity)
             self._append(Check(storage.extent, storage.crc32, tensor.name))
 
-    def crc(self, of: int, count: int = 1) -> None:
-        """Append the checksum of the pieces from index `of` on, joined."""
-        self._append(Crc(of, count))
+    def crc(self, piece: Crc) -> None:
+        """Append the checksum of other pieces."""
+        self._append(piece)
 
     def join(self, after: LayoutBuilder) -> None:
         """Append literals and checksums that were put together apart; `after` is used up."""

@@ -8,8 +8,9 @@ follows the last source bytes comes afterwards, since all checksums may stand in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Self
 
@@ -22,7 +23,7 @@ from shardctl.streams.pool import in_order
 
 _NOTHING = Copied()
 #: Pieces of one stretch. Each takes some hundred bytes while it is handled, however small it is.
-_MOST_PIECES = 10_000
+_MOST_PIECES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +57,52 @@ class Handled:
     closed: bool = False
 
 
+class Crcs(MutableMapping[int, int | None]):
+    """The CRC-32 of pieces, by number; None where not all bytes were summed.
+
+    They are in arrays with a place for each piece: a dictionary takes a hundred bytes for each.
+    """
+
+    def __init__(self, pieces: int) -> None:
+        self._sums = array("I", bytes(array("I").itemsize * pieces))
+        self._states = bytearray(pieces)  # 0: nothing is known, 1: summed, 2: not summed
+
+    def __getitem__(self, number: int) -> int | None:
+        state = self._states[number]
+        if not state:
+            raise KeyError(number)
+        return self._sums[number] if state == 1 else None
+
+    def __setitem__(self, number: int, crc32: int | None) -> None:
+        self._states[number] = 2 if crc32 is None else 1
+        self._sums[number] = crc32 or 0
+
+    def __delitem__(self, number: int) -> None:
+        self._states[number] = 0
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for number, state in enumerate(self._states) if state)
+
+    def __len__(self) -> int:
+        return len(self._states) - self._states.count(0)
+
+
 @dataclass(slots=True)
 class Outcome:
     """The result for a whole layout.
 
-    `crcs` are those of pieces, by number; None where not all bytes were summed. `written` says of
-    each piece, by number, whether it is a checksum that is in the file already.
+    `crcs` are those of pieces. `written` says of each piece, by number, whether it is a checksum
+    that is in the file already.
     """
 
+    crcs: Crcs
     written: bytearray  # a set would take a hundred bytes for each
     copied: Copied = _NOTHING
-    crcs: dict[int, int | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, layout: Layout) -> Self:
         """Return the result before anything was done."""
-        return cls(bytearray(len(layout.pieces)))
+        return cls(Crcs(len(layout.pieces)), bytearray(len(layout.pieces)))
 
     def add(self, part: Part, handled: Handled) -> None:
         """Add the result for the next part of the file."""

@@ -84,7 +84,7 @@ def test_a_checksum_is_that_of_the_piece_that_it_names() -> None:
     builder = LayoutBuilder()
     builder.literal(b"head")
     at = builder.record(Gather(Extent("f", 0, 4), 1, (2, 2), (1, 2)))
-    builder.crc(at)
+    builder.crc(Crc(at))
     layout = builder.build()
     assert layout.pieces[-1] == Crc(1)
     assert materialise(layout, {"f": b"acbd"}) == b"headabcd" + zlib.crc32(b"abcd").to_bytes(
@@ -98,7 +98,7 @@ def test_every_piece_has_its_offset() -> None:
     builder = LayoutBuilder()
     builder.literal(b"abc")
     at = builder.record(Gather(Extent("f", 0, 12), 4, (3,), (1,)))
-    builder.crc(at)
+    builder.crc(Crc(at))
     builder.copy(Extent("f", 0, 7))
     layout = builder.build()
     assert [offset for offset, _ in layout.placed()] == [0, 3, 15, 19]

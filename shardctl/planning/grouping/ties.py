@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
 
+from shardctl.columns import Tensors
 from shardctl.formats.base import Format
 from shardctl.formats.registry import reserved_metadata
 from shardctl.model import Checkpoint, Tensor
@@ -64,6 +65,10 @@ def resolve_ties(
     """
     if tied == "share" and not target.shares_storages and target.has_metadata:
         return _with_recorded_names(checkpoint)
+    shared = tied == "share" and target.shares_storages
+    # What is kept as columns shares no storage.
+    if not checkpoint.aliases and (shared or isinstance(checkpoint.tensors, Tensors)):
+        return checkpoint.tensors, {}
     by_kept = aliases_by_kept(checkpoint.aliases)
     every = [
         named
@@ -73,7 +78,6 @@ def resolve_ties(
             *(replace(tensor, name=alias) for alias in by_kept.get(tensor.name, ())),
         )
     ]
-    shared = tied == "share" and target.shares_storages
     return (every if shared else [own_storage(tensor) for tensor in every]), {}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +13,7 @@ from shardctl.engine import parts
 from shardctl.engine.damage import damage
 from shardctl.engine.parts import Handled, Outcome, Part, handle_parts, rest, stretches
 from shardctl.errors import FormatError
-from shardctl.layout import Check, Copy, Layout, LayoutBuilder, Literal
+from shardctl.layout import Check, Copy, Crc, Layout, LayoutBuilder, Literal
 from shardctl.model import Extent
 from shardctl.stores.base import Copied
 
@@ -27,9 +26,8 @@ def summed_layout(lengths: list[int]) -> Layout:
     builder.literal(b"head")
     at = 0
     for length in lengths:
-        builder.crc(
-            builder.record(Copy(Extent("s", at, length), zlib.crc32(SOURCE[at : at + length])))
-        )
+        copy = Copy(Extent("s", at, length), zlib.crc32(SOURCE[at : at + length]))
+        builder.crc(Crc(builder.record(copy)))
         at += length
     return builder.build()
 
@@ -78,7 +76,9 @@ def test_parts_cover_the_file_once(lengths: list[int]) -> None:
         groups = list(stretches(layout))
     found = [part for group in groups for part in group]
     assert sum(part.piece.nbytes for part in found) == (4 + sum(lengths) if lengths else 0)
-    after = dict(rest(layout, Outcome(bytearray(len(layout.pieces)), crcs=defaultdict(int))))
+    outcome = Outcome.of(layout)
+    outcome.crcs.update(dict.fromkeys(range(len(layout.pieces)), 0))
+    after = dict(rest(layout, outcome))
     assert sum(map(len, after.values())) == (4 * len(lengths) or 4)
     copies = [(part.offset, part.piece) for part in found if isinstance(part.piece, Copy)]
     copied = b"".join(SOURCE[copy.extent.offset : copy.extent.end] for _, copy in copies)

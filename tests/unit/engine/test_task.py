@@ -15,7 +15,7 @@ from shardctl.engine import task as tasks
 from shardctl.engine.sources import Sources
 from shardctl.engine.task import ShardTask, compare, digest, write
 from shardctl.errors import FormatError, SourceChangedError, StorageError
-from shardctl.layout import Check, Copy, Gather, Layout, LayoutBuilder
+from shardctl.layout import Check, Copy, Crc, Gather, Layout, LayoutBuilder
 from shardctl.model import Extent
 from shardctl.stores.base import Copied
 from shardctl.streams import chunks as streams
@@ -37,9 +37,9 @@ def layout_of_all() -> Layout:
     builder = LayoutBuilder()
     builder.literal(b"head")
     run = builder.record(Copy(Extent("s", 10, 20), zlib.crc32(SOURCE[10:30])))
-    builder.crc(run)
+    builder.crc(Crc(run))
     gathered = builder.record(Gather(Extent("s", 40, 12), 2, (2, 3), (1, 2)))
-    builder.crc(gathered)
+    builder.crc(Crc(gathered))
     builder.copy(Extent("s", 90, 10))
     return builder.build()
 
@@ -115,7 +115,7 @@ def test_threads_change_nothing(store: MemoryStore, monkeypatch: pytest.MonkeyPa
 def test_a_bad_record_is_refused_where_it_passes_through(store: MemoryStore) -> None:
     """A copy whose bytes do not match their recorded checksum is an error with file and offset."""
     builder = LayoutBuilder()
-    builder.crc(builder.record(Copy(Extent("s", 10, 20), 1)))
+    builder.crc(Crc(builder.record(Copy(Extent("s", 10, 20), 1))))
     with pytest.raises(FormatError, match="CRC-32") as caught:
         write(task(store, builder.build()), store, store, tick)
     assert (caught.value.code, caught.value.file, caught.value.offset) == (

@@ -133,7 +133,7 @@ def _append_data(builder: LayoutBuilder, record: Record) -> bytes | Crc:
 
 def _append_crc(builder: LayoutBuilder, crc: bytes | Crc) -> None:
     if isinstance(crc, Crc):
-        builder.crc(crc.of, crc.count)
+        builder.crc(crc)
     else:
         builder.literal(crc)
 

@@ -10,7 +10,7 @@ import pytest
 from shardctl.engine.parts import Outcome
 from shardctl.engine.sources import Sources
 from shardctl.engine.uploads.contents import contents
-from shardctl.layout import Check, Copy, Gather, Layout, LayoutBuilder
+from shardctl.layout import Check, Copy, Crc, Gather, Layout, LayoutBuilder
 from shardctl.model import DTYPES, Extent, Storage, Tensor
 from shardctl.stores.base import Copied
 from shardctl.testing.memory import MemoryStore
@@ -49,11 +49,11 @@ def test_pieces_of_every_kind(store: MemoryStore) -> None:
     builder = LayoutBuilder()
     builder.literal(b"head")
     first = builder.record(Copy(Extent("s", 10, 90)))
-    builder.crc(first)
+    builder.crc(Crc(first))
     gathered = builder.record(Gather(Extent("s", 40, 12), 2, (2, 3), (1, 2)))
-    builder.crc(gathered)
+    builder.crc(Crc(gathered))
     builder.copy(Extent("s", 200, 50))
-    builder.crc(first)
+    builder.crc(Crc(first))
     builder.literal(b"tail")
     layout = builder.build()
     rows = SOURCE[40:52]

@@ -11,7 +11,7 @@ from shardctl.engine.task import ShardTask
 from shardctl.engine.uploads import parts as sizes
 from shardctl.engine.uploads.send import Sent, send
 from shardctl.errors import FormatError, SourceChangedError, StorageError
-from shardctl.layout import Check, Copy, Gather, Layout, LayoutBuilder
+from shardctl.layout import Check, Copy, Crc, Gather, Layout, LayoutBuilder
 from shardctl.model import Extent, Version
 from shardctl.stores.base import Copied, Store
 from shardctl.stores.uploads import SentPart, Upload
@@ -53,10 +53,10 @@ def layout_of_all(*, bad: bool = False) -> Layout:
     builder = LayoutBuilder()
     builder.literal(b"head")
     run = builder.record(Copy(Extent("s", 10, 90), zlib.crc32(SOURCE[10:100]) ^ bad))
-    builder.crc(run)
+    builder.crc(Crc(run))
     gathered = builder.record(Gather(Extent("s", 40, 12), 2, (2, 3), (1, 2)))
-    builder.crc(gathered)
-    builder.crc(run)
+    builder.crc(Crc(gathered))
+    builder.crc(Crc(run))
     builder.copy(Extent("s", 200, 150))
     return builder.build()
 
