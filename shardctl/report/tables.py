@@ -81,7 +81,7 @@ class Tables:
 def tables(content: Content) -> Tables:
     """Return the tables of a report."""
     files = content.bars.files
-    top = sorted(chain(tree(content.rows, 1))[1].children.values(), key=lambda node: -node.nbytes)
+    top = sorted(chain(tree(content.rows, 1))[1].children, key=lambda node: -node.nbytes)
     shown = top[:MOST_ROWS]
     parts = shares(((chain(node)[0], node.nbytes, node.tensors) for node in shown), content.nbytes)
     return Tables(

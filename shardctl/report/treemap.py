@@ -91,7 +91,7 @@ def _detail(node: Node) -> str:
 
 def _foreground(node: Node, box: Box) -> tuple[list[Node], list[Node]]:
     """The children that have room, in natural order, and those that go into one cell together."""
-    ordered = sorted(node.children.values(), key=lambda child: -child.nbytes)
+    ordered = sorted(node.children, key=lambda child: -child.nbytes)
     visible = [child for child in ordered if child.nbytes]
     total = sum(child.nbytes for child in visible)
     area = box.width * box.height

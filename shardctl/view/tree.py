@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from shardctl.chains import is_number
@@ -21,10 +21,10 @@ class Node:
     """A layer; a tensor where `dtype` and `shape` are set, which can have layers below it too.
 
     `label` is its part of the name. `nbytes` and `tensors` count all below it, and itself; the
-    bytes of a tensor that is `tied_to` another are counted there.
-    `repeats` is the number of equal layers that it shows; its children, by the first part of their
-    labels, are those of the first. `parameters` counts elements as `nbytes` does bytes. `group` is
-    the one with most bytes of those that `tree` puts the tensors in, None where it has no tensor.
+    bytes of a tensor that is `tied_to` another are counted there. `repeats` is the number of equal
+    layers that it shows; its children are those of the first, and no two of them have labels that
+    begin with the same part. `parameters` counts elements as `nbytes` does bytes. `group` is the
+    one with most bytes of those that `tree` puts the tensors in, None where it has no tensor.
     `signature` is equal for layers with the same inside.
     """
 
@@ -36,7 +36,7 @@ class Node:
     tensors: int = 0
     parameters: int = 0
     repeats: int = 1
-    children: dict[str, Node] = field(default_factory=dict)
+    children: tuple[Node, ...] = ()
     group: str | None = None
     signature: int = 0
 
@@ -68,7 +68,7 @@ def tree(rows: Iterable[TensorRow], levels: int = MOST_LEVELS, group: Group = dt
     return root
 
 
-def _children(rows: Sequence[TensorRow], begin: int, levels: int, group: Group) -> dict[str, Node]:
+def _children(rows: Sequence[TensorRow], begin: int, levels: int, group: Group) -> tuple[Node, ...]:
     """The layers of rows whose names are equal up to `begin`, by their first part from there.
 
     A layer's label goes on to where it forks. One with a number does not, since equal ones beside
@@ -78,13 +78,16 @@ def _children(rows: Sequence[TensorRow], begin: int, levels: int, group: Group) 
     for row in rows:
         end = row.name.find(".", begin)
         groups.setdefault(row.name[begin:] if end < 0 else row.name[begin:end], []).append(row)
-    made: dict[str, Node] = {}
-    for part, inside in groups.items():
-        end = begin + len(part)
-        if len(groups) == 1 or not is_number(part):
-            end = _fork(inside, end)
-        made[part] = _node(inside[0].name[begin:end], inside, end, levels, group)
-    return made
+    made: list[Node] = []
+    alone = len(groups) == 1
+    for part in list(groups):
+        inside = groups.pop(part)  # so that there is never a list and a node for every tensor
+        end = fork = begin + len(part)
+        if alone or not is_number(part):
+            fork = _fork(inside, end)
+        label = part if fork == end else inside[0].name[begin:fork]
+        made.append(_node(label, inside, fork, levels, group))
+    return tuple(made)
 
 
 def _node(label: str, rows: Sequence[TensorRow], end: int, levels: int, group: Group) -> Node:
@@ -138,7 +141,7 @@ def walk(root: Node) -> Iterator[Node]:
     while stack:
         node = stack.pop()
         yield node
-        stack.extend(reversed(node.children.values()))
+        stack.extend(reversed(node.children))
 
 
 def _bottom_up(root: Node) -> Iterator[Node]:
@@ -149,7 +152,7 @@ def chain(node: Node) -> tuple[str, Node]:
     """Return the end of a chain of single layers, and the chain's joined label."""
     labels = [node.label]
     while node.dtype is None and node.repeats == 1 and len(node.children) == 1:
-        (node,) = node.children.values()
+        (node,) = node.children
         labels.append(node.label)
     return ".".join(labels), node
 
@@ -160,27 +163,23 @@ def fold(root: Node) -> Node:
     Layers are equal if the names, dtypes and shapes below them are. Returns `root`.
     """  # noqa: RUF002 - a range is written with an en dash
     for node in _bottom_up(root):
-        inside = tuple((name, child.signature) for name, child in sorted(node.children.items()))
+        inside = tuple(sorted((child.label, child.signature) for child in node.children))
         node.signature = hash((node.dtype, node.shape, node.tied_to, node.signature, inside))
     for node in list(walk(root)):
         if len(node.children) > 1:
-            node.children = dict(_folded(node.children))
+            node.children = tuple(_folded(node.children))
     return root
 
 
-def _folded(children: Mapping[str, Node]) -> Iterator[tuple[str, Node]]:
+def _folded(children: Sequence[Node]) -> Iterator[Node]:
     numbered = sorted(
-        (child for part, child in children.items() if is_number(part)),
-        key=lambda child: int(child.label),
+        (child for child in children if is_number(child.label)), key=lambda child: int(child.label)
     )
-    for part, child in children.items():
-        if not is_number(part):
-            yield part, child
+    yield from (child for child in children if not is_number(child.label))
     runs = groupby(enumerate(numbered), key=lambda at: (at[1].signature, int(at[1].label) - at[0]))
     for _, run in runs:
         equal = [child for _, child in run]
-        # By the first one's own label, which no other has.
-        yield equal[0].label, equal[0] if len(equal) == 1 else _joined(equal)
+        yield equal[0] if len(equal) == 1 else _joined(equal)
 
 
 def _joined(equal: Sequence[Node]) -> Node:

@@ -172,7 +172,7 @@ def _layers(root: Node, depth: int, on: Canvas) -> Tree:
 
 
 def _grow(branch: Tree, node: Node, depth: int, level: int, on: Canvas) -> None:
-    for number, child in enumerate(node.children.values()):
+    for number, child in enumerate(node.children):
         if number == MOST_CHILDREN:
             branch.add(f"{on.glyphs.ellipsis} and {len(node.children) - number:,} more")
             break
