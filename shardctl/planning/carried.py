@@ -41,7 +41,10 @@ class NotCarried:
 
 
 def left_of(checkpoint: Checkpoint) -> Iterator[NotCarried]:
-    """Yield what is left of the source's files: entries, metadata, and imports of pickles."""
+    """Yield what is left of the source's files: entries, metadata, and imports of pickles.
+
+    `checkpoint` is the source as it was read, since its files record ties by the names there.
+    """
     for value in checkpoint.non_tensors:
         yield _entry(value, f"not a tensor: {value.kind}")
     for value in checkpoint.beside:

@@ -86,14 +86,14 @@ class Plan:
         return self.index_filename or self.shards[0].filename
 
 
-def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Plan:
+def make_plan(source: Checkpoint, request: Request, measure: Measure) -> Plan:
     """Decide which tensor goes where.
 
     Raises UsageError where a limit cannot be kept, the number of shards cannot be named, or the
     tensors would take many times the bytes that the source has of them and `tied` is not 'expand';
     and as `select` does.
     """
-    chosen = select(checkpoint, request.selection)
+    chosen = select(source, request.selection)
     checkpoint = chosen.checkpoint
     done: list[str] = []
     # What few runs ask for is imported for those alone.
@@ -151,7 +151,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, measure: Measure) -> Pla
         ),
         left=(
             *left_tensors(chosen.left_out),
-            *left_of(checkpoint),
+            *left_of(source),
             *unwritten,
             *left_of_index(checkpoint, request, len(shards)),
         ),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from shardctl.errors import UsageError
 from shardctl.model import Checkpoint, Extent, Index, Storage, Tensor, Version
 from shardctl.planning.plan import Plan, make_plan, natural_key
-from shardctl.planning.request import Limits, Request
+from shardctl.planning.request import Limits, Request, Selection
 from tests.support.tensors import F32, checkpoint_of, floats
 
 
@@ -333,6 +333,15 @@ class TestOversizeAndNotes:
         assert left.reason == "a .bin file has no room for metadata"
         (shard,) = plan(source, request_for("safetensors")).shards
         assert shard.metadata == {"format": "pt", "author": "x"}
+
+    def test_renamed_ties_are_not_left_out(self) -> None:
+        """What files record of ties under the old names is recorded under the new ones."""
+        source = checkpoint_of(floats("a", 1), format_name="safetensors", aliases={"b": "a"})
+        (file,) = source.files
+        source = replace(source, files=(replace(file, metadata={"b": "a"}),))
+        made = plan(source, request_for("safetensors", selection=Selection(add_prefix="x.")))
+        assert made.shards[0].metadata["x.b"] == "x.a"
+        assert made.left == ()
 
     def test_metadata_of_tensors_goes_with_them(self) -> None:
         """A key with a value for each tensor is divided like them, or left out with a note."""
