@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.support.dcp_files import save_sliced
 from tests.support.pipelines import written_pipeline
 from tests.support.program import Call
 from tests.support.safetensors_files import read_tensors, write_floats
@@ -88,6 +91,28 @@ def test_a_plan_gives_the_same_bytes(
     call("apply", plan)
     assert files(tmp_path / "target") == files(tmp_path / "expected")
     assert "up to date" in call("apply", plan)[1]
+
+
+def test_a_plan_for_what_processes_saved(call: Call, saved: Saved, tmp_path: Path) -> None:
+    """A plan whose source is a distributed checkpoint gives the same bytes, whole and by parts, and
+    refuses one with another data file.
+    """
+    state = {f"layers.{number}.w": torch.randn(3, 4) for number in range(4)}
+    source = save_sliced(state, tmp_path / "dcp", random.Random(0))
+    options = ("--to", "safetensors", "--num-shards", "2")
+    call("reshard", source, tmp_path / "expected", *options)
+    plan = saved("reshard", source, tmp_path / "target", *options)
+    call("apply", plan)
+    assert files(tmp_path / "target") == files(tmp_path / "expected")
+    for part in (("--part", "1/2"), ("--part", "2/2"), ("--commit",)):
+        call("apply", plan, "--target", tmp_path / "parts", *part)
+    assert files(tmp_path / "parts") == files(tmp_path / "expected")
+    path = max(source.glob("*.distcp"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    _, err = call("apply", plan, "--target", tmp_path / "other", code=3)
+    assert f"'{path.name}' has other contents" in err
 
 
 def test_a_file_for_a_target(call: Call, saved: Saved, source: Path, tmp_path: Path) -> None:

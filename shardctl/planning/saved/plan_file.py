@@ -46,9 +46,10 @@ _DENSITY = Density(container=16, member=8, value=4)
 class PlannedFile:
     """A file that was read or is copied: its name, and its size in bytes.
 
-    `header_sha256` is that of a weights file; empty for a companion. `content` says how its bytes
-    are recognised: "sample" and the digest of a few of its blocks, which is the same in every copy,
-    or "version" and the mark that a server gave it (an ETag or a commit).
+    `header_sha256` is that of a weights file; empty for a companion, and for one of which another
+    file says what it holds. `content` says how its bytes are recognised: "sample" and the digest of
+    a few of its blocks, which is the same in every copy, or "version" and the mark that a server
+    gave it (an ETag or a commit).
     """
 
     name: str

@@ -121,7 +121,11 @@ COMPANION: Checks = {
         and value[0] in CONTENTS
     ),
 }
-SOURCE: Checks = {**COMPANION, "header_sha256": _is_digest}
+#: What a data file of a distributed checkpoint holds, another file says: it has no header's digest.
+SOURCE: Checks = {
+    **COMPANION,
+    "header_sha256": lambda value: value == "" or _is_digest(value),
+}
 #: The settings; which values those of a few have, `options_from` says.
 SETTINGS: Checks = {
     **dict.fromkeys(("max_shard_size", "num_shards"), _or_null(_is_count)),

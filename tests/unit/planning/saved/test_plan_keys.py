@@ -77,7 +77,7 @@ def test_a_key_that_is_there_twice() -> None:
             [["sample", "x"], ["version", "y"]],
             [["other", "x"], ["sample"], ["sample", "x", "y"], ["sample", 1], "sample"],
         ),
-        (SOURCE, "header_sha256", ["a" * 64], ["a" * 65, None]),
+        (SOURCE, "header_sha256", ["a" * 64, ""], ["a" * 65, None]),
         (SETTINGS, "num_shards", [None, 3], ["3", -1]),
         (
             SETTINGS,
