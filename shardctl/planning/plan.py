@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from shardctl.errors import UsageError
 from shardctl.formats.registry import by_name
-from shardctl.model import Checkpoint, Tensor
+from shardctl.model import Cast, Checkpoint, Tensor
 from shardctl.naming import MAX_SHARDS
 from shardctl.planning.carried import NotCarried, left_of, left_tensors
 from shardctl.planning.digest import plan_id
@@ -103,23 +103,27 @@ def make_plan(source: Checkpoint, request: Request, measure: Measure) -> Plan:
         arranged = arrange(checkpoint, request.experts)
         checkpoint = arranged.checkpoint
         done.append(arranged.note)
+    if request.conversion is not None:
+        from shardctl.planning.transform.cast import convert_all  # noqa: PLC0415 - see above
+
+        # Before the ties: of tied tensors some may be kept as they are.
+        checkpoint = convert_all(checkpoint, request.conversion)
     written = by_name(request.format)
     tensors, aliases = resolve_ties(checkpoint, written, request.tied)
     if by_name(checkpoint.format).shares_storages and request.tied != "expand":
-        _refuse_growth(
-            [
-                tensor
-                for tensor in tensors
-                if tensor.storage.made is not None or not written.shares_storages
-            ]
-        )
+        # Tied tensors are written once.
+        once = {
+            tensor.identity or tensor.name: tensor
+            for tensor in tensors
+            if tensor.storage.made is not None or not written.shares_storages
+        }
+        _refuse_growth(list(map(_unconverted, once.values())))
     if request.order == "natural":
         tensors = sorted(tensors, key=lambda tensor: natural_key(tensor.name))
     if request.conversion is not None:
-        from shardctl.planning.transform.cast import convert  # noqa: PLC0415 - see above
+        from shardctl.planning.transform.cast import Converted  # noqa: PLC0415 - see above
 
-        converted = convert(tensors, request.conversion)
-        tensors, record = converted.tensors, converted.record(request.conversion.dtype)
+        record = Converted(tensors).record(request.conversion.dtype)
         checkpoint = with_record(checkpoint, written, record)
         nothing = f"nothing: all floating-point tensors are {request.conversion.dtype}, or kept"
         done.append(f"converts {record or nothing}")
@@ -156,6 +160,12 @@ def make_plan(source: Checkpoint, request: Request, measure: Measure) -> Plan:
             *left_of_index(checkpoint, request, len(shards)),
         ),
     )
+
+
+def _unconverted(tensor: Tensor) -> Tensor:
+    """Return a tensor before it was converted, which may take more bytes for each element."""
+    made = tensor.storage.made
+    return made.tensor if isinstance(made, Cast) else tensor
 
 
 def _refuse_growth(tensors: Sequence[Tensor]) -> None:

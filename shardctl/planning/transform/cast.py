@@ -6,11 +6,12 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shardctl.errors import UsageError
-from shardctl.model import DTYPES, Cast, Tensor, made_tensor
+from shardctl.model import DTYPES, Cast, Checkpoint, Tensor, made_tensor
 from shardctl.planning.request import Conversion
+from shardctl.storages import named_tensors
 from shardctl.streams.convert import CONVERTIBLE
 from shardctl.text import escape, plural
 
@@ -61,28 +62,54 @@ def conversion_of(dtype: str | None, keep: Sequence[str] | None) -> Conversion |
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """The tensors of a checkpoint, some of them as numbers of another type.
+    """Tensors of which some are numbers of another type than in their files."""
 
-    `changes` counts the tensors that were converted by their type before.
-    """
+    tensors: Sequence[Tensor]
 
-    tensors: list[Tensor]
-    changes: Mapping[str, int]
+    @property
+    def changes(self) -> Mapping[str, int]:
+        """How many tensors are converted, by their type before."""
+        made = (tensor.storage.made for tensor in self.tensors)
+        return Counter(each.tensor.dtype.name for each in made if isinstance(each, Cast))
 
     def record(self, target: str) -> str:
         """Return what was converted, in words, for the metadata; empty where nothing was."""
-        if not self.changes:
-            return ""
         counts = (f"{plural(count, 'tensor')} from {name}" for name, count in self.changes.items())
-        return f"{', '.join(counts)} to {target}"
+        found = ", ".join(counts)
+        return found and f"{found} to {target}"
+
+
+def convert_all(checkpoint: Checkpoint, conversion: Conversion) -> Checkpoint:
+    """Return a checkpoint with its tensors converted, as `convert` says.
+
+    A name that is only recorded as tied to a tensor is converted, or kept, like any other. Where
+    the two are of different types then, it is the name of a tensor, and not recorded any more.
+    """
+    recorded = checkpoint.aliases
+    if not recorded:
+        tensors = convert(checkpoint.tensors, conversion).tensors
+        return replace(checkpoint, tensors=tuple(tensors))
+    every = named_tensors(checkpoint)
+    made = dict(zip(every, convert([*every.values()], conversion).tensors, strict=True))
+    apart = {alias for alias, kept in recorded.items() if made[alias].dtype != made[kept].dtype}
+    index = checkpoint.index
+    if index is not None:
+        kept = {key: value for key, value in index.metadata.items() if key not in apart}
+        index = replace(index, metadata=kept)
+    return replace(
+        checkpoint,
+        tensors=tuple(t for name, t in made.items() if name not in recorded or name in apart),
+        aliases={alias: kept for alias, kept in recorded.items() if alias not in apart},
+        index=index,
+    )
 
 
 def convert(tensors: Sequence[Tensor], conversion: Conversion) -> Converted:
     """Return the tensors with the floating-point ones of another type converted.
 
-    Tied tensors stay tied. Integers, and what matches `keep`, stay as they are. Raises UsageError
-    for a pattern that matches nothing, and for quantised weights or their scales, whose numbers
-    mean nothing without each other.
+    Tied tensors stay tied, unless some of them are kept. Integers, and what matches `keep`, stay as
+    they are. Raises UsageError for a pattern that matches nothing, and for quantised weights or
+    their scales, whose numbers mean nothing without each other.
     """
     target = DTYPES[conversion.dtype]
     kept = _kept(tensors, conversion.keep)
@@ -103,8 +130,7 @@ def convert(tensors: Sequence[Tensor], conversion: Conversion) -> Converted:
                 tensor.name, target, tensor.shape, Cast(tensor), key
             )
         by_name[tensor.name] = Tensor(tensor.name, target, tensor.shape, first.storage)
-    changes = Counter(tensor.dtype.name for tensor in chosen)
-    return Converted([by_name.get(tensor.name, tensor) for tensor in tensors], changes)
+    return Converted([by_name.get(tensor.name, tensor) for tensor in tensors])
 
 
 def _kept(tensors: Sequence[Tensor], globs: Iterable[str]) -> set[str]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from shardctl.errors import UsageError
-from shardctl.model import DTYPES, Cast, Tensor
+from shardctl.model import DTYPES, Cast, Index, Tensor
 from shardctl.planning.plan import make_plan
 from shardctl.planning.request import Conversion, Limits, Request
-from shardctl.planning.transform.cast import conversion_of, convert, parse_dtype
+from shardctl.planning.transform.cast import conversion_of, convert, convert_all, parse_dtype
 from tests.support.tensors import checkpoint_of, floats
 
 BF16 = Conversion("BF16")
@@ -75,6 +75,57 @@ def test_tied_tensors_stay_tied() -> None:
     assert made[0].storage.identity != made[2].storage.identity
     assert made[2].storage.made == Cast(view)
     assert (made[2].offset, made[2].nbytes) == (0, 4)
+
+
+@pytest.mark.parametrize("written", ["safetensors", "bin"])
+def test_of_tied_tensors_some_are_kept(written: str) -> None:
+    """Those of one type stay tied, and the others are written, also where only one name can be."""
+    one = floats("embed", 4)
+    tied = [one, *(replace(one, name=name) for name in ("tie", "head.weight", "head.copy"))]
+    asked = Request(
+        Limits(), written, f".{written}", "m", conversion=Conversion("BF16", ("head.*",))
+    )
+    (shard,) = make_plan(checkpoint_of(*tied), asked, lambda held, _: len(held)).shards
+    found = {tensor.name: tensor.dtype.name for tensor in shard.tensors}
+    if written == "safetensors":
+        assert found == {"embed": "BF16", "head.weight": "F32"}
+        ties = {"tie": "embed", "head.copy": "head.weight"}
+        assert {name: shard.metadata[name] for name in ties} == ties
+    else:
+        assert list(found.values()) == ["BF16", "BF16", "F32", "F32"]
+        identities = [tensor.identity for tensor in shard.tensors]
+        assert identities[0] == identities[1] != identities[2] == identities[3]
+
+
+def test_a_name_that_is_only_recorded_can_be_kept() -> None:
+    """It becomes a tensor, beside the converted one to which it was tied; others stay recorded."""
+    recorded = {"head.weight": "embed", "tie": "embed"}
+    source = checkpoint_of(
+        floats("embed", 4),
+        format_name="safetensors",
+        aliases=recorded,
+        index=Index("i", {**recorded, "made": "by"}, {"embed": "f"}),
+    )
+    made = convert_all(source, Conversion("BF16", ("head*",)))
+    assert [(tensor.name, tensor.dtype.name) for tensor in made.tensors] == [
+        ("embed", "BF16"),
+        ("head.weight", "F32"),
+    ]
+    assert made.aliases == {"tie": "embed"}
+    assert made.index is not None
+    assert made.index.metadata == {"tie": "embed", "made": "by"}
+    assert convert_all(source, BF16).aliases == recorded
+
+
+def test_tied_tensors_that_are_converted_take_no_more_room() -> None:
+    """Many names of one tensor are written once, and views of one storage are written in full."""
+    one = floats("a", 2**19)
+    asked = Request(Limits(), "bin", ".bin", "m", conversion=BF16)
+    ties = [replace(one, name=f"tie{number}") for number in range(33)]
+    assert make_plan(checkpoint_of(*ties), asked, lambda held, _: len(held)).total_size == 2**20
+    views = [Tensor(f"v{at}", one.dtype, (2**18,), one.storage, at) for at in range(33)]
+    with pytest.raises(UsageError, match="the source has 2,097,152 bytes of them"):
+        make_plan(checkpoint_of(*views), asked, lambda held, _: len(held))
 
 
 @pytest.mark.parametrize(
