@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import SupportsIndex
+
+import torch
 
 from shardctl.formats.torch.calls.types import torch_packing
 from shardctl.model import DTYPES, Assembled, Box, Tensor, contiguous_strides, made_tensor
@@ -56,24 +59,27 @@ def _in_bytes(tensor: Tensor) -> Tensor:
 
 def _for_each_dim(tensor: Tensor, index: Index) -> list[slice | int]:
     """Return an index for every dimension."""
-    items = index if isinstance(index, tuple) else (index,)
-    whole = slice(None)
-    dims = len(tensor.shape)
-    if sum(item is ... for item in items) > 1:
+    asked = index if isinstance(index, tuple) else (index,)
+    rest = [number for number, item in enumerate(asked) if item is ...]
+    if len(rest) > 1:
         raise IndexError("an index can have only one `...`")
-    if not any(item is ... for item in items):
-        items = (*items, ...)
-    if len(items) - 1 > dims:
-        raise IndexError(f"too many indices for {dims} dimensions")
-    at = next(number for number, item in enumerate(items) if item is ...)
-    full = (*items[:at], *[whole] * (dims - len(items) + 1), *items[at + 1 :])
-    return [item if isinstance(item, slice) else _integer(item) for item in full]
+    items = [
+        item if isinstance(item, slice) else _integer(item) for item in asked if item is not ...
+    ]
+    missing = len(tensor.shape) - len(items)
+    if missing < 0:
+        raise IndexError(f"too many indices for {len(tensor.shape)} dimensions")
+    at = rest[0] if rest else len(items)
+    return [*items[:at], *[slice(None)] * missing, *items[at:]]
 
 
 def _integer(item: object) -> int:
-    if isinstance(item, bool) or not isinstance(item, SupportsIndex):
-        raise TypeError(f"an index is an integer, a slice or `...`, not {type(item).__name__}")
-    return operator.index(item)
+    # Tensors and arrays of one element have an integer value, whatever else they would select.
+    is_mask = isinstance(item, bool) or getattr(item, "dtype", None) == torch.bool
+    if isinstance(item, SupportsIndex) and not is_mask and not getattr(item, "shape", ()):
+        with suppress(TypeError):  # of a tensor or an array of another type
+            return operator.index(item)
+    raise TypeError(f"an index is an integer, a slice or `...`, not {type(item).__name__}")
 
 
 def _range(index: slice | int, size: int) -> range:

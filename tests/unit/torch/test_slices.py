@@ -13,6 +13,7 @@ from tests.support.pipelines import tree
 from tests.support.state_dicts import bits, random_state_dict, save
 
 torch = pytest.importorskip("torch")
+numpy = pytest.importorskip("numpy")
 pytest.importorskip("safetensors")
 
 from tests.support.dcp_files import Slice, Whole, put_dcp  # noqa: E402 - it imports torch
@@ -64,6 +65,13 @@ def test_slices_are_torchs(index: Any, name: str, weights: Any, state: dict[str,
     assert bits(found) == bits(expected)
 
 
+def test_integers_of_other_libraries(weights: Any) -> None:
+    """Scalars of torch and numpy are integers as Python's are."""
+    part = weights.get_slice("tied.a")
+    assert torch.equal(part[torch.tensor(1)], part[1])
+    assert torch.equal(part[numpy.int8(-1), numpy.array(0)], part[-1, 0])
+
+
 @pytest.mark.parametrize(
     ("index", "error"),
     [
@@ -74,6 +82,12 @@ def test_slices_are_torchs(index: Any, name: str, weights: Any, state: dict[str,
         (None, TypeError),
         ("a", TypeError),
         ([0, 1], TypeError),
+        (torch.tensor(True), TypeError),
+        (torch.tensor([0]), TypeError),
+        (torch.tensor(1.0), TypeError),
+        (numpy.array([0]), TypeError),
+        (numpy.array(True), TypeError),
+        ((0, 0, None), TypeError),
         (slice(None, None, -1), ValueError),
     ],
     ids=str,
