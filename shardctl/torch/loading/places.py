@@ -100,13 +100,14 @@ def match(
             found.given.extend((place, values[name]) for name in supplied[-1:])
             loaded.update(supplied)
             continue
-        # The last one counts, as in torch.
-        tensor = tensors[given[-1]]
-        shapes = torch_shape(tensor), tuple(place.tensor.shape)
-        if shapes[0] == shapes[1]:
-            found.pairs.append((place, tensor))
+        own = tuple(place.tensor.shape)
+        shapes = {name: torch_shape(tensors[name]) for name in given}
+        wrong = [(name, shape, own) for name, shape in shapes.items() if shape != own]
+        if not wrong:
+            # The last one counts, as in torch.
+            found.pairs.append((place, tensors[given[-1]]))
         elif not known.isdisjoint(given):
-            found.shapes.append((given[-1], *shapes))
+            found.shapes += wrong
         else:
             continue  # a buffer that is computed, of another size than this model's
         loaded.update(given)

@@ -94,6 +94,15 @@ def test_what_does_not_fit_is_listed() -> None:
     assert found.pairs == []
 
 
+def test_each_of_tied_names_must_fit() -> None:
+    """A shape that differs is listed whichever of the names has it, as torch compares them all."""
+    found = matched(net(), tensor("w", (3,)), tensor("inner.tied"), tensor("counts"))
+    assert found.shapes == [("w", (3,), (2,))]
+    found = matched(net(), tensor("w", (3,)), tensor("inner.tied", (4,)), tensor("counts"))
+    assert found.shapes == [("w", (3,), (2,)), ("inner.tied", (4,), (2,))]
+    assert [each.name for _, each in found.pairs] == ["counts"]
+
+
 def test_a_buffer_that_is_not_saved() -> None:
     """It is loaded where the checkpoint has it; of another size it is computed, and unexpected."""
     whole = (tensor("w"), tensor("counts"))
