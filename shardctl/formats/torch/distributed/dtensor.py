@@ -76,8 +76,11 @@ def local_part(value: object) -> LocalPart | None:
     local = state.get("_local_tensor")
     if not isinstance(local, ViewRef):
         return None
+    spec = fields_of(state.get("_spec"))
     try:
-        shape, runs = _placed(state.get("_spec"))
+        if not math.prod(local.shape) and _is_elsewhere(spec):
+            return LocalPart(local, _shape(spec.get("tensor_meta")))
+        shape, runs = _placed(spec)
     except _UnplacedError as error:
         return LocalPart(local, wrong=str(error))
     found = tuple(sum(length for _, length in each) for each in runs)
@@ -113,8 +116,12 @@ def _with_positions(runs: _Runs) -> list[tuple[int, int, int]]:
     return placed
 
 
-def _placed(spec: object) -> tuple[tuple[int, ...], tuple[_Runs, ...]]:
-    fields = fields_of(spec)
+def _is_elsewhere(fields: dict[object, object]) -> bool:
+    """Whether a rank is not in the mesh, whose others have the tensor: it has no coordinate."""
+    return fields_of(fields.get("mesh")).get("_coordinate_on_dim", ()) is None
+
+
+def _placed(fields: dict[object, object]) -> tuple[tuple[int, ...], tuple[_Runs, ...]]:
     shape = _shape(fields.get("tensor_meta"))
     mesh = fields_of(fields.get("mesh"))
     sizes, coordinate = _mesh_shape(mesh), numbers_of(mesh.get("_coordinate_on_dim"))

@@ -113,6 +113,15 @@ def test_two_dimensions_of_a_mesh(
     assert (found.wrong, found.runs) == ("", runs)
 
 
+def test_a_rank_that_is_not_in_the_mesh() -> None:
+    """It has nothing of the tensor, which the ranks of the mesh have."""
+    for shape in ((8, 6), ()):
+        found = part(dtensor((0,), shape, mesh([2], None), (REPLICATE,)))
+        assert (found.wrong, found.shape, found.runs) == ("", shape, ())
+        storage = Storage(Extent("f", 0, 0), "0")
+        assert not list(boxes_of(found, Tensor("x", F32, (0,), storage)))
+
+
 def test_runs_become_boxes() -> None:
     """Each run is a view of the local tensor, at the place in the whole that it fills."""
     found = part(dtensor((4, 3), (8, 6), mesh([2, 2], (1, 1)), (shard(0, 2), shard(1))))
