@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from shardctl.findings import Finding, Report
+from shardctl.findings import Finding, Report, ignore
 from shardctl.formats.dcp.format import DCP
 from shardctl.formats.dcp.metadata import Chunk, Place, Saved, SavedTensor, SavedValue
 from shardctl.formats.dcp.values import read_value
@@ -107,12 +107,20 @@ class DataFiles:
 
     def _report_unlisted(self, wanted: Collection[str]) -> None:
         for entry in self._store.list(self._directory):
-            if entry.name.endswith(DCP.suffixes) and entry.name not in wanted and entry.readable:
+            if not entry.name.endswith(DCP.suffixes) or entry.name in wanted or not entry.readable:
+                continue
+            path = self._store.join(self._directory, entry.name)
+            if not self._is_empty(path):
                 message = "the metadata lists nothing that is in it"
                 hint = "it is left over, or the metadata is that of another save: remove it, or the"
                 hint += " whole directory, and save the checkpoint again"
-                path = self._store.join(self._directory, entry.name)
                 self._report(Finding("shard-unlisted", "warning", message, hint, path))
+
+    def _is_empty(self, path: str) -> bool:
+        """Whether a data file holds nothing, as that of a process that has nothing to save."""
+        with self._store.open(path) as reader:
+            file = read_file(reader, ignore) if reader.version.size else None
+            return not reader.version.size or (file is not None and not file.tree)
 
     def view(self, entry: SavedTensor, chunk: Chunk) -> Tensor | None:
         """Return the tensor that a slice was found to be; None where it could not be read."""

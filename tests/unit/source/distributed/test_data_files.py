@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from safetensors.torch import save_file
 
 from shardctl.findings import Finding
 from shardctl.model import Checkpoint, NonTensor
@@ -140,8 +141,12 @@ def test_a_value_in_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_data_file_that_is_not_listed_is_named(tmp_path: Path) -> None:
-    """A data file that the metadata knows nothing of is a warning."""
+    """A data file that the metadata knows nothing of is a warning; torch leaves an empty one of a
+    process that has nothing to save.
+    """
     _saved(tmp_path)
+    (tmp_path / "__2_0.distcp").touch()
+    save_file({}, tmp_path / "__3_0.distcp", {"format": "pt"})
     (tmp_path / "__1_0.distcp").write_bytes(b"left over")
     _, findings = _read(tmp_path)
     assert [(each.code, each.severity) for each in findings] == [("shard-unlisted", "warning")]
