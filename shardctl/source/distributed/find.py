@@ -20,6 +20,7 @@ from shardctl.source.distributed.assemble import missing_ranks
 from shardctl.source.distributed.steps import (
     LATEST,
     latest_step,
+    refuse_parts,
     step_files,
     without_ranks,
 )
@@ -199,9 +200,12 @@ def _of_step(store: Store, directory: str, names: Sequence[str]) -> Divided | No
         inner = _names(store, step)
         paths = step_files(store, step, inner)
         if not paths:
+            refuse_parts(step, inner)
             raise without_ranks(store, step, inner)
         notes = (f"'{escape(step)}' is read, the latest step of '{escape(directory)}'",)
     if not paths:
+        if not any(map(_is_known, names)):
+            refuse_parts(directory, names)
         return None
     suffix = "." + paths[0].rpartition(".")[2]
     return Divided("vectors", tuple(paths), suffix, notes)

@@ -57,16 +57,10 @@ def step_files(store: Store, directory: str, names: Sequence[str]) -> list[str]:
 
     Raises InputError where parameters are divided in other ways too, or several saves are mixed.
     """
-    found = [each for each in map(step_file, sorted(names)) if each is not None]
+    found = _step_files(names)
     if not any(each.optimizer for each in found):
         return []
-    models = sorted({each.model_rank for each in found})
-    if len(models) > 1 or models[0] != 0:
-        shown = ", ".join(f"mp_rank_{model:02d}" for model in models)
-        raise _other_ranks(directory, f"of a model in parts ({shown})")
-    elsewhere = next((name for name in sorted(names) if _ELSEWHERE.fullmatch(name)), None)
-    if elsewhere is not None:
-        raise _other_ranks(directory, f"with layers or experts apart ('{escape(elsewhere)}')")
+    refuse_parts(directory, names)
     first: dict[tuple[bool, int | None], str] = {}
     for each in found:
         other = first.setdefault((each.optimizer, each.rank), each.name)
@@ -80,6 +74,25 @@ def step_files(store: Store, directory: str, names: Sequence[str]) -> list[str]:
             )
     ordered = sorted(found, key=lambda each: (each.optimizer, each.rank or 0))
     return [store.join(directory, each.name) for each in ordered]
+
+
+def refuse_parts(directory: str, names: Sequence[str]) -> None:
+    """Raise InputError for files of DeepSpeed that each hold a part of the model, with ZeRO or not.
+
+    Any one of them would be taken for the model.
+    """
+    found = _step_files(names)
+    models = sorted({each.model_rank for each in found})
+    if models and models != [0]:
+        shown = ", ".join(f"mp_rank_{model:02d}" for model in models)
+        raise _other_ranks(directory, f"of a model in parts ({shown})")
+    elsewhere = next((name for name in sorted(names) if _ELSEWHERE.fullmatch(name)), None)
+    if found and elsewhere is not None:
+        raise _other_ranks(directory, f"with layers or experts apart ('{escape(elsewhere)}')")
+
+
+def _step_files(names: Sequence[str]) -> list[StepFile]:
+    return [each for each in map(step_file, sorted(names)) if each is not None]
 
 
 def latest_step(store: Store, directory: str) -> str:
@@ -112,10 +125,13 @@ def latest_step(store: Store, directory: str) -> str:
 
 def without_ranks(store: Store, step: str, names: Sequence[str]) -> MissingError:
     """Return the error for the directory of a step that no rank has a file in."""
-    whole = next((name for name in names if _MODEL.fullmatch(name)), None)
+    models = _step_files(names)
     hint = "name the directory of another step"
-    if whole is not None:
-        hint = f'name the file of the model, with `key="module"`: {store.join(step, whole)}'
+    if models and models[0].rank is None:
+        whole = store.join(step, models[0].name)
+        hint = f'name the file of the model, with `key="module"`: {whole}'
+    elif models:  # without parameters, which are with the optimizer of each rank
+        hint = "copy the whole directory again, with the files of all ranks"
     return MissingError(
         f"'{escape(step)}' holds {plural(len(names), 'file')}, and none with the parameters of a "
         "rank (zero_pp_rank_0_mp_rank_00_optim_states.pt)",
@@ -126,9 +142,10 @@ def without_ranks(store: Store, step: str, names: Sequence[str]) -> MissingError
 
 def _other_ranks(directory: str, what: str) -> InputError:
     return InputError(
-        f"'{escape(directory)}' holds a ZeRO checkpoint {what}, of which nothing says how the "
+        f"'{escape(directory)}' holds a DeepSpeed checkpoint {what}, of which nothing says how the "
         "parts belong together",
-        hint="convert it where it was trained, with the framework's own tools",
+        hint="convert it where it was trained, with a tool of the framework that divided it: "
+        "Megatron-DeepSpeed has tools/convert_checkpoint, GPT-NeoX tools/ckpts",
         code="tensor-slices",
         file=directory,
     )

@@ -130,6 +130,37 @@ def test_other_ways_to_divide_are_refused(more: str, message: str) -> None:
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((MODEL, "mp_rank_01_model_states.pt"), "(mp_rank_00, mp_rank_01)"),
+        (("mp_rank_01_model_states.pt",), "(mp_rank_01)"),
+        ((MODEL, "layer_00-model_00-model_states.pt"), "layers or experts apart"),
+    ],
+)
+def test_parts_of_a_model_without_zero_are_refused(files: tuple[str, ...], message: str) -> None:
+    """A file that holds a part of a model is not offered as the model; what converts it is said."""
+    for source, store in (
+        ("d", directory(*files)),
+        ("d", directory(*(f"global_step9/{name}" for name in files), latest=b"global_step9")),
+    ):
+        with pytest.raises(InputError) as caught:
+            find_source(store, source)
+        assert message in caught.value.message
+        assert "tools/convert_checkpoint" in caught.value.hint
+    beside = directory(*files)
+    put(beside, "d/model.safetensors", weights({"a": b"1"}))
+    assert find_source(beside, "d").files == ("d/model.safetensors",)
+
+
+def test_a_step_of_stage_3_without_ranks_has_no_parameters() -> None:
+    """The files of its model have none, and are not offered: the others are to be copied."""
+    store = directory(f"global_step9/{model_file(3)}", latest=b"global_step9")
+    with pytest.raises(MissingError, match="none with the parameters of a rank") as caught:
+        find_source(store, "d")
+    assert "copy the whole directory again" in caught.value.hint
+
+
 def test_one_file_can_be_looked_at_alone() -> None:
     """A named file is that file, as any other torch file."""
     store = directory(*names(2))
