@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
@@ -60,13 +60,16 @@ class OnDisk:
     """Tensors that are read before the `forward` of a module, and dropped after it.
 
     `tensors` are attributes of the module or of those within it, as paths with dots, with the names
-    in `state`; `dtype` is the type of the floating-point ones, None for that of the file.
+    in `state`; `dtype` is the type of the floating-point ones, None for that of the file. An
+    attribute that was given data by something else is left alone.
     """
 
     module: torch.nn.Module
     state: StateDict
-    tensors: Mapping[str, str]
+    tensors: dict[str, str]
     dtype: torch.dtype | None
+    #: What each call that is not over yet has read.
+    _read_now: list[list[str]] = field(default_factory=list)
 
     def attach(self) -> None:
         """Leave the module without data, and read it at each use."""
@@ -78,13 +81,24 @@ class OnDisk:
         # Also after an error, so that memory does not fill with what was read.
         self.module.register_forward_hook(self._drop, always_call=True)
 
+    def forget(self, attributes: Container[tuple[torch.nn.Module, str]]) -> None:
+        """Leave attributes of modules to what they are now."""
+        for path in [path for path in self.tensors if self._place(path) in attributes]:
+            del self.tensors[path]
+
     def _read(self, _: torch.nn.Module, __: object) -> None:
+        read: list[str] = []
+        self._read_now.append(read)
         for path, name in self.tensors.items():
-            tensor = self.state[name]
-            self._put(path, tensor.to(self._dtype(tensor.dtype)))
+            owner, attribute = self._place(path)
+            if getattr(owner, attribute).is_meta:
+                tensor = self.state[name]
+                self._put(path, tensor.to(self._dtype(tensor.dtype)))
+                read.append(path)
 
     def _drop(self, _: torch.nn.Module, __: object, ___: object) -> None:
-        for path in self.tensors:
+        # Where a hook before `_read` fails, nothing was read.
+        for path in self._read_now.pop() if self._read_now else ():
             owner, attribute = self._place(path)
             self._put(path, torch.empty_like(getattr(owner, attribute), device="meta"))
 
@@ -110,6 +124,7 @@ def leave_on_disk(
     dtype: torch.dtype | None,
 ) -> None:
     """Have modules read what is on disk when they are used; each place has its name in `state`."""
+    forget(model, [place for place, _ in kept])
     parents = _parents(model)
     by_module: dict[torch.nn.Module, dict[str, str]] = {}
     for place, name in kept:
@@ -118,6 +133,16 @@ def leave_on_disk(
                 by_module.setdefault(module, {})[path] = name
     for module, tensors in by_module.items():
         OnDisk(module, state, tensors, dtype).attach()
+
+
+def forget(model: torch.nn.Module, places: Iterable[Place]) -> None:
+    """Have no module read what was left on disk before for these places."""
+    attributes = {owner for place in places for owner in place.owners}
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():  # noqa: SLF001 - where torch keeps them
+            left = getattr(hook, "__self__", None)
+            if isinstance(left, OnDisk):
+                left.forget(attributes)
 
 
 #: For each module those that hold it, with its name there.

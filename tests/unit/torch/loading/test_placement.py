@@ -94,6 +94,63 @@ def test_tensors_without_a_device_are_named(saved: tuple[Any, Path]) -> None:
     assert model is not other
 
 
+@pytest.mark.parametrize("how", ["disk", "assigned", "by torch", "a part"])
+def test_what_is_loaded_later_counts(saved: tuple[Any, Path], tmp_path: Path, how: str) -> None:
+    """Tensors that take the place of those on disk are not read over when they are used."""
+    from shardctl.torch import load_sharded_checkpoint, save_sharded
+
+    model, directory = saved
+    other, later = net(), net()
+    load_sharded_checkpoint(other, directory, device_map={"": "disk"})
+    batch = torch.randn(2, 5)
+    assert torch.equal(other(batch), model(batch))
+    state = later.state_dict()
+    if how == "a part":
+        state = {name: state[name] for name in state if name.startswith("1.")}
+        later = net()
+        later.load_state_dict({**model.state_dict(), **state})
+    if how == "by torch":
+        other.load_state_dict(state, assign=True)
+    else:
+        save_sharded(state, tmp_path / "later")
+        device_map = {"": "cpu" if how == "assigned" else "disk"}
+        load_sharded_checkpoint(
+            other, tmp_path / "later", device_map=device_map, strict=how != "a part"
+        )
+    for _ in range(2):
+        assert torch.equal(other(batch), later(batch))
+
+
+def test_modules_within_one_another_that_use_the_same_tensor(tmp_path: Path) -> None:
+    """The inner one leaves what the outer one has read, and goes on to use."""
+    from shardctl.torch import load_sharded_checkpoint, save_sharded
+
+    class Inner(torch.nn.Module):  # type: ignore[misc, name-defined] # (as below)
+        def __init__(self, shared: Any) -> None:
+            super().__init__()
+            self.shared = shared
+
+        def forward(self, batch: Any) -> Any:
+            return batch * self.shared[0]
+
+    class Outer(torch.nn.Module):  # type: ignore[misc, name-defined] # (as below)
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared = torch.nn.ParameterList([torch.randn(5)])
+            self.inner = Inner(self.shared)
+
+        def forward(self, batch: Any) -> Any:
+            return self.inner(batch) + self.shared[0]
+
+    model, other = Outer(), Outer()
+    save_sharded(model, tmp_path / "m")
+    load_sharded_checkpoint(other, tmp_path / "m", device_map={"": "disk"})
+    batch = torch.randn(2, 5)
+    for _ in range(2):
+        assert torch.equal(other(batch), model(batch))
+        assert other.shared[0].is_meta
+
+
 class Lists(torch.nn.Module):  # type: ignore[misc, name-defined] # torch is optional here
     """Uses parameters of lists, which have no `forward`."""
 
