@@ -30,7 +30,9 @@ _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def _model(chance: random.Random, experts: str) -> _State:
-    """A model of two layers of several types and shapes, whose experts are stacked or single."""
+    """A model of two layers of several types and shapes, whose experts are stacked or single; one
+    tensor has two names.
+    """
     tensors: _State = {
         "model.embed.weight": torch.randn(5, 4),
         "model.norm": torch.randn(4, dtype=torch.float64),
@@ -38,6 +40,7 @@ def _model(chance: random.Random, experts: str) -> _State:
         "head.weight": torch.randn(4, 5).t(),
         "head.none": torch.zeros(0, 3),
     }
+    tensors["head.tied"] = tensors["model.embed.weight"]
     for layer in range(2):
         h = f"model.h.{layer}"
         tensors |= {
@@ -167,7 +170,7 @@ asked = st.builds(
     ),
     experts=st.sampled_from(["", "stack", "split"]),
     dtype=st.sampled_from(sorted(_TYPES)),
-    keep=st.sampled_from(["", "*attn*", "*.experts.*"]),
+    keep=st.sampled_from(["", "*attn*", "*.experts.*", "*tied"]),
 )
 _SOURCES: dict[str, Callable[[_State, Path, random.Random], Path]] = {
     "safetensors": lambda state, path, _: save(state, path / "model.safetensors"),
