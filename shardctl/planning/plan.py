@@ -103,6 +103,7 @@ def make_plan(source: Checkpoint, request: Request, measure: Measure) -> Plan:
         arranged = arrange(checkpoint, request.experts)
         checkpoint = arranged.checkpoint
         done.append(arranged.note)
+    unconverted = checkpoint
     if request.conversion is not None:
         from shardctl.planning.transform.cast import convert_all  # noqa: PLC0415 - see above
 
@@ -140,7 +141,7 @@ def make_plan(source: Checkpoint, request: Request, measure: Measure) -> Plan:
     own = {shard.filename: shard.metadata for shard in shards}
     listed, index = listing(checkpoint, request, held, total, aliases) or (None, None)
     return Plan(
-        id=plan_id(checkpoint, request, metadata.common, own, index),
+        id=plan_id(unconverted, request, metadata.common, own, index),
         request=request,
         shards=shards,
         index_filename=listed,
@@ -157,7 +158,7 @@ def make_plan(source: Checkpoint, request: Request, measure: Measure) -> Plan:
             *left_tensors(chosen.left_out),
             *left_of(source),
             *unwritten,
-            *left_of_index(checkpoint, request, len(shards)),
+            *left_of_index(unconverted, request, len(shards)),
         ),
     )
 

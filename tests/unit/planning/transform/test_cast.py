@@ -181,3 +181,4 @@ def test_a_plan_says_what_is_converted(conversion: Conversion, note: str) -> Non
     asked = Request(Limits(num_shards=1), "bin", ".bin", "m", conversion=conversion)
     made = make_plan(checkpoint_of(floats("a", 1)), asked, lambda held, _: len(held))
     assert made.notes == (note,)
+    assert made.left == ()  # what a single `.bin` has no room for is not the source's
