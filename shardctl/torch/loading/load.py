@@ -152,6 +152,11 @@ class _How:
                 "`device` and `dtype` say how new tensors are made, and the model's own are filled",
                 hint="add `assign=True`, or move the model with `model.to` first",
             )
+        if self.dtype is not None and not _is_of_weights(self.dtype):
+            raise UsageError(
+                f"`dtype` is {escape(str(self.dtype))}, which weights cannot be converted to",
+                hint="give a floating-point type of torch, such as torch.bfloat16",
+            )
         if self.mmap and not self.assign:
             raise UsageError(
                 "`mmap` puts tensors of files in the place of the model's, and those are filled",
@@ -188,6 +193,11 @@ class _How:
         if self.device is not None:
             return self.device
         return "cpu" if place.tensor.is_meta else place.tensor.device
+
+
+def _is_of_weights(dtype: object) -> bool:
+    """Whether a type is one that torch's `Module.to` takes: integers would lose fractions."""
+    return isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)
 
 
 def _divided(

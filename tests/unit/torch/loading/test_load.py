@@ -196,6 +196,8 @@ def test_key_and_rename_choose_and_name_the_tensors(tmp_path: Path) -> None:
     [
         {"device": "cpu"},
         {"dtype": torch.float16},
+        {"assign": True, "dtype": torch.int8},
+        {"assign": True, "dtype": "float16"},
         {"device": "cpu", "device_map": {"": "cpu"}},
         {"device_map": {"0": "cpu"}},
         {"device_map": {}},
