@@ -172,15 +172,6 @@ def test_an_incomplete_set_is_refused(store: MemoryStore, *, with_index: bool) -
         make_index(store, "m")
 
 
-def test_a_listed_shard_without_a_number_is_missed(store: MemoryStore) -> None:
-    """Where no number tells whether a set is whole, every listed shard must be there."""
-    put(store, "m/x.safetensors", weights({"x": b"9"}))
-    put(store, INDEX, document({"x": "x.safetensors", "y": "y.safetensors"}))
-    with pytest.raises(InputError, match=r"first is 'y\.safetensors'") as caught:
-        make_index(store, INDEX)
-    assert caught.value.code == "index-shard-missing"
-
-
 def test_an_index_with_no_shard_left_is_not_emptied() -> None:
     """Where none of the listed shards is there, the index is all that is left, and stays."""
     store = MemoryStore()
@@ -210,14 +201,6 @@ def test_sets_that_count_from_zero() -> None:
         put(store, f"m/{shard(number)}", weights({f"t{number}": b"1"}))
     reindex(store, "m", check=False)
     assert index(store)["weight_map"] == {"t0": shard(0), "t1": shard(1)}
-
-
-def test_shards_of_two_sets_are_refused(store: MemoryStore) -> None:
-    """A directory with two sets is ambiguous."""
-    put(store, f"m/{shard(1, 3)}", weights({"a": b"1"}))
-    put(store, INDEX, document({"a": shard(1, 3), "c": shard(1)}))
-    with pytest.raises(InputError, match="several sets, of 2 and 3 files"):
-        make_index(store, "m")
 
 
 def test_a_tensor_in_two_shards_is_refused(store: MemoryStore) -> None:

@@ -38,8 +38,6 @@ from tests.support.memory_checkpoints import get, put, sample, weights
 
 BY_250 = WriteOptions(limits=Limits(max_shard_bytes=250))
 ONE = WriteOptions(limits=Limits())
-#: The configuration of a model of timm.
-TIMM = b'{"architecture": "resnet18", "pretrained_cfg": {}}'
 
 
 class Told:
@@ -110,16 +108,6 @@ def test_a_split_has_shards_index_and_companions() -> None:
     assert sorted(set(index["weight_map"].values())) == shards
     assert content(store, "s") == tensors
     assert prepared.path(store) == "s/model.safetensors.index.json"
-
-
-def test_a_source_that_its_name_does_not_promise_is_noted() -> None:
-    """A pickle that is called .safetensors is read, and a note says so."""
-    store = MemoryStore()
-    put(store, "m/model.safetensors", weights({"a": b"1"}, "bin"))
-    (note,) = prepare(store, "m", "s").notes
-    assert note.startswith("'m/model.safetensors': the file is of the format 'bin'")
-    put(store, "m/model.safetensors", weights({"a": b"1"}))
-    assert prepare(store, "m", "s").notes == ()
 
 
 def test_merging_gives_the_first_file_again() -> None:
@@ -421,36 +409,6 @@ def test_checksums_follow_what_is_written() -> None:
     assert verify(store, "s", Thoroughness(deep=True)).ok
     run(store, "m", "s", WriteOptions(limits=Limits(), replace="same"))
     assert get(store, "s/SHA256SUMS").decode() == f"{'0' * 64}  notes.txt\n"
-
-
-def notes_on_clients(store: MemoryStore, options: WriteOptions) -> list[str]:
-    """The notes of a run without companions, but for those on the files that are not copied."""
-    notes = prepare(store, "m", "s", replace(options, companions="none")).notes
-    return [note for note in notes if not note.startswith("not copied")]
-
-
-@pytest.mark.parametrize("asks", ["source", "target"])
-def test_a_client_that_reads_one_file_is_noted(asks: str) -> None:
-    """Shards where the client of the source or of the target reads one file are noted before the
-    work, and one file is not.
-    """
-    store = MemoryStore()
-    sample(store)
-    put(store, "m/config.json" if asks == "source" else "s/config.json", TIMM)
-    (note,) = notes_on_clients(store, BY_250)
-    assert note.startswith("timm reads one weights file and no index: of 3 numbered files it loads")
-    assert "write(single=True)" in note
-    assert notes_on_clients(store, ONE) == []
-
-
-def test_shards_of_an_adapter_are_noted() -> None:
-    """An adapter keeps its stem, by which its client finds it, and shards of it are noted."""
-    store = MemoryStore()
-    tensors = {"a": b"1" * 100, "b": b"2" * 200}
-    put(store, "m/pytorch_lora_weights.safetensors", weights(tensors))
-    prepared = prepare(store, "m", "s", BY_250)
-    assert prepared.plan.filenames[0] == "pytorch_lora_weights-00001-of-00002.safetensors"
-    assert prepared.notes[-1].startswith("diffusers reads one weights file")
 
 
 def test_replace_spares_weights_of_another_name() -> None:
