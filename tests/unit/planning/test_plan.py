@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardctl.errors import UsageError
-from shardctl.model import Checkpoint, Extent, Index, Storage, Tensor, Version
+from shardctl.model import Checkpoint, Extent, Index, Storage, Tensor
 from shardctl.planning.plan import Plan, make_plan, natural_key
 from shardctl.planning.request import Limits, Request, Selection
 from tests.support.tensors import F32, checkpoint_of, floats
@@ -372,74 +372,3 @@ class TestOversizeAndNotes:
         assert [(left.name, left.kind) for left in single.left] == [("made", "metadata")]
         two = plan(source, replace(request_for("bin"), limits=Limits(num_shards=2)))
         assert two.left == ()
-
-
-class TestPlanId:
-    """The plan's name is the same exactly where the bytes would be."""
-
-    base = checkpoint_of(floats("a", 3), floats("b", 1, 12), floats("c", 2, 16))
-    (file,) = base.files
-
-    def moved(self, path: str) -> Checkpoint:
-        """The same checkpoint in another file."""
-        tensors = tuple(
-            replace(t, storage=replace(t.storage, extent=replace(t.storage.extent, path=path)))
-            for t in self.base.tensors
-        )
-        return replace(self.base, files=(replace(self.file, path=path),), tensors=tensors)
-
-    def plan_id(self, source: Checkpoint, **fields: Any) -> str:
-        """The id of a plan for two shards, unless the fields say otherwise."""
-        return plan(source, request_for(**{"limits": Limits(num_shards=2), **fields})).id
-
-    def test_the_same_request_has_the_same_id(self) -> None:
-        """Planning twice gives one id."""
-        assert self.plan_id(self.base) == self.plan_id(self.base)
-
-    def test_the_directory_and_the_time_do_not_matter(self) -> None:
-        """A source that was moved, or touched, has the same plan."""
-        touched = replace(self.base, files=(replace(self.file, version=Version(1000, "later")),))
-        assert (
-            self.plan_id(self.moved("elsewhere/f"))
-            == self.plan_id(touched)
-            == self.plan_id(self.base)
-        )
-
-    def test_the_source_matters(self) -> None:
-        """Another name, size, header, order of tensors or place of one gives another id."""
-        a, b, c = self.base.tensors
-        others = [
-            self.moved("models/g"),
-            replace(self.base, files=(replace(self.file, version=Version(1001, "mark")),)),
-            replace(self.base, files=(replace(self.file, header_sha256="01"),)),
-            replace(self.base, tensors=(b, a, c)),
-            replace(self.base, tensors=(a, b, floats("c", 2, 100))),
-            replace(self.base, tensors=(a, b, Tensor("c", F32, (1, 2), c.storage))),
-        ]
-        ids = [self.plan_id(source) for source in (self.base, *others)]
-        assert len(set(ids)) == len(ids)
-
-    def test_the_options_matter(self) -> None:
-        """Every option that could change a byte or a name gives another id."""
-        options: list[dict[str, Any]] = [
-            {},
-            {"limits": Limits(num_shards=3)},
-            {"limits": Limits(max_shard_bytes=16)},
-            {"limits": Limits(max_shard_bytes=50, strict=True)},
-            {"format": "safetensors"},
-            {"stem": "model"},
-            {"variant": "fp16"},
-            {"order": "natural"},
-            {"tied": "expand"},
-        ]
-        ids = [self.plan_id(self.base, **fields) for fields in options]
-        assert len(set(ids)) == len(ids)
-
-    def test_metadata_that_is_written_matters(self) -> None:
-        """A recorded alias that only the single file's metadata holds gives another id."""
-        request = request_for("safetensors")
-        one, other = (
-            plan(replace(self.base, aliases=aliases), request) for aliases in ({}, {"z": "a"})
-        )
-        assert one.shards[0].metadata != other.shards[0].metadata
-        assert one.id != other.id

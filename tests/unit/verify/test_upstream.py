@@ -4,7 +4,6 @@ none.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,8 @@ from shardctl.findings import strict
 from shardctl.formats.base import Upstream
 from shardctl.formats.registry import register, unregister
 from shardctl.formats.torch.format import TORCH
-from shardctl.formats.torch.upstream import as_loaded, open_with_torch
-from shardctl.model import DTYPES, Checkpoint, Extent, File, Storage, Tensor, Version
+from shardctl.formats.torch.upstream import open_with_torch
+from shardctl.model import Checkpoint, File, Version
 from shardctl.source.locate import Located
 from shardctl.source.opened import unseen
 from shardctl.stores.local.store import LocalStore
@@ -54,37 +53,6 @@ def test_a_format_without_a_loader_is_a_usage_error(no_loader: str) -> None:
     subject = Subject(LocalStore(), located, Checkpoint(no_loader, (file,), ()))
     with pytest.raises(UsageError, match="'toy' has no upstream loader"):
         list(check_load(subject, None))
-
-
-def _view_of_one_element() -> torch.Tensor:
-    return torch.arange(10.0).as_strided((1, 1), (3, 7), 4)
-
-
-@pytest.mark.parametrize(
-    "saved",
-    [
-        {"w": _view_of_one_element()},
-        {"w": torch.full((3,), float("nan")), "e": torch.zeros(0, 3), "s": torch.tensor(1.0)},
-        {1: torch.ones(2), "1": torch.zeros(2), ("a", 1): torch.ones(1), None: torch.ones(1)},
-        [torch.ones(2), (torch.zeros(1),), {"a": torch.ones(3)}],
-        torch.ones(2),
-        {"a": {"b": torch.ones(2)}, "lr": 0.1, 5: {"c": torch.zeros(2)}},
-    ],
-    ids=["one element", "values", "keys", "list", "tensor", "nested"],
-)
-def test_what_torch_saves_agrees_with_torch(tmp_path: Path, saved: object) -> None:
-    """Whatever torch has saved, both readers have the same names, shapes and bytes."""
-    torch.save(saved, tmp_path / "m.bin")
-    assert verify(LocalStore(), str(tmp_path / "m.bin"), Thoroughness(load=True)).findings == ()
-
-
-def test_lazily_negated_tensors_agree_with_torch() -> None:
-    """Bytes of a tensor with a bit for its sign or conjugate are those that its values have."""
-    conjugate = torch.tensor([1 + 2j, 3 - 4j]).conj()
-    tensor = Tensor("w", DTYPES["C64"], (2,), Storage(Extent("m", 0, 16), "w"))
-    assert bytes(as_loaded(conjugate, tensor).data) == conjugate.resolve_conj().numpy().tobytes()
-    negated = replace(tensor, dtype=DTYPES["F32"])
-    assert bytes(as_loaded(conjugate.imag, negated).data) == struct.pack("<2f", -2, 4)
 
 
 def test_names_are_compared_in_both_directions(tmp_path: Path) -> None:
