@@ -17,6 +17,9 @@ from shardctl.view.tensors import shape_text
 
 #: Tensors of one kind that are listed.
 MOST_LISTED = 50
+#: Columns between a name and what follows it, at least, and of a name in a narrow terminal.
+_GAP, _LEAST_NAME = 2, 8
+_INDENT = "  "
 _HEADINGS: dict[What, str] = {
     "removed": "only in A",
     "added": "only in B",
@@ -39,9 +42,10 @@ def _group(what: What, changes: Sequence[Change], on: Canvas, *, stats: bool) ->
     yield Text(f"{_HEADINGS[what]}: {plural(len(changes), 'tensor')}", style="bold")
     for change in changes[:MOST_LISTED]:
         tail = _tail(change, on)
-        name = on.name(change.name, max(on.width - 1 - len(tail) - 2, 8))
-        line = Text(f"  {name}", no_wrap=True, overflow="crop")
-        line.append(f"{' ' * max(on.width - 1 - cells(name) - len(tail) - 2, 2)}{tail}", "dim")
+        room = on.width - 1 - len(_INDENT) - len(tail)
+        name = on.name(change.name, max(room - _GAP, _LEAST_NAME))
+        line = Text(f"{_INDENT}{name}", no_wrap=True, overflow="crop")
+        line.append(f"{' ' * max(room - cells(name), _GAP)}{tail}", "dim")
         yield line
         if stats and change.distance is not None:
             yield Text(f"    {_apart(change.distance)}", style="dim")
