@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.text import Text
 
-from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs, glyphs_for
+from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs
 from shardctl.cli.terminal.charts import (
     MOST_ROWS,
     Mark,
@@ -20,12 +20,13 @@ from shardctl.cli.terminal.charts import (
     ruler,
     shares,
 )
-from shardctl.cli.terminal.findings import findings
-from shardctl.findings import Finding
 from shardctl.text import LEFT_TO_RIGHT_MARK, cells, elide, escape, fitted
 from shardctl.view.files import Bars, Ending, FileBar, Stretch
 from shardctl.view.shares import Share
 from shardctl.view.shares import shares as shares_of
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 MB = 1000 * 1000
 WIDTHS = (40, 60, 80, 200)
@@ -80,16 +81,6 @@ def test_names_are_shortened_in_the_middle() -> None:
     assert elide(r"a\\b" * 3, 6) == r"a\\b…b"
 
 
-def test_names_keep_the_line_in_order() -> None:
-    """What follows a name that is written from right to left stays at its place; turned text is
-    written out.
-    """
-    on = Canvas(80)
-    assert on.name("שלום") == "שלום" + LEFT_TO_RIGHT_MARK
-    assert on.name("a\u202eb") == r"a\u202eb"
-    assert Canvas(80, ASCII).name("ü שלום") == r"\xfc \u05e9\u05dc\u05d5\u05dd"
-
-
 @pytest.mark.parametrize(
     ("width", "text"),
     [(40, "model-00003-of-00012.bin"), (15, "shard 3 of 12"), (8, "3 of 12"), (3, "3")],
@@ -97,25 +88,6 @@ def test_names_keep_the_line_in_order() -> None:
 def test_numbered_names_stay_distinct(width: int, text: str) -> None:
     """A numbered file whose name does not fit is shown by its number."""
     assert label("model-00003-of-00012.bin", width, Canvas(80)) == text
-
-
-@pytest.mark.parametrize(
-    ("encoding", "env", "glyphs"),
-    [
-        ("utf-8", {"LANG": "de_DE.UTF-8"}, BLOCKS), ("utf-8", {}, BLOCKS),
-        ("utf-8", {"LC_ALL": "C"}, ASCII), ("utf-8", {"TERM": "dumb"}, ASCII),
-        ("cp1252", {}, ASCII), ("ascii", {}, ASCII), ("gb18030", {}, BLOCKS),
-    ],
-)  # fmt: skip
-def test_characters_that_can_be_shown(encoding: str, env: dict[str, str], glyphs: Glyphs) -> None:
-    """Blocks only where the encoding, the locale and the terminal have them."""
-
-    class Stream:
-        pass
-
-    stream = Stream()
-    stream.encoding = encoding  # type: ignore[attr-defined] # all that is asked of it
-    assert glyphs_for(stream, env) is glyphs  # type: ignore[arg-type] # it has what is asked
 
 
 # bars
@@ -235,45 +207,3 @@ def test_a_place_is_pointed_at(width: int, offset: int) -> None:
     assert pointer.index("▲") == 2 + min(offset * (width - 3) // 10_000, width - 4)
     assert cells(pointer) < width
     assert "zip-crc" in pointer or width < 60
-
-
-def test_findings_draw_the_files_that_have_places() -> None:
-    """Only a finding with file and offset is drawn, those of one file together; what cannot be read
-    is left out.
-    """
-
-    def finding(file: str | None, offset: int | None) -> Finding:
-        return Finding("zip-crc-mismatch", "error", "bad", "fetch it", file, "w", offset)
-
-    found = [
-        finding("a", 5),
-        finding("a", 900),
-        finding("b", None),
-        finding("gone", 1),
-        finding(None, 3),
-    ]
-    text = "\n".join(
-        line.plain
-        for line in findings(found, lambda path: (1000, 10) if path == "a" else None, Canvas(80))
-        if isinstance(line, Text)
-    )
-    assert text.count("▲") == 2
-    assert text.count("1.0 KB") == 1
-    assert "▓ header" in text
-
-
-def test_many_places_are_folded() -> None:
-    """Of hundreds of places in hundreds of files some are drawn, and the others counted."""
-    found = [
-        Finding("zip-crc-mismatch", "error", "bad", "fetch it", f"f{file}", None, offset)
-        for file in range(30)
-        for offset in range(20)
-    ]
-    lines = [
-        line.plain
-        for line in findings(found, lambda _: (100, None), Canvas(80))
-        if isinstance(line, Text)
-    ]
-    assert sum("▲" in line for line in lines) == 48
-    assert "… 22 more files with findings" in lines
-    assert lines.count("  … 14 more places") == 8
