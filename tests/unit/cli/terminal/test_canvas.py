@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.text import Text
 
-from shardctl.cli.terminal.canvas import ASCII, BLOCKS, Canvas, Glyphs, Page, drawn, glyphs_for
+from shardctl.cli.terminal.canvas import (
+    ASCII,
+    BLOCKS,
+    Canvas,
+    Glyphs,
+    Page,
+    canvas,
+    drawn,
+    glyphs_for,
+)
 from shardctl.text import LEFT_TO_RIGHT_MARK, MOST_COLUMNS, cells, escape
 
 
@@ -126,6 +135,15 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_the_canvas_is_that_of_the_terminal(monkeypatch: pytest.MonkeyPatch, term: str) -> None:
+    """Its width is the user's on a dumb one too, and its characters are those of stdout."""
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLUMNS", "53")
+    monkeypatch.setattr("sys.stdout", stream("ascii"))
+    assert canvas() == Canvas(53, ASCII, "ascii")
 
 
 def test_a_page_has_the_encoding_of_its_stream() -> None:

@@ -105,6 +105,8 @@ def test_what_is_wrong_comes_first() -> None:
     assert [row.split()[0] for row in rows] == ["b", "d", "a", "c"]
     styles = [str(line.style) for line in numbers(inspection(found), Canvas(100))][2:]
     assert styles == ["red", "red", "", ""]
+    narrow = [str(line.style) for line in numbers(inspection(found), Canvas(40))][2:]
+    assert narrow == ["red", "red", "red", "red", "", "dim", "", "dim"]
 
 
 def test_a_tied_tensor_is_listed_once() -> None:
