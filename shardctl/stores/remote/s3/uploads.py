@@ -11,7 +11,6 @@ import os
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from shardctl.errors import MissingError, SourceChangedError, StorageError, TargetExistsError
 from shardctl.model import Extent, Version
@@ -82,7 +81,7 @@ class S3Uploads:
                 "upload_part_copy",
                 UploadId=upload.id,
                 PartNumber=number,
-                CopySource=quote(f"{bucket}/{key}"),
+                CopySource={"Bucket": bucket, "Key": key},
                 CopySourceRange=f"bytes={extent.offset}-{extent.end - 1}",
                 CopySourceIfMatch=version.mark,
             )
@@ -225,7 +224,7 @@ class S3Uploads:
     def copy_object(self, old: str, new: str, version: Version) -> None:
         """Copy an object of this version to another name, over any object there."""
         if version.size <= _MOST_COPIED:
-            source = quote(f"{self._service.bucket}/{self.key(old)}")
+            source = {"Bucket": self._service.bucket, "Key": self.key(old)}
             self._call(new, "copy_object", CopySource=source, CopySourceIfMatch=version.mark)
             return
         upload = self.begin(new)
