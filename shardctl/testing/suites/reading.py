@@ -23,6 +23,7 @@ from shardctl.stores.capabilities import (
     FollowsLinks,
     KeepsModes,
     KnowsFreeSpace,
+    Leases,
     Locks,
     OpensDirectories,
     ReadOnly,
@@ -38,6 +39,7 @@ from shardctl.testing.suites.fixtures import DATA, Fill, StoreFixtures, read
 CAPABILITIES: tuple[type, ...] = (
     OpensDirectories,
     Appends,
+    Leases,
     Locks,
     SyncsDirectories,
     RemovesDirectories,
