@@ -87,3 +87,31 @@ def test_a_report_of_a_part_is_one_of_the_plan(call: Call, plan: Path, tmp_path:
     """It is written once the part is."""
     call("apply", plan, "--part", "1/2", "--report", tmp_path / "report.svg")
     assert "<svg" in (tmp_path / "report.svg").read_text()
+
+
+def test_notes_and_details_are_said_before_the_work(
+    call: Call, plan: Path, model: Path, tmp_path: Path
+) -> None:
+    """Unless it is to be quiet."""
+    target = tmp_path / "out"
+    call("merge", model, target)
+    _, err = call("apply", plan, "--replace", "--verbose", "--progress", "none")
+    words = [line.split()[0] for line in err.splitlines()]
+    assert words == ["note:", "reads", "writes", "writes", "replaces", "wrote"]
+    call("merge", model, target, "--replace")
+    assert call("apply", plan, "--replace", "--verbose", "--quiet")[1] == ""
+
+
+def test_a_part_starts_over_where_it_is_asked_to(
+    call: Call, plan: Path, model: Path, tmp_path: Path
+) -> None:
+    """A run of another plan is in the way without."""
+    call("apply", plan, "--part", "1/2")
+    other = tmp_path / "other.json"
+    other.write_text(
+        call("split", model, tmp_path / "out", "--num-shards", "3", "--dry-run", "--json")[0]
+    )
+    call("apply", other, "--part", "1/2", code=4)
+    call("apply", other, "--part", "1/2", "--restart")
+    out, _ = call("apply", other, "--restart")
+    assert out.endswith(".index.json\n")

@@ -11,6 +11,7 @@ import pytest
 from shardctl.cli.commands import writers
 from shardctl.cli.options.arguments import WriterArguments
 from shardctl.planning.saved.plan_file import parse_plan_file
+from tests.support.memory_checkpoints import weights
 from tests.support.program import Call
 
 
@@ -93,3 +94,20 @@ def test_without_a_record_nothing_is_kept_of_a_run(call: Call, model: Path, tmp_
     assert "compared with the source" in call("split", model, target)[1]
     call("split", model, tmp_path / "other")
     assert call("split", model, tmp_path / "other")[1] == "up to date\n"
+
+
+def test_several_files_are_joined(call: Call, model: Path, tmp_path: Path) -> None:
+    """All before TARGET are read."""
+    path = tmp_path / "more.safetensors"
+    path.write_bytes(weights({"more": b"1"}))
+    call("merge", model / "model.safetensors", path, tmp_path / "joined.safetensors")
+    out, _ = call("inspect", tmp_path / "joined.safetensors")
+    assert len(out.splitlines()) == 6
+
+
+def test_only_a_check_compares(call: Call, model: Path, tmp_path: Path) -> None:
+    """A plan takes no time for that: without a record what is there is in the way."""
+    target = tmp_path / "out"
+    call("split", model, target, "--no-record")
+    call("split", model, target, "--check", "--no-record")
+    assert "already" in call("split", model, target, "--dry-run", "--no-record", code=4)[1]

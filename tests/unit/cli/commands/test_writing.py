@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,10 +18,13 @@ from shardctl.engine.commit.staging import Staging
 from shardctl.engine.journal.journal import Journal
 from shardctl.engine.journal.receipts import Receipt
 from shardctl.engine.journal.records import Records, StoredRecords
+from shardctl.engine.run import RunOptions
 from shardctl.errors import TargetExistsError
 from shardctl.planning.request import Limits, WriteOptions
+from shardctl.stores.capabilities import Traffic
+from shardctl.streams.pool import default_jobs
 from shardctl.testing.memory import MemoryStore
-from tests.support.memory_checkpoints import sample
+from tests.support.memory_checkpoints import put, sample
 from tests.support.pipelines import pipeline, tree
 
 BY_250 = WriteOptions(limits=Limits(max_shard_bytes=250))
@@ -136,11 +141,13 @@ def test_accepted_damage_is_said(store: MemoryStore, capsys: pytest.CaptureFixtu
     """Each place is a note after the summary."""
 
     def damaging(*ends: Any, **how: Any) -> tuple[Receipt, ...]:
-        from dataclasses import replace
-
         first, *rest = write(*ends, **how)
         return (replace(first, damaged=("tensor 'a'",)), *rest)
 
+    assert done(capsys, store, prepared(store), writer=damaging, quiet=True)[1] == ""
+    store.remove(INDEX)
+    for name in [entry.name for entry in store.list("t")]:
+        store.remove(f"t/{name}")
     _, err = done(capsys, store, prepared(store), writer=damaging)
     assert err.splitlines()[-1] == ("note: accepted damage: tensor 'a' does not match its CRC-32")
 
@@ -200,3 +207,83 @@ def test_a_pipeline_begins_only_where_all_of_it_can(capsys: pytest.CaptureFixtur
     assert tree(store, "t") == before
     done(capsys, store, work, restart=True)
     assert tree(store, "t") == tree(store, "p")
+
+
+# how it goes
+
+
+def test_a_run_goes_as_it_was_asked_for(
+    store: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Jobs, and starting over, reach the run; without a number the default does."""
+    seen: list[RunOptions] = []
+
+    def noting(*ends: Any, **how: Any) -> tuple[Receipt, ...]:
+        seen.append(ends[3])
+        return write(*ends, **how)
+
+    done(capsys, store, prepared(store), writer=noting, jobs=3, restart=True)
+    store.remove(INDEX)
+    for name in [entry.name for entry in store.list("t")]:
+        store.remove(f"t/{name}")
+    done(capsys, store, prepared(store), writer=noting, jobs=None)
+    assert [(each.jobs, each.restart) for each in seen] == [(3, True), (default_jobs(), False)]
+
+
+def test_digests_are_printed_again(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of what was up to date they are those of its receipts."""
+    options = replace(BY_250, checksums=True)
+    first, second = (
+        json.loads(done(capsys, store, prepared(store, options=options), json=True)[0])
+        for _ in range(2)
+    )
+    assert [shard["sha256"] for shard in first["shards"]].count(None) == 0
+    assert [shard["sha256"] for shard in second["shards"]] == [
+        shard["sha256"] for shard in first["shards"]
+    ]
+
+
+def test_the_time_is_that_of_the_work(
+    store: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A small one takes less than a minute."""
+    _, err = done(capsys, store, prepared(store))
+    seconds = re.search(r" in (\d+)\.\d s ", err)
+    assert seconds is not None
+    assert int(seconds[1]) < 60
+
+
+class Far(MemoryStore):
+    """A store across a network, with counts."""
+
+    at_once = 1
+
+    def traffic(self) -> Traffic:
+        """Return the counts."""
+        return Traffic(7, 1000)
+
+
+def test_traffic_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """After the summary, and in the document; quiet says nothing."""
+    store = Far()
+    sample(store)
+    _, err = done(capsys, store, prepared(store))
+    assert err.splitlines()[-1] == "network: 7 requests, 1.0 KB received"
+    assert done(capsys, store, prepared(store), quiet=True)[1] == ""
+    assert json.loads(done(capsys, store, prepared(store), json=True)[0])["network"]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_is_that_of_shards(
+    store: MemoryStore, capsys: pytest.CaptureFixture[str], *, quiet: bool
+) -> None:
+    """A run that only edits lists of checksums shows none."""
+    _, err = done(capsys, store, prepared(store), progress=ProgressName.json, quiet=quiet)
+    assert ('"event"' in err) is not quiet
+    pipe = pipeline(MemoryStore())
+    put(pipe, "p/SHA256SUMS", f"{'0' * 64}  unet/diffusion_pytorch_model.safetensors\n".encode())
+    same = replace(BY_250, limits=Limits(max_shard_bytes=150), replace="same")
+    work = prepare_all(pipe, "p", pipe, "p", same, finish=True)
+    _, err = done(capsys, pipe, work, progress=ProgressName.json)
+    assert len(work.todo) == 2
+    assert "SHA256SUMS" not in err

@@ -131,6 +131,13 @@ def test_an_empty_object_has_no_ranges(client: CloudClient, base: str) -> None:
         assert (answer.version.size, list(answer.chunks)) == (0, [])
 
 
+def test_a_range_after_the_end_is_an_error(client: CloudClient, base: str) -> None:
+    """Only an empty object is answered all the same."""
+    with pytest.raises(StorageError) as caught:
+        read(client, f"{base}/a", 500, 10, None)
+    assert caught.value.file == f"{base}/a"
+
+
 def test_what_does_not_exist_is_missing(client: CloudClient, base: str) -> None:
     """With its path."""
     for ask in (
