@@ -195,8 +195,15 @@ def test_the_plan_of_a_pipeline_has_what_its_components_have(tmp_path: Path) -> 
     assert other.id != planned.id
 
 
+def test_tensors_that_are_left_out_of_a_component_are_in_the_plan(tmp_path: Path) -> None:
+    """With the names that they have there."""
+    pipe = written_pipeline(tmp_path / "pipe")
+    planned = shardctl.plan(pipe, tmp_path / "out", include="*[dmr01]")
+    assert [tensor.name for tensor in planned.left_out] == ["up.2"]
+
+
 def test_an_unfinished_run_of_a_component_stops_all(tmp_path: Path) -> None:
-    """Nothing is written of any other, unless the unfinished run is discarded."""
+    """Nothing is written of those before it, unless the unfinished run is discarded."""
     pipe, target = written_pipeline(tmp_path / "pipe"), tmp_path / "out"
 
     class Stop(shardctl.Silent):
@@ -204,12 +211,22 @@ def test_an_unfinished_run_of_a_component_stops_all(tmp_path: Path) -> None:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        shardctl.write(pipe, target, max_shard_size=110, observer=Stop(), record=False, jobs=1)
+        shardctl.write(pipe / "vae", target / "vae", observer=Stop(), record=False, jobs=1)
     with pytest.raises(shardctl.TargetExistsError, match="unfinished run"):
         shardctl.write(pipe, target, format="bin", record=False)
-    assert not (target / "vae").exists()
+    assert {path.name for path in target.iterdir()} == {"vae"}
     shardctl.write(pipe, target, format="bin", restart=True, record=False)
     assert shardctl.verify(target, against=pipe, deep=True).ok
+
+
+def test_a_plan_compares_nothing(source: Path, tmp_path: Path) -> None:
+    """By the record it knows that the result is there; without one that is in the way."""
+    shardctl.write(source, tmp_path / "one", num_shards=2)
+    assert shardctl.plan(source, tmp_path / "one", num_shards=2).notes == ()
+    assert shardctl.write(source, tmp_path / "one", num_shards=2).plan.notes == ()
+    shardctl.write(source, tmp_path / "two", num_shards=2, record=False)
+    with pytest.raises(shardctl.TargetExistsError):
+        shardctl.plan(source, tmp_path / "two", num_shards=2)
 
 
 def test_a_scheduler_has_a_known_address(source: Path, tmp_path: Path) -> None:
