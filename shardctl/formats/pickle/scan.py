@@ -7,6 +7,7 @@ says so.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 
 from shardctl.formats.limits import MAX_NAME
@@ -88,11 +89,17 @@ class _Scan(Cursor):
     def __init__(self, data: bytes, start: int) -> None:
         super().__init__(data, start)
         self.names: dict[str, None] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin a pickle: nothing is on the stack or in the memo."""
         self._stack: list[bytes | None] = []
         self._marks: list[int] = []
-        # Only texts are kept; `_filled` counts all places.
+        # Only texts are kept. Places are filled one after another, but for the `_far` ones.
         self._memo: dict[int, bytes] = {}
         self._filled = 0
+        self._far: set[int] = set()
+        self._followed = True
 
     def run(self) -> None:
         pickles = 0
@@ -101,7 +108,7 @@ class _Scan(Cursor):
         while self._at <= last and pickles < _MAX_PICKLES and len(self.names) < _MAX_NAMES:
             if self.step() == ord("."):
                 pickles += 1
-                self._stack, self._marks, self._memo, self._filled = [], [], {}, 0
+                self._forget()
 
     def step(self) -> int:
         """Read one opcode with its argument, and return its code."""
@@ -135,7 +142,8 @@ class _Scan(Cursor):
         elif code in b"pqr\x94":
             self._put(self._place(code, argument))
         elif code in b"ghj":
-            stack.append(self._memo.get(self._place(code, argument)))
+            place = self._place(code, argument)
+            stack.append(self._memo.get(place) if self._followed else None)
         elif code == ord("2"):
             stack.append(stack[-1] if stack else None)
         else:
@@ -159,8 +167,19 @@ class _Scan(Cursor):
         return self._stack.pop() if self._stack else None
 
     def _put(self, place: int) -> None:
+        """Fill a place.
+
+        Which one MEMOIZE fills depends on how many are filled. Where a pickle spells a place in an
+        unusual form, or leaves out very many, what it recalls is not known any more.
+        """
         value = self._stack[-1] if self._stack else None
-        self._filled += 1
+        if place == self._filled:
+            self._filled += 1
+            self._far.discard(place)
+        elif place > self._filled and len(self._far) < _MAX_TEXTS:
+            self._far.add(place)
+        elif not 0 <= place < self._filled:
+            self._followed = False
         if value is not None and len(self._memo) < _MAX_TEXTS:
             self._memo[place] = value
         else:
@@ -168,7 +187,7 @@ class _Scan(Cursor):
 
     def _place(self, code: int, argument: bytes) -> int:
         if code == 0x94:
-            return self._filled
+            return self._filled + len(self._far)
         if code not in b"pg":
             return int.from_bytes(argument, "little")
         return int(argument) if len(argument) < 20 and argument.isdigit() else -1
@@ -176,7 +195,12 @@ class _Scan(Cursor):
     def _text(self, code: int, argument: bytes) -> bytes | None:
         if code not in _TEXTS:
             return None
-        return argument[1:-1] if code == ord("S") else argument
+        with contextlib.suppress(ValueError):  # an unpickler fails at such a text
+            if code == ord("S"):
+                return codecs.escape_decode(argument[1:-1])[0]
+            if code == ord("V"):
+                return argument.decode("raw-unicode-escape").encode("utf-8", "surrogatepass")
+        return argument
 
     def _name(self, module: bytes, name: bytes) -> None:
         full = module[:MAX_NAME] + b"." + name[:MAX_NAME]

@@ -81,6 +81,38 @@ def test_texts_of_every_opcode_can_be_names() -> None:
         assert imported_names(data) == ("os.system",)
 
 
+@pytest.mark.parametrize("module", [b"S'o\\x73'\n", b"Vo\\u0073\n"])
+def test_escaped_texts_are_names(module: bytes) -> None:
+    """STACK_GLOBAL takes what the escapes of protocol 0 stand for."""
+    assert imported_names(module + b"U\x06system\x93.") == ("os.system",)
+
+
+_DECOY, _NAME = b"U\x0bcollections", b"U\x02os"
+
+
+@pytest.mark.parametrize(
+    "filled",
+    [
+        _DECOY + b"q\x000" + _NAME + b"p 0\n0h\x00",
+        _DECOY + b"q\x000" + _NAME + b"p+0\n0h\x00",
+        _DECOY + b"q\x000" + _NAME + b"p0\0\n0h\x00",
+        _DECOY + b"q\x000" + _NAME + b"p%021d\n0h\x00" % 0,
+        _DECOY + b"q\x05q\x010" + _NAME + b"\x94h\x02",
+        _DECOY + b"q\x01q\x000" + _NAME + b"\x94h\x02",
+        _DECOY + b"q\x000" + _NAME + b"q\x000h\x00",
+    ],
+)
+def test_a_recalled_text_is_the_one_that_an_unpickler_recalls(filled: bytes) -> None:
+    """Where a place of the memo is spelled or counted oddly, no other text is taken for it."""
+    assert imported_names(filled + b"U\x06system\x93.") in (("os.system",), (COMPUTED,))
+
+
+def test_a_place_that_is_filled_again_is_counted_once() -> None:
+    """MEMOIZE fills the place after those that are filled, however often each was."""
+    data = b"U\x01aq\x00q\x00" + _DECOY + b"\x940" + _NAME + b"\x940h\x02U\x06system\x93."
+    assert imported_names(data) == ("os.system",)
+
+
 @pytest.mark.parametrize(
     "module", [b"B\x02\0\0\0os", b"K\x01", b")", b"U\x01oU\x01s\x86", b"U\x02osR"]
 )
