@@ -34,8 +34,11 @@ def is_plain(data: bytes) -> bool:
     """Whether a file of checksums can be edited: it is neither signed nor of another form.
 
     A signature holds for the bytes as they are; lines in the form of BSD, or of another
-    program, are not understood.
+    program, are not understood, and neither are those that end in NUL (`sha256sum --zero`) or are
+    written in UTF-16.
     """
+    if b"\0" in data:
+        return False
     lines = [line.strip() for line in data.split(b"\n")]
     return not any(line.startswith((b"-----BEGIN", b"SHA", b"MD5", b"BLAKE")) for line in lines)
 

@@ -27,8 +27,8 @@ class Changes:
     by name with their paths in the source. `superseded` are the names that the new files replace or
     remove; `gone` are those and the names of all new files. `sums` is what stays of each
     `SHA256SUMS` that changes, by name; `edited_sums` are those that lose lines, `foreign_sums` are
-    left alone, because they are signed or of another form. `kept` are companions that differ in the
-    target, and stay.
+    left alone, because they are signed, of another form or not a file. `kept` are companions that
+    differ in the target, and stay.
     """
 
     copies: Mapping[str, Companion] = field(default_factory=dict)

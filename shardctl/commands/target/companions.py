@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shardctl.commands.target.companion import Companion
 from shardctl.commands.target.neighbours import Neighbour, homes, neighbours
-from shardctl.commands.target.resolve import Route, exists
+from shardctl.commands.target.resolve import Route, exists, listed
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.formats.limits import MAX_CONFIG_BYTES
 from shardctl.formats.registry import all_suffixes
@@ -155,20 +155,24 @@ class Companions:
 def companions_to_copy(route: Route, found: Beside, options: WriteOptions) -> Companions:
     """Compare the companions with the files of the target.
 
-    Raises TargetExistsError where one differs and nothing is to be replaced, and where a
-    sub-directory of the target is a link or not a directory; UsageError where one is the source.
+    Raises TargetExistsError where one differs and nothing is to be replaced, where something other
+    than a file has its name, and where a sub-directory of the target is a link or not a directory;
+    UsageError where one is the source.
     """
     store = route.target_store
     for name in found.directories:
         check_directory(store, route.target.directory, name)
         refuse_source(route, name)
     copies, replaced, kept = dict[str, Companion](), list[str](), list[str]()
+    places = ("", *found.directories)
+    there = {place: listed(store, below(store, route.target.directory, place)) for place in places}
     for name, companion in found.companions.items():
         final = below(store, route.target.directory, name)
         kind = store.kind(final)
         if kind == "file" and companion.is_same(route.source_store, store, final):
             continue
-        if kind is None:
+        place, _, last = name.rpartition("/")
+        if kind is None and last not in there[place]:
             copies[name] = companion
         elif kind != "file" or options.replace == "nothing":
             raise exists(store, route.target, name)

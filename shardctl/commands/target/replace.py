@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from shardctl.commands.target.resolve import Route, exists
+from shardctl.commands.target.resolve import Route, exists, listed
 from shardctl.engine.commit.exchange import folded_name
 from shardctl.errors import TargetExistsError
 from shardctl.formats.registry import all_suffixes
@@ -33,11 +33,7 @@ def superseded(
             hint='choose another target, or add `replace="same"` to replace the source',
             file=target.directory,
         )
-    there = (
-        {entry.name for entry in store.list(target.directory)}
-        if store.kind(target.directory) == "directory"
-        else set[str]()
-    )
+    there = listed(store, target.directory)
     old: dict[str, None] = {}
     for candidate in found:
         if rules.replaces(candidate):

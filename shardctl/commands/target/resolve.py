@@ -158,11 +158,29 @@ def unlocked_notes(store: Store) -> Iterator[str]:
         )
 
 
+def listed(store: Store, directory: str) -> frozenset[str]:
+    """Return all names in a directory, those of links that lead nowhere too; none without it."""
+    if store.kind(directory) != "directory":
+        return frozenset()
+    return frozenset(entry.name for entry in store.list(directory))
+
+
 def exists(store: Store, target: Target, name: str) -> TargetExistsError:
-    """Return the error for a file of the target that must not be overwritten."""
+    """Return the error for what has a name in the target and must not be overwritten."""
     path = below(store, target.directory, name)
+    kind = store.kind(path)
+    if kind == "file":
+        return TargetExistsError(
+            f"'{path}' already exists",
+            hint='choose another target, or add `replace="same"` to replace it',
+            file=path,
+        )
+    # Only files are ever replaced.
+    what = {"directory": "a directory", None: "a link that leads nowhere"}.get(
+        kind, "not a regular file"
+    )
     return TargetExistsError(
-        f"'{path}' already exists",
-        hint='choose another target, or add `replace="same"` to replace it',
+        f"'{path}' is {what}, and a new file belongs in its place",
+        hint="move it away, or choose another target",
         file=path,
     )

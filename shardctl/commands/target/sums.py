@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shardctl.checksums import CHECKSUMS, edit_checksums, is_plain, parse_checksums
+from shardctl.commands.target.resolve import listed
 from shardctl.errors import FormatError
 from shardctl.source.recorded.checksum_file import Sums, checksums_bytes
 from shardctl.stores.base import Store
@@ -25,8 +26,8 @@ _SIGNATURES = (".asc", ".sig", ".gpg", ".sign", ".minisig")
 class KeptSums:
     """What stays of each `SHA256SUMS` of a target that changes, by name (also `sub/SHA256SUMS`).
 
-    `edited` are those of them that lose lines; `foreign` are those that are signed or of another
-    form, and therefore left alone.
+    `edited` are those of them that lose lines; `foreign` are those that are signed, of another form
+    or not a file, and therefore left alone.
     """
 
     data: Mapping[str, bytes] = field(default_factory=dict)
@@ -66,7 +67,9 @@ def kept_sums(store: Store, directory: str, gone: Collection[str], *, wanted: bo
             continue
         asked = wanted and name == CHECKSUMS
         if old is None:
-            if asked:
+            if asked and CHECKSUMS in listed(store, home):
+                foreign.append(name)  # a directory, a device, or a link that leads nowhere
+            elif asked:
                 data[name] = b""
         elif not is_plain(old):
             foreign.append(name)
@@ -85,7 +88,8 @@ def sums_notes(edited: Collection[str], foreign: Iterable[str]) -> Iterator[str]
         names = ", ".join(map(escape, edited))
         yield f"the lines of files that are replaced or removed go from {names}"
     for name in foreign:
-        yield f"{escape(name)} in the target is signed or of another form, and is left as it is"
+        what = "is signed, of another form or not a file"
+        yield f"{escape(name)} in the target {what}, and is left as it is"
 
 
 def _is_signed(store: Store, home: str) -> bool:

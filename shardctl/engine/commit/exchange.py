@@ -60,7 +60,8 @@ def plan(target: Nested, files: Nested, new: Sequence[str], removed: Collection[
 
     On a filesystem that ignores case or normalises Unicode a new name can be that of an old file
     in another spelling: that file is moved aside once, under its own name. Raises TargetExistsError
-    where a new name is taken by a file that is not to be removed.
+    where a new name is taken by a file that is not to be removed, and where a directory has the
+    name of a file that is.
     """
     listed = _Listed(target)
     old = [name for name in removed if name in listed.beside(name)]
@@ -68,8 +69,12 @@ def plan(target: Nested, files: Nested, new: Sequence[str], removed: Collection[
         spelled = _spelling(target, name, listed.beside(name))
         if spelled is not None and spelled not in removed:
             raise _conflict(target, name)
+    seen = tuple(_seen(target, name) for name in _in_order(dict.fromkeys(old)))
+    for file in seen:
+        if file.seen.kind == "directory":  # it appeared since the target was looked at
+            raise _conflict(target, file.name)
     return Exchange(
-        old=tuple(_seen(target, name) for name in _in_order(dict.fromkeys(old))),
+        old=seen,
         new=tuple(_seen(files, name) for name in new),
     )
 

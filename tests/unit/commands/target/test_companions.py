@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,6 +170,26 @@ def test_a_link_in_the_target_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "t" / "1_Pooling").symlink_to(tmp_path / "outside")
     with pytest.raises(TargetExistsError, match="is a link"):
         prepare(memory, "m", local, str(tmp_path / "t"), SINGLE, finish=True)
+
+
+@pytest.mark.parametrize("what", ["directory", "dangling link", "pipe"])
+def test_what_is_not_a_file_is_in_the_way_of_a_companion(tmp_path: Path, what: str) -> None:
+    """It is named before the work, and nothing is said to replace it."""
+    memory, local = MemoryStore(), LocalStore()
+    sample(memory)
+    put(memory, "m/1_Pooling/config.json", b"{}")
+    path = tmp_path / "t" / "1_Pooling" / "config.json"
+    path.parent.mkdir(parents=True)
+    if what == "directory":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere")
+    options = replace(SINGLE, replace="same", replace_companions=True)
+    with pytest.raises(TargetExistsError, match="a new file belongs in its place") as caught:
+        prepare(memory, "m", local, str(tmp_path / "t"), options, finish=True)
+    assert "replace" not in caught.value.hint
 
 
 def test_permissions_go_along(tmp_path: Path) -> None:

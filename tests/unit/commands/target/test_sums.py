@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from shardctl.commands.target.sums import KeptSums, kept_sums, stale_notes, sums_above, sums_notes
 from shardctl.formats.limits import MAX_CHECKSUMS_BYTES
 from shardctl.source.recorded.checksum_file import sums_around
+from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put
 
@@ -40,12 +44,29 @@ def test_only_lines_of_files_that_go_are_removed() -> None:
     assert kept_sums(store, "t", {"c"}, wanted=True).edited == ()
 
 
-@pytest.mark.parametrize("text", [f"SHA256 (a) = {DIGEST}", "-----BEGIN PGP SIGNED MESSAGE-----"])
+@pytest.mark.parametrize(
+    "text",
+    [f"SHA256 (a) = {DIGEST}", "-----BEGIN PGP SIGNED MESSAGE-----", f"{DIGEST}  a\0"],
+)
 def test_other_forms_are_left_alone(text: str) -> None:
     """A file that is signed or of another form is named instead, even with checksums wanted."""
     store = MemoryStore()
     put(store, "t/SHA256SUMS", text.encode())
     assert kept_sums(store, "t", {"a"}, wanted=True) == KeptSums(foreign=("SHA256SUMS",))
+
+
+@pytest.mark.parametrize("what", ["directory", "dangling link", "pipe"])
+def test_what_is_not_a_file_is_left_alone(tmp_path: Path, what: str) -> None:
+    """Something else of that name is never moved or removed, even with checksums wanted."""
+    path = tmp_path / "SHA256SUMS"
+    if what == "directory":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere")
+    found = kept_sums(LocalStore(), str(tmp_path), {"a"}, wanted=True)
+    assert found == KeptSums(foreign=("SHA256SUMS",))
 
 
 @pytest.mark.parametrize("suffix", ["asc", "sig", "minisig"])
@@ -83,7 +104,7 @@ def test_what_happens_to_them_is_said() -> None:
     edited, foreign = ("SHA256SUMS", "s/SHA256SUMS"), ("u/SHA256SUMS",)
     assert list(sums_notes(edited, foreign)) == [
         "the lines of files that are replaced or removed go from SHA256SUMS, s/SHA256SUMS",
-        "u/SHA256SUMS in the target is signed or of another form, and is left as it is",
+        "u/SHA256SUMS in the target is signed, of another form or not a file, and is left as it is",
     ]
     assert list(sums_notes((), ())) == []
 

@@ -387,3 +387,12 @@ def test_links_are_moved_and_not_followed(root: Path, tmp_path: Path) -> None:
     changes_of_a_whole_exchange(root)
     assert contents(root / "target") == NEW
     assert outside.read_text() == "outside"
+
+
+def test_a_directory_is_no_old_file(root: Path) -> None:
+    """Where one has the name of a file to remove, nothing is begun: it could not be removed."""
+    (root / "target" / "model-2.bin").unlink()
+    (root / "target" / "model-2.bin").mkdir()
+    with pytest.raises(TargetExistsError, match="appeared or changed"):
+        planned(root)
+    assert directories(root / "aside") == set()
