@@ -142,6 +142,8 @@ class Journal:
         """Return the commit that was begun, or None."""
         commit = self._parsed(COMMIT, _commit)
         if commit is None:
+            if self.has_commit():  # a directory, a device, a link that leads nowhere, an empty file
+                raise not_ours(self.path(COMMIT), self.home)
             return None
         named = (*commit.exchange.old, *commit.exchange.new)
         if not named or not all(self._is_name(each.name) for each in named):

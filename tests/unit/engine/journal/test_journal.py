@@ -175,6 +175,24 @@ def test_a_foreign_journal_is_refused(
     assert "remove" not in caught.value.hint
 
 
+@pytest.mark.parametrize("what", ["directory", "dangling link", "pipe", "empty"])
+def test_a_commit_that_is_no_file_is_refused(tmp_path: Path, what: str) -> None:
+    """It is not taken for one that the next run completes."""
+    with Staging.make(LocalStore(), str(tmp_path)) as staging:
+        path = tmp_path / STAGING / COMMIT
+        if what == "directory":
+            path.mkdir()
+        elif what == "pipe":
+            os.mkfifo(path)
+        elif what == "empty":
+            path.touch()
+        else:
+            path.symlink_to("nowhere")
+        with pytest.raises(StorageError, match="is not a journal") as caught:
+            Journal(staging).commit()
+    assert "move" in caught.value.hint
+
+
 def test_a_huge_journal_is_not_read(tmp_path: Path) -> None:
     """A journal of more bytes than any run writes is refused before it is read."""
     with Staging.make(LocalStore(), str(tmp_path)) as staging:

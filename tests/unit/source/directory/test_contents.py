@@ -70,6 +70,12 @@ def test_the_files_of_a_directory_are_counted() -> None:
     assert "the answer of a server (x)" in error_of("x", data=b"Entry not found").message
 
 
+def test_hidden_directories_are_not_offered() -> None:
+    """The hint names a directory to look into, but for those that programs keep for themselves."""
+    assert "one of" not in error_of(".git/config", data=b"x").hint
+    assert "one of its directories (sub), " in error_of(".git/config", "sub/x", data=b"x").hint
+
+
 def test_an_empty_directory(tmp_path: object) -> None:
     """An empty directory is said to be empty."""
     with pytest.raises(MissingError, match="it is empty"):
