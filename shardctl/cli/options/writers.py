@@ -306,8 +306,8 @@ Checksums = Annotated[
         SAFETY,
         "--checksums",
         text="Also write SHA256SUMS, for sha256sum and verify --deep",
-        details="Files that are replaced lose their lines in it. Of a pipeline each component has "
-        "one in its directory.",
+        details="SOURCE's SHA-256 is checked before. Files that are replaced lose their lines in "
+        "it. Of a pipeline each component has one in its directory.",
     ),
 ]
 Restart = Annotated[

@@ -24,11 +24,13 @@ Recorded = Mapping[str, tuple[Digest, ...]]
 def recorded_for(route: Route, checkpoint: Checkpoint, options: WriteOptions) -> Recorded:
     """Return the digests to compare: those of the files that are read, where `options` ask for it.
 
-    There are none where what is written is not read back, where damage is accepted, and where the
-    source is across a network: its files would be fetched twice.
+    There are some where what is written is read back, and where it gets digests of its own bytes,
+    which would vouch for damage; none where damage is accepted, and where the source is across a
+    network: its files would be fetched twice.
     """
     store, located = route.source_store, route.located
-    if not options.read_back or options.accept_damage or isinstance(store, Remote):
+    asked = (options.read_back or options.checksums) and not options.accept_damage
+    if not asked or isinstance(store, Remote):
         return {}
     names = located.names(store)
     files = {file.path: names[file.path] for file in checkpoint.files if file.path in names}

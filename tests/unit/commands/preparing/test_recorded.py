@@ -47,11 +47,16 @@ def test_what_has_the_recorded_digest_is_written() -> None:
     assert "model.safetensors.index.json" in written(store)
 
 
-def test_what_has_another_digest_is_refused() -> None:
+@pytest.mark.parametrize(
+    "options",
+    [CHECKED, WriteOptions(limits=CHECKED.limits, checksums=True)],
+    ids=["read back", "digests of what is written"],
+)
+def test_what_has_another_digest_is_refused(options: WriteOptions) -> None:
     """A source that is not as its list says is refused before anything is written."""
     store = source(WRONG)
     with pytest.raises(FormatError, match=f"SHA256SUMS says {WRONG}, and the file has") as caught:
-        split(store, CHECKED)
+        split(store, options)
     assert (caught.value.code, caught.value.file) == ("digest-mismatch", "m/model.safetensors")
     assert written(store) == []
 
@@ -61,8 +66,9 @@ def test_what_has_another_digest_is_refused() -> None:
     [
         WriteOptions(limits=CHECKED.limits),
         WriteOptions(limits=CHECKED.limits, read_back=True, accept_damage=True),
+        WriteOptions(limits=CHECKED.limits, checksums=True, accept_damage=True),
     ],
-    ids=["not read back", "accepted"],
+    ids=["not read back", "accepted", "accepted with digests"],
 )
 def test_no_more_is_read_than_asked_for(options: WriteOptions) -> None:
     """Without a check of what was written, or where damage is accepted, nothing is compared."""
