@@ -14,7 +14,7 @@ from shardctl.engine.found import find_checkpoint
 from shardctl.engine.journal.journal import LOCK
 from shardctl.errors import InputError, TargetExistsError, UsageError
 from shardctl.findings import Finding, as_error, ignore
-from shardctl.formats.index import build_index, parse_index
+from shardctl.formats.index import build_index, parse_index, too_large
 from shardctl.formats.registry import by_name
 from shardctl.model import Index
 from shardctl.naming import index_filename
@@ -50,15 +50,15 @@ _REPAIRED = {
 class Reindexed:
     """An index made from the shards' headers.
 
-    `path` is where it belongs, `changes` how it differs from the index that is there, and
-    `unreadable` the contents of one that cannot be read: there may be something to learn from it.
-    `notes` are for the user to know once it is written.
+    `path` is where it belongs, `changes` how it differs from the index that is there. `kept` is the
+    contents of one that cannot be read, or that lists tensors which no shard holds: there may be
+    something to learn from it. `notes` are for the user to know once it is written.
     """
 
     path: str
     data: bytes
     changes: tuple[str, ...]
-    unreadable: bytes | None = None
+    kept: bytes | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -118,13 +118,21 @@ def make_index(
     refuse_lost(located, held, checkpoint.aliases)
     refuse_other_tensors(stale, held, checkpoint.aliases)
     total = used_bytes(checkpoint.tensors)
-    kept = {} if located.index is None else located.index.metadata
-    data = build_index({**kept, **checkpoint.aliases, "total_size": total}, names_by_shard(held))
+    recorded = {} if located.index is None else located.index.metadata
+    metadata = {**recorded, **checkpoint.aliases, "total_size": total}
+    data = build_index(metadata, names_by_shard(held))
     old = _contents(store, path)
     known = located.index or stale
     changes = tuple(_changes(known, old, data, held, total, checkpoint.aliases))
-    notes = stale_notes(_lists(store, path), {store.split(path)[1]}) if changes else ()
-    return Reindexed(path, data, changes, old if known is None else None, tuple(notes))
+    loses = known is None or any(
+        name not in held and name not in checkpoint.aliases for name in known.weight_map
+    )
+    kept = old if loses else None
+    name = store.split(path)[1]
+    notes = [*stale_notes(_lists(store, path), {name})] if changes else []
+    if changes and kept is not None:
+        notes.append(f"the old index is kept as '{escape(name)}{BACKUP}'")
+    return Reindexed(path, data, changes, kept, tuple(notes))
 
 
 def _lists(store: Store, path: str) -> Iterator[Sums]:
@@ -144,17 +152,23 @@ def _contents(store: Store, path: str) -> bytes | None:
     if store.kind(path) != "file":
         return None
     with store.open(path) as reader:
-        return reader.read(0, reader.version.size)
+        size = reader.version.size
+        excess = too_large(size, path)
+        if excess is not None:
+            # Neither compared nor kept beside the new one: both would take all of it in memory.
+            hint = "move it away, and run the command again"
+            raise as_error(replace(excess, hint=hint))
+        return reader.read(0, size)
 
 
 def write_index(store: Store, made: Reindexed) -> None:
-    """Write the index to its path, in one durable step; one that cannot be read is kept as `.bak`.
+    """Write the index to its path, in one durable step; what is `kept` gets the suffix `.bak`.
 
     Raises TargetExistsError where that name is taken by other contents, and StorageError.
     """
     directory, name = store.split(made.path)
-    if made.unreadable is not None:
-        _keep(store, directory, f"{name}{BACKUP}", made.unreadable)
+    if made.kept is not None:
+        _keep(store, directory, f"{name}{BACKUP}", made.kept)
     put_beside(store, directory, name, made.data)
 
 
@@ -168,7 +182,7 @@ def _keep(store: Store, directory: str, name: str, data: bytes) -> None:
             if reader.version.size == len(data) and reader.read(0, len(data)) == data:
                 return
     raise TargetExistsError(
-        f"'{path}' exists, and the index that cannot be read would be kept under that name",
+        f"'{path}' exists, and the old index would be kept under that name",
         hint="move it away",
         file=path,
     )

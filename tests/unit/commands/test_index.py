@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from shardctl.commands.index import make_index, reindex
-from shardctl.errors import InputError, ShardctlError, TargetExistsError, UsageError
+from shardctl.errors import (
+    FormatError,
+    InputError,
+    ShardctlError,
+    TargetExistsError,
+    UsageError,
+)
+from shardctl.formats.limits import MAX_INDEX_BYTES
 from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put, weights
@@ -92,6 +99,19 @@ def test_moved_stale_and_unlisted_tensors(store: MemoryStore) -> None:
     assert reindex(store, "m", check=True).changes == ()
 
 
+def test_names_that_no_shard_holds_are_not_lost(store: MemoryStore) -> None:
+    """An index that lists them stays beside the new one, and a note says so."""
+    old = document({"a": shard(1), "b": shard(1), "c": shard(2), "gone": shard(1)}, total_size=60)
+    put(store, INDEX, old)
+    made = reindex(store, "m", check=False)
+    assert made.notes == ("the old index is kept as 'model.safetensors.index.json.bak'",)
+    assert get(store, f"{INDEX}.bak") == old
+    assert reindex(store, "m", check=False).notes == ()
+    store.remove(f"{INDEX}.bak")
+    put(store, INDEX, document({"a": shard(1)}))
+    assert reindex(store, "m", check=False).kept is None
+
+
 def test_names_of_another_set_are_stale(store: MemoryStore) -> None:
     """An index that lists shards of another count, beside a whole set, is put right by the set that
     is there.
@@ -119,6 +139,19 @@ def test_an_unreadable_index_is_written_again(store: MemoryStore, broken: bytes)
     put(store, INDEX, broken)
     reindex(store, "m", check=False)
     assert (get(store, INDEX), get(store, f"{INDEX}.bak")) == (sound, broken)
+
+
+def test_an_index_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """It is not replaced either: to keep it beside the new one would take all of it in memory."""
+    for number in (1, 2):
+        (tmp_path / shard(number)).write_bytes(weights({f"t{number}": b"1"}))
+    path = tmp_path / "model.safetensors.index.json"
+    with path.open("wb") as file:
+        file.truncate(MAX_INDEX_BYTES + 1)
+    with pytest.raises(FormatError, match="more than 268,435,456 are not read") as caught:
+        reindex(LocalStore(), str(tmp_path), check=False)
+    assert "move it away" in caught.value.hint
+    assert path.stat().st_size == MAX_INDEX_BYTES + 1
 
 
 def test_an_earlier_backup_is_not_overwritten(store: MemoryStore) -> None:
@@ -302,7 +335,7 @@ def test_a_stale_index_is_replaced_by_that_of_the_files_beside_it() -> None:
     gone = {name: f"model-0000{number}-of-00004.safetensors" for number, name in enumerate("ab", 1)}
     put(store, INDEX, document(gone, total_size=2))
     made = reindex(store, "m", check=False)
-    assert made.unreadable is None
+    assert made.kept is None
     assert "2 tensors in another shard than listed" in made.changes[0]
     assert index(store)["weight_map"] == {"a": shard(1), "b": shard(2)}
 
