@@ -24,7 +24,7 @@ Recorded = Mapping[str, tuple[Digest, ...]]
 def recorded_for(route: Route, checkpoint: Checkpoint, options: WriteOptions) -> Recorded:
     """Return the digests to compare: those of the files that are read, where `options` ask for it.
 
-    There are some where what is written is read back, and where it gets digests of its own bytes,
+    There are some where what is written is read back, and where digests are taken of it,
     which would vouch for damage; none where damage is accepted, and where the source is across a
     network: its files would be fetched twice.
     """
