@@ -190,17 +190,19 @@ def _unchecked(
             if files > 1:
                 reason = "not all of them say of which they are"
                 yield Unchecked(f"whether the {files:,} files are of one save", reason)
-        yield from _unread(each.subject.checkpoint)
+    yield from _unread([each.subject.checkpoint for each in held])
 
 
-def _unread(checkpoint: Checkpoint) -> Iterator[Unchecked]:
-    kinds = [value for value in checkpoint.non_tensors if value.unread]
+def _unread(checkpoints: Sequence[Checkpoint]) -> Iterator[Unchecked]:
+    """Yield what could not be read, summed up: a directory can hold any number of checkpoints."""
+    kinds = [value for each in checkpoints for value in each.non_tensors if value.unread]
     if kinds:
         what = f"{plural(len(kinds), 'tensor')}, the first is '{escape(kinds[0].name)}'"
         yield Unchecked(what, "of kinds that shardctl does not read")
-    if checkpoint.incomplete:
-        first = escape(min(checkpoint.incomplete))
-        what = f"tensors of {plural(len(checkpoint.incomplete), 'file')}, the first is '{first}'"
+    incomplete = {path for each in checkpoints for path in each.incomplete}
+    if incomplete:
+        first = escape(min(incomplete))
+        what = f"tensors of {plural(len(incomplete), 'file')}, the first is '{first}'"
         yield Unchecked(what, "missing, or not read whole")
 
 

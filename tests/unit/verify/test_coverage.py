@@ -115,6 +115,14 @@ def test_what_could_not_be_read_is_unchecked(store: MemoryStore) -> None:
     )
 
 
+def test_what_could_not_be_read_is_summed_up(store: MemoryStore) -> None:
+    """Of a directory with many broken files one line says how many there are, not one each."""
+    for number in range(9):
+        put(store, f"many/m{number}.safetensors", b"")
+    (unchecked,) = verify(store, "many", Thoroughness()).coverage.unchecked
+    assert unchecked.what == "tensors of 9 files, the first is 'many/m0.safetensors'"
+
+
 def test_files_of_several_saves_may_fit_together(store: MemoryStore) -> None:
     """That files of processes are of one save is not checked, where there are several."""
     halves = [Slice((0, 0), torch.zeros(2, 3)), Slice((2, 0), torch.ones(2, 3), rank=1)]
