@@ -6,6 +6,7 @@ not allow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,16 +15,17 @@ from shardctl.formats.hazards import DO_NOT_LOAD, unsafe_finding
 from shardctl.formats.pickle.scan import imported_names
 from shardctl.formats.pickle.values import StorageRef
 from shardctl.formats.torch.weights_only import unsafe
-from shardctl.text import escape
+from shardctl.text import escape, plural
 
 _SHOWN = 5
-#: How the locations begin for which torch itself has a loader.
-_DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "meta")
+#: The locations for which torch itself has a loader: `_cpu_deserialize`, `_deserialize` and those
+#: beside them in torch/serialization.py. `cpu:0` is none of them.
+_DEVICES = re.compile(r"cpu|meta|mps.*|(?:cuda|xpu|hpu)(?:[:0-9].*)?", re.DOTALL)
 
 
 def location_findings(storages: Iterable[StorageRef], path: str) -> Iterator[Finding]:
     """A warning where torch has no loader for the device that storages were saved from."""
-    odd = {ref.location for ref in storages if not ref.location.startswith(_DEVICES)}
+    odd = {ref.location for ref in storages if not _DEVICES.fullmatch(ref.location)}
     if odd:
         some = ", ".join(f"'{escape(location[:100])}'" for location in sorted(odd)[:_SHOWN])
         message = (
@@ -75,8 +77,10 @@ def stray_findings(strays: Sequence[StorageRef], path: str) -> Iterator[Finding]
     if strays:
         some = ", ".join(f"'{escape(ref.key)}'" for ref in strays[:5])
         total = sum(ref.nbytes for ref in strays)
+        belong = "belongs" if len(strays) == 1 else "belong"
         message = (
-            f"{len(strays):,} storages of {total:,} bytes belong to no entry of the file ({some})"
+            f"{plural(len(strays), 'storage')} of {plural(total, 'byte')} {belong} to no entry of "
+            f"the file ({some})"
         )
         hint = "they are attributes or left over: save a plain state dict where the file was made"
         yield Finding("tensor-unread", "error", message, hint, path)

@@ -32,6 +32,14 @@ def test_devices_that_torch_knows_are_no_finding(known: str) -> None:
     assert list(location_findings([], "m.bin")) == []
 
 
+@pytest.mark.parametrize("odd", ["cpu:0", "cpux", "CUDA", "cudax", "meta:0", ""])
+def test_devices_that_only_look_known_are_found(odd: str) -> None:
+    """A location counts as torch takes it: of the CPU there is no other than `cpu`."""
+    assert [found.code for found in location_findings([storage(odd)], "m.bin")] == [
+        "pickle-invalid"
+    ]
+
+
 def test_other_devices_are_named_once() -> None:
     """One warning names up to five devices, sorted, shortened, and safe to print."""
     places = [*(f"npu:{number}" for number in range(7)), "npu:0", "\x1b" + "x" * 200]
@@ -88,6 +96,8 @@ def test_storages_of_no_entry_are_summed_up() -> None:
     assert finding.message.startswith("6 storages of 6,000 bytes belong to no entry")
     assert "'k4'" in finding.message
     assert "'k5'" not in finding.message
+    (finding,) = stray_findings(refs[:1], "m.bin")
+    assert finding.message.startswith("1 storage of 1,000 bytes belongs to no entry")
 
 
 def _read(data: bytes) -> tuple[File | None, list[Finding]]:
