@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from shardctl.findings import Finding
 from shardctl.formats.registry import by_name, promised_by
 from shardctl.model import File
+from shardctl.naming import is_foreign_weights
 from shardctl.text import escape
 
 
@@ -26,6 +27,16 @@ def misnamed_files(files: Iterable[File]) -> Iterator[Finding]:
                 f"'{promised.name}': loaders go by the name",
                 f"rename the file to end in {actual.suffix}, or write it again as "
                 f"{promised.name} with `write`",
+                file=file.path,
+                offset=0,
+            )
+        elif promised is None and is_foreign_weights(file.path):
+            yield Finding(
+                "container-misnamed",
+                "error",
+                f"the file is of the format '{actual.name}', and its name promises that of another "
+                "framework: loaders go by the name",
+                f"rename the file to end in {actual.suffix}",
                 file=file.path,
                 offset=0,
             )

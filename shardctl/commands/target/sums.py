@@ -26,8 +26,8 @@ _SIGNATURES = (".asc", ".sig", ".gpg", ".sign", ".minisig")
 class KeptSums:
     """What stays of each `SHA256SUMS` of a target that changes, by name (also `sub/SHA256SUMS`).
 
-    `edited` are those of them that lose lines; `foreign` are those that are signed, of another form
-    or not a file, and therefore left alone.
+    `edited` are those of them that lose lines; `foreign` are those that are signed, too large, of
+    another form or not a file, and therefore left alone.
     """
 
     data: Mapping[str, bytes] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def sums_notes(edited: Collection[str], foreign: Iterable[str]) -> Iterator[str]
         names = ", ".join(map(escape, edited))
         yield f"the lines of files that are replaced or removed go from {names}"
     for name in foreign:
-        what = "is signed, of another form or not a file"
+        what = "is signed, too large, of another form or not a file"
         yield f"{escape(name)} in the target {what}, and is left as it is"
 
 

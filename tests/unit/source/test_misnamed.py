@@ -46,6 +46,14 @@ def test_names_that_promise_another_format(path: str, actual: str, suffix: str) 
     assert f"rename the file to end in {suffix}" in finding.hint
 
 
+@pytest.mark.parametrize("suffix", ["gguf", "npz", "h5", "onnx", "msgpack"])
+def test_names_that_promise_a_format_that_is_not_read(suffix: str) -> None:
+    """It is an error too, and the hint has the suffix that would be right."""
+    (finding,) = misnamed_files([of(f"d/a.{suffix}", "safetensors")])
+    assert (finding.code, finding.severity) == ("container-misnamed", "error")
+    assert finding.hint == "rename the file to end in .safetensors"
+
+
 def test_notes_can_be_printed() -> None:
     """The path is escaped."""
     (note,) = misnamed_notes([of("d/\x1b.bin", "safetensors")])
