@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from shardctl.errors import TargetExistsError, UsageError
 from shardctl.formats.registry import all_suffixes, standalone, written_as
 from shardctl.model import Checkpoint
-from shardctl.naming import is_weights_or_index
+from shardctl.naming import STAGING, is_weights_or_index
 from shardctl.planning.request import LARGEST_BLOCK, WriteOptions
 from shardctl.source.locate import Located
 from shardctl.stores.base import Store
 from shardctl.stores.optional import can_lock, refuse_read_only, shared_block
-from shardctl.stores.paths import below
+from shardctl.stores.paths import below, directories_above
 from shardctl.stores.uploads import has_uploads
 
 #: The block, in bytes, of a reflink layout that was asked for by name: that of almost every
@@ -99,10 +99,11 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
     """Return what TARGET means. `one_file`: the result is a single file, so TARGET may be one.
 
     Raises UsageError where a file is named for a result of several, where a name is that of weights
-    that cannot be written as one file, where a file without a known suffix exists there, and where
-    nothing can be written.
+    that cannot be written as one file, where a file without a known suffix exists there, where runs
+    keep their state, and where nothing can be written.
     """
     refuse_read_only(store, text)
+    _refuse_staging(store, text)
     kind = store.kind(text)
     named_as_file = written_as(text) is not None
     if kind is None and _is_link(store, text):
@@ -130,6 +131,17 @@ def resolve_target(store: Store, text: str, *, one_file: bool) -> Target:
             file=text,
         )
     return Target(directory, name)
+
+
+def _refuse_staging(store: Store, text: str) -> None:
+    """Raise UsageError for a path in the state of runs, where files of these names are removed."""
+    for path in (text, *directories_above(store, text)):
+        if store.split(path)[1].casefold() == STAGING:
+            raise UsageError(
+                f"the target '{text}' is within '{STAGING}', where runs keep their state",
+                hint="choose another directory",
+                file=text,
+            )
 
 
 def _is_link(store: Store, path: str) -> bool:

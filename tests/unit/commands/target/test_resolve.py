@@ -118,3 +118,12 @@ def test_in_place_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "m")
     store = LocalStore()
     assert route(store, str(tmp_path / "link"), str(tmp_path / "m")).in_place
+
+
+@pytest.mark.parametrize(
+    "target", [".shardctl", "m/.shardctl", "m/.shardctl/files", "m/.Shardctl/x.safetensors"]
+)
+def test_the_state_of_runs_is_no_target(target: str) -> None:
+    """A later run would take the files there for those that it has left."""
+    with pytest.raises(UsageError, match="where runs keep their state"):
+        resolve_target(MemoryStore(), target, one_file=True)
