@@ -61,6 +61,22 @@ def test_the_only_copy_is_never_removed(model: Path, command: str) -> None:
     assert "Model.safetensors" not in os.listdir(model)
 
 
+def test_other_files_are_replaced_in_any_spelling(disk: Disk) -> None:
+    """A companion and a list of checksums take the place of those of another case."""
+    model, target = disk.mounted / "m", disk.mounted / "t"
+    write_safetensors(model / "model.safetensors", HELD)
+    (model / "config.json").write_text("{}")
+    target.mkdir()
+    (target / "Config.JSON").write_text("old")
+    line = f"{'0' * 64}  data.tar\n"
+    (target / "sha256sums").write_text(line)
+    options = ("--num-shards", 2, "--checksums", "--replace", "--replace-companions")
+    run_here("split", model, target, *options).expect(0)
+    assert {"config.json", "SHA256SUMS"} < set(os.listdir(target))
+    assert (target / "config.json").read_text() == "{}"
+    assert (target / "SHA256SUMS").read_text().startswith(line)
+
+
 @needs_strace
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_kill_before_each_rename(disk: Disk, command: str) -> None:

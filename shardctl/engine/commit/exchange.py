@@ -64,12 +64,13 @@ def plan(target: Nested, files: Nested, new: Sequence[str], removed: Collection[
     name of a file that is.
     """
     listed = _Listed(target)
-    old = [name for name in removed if name in listed.beside(name)]
+    spellings = (_spelling(target, name, listed.beside(name)) for name in removed)
+    old = dict.fromkeys(name for name in spellings if name is not None)
     for name in new:
         spelled = _spelling(target, name, listed.beside(name))
-        if spelled is not None and spelled not in removed:
+        if spelled is not None and spelled not in old:
             raise _conflict(target, name)
-    seen = tuple(_seen(target, name) for name in _in_order(dict.fromkeys(old)))
+    seen = tuple(_seen(target, name) for name in _in_order(old))
     for file in seen:
         if file.seen.kind == "directory":  # it appeared since the target was looked at
             raise _conflict(target, file.name)
