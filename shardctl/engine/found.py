@@ -9,6 +9,7 @@ from shardctl.errors import MissingError, StorageError, TargetExistsError
 from shardctl.naming import STAGING
 from shardctl.source.locate import Located, find_source
 from shardctl.stores.base import Store
+from shardctl.stores.capabilities import ReadOnly
 from shardctl.text import escape
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def unfinished_run(store: Store, source: str) -> HowFar | None:
 
     Raises InputError (`half-done`) where a replacement was interrupted there, or beside the file.
     """
+    if isinstance(store, ReadOnly):  # where no run leaves anything, and each look is a request
+        return None
     is_directory = store.kind(source) == "directory"
     directory = source if is_directory else store.split(source)[0]
     if store.kind(store.join(directory, STAGING)) is None:

@@ -12,8 +12,8 @@ from shardctl.commands.inspect import inspect
 from shardctl.engine.commit.staging import Staging
 from shardctl.engine.found import find_checkpoint, unfinished_run
 from shardctl.engine.journal.journal import Journal, RunIdentity
-from shardctl.errors import MissingError
-from shardctl.stores.base import Store
+from shardctl.errors import MissingError, UsageError
+from shardctl.stores.base import EntryKind, Store
 from shardctl.testing.memory import MemoryStore
 from shardctl.verify.run import Thoroughness, verify
 from tests.support.memory_checkpoints import put, weights
@@ -66,6 +66,30 @@ def test_a_checkpoint_beside_an_unfinished_run_is_found(store: MemoryStore) -> N
     assert (left.done, left.total) == (0, 2)
     assert unfinished_run(store, "t/model.safetensors") is None
     assert unfinished_run(store, "m") is None
+
+
+def test_where_nothing_can_be_written_no_run_is_looked_for() -> None:
+    """A server is asked for the checkpoint alone: each look would be a request."""
+    asked: list[str] = []
+
+    class Noting(MemoryStore):
+        """It refuses to be written, and notes what it is asked for."""
+
+        def refusal(self, path: str) -> UsageError:
+            """Say that nothing can be written."""
+            return UsageError(path, hint="read it")
+
+        def kind(self, path: str) -> EntryKind | None:
+            """Note the path."""
+            asked.append(path)
+            return super().kind(path)
+
+    store = Noting()
+    put(store, "m/model.safetensors", weights({"w": b"data"}))
+    asked.clear()
+    assert find_checkpoint(store, "m/model.safetensors").files == ("m/model.safetensors",)
+    assert asked
+    assert not any(".shardctl" in path for path in asked)
 
 
 def test_what_does_not_exist_is_said_so(store: MemoryStore) -> None:
