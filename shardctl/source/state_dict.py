@@ -67,7 +67,7 @@ def select(tree: Root, path: str, key: str | None, *, drop_non_tensors: bool) ->
         held = _contents(chosen.non_tensors)
         raise InputError(
             _said(path, key, f"contains no tensors, but {held}"),
-            hint="name the file that holds the weights",
+            hint="name the file, or give the value, that holds the weights",
             file=path,
         )
     if nested:
