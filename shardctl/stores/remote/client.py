@@ -12,8 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from shardctl.errors import StorageError
 from shardctl.model import Version
 from shardctl.stores.base import Entry
+from shardctl.stores.faults import shown
 
 #: Bytes that are handed on at a time as they come in.
 CHUNK_BYTES = 1024 * 1024
@@ -42,6 +44,24 @@ class Answer:
 
     version: Version
     chunks: Iterator[bytes]
+
+
+def at_most(path: str, length: int, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of an answer; raises StorageError before more than `length` of them.
+
+    Servers exist that promise a range and send the whole file: which bytes came is not known then.
+    """
+    left = length
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise StorageError(
+                f"{shown(path)} cannot be read in parts: the server sends more bytes than were "
+                "asked for",
+                hint="download the file first, or use a server that answers requests for ranges",
+                file=path,
+            )
+        yield chunk
 
 
 class Client(Protocol):

@@ -10,7 +10,7 @@ from shardctl.errors import SourceChangedError
 from shardctl.model import Extent, Version
 from shardctl.stores.closing import Closing
 from shardctl.stores.faults import shorter, shown
-from shardctl.stores.remote.client import TOO_EARLY, Client, TransientError
+from shardctl.stores.remote.client import TOO_EARLY, Client, TransientError, at_most
 from shardctl.stores.remote.retry import Patience, Tries
 
 #: Bytes of either end of a file that come with the first request for it: nearly every header of
@@ -109,7 +109,7 @@ class RemoteReader(Closing):
                 with self._client.ranged(self.path, begin, end - begin, self.version) as answer:
                     if answer.version != self.version:
                         raise changed(self.path)
-                    for chunk in answer.chunks:
+                    for chunk in at_most(self.path, end - begin, answer.chunks):
                         tries.progress()
                         yield chunk
                         begin += len(chunk)

@@ -16,7 +16,7 @@ from shardctl.model import Version
 from shardctl.stores.base import Entry, EntryKind, Writer
 from shardctl.stores.capabilities import Traffic
 from shardctl.stores.faults import not_regular, shown
-from shardctl.stores.remote.client import TOO_EARLY, Client, TransientError
+from shardctl.stores.remote.client import TOO_EARLY, Client, TransientError, at_most
 from shardctl.stores.remote.reader import END_BYTES, RemoteReader
 from shardctl.stores.remote.retry import Patience, retried
 
@@ -205,8 +205,9 @@ class RemoteFiles:
 
         def ask() -> RemoteReader:
             with self._client.ranged(path, 0, END_BYTES, None) as answer:
-                head = b"".join(answer.chunks)
-                if len(head) < min(END_BYTES, answer.version.size):
+                length = min(END_BYTES, answer.version.size)
+                head = b"".join(at_most(path, length, answer.chunks))
+                if len(head) < length:
                     raise TransientError(TOO_EARLY)
                 return RemoteReader(self._client, path, answer.version, self._patience, head)
 

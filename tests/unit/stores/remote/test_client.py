@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from shardctl.errors import StorageError
 from shardctl.model import Version
-from shardctl.stores.remote.client import Answer, TransientError
+from shardctl.stores.remote.client import Answer, TransientError, at_most
 
 
 @pytest.mark.parametrize("after", [None, 0.0, 30.5])
@@ -26,3 +27,13 @@ def test_an_answer_gives_bytes_once() -> None:
     assert next(answer.chunks) == b"a"
     assert b"".join(answer.chunks) == b"bc"
     assert list(answer.chunks) == []
+
+
+def test_an_answer_of_more_bytes_than_were_asked_for() -> None:
+    """It is an error before one of them is handed on, and as many as were asked for are fine."""
+    chunks = at_most("s3://b/a", 3, iter([b"a", b"bc", b"d"]))
+    assert [next(chunks), next(chunks)] == [b"a", b"bc"]
+    with pytest.raises(StorageError, match="more bytes than were asked for") as caught:
+        next(chunks)
+    assert caught.value.file == "s3://b/a"
+    assert b"".join(at_most("a", 3, iter([b"abc", b""]))) == b"abc"

@@ -16,7 +16,7 @@ from shardctl.errors import (
     StorageError,
     TargetError,
 )
-from shardctl.model import Version
+from shardctl.model import Extent, Version
 from shardctl.stores.base import Entry
 from shardctl.stores.remote.client import Answer, TransientError
 from shardctl.stores.remote.store import RemoteStore
@@ -29,13 +29,17 @@ FILES = {"m/model.safetensors": b"weights" * 10, "m/deep/config.json": b"{}", "t
 
 @dataclass
 class Memory:
-    """A client of files in memory, which notes what it is asked for and can fail."""
+    """A client of files in memory, which notes what it is asked for and can fail.
+
+    `extra` bytes come after each range.
+    """
 
     listed: bool = True
     files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
     asked: list[str] = field(default_factory=list)
     failures: int = 0
     cut: int = 0
+    extra: int = 0
     at_once: int = 8
     requests: int = 0
     nbytes: int = 0
@@ -60,7 +64,7 @@ class Memory:
         """Answer with a range, of which `cut` bytes are missing once."""
         data = self._found(self._ask("range", path))
         part = data[offset : offset + length]
-        part, self.cut = part[: len(part) - self.cut], 0
+        part, self.cut = part[: len(part) - self.cut] + bytes(self.extra), 0
         self.nbytes += len(part)
         assert expected is None or expected.size == len(data)
         yield Answer(Version(len(data), "v"), iter([part]))
@@ -161,6 +165,22 @@ def test_a_failure_that_passes(client: Memory) -> None:
     client.failures = 99
     with pytest.raises(StorageError, match=r"the server is busy \(4 tries in a row\)"):
         opened(client).list(f"{BASE}/m")
+
+
+def test_answers_that_are_too_long(client: Memory) -> None:
+    """They are refused, not taken for the range, when a file is opened, read or streamed."""
+    client.files["long"] = bytes(300_000)
+    path = f"{BASE}/long"
+    reader = opened(client).open(path)
+    client.extra = 1
+    for read in (
+        lambda: opened(client).open(path),
+        lambda: reader.read(150_000, 8),
+        lambda: reader.read(150_000, 10_000),
+        lambda: b"".join(reader.stream(Extent(path, 150_000, 100_000))),
+    ):
+        with pytest.raises(StorageError, match="more bytes than were asked for"):
+            read()
 
 
 @pytest.mark.parametrize("listed", [True, False])
