@@ -66,8 +66,11 @@ def hub_id(text: str) -> HubName | None:
 
 def hub_page(url: str) -> HubName | None:
     """Return what the URL of a page or of a file of the hub names; None for any other URL."""
-    parts = urlsplit(url)
-    return _of_page(url.partition("://")[2]) if parts.hostname in _HUB_HOSTS else None
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:  # brackets that are not around an address
+        return None
+    return _of_page(url.partition("://")[2]) if host in _HUB_HOSTS else None
 
 
 def _of_page(address: str) -> HubName | None:

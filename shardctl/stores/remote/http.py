@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from shardctl._version import __version__
 from shardctl.stores.remote.client import CHUNK_BYTES, TOO_EARLY, TransientError
@@ -29,6 +29,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 #: What is for the one server that it was meant for, and never goes to another.
 _SECRETS = frozenset({"authorization", "cookie"})
+#: Characters with a meaning in URLs, which stay as they are where the others are escaped.
+_IN_URLS = "%/:=&?~#+!$,;'@()*[]"
 #: Connections to one server that are kept for the next requests.
 _MOST_IDLE = 32
 
@@ -86,7 +88,7 @@ class Http:
                 if answer.status not in _REDIRECTS:
                     yield self._response(url, answer)
                     return
-                target = urljoin(url, answer.headers.get("Location", ""))
+                target = _redirect(url, answer.headers.get("Location", ""))
                 headers = _for(headers, parts, urlsplit(target))
                 url = target
                 for _ in self._body(answer):  # so that the connection can be kept
@@ -99,7 +101,7 @@ class Http:
         if answer.status in TRANSIENT:
             raise TransientError(
                 f"the server answers {answer.status} {answer.reason}",
-                _seconds(answer.headers.get("Retry-After")),
+                seconds(answer.headers.get("Retry-After")),
             )
         return Response(url, answer.status, answer.headers, self._body(answer))
 
@@ -192,6 +194,30 @@ def basic(parts: SplitResult, header: str = "Authorization") -> dict[str, str]:
     return {header: f"Basic {base64.b64encode(pair).decode('ascii')}"}
 
 
+def check_host(parts: SplitResult) -> None:
+    """Raise ValueError for a URL whose host or port no connection can be opened to."""
+    if not (parts.hostname or "").encode("idna") or parts.port == 0:
+        raise ValueError("no host, or no port")
+
+
+def escaped(text: str | bytes) -> str:
+    """Return a part of a URL in which all that a URL may not have is escaped, and nothing else."""
+    return quote(text, safe=_IN_URLS)
+
+
+def _redirect(url: str, location: str) -> str:
+    """Return where a redirect leads, with what it should have escaped; raises RefusedError."""
+    try:
+        # Of a header the library takes each byte for a character; those of a URL are UTF-8.
+        target = urljoin(url, escaped(location.encode("latin-1")))
+        parts = urlsplit(target)
+        if parts.hostname:
+            check_host(parts)
+    except ValueError:
+        raise RefusedError("the server redirects to an address that is not valid") from None
+    return target
+
+
 def _for(headers: Mapping[str, str], origin: SplitResult, target: SplitResult) -> dict[str, str]:
     """Return the headers for where a redirect leads; raises RefusedError for what is not HTTP."""
     if target.scheme not in ("http", "https") or not target.hostname:
@@ -213,7 +239,7 @@ def _is_proxied(parts: SplitResult) -> bool:
     return parts.scheme in proxies and not urllib.request.proxy_bypass(parts.hostname or "")
 
 
-def _seconds(text: str | None) -> float | None:
+def seconds(text: str | None) -> float | None:
     """Return the seconds that `Retry-After` asks for: a number, or a date (RFC 9110, 10.2.3)."""
     if text is None:
         return None

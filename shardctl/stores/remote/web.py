@@ -17,43 +17,57 @@ from shardctl.errors import MissingError, ShardctlError, StorageError, UsageErro
 from shardctl.model import Version
 from shardctl.stores.faults import shown
 from shardctl.stores.remote.client import Answer
-from shardctl.stores.remote.http import Http, RefusedError, Response, basic
+from shardctl.stores.remote.http import Http, RefusedError, Response, basic, check_host, escaped
 from shardctl.stores.remote.reader import changed
 from shardctl.stores.remote.store import RemoteStore
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_UNSATISFIED = re.compile(r"bytes \*/(\d+)")
+#: A range of a file, and the size of one that does not have the range (RFC 9110, 14.4).
+_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.IGNORECASE)
+_UNSATISFIED = re.compile(r"bytes \*/([0-9]{1,19})", re.IGNORECASE)
+_SIZE = re.compile(r"[0-9]{1,19}")
 #: What of a URL's path stays as it was given; names from an index are quoted.
 _AS_GIVEN = "/%:@!$&'()*+,;=~"
+#: Values of `Content-Encoding` with which the bytes are others than those of the file.
+_COMPRESSED = re.compile(r"gzip|compress|deflate|br\b|zstd", re.IGNORECASE)
 _FETCH = "download the file first, or use a server that answers requests for ranges"
 
 
 def open_web(url: str) -> tuple[RemoteStore, str]:
     """Return the store of a web server, and the path that a URL means: without query and user."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        check_host(parts)
+        url.encode()
+    except ValueError:
+        # The URL is not quoted: what is wrong with it may be a password.
+        raise UsageError(
+            f"a URL of {url.partition(':')[0].lower()}:// does not name a web server",
+            hint="name a weights file, or an index that lies beside its shards, as "
+            "https://HOST/PATH",
+        ) from None
     host = parts.netloc.rpartition("@")[2]
     base = f"{parts.scheme}://{host}"
     path = f"{base}{parts.path}"
-    try:
-        known = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or not parts.path.strip("/") or parts.path.endswith("/"):
+    if not parts.path.strip("/") or parts.path.endswith("/"):
         raise UsageError(
             f"{shown(path)} does not name a file, and a web server does not list its files",
             hint="name a weights file, or an index that lies beside its shards",
             file=path,
         )
-    return RemoteStore(base, WebClient(base, parts.query, basic(parts))), path
+    return RemoteStore(base, WebClient(base, escaped(parts.query), basic(parts), path)), path
 
 
 @dataclass
 class WebClient:
-    """Asks one web server. `query` and `headers` go along with every request; both are secret."""
+    """Asks one web server. `query` and `headers` go along with every request; both are secret.
+
+    `given` is the path that the user named, in the escapes of a URL; other names are not escaped.
+    """
 
     base: str
     query: str = field(default="", repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
+    given: str = ""
     http: Http = field(default_factory=Http, repr=False)
 
     @property
@@ -77,11 +91,18 @@ class WebClient:
     ) -> Iterator[Answer]:
         """Ask for a range; the version is the size and the ETag, or the time of the last change."""
         query = f"?{self.query}" if self.query else ""
-        url = f"{self.base}{quote(path.removeprefix(self.base), safe=_AS_GIVEN)}{query}"
+        url = f"{self.base}{self._escaped(path)}{query}"
         with ranged(self.http, url, path, (offset, length), self.headers) as (answer, _):
             if expected is not None and answer.version != expected:
                 raise changed(path)
             yield answer
+
+    def _escaped(self, path: str) -> str:
+        directory = f"{self.given.rpartition('/')[0]}/"
+        begin = path if path == self.given or not path.startswith(directory) else directory
+        return quote(begin.removeprefix(self.base), safe=_AS_GIVEN) + quote(
+            path.removeprefix(begin), safe=_AS_GIVEN.replace("%", "")
+        )
 
     def version(self, path: str) -> Version:
         """Return the version that a file has now."""
@@ -117,6 +138,14 @@ def ranged(
 def _answer(response: Response, path: str, offset: int, length: int) -> Answer:
     mark = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
     said = response.headers.get("Content-Range", "")
+    coding = response.headers.get("Content-Encoding", "")
+    if response.status in (200, 206) and _COMPRESSED.search(coding):
+        raise StorageError(
+            f"{shown(path)} cannot be read: the server compresses it for the transfer, although "
+            "that was not asked for",
+            hint=_FETCH,
+            file=path,
+        )
     if response.status == 206 and (found := _RANGE.fullmatch(said)):
         begin, last, size = map(int, found.groups())
         if begin == offset and last - begin < length:
@@ -124,7 +153,7 @@ def _answer(response: Response, path: str, offset: int, length: int) -> Answer:
     elif response.status == 416 and (found := _UNSATISFIED.fullmatch(said)):
         # An empty file has none, nor has one that became shorter.
         return Answer(Version(int(found[1]), mark), iter(()))
-    elif response.status == 200 and response.headers.get("Content-Length", "").isdigit():
+    elif response.status == 200 and _SIZE.fullmatch(response.headers.get("Content-Length", "")):
         # Without ranges a file is read only where it is asked for whole.
         size = int(response.headers["Content-Length"])
         if offset == 0 and size <= length:

@@ -83,6 +83,9 @@ def test_a_redirect_to_another_server_gets_no_secrets(server: WebServer, tmp_pat
         ("ftp://host/x", "not a web server"),
         ("file:///etc/passwd", "not a web server"),
         ("https://", "not a web server"),
+        ("http://[::1/x", "not valid"),
+        ("http://host:99999/x", "not valid"),
+        ("http://a..b/x", "not valid"),
     ],
 )
 def test_a_redirect_that_is_not_followed(server: WebServer, target: str, message: str) -> None:
@@ -90,6 +93,16 @@ def test_a_redirect_that_is_not_followed(server: WebServer, target: str, message
     server.redirects = {"/a.bin": target}
     with pytest.raises(RefusedError, match=message):
         fetched(Http(), f"{server.url}/a.bin")
+
+
+@pytest.mark.parametrize("location", ["/ä b.bin", "/%C3%A4%20b.bin", "/%c3%a4 b.bin#x"])
+def test_a_redirect_with_characters_that_should_be_escaped(
+    server: WebServer, tmp_path: Path, location: str
+) -> None:
+    """It is followed as a browser follows it, and what is escaped already stays so."""
+    (tmp_path / "ä b.bin").write_bytes(b"there")
+    server.redirects = {"/here": location.encode().decode("latin-1")}
+    assert fetched(Http(), f"{server.url}/here") == b"there"
 
 
 @pytest.mark.parametrize(("after", "seconds"), [(None, None), ("3", 3.0), ("-1", 0.0), ("x", None)])

@@ -26,7 +26,18 @@ def open_it(server: WebServer) -> Open:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://", "https://host", "https://host/", "https://host/dir/", "https://h:x/a"]
+    "url",
+    [
+        "https://",
+        "https://host",
+        "https://host/",
+        "https://host/dir/",
+        "https://h:x/a",
+        "https://h:0/a",
+        "https://[::1/a",
+        "https://a..b/a",
+        "https://host/\udcff",
+    ],
 )
 def test_a_url_must_name_a_file(url: str) -> None:
     """What cannot be a file is a usage error that says what to name."""
@@ -125,6 +136,55 @@ def test_names_are_quoted_once(server: WebServer) -> None:
     store, path = open_store(f"{server.url}/c%20d")
     assert store.version(path).size == 2
     assert store.version(f"{server.url}/ä b?#.bin").size == 1
+
+
+def test_a_percent_sign_in_a_name_is_no_escape(server: WebServer) -> None:
+    """In the user's URL it is one; in names that lie beside the file there, it is a character."""
+    directory = server.root / "a b"
+    directory.mkdir()
+    for name in ("100%.bin", "a%20b.bin", "x%2Fy"):
+        (directory / name).write_bytes(name.encode())
+    store, path = open_store(f"{server.url}/a%20b/100%25.bin?key=a b%20c")
+    assert store.version(path).size == len("100%.bin")
+    for name in ("100%.bin", "a%20b.bin", "x%2Fy"):
+        assert store.version(store.join(store.split(path)[0], name)).size == len(name)
+    assert {request.query for request in server.requests} == {"key=a%20b%20c"}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "X-GZip", "aws, zstd"])
+@pytest.mark.parametrize("status", [200, 206])
+def test_compressed_answers_are_refused(
+    server: WebServer, open_it: Open, status: int, coding: str
+) -> None:
+    """Their bytes are others than those of the file."""
+    headers = {"Content-Encoding": coding, "Content-Range": "bytes 0-16/17"}
+    server.faults.append(Fault("a.bin", status=status, headers=headers))
+    with pytest.raises(StorageError, match="compresses it"):
+        open_it("/a.bin")
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ("Bytes 0-16/17", 17),
+        ("bytes 1-17/18", None),
+        ("bytes 0-16/*", None),
+        (f"bytes 0-16/{'9' * 5000}", None),
+        ("bytes 0-16/²", None),
+        ("bytes 0-9/10", None),
+    ],
+)
+def test_which_ranges_are_taken(
+    server: WebServer, open_it: Open, said: str, size: int | None
+) -> None:
+    """The one that was asked for, with as many bytes as it promises; anything else is an error."""
+    server.faults.append(Fault("a.bin", status=206, headers={"Content-Range": said}))
+    if size is not None:
+        assert open_it("/a.bin").version.size == size
+        return
+    with pytest.raises(StorageError, match="cannot be read") as caught:
+        open_it("/a.bin")
+    assert caught.value.file == f"{server.url}/a.bin"
 
 
 def test_another_server_gets_no_secret(server: WebServer) -> None:
