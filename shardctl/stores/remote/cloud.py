@@ -7,12 +7,14 @@ is installed. Versions are ETags.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from shardctl.errors import MissingError, StorageError, UsageError
 from shardctl.model import Version
@@ -20,7 +22,7 @@ from shardctl.stores.base import Entry, Store
 from shardctl.stores.faults import shown
 from shardctl.stores.remote.client import CHUNK_BYTES, Answer, TransientError
 from shardctl.stores.remote.extras import needed
-from shardctl.stores.remote.http import TRANSIENT
+from shardctl.stores.remote.http import TRANSIENT, check_host
 from shardctl.stores.remote.reader import changed
 from shardctl.stores.remote.s3.store import S3Store
 from shardctl.stores.remote.store import RemoteStore
@@ -30,10 +32,16 @@ if TYPE_CHECKING:
 
 #: How often obstore tries a request; then `retry` goes on.
 _TRIES = 3
+#: Variables with the address of a server that is not Amazon's.
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 #: What is in the text of an error where a connection failed, and where it was for credentials: the
 #: address of the metadata services of all clouds.
 _CONNECTION = re.compile(r"error sending request|timed out|TimedOut|connection|Body|Decode")
 _METADATA = re.compile(r"169\.254\.169\.254|metadata\.google")
+#: What is in the text of an error where the answer is not the range that was asked for.
+_NO_RANGE = re.compile(r"non-partial response|Requested \d+\.\.\d+, got ")
+#: Names of objects that obstore does not take, and a list that holds one.
+_INVALID = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f\ud800-\udfff]")
 _STATUS = re.compile(r"status code: (\d{3})\b")
 
 
@@ -127,7 +135,10 @@ class CloudClient:
         return [*directories, *files]
 
     def _key(self, path: str) -> str:
-        return path.removeprefix(self.base).strip("/")
+        key = path.removeprefix(self.base).strip("/")
+        if key and _INVALID.search(key):
+            raise _unnamed(path)
+        return key
 
     def _store(self) -> ObjectStore:
         with self._lock:
@@ -137,6 +148,8 @@ class CloudClient:
             return self._place
 
     def _opened(self) -> ObjectStore:
+        if self.base.startswith("s3:") and not all(map(_is_endpoint, _ENDPOINTS)):
+            raise _failed(self.base, "", "")  # before obstore panics, and prints where
         with needed("obstore", "cloud", self.base):
             from obstore.store import from_url  # noqa: PLC0415 - when a URL asks for it
         provider = _boto3() if self.base.startswith("s3:") else None
@@ -153,6 +166,17 @@ class CloudClient:
                 with self._lock:
                     self.nbytes += len(data)
                 yield data
+
+
+def _is_endpoint(variable: str) -> bool:
+    """Whether a variable has the address of a server, or is not set."""
+    value = os.environ.get(variable, "")
+    try:
+        parts = urlsplit(value)
+        check_host(parts)
+    except ValueError:
+        return not value
+    return parts.scheme in ("http", "https")
 
 
 def _boto3() -> Any:
@@ -177,8 +201,9 @@ def _asking(path: str) -> Iterator[None]:
         raise MissingError(
             f"{shown(path)} does not exist", hint="check the bucket and the path", file=path
         ) from None
-    except Exception as error:
-        if not type(error).__module__.startswith("obstore"):
+    except BaseException as error:
+        # A panic of Rust has no other base, and no module that could be imported.
+        if not type(error).__module__.startswith(("obstore", "pyo3_runtime")):
             raise
         raise _failed(path, type(error).__name__, str(error)) from None
 
@@ -186,6 +211,8 @@ def _asking(path: str) -> Iterator[None]:
 def _failed(path: str, name: str, text: str) -> Exception:
     if name == "PreconditionError":
         return changed(path)
+    if name == "InvalidPathError":
+        return _unnamed(path)
     found = _STATUS.search(text)
     status = int(found[1]) if found else None
     no_credentials = _METADATA.search(text) is not None
@@ -208,7 +235,19 @@ def _failed(path: str, name: str, text: str) -> Exception:
             "public bucket set AWS_SKIP_SIGNATURE, GOOGLE_SKIP_SIGNATURE or AZURE_SKIP_SIGNATURE "
             "to true"
         )
+    elif _NO_RANGE.search(text):
+        what = "the server sends other bytes than were asked for"
+        hint = "download the object first, or use a server that answers requests for ranges"
     else:
         what = f"the object store answers {status}" if status else "its configuration is invalid"
         hint = "check the URL and the configuration of the cloud"
     return StorageError(f"{shown(path)} cannot be read: {what}", hint=hint, file=path)
+
+
+def _unnamed(path: str) -> StorageError:
+    return StorageError(
+        f"{shown(path)} cannot be read: the name of an object there has a control character, or a "
+        "part between slashes that is empty, a dot or two dots",
+        hint="rename that object, or copy the objects of the checkpoint to another path",
+        file=path,
+    )

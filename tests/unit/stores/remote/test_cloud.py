@@ -87,6 +87,35 @@ def test_a_url_without_a_bucket_is_not_repeated(url: str) -> None:
     assert "s3cr3t" not in f"{caught.value.message} {caught.value.hint} {caught.value.file}"
 
 
+@pytest.mark.parametrize("key", ["a\tb", "a/./b", "../a", "a/..", "a//b", "\udcff", "a\x7f"])
+def test_a_name_that_obstore_does_not_take(client: CloudClient, base: str, key: str) -> None:
+    """It is an error that names it, for a file and for a directory."""
+    for ask in (client.version, client.entries):
+        with pytest.raises(StorageError, match="the name of an object there") as caught:
+            ask(f"{base}/{key}")
+        assert caught.value.file == f"{base}/{key}"
+
+
+@pytest.mark.parametrize("key", ["a..b", ".a", "a.", "...", "a b", "ä", "?#%&+=;'\"*\\", "n/.b/c"])
+def test_a_name_with_any_other_character(base: str, tmp_path: Path, key: str) -> None:
+    """It is looked for, and found."""
+    path = tmp_path / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"12")
+    assert CloudClient(base).version(f"{base}/{key}").size == 2
+
+
+@pytest.mark.parametrize("address", ["nonsense", "localhost:9000", "http://h:99999", "http://[::1"])
+def test_an_address_that_is_none(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], address: str
+) -> None:
+    """A setting that obstore panics at is an error of ours, and nothing else is printed."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    with pytest.raises(StorageError, match="its configuration is invalid"):
+        CloudClient("s3://bucket").version("s3://bucket/a")
+    assert capfd.readouterr() == ("", "")
+
+
 # answers
 
 
@@ -247,6 +276,8 @@ def test_what_may_pass_is_tried_again(
         ),
         ("status code: 400 Bad Request", StorageError, "answers 400"),
         ("Missing region", StorageError, "its configuration is invalid"),
+        ("Received non-partial response when range requested", StorageError, "other bytes"),
+        ("Requested 0..10, got 1..11", StorageError, "other bytes"),
     ],
 )
 def test_what_does_not_pass_is_named(
@@ -276,11 +307,21 @@ def test_other_exceptions_are_told_by_their_names(
         (exceptions.UnauthenticatedError, StorageError, "access denied"),
         (exceptions.PreconditionError, SourceChangedError, "changed on the server"),
         (FileNotFoundError, MissingError, "does not exist"),
+        (exceptions.InvalidPathError, StorageError, "the name of an object there"),
     ]
     for raised, kind, words in expected:
         error = failing(client, base, monkeypatch, raised("no"))
         assert isinstance(error, kind)
         assert words in str(error)
+
+
+def test_a_panic_is_an_error(
+    client: CloudClient, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Rust raises then is not an Exception."""
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+    error = failing(client, base, monkeypatch, panic("s3cr3t"))
+    assert isinstance(error, StorageError)
 
 
 @pytest.mark.parametrize("make", [lambda: KeyError("x"), MemoryError])
