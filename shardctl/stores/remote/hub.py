@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from shardctl.errors import MissingError, ShardctlError, StorageError, UsageError
 from shardctl.model import Version
@@ -21,15 +22,18 @@ from shardctl.stores.faults import shown
 from shardctl.stores.local.store import LocalStore
 from shardctl.stores.remote.client import CHUNK_BYTES, Answer, TransientError
 from shardctl.stores.remote.extras import needed
-from shardctl.stores.remote.http import TRANSIENT, Http
+from shardctl.stores.remote.http import TRANSIENT, Http, seconds
 from shardctl.stores.remote.store import RemoteStore
 from shardctl.stores.remote.tree import Tree
 from shardctl.stores.remote.web import ranged
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-#: A revision with a slash (`refs/pr/1`) is written with `%2F`, as in the hub's own URLs.
+#: Revisions with slashes that the hub's library takes as they are; any other slash is written as
+#: `%2F`, as in the hub's own URLs.
+_SPECIAL = r"refs/(?:pr/[0-9]+|convert/[A-Za-z0-9._-]+)(?![^/])"
 _URL = re.compile(
-    rf"hf://(?:models/)?({_NAME}/{_NAME})(?:@([A-Za-z0-9._%-]+))?((?:/[^/]+)*)/?", re.IGNORECASE
+    rf"hf://(?:models/)?({_NAME}/{_NAME})(?:@({_SPECIAL}|[A-Za-z0-9._%-]+))?((?:/[^/]+)*)/?",
+    re.IGNORECASE,
 )
 #: Seconds for which a place that the hub redirected to is asked directly; its URLs are valid for an
 #: hour.
@@ -109,7 +113,9 @@ class HubClient:
                     hint="the hub has not finished to store it: run the same command again later",
                     file=path,
                 )
-            self._places.setdefault(path, (time.monotonic(), found))
+            # Only of another server: the hub itself must be given the token each time.
+            if urlsplit(found).netloc != urlsplit(url).netloc:
+                self._places.setdefault(path, (time.monotonic(), found))
             yield Answer(version, answer.chunks)
 
     def version(self, path: str) -> Version:
@@ -205,8 +211,10 @@ def _asking(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        raise _refused(path, status, type(error).__name__) from None
+        response = getattr(error, "response", None)
+        status = getattr(response, "status_code", None)
+        after = seconds(getattr(response, "headers", {}).get("Retry-After"))
+        raise _refused(path, status, type(error).__name__, after) from None
     except ValueError:
         raise UsageError(
             f"{shown(path)} does not name a repository of the hub",
@@ -220,9 +228,9 @@ def _asking(path: str) -> Iterator[None]:
         raise TransientError(f"the hub cannot be reached: {type(error).__name__}") from None
 
 
-def _refused(path: str, status: int | None, name: str) -> Exception:
+def _refused(path: str, status: int | None, name: str, after: float | None) -> Exception:
     if status in TRANSIENT:
-        return TransientError(f"the hub answers {status}")
+        return TransientError(f"the hub answers {status}", after)
     if name == "OfflineModeIsEnabled":
         message, hint = "HF_HUB_OFFLINE is set", "unset it, or name a directory of the hub's cache"
     elif name == "GatedRepoError" or status == 403:

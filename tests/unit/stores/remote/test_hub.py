@@ -11,6 +11,7 @@ import pytest
 from shardctl.errors import MissingError, StorageError, UsageError
 from shardctl.stores.base import Entry
 from shardctl.stores.registry import open_store
+from shardctl.stores.remote.client import TransientError
 from shardctl.stores.remote.hub import HubClient
 from shardctl.stores.remote.store import RemoteStore
 from tests.support.web_server import Fault, WebServer
@@ -38,6 +39,10 @@ def listings(server: WebServer) -> int:
         ("hf://models/org/model", "hf://org/model", ""),
         ("hf://org/model@v1.0", "hf://org/model@v1.0", ""),
         ("hf://org/model@refs%2Fpr%2F1/sub/a.bin", "hf://org/model@refs%2Fpr%2F1", "/sub/a.bin"),
+        ("hf://org/model@refs/pr/1/sub/a.bin", "hf://org/model@refs/pr/1", "/sub/a.bin"),
+        ("hf://org/model@refs/pr/12", "hf://org/model@refs/pr/12", ""),
+        ("hf://org/model@refs/convert/parquet/a", "hf://org/model@refs/convert/parquet", "/a"),
+        ("hf://org/model@refs/pr/1x", "hf://org/model@refs", "/pr/1x"),
     ],
 )
 def test_what_a_url_means(url: str, base: str, path: str) -> None:
@@ -106,6 +111,35 @@ def test_the_place_of_the_bytes_is_remembered(hub_server: WebServer) -> None:
     hub_server.hub.faults.append(Fault(".", status=403))
     assert reader.read(250_000, 100_000) == bytes(100_000)
     assert len(hub_server.requests) == 1
+
+
+def test_a_hub_that_has_the_bytes_itself(hub_server: WebServer) -> None:
+    """It gets the token with every request, not with the first one alone."""
+    assert hub_server.hub is not None
+    data = bytes(300_000)
+    (hub_server.root / "org" / "model" / "b.bin").write_bytes(data)
+    store = quick()
+    assert store.version("hf://org/model/b.bin").size == len(data)
+    (commit,) = hub_server.commits
+    place = f"/org/model/resolve/{commit}/b.bin"
+    hub_server.users, hub_server.hub = ("Bearer hf_s3cr3t",), None
+    target = hub_server.root / place.lstrip("/")
+    target.parent.mkdir(parents=True)
+    target.write_bytes(data)
+    hub_server.forget()
+    with store.open("hf://org/model/b.bin") as reader:
+        for offset in (0, 120_000, 150_000):
+            assert reader.read(offset, 10_000) == bytes(10_000)
+    assert [request.path for request in hub_server.requests] == [place] * 3
+
+
+def test_a_hub_that_says_when_to_come_back(hub_server: WebServer) -> None:
+    """The wait is as long as it asks for."""
+    headers = {"Retry-After": "17"}
+    hub_server.faults.append(Fault("api/models", status=429, headers=headers))
+    with pytest.raises(TransientError, match="429") as caught:
+        HubClient("hf://org/model", "org/model", None).entries("hf://org/model")
+    assert caught.value.after == 17.0
 
 
 def test_a_file_in_the_cache_is_not_fetched(hub_server: WebServer) -> None:
