@@ -59,7 +59,8 @@ class S3Uploads:
                 "upload_part",
                 UploadId=upload.id,
                 PartNumber=number,
-                Body=bytes(data),
+                # Not copied where that can be left out: several large parts are sent at once.
+                Body=bytes(data) if isinstance(data, memoryview) else data,
                 ContentMD5=b64encode(digest).decode("ascii"),
             )
         except AbsentError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -184,3 +186,29 @@ def test_marks_are_quoted_once(asked: S3Uploads) -> None:
     assert part.mark.count('"') == 2
     assert asked.parts(upload) == (part,)
     assert uploads._quoted("x") == uploads._quoted('"x"') == '"x"'
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_part_of_any_kind_of_bytes(
+    bucket: S3Store, asked: S3Uploads, kind: Callable[[bytes], bytes | bytearray | memoryview]
+) -> None:
+    """Each is sent as it is, and what was sent stays the caller's."""
+    data = kind(b"part" * 1000)
+    upload = asked.begin(path_of(asked, "a"))
+    part = asked.send(upload, 1, data)
+    assert bytes(data) == b"part" * 1000
+    asked.complete(upload, [part], None)
+    assert content(bucket, "a") == b"part" * 1000
+
+
+def test_a_part_is_not_copied_to_be_sent(asked: S3Uploads) -> None:
+    """Of several large parts that are sent at once, memory holds each of them once."""
+    upload, data = asked.begin(path_of(asked, "a")), bytearray(32 * 1024**2)
+    asked.send(upload, 1, bytearray(10))  # what the first request loads does not count
+    tracemalloc.start()
+    try:
+        asked.send(upload, 1, data)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < len(data) // 2
