@@ -249,7 +249,7 @@ def _lacking(listed: Iterable[str]) -> tuple[tuple[int, ...], int]:
     # A hostile index can list a million names, each of another set of 99,999 files.
     first: list[int] = []
     lacks = 0
-    for names in directories.values():
+    for _, names in sorted(directories.items()):  # what an index lists has no order
         for key, members in _numbered_sets(names).items():
             if key[-1] is not None:
                 missing, count = missing_numbers(set(members.values()), key[-1])

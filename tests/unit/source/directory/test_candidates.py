@@ -82,6 +82,14 @@ def test_an_index_that_lists_a_part_of_a_numbered_set_is_incomplete(directory: s
     assert only.missing == (8,)
 
 
+def test_numbers_that_several_sets_lack_are_in_order() -> None:
+    """They are those of one directory after the other, whatever the order of what is listed."""
+    listed = [f"{each}/m-00001-of-0000{n}.bin" for each, n in (("b", 2), ("c", 4), ("a", 3))]
+    for order in (listed, listed[::-1]):
+        (only,) = candidates([INDEX], {INDEX: order}.get, lambda _: True)
+        assert only.missing == (2, 3, 2, 2, 3, 4)
+
+
 def test_a_hostile_index_of_many_sets_is_soon_done() -> None:
     """Ten thousand sets of 99,999 files are never counted to the end."""
     listed = [f"m{number}-00001-of-99999.safetensors" for number in range(10_000)]
