@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -55,6 +56,13 @@ _OTHER = "see the system's log for the reason, and run the same command again"
 def shown(path: str) -> str:
     """Return a path as messages show it: quoted, safe to print, the current directory as a dot."""
     return f"'{escape(path) or os.curdir}'"
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL without its user, its password and its query, which can be secret."""
+    scheme, _, rest = url.partition("://")
+    place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
 
 
 def read_failure(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from shardctl.errors import UsageError
 from shardctl.stores.base import Store
+from shardctl.stores.faults import without_secrets
 from shardctl.text import escape
 
 #: Gets the whole URL, and returns the store and the path in it that the URL means. Raises
@@ -84,7 +85,7 @@ def open_together(locations: Sequence[str]) -> tuple[Store, list[str]]:
     """
     urls = [each for each in locations if _SCHEME.match(each)]
     if urls and len(locations) > 1:
-        shown = _public(urls[0])
+        shown = without_secrets(urls[0])
         raise UsageError(
             f"'{escape(shown)}' is a URL, and several files can be joined only on this machine",
             hint="give one URL alone, of an index or a directory, or download the files first",
@@ -95,7 +96,7 @@ def open_together(locations: Sequence[str]) -> tuple[Store, list[str]]:
 
 
 def _unknown(location: str, scheme: str) -> UsageError:
-    location = _public(location)
+    location = without_secrets(location)
     known = ", ".join(f"{each}://" for each in sorted(_loaders))
     return UsageError(
         f"'{escape(location)}' is a URL with an unknown scheme, {scheme}://",
@@ -119,10 +120,3 @@ def register(scheme: str, loader: Loader) -> Callable[[], None]:
         _loaders.pop(name, None)
 
     return undo
-
-
-def _public(url: str) -> str:
-    """Return a URL without its user, its password and its query, which can be secret."""
-    scheme, _, rest = url.partition("://")
-    place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from shardctl.errors import MissingError, ShardctlError, StorageError, UsageError
 from shardctl.model import Version
 from shardctl.stores.base import Entry
-from shardctl.stores.faults import shown
+from shardctl.stores.faults import shown, without_secrets
 from shardctl.stores.local.store import LocalStore
 from shardctl.stores.remote.client import CHUNK_BYTES, Answer, TransientError
 from shardctl.stores.remote.extras import needed
@@ -44,10 +44,11 @@ def open_hub(url: str) -> tuple[RemoteStore, str]:
     """Return the store of a repository at a revision, and the path in it."""
     match = _URL.fullmatch(url)
     if match is None or match[1].partition("/")[0] in ("datasets", "spaces", "buckets"):
+        path = without_secrets(url)
         raise UsageError(
-            f"{shown(url)} does not name a repository of models",
+            f"{shown(path)} does not name a repository of models",
             hint="write hf://ORG/NAME, hf://ORG/NAME@REVISION, and a path after it",
-            file=url,
+            file=path,
         )
     repo, revision, path = match.groups()
     base = f"hf://{repo}" + (f"@{revision}" if revision else "")

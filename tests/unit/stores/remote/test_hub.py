@@ -53,13 +53,24 @@ def test_what_a_url_means(url: str, base: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["hf://", "hf://gpt2", "hf://a/b@", "hf://user:pw@a/b", "hf://datasets/a/b", "hf://a//b"]
+    "url",
+    [
+        "hf://",
+        "hf://gpt2",
+        "hf://a/b@",
+        "hf://user:s3cr3t@a/b",
+        "hf://user:s3cr3t@a",
+        "hf://a/b@main/?token=s3cr3t//",
+        "hf://datasets/a/b",
+        "hf://a//b",
+    ],
 )
 def test_other_urls_are_refused(url: str) -> None:
-    """What has no repository is a usage error that says how to write one."""
+    """What has no repository is a usage error that says how to write one, and repeats no secret."""
     with pytest.raises(UsageError, match="does not name a repository") as caught:
         open_store(url)
     assert "hf://ORG/NAME@REVISION" in caught.value.hint
+    assert "s3cr3t" not in repr(caught.value.__reduce__())
 
 
 def test_one_request_lists_a_repository(hub_server: WebServer) -> None:
