@@ -51,8 +51,8 @@ class Reindexed:
     """An index made from the shards' headers.
 
     `path` is where it belongs, `changes` how it differs from the index that is there. `kept` is the
-    contents of one that cannot be read, or that lists tensors which no shard holds: there may be
-    something to learn from it. `notes` are for the user to know once it is written.
+    contents of one that cannot be read: there may be something to learn from it. `notes` are for
+    the user to know once it is written.
     """
 
     path: str
@@ -124,10 +124,7 @@ def make_index(
     old = _contents(store, path)
     known = located.index or stale
     changes = tuple(_changes(known, old, data, held, total, checkpoint.aliases))
-    loses = known is None or any(
-        name not in held and name not in checkpoint.aliases for name in known.weight_map
-    )
-    kept = old if loses else None
+    kept = old if known is None else None
     name = store.split(path)[1]
     notes = [*stale_notes(_lists(store, path), {name})] if changes else []
     if changes and kept is not None:
@@ -207,7 +204,7 @@ def _changes(
     listed = index.weight_map
     for what, some in (
         ("not listed", [name for name in held if name not in listed]),
-        ("listed but missing", [name for name in listed if name not in held]),
+        ("listed though only recorded as tied", [name for name in listed if name not in held]),
         (
             "in another shard than listed",
             [name for name in held if listed.get(name, held[name]) != held[name]],

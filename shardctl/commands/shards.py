@@ -11,6 +11,7 @@ from shardctl.model import Index
 from shardctl.naming import parse_weights_name
 from shardctl.source.directory.candidates import MOST_MISSING, missing_numbers
 from shardctl.source.locate import Located
+from shardctl.source.placement import MAKE_NEW
 from shardctl.stores.base import Store
 from shardctl.text import escape, plural
 
@@ -71,16 +72,29 @@ def _refuse_gone(store: Store, located: Located, *, numbers_tell: bool) -> None:
 
 
 def refuse_lost(located: Located, held: Mapping[str, str], aliases: Mapping[str, str]) -> None:
-    """Raise InputError for tensors listed in shards with unusable names, which no shard holds."""
-    unusable = () if located.index is None else located.index.unusable
-    lost = [name for name in unusable if name not in held and name not in aliases]
-    if lost:
+    """Raise InputError for tensors that the index lists and no shard holds."""
+    index = located.index
+    if index is None:
+        return
+    unusable = [name for name in index.unusable if name not in held and name not in aliases]
+    if unusable:
         raise InputError(
-            f"the index lists {plural(len(lost), 'tensor')} in files whose names cannot be used, "
-            f"and no shard holds them; the first is '{escape(lost[0])}'",
+            f"the index lists {plural(len(unusable), 'tensor')} in files whose names cannot be "
+            f"used, and no shard holds them; the first is '{escape(unusable[0])}'",
             hint="fetch the index again, or rename the files that it lists; an index of the others "
             "would lose these tensors",
             code="shard-name-unsafe",
+            file=located.index_path,
+            tensor=unusable[0],
+        )
+    lost = [name for name in index.weight_map if name not in held and name not in aliases]
+    if lost:
+        shard = index.weight_map[lost[0]]
+        raise InputError(
+            f"the index lists {plural(len(lost), 'tensor')} that no shard holds; the first is "
+            f"'{escape(lost[0])}' in '{escape(shard)}'",
+            hint=f"fetch that shard again; {MAKE_NEW}",
+            code="index-tensor-missing",
             file=located.index_path,
             tensor=lost[0],
         )

@@ -14,6 +14,10 @@ from shardctl.text import escape, plural
 from shardctl.weight_map import names_by_shard
 
 _REPAIR = "write the index again from the shards' headers with `reindex`"
+#: What to do with an index whose tensors are gone: it is not replaced by one without them.
+MAKE_NEW = (
+    "if nothing is missing, move the index to another directory, and make a new one with `reindex`"
+)
 
 
 def recorded_aliases(
@@ -87,7 +91,7 @@ def misplaced(
             yield Finding("index-tensor-misplaced", "error", message, _REPAIR, index.path, tensor)
         else:
             message = f"the index places the tensor in '{escape(shard)}', and no shard holds it"
-            hint = f"fetch that shard again, or {_REPAIR}"
+            hint = f"fetch that shard again; {MAKE_NEW}"
             yield Finding("index-tensor-missing", "error", message, hint, index.path, tensor)
     for tensor, shard in homes.items():
         if tensor not in listed:
@@ -103,7 +107,7 @@ def _of_another(index: Index, held: int) -> Finding:
         f"the index is of another checkpoint: its files hold {plural(held, 'tensor')}, and none of "
         f"the {len(listed):,} that it lists, of which the first is '{escape(first)}'"
     )
-    hint = f"fetch the index again, or {_REPAIR}"
+    hint = f"fetch the index again; {MAKE_NEW}"
     return Finding("index-tensor-missing", "error", message, hint, index.path, first)
 
 

@@ -156,7 +156,7 @@ STATES = [
     State("a flat index of the usual name", (sharded(), index(INDEX, SHARDS, flat=True),), 1,
           {"warning index-metadata-missing"}, 1, (0, 0, 1)),
     State("an index of another model in the same files", (shards(SHARDS), index(INDEX, dict(zip(
-          "xyz", SHARDS, strict=True))),), -3, {"error index-tensor-missing"}, 1, (1, 1,
+          "xyz", SHARDS, strict=True))),), -3, {"error index-tensor-missing"}, 3, (1, 1,
           1), shown=True),
     State("an overlay that is the last file", (mixed(PAIR[0], {"a": 2, "b": 1}), weights(PAIR[1],
           1, "c"), weights("overlay.safetensors", 1, "a"), index(INDEX, ["overlay.safetensors",

@@ -144,10 +144,22 @@ def test_tensors_with_unusable_names_of_files_must_be_held() -> None:
         refuse_lost(found, {"a": "x.safetensors"}, {})
     assert (caught.value.code, caught.value.file) == ("shard-name-unsafe", INDEX)
     assert caught.value.tensor == "b"
+    held = {"a": "x.safetensors", "b": "x.safetensors"}
     with pytest.raises(InputError, match=r"1 tensor .* the first is 'c\\n'"):
-        refuse_lost(found, {"b": "x.safetensors"}, {})
-    refuse_lost(found, {"b": "x.safetensors"}, {"c\n": "b"})
+        refuse_lost(found, held, {})
+    refuse_lost(found, held, {"c\n": "b"})
     refuse_lost(replace(found, index=None), {}, {})
+
+
+def test_tensors_of_the_index_must_be_held_or_tied() -> None:
+    """What it lists in a sound shard is lost unless a shard has it, or it is an alias."""
+    index = Index(INDEX, {}, {"a": "x.safetensors", "b": "y.safetensors"})
+    found = replace(located(["x.safetensors"])[1], index=index, index_path=INDEX)
+    with pytest.raises(InputError, match=r"'b' in 'y\.safetensors'") as caught:
+        refuse_lost(found, {"a": "x.safetensors"}, {})
+    assert (caught.value.code, caught.value.tensor) == ("index-tensor-missing", "b")
+    refuse_lost(found, {"a": "x.safetensors", "b": "x.safetensors"}, {})
+    refuse_lost(found, {"a": "x.safetensors"}, {"b": "a"})
 
 
 def test_an_index_of_other_tensors_is_not_replaced() -> None:
