@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shardctl.columns import Tensors, forms_of, names_of
-from shardctl.engine.found import find_checkpoint, unfinished_run
+from shardctl.engine.found import beside_run
 from shardctl.errors import MissingError
 from shardctl.findings import Finding, as_error, in_one_line
 from shardctl.model import Checkpoint, NonTensor, Tensor
-from shardctl.source.locate import Located
+from shardctl.source.locate import Located, find_source
 from shardctl.source.misnamed import misnamed_notes
 from shardctl.source.opened import Opened, unseen
 from shardctl.source.read import read_checkpoint
@@ -100,13 +100,13 @@ def inspect(
     interrupted.
     """
     findings: list[Finding] = []
-    located = find_checkpoint(store, source, whole_set=False, variant=variant)
+    with beside_run(store, source) as unfinished:
+        located = find_source(store, source, whole_set=False, variant=variant)
     checkpoint = read_checkpoint(store, located, findings.append, key, nested=True, opened=opened)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors and not checkpoint.tensors:
         raise as_error(errors[0])
     notes = [in_one_line(finding) for finding in findings if finding not in errors]
-    unfinished = unfinished_run(store, source)
     if unfinished is not None:
         notes.append(f"the directory also holds {unfinished.message}; {unfinished.hint}")
     notes.extend(misnamed_notes(checkpoint.files))

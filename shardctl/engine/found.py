@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from shardctl.errors import MissingError, StorageError, TargetExistsError
@@ -29,9 +30,19 @@ def find_checkpoint(
     Raises InputError (`half-done`) where a replacement was interrupted there. Where there is an
     unfinished run and no checkpoint yet, the MissingError says how far it came.
     """
+    with beside_run(store, source):
+        return find_source(store, source, whole_set=whole_set, variant=variant, or_any=or_any)
+
+
+@contextmanager
+def beside_run(store: Store, source: str) -> Iterator[HowFar | None]:
+    """Yield what `unfinished_run` returns; a MissingError of the block then says that it is there.
+
+    Raises as `unfinished_run` does.
+    """
     left = unfinished_run(store, source)
     try:
-        return find_source(store, source, whole_set=whole_set, variant=variant, or_any=or_any)
+        yield left
     except MissingError as error:
         if left is None:
             raise
