@@ -339,6 +339,11 @@ class Checkpoint:
     beside: tuple[NonTensor, ...] = ()
     incomplete: frozenset[str] = frozenset()
 
+    @property
+    def versions(self) -> dict[str, Version]:
+        """The versions of the files whose headers were read, by path."""
+        return {file.path: file.version for file in self.files}
+
 
 def whole_blocks(offset: int, extent: Extent, block: int) -> tuple[int, int]:
     """Return the whole blocks of an extent that a file with it at `offset` can share.

@@ -43,7 +43,7 @@ class Sources:
     @classmethod
     def of(cls, store: Store, checkpoint: Checkpoint) -> Self:
         """Return the files of a checkpoint, in the versions whose headers were read."""
-        return cls(store, {file.path: file.version for file in checkpoint.files})
+        return cls(store, checkpoint.versions)
 
     @property
     def remote(self) -> bool:

@@ -185,8 +185,7 @@ def checked(
 def _versions(
     source_store: Store, checkpoint: Checkpoint, companions: Mapping[str, Companion]
 ) -> dict[str, Version]:
-    versions = {file.path: file.version for file in checkpoint.files}
-    return versions | {
+    return checkpoint.versions | {
         each.path: each.version or source_store.version(each.path) for each in companions.values()
     }
 

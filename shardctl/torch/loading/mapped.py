@@ -23,7 +23,7 @@ class MappedFiles:
 
     def __init__(self, opened: Opened) -> None:
         self._store = opened.store
-        self._versions = {file.path: file.version for file in opened.checkpoint.files}
+        self._versions = opened.checkpoint.versions
         self._files: dict[str, torch.UntypedStorage] = {}
         self._used: set[tuple[str, str]] = set()
 
