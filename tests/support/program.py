@@ -7,6 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 #: The directory of the repository.
 ROOT = Path(__file__).parents[2]
@@ -50,3 +54,21 @@ def call_cli(*arguments: object, code: int = 0) -> None:
 
     found = run(app, [str(argument) for argument in arguments])
     assert found == code, f"exit code {found}: shardctl {' '.join(map(str, arguments))}"
+
+
+def caller(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Return what runs the command line inside this process, and returns (stdout, stderr).
+
+    It asserts that the run ends with `code`, by default 0.
+    """
+    from shardctl.cli.app import app
+    from shardctl.cli.exits import run
+
+    def call(*arguments: object, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        ended = run(app, [str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert ended == code, err
+        return out, err
+
+    return call

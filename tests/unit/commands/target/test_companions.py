@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from shardctl.streams.progress import Silent
 from shardctl.testing.builders import safetensors_bytes
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import get, put, sample, weights
+from tests.support.odd_files import ODD, Odd, make_odd
 
 SINGLE = WriteOptions(limits=Limits())
 
@@ -172,20 +172,15 @@ def test_a_link_in_the_target_is_in_the_way(tmp_path: Path) -> None:
         prepare(memory, "m", local, str(tmp_path / "t"), SINGLE, finish=True)
 
 
-@pytest.mark.parametrize("what", ["directory", "dangling link", "pipe"])
-def test_what_is_not_a_file_is_in_the_way_of_a_companion(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("what", ODD)
+def test_what_is_not_a_file_is_in_the_way_of_a_companion(tmp_path: Path, what: Odd) -> None:
     """It is named before the work, and nothing is said to replace it."""
     memory, local = MemoryStore(), LocalStore()
     sample(memory)
     put(memory, "m/1_Pooling/config.json", b"{}")
     path = tmp_path / "t" / "1_Pooling" / "config.json"
     path.parent.mkdir(parents=True)
-    if what == "directory":
-        path.mkdir()
-    elif what == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to("nowhere")
+    make_odd(path, what)
     options = replace(SINGLE, replace="same", replace_companions=True)
     with pytest.raises(TargetExistsError, match="a new file belongs in its place") as caught:
         prepare(memory, "m", local, str(tmp_path / "t"), options, finish=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from shardctl.source.recorded.checksum_file import sums_around
 from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put
+from tests.support.odd_files import ODD, Odd, make_odd
 
 DIGEST = "0" * 64
 
@@ -55,16 +55,11 @@ def test_other_forms_are_left_alone(text: str) -> None:
     assert kept_sums(store, "t", {"a"}, wanted=True) == KeptSums(foreign=("SHA256SUMS",))
 
 
-@pytest.mark.parametrize("what", ["directory", "dangling link", "pipe"])
-def test_what_is_not_a_file_is_left_alone(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("what", ODD)
+def test_what_is_not_a_file_is_left_alone(tmp_path: Path, what: Odd) -> None:
     """Something else of that name is never moved or removed, even with checksums wanted."""
     path = tmp_path / "SHA256SUMS"
-    if what == "directory":
-        path.mkdir()
-    elif what == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to("nowhere")
+    make_odd(path, what)
     found = kept_sums(LocalStore(), str(tmp_path), {"a"}, wanted=True)
     assert found == KeptSums(foreign=("SHA256SUMS",))
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -23,6 +24,7 @@ from shardctl.stores.base import Copied
 from shardctl.stores.local.store import LocalStore
 from shardctl.testing.memory import MemoryStore
 from tests.support.memory_checkpoints import put as put_file
+from tests.support.odd_files import ODD, Odd, make_odd
 
 IDENTITY = RunIdentity(
     "id", {"max_shard_bytes": 5, "stem": None}, {"a": Version(1, "x"), "b": Version(2, "y")}
@@ -175,19 +177,12 @@ def test_a_foreign_journal_is_refused(
     assert "remove" not in caught.value.hint
 
 
-@pytest.mark.parametrize("what", ["directory", "dangling link", "pipe", "empty"])
-def test_a_commit_that_is_no_file_is_refused(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("what", [*ODD, "empty"])
+def test_a_commit_that_is_no_file_is_refused(tmp_path: Path, what: Odd | Literal["empty"]) -> None:
     """It is not taken for one that the next run completes."""
     with Staging.make(LocalStore(), str(tmp_path)) as staging:
         path = tmp_path / STAGING / COMMIT
-        if what == "directory":
-            path.mkdir()
-        elif what == "pipe":
-            os.mkfifo(path)
-        elif what == "empty":
-            path.touch()
-        else:
-            path.symlink_to("nowhere")
+        path.touch() if what == "empty" else make_odd(path, what)
         with pytest.raises(StorageError, match="is not a journal") as caught:
             Journal(staging).commit()
     assert "move" in caught.value.hint
